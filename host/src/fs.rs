@@ -1,0 +1,141 @@
+//! Every change to the disk goes through here.
+//!
+//! Two rules live in this file alone: nothing visible is written in place
+//! ([`write_atomic`]: temporary file, sync, rename, sync of the directory),
+//! and every error names its path. clippy.toml forbids the functions of
+//! `std::fs` that change things everywhere else. Reading is free.
+#![expect(clippy::disallowed_methods, reason = "the one module that may change the disk")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path` so that after a crash either the old or the new
+/// content is there, whole.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let result = write_new(&temporary, bytes).and_then(|()| rename(&temporary, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result?;
+    sync_parent(path)
+}
+
+/// Creates or truncates `path`, writes `bytes` and syncs them.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = create(path)?;
+    write_all(&mut file, path, bytes)?;
+    sync(&file, path)
+}
+
+/// A name beside `path` that no other process uses and that recovery knows as
+/// ours: `.<name>.<pid>.tmp`.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+pub fn create(path: &Path) -> Result<File> {
+    File::create(path).map_err(|source| Error::io("cannot create", path, source))
+}
+
+/// Opens for appending, creating it where it is missing.
+pub fn append(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(|source| Error::io("cannot open", path, source))
+}
+
+/// Opens for reading and writing without truncation, creating it where it is
+/// missing.
+pub fn open_rw(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|source| Error::io("cannot open", path, source))
+}
+
+pub fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes).map_err(|source| Error::io("cannot write", path, source))
+}
+
+/// Makes the file's content durable.
+pub fn sync(file: &File, path: &Path) -> Result<()> {
+    file.sync_data().map_err(|source| Error::io("cannot sync", path, source))
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| Error::io("cannot sync directory", path, source))
+}
+
+/// Makes the entry of `path` in its directory durable.
+pub fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))
+}
+
+/// A second name for the same bytes; a copy where the file system has no hard
+/// links or the two lie on different ones.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => fs::copy(from, to).map(drop).map_err(|source| Error::io("cannot copy to", to, source)),
+    }
+}
+
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::io("cannot create directory", path, source))
+}
+
+/// Removes a file; one that is not there is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and everything in it; one that is not there is fine.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Sets the permission bits.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|source| Error::io("cannot set the mode of", path, source))
+}
+
+/// Reads a whole file of at most `limit` bytes; None where it is missing.
+pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use io::Read;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("cannot read", path, error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| Error::io("cannot read", path, source))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::invalid(format!("`{}` is larger than {limit} bytes", path.display())));
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,217 @@
+//! What happens, told to whoever shows it.
+//!
+//! Steps, network and plugins hold a [`Progress`] of their step and report
+//! items, bytes and warnings; an [`Observer`] (terminal, plain lines, JSON)
+//! turns [`Event`]s into output. Counters are atomics, so that reporting a
+//! chunk costs nanoseconds; observers read them when they draw.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Something that happened. With `--json` each is one line.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    StepStarted {
+        step: String,
+        attempt: u32,
+    },
+    StepProgress {
+        step: String,
+        done: u64,
+        total: Option<u64>,
+        unit: String,
+        message: String,
+    },
+    StepCompleted {
+        step: String,
+        summary: String,
+        duration_ms: u64,
+    },
+    StepSkipped {
+        step: String,
+        reason: String,
+    },
+    StepFailed {
+        step: String,
+        class: String,
+        message: String,
+    },
+    /// A step will be tried again after a pause.
+    StepRetrying {
+        step: String,
+        attempt: u32,
+        wait_ms: u64,
+        message: String,
+    },
+    /// The registry or server asked to wait, or a request is repeated.
+    Waiting {
+        step: String,
+        wait_ms: u64,
+        message: String,
+    },
+    Log {
+        step: Option<String>,
+        level: Level,
+        message: String,
+    },
+}
+
+/// Shows events. Called from any thread; must not block for long.
+pub trait Observer: Send + Sync {
+    fn observe(&self, event: &Event);
+    /// A step began: its counters may be read from now on to draw a line.
+    fn watch(&self, _step: &str, _counters: Arc<Counters>) {}
+}
+
+/// Drops everything.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn observe(&self, _event: &Event) {}
+}
+
+/// What one step attempt has done so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub items_done: AtomicU64,
+    /// 0 while unknown.
+    pub items_total: AtomicU64,
+    /// Bytes that came over the network.
+    pub bytes_fetched: AtomicU64,
+    /// Bytes that the store held already.
+    pub bytes_reused: AtomicU64,
+    /// Bytes of the current work in all; 0 while unknown.
+    pub bytes_total: AtomicU64,
+    /// HTTP requests sent.
+    pub requests: AtomicU64,
+    /// Requests repeated after a failure.
+    pub retries: AtomicU64,
+}
+
+/// A reading of [`Counters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Counts {
+    pub items_done: u64,
+    pub items_total: u64,
+    pub bytes_fetched: u64,
+    pub bytes_reused: u64,
+    pub requests: u64,
+    pub retries: u64,
+}
+
+impl Counters {
+    pub fn read(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            items_done: get(&self.items_done),
+            items_total: get(&self.items_total),
+            bytes_fetched: get(&self.bytes_fetched),
+            bytes_reused: get(&self.bytes_reused),
+            requests: get(&self.requests),
+            retries: get(&self.retries),
+        }
+    }
+}
+
+/// The reporting and cancellation handle of one step attempt. Cheap to clone.
+#[derive(Clone)]
+pub struct Progress {
+    step: Arc<str>,
+    observer: Arc<dyn Observer>,
+    counters: Arc<Counters>,
+    warnings: Arc<Mutex<Vec<String>>>,
+    cancel: CancellationToken,
+}
+
+impl Progress {
+    pub fn new(step: &str, observer: Arc<dyn Observer>, cancel: CancellationToken) -> Self {
+        let counters = Arc::new(Counters::default());
+        observer.watch(step, counters.clone());
+        Self { step: step.into(), observer, counters, warnings: Arc::default(), cancel }
+    }
+
+    /// For tests and for work outside a build.
+    pub fn silent(step: &str) -> Self {
+        Self::new(step, Arc::new(Silent), CancellationToken::new())
+    }
+
+    pub fn step(&self) -> &str {
+        &self.step
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Tells how far the step is: `done` of `total` items in `unit`.
+    pub fn items(&self, done: u64, total: Option<u64>, unit: &str, message: &str) {
+        self.counters.items_done.store(done, Ordering::Relaxed);
+        self.counters.items_total.store(total.unwrap_or(0), Ordering::Relaxed);
+        self.observer.observe(&Event::StepProgress {
+            step: self.step.to_string(),
+            done,
+            total,
+            unit: unit.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    pub fn fetched(&self, bytes: u64) {
+        self.counters.bytes_fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn reused(&self, bytes: u64) {
+        self.counters.bytes_reused.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn request(&self) {
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request will be repeated after `wait_ms`.
+    pub fn retrying(&self, wait_ms: u64, message: &str) {
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        self.observer.observe(&Event::Waiting { step: self.step.to_string(), wait_ms, message: message.to_owned() });
+    }
+
+    pub fn log(&self, level: Level, message: &str) {
+        self.observer.observe(&Event::Log { step: Some(self.step.to_string()), level, message: message.to_owned() });
+    }
+
+    /// A warning is shown at once and again at the end of the build.
+    pub fn warn(&self, message: &str) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+        self.log(Level::Warn, message);
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Done when the user asked to stop.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// The error of a step that was asked to stop; Ok while it was not.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::interrupted()) } else { Ok(()) }
+    }
+}

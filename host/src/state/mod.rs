@@ -1,0 +1,2 @@
+//! The state of a build.
+pub mod journal;

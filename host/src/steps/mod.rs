@@ -1,0 +1,77 @@
+//! The steps of the pipeline: what runs inside one transaction.
+//!
+//! A [`Step`] gets a [`StepContext`] with everything it may touch, fills the
+//! [`TreeBuilder`] of its attempt, tells [`Progress`] and the journal how far
+//! it is, and returns a [`StepOutcome`]. It never publishes: the transaction
+//! does, once the step has returned.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Project;
+use crate::config::airgap_lock::SharedLock;
+use crate::error::Result;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::state::journal::Journal;
+use crate::store::Store;
+use crate::tree::{Tree, TreeBuilder};
+
+pub mod files;
+pub mod images;
+pub mod plugin;
+pub mod repos;
+
+/// What a step attempt may use.
+#[derive(Clone)]
+pub struct StepContext {
+    pub project: Arc<Project>,
+    /// Starts at 1.
+    pub attempt: u32,
+    /// The build's clock: seconds since 1970. The only time that may reach an
+    /// output.
+    pub epoch: u64,
+    /// The committed trees of the steps that this one depends on, by step id.
+    pub inputs: BTreeMap<String, Tree>,
+    /// Where the outputs go.
+    pub output: TreeBuilder,
+    /// Items done and failed, kept whatever happens.
+    pub journal: Journal,
+    pub progress: Progress,
+    pub store: Arc<Store>,
+    /// None with `--offline`: then only the store answers.
+    pub network: Option<Arc<Network>>,
+    /// What references resolved to.
+    pub lock: SharedLock,
+    /// What a plugin gets as configuration, a JSON object: package,
+    /// architecture and flags of this run, then the step's own configuration.
+    pub plugin_configuration: serde_json::Value,
+}
+
+/// What a finished attempt says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// One line for the table at the end: "38 images, 412 blobs".
+    pub summary: String,
+    pub items: u64,
+    /// "images", "files", "charts".
+    pub unit: String,
+}
+
+/// A boxed future, so that steps can be kept in one list.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A unit of the pipeline.
+pub trait Step: Send + Sync {
+    /// Makes the outputs. Called once per attempt; may be called again after
+    /// any failure, a kill included, and then reuses what the store holds.
+    ///
+    /// # Errors
+    /// The class decides: see `orchestrator::decide`. A step that goes on past
+    /// bad items returns one error that lists them all.
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>>;
+}

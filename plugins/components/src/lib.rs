@@ -1,0 +1,286 @@
+//! The component manifest (`components.yaml`) as typed data, shared by the
+//! host and the core plugins, and its resolved form: every template expanded,
+//! every reference complete.
+//!
+//! Both readers refuse unknown fields. Nothing here does I/O or decides
+//! policy.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// `components.yaml`. Every section is optional; an empty one is skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentManifest {
+    /// Written by the generator; says from which pins the file was made.
+    #[serde(rename = "_generated", default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Images::is_empty")]
+    pub images: Images,
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<Chart>,
+}
+
+/// Where the generated part came from, by content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generated {
+    /// The file with the pins, normally `versions.env`.
+    pub source: String,
+    /// SHA-256 of versions.env and of catalog.yaml, hexadecimal.
+    pub versions_sha256: String,
+    pub catalog_sha256: String,
+    pub tool: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The kubernetes release and its binaries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// With the leading `v`.
+    pub version: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub binaries: Vec<Binary>,
+}
+
+/// A single file: `url` may hold `{{version}}` (of kubernetes) and `{{arch}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binary {
+    pub name: String,
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
+}
+
+/// A command-line tool: a file, or an archive that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    pub name: String,
+    /// Without a leading `v`, as the product documents.
+    pub version: String,
+    /// May hold `{{version}}` and `{{arch}}`.
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
+    /// Whether `url` is an archive to extract from.
+    #[serde(default)]
+    pub extract: bool,
+    /// The path in the archive; by default the entry named like the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+}
+
+/// A git repository at a pinned commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    pub name: String,
+    pub url: String,
+    /// Branch, tag or commit; the default branch where it is missing.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The full commit; missing or `HEAD` follows `ref`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+/// Both lists are pulled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// Found by the generator and by `scan`.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub auto_discover: Vec<Image>,
+    /// Added by people.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub additional: Vec<Image>,
+}
+
+impl Images {
+    pub fn is_empty(&self) -> bool {
+        self.auto_discover.is_empty() && self.additional.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Image> {
+        self.auto_discover.iter().chain(&self.additional)
+    }
+}
+
+/// `- image: reference`, or just the reference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Image {
+    pub image: String,
+}
+
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Image;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an image reference, or a mapping with the key `image`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Image, E> {
+                Ok(Image { image: text.to_owned() })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Image, A::Error> {
+                let mut image = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "image" {
+                        return Err(serde::de::Error::unknown_field(&key, &["image"]));
+                    }
+                    if image.replace(map.next_value::<String>()?).is_some() {
+                        return Err(serde::de::Error::duplicate_field("image"));
+                    }
+                }
+                image.map(|image| Image { image }).ok_or_else(|| serde::de::Error::missing_field("image"))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A Helm chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chart {
+    pub name: String,
+    /// `https://…` (a repository with index.yaml), `oci://…`, or a local
+    /// directory (`./charts/name`, relative to the folder that holds config/).
+    pub repo: String,
+    /// A version, or a constraint as helm reads it.
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Values files, relative to the folder that holds config/.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Option::<OneOrMany>::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(OneOrMany::One(one)) => vec![one],
+        Some(OneOrMany::Many(many)) => many,
+    })
+}
+
+/// What the `manifests` step hands to the others: `components.resolved.json`.
+/// Templates are expanded, duplicates removed, lists in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvedComponents {
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    pub package: Package,
+    pub files: Vec<ResolvedFile>,
+    pub repositories: Vec<Repository>,
+    /// References as the user wrote them.
+    pub images: Vec<String>,
+    pub charts: Vec<Chart>,
+}
+
+/// Name and version of the package, from settings.yaml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    Kubernetes,
+    Tool,
+}
+
+/// A file to download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvedFile {
+    pub kind: FileKind,
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
+    #[serde(default)]
+    pub extract: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+}
+
+/// One row of `files.json` in the tree of the `files` step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub kind: FileKind,
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    /// In the tree: `bin/kubectl`.
+    pub path: String,
+    /// 64 hexadecimal digits, of the file in the tree.
+    pub sha256: String,
+    pub size: u64,
+}
+
+/// One row of `repos.json` in the tree of the `repos` step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryEntry {
+    pub name: String,
+    pub url: String,
+    /// As it is written in zarf.yaml: `https://…/kubespray.git@<ref>`.
+    pub zarf_reference: String,
+    pub commit: String,
+    /// The folder in the tree, `<repo>-<crc32>`, that holds `.git`.
+    pub path: String,
+}
+
+/// One row of `charts.json` in the tree of the `charts` step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChartEntry {
+    pub name: String,
+    /// The exact version that was resolved.
+    pub version: String,
+    pub repo: String,
+    /// Where the archive came from.
+    pub url: String,
+    pub namespace: String,
+    /// In the tree: `charts/cert-manager-1.16.2.tgz`.
+    pub path: String,
+    pub sha256: String,
+    /// Values files in the tree, in order: `values/cert-manager-1.16.2-0`.
+    pub values: Vec<String>,
+    /// Images that the chart's values name.
+    pub images: Vec<String>,
+}

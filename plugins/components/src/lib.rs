@@ -272,6 +272,9 @@ pub struct ChartEntry {
     pub name: String,
     /// The exact version that was resolved.
     pub version: String,
+    /// The version or constraint as components.yaml writes it.
+    #[serde(default)]
+    pub requested: String,
     pub repo: String,
     /// Where the archive came from.
     pub url: String,
@@ -279,6 +282,9 @@ pub struct ChartEntry {
     /// In the tree: `charts/cert-manager-1.16.2.tgz`.
     pub path: String,
     pub sha256: String,
+    /// The provenance file in the tree, where the repository has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
     /// Values files in the tree, in order: `values/cert-manager-1.16.2-0`.
     pub values: Vec<String>,
     /// Images that the chart's values name.

@@ -1,0 +1,89 @@
+//! From the world's strings and handles to the typed [`Step`], and back.
+
+use schemars::{JsonSchema, schema_for};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Context, Description, Inputs, NamedTree, Sink, Step, StepError, Summary};
+
+/// What the host tells every step beside its own configuration:
+/// `package` (name, version and the other fields of `package` in
+/// settings.yaml), `architecture` (`amd64` or `arm64`), `force_regenerate`
+/// and `strict_images` (flags of this run).
+pub const HOST_FIELDS: &[&str] = &["package", "architecture", "force_regenerate", "strict_images"];
+
+/// Reads the configuration as the host passes it.
+///
+/// # Errors
+/// `invalid-input`, code `configuration`, with the field and what is wrong.
+pub fn parse_configuration<C: DeserializeOwned + JsonSchema>(text: &str) -> Result<C, StepError> {
+    let refuse = |error: serde_json::Error| {
+        StepError::invalid_input("configuration", format!("the step's configuration is not what it accepts: {error}"))
+            .hint("correct `configuration` of this step in config/pipeline.yaml")
+    };
+    let mut value: Value = serde_json::from_str(text).map_err(refuse)?;
+    if let Value::Object(fields) = &mut value {
+        let schema = schema_for!(C);
+        let declared = schema.get("properties").and_then(Value::as_object);
+        if let Some(declared) = declared {
+            fields.retain(|name, _| !HOST_FIELDS.contains(&name.as_str()) || declared.contains_key(name));
+        }
+    }
+    serde_json::from_value(value).map_err(refuse)
+}
+
+/// The answer to `describe`.
+pub fn describe<S: Step>(crate_version: &str) -> Description {
+    let version = if S::VERSION.is_empty() { crate_version } else { S::VERSION };
+    Description {
+        name: S::NAME.to_owned(),
+        version: version.to_owned(),
+        summary: S::SUMMARY.to_owned(),
+        configuration_schema: schema_for!(S::Configuration).as_value().to_string(),
+        wants: S::wants(),
+    }
+}
+
+/// The answer to `run`.
+pub fn run<S: Step>(
+    context: &Context,
+    configuration: &str,
+    inputs: Vec<NamedTree>,
+    output: &Sink,
+) -> Result<Summary, StepError> {
+    let configuration = parse_configuration(configuration)?;
+    S::run(context, configuration, &Inputs::new(inputs), output)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Configuration {
+        greeting: String,
+        #[serde(default)]
+        architecture: Option<String>,
+    }
+
+    #[test]
+    fn host_fields_pass_where_declared_vanish_where_not_and_typos_are_refused() {
+        let text = r#"{"greeting": "hi", "architecture": "arm64", "package": {"name": "x"}, "strict_images": true}"#;
+        let parsed: Configuration = parse_configuration(text).unwrap();
+        assert_eq!(parsed, Configuration { greeting: "hi".into(), architecture: Some("arm64".into()) });
+
+        let error = parse_configuration::<Configuration>(r#"{"greting": "hi"}"#).unwrap_err();
+        let StepError::InvalidInput(failure) = error else { panic!("{error:?}") };
+        assert_eq!(failure.code, "configuration");
+        assert!(failure.message.contains("unknown field `greting`"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_step_that_takes_anything_gets_everything() {
+        let parsed: Value = parse_configuration(r#"{"package": {"name": "x"}, "more": 1}"#).unwrap();
+        assert_eq!(parsed["package"]["name"], "x");
+    }
+}

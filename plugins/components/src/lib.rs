@@ -2,10 +2,21 @@
 //! host and the core plugins, and its resolved form: every template expanded,
 //! every reference complete.
 //!
-//! Both readers refuse unknown fields. Nothing here does I/O or decides
-//! policy.
+//! Both readers refuse unknown fields. Around them lies what the host and the
+//! plugins both need to understand a configuration: the [pins], the [catalog]
+//! that turns them into components, [image] references, and the way from the
+//! manifest to its resolved form ([resolve]). Nothing here does I/O.
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub mod catalog;
+pub mod condition;
+pub mod image;
+pub mod pins;
+pub mod problem;
+pub mod resolve;
+pub mod template;
+pub mod yaml_text;
 
 /// `components.yaml`. Every section is optional; an empty one is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +180,7 @@ pub struct Chart {
     pub values: Vec<String>,
 }
 
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -177,7 +188,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {

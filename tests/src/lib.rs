@@ -1,1 +1,16 @@
+//! What the tests of the product stand on; it shares no code with the host.
+//!
+//! [`project`] runs the real binary in a folder of its own; [`registry`],
+//! [`file_server`] and [`git_server`] are servers on loopback whose every
+//! answer a test can spoil through [`fault`]; [`images`] makes real container
+//! images; [`tools`] starts other people's programs.
 
+pub mod digest;
+pub mod fault;
+pub mod file_server;
+pub mod git_server;
+pub mod http;
+pub mod images;
+pub mod project;
+pub mod registry;
+pub mod tools;

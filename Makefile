@@ -1,0 +1,34 @@
+# Everything is compiled with the same flags, so that the plugin engine is
+# compiled once for the product, the tests, the demo and the bench.
+CARGO ?= cargo
+FLAGS := --release --workspace --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help plugins tools build install demo test check bench
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+plugins: ## Build the core plugins and the test guests to WebAssembly
+	plugins/build.sh
+
+tools: ## Install what the tests use and this machine lacks, where allowed
+	tests/install-tools.sh
+
+build: plugins ## Build the plugins and the binary: target/release/opencenter-airgap
+	$(CARGO) build $(FLAGS)
+
+demo: build ## Build a small package from a registry and a file server on loopback
+	target/release/demo
+
+test: tools build ## Everything that CI runs after the checks of the source
+	$(CARGO) test $(FLAGS)
+
+check: ## Formatting, lints, licences and sources of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) deny --locked check bans licenses sources
+
+bench: tools build ## Time whole builds against skopeo and tar; prints a table
+	target/release/bench
+

@@ -1,1 +1,19 @@
-//! Deterministic archives.
+//! Deterministic archives, written and read.
+//!
+//! [`writer`] takes entries front to back and gives back the digest of each
+//! and of the whole, in one pass: it reads and hashes entries, [`ustar`]
+//! renders their headers byte for byte as Go's `archive/tar` (hence Zarf)
+//! does, [`walk`] puts the members of a nested tar into Go's order, and
+//! [`pipeline`] compresses ([`frames`]), hashes and writes on threads of its
+//! own. [`unpack`] reads archives that came from outside with the bounded parser of
+//! [`reader`], and trusts nothing.
+
+mod frames;
+mod pipeline;
+pub mod reader;
+pub mod unpack;
+pub mod ustar;
+mod walk;
+pub mod writer;
+
+pub use writer::{Added, ArchiveWriter, Compression, Content, Entry};

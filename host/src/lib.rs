@@ -14,6 +14,7 @@ pub mod digest;
 pub mod error;
 pub mod exit_code;
 pub mod fs;
+pub mod git;
 pub mod layout;
 pub mod network;
 pub mod orchestrator;

@@ -75,6 +75,13 @@ pub struct LockedFile {
 #[serde(deny_unknown_fields)]
 pub struct LockedRepository {
     pub commit: String,
+    /// The full name of what the reference turned out to be:
+    /// `refs/heads/main`, `refs/tags/v1.0.0`. Missing where it is a commit.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The tag object of an annotated tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
 }
 
 /// The lock as the steps share it.

@@ -1,1 +1,339 @@
-//! The `repos` step.
+//! The `repos` step: git repositories at their pinned commit.
+//!
+//! For every repository of the resolved components, several at a time:
+//! 1. [`Source::new`] checks URL, ref and commit, and names the folder as
+//!    Zarf does;
+//! 2. the pin comes from components.yaml, else airgap.lock, else the server
+//!    ([`pin::resolve`]), and goes into airgap.lock;
+//! 3. a clone that holds the pin is left alone, otherwise [`RepositoryClone::fetch`]
+//!    fetches what is missing;
+//! 4. [`RepositoryClone::check`] refuses submodules and LFS;
+//! 5. [`pack::canonical`] makes the pack, [`pack::emit`] the tree.
+//!
+//! A clone that turns out to be damaged is made anew once. A bad repository
+//! does not stop the others. Without a network only the clones answer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use components::{Repository, RepositoryEntry, ResolvedComponents};
+use futures_util::StreamExt;
+
+use self::clone::RepositoryClone;
+use self::pin::Pin;
+use self::source::Source;
+use crate::config::airgap_lock::SharedLock;
+use crate::config::settings::{NetworkSettings, RetrySettings};
+use crate::error::{Class, Error, ItemFailure, Result};
+use crate::fs;
+use crate::git::{Git, RemoteOptions};
+use crate::layout::RESERVED;
+use crate::progress::{Level, Progress};
+use crate::state::journal::Journal;
+use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::tree::TreeBuilder;
+
+mod clone;
+mod pack;
+mod pin;
+mod source;
+
+/// Repositories at the same time: packing keeps a core busy, fetching waits.
+const CONCURRENCY: usize = 3;
+/// Of components.resolved.json.
+const COMPONENTS_LIMIT: u64 = 64 << 20;
+/// Where distributions keep the authorities that programs trust.
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+const BUNDLE_LIMIT: u64 = 16 << 20;
+
+/// The step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReposStep;
+
+impl Step for ReposStep {
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async move {
+            let repositories = repositories(cx)?;
+            let settings = &cx.project.settings;
+            let work = Work {
+                build: &cx.project.layout.build,
+                online: cx.network.is_some(),
+                network: &settings.network,
+                authorities: authorities(&settings.network, &cx.project.layout.config)?,
+                retries: &settings.retries,
+                lock: &cx.lock,
+                output: &cx.output,
+                journal: Some(&cx.journal),
+                progress: &cx.progress,
+            };
+            work.run(&repositories).await
+        })
+    }
+}
+
+fn repositories(cx: &StepContext) -> Result<Vec<Repository>> {
+    let name = "components.resolved.json";
+    let tree = cx.inputs.get("manifests").ok_or_else(|| Error::invalid("the repos step needs the step `manifests`"))?;
+    let bytes = fs::read_optional(&tree.path_of(name), COMPONENTS_LIMIT)?
+        .ok_or_else(|| Error::invalid(format!("the tree of `manifests` lacks {name}")))?;
+    let resolved: ResolvedComponents = serde_json::from_slice(&bytes)
+        .map_err(|source| Error::invalid(format!("cannot read {name} of the step `manifests`")).caused_by(source))?;
+    Ok(resolved.repositories)
+}
+
+/// The system's authorities and those of the settings in one text: git takes
+/// one file and then trusts nothing else. None where the settings name none.
+fn authorities(settings: &NetworkSettings, config: &Path) -> Result<Option<Vec<u8>>> {
+    if settings.ca_files.is_empty() {
+        return Ok(None);
+    }
+    let system = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned);
+    let own = settings.ca_files.iter().map(|path| config.join(path));
+    let mut bundle = Vec::new();
+    for path in system.into_iter().chain(own) {
+        let bytes = fs::read_optional(&path, BUNDLE_LIMIT)?
+            .ok_or_else(|| Error::configuration(format!("`{}` of network.ca_files is missing", path.display())))?;
+        bundle.extend_from_slice(&bytes);
+        bundle.push(b'\n');
+    }
+    Ok(Some(bundle))
+}
+
+/// What one run of the step works with.
+struct Work<'a> {
+    /// build/, where the clones lie.
+    build: &'a Path,
+    online: bool,
+    network: &'a NetworkSettings,
+    authorities: Option<Vec<u8>>,
+    retries: &'a RetrySettings,
+    lock: &'a SharedLock,
+    output: &'a TreeBuilder,
+    journal: Option<&'a Journal>,
+    progress: &'a Progress,
+}
+
+/// A repository that is in the tree.
+struct Packaged {
+    entry: RepositoryEntry,
+    bytes: u64,
+    fetched: bool,
+}
+
+impl Work<'_> {
+    async fn run(&self, repositories: &[Repository]) -> Result<StepOutcome> {
+        let total = repositories.len() as u64;
+        if let Some(journal) = self.journal {
+            journal.total(total, "repositories")?;
+        }
+        let mut packaged = BTreeMap::new();
+        let mut failures = BTreeMap::new();
+        if total > 0 {
+            let git = Git::find(RemoteOptions::new(self.network), self.progress).await?;
+            self.progress.items(0, Some(total), "repositories", "");
+            let mut all: Vec<BoxFuture<'_, (usize, Result<Packaged>)>> = Vec::new();
+            for (at, repository) in repositories.iter().enumerate() {
+                all.push(Box::pin(self.indexed(&git, at, repository)));
+            }
+            let mut done = futures_util::stream::iter(all).buffer_unordered(CONCURRENCY);
+            while let Some((at, result)) = done.next().await {
+                match result {
+                    Ok(one) => drop(packaged.insert(at, one)),
+                    Err(error) if error.class() == Class::Interrupted => return Err(error),
+                    Err(error) => drop(failures.insert(at, error)),
+                }
+                self.tell(packaged.len() as u64, total, &repositories[at], packaged.get(&at), failures.get(&at))?;
+            }
+        }
+        refuse_duplicates(&packaged)?;
+        if !failures.is_empty() {
+            return Err(summary_of(failures, repositories));
+        }
+        let fetched = packaged.values().filter(|one| one.fetched).count();
+        let entries: Vec<_> = packaged.into_values().map(|one| one.entry).collect();
+        let text = serde_json::to_vec_pretty(&entries)
+            .map_err(|source| Error::invalid("cannot write repos.json").caused_by(source))?;
+        self.output.write("repos.json", &text, false)?;
+        let summary = format!("{total} repositories, {fetched} fetched");
+        Ok(StepOutcome { summary, items: total, unit: "repositories".to_owned() })
+    }
+
+    fn tell(
+        &self,
+        done: u64,
+        total: u64,
+        repository: &Repository,
+        packaged: Option<&Packaged>,
+        failure: Option<&Error>,
+    ) -> Result<()> {
+        self.progress.items(done, Some(total), "repositories", &repository.name);
+        if let Some(error) = failure {
+            self.progress.log(Level::Error, &error.one_line());
+        }
+        let Some(journal) = self.journal else { return Ok(()) };
+        match (packaged, failure) {
+            (Some(one), _) => journal.done(&repository.name, one.bytes),
+            (None, Some(error)) => journal.failed(&error.clone().into_item(&repository.name, &repository.url)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    async fn indexed(&self, git: &Git, at: usize, repository: &Repository) -> (usize, Result<Packaged>) {
+        (at, self.one(git, repository).await)
+    }
+
+    async fn one(&self, git: &Git, repository: &Repository) -> Result<Packaged> {
+        self.progress.check()?;
+        let source = Source::new(repository)?;
+        if RESERVED.contains(&source.name.as_str()) {
+            return Err(Error::configuration(format!("the repository name `{}` is reserved in build/", source.name))
+                .hint("choose another name in components.yaml"));
+        }
+        let directory = absolute(&self.build.join(&source.name))?;
+        match self.attempt(git, &source, &directory).await {
+            Err(error) if error.class() == Class::Integrity && self.online => {
+                self.progress
+                    .warn(&format!("the clone `{}` is damaged and is made anew: {error}", directory.display()));
+                fs::remove_dir_all(&directory)?;
+                self.attempt(git, &source, &directory).await
+            }
+            other => other,
+        }
+    }
+
+    async fn attempt(&self, git: &Git, source: &Source, directory: &Path) -> Result<Packaged> {
+        let key = source.lock_key();
+        let locked = self.lock.lock().repositories.get(&key).cloned();
+        let known = pin::known(source, locked.as_ref());
+        if !self.online && (known.is_none() || !directory.exists()) {
+            return Err(unreachable_offline(source));
+        }
+        let git = self.trusting(git, directory)?;
+        let clone = RepositoryClone {
+            git: &git,
+            directory: directory.to_owned(),
+            source,
+            retries: self.retries,
+            progress: self.progress,
+        };
+        clone.prepare().await?;
+        let (pin, fetched) = self.obtain(&clone, known).await?;
+        clone.check(&pin).await?;
+        let files = pack::canonical(&clone, &pin).await?;
+        pack::emit(&clone, &pin, &files, self.output)?;
+        let bytes = files.iter().map(|file| file.size).sum();
+        if !fetched {
+            self.progress.reused(bytes);
+        }
+        self.lock.lock().repositories.insert(key, pin.to_locked());
+        let entry = RepositoryEntry {
+            name: source.name.clone(),
+            url: source.url.clone(),
+            zarf_reference: source.zarf_reference.clone(),
+            commit: pin.commit,
+            path: source.folder.clone(),
+        };
+        Ok(Packaged { entry, bytes, fetched })
+    }
+
+    /// The pin, with its objects in the clone, and whether they were fetched.
+    async fn obtain(&self, clone: &RepositoryClone<'_>, known: Option<Pin>) -> Result<(Pin, bool)> {
+        let pin = match known {
+            Some(pin) => {
+                self.warn_where_moved(clone, &pin).await?;
+                pin
+            }
+            None => pin::resolve(clone.source, &clone.ask().await?)?,
+        };
+        if clone.holds(&pin).await? {
+            return Ok((pin, false));
+        }
+        if !self.online {
+            return Err(unreachable_offline(clone.source));
+        }
+        clone.fetch(&pin).await?;
+        Ok((pin, true))
+    }
+
+    /// A reference that moved keeps the lock. A server that does not answer
+    /// is no failure here: nothing is needed from it yet.
+    async fn warn_where_moved(&self, clone: &RepositoryClone<'_>, pin: &Pin) -> Result<()> {
+        let source = clone.source;
+        if !self.online || source.commit.is_some() || pin.reference.is_none() {
+            return Ok(());
+        }
+        let now = match clone.ask().await {
+            Ok(advertised) => pin::resolve(source, &advertised),
+            Err(error) => Err(error),
+        };
+        let reference = source.reference.as_deref().unwrap_or("HEAD");
+        match now {
+            Err(error) if error.class() == Class::Interrupted => return Err(error),
+            Err(error) => self.progress.log(Level::Info, &format!("cannot tell whether `{reference}` moved: {error}")),
+            Ok(now) if now.commit != pin.commit || now.tag != pin.tag => self.progress.warn(&format!(
+                "`{reference}` of repository `{}` is now at {}; airgap.lock keeps {} (`opencenter-airgap update {}` takes the new one)",
+                source.name, &now.commit[..12], pin.commit, source.name
+            )),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    /// git with the authorities of the settings, which lie in one file in
+    /// the clone.
+    fn trusting(&self, git: &Git, directory: &Path) -> Result<Git> {
+        let Some(authorities) = &self.authorities else { return Ok(git.clone()) };
+        let name = format!(".{}.authorities.pem", directory.file_name().unwrap_or_default().to_string_lossy());
+        let path = directory.with_file_name(name);
+        fs::write_atomic(&path, authorities)?;
+        Ok(git.trusting(path))
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|source| Error::io("cannot resolve", path, source))
+}
+
+fn unreachable_offline(source: &Source) -> Error {
+    let wanted = source.reference.as_deref().or(source.commit.as_deref()).unwrap_or("HEAD");
+    Error::new(Class::NotFound, format!("repository `{}` ({}) at {wanted} is not in build/", source.name, source.url))
+        .hint("run once without --offline")
+}
+
+/// Two names for one repository would share a folder in the package.
+fn refuse_duplicates(packaged: &BTreeMap<usize, Packaged>) -> Result<()> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for one in packaged.values() {
+        if let Some(other) = seen.insert(&one.entry.path, &one.entry.name) {
+            return Err(Error::invalid(format!(
+                "the repositories `{other}` and `{}` are both {}",
+                one.entry.name, one.entry.zarf_reference
+            ))
+            .hint("remove one of them from components.yaml"));
+        }
+    }
+    Ok(())
+}
+
+/// One error for all that failed. A permanent failure decides its class.
+fn summary_of(failures: BTreeMap<usize, Error>, repositories: &[Repository]) -> Error {
+    let class = failures.values().map(Error::class).find(|class| !class.may_recover());
+    let class = class.or_else(|| failures.values().map(Error::class).next()).unwrap_or(Class::Transient);
+    let message = format!("{} of {} repositories failed", failures.len(), repositories.len());
+    let row = |(at, error): (usize, Error)| -> ItemFailure {
+        let repository = &repositories[at];
+        let origin = Source::new(repository).map_or_else(|_| "components.yaml".to_owned(), |source| source.origin());
+        error.into_item(&repository.name, origin)
+    };
+    let items: Vec<ItemFailure> = failures.into_iter().map(row).collect();
+    Error::new(class, message).with_items(items)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! A clone under build/: bare, never checked out, filled by fetching.
+//!
+//! What was fetched completely is marked by a reference `refs/pins/<object>`:
+//! git sets it only when the object and all its history are there. So a fetch
+//! that was cut is simply repeated, and a clone that holds the pins of a
+//! repository is left alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::pin::{Advertised, Pin, patterns};
+use super::source::Source;
+use crate::config::settings::RetrySettings;
+use crate::error::{Class, Error, Result};
+use crate::fs;
+use crate::git::{Failure, Git, Reach};
+use crate::progress::Progress;
+
+/// Bytes that git may list: references of one repository, attribute files.
+const LISTING_LIMIT: usize = 64 << 20;
+/// Files with attributes in one tree that are read.
+const ATTRIBUTE_FILES: usize = 10_000;
+/// Paths that an error names.
+const NAMED_PATHS: usize = 5;
+
+/// A clone that exists.
+pub(super) struct RepositoryClone<'a> {
+    pub git: &'a Git,
+    pub directory: PathBuf,
+    pub source: &'a Source,
+    pub retries: &'a RetrySettings,
+    pub progress: &'a Progress,
+}
+
+impl RepositoryClone<'_> {
+    /// Makes the clone where it is missing, and clears what a killed git left.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        if self.directory.exists() {
+            if !(self.directory.join("HEAD").is_file() && self.directory.join("objects").is_dir()) {
+                let shown = self.directory.display();
+                return Err(Error::local(format!("`{shown}` is in the way: it is not a clone of this tool"))
+                    .hint("move it away, or choose another name for the repository"));
+            }
+            return clear_leftovers(&self.directory);
+        }
+        let fresh = fs::temporary_beside(&self.directory);
+        fs::remove_dir_all(&fresh)?;
+        let path = fresh.display().to_string();
+        let arguments = ["init", "--quiet", "--bare", "--template=", "--initial-branch=unborn", &path];
+        let made = self.git.collect(self.progress, Reach::Local, None, &arguments, 0).await;
+        made.map_err(|failure| self.error(failure, "create the clone of"))?;
+        fs::rename(&fresh, &self.directory)?;
+        fs::sync_parent(&self.directory)
+    }
+
+    /// Whether everything of `pin` was fetched.
+    pub(super) async fn holds(&self, pin: &Pin) -> Result<bool> {
+        let listed = self.local(&["for-each-ref", "--format=%(objectname)", "refs/pins/"]).await?;
+        let listed = String::from_utf8_lossy(&listed);
+        let present: BTreeSet<&str> = listed.lines().collect();
+        Ok(pin.objects().iter().all(|object| present.contains(object)))
+    }
+
+    /// Asks the server what the reference of the source is now.
+    pub(super) async fn ask(&self) -> Result<Advertised> {
+        let patterns = patterns(self.source);
+        let mut arguments = vec!["ls-remote", "--symref", "--", self.source.url.as_str()];
+        arguments.extend(patterns.iter().map(String::as_str));
+        let listed = self.remote(&arguments).await.map_err(|failure| self.error(failure, "ask"))?;
+        Ok(Advertised::parse(&String::from_utf8_lossy(&listed)))
+    }
+
+    /// Fetches the objects of `pin` with all their history.
+    pub(super) async fn fetch(&self, pin: &Pin) -> Result<()> {
+        let specs: Vec<String> = pin.objects().iter().map(|object| format!("+{object}:refs/pins/{object}")).collect();
+        match self.fetch_specs(&specs).await {
+            Ok(()) => {}
+            // Some servers hand out only what a reference names.
+            Err(failure) if failure.wants_advertised_refs() => self.fetch_everything(pin).await?,
+            Err(failure) => return Err(self.error(failure, "fetch")),
+        }
+        if self.directory.join("shallow").exists() {
+            return Err(Error::invalid(format!("{} is a shallow clone: its history is missing", self.named()))
+                .hint("give the URL of a complete repository"));
+        }
+        Ok(())
+    }
+
+    async fn fetch_everything(&self, pin: &Pin) -> Result<()> {
+        let specs = ["+refs/heads/*:refs/mirror/heads/*".to_owned(), "+refs/tags/*:refs/mirror/tags/*".to_owned()];
+        self.fetch_specs(&specs).await.map_err(|failure| self.error(failure, "fetch"))?;
+        for object in pin.objects() {
+            if self.kind(object).await?.is_none() {
+                let message = format!("{} has no commit {object}", self.named());
+                return Err(Error::new(Class::NotFound, message).hint(
+                    "it may have been removed by a forced push; correct `commit` in components.yaml, \
+                     or run `opencenter-airgap update` where airgap.lock holds it",
+                ));
+            }
+            self.local(&["update-ref", &format!("refs/pins/{object}"), object]).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_specs(&self, specs: &[String]) -> Result<(), Failure> {
+        let mut arguments = vec!["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"];
+        arguments.extend(["--no-recurse-submodules", "--force", "--", self.source.url.as_str()]);
+        arguments.extend(specs.iter().map(String::as_str));
+        self.remote(&arguments).await.map(drop)
+    }
+
+    /// Refuses what the package could not carry: an object that is no commit,
+    /// submodules, LFS.
+    pub(super) async fn check(&self, pin: &Pin) -> Result<()> {
+        match self.kind(&pin.commit).await?.as_deref() {
+            Some("commit") => {}
+            Some(other) => {
+                return Err(Error::invalid(format!("{} is pinned at a {other}, not at a commit", self.named())));
+            }
+            None => return Err(Error::integrity(format!("{} lacks {} in its clone", self.named(), pin.commit))),
+        }
+        let mut scan = TreeScan::default();
+        let arguments = ["ls-tree", "-r", "-z", "--full-tree", pin.commit.as_str()];
+        let mut sink = |bytes: &[u8]| scan.read(bytes);
+        let listed = self.git.stream(self.progress, Reach::Local, Some(&self.directory), &arguments, &[], &mut sink);
+        listed.await.map_err(|failure| self.error(failure, "read"))?;
+        if !scan.submodules.is_empty() {
+            return Err(Error::invalid(format!("{} has submodules: {}", self.named(), named_paths(&scan.submodules)))
+                .hint("submodules are not carried; pin each of them as a repository of its own"));
+        }
+        let lfs = self.lfs_files(&scan.attributes).await?;
+        if !lfs.is_empty() {
+            return Err(Error::invalid(format!("{} keeps files in Git LFS: {}", self.named(), named_paths(&lfs)))
+                .hint("LFS files are not carried; use a repository without LFS"));
+        }
+        Ok(())
+    }
+
+    /// The attribute files, as (object, path), that hand paths to LFS.
+    async fn lfs_files(&self, attributes: &[(String, String)]) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for (object, path) in attributes.iter().take(ATTRIBUTE_FILES) {
+            let content = self.local(&["cat-file", "blob", object]).await?;
+            if String::from_utf8_lossy(&content).lines().any(is_lfs_line) {
+                found.push(path.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// `commit`, `tag`, …; none where the clone lacks the object.
+    async fn kind(&self, object: &str) -> Result<Option<String>> {
+        let arguments = ["cat-file", "-t", object];
+        match self.git.collect(self.progress, Reach::Local, Some(&self.directory), &arguments, 100).await {
+            Ok(kind) => Ok(Some(String::from_utf8_lossy(&kind).trim().to_owned())),
+            Err(Failure::Refused { .. }) => Ok(None),
+            Err(failure) => Err(self.error(failure, "read")),
+        }
+    }
+
+    async fn local(&self, arguments: &[&str]) -> Result<Vec<u8>> {
+        let output = self.git.collect(self.progress, Reach::Local, Some(&self.directory), arguments, LISTING_LIMIT);
+        output.await.map_err(|failure| self.error(failure, "read the clone of"))
+    }
+
+    /// A call to the server, repeated while that may help.
+    async fn remote(&self, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+        let mut attempt = 1;
+        loop {
+            self.progress.request();
+            let result =
+                self.git.collect(self.progress, Reach::Remote, Some(&self.directory), arguments, LISTING_LIMIT).await;
+            let failure = match result {
+                Err(failure) if failure.class() == Class::Transient && attempt < self.retries.requests => failure,
+                other => return other,
+            };
+            let pause = pause(self.retries, attempt);
+            let message = failure.into_error("reach", &self.source.name, &self.source.url).one_line();
+            self.progress.retrying(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), &message);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => attempt += 1,
+                () = self.progress.cancellation().cancelled() => return Err(Failure::Stopped),
+            }
+            clear_leftovers(&self.directory).map_err(|error| Failure::Start(std::io::Error::other(error)))?;
+        }
+    }
+
+    fn named(&self) -> String {
+        format!("repository `{}` ({})", self.source.name, self.source.url)
+    }
+
+    pub(super) fn error(&self, failure: Failure, doing: &str) -> Error {
+        failure.into_error(doing, &self.source.name, &self.source.url)
+    }
+}
+
+/// Doubles each time, up to the limit, with jitter.
+fn pause(retries: &RetrySettings, attempt: u32) -> Duration {
+    let steady = retries.backoff * 2f64.powi(i32::try_from(attempt.min(30)).unwrap_or(30) - 1);
+    Duration::from_secs_f64((steady.min(retries.backoff_limit) * (0.5 + fastrand::f64() / 2.0)).max(0.0))
+}
+
+/// Removes the locks and unfinished packs of a git that was killed. The build
+/// is held by this process, so nobody else works in the clone.
+fn clear_leftovers(directory: &Path) -> Result<()> {
+    let is_lock = |name: &str| name.ends_with(".lock");
+    let is_unfinished = |name: &str| name.starts_with("tmp_");
+    clear(directory, 0, &is_lock)?;
+    clear(&directory.join("refs"), 8, &is_lock)?;
+    clear(&directory.join("objects").join("pack"), 0, &is_unfinished)
+}
+
+fn clear(directory: &Path, depth: u32, is_leftover: &dyn Fn(&str) -> bool) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_directory && depth > 0 {
+            clear(&entry.path(), depth - 1, is_leftover)?;
+        } else if !is_directory && is_leftover(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads `git ls-tree -r -z` as it comes.
+#[derive(Default)]
+struct TreeScan {
+    record: Vec<u8>,
+    submodules: Vec<String>,
+    /// Object and path of every `.gitattributes`.
+    attributes: Vec<(String, String)>,
+}
+
+impl TreeScan {
+    fn read(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == 0 {
+                let record = std::mem::take(&mut self.record);
+                self.enter(&String::from_utf8_lossy(&record));
+            } else if self.record.len() < 64 << 10 {
+                self.record.push(byte);
+            }
+        }
+    }
+
+    /// `<mode> <kind> <object>\t<path>`.
+    fn enter(&mut self, record: &str) {
+        let Some((meta, path)) = record.split_once('\t') else { return };
+        let object = meta.rsplit(' ').next().unwrap_or_default();
+        if meta.starts_with("160000 ") || path == ".gitmodules" {
+            self.submodules.push(path.to_owned());
+        } else if path == ".gitattributes" || path.ends_with("/.gitattributes") {
+            self.attributes.push((object.to_owned(), path.to_owned()));
+        }
+    }
+}
+
+/// `*.bin filter=lfs diff=lfs merge=lfs -text`.
+fn is_lfs_line(line: &str) -> bool {
+    !line.trim_start().starts_with('#') && line.split_whitespace().skip(1).any(|word| word == "filter=lfs")
+}
+
+fn named_paths(paths: &[String]) -> String {
+    let mut text =
+        paths.iter().take(NAMED_PATHS).map(|path| format!("`{}`", path.escape_default())).collect::<Vec<_>>();
+    if paths.len() > NAMED_PATHS {
+        text.push(format!("and {} more", paths.len() - NAMED_PATHS));
+    }
+    text.join(", ")
+}

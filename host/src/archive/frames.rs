@@ -31,7 +31,7 @@ const PROBE: usize = 32 * 1024;
 
 /// What is done with the bytes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Treatment {
+pub(super) enum Treatment {
     /// No frames at all: the archive is a plain tar.
     Plain,
     /// Raw blocks.

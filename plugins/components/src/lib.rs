@@ -17,6 +17,7 @@ pub mod problem;
 pub mod resolve;
 pub mod template;
 pub mod yaml_text;
+pub mod zarf;
 
 /// `components.yaml`. Every section is optional; an empty one is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,1 +1,51 @@
+//! Writes the package definition, zarf.yaml, from what the earlier steps
+//! fetched.
+//!
+//! [`inputs`] reads their lists, [`compose`] groups them into components, and
+//! the text is such that `zarf package create` accepts it as well: every source
+//! is a path relative to the definition.
 
+pub mod compose;
+pub mod inputs;
+
+use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
+use serde::Deserialize;
+
+/// Where the files of a package are put when it is deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Configuration {
+    /// The folder for the binaries of kubernetes.
+    pub kubernetes_directory: String,
+    /// The folder for tools.
+    pub tools_directory: String,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { kubernetes_directory: "/opt/opencenter/bin".into(), tools_directory: "/usr/local/bin".into() }
+    }
+}
+
+struct ZarfYaml;
+
+impl Step for ZarfYaml {
+    type Configuration = Configuration;
+    const NAME: &'static str = "zarf-yaml";
+    const SUMMARY: &'static str = "Writes the Zarf package definition";
+
+    fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        let fetched = inputs::read(inputs)?;
+        let definition = compose::compose(&fetched, &configuration).map_err(refused)?;
+        let text = components::zarf::to_text(&definition)?;
+        output.write_text("zarf.yaml", &text)?;
+        Ok(Summary::new(definition.components.len() as u64, "components"))
+    }
+}
+
+fn refused(problem: compose::Problem) -> StepError {
+    StepError::invalid_input(problem.code, problem.message).hint(problem.hint)
+}
+
+sdk::export_step!(ZarfYaml);

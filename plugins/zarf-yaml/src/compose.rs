@@ -1,0 +1,378 @@
+//! Groups what was fetched into components that a reader understands: the
+//! binaries of kubernetes, the tools, the images that no chart claims, the
+//! repositories, and one component for each chart with the images it names.
+//! Images come before the charts that start them.
+
+use std::collections::BTreeSet;
+
+use components::image::normalized;
+use components::zarf::{self, Chart, Component, Definition, File, Metadata};
+use components::{ChartEntry, FileEntry, FileKind};
+
+use crate::Configuration;
+use crate::inputs::Fetched;
+
+/// Zarf's limit for the name of a chart.
+const LONGEST_CHART_NAME: usize = 40;
+
+/// Why no definition can be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: &'static str,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Problem {
+    fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// The definition of the package.
+///
+/// # Errors
+/// A package without content, content that a step did not deliver, a name that
+/// Zarf or Helm would refuse.
+pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Definition, Problem> {
+    check_delivered(fetched)?;
+    let mut components = Vec::new();
+    components.extend(binaries(fetched, configuration));
+    components.extend(tools(fetched, configuration));
+    components.extend(images(fetched));
+    components.extend(repositories(fetched));
+    for entry in &fetched.charts {
+        let name = unique(&component_name(&entry.name), &components);
+        components.push(chart(fetched, entry, name)?);
+    }
+    if components.is_empty() {
+        return Err(Problem::new(
+            "empty-package",
+            "the package would hold nothing: components.yaml names no binaries, tools, images, repositories or charts",
+            "add something to config/components.yaml, or let `build --force-regenerate` generate it from versions.env",
+        ));
+    }
+    check_targets(&components)?;
+    Ok(Definition {
+        api_version: zarf::API_VERSION.into(),
+        kind: zarf::KIND.into(),
+        metadata: metadata(fetched)?,
+        components,
+    })
+}
+
+fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
+    let package = &fetched.components.package;
+    if !zarf::is_name(&package.name) {
+        return Err(Problem::new(
+            "package-name",
+            format!("the package name `{}` is not one that Zarf accepts", package.name),
+            "use lowercase letters, digits and `-` for `package.name` in config/settings.yaml",
+        ));
+    }
+    if package.version.is_empty() || package.version.contains(['/', '\\', ' ']) {
+        return Err(Problem::new(
+            "package-version",
+            format!("the package version `{}` is empty, or holds a slash or a space", package.version),
+            "set `package.version` in config/settings.yaml",
+        ));
+    }
+    Ok(Metadata {
+        name: package.name.clone(),
+        description: package.description.clone().unwrap_or_default(),
+        version: package.version.clone(),
+        architecture: fetched.components.architecture.clone(),
+        uncompressed: false,
+    })
+}
+
+/// Everything that was asked for must have arrived: a package that lacks
+/// something fails in the field.
+fn check_delivered(fetched: &Fetched) -> Result<(), Problem> {
+    let wanted = &fetched.components;
+    let files: BTreeSet<&str> = fetched.files.iter().map(|file| file.name.as_str()).collect();
+    let charts: BTreeSet<&str> = fetched.charts.iter().map(|chart| chart.name.as_str()).collect();
+    let repositories: BTreeSet<&str> = fetched.repositories.iter().map(|entry| entry.name.as_str()).collect();
+    let mut missing = Vec::new();
+    missing.extend(
+        wanted.images.iter().filter(|image| !fetched.images.contains(&normalized(image))).map(|i| format!("image {i}")),
+    );
+    missing
+        .extend(wanted.files.iter().filter(|f| !files.contains(f.name.as_str())).map(|f| format!("file {}", f.name)));
+    missing.extend(
+        wanted.charts.iter().filter(|c| !charts.contains(c.name.as_str())).map(|c| format!("chart {}", c.name)),
+    );
+    missing.extend(
+        wanted
+            .repositories
+            .iter()
+            .filter(|repository| !repositories.contains(repository.name.as_str()))
+            .map(|repository| format!("repository {}", repository.name)),
+    );
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "not-delivered",
+        format!("components.yaml names what no step has fetched: {}", missing.join(", ")),
+        "the steps images, files, repos and charts must run before this one: check `needs` in config/pipeline.yaml",
+    ))
+}
+
+fn binaries(fetched: &Fetched, configuration: &Configuration) -> Option<Component> {
+    let files: Vec<&FileEntry> = fetched.files.iter().filter(|file| file.kind == FileKind::Kubernetes).collect();
+    let version = &files.first()?.version;
+    Some(Component {
+        name: "kubernetes-binaries".into(),
+        description: format!("Kubernetes {version}: {}", names(&files)),
+        required: Some(true),
+        files: files.iter().map(|entry| file(entry, &configuration.kubernetes_directory)).collect(),
+        ..Component::default()
+    })
+}
+
+fn tools(fetched: &Fetched, configuration: &Configuration) -> Option<Component> {
+    let files: Vec<&FileEntry> = fetched.files.iter().filter(|file| file.kind == FileKind::Tool).collect();
+    files.first()?;
+    let versions: Vec<String> = files.iter().map(|file| format!("{} {}", file.name, file.version)).collect();
+    Some(Component {
+        name: "tools".into(),
+        description: format!("Command-line tools: {}", versions.join(", ")),
+        required: Some(true),
+        files: files.iter().map(|entry| file(entry, &configuration.tools_directory)).collect(),
+        ..Component::default()
+    })
+}
+
+fn names(files: &[&FileEntry]) -> String {
+    files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn file(entry: &FileEntry, directory: &str) -> File {
+    File {
+        source: format!("../files/{}", entry.path),
+        shasum: entry.sha256.clone(),
+        target: format!("{}/{}", directory.trim_end_matches('/'), entry.name),
+        executable: true,
+        extract_path: String::new(),
+    }
+}
+
+/// The images that no chart names.
+fn images(fetched: &Fetched) -> Option<Component> {
+    let claimed: BTreeSet<String> =
+        fetched.charts.iter().flat_map(|chart| chart.images.iter().map(|image| normalized(image))).collect();
+    let images: Vec<String> =
+        fetched.components.images.iter().filter(|i| !claimed.contains(&normalized(i))).cloned().collect();
+    images.first()?;
+    Some(Component {
+        name: "container-images".into(),
+        description: format!("{} container images", images.len()),
+        required: Some(true),
+        images,
+        ..Component::default()
+    })
+}
+
+fn repositories(fetched: &Fetched) -> Option<Component> {
+    fetched.repositories.first()?;
+    let names: Vec<&str> = fetched.repositories.iter().map(|entry| entry.name.as_str()).collect();
+    Some(Component {
+        name: "repositories".into(),
+        description: format!("Git repositories: {}", names.join(", ")),
+        required: Some(true),
+        repos: fetched.repositories.iter().map(|entry| entry.zarf_reference.clone()).collect(),
+        ..Component::default()
+    })
+}
+
+fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Component, Problem> {
+    if entry.name.len() > LONGEST_CHART_NAME {
+        return Err(Problem::new(
+            "chart-name",
+            format!("the chart name `{}` is longer than Zarf's {LONGEST_CHART_NAME} characters", entry.name),
+            "Zarf packages cannot hold this chart under its name; use a local copy with a shorter one",
+        ));
+    }
+    let named: BTreeSet<String> = entry.images.iter().map(|image| normalized(image)).collect();
+    let release = release_name(&entry.name);
+    Ok(Component {
+        name,
+        description: format!("Helm chart {} {} from {}", entry.name, entry.version, entry.repo),
+        required: Some(true),
+        charts: vec![Chart {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            local_path: format!("../charts/{}", entry.path),
+            namespace: if entry.namespace.is_empty() { release.clone() } else { entry.namespace.clone() },
+            release_name: if release == entry.name { String::new() } else { release },
+            values_files: entry.values.iter().map(|path| format!("../charts/{path}")).collect(),
+            ..Chart::default()
+        }],
+        images: fetched.components.images.iter().filter(|image| named.contains(&normalized(image))).cloned().collect(),
+        ..Component::default()
+    })
+}
+
+/// The chart's name as a component's: lowercase letters, digits and dashes.
+fn component_name(chart: &str) -> String {
+    let name: String =
+        chart.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "chart".to_owned() } else { name.to_owned() }
+}
+
+/// The chart's name as a release's, which starts with a letter.
+fn release_name(chart: &str) -> String {
+    if zarf::is_release_name(chart) {
+        return chart.to_owned();
+    }
+    let name = component_name(chart);
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("chart-{name}") }
+}
+
+/// The name itself, or with a number that makes it unique.
+fn unique(name: &str, components: &[Component]) -> String {
+    let taken = |name: &str| components.iter().any(|component| component.name == name);
+    if !taken(name) {
+        return name.to_owned();
+    }
+    (2..).map(|number| format!("{name}-{number}")).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// Two files must not be put into the same place.
+fn check_targets(components: &[Component]) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    for file in components.iter().flat_map(|component| &component.files) {
+        if !seen.insert(&file.target) {
+            return Err(Problem::new(
+                "same-target",
+                format!("two files would be deployed to `{}`", file.target),
+                "remove one of them from config/components.yaml, or give the two kinds different folders",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use components::{Package, RepositoryEntry, ResolvedComponents, ResolvedFile};
+
+    fn file_entry(kind: FileKind, name: &str) -> FileEntry {
+        FileEntry {
+            kind,
+            name: name.into(),
+            version: "1.34.3".into(),
+            url: format!("https://example.com/{name}"),
+            path: format!("bin/{name}"),
+            sha256: "00".repeat(32),
+            size: 1,
+        }
+    }
+
+    fn chart_entry(name: &str, images: &[&str]) -> ChartEntry {
+        ChartEntry {
+            name: name.into(),
+            version: "1.16.2".into(),
+            requested: "1.x".into(),
+            repo: "https://charts.example.com".into(),
+            url: String::new(),
+            namespace: "ns".into(),
+            path: format!("charts/{name}-1.16.2.tgz"),
+            sha256: "00".repeat(32),
+            provenance: None,
+            values: vec![format!("values/{name}-1.16.2-0")],
+            images: images.iter().map(|image| (*image).to_owned()).collect(),
+        }
+    }
+
+    fn everything() -> Fetched {
+        let images = ["nginx:1.27", "quay.io/jetstack/controller:v1"];
+        Fetched {
+            components: ResolvedComponents {
+                architecture: "amd64".into(),
+                package: Package { name: "platform".into(), version: "1.10".into(), description: None },
+                images: images.map(str::to_owned).to_vec(),
+                ..ResolvedComponents::default()
+            },
+            images: images.map(normalized).into_iter().collect(),
+            files: vec![file_entry(FileKind::Kubernetes, "kubectl"), file_entry(FileKind::Tool, "helm")],
+            repositories: vec![RepositoryEntry {
+                name: "kubespray".into(),
+                url: "https://github.com/x/kubespray.git".into(),
+                zarf_reference: "https://github.com/x/kubespray.git@v2".into(),
+                commit: "0".repeat(40),
+                path: "kubespray-1".into(),
+            }],
+            charts: vec![chart_entry("cert-manager", &["quay.io/jetstack/controller:v1", "not/packaged:1"])],
+        }
+    }
+
+    #[test]
+    fn everything_finds_its_component() {
+        let definition = compose(&everything(), &Configuration::default()).unwrap();
+        let names: Vec<&str> = definition.components.iter().map(|component| component.name.as_str()).collect();
+        assert_eq!(names, ["kubernetes-binaries", "tools", "container-images", "repositories", "cert-manager"]);
+        assert_eq!(definition.components[0].files[0].source, "../files/bin/kubectl");
+        assert_eq!(definition.components[0].files[0].target, "/opt/opencenter/bin/kubectl");
+        assert_eq!(definition.components[1].files[0].target, "/usr/local/bin/helm");
+        assert_eq!(definition.components[2].images, ["nginx:1.27"]);
+        assert_eq!(definition.components[4].images, ["quay.io/jetstack/controller:v1"], "only what is in the package");
+        assert_eq!(definition.components[4].charts[0].local_path, "../charts/charts/cert-manager-1.16.2.tgz");
+        assert!(definition.components.iter().all(|component| component.required == Some(true)));
+        let text = zarf::to_text(&definition).unwrap();
+        assert!(text.contains("version: \"1.10\"\n") && text.contains("      - name: \"cert-manager\"\n"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_package_is_an_error_that_says_so() {
+        let mut empty = everything();
+        empty.components.images.clear();
+        empty.files.clear();
+        empty.repositories.clear();
+        empty.charts.clear();
+        let problem = compose(&empty, &Configuration::default()).unwrap_err();
+        assert_eq!(problem.code, "empty-package");
+    }
+
+    #[test]
+    fn what_was_asked_for_and_did_not_arrive_is_named() {
+        let mut fetched = everything();
+        fetched.images.clear();
+        fetched.components.files.push(ResolvedFile {
+            kind: FileKind::Tool,
+            name: "yq".into(),
+            version: "4".into(),
+            url: String::new(),
+            checksum_url: None,
+            extract: false,
+            binary: None,
+        });
+        let problem = compose(&fetched, &Configuration::default()).unwrap_err();
+        assert_eq!(problem.code, "not-delivered");
+        assert!(problem.message.contains("image nginx:1.27") && problem.message.contains("file yq"));
+    }
+
+    #[test]
+    fn names_become_valid_and_unique() {
+        let mut fetched = everything();
+        fetched.charts =
+            vec![chart_entry("tools", &[]), chart_entry("3scale_Operator", &[]), chart_entry("tools", &[])];
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        let names: Vec<&str> = definition.components.iter().map(|component| component.name.as_str()).collect();
+        assert_eq!(names[4..], ["tools-2", "3scale-operator", "tools-3"]);
+        assert_eq!(definition.components[5].charts[0].release_name, "chart-3scale-operator");
+        assert_eq!(definition.components[4].charts[0].release_name, "");
+
+        fetched.charts = vec![chart_entry(&"x".repeat(41), &[])];
+        assert_eq!(compose(&fetched, &Configuration::default()).unwrap_err().code, "chart-name");
+        fetched.charts.clear();
+        fetched.files.push(file_entry(FileKind::Tool, "helm"));
+        assert_eq!(compose(&fetched, &Configuration::default()).unwrap_err().code, "same-target");
+        fetched.files.clear();
+        fetched.components.package.name = "My Platform".into();
+        assert_eq!(compose(&fetched, &Configuration::default()).unwrap_err().code, "package-name");
+    }
+}

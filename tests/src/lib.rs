@@ -3,14 +3,19 @@
 //! [`project`] runs the real binary in a folder of its own; [`registry`],
 //! [`file_server`] and [`git_server`] are servers on loopback whose every
 //! answer a test can spoil through [`fault`]; [`images`] makes real container
-//! images; [`tools`] starts other people's programs.
+//! images; [`tools`] starts other people's programs. [`platform`] is one of
+//! everything, ready to be packaged.
 
+pub mod charts;
 pub mod digest;
 pub mod fault;
 pub mod file_server;
 pub mod git_server;
 pub mod http;
 pub mod images;
+pub mod layout;
+pub mod package;
+pub mod platform;
 pub mod project;
 pub mod registry;
 pub mod tools;

@@ -24,7 +24,9 @@ pub const KUBERNETES: &str = "v1.34.3";
 
 /// A folder with config/, and everything around it.
 pub struct Project {
-    folder: TempDir,
+    root: PathBuf,
+    /// Removed with the project.
+    _temporary: Option<TempDir>,
     environment: Vec<(String, String)>,
     settings: Value,
     components: Value,
@@ -36,17 +38,34 @@ impl Project {
         let project = Self::bare();
         project.write("config/versions.env", VERSIONS_ENV);
         project.write("config/catalog.yaml", EMPTY_CATALOG);
-        project.save();
-        project
+        // What waits for a server that fails waits shortly.
+        project.with_settings(|settings| settings["retries"] = json!({ "backoff": 0.05 }))
     }
 
     /// An empty folder with a home.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("airgap-").tempdir().expect("a temporary folder");
+        Self::at(folder.path().to_owned(), Some(folder))
+    }
+
+    /// A project in a folder that stays; what lies there is removed.
+    ///
+    /// # Errors
+    /// When the folder can not be emptied.
+    pub fn in_folder(folder: &Path) -> std::io::Result<Self> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
+        Ok(Self::at(folder.to_owned(), None))
+    }
+
+    fn at(root: PathBuf, temporary: Option<TempDir>) -> Self {
         let project = Self {
-            folder,
+            root,
+            _temporary: temporary,
             environment: Vec::new(),
-            settings: json!({ "package": { "name": "platform", "version": "1.0.0" }, "retries": { "backoff": 0.05 } }),
+            settings: json!({ "package": { "name": "platform", "version": "1.0.0" } }),
             components: json!({}),
         };
         std::fs::create_dir_all(project.home()).expect("a new folder");
@@ -54,7 +73,7 @@ impl Project {
     }
 
     pub fn root(&self) -> &Path {
-        self.folder.path()
+        &self.root
     }
 
     pub fn home(&self) -> PathBuf {
@@ -167,7 +186,9 @@ impl Project {
 
     fn save(&self) {
         self.write("config/settings.yaml", yaml(&self.settings));
-        self.write("config/components.yaml", yaml(&self.components));
+        if self.components.as_object().is_some_and(|sections| !sections.is_empty()) {
+            self.write("config/components.yaml", yaml(&self.components));
+        }
     }
 
     /// The binary with a cleared environment, in the project's folder.
@@ -190,6 +211,7 @@ impl Project {
     }
 
     /// Runs the binary to its end.
+    #[must_use = "call success() or code()"]
     pub fn run(&self, arguments: &[&str]) -> Run {
         self.start(arguments).finish()
     }
@@ -249,10 +271,7 @@ fn collect(folder: &Path, files: &mut Vec<(String, Vec<u8>)>) {
 }
 
 fn yaml(value: &Value) -> String {
-    match value {
-        Value::Object(map) if map.is_empty() => String::new(),
-        value => serde_yaml::to_string(value).expect("a value is YAML"),
-    }
+    serde_yaml::to_string(value).expect("a value is YAML")
 }
 
 /// Compiled plugins are shared by all tests: compiling them is not what most
@@ -262,7 +281,7 @@ fn shared_cache() -> PathBuf {
 }
 
 /// `target/release`, from where this program runs.
-fn target_folder() -> PathBuf {
+pub fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a program knows where it lies");
     let folder = program.parent().expect("a program lies in a folder");
     if folder.ends_with("deps") {
@@ -329,9 +348,9 @@ impl Running {
     }
 
     /// SIGKILL: nothing of the process runs on.
-    pub fn kill(mut self) -> Run {
+    pub fn kill(mut self) {
         let _ = self.child.kill();
-        self.finish_within(LIMIT)
+        let _ = self.finish_within(LIMIT);
     }
 
     /// Sends a signal by name: `INT`, `TERM`.
@@ -340,12 +359,14 @@ impl Running {
     }
 
     /// Waits for the end.
+    #[must_use = "call success() or code()"]
     pub fn finish(self) -> Run {
         self.finish_within(LIMIT)
     }
 
     /// # Panics
     /// When the process runs longer than `limit`; it is killed then.
+    #[must_use = "call success() or code()"]
     pub fn finish_within(mut self, limit: Duration) -> Run {
         let deadline = Instant::now() + limit;
         let (status, in_time) = loop {
@@ -385,7 +406,6 @@ fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 
 /// A command that has ended. Shown with everything it printed.
 #[derive(Clone, Debug)]
-#[must_use = "call success() or code()"]
 pub struct Run {
     pub command: String,
     pub stdout: String,
@@ -486,4 +506,5 @@ PYTHON_VERSION="3.12"
 "#;
 
 /// Pins become nothing: what a test packages it adds to components.yaml.
-const EMPTY_CATALOG: &str = "variables: []\n";
+const EMPTY_CATALOG: &str =
+    "required:\n  - name: KUBERNETES_VERSION\n  - name: TARGET_ARCH\n    allowed: [amd64, arm64]\n";

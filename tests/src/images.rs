@@ -99,6 +99,8 @@ pub fn half_noise(seed: u64, size: usize) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
     Gzip,
+    /// In gzip's frame, but as it is: the blob is as compressible as its tar.
+    Stored,
     Plain,
 }
 
@@ -120,8 +122,9 @@ pub fn layer_of(path: &str, content: &[u8], packing: Packing) -> Layer {
     let diff_id = format!("sha256:{}", sha256(&tar));
     let blob = match packing {
         Packing::Plain => Blob::new(OCI_LAYER, tar),
-        Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+        Packing::Gzip | Packing::Stored => {
+            let level = if packing == Packing::Gzip { Compression::fast() } else { Compression::none() };
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(&tar).expect("memory takes it");
             Blob::new(OCI_LAYER_GZIP, encoder.finish().expect("memory takes it"))
         }
@@ -314,21 +317,13 @@ fn attestation(image: &Image) -> Image {
     made
 }
 
-/// Writes an OCI image layout that other tools read: `names` become
-/// `org.opencontainers.image.ref.name`.
-pub fn write_layout(folder: &Path, images: &[(&str, &Image)]) {
-    let blobs = folder.join("blobs/sha256");
-    std::fs::create_dir_all(&blobs).expect("a new folder");
-    std::fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a new file");
-    let mut entries = Vec::new();
-    for (name, image) in images {
-        for blob in image.blobs().chain([&image.manifest]) {
-            std::fs::write(blobs.join(blob.hex()), &blob.bytes).expect("a new file");
-        }
-        let mut entry = image.manifest.descriptor();
-        entry["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
-        entries.push(entry);
+/// Writes an image as skopeo's transport `dir:` has it, which takes every
+/// dialect.
+pub fn write_dir(folder: &Path, image: &Image) {
+    std::fs::create_dir_all(folder).expect("a new folder");
+    std::fs::write(folder.join("version"), "Directory Transport Version: 1.1\n").expect("a new file");
+    std::fs::write(folder.join("manifest.json"), &image.manifest.bytes).expect("a new file");
+    for blob in image.blobs() {
+        std::fs::write(folder.join(blob.hex()), &blob.bytes).expect("a new file");
     }
-    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries });
-    std::fs::write(folder.join("index.json"), index.to_string()).expect("a new file");
 }

@@ -14,6 +14,7 @@ pub mod git_server;
 pub mod http;
 pub mod images;
 pub mod layout;
+pub mod measure;
 pub mod package;
 pub mod platform;
 pub mod project;

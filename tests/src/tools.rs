@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::images::{self, Image};
+
 /// Where a program lies, or None after saying `SKIPPED`.
 ///
 /// # Panics
@@ -162,6 +164,13 @@ impl Skopeo {
         let mut command = self.command();
         command.args(["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
         run(command.args(arguments).args([from, to]));
+    }
+
+    /// Pushes an image as it is.
+    pub fn push(&self, arguments: &[&str], image: &Image, to: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        images::write_dir(folder.path(), image);
+        self.copy(arguments, &format!("dir:{}", folder.path().display()), &format!("docker://{to}"));
     }
 
     /// The raw manifest of an image.

@@ -1,0 +1,15 @@
+//! The suite that runs the binary. Each file begins with what it guards.
+
+mod harness;
+
+/// A file that is not named above would never run.
+#[test]
+fn every_file_is_part_of_the_suite() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite");
+    let listed = include_str!("main.rs");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || listed.contains(&format!("mod {module};")), "{name} is not listed");
+    }
+}

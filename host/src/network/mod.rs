@@ -1,5 +1,163 @@
 //! The only place that opens sockets.
+//!
+//! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`),
+//! [`Network::download`] to everything else (`download`). Both go through one
+//! `transport`: a place in the pool and in the host's window (`limits`), the
+//! client with the host's certificates (`tls`), redirects, silence. What to
+//! ask where is `mirrors`' business, who we are that of `auth` and
+//! `credentials`. A body goes into a partial blob of the store (`transfer`),
+//! under the rules of `range`, and a failure is repeated by those of `retry`.
+//!
+//! No client exists before the first request.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+
+use crate::config::settings::Settings;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::progress::Progress;
+
+mod auth;
+mod credentials;
+mod download;
+mod failure;
+mod limits;
+mod mirrors;
+mod oci;
+mod range;
+mod restrict;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transfer;
+mod transport;
+
+pub use download::{Download, cached};
+pub use oci::{LARGEST_MANIFEST, ManifestBytes};
+pub use restrict::Restriction;
+
+use auth::{Auth, Refusal, Subject};
+use failure::Failure;
+use transport::{Answer, Request, Transport};
+
+/// What the environment says about the network, read by `cli`.
+#[derive(Clone, Default)]
+pub struct NetworkEnvironment {
+    pub https_proxy: Option<String>,
+    pub http_proxy: Option<String>,
+    pub no_proxy: Option<String>,
+    /// docker's config.json, or the folder that holds it.
+    pub docker_config: Option<PathBuf>,
+    pub user_agent: String,
+}
+
+/// A proxy's URL may hold a password.
+impl fmt::Debug for NetworkEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkEnvironment").field("docker_config", &self.docker_config).finish_non_exhaustive()
+    }
+}
+
+/// Something that is now in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub digest: Digest,
+    pub size: u64,
+}
 
 /// Everything that fetches over the network.
 #[derive(Debug)]
-pub struct Network;
+pub struct Network {
+    transport: Transport,
+    auth: Auth,
+    /// Bytes of the largest download.
+    largest: u64,
+    /// Which of its places had a repository.
+    found_at: Mutex<HashMap<String, usize>>,
+}
+
+impl Network {
+    /// Sets up the rules. Opens and reads nothing: files that the settings
+    /// name are read with the first request.
+    ///
+    /// # Errors
+    /// None today; the settings were checked when they were loaded.
+    pub fn new(settings: &Settings, config_dir: &Path, environment: NetworkEnvironment) -> Result<Self> {
+        let network = &settings.network;
+        Ok(Self {
+            transport: Transport {
+                clients: tls::Clients::new(settings, config_dir, &environment),
+                limits: limits::Limits::new(network.concurrency),
+                places: mirrors::Places::new(settings),
+                policy: retry::Policy::new(&settings.retries),
+                silence: Duration::from_secs(network.idle_timeout.max(1)),
+                per_host: network.concurrency_per_host.max(1),
+            },
+            auth: Auth::new(credentials::Credentials::new(environment.docker_config)),
+            largest: settings.security.largest_download_gib.saturating_mul(1 << 30),
+            found_at: Mutex::default(),
+        })
+    }
+
+    /// Sends a request with what the host wants to see, and once more when
+    /// that had to be learnt or renewed. `what` is asked for.
+    async fn send(
+        &self,
+        mut request: Request,
+        subject: Subject<'_>,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
+        let mut renewed = false;
+        loop {
+            let authorization = self.auth.authorize(subject, &self.transport, progress).await?;
+            set_authorization(&mut request, authorization.header.clone());
+            let answer = match self.transport.send(&request, progress).await {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    self.auth.unanswered(subject.host, &authorization);
+                    return Err(failure);
+                }
+            };
+            if answer.status() != 401 || answer.redirected {
+                self.auth.accepted(subject, &authorization, answer.status());
+                return Ok(answer);
+            }
+            let refusal = Refusal::of(&answer);
+            let mut failure = answer.refusal(what).await;
+            if renewed || !self.auth.refused(subject, &authorization, &refusal).await? {
+                failure.error = self.auth.explain(subject, failure.error).await;
+                return Err(failure);
+            }
+            renewed = true;
+        }
+    }
+
+    /// The failure behind an answer that is none of the expected ones.
+    async fn refusal(&self, answer: Answer, subject: Subject<'_>, what: &str) -> Failure {
+        let redirected = answer.redirected;
+        let mut failure = answer.refusal(what).await;
+        if !redirected {
+            failure.error = self.auth.explain(subject, failure.error).await;
+        }
+        failure
+    }
+}
+
+fn set_authorization(request: &mut Request, header: Option<HeaderValue>) {
+    match header {
+        Some(header) => {
+            request.headers.insert(AUTHORIZATION, header);
+        }
+        None => {
+            request.headers.remove(AUTHORIZATION);
+        }
+    }
+}

@@ -1,5 +1,277 @@
 //! Verified blobs by digest, and unfinished ones with their journals.
+//!
+//! A download writes into a [`Partial`] under `partial/<key>/`; once its bytes
+//! are synced and their digest is right, the file is renamed to
+//! `blobs/sha256/<hex>` and that directory is synced. So a name in `blobs`
+//! means: these bytes, whole and durable. Everyone else gets hard links, and
+//! asking whether a blob is there costs one `stat`.
 
-/// build/store.
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::tree::{Artifact, TreeBuilder};
+
+pub mod collect;
+mod group_sync;
+pub mod partial;
+
+pub use collect::Removed;
+use group_sync::GroupSync;
+pub use partial::{Identity, Partial};
+
+/// build/store. Opening it touches nothing: the directories appear with the
+/// first blob. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    blobs: Arc<Path>,
+    partial: Arc<Path>,
+    directory: Arc<GroupSync>,
+    inserting: Arc<Inserting>,
+    claims: Claims,
+}
+
+impl Store {
+    /// # Errors
+    /// None today; opening reads and writes nothing.
+    pub fn open(root: PathBuf) -> Result<Self> {
+        let blobs = root.join("blobs").join("sha256");
+        Ok(Self {
+            directory: Arc::new(GroupSync::new(blobs.clone())),
+            blobs: blobs.into(),
+            partial: root.join("partial").into(),
+            inserting: Arc::default(),
+            claims: Claims::default(),
+        })
+    }
+
+    /// Bytes of a blob that is there. Costs a stat.
+    pub fn get(&self, digest: &Digest) -> Option<u64> {
+        let metadata = std::fs::metadata(self.path(digest)).ok()?;
+        metadata.is_file().then(|| metadata.len())
+    }
+
+    /// Where the blob lies, or would lie.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.blobs.join(digest.hex())
+    }
+
+    /// Puts a small blob in. Blocks until it is durable.
+    pub fn insert_bytes(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let _alone = self.inserting.enter(digest);
+        if self.get(&digest).is_some() {
+            return Ok(digest);
+        }
+        self.prepare()?;
+        let temporary = self.partial.join(format!("{}.tmp", digest.hex()));
+        fs::write_new(&temporary, bytes)?;
+        self.publish(&temporary, &digest)?;
+        Ok(digest)
+    }
+
+    /// Reads a small blob of at most `limit` bytes and checks it; None where
+    /// it is missing. One that is damaged is dropped and counts as missing.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>> {
+        let path = self.path(digest);
+        let Some(bytes) = fs::read_optional(&path, limit)? else { return Ok(None) };
+        if Digest::of(&bytes) == *digest {
+            return Ok(Some(bytes));
+        }
+        fs::remove_file(&path)?;
+        Ok(None)
+    }
+
+    /// Gives a blob a second name in a tree.
+    ///
+    /// # Errors
+    /// `local` when the blob is not there; `disk-full`.
+    pub fn link(&self, digest: &Digest, tree: &TreeBuilder, path: &str, executable: bool) -> Result<Artifact> {
+        let source = self.path(digest);
+        let size = self.get(digest).ok_or_else(|| {
+            Error::local(format!("the store lost `{}`", source.display()))
+                .hint("run the build again: it is fetched anew")
+        })?;
+        let artifact = tree.link(&source, *digest, size, path, executable)?;
+        if executable {
+            fs::set_mode(&tree.root().join(path), 0o755)?;
+        }
+        Ok(artifact)
+    }
+
+    /// Bytes that are there already of a blob whose download is unfinished.
+    pub fn partial_bytes(&self, digest: &Digest) -> u64 {
+        partial::bytes(&self.partial_path(&digest.hex()))
+    }
+
+    /// Waits until nobody else in this process fetches `key`, then holds it.
+    pub async fn claim(&self, key: &str) -> Claim {
+        self.claims.enter(key).await
+    }
+
+    /// Where the unfinished download with this key lies.
+    fn partial_path(&self, key: &str) -> PathBuf {
+        self.partial.join(key)
+    }
+
+    /// Opens the unfinished download of `key`, or begins one. May read the
+    /// whole file where its hash was not written down; `stop` ends that early.
+    pub fn partial(&self, key: &str, identity: Identity, stop: &dyn Fn() -> bool) -> Result<Partial> {
+        self.prepare()?;
+        Partial::open(self.partial_path(key), identity, stop)
+    }
+
+    /// Moves a synced file into the blobs and makes its name durable.
+    fn publish(&self, from: &Path, digest: &Digest) -> Result<()> {
+        fs::rename(from, &self.path(digest))?;
+        self.directory.sync()
+    }
+
+    fn prepare(&self) -> Result<()> {
+        if !self.blobs.is_dir() {
+            fs::create_dir_all(&self.blobs)?;
+            fs::sync_parent(&self.blobs)?;
+        }
+        if !self.partial.is_dir() {
+            fs::create_dir_all(&self.partial)?;
+            fs::sync_parent(&self.partial)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets one thread at a time insert a digest.
+#[derive(Debug, Default)]
+struct Inserting {
+    busy: Mutex<BTreeSet<Digest>>,
+    done: Condvar,
+}
+
+impl Inserting {
+    fn enter(&self, digest: Digest) -> InsertGuard<'_> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while !busy.insert(digest) {
+            busy = self.done.wait(busy).unwrap_or_else(PoisonError::into_inner);
+        }
+        InsertGuard { of: self, digest }
+    }
+}
+
+struct InsertGuard<'a> {
+    of: &'a Inserting,
+    digest: Digest,
+}
+
+impl Drop for InsertGuard<'_> {
+    fn drop(&mut self) {
+        self.of.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+        self.of.done.notify_all();
+    }
+}
+
+/// One asynchronous lock per key that someone holds or waits for.
+#[derive(Clone, Debug, Default)]
+struct Claims {
+    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Claims {
+    async fn enter(&self, key: &str) -> Claim {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.entry(key.to_owned()).or_default().clone()
+        };
+        let guard = lock.lock_owned().await;
+        Claim { key: key.to_owned(), locks: self.locks.clone(), guard: Some(guard) }
+    }
+}
+
+/// The right to fetch one key; given back when dropped.
 #[derive(Debug)]
-pub struct Store;
+pub struct Claim {
+    key: String,
+    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    guard: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.guard.take());
+        if locks.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            locks.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store")).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn bytes_are_found_by_their_digest_and_linked() {
+        let (folder, store) = store();
+        assert_eq!(store.get(&Digest::of(b"x")), None);
+        let digest = store.insert_bytes(b"x").unwrap();
+        assert_eq!(store.insert_bytes(b"x").unwrap(), digest);
+        assert_eq!(store.get(&digest), Some(1));
+        assert_eq!(store.read(&digest, 10).unwrap().unwrap(), b"x");
+
+        let tree = TreeBuilder::new(folder.path().join("tree"));
+        let artifact = store.link(&digest, &tree, "bin/x", true).unwrap();
+        assert!(artifact.executable);
+        assert_eq!(std::fs::read(folder.path().join("tree/bin/x")).unwrap(), b"x");
+        assert!(store.link(&Digest::of(b"y"), &tree, "bin/y", false).is_err());
+        assert_eq!(std::fs::read_dir(folder.path().join("store/partial")).unwrap().count(), 0);
+    }
+
+    /// A blob whose bytes rotted is fetched again instead of being used.
+    #[test]
+    fn a_damaged_blob_counts_as_missing() {
+        let (_folder, store) = store();
+        let digest = store.insert_bytes(b"good").unwrap();
+        let mut file = fs::create(&store.path(&digest)).unwrap();
+        fs::write_all(&mut file, &store.path(&digest), b"evil").unwrap();
+        assert_eq!(store.read(&digest, 10).unwrap(), None);
+        assert_eq!(store.get(&digest), None);
+    }
+
+    #[test]
+    fn many_threads_may_insert_the_same_bytes() {
+        let (_folder, store) = store();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for n in 0..20_u8 {
+                        store.insert_bytes(&[n; 1000]).unwrap();
+                    }
+                });
+            }
+        });
+        for n in 0..20_u8 {
+            assert_eq!(store.read(&Digest::of(&[n; 1000]), 1000).unwrap().unwrap(), [n; 1000]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_excludes_others_and_leaves_nothing_behind() {
+        let (_folder, store) = store();
+        let first = store.claim("a").await;
+        let _other = store.claim("b").await;
+        let waiting = store.claim("a");
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(first);
+        drop(waiting.await);
+        assert_eq!(store.claims.locks.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,510 @@
+//! How a registry wants to be spoken to: anonymously, with a password, or with
+//! a token for each repository.
+//!
+//! Nothing is asked for in advance. The first request to a host goes alone, so
+//! that its 401 is learnt once; after that tokens are fetched before they are
+//! needed, one request per host and scope however many wait, and again before
+//! they expire. A 401 in spite of a token gets a new one, once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use url::Url;
+
+use super::credentials::{Credentials, Found, Secret};
+use super::mirrors::host_of;
+use super::transport::{Answer, Request, Transport, Tries};
+use crate::error::{Class, Error, Result};
+use crate::progress::Progress;
+
+/// Bytes of a token service's answer.
+const LARGEST_TOKEN: usize = 256 * 1024;
+/// The distribution specification's lifetime of a token that names none.
+const DEFAULT_LIFETIME: u64 = 60;
+const CLIENT_ID: &str = "opencenter-airgap";
+
+/// What is known about every host.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) credentials: Credentials,
+    hosts: Mutex<HashMap<String, Arc<HostAuth>>>,
+}
+
+#[derive(Debug, Default)]
+struct HostAuth {
+    scheme: Mutex<Scheme>,
+    /// Held by the first request.
+    first: Arc<tokio::sync::Mutex<()>>,
+    tokens: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+/// How a host wants requests to be authorised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Scheme {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// The first request brought no answer: everybody finds out alone.
+    Undecided,
+    Open,
+    Basic,
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
+}
+
+/// The token of one scope.
+#[derive(Default)]
+struct Slot {
+    token: Option<Token>,
+    /// What the registry calls this scope, where it said so.
+    scope: Option<String>,
+    failed: Option<(Instant, Error)>,
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+#[derive(Clone)]
+struct Token {
+    header: HeaderValue,
+    renew_at: Instant,
+}
+
+/// What a request was sent with.
+pub(super) struct Authorization {
+    pub(super) header: Option<HeaderValue>,
+    /// Keeps others back until the first answer is there.
+    first: Option<tokio::sync::OwnedMutexGuard<()>>,
+    anonymous: bool,
+}
+
+/// What a 401 said.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    challenges: Vec<Challenge>,
+    url: Url,
+}
+
+impl Refusal {
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self { challenges: challenges(answer.headers()), url: answer.url.clone() }
+    }
+}
+
+/// Who is asked for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) host: &'a str,
+    /// `repository:library/nginx:pull`; empty for what is no registry.
+    pub(super) scope: &'a str,
+    /// False for a guest that was not granted the host's credentials.
+    pub(super) credentials: bool,
+}
+
+impl Subject<'_> {
+    fn key(&self) -> String {
+        format!("{}{}", if self.credentials { "" } else { "anonymous " }, self.scope)
+    }
+}
+
+impl Auth {
+    pub(super) fn new(credentials: Credentials) -> Self {
+        Self { credentials, hosts: Mutex::default() }
+    }
+
+    /// What the next request should carry.
+    pub(super) async fn authorize(
+        &self,
+        subject: Subject<'_>,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<Authorization> {
+        let host = self.host(subject.host);
+        let mut first = None;
+        if host.scheme() == Scheme::Unknown {
+            let guard = host.first.clone().lock_owned().await;
+            if host.scheme() == Scheme::Unknown {
+                first = Some(guard);
+            }
+        }
+        let header = match host.scheme() {
+            Scheme::Unknown | Scheme::Undecided | Scheme::Open => None,
+            Scheme::Basic => self.basic(subject).await?,
+            Scheme::Bearer { realm, service } => {
+                let slot = host.slot(&subject.key());
+                let service = service.as_deref();
+                Some(self.token(&slot, subject, &realm, service, transport, progress).await?)
+            }
+        };
+        let anonymous = header.is_none();
+        Ok(Authorization { header, first, anonymous })
+    }
+
+    /// The host answered something else than 401.
+    pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, status: u16) {
+        if sent.first.is_some() {
+            self.host(subject.host).set(if status < 400 { Scheme::Open } else { Scheme::Undecided });
+        }
+    }
+
+    /// Learns from a 401. True when the request should be sent again with what
+    /// was learnt. Nobody may hold a place in the limits here: a token may
+    /// have to be waited for.
+    pub(super) async fn refused(&self, subject: Subject<'_>, sent: &Authorization, refusal: &Refusal) -> Result<bool> {
+        let host = self.host(subject.host);
+        let Some(challenge) = choose(&refusal.challenges) else {
+            self.unanswered(subject.host, sent);
+            return Ok(false);
+        };
+        let (Some(realm), "bearer") = (challenge.realm, challenge.scheme.as_str()) else {
+            host.set(Scheme::Basic);
+            return Ok(sent.anonymous && self.basic(subject).await?.is_some());
+        };
+        check_realm(&realm, &refusal.url)?;
+        host.set(Scheme::Bearer { realm, service: challenge.service });
+        let slot = host.slot(&subject.key());
+        let mut slot = slot.lock().await;
+        let stale = slot.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref());
+        if stale {
+            slot.token = None;
+        }
+        if challenge.scope.is_some() {
+            slot.scope = challenge.scope;
+        }
+        Ok(true)
+    }
+
+    /// The first request of a host failed before any answer came.
+    pub(super) fn unanswered(&self, host: &str, sent: &Authorization) {
+        if sent.first.is_some() {
+            self.host(host).set(Scheme::Undecided);
+        }
+    }
+
+    /// Says where credentials that were refused came from, or that there were
+    /// none.
+    pub(super) async fn explain(&self, subject: Subject<'_>, error: Error) -> Error {
+        if error.class() != Class::Auth {
+            return error;
+        }
+        let found = if subject.credentials { self.credentials.find(subject.host).await.ok().flatten() } else { None };
+        match found {
+            Some(found) => {
+                let host = subject.host;
+                error.hint(format!("the credentials for {host} from {} were refused: run `docker login {host}`", found.origin))
+            }
+            None => error.hint(format!(
+                "asked without credentials: check the name (registries answer so for what does not exist), or run `docker login {}`",
+                subject.host
+            )),
+        }
+    }
+
+    fn host(&self, name: &str) -> Arc<HostAuth> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
+    }
+
+    async fn found(&self, subject: Subject<'_>) -> Result<Option<Found>> {
+        if subject.credentials { self.credentials.find(subject.host).await } else { Ok(None) }
+    }
+
+    async fn basic(&self, subject: Subject<'_>) -> Result<Option<HeaderValue>> {
+        match self.found(subject).await? {
+            Some(Found { secret: Secret::Password { user, password }, .. }) => {
+                Ok(Some(basic_header(&user, &password)?))
+            }
+            Some(Found { secret: Secret::Bearer(token) | Secret::Identity(token), .. }) => {
+                Ok(Some(secret_header(&format!("Bearer {token}"))?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn token(
+        &self,
+        slot: &tokio::sync::Mutex<Slot>,
+        subject: Subject<'_>,
+        realm: &str,
+        service: Option<&str>,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<HeaderValue> {
+        let since = Instant::now();
+        let mut slot = slot.lock().await;
+        if let Some(token) = slot.token.as_ref().filter(|token| token.renew_at > Instant::now()) {
+            return Ok(token.header.clone());
+        }
+        // Somebody asked while we waited, and it was in vain.
+        if let Some((_, error)) = slot.failed.as_ref().filter(|(at, _)| *at >= since) {
+            return Err(error.clone());
+        }
+        let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
+        match self.fetch_token(subject, realm, service, &scope, transport, progress).await {
+            Ok(token) => {
+                let header = token.header.clone();
+                slot.token = Some(token);
+                Ok(header)
+            }
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch_token(
+        &self,
+        subject: Subject<'_>,
+        realm: &str,
+        service: Option<&str>,
+        scope: &str,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<Token> {
+        let found = self.found(subject).await?;
+        if let Some(Found { secret: Secret::Bearer(token), .. }) = &found {
+            let header = secret_header(&format!("Bearer {token}"))?;
+            return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
+        }
+        let request = token_request(realm, service, scope, found.as_ref())?;
+        let what = format!("a token for {}", subject.host);
+        let mut tries = Tries::default();
+        loop {
+            let failure = match transport.send(&request, progress).await {
+                Ok(mut answer) if answer.status() < 300 => match answer.body(LARGEST_TOKEN, progress).await {
+                    Ok(body) => return read_token(&body, subject.host),
+                    Err(failure) => failure,
+                },
+                Ok(answer) => answer.refusal(&what).await,
+                Err(failure) => failure,
+            };
+            if let Err(error) = tries.next(failure, &request.url, transport, progress).await {
+                return Err(self.explain(subject, error).await);
+            }
+        }
+    }
+}
+
+impl HostAuth {
+    fn scheme(&self) -> Scheme {
+        self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a challenge said stays; not having been challenged proves little.
+    fn set(&self, scheme: Scheme) {
+        let mut known = self.scheme.lock().unwrap_or_else(PoisonError::into_inner);
+        let weak = matches!(scheme, Scheme::Undecided | Scheme::Open);
+        if !weak || matches!(*known, Scheme::Unknown | Scheme::Undecided) {
+            *known = scheme;
+        }
+    }
+
+    fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<Slot>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_default().clone()
+    }
+}
+
+fn basic_header(user: &str, password: &str) -> Result<HeaderValue> {
+    secret_header(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+}
+
+fn secret_header(value: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(value)
+        .map_err(|_| Error::new(Class::Auth, "a token holds characters that no header can carry"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// A token service over plain http would see credentials that were meant for
+/// an encrypted registry.
+fn check_realm(realm: &str, registry: &Url) -> Result<()> {
+    let wrong = |why: &str| Error::new(Class::Auth, format!("{} names a token service {why}", host_of(registry)));
+    let realm = Url::parse(realm).map_err(|_| wrong("that is no URL"))?;
+    match realm.scheme() {
+        "https" => Ok(()),
+        "http" if registry.scheme() == "http" => Ok(()),
+        _ => Err(wrong("that is not encrypted")),
+    }
+}
+
+/// A password goes along with a GET; an identity token is exchanged by POST.
+fn token_request(realm: &str, service: Option<&str>, scope: &str, found: Option<&Found>) -> Result<Request> {
+    let mut url = Url::parse(realm).map_err(|_| Error::new(Class::Auth, "the token service's address is no URL"))?;
+    let mut fields = Vec::new();
+    if let Some(service) = service {
+        fields.push(("service", service));
+    }
+    // Several scopes come separated by blanks.
+    fields.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
+    if let Some(Found { secret: Secret::Identity(token), .. }) = found {
+        fields.extend([("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token)]);
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        return Ok(Request { form: Some(form), ..Request::get(url) });
+    }
+    let mut request = {
+        url.query_pairs_mut().extend_pairs(fields);
+        Request::get(url)
+    };
+    if let Some(Found { secret: Secret::Password { user, password }, .. }) = found {
+        request.headers.insert(AUTHORIZATION, basic_header(user, password)?);
+    }
+    Ok(request)
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+fn read_token(body: &[u8], host: &str) -> Result<Token> {
+    let wrong = || Error::new(Class::Auth, format!("the token service of {host} sent no token"));
+    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| wrong())?;
+    let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).ok_or_else(wrong)?;
+    let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(1, 24 * 3600));
+    // Renewed with a tenth of its life left, and half a minute at most.
+    let margin = (lifetime / 10).min(Duration::from_secs(30));
+    Ok(Token { header: secret_header(&format!("Bearer {token}"))?, renew_at: Instant::now() + lifetime - margin })
+}
+
+/// One challenge of a WWW-Authenticate header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Challenge {
+    /// In lowercase.
+    scheme: String,
+    realm: Option<String>,
+    service: Option<String>,
+    scope: Option<String>,
+}
+
+/// Tokens are better than passwords.
+fn choose(challenges: &[Challenge]) -> Option<Challenge> {
+    let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+    of("bearer").or_else(|| of("basic")).cloned()
+}
+
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(parse_challenges).collect()
+}
+
+/// `Bearer realm="…",service="…",scope="a:b:c,d", Basic realm="…"`.
+fn parse_challenges(text: &str) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let end = rest.find([' ', '\t', ',', '=']).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        if word.is_empty() {
+            return challenges;
+        }
+        let Some(value) = behind.trim_start().strip_prefix('=') else {
+            challenges.push(Challenge { scheme: word.to_ascii_lowercase(), ..Challenge::default() });
+            rest = behind;
+            continue;
+        };
+        let (value, behind) = parse_value(value.trim_start());
+        rest = behind;
+        let Some(challenge) = challenges.last_mut() else { continue };
+        match word.to_ascii_lowercase().as_str() {
+            "realm" => challenge.realm = Some(value),
+            "service" => challenge.service = Some(value),
+            "scope" => challenge.scope = Some(value),
+            _ => {}
+        }
+    }
+}
+
+/// A quoted string or a token, and what follows.
+fn parse_value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_as_registries_write_them() {
+        let one = |text: &str| choose(&parse_challenges(text)).unwrap();
+        let hub = one(
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/a:pull,push""#,
+        );
+        assert_eq!(hub.realm.as_deref(), Some("https://auth.docker.io/token"));
+        assert_eq!(hub.service.as_deref(), Some("registry.docker.io"));
+        assert_eq!(hub.scope.as_deref(), Some("repository:library/a:pull,push"));
+        assert_eq!(one("basic").scheme, "basic");
+        assert_eq!(
+            one(r#"Basic realm="a \"b\", c", Bearer realm=https://t.example/x , error="x""#).realm.as_deref(),
+            Some("https://t.example/x")
+        );
+        assert_eq!(choose(&parse_challenges("Negotiate, NTLM")), None);
+        for odd in ["", ",,,", "=", "\"", "Bearer realm=\"unclosed", "a=b"] {
+            let _ = parse_challenges(odd);
+        }
+    }
+
+    #[test]
+    fn passwords_travel_in_a_header_and_identity_tokens_in_a_form() {
+        let found = |secret| Found { secret, origin: String::new() };
+        let request =
+            |found: Option<&Found>| token_request("https://t.example/token?a=b", Some("s"), "x y", found).unwrap();
+        let anonymous = request(None);
+        assert_eq!(anonymous.url.as_str(), "https://t.example/token?a=b&service=s&scope=x&scope=y");
+        assert!(anonymous.headers.is_empty() && anonymous.form.is_none());
+        let password = request(Some(&found(Secret::Password { user: "u".into(), password: "p".into() })));
+        assert_eq!(password.headers[AUTHORIZATION], "Basic dTpw");
+        assert!(!format!("{password:?}").contains("dTpw"));
+        let identity = request(Some(&found(Secret::Identity("t&".into()))));
+        assert_eq!(identity.url.as_str(), "https://t.example/token?a=b");
+        let form = identity.form.unwrap();
+        assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=t%26"), "{form}");
+    }
+
+    #[test]
+    fn tokens_are_renewed_before_they_expire() {
+        let left = |body: &str| {
+            let token = read_token(body.as_bytes(), "h").unwrap();
+            token.renew_at.duration_since(Instant::now()).as_secs_f64().round()
+        };
+        assert!((left(r#"{"token":"a"}"#) - 54.0).abs() < 0.5);
+        assert!((left(r#"{"access_token":"a","expires_in":3600}"#) - 3570.0).abs() < 0.5);
+        for bad in ["{}", "x", r#"{"token":""}"#, r#"{"token":"a\nb"}"#] {
+            assert!(read_token(bad.as_bytes(), "h").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_meant_for_an_encrypted_registry_stay_encrypted() {
+        let url = |text| Url::parse(text).unwrap();
+        assert!(check_realm("https://t.example/", &url("https://r.example/")).is_ok());
+        assert!(check_realm("http://t.example/", &url("http://r.example/")).is_ok());
+        assert!(check_realm("http://t.example/", &url("https://r.example/")).is_err());
+        assert!(check_realm("nonsense", &url("https://r.example/")).is_err());
+    }
+}

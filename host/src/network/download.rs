@@ -1,0 +1,137 @@
+//! Files by URL: into the store, checked against what is known about them, and
+//! remembered in airgap.lock when nothing was.
+
+use super::auth::Subject;
+use super::mirrors::{host_of, shown};
+use super::restrict::Restriction;
+use super::transfer::Wanted;
+use super::transport::Request;
+use super::{Fetched, Network};
+use crate::config::airgap_lock::{LockedFile, SharedLock};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::store::{Identity, Store};
+
+/// A file to fetch.
+#[derive(Clone, Debug, Default)]
+pub struct Download {
+    /// As it is written in the configuration: the key in airgap.lock, whatever
+    /// mirror serves it.
+    pub url: String,
+    /// From a checksum file or an index.
+    pub expected: Option<Digest>,
+    /// Bytes; the settings' limit applies as well.
+    pub limit: Option<u64>,
+    /// For people: "kubectl", "chart cert-manager".
+    pub label: String,
+    /// Whether the content may change under the same URL: then it is neither
+    /// looked up in the lock nor entered there.
+    pub mutable: bool,
+    /// For a guest: what it may reach.
+    pub restriction: Option<Restriction>,
+}
+
+/// What is known about a download before it begins.
+///
+/// # Errors
+/// `integrity` when the lock says something else than the checksum.
+fn known(download: &Download, lock: &SharedLock) -> Result<Option<(Digest, Option<u64>)>> {
+    let locked = if download.mutable { None } else { lock.lock().files.get(&download.url).cloned() };
+    match (download.expected, locked) {
+        (Some(expected), Some(locked)) if expected != locked.sha256 => Err(Error::integrity(format!(
+            "{} has the checksum {expected}, but config/airgap.lock says {}",
+            download.label, locked.sha256
+        ))
+        .hint(format!(
+            "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {}`",
+            download.url
+        ))),
+        (_, Some(locked)) => Ok(Some((locked.sha256, Some(locked.size)))),
+        (expected, None) => Ok(expected.map(|expected| (expected, None))),
+    }
+}
+
+/// What the store holds of a download already, without any network.
+///
+/// # Errors
+/// `integrity` when the lock says something else than the checksum.
+pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Fetched>> {
+    let Some((digest, _)) = known(download, lock)? else { return Ok(None) };
+    Ok(store.get(&digest).map(|size| Fetched { digest, size }))
+}
+
+impl Network {
+    /// Fetches a file into the store, or finds it there.
+    ///
+    /// # Errors
+    /// `integrity` when the bytes differ from the checksum or the lock,
+    /// `not-found`, `auth`, `transient`, `rate-limited`, `disk-full`; `plugin`
+    /// for what a guest may not reach.
+    pub async fn download(
+        &self,
+        store: &Store,
+        download: &Download,
+        lock: &SharedLock,
+        progress: &Progress,
+    ) -> Result<Fetched> {
+        let known = known(download, lock)?;
+        let (key, identity) = match known {
+            Some((digest, size)) => (digest.hex(), Identity::blob(digest, size)),
+            None => (format!("url-{}", Digest::of(download.url.as_bytes()).hex()), Identity::url(&download.url)),
+        };
+        let _claim = store.claim(&key).await;
+        let fetched = match cached(store, download, lock)? {
+            Some(fetched) => {
+                progress.reused(fetched.size);
+                fetched
+            }
+            None => self.fetch(store, download, known, key, identity, progress).await?,
+        };
+        if !download.mutable {
+            enter(lock, &download.url, fetched);
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch(
+        &self,
+        store: &Store,
+        download: &Download,
+        known: Option<(Digest, Option<u64>)>,
+        key: String,
+        identity: Identity,
+        progress: &Progress,
+    ) -> Result<Fetched> {
+        let url = self.transport.places.locate(&download.url)?;
+        let (host, source) = (host_of(&url), shown(&url));
+        let credentials = download.restriction.as_ref().is_none_or(|restriction| restriction.credentials);
+        let wanted = Wanted {
+            key,
+            identity,
+            expected: known.map(|(digest, _)| digest),
+            size: known.and_then(|(_, size)| size),
+            limit: download.limit.unwrap_or(u64::MAX).min(self.largest),
+            what: &download.label,
+            source: &source,
+            request: Request { restriction: download.restriction.clone(), ..Request::get(url) },
+            subject: Subject { host: &host, scope: "", credentials },
+        };
+        self.transfer(&wanted, store, progress).await
+    }
+}
+
+/// Remembers what came, unless the lock knows.
+fn enter(lock: &SharedLock, url: &str, fetched: Fetched) {
+    let mut lock = lock.lock();
+    if !lock.files.contains_key(url) {
+        lock.files.insert(url.to_owned(), LockedFile { sha256: fetched.digest, size: fetched.size });
+        lock.resolved_at = Some(now());
+    }
+}
+
+/// RFC 3339 in whole seconds.
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}

@@ -1,0 +1,103 @@
+//! A request that failed: why, for `retry` to decide, and the error to show
+//! when it decides to give up.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use super::retry::Cause;
+use crate::error::{Class, Error};
+
+/// One failed try.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    /// How long the server wants to be left alone.
+    pub(super) asked: Option<Duration>,
+    pub(super) error: Error,
+}
+
+impl Failure {
+    pub(super) fn new(cause: Cause, error: Error) -> Self {
+        Self { cause, asked: None, error }
+    }
+
+    /// Something came that can not be right; the same source may do better.
+    pub(super) fn broken(error: Error) -> Self {
+        Self::new(Cause::Broken, error)
+    }
+}
+
+/// An error that no repetition mends.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(Cause::Fatal, error)
+    }
+}
+
+/// The deepest cause of an error chain, as text: the layers above it repeat
+/// the URL, which may carry a signature.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Innermost(String);
+
+pub(super) fn innermost(error: &(dyn StdError + 'static)) -> Innermost {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    Innermost(last.to_string())
+}
+
+/// Sorts out what reqwest reports for a request to `shown`.
+pub(super) fn from_reqwest(error: &reqwest::Error, shown: &str) -> Failure {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return certificate(tls, shown);
+    }
+    if error.is_connect() {
+        let message = format!("cannot reach {shown}");
+        let error = Error::transient(message).caused_by(innermost(error)).hint(
+            "check the name, the network and the proxy; if the server speaks plain http, say so with `plain_http` in settings.yaml",
+        );
+        return Failure::new(Cause::Unreachable, error);
+    }
+    let message = format!("the connection to {shown} broke");
+    Failure::broken(Error::transient(message).caused_by(innermost(error)))
+}
+
+/// A handshake that fails because of who the server is fails again; one that
+/// was cut off may not.
+fn certificate(tls: &rustls::Error, shown: &str) -> Failure {
+    let error = |message: String| Error::new(Class::Local, message).caused_by(Innermost(tls.to_string()));
+    match tls {
+        rustls::Error::InvalidCertificate(_) => error(format!("the certificate of {shown} is not trusted"))
+            .hint("add the certificate authority to `network.ca_files` or as the registry's `ca_file` in settings.yaml, and install the package ca-certificates")
+            .into(),
+        rustls::Error::AlertReceived(_) => error(format!("{shown} refused the TLS connection"))
+            .hint("it may want a client certificate: `client_certificate` and `client_key` of the registry in settings.yaml")
+            .into(),
+        rustls::Error::InvalidMessage(_) => error(format!("{shown} does not speak TLS"))
+            .hint("if it speaks plain http, set `plain_http: true` for the registry in settings.yaml")
+            .into(),
+        _ => Failure::new(
+            Cause::Unreachable,
+            Error::transient(format!("the TLS handshake with {shown} failed")).caused_by(Innermost(tls.to_string())),
+        ),
+    }
+}
+
+/// The first error of a type in a chain; looks into `io::Error` as well.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            if let Some(found) = inner.downcast_ref::<T>() {
+                return Some(found);
+            }
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,396 @@
+//! How many requests may be under way: one pool over all steps, and a window
+//! per host that learns what the host bears.
+//!
+//! A window starts small and grows with every success. A host that answers 429
+//! halves it, once per wave of answers, and from then on it grows by one per
+//! full window. A host that asks to wait is left alone by everyone until then.
+//! Remaining-quota headers narrow the window before a 429 is needed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// Requests that a host gets at once before it has answered any.
+const FIRST_WINDOW: f64 = 2.0;
+
+/// The pool and the windows.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pool: Arc<Semaphore>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    window: Mutex<Window>,
+    changed: Notify,
+}
+
+/// The right to have one request under way. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    host: Arc<Host>,
+    epoch: u64,
+    _pool: OwnedSemaphorePermit,
+}
+
+/// What a quota header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quota {
+    pub(super) remaining: u64,
+    /// Until the quota is whole again.
+    pub(super) reset: Option<Duration>,
+}
+
+impl Limits {
+    pub(super) fn new(pool: usize) -> Self {
+        Self { pool: Arc::new(Semaphore::new(pool.max(1))), hosts: Mutex::default() }
+    }
+
+    /// The window of a host, which may grow to `most`.
+    pub(super) fn host(&self, name: &str, most: usize) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(Host::new(most))).clone()
+    }
+
+    /// Waits for a place in the host's window, then for one in the pool. Who
+    /// waits for a host holds nothing that others could use.
+    ///
+    /// # Errors
+    /// `rate-limited` at once when the host asked for a pause beyond
+    /// `patience`; `interrupted`.
+    pub(super) async fn acquire(
+        &self,
+        host: &Arc<Host>,
+        patience: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Permit> {
+        let epoch = host.enter(patience, cancel).await?;
+        // Made first, so that being cancelled below gives the place back.
+        let mut place = Place { host: host.clone(), taken: true };
+        let pool = tokio::select! {
+            permit = self.pool.clone().acquire_owned() => permit.map_err(|_| Error::interrupted())?,
+            () = cancel.cancelled() => return Err(Error::interrupted()),
+        };
+        place.taken = false;
+        Ok(Permit { host: host.clone(), epoch, _pool: pool })
+    }
+}
+
+/// A place in a window that is not a permit yet.
+struct Place {
+    host: Arc<Host>,
+    taken: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.taken {
+            self.host.leave();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.host.leave();
+    }
+}
+
+impl Permit {
+    /// The host answered as it should.
+    pub(super) fn succeeded(&self) {
+        self.host.window().succeeded();
+        self.host.changed.notify_one();
+    }
+
+    /// The host said that it is too much.
+    pub(super) fn throttled(&self) {
+        self.host.window().throttled(self.epoch);
+    }
+}
+
+impl Host {
+    fn new(most: usize) -> Self {
+        Self { window: Mutex::new(Window::new(most)), changed: Notify::new() }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn enter(&self, patience: Duration, cancel: &CancellationToken) -> Result<u64> {
+        loop {
+            let changed = self.changed.notified();
+            let entry = self.window().try_enter(Instant::now());
+            match entry {
+                Entry::Free(epoch) => {
+                    // Two places may have come free with one notice.
+                    self.changed.notify_one();
+                    return Ok(epoch);
+                }
+                Entry::Full => tokio::select! {
+                    () = changed => {}
+                    () = cancel.cancelled() => return Err(Error::interrupted()),
+                },
+                Entry::Paused(pause) if pause > patience => return Err(come_back(pause)),
+                Entry::Paused(pause) => tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = cancel.cancelled() => return Err(Error::interrupted()),
+                },
+            }
+        }
+    }
+
+    fn leave(&self) {
+        self.window().in_flight -= 1;
+        self.changed.notify_one();
+    }
+
+    /// Nobody asks the host before `pause` is over.
+    pub(super) fn pause(&self, pause: Duration) {
+        self.window().pause_until(Instant::now() + pause);
+    }
+
+    pub(super) fn heed(&self, quota: Quota, patience: Duration) {
+        self.window().heed(quota, patience, Instant::now());
+    }
+
+    /// Remembers that the host could not be reached by someone who tried long
+    /// enough, so that the others fail at once.
+    pub(super) fn set_unreachable(&self, unreachable: bool) {
+        self.window().unreachable = unreachable;
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.window().unreachable
+    }
+}
+
+/// The error for a host that wants to be left alone for `pause`.
+pub(super) fn come_back(pause: Duration) -> Error {
+    let until = jiff::Timestamp::now().checked_add(pause).unwrap_or(jiff::Timestamp::MAX);
+    Error::new(crate::error::Class::RateLimited, "the server asked to wait longer than this build may")
+        .retry_at(until)
+        .hint("run the same command again at that time: finished work is kept; `retries.longest_wait` in settings.yaml is how long a build waits")
+}
+
+#[derive(Debug)]
+struct Window {
+    /// Requests at once, in fractions while it grows.
+    size: f64,
+    most: f64,
+    /// Beyond this size the window grows slowly.
+    slow_from: f64,
+    in_flight: usize,
+    /// Counts the halvings: a late answer to a request from before one does
+    /// not halve again.
+    epoch: u64,
+    paused_until: Option<Instant>,
+    unreachable: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Entry {
+    Free(u64),
+    Full,
+    Paused(Duration),
+}
+
+impl Window {
+    fn new(most: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
+        let most = most.max(1) as f64;
+        Self {
+            size: FIRST_WINDOW.min(most),
+            most,
+            slow_from: most,
+            in_flight: 0,
+            epoch: 0,
+            paused_until: None,
+            unreachable: false,
+        }
+    }
+
+    fn try_enter(&mut self, now: Instant) -> Entry {
+        if let Some(until) = self.paused_until {
+            if until > now {
+                return Entry::Paused(until - now);
+            }
+            self.paused_until = None;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and `most`")]
+        let size = self.size as usize;
+        if self.in_flight >= size.max(1) {
+            return Entry::Full;
+        }
+        self.in_flight += 1;
+        Entry::Free(self.epoch)
+    }
+
+    fn succeeded(&mut self) {
+        let step = if self.size < self.slow_from { 1.0 } else { 1.0 / self.size };
+        self.size = (self.size + step).min(self.most);
+        self.unreachable = false;
+    }
+
+    fn throttled(&mut self, epoch: u64) {
+        if epoch == self.epoch {
+            self.epoch += 1;
+            self.size = (self.size / 2.0).max(1.0);
+            self.slow_from = self.size;
+        }
+    }
+
+    fn pause_until(&mut self, until: Instant) {
+        self.paused_until = Some(self.paused_until.map_or(until, |old| old.max(until)));
+    }
+
+    fn heed(&mut self, quota: Quota, patience: Duration, now: Instant) {
+        #[expect(clippy::cast_precision_loss, reason = "compared with a number of connections")]
+        let remaining = quota.remaining as f64;
+        if remaining < self.size {
+            self.size = remaining.max(1.0);
+            self.slow_from = self.size;
+        }
+        match quota.reset {
+            Some(reset) if quota.remaining == 0 && reset <= patience => self.pause_until(now + reset),
+            _ => {}
+        }
+    }
+}
+
+/// Reads the quota from response headers in the spellings that registries and
+/// forges use. `header` looks one up by lowercase name.
+pub(super) fn quota<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Quota> {
+    if let Some(combined) = header("ratelimit").and_then(structured) {
+        return Some(combined);
+    }
+    let find = |name: &str| header(name).or_else(|| header(&format!("x-{name}")));
+    let first = |text: &str| text.split(';').next().and_then(|number| number.trim().parse::<u64>().ok());
+    let remaining = find("ratelimit-remaining").and_then(first)?;
+    let reset = find("ratelimit-reset").and_then(first);
+    // Some send a time since 1970 instead of seconds from now.
+    let reset = reset.filter(|seconds| *seconds < 10_000_000).map(Duration::from_secs);
+    Some(Quota { remaining, reset })
+}
+
+/// `"default";r=50;t=30` or `limit=100, remaining=50, reset=30`.
+fn structured(text: &str) -> Option<Quota> {
+    let mut quota = Quota { remaining: u64::MAX, reset: None };
+    for part in text.split([';', ',']) {
+        match part.trim().split_once('=') {
+            Some(("r" | "remaining", number)) => quota.remaining = number.trim().parse().ok()?,
+            Some(("t" | "reset", number)) => quota.reset = number.trim().parse().ok().map(Duration::from_secs),
+            _ => {}
+        }
+    }
+    (quota.remaining != u64::MAX).then_some(quota)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(window: &mut Window) -> usize {
+        let before = window.in_flight;
+        while matches!(window.try_enter(Instant::now()), Entry::Free(_)) {}
+        window.in_flight - before
+    }
+
+    #[test]
+    fn a_window_grows_fast_then_halves_once_per_wave_then_grows_slowly() {
+        let mut window = Window::new(8);
+        assert_eq!(fill(&mut window), 2);
+        for _ in 0..20 {
+            window.succeeded();
+        }
+        assert_eq!(fill(&mut window), 6);
+        for _ in 0..8 {
+            window.throttled(0);
+        }
+        assert!((window.size - 4.0).abs() < f64::EPSILON);
+        for _ in 0..3 {
+            window.succeeded();
+        }
+        assert!(window.size < 5.0, "{}", window.size);
+        for epoch in 1..10 {
+            window.throttled(epoch);
+        }
+        window.in_flight = 0;
+        assert_eq!(fill(&mut window), 1, "one request always goes");
+    }
+
+    #[test]
+    fn quotas_narrow_the_window_and_an_empty_one_pauses() {
+        let mut window = Window::new(8);
+        window.size = 8.0;
+        let now = Instant::now();
+        let patience = Duration::from_secs(60);
+        window.heed(Quota { remaining: 100, reset: None }, patience, now);
+        assert_eq!(fill(&mut window), 8);
+        window.in_flight = 0;
+        window.heed(Quota { remaining: 3, reset: None }, patience, now);
+        assert_eq!(fill(&mut window), 3);
+        window.in_flight = 0;
+        window.heed(Quota { remaining: 0, reset: Some(Duration::from_secs(9)) }, patience, now);
+        assert_eq!(window.try_enter(now), Entry::Paused(Duration::from_secs(9)));
+        assert_eq!(window.try_enter(now + Duration::from_secs(9)), Entry::Free(0));
+    }
+
+    #[test]
+    fn quota_headers_are_read_in_every_spelling() {
+        let read =
+            |pairs: &[(&str, &'static str)]| quota(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1));
+        let is = |remaining, reset: Option<u64>| Some(Quota { remaining, reset: reset.map(Duration::from_secs) });
+        assert_eq!(read(&[("ratelimit-remaining", "76;w=21600")]), is(76, None));
+        assert_eq!(read(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1767225600")]), is(0, None));
+        assert_eq!(read(&[("ratelimit-remaining", "5"), ("ratelimit-reset", "30")]), is(5, Some(30)));
+        assert_eq!(read(&[("ratelimit", "\"default\";r=50;t=30")]), is(50, Some(30)));
+        assert_eq!(read(&[("ratelimit", "limit=100, remaining=2, reset=7")]), is(2, Some(7)));
+        assert_eq!(read(&[("ratelimit-limit", "100")]), None);
+    }
+
+    #[tokio::test]
+    async fn places_are_given_back_even_by_those_who_stop_waiting() {
+        let limits = Limits::new(2);
+        let host = limits.host("a", 1);
+        let cancel = CancellationToken::new();
+        let patience = Duration::from_secs(1);
+        let first = limits.acquire(&host, patience, &cancel).await.unwrap();
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        assert!(limits.acquire(&host, patience, &stopped).await.is_err());
+        drop(first);
+        let second = limits.acquire(&host, patience, &cancel).await.unwrap();
+        second.succeeded();
+        drop(second);
+        assert_eq!(host.window().in_flight, 0);
+
+        host.pause(Duration::from_secs(3600));
+        let error = limits.acquire(&host, patience, &cancel).await.unwrap_err();
+        assert_eq!(error.class(), crate::error::Class::RateLimited);
+        assert!(error.until().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_pool_bounds_all_hosts_together() {
+        let limits = Limits::new(2);
+        let cancel = CancellationToken::new();
+        let mut held = Vec::new();
+        for name in ["a", "b"] {
+            held.push(limits.acquire(&limits.host(name, 4), Duration::ZERO, &cancel).await.unwrap());
+        }
+        let host = limits.host("c", 4);
+        let waiting = limits.acquire(&host, Duration::ZERO, &cancel);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        held.pop();
+        waiting.await.unwrap();
+    }
+}

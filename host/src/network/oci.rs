@@ -1,0 +1,326 @@
+//! Registries: manifests, blobs and tags, from the first place that has them.
+
+use std::sync::PoisonError;
+
+use reqwest::header::{ACCEPT, HeaderValue};
+use serde::Deserialize;
+use url::Url;
+
+use super::auth::Subject;
+use super::failure::Failure;
+use super::mirrors::Endpoint;
+use super::transfer::Wanted;
+use super::transport::{Request, Tries};
+use super::{Fetched, Network};
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::progress::{Level, Progress};
+use crate::reference::Reference;
+use crate::store::{Identity, Store};
+
+/// Bytes of a manifest or an index: more can be pushed to no registry.
+pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// Everything that a reference may name, best first.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+/// Bytes of one page of tags.
+const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+const MOST_PAGES: usize = 1000;
+
+/// A manifest or an index as it was served.
+#[derive(Clone, Debug)]
+pub struct ManifestBytes {
+    pub bytes: Vec<u8>,
+    /// Without parameters.
+    pub media_type: String,
+    pub digest: Digest,
+}
+
+impl Network {
+    /// Fetches what a tag or digest points to. Nothing is stored.
+    ///
+    /// # Errors
+    /// `not-found`, `auth`, `integrity`, `transient`, `rate-limited`, naming
+    /// the registry and the reference.
+    pub async fn manifest(&self, reference: &Reference, progress: &Progress) -> Result<ManifestBytes> {
+        let what = format!("the manifest of {reference}");
+        let mut trail = Trail::default();
+        for (index, endpoint) in self.endpoints(reference) {
+            match self.manifest_at(&endpoint, reference, &what, progress).await {
+                Ok(manifest) => {
+                    self.remember(reference, index);
+                    return Ok(manifest);
+                }
+                Err(error) => trail.follow(&endpoint, error, progress)?,
+            }
+        }
+        Err(trail.end(&what))
+    }
+
+    /// Fetches a blob of a repository into the store, unless it is there.
+    ///
+    /// # Errors
+    /// As for [`Network::manifest`], and `disk-full`.
+    pub async fn blob(
+        &self,
+        repository: &Reference,
+        digest: &Digest,
+        size: Option<u64>,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Fetched> {
+        let _claim = store.claim(&digest.hex()).await;
+        if let Some(size) = store.get(digest) {
+            progress.reused(size);
+            return Ok(Fetched { digest: *digest, size });
+        }
+        let what = format!("the blob {digest} of {}", repository.name());
+        let mut trail = Trail::default();
+        for (index, endpoint) in self.endpoints(repository) {
+            match self.blob_at(&endpoint, digest, size, &what, store, progress).await {
+                Ok(fetched) => {
+                    self.remember(repository, index);
+                    return Ok(fetched);
+                }
+                Err(error) => trail.follow(&endpoint, error, progress)?,
+            }
+        }
+        Err(trail.end(&what))
+    }
+
+    /// The tags of a repository, at most `limit`, in the registry's order.
+    pub async fn list_tags(&self, repository: &Reference, limit: usize, progress: &Progress) -> Result<Vec<String>> {
+        let what = format!("the tags of {}", repository.name());
+        let mut trail = Trail::default();
+        for (_, endpoint) in self.endpoints(repository) {
+            match self.tags_at(&endpoint, limit, &what, progress).await {
+                Ok(tags) => return Ok(tags),
+                Err(error) => trail.follow(&endpoint, error, progress)?,
+            }
+        }
+        Err(trail.end(&what))
+    }
+
+    /// The places of a repository with their number; the one that had it goes
+    /// first, and what stands before it is not asked again.
+    fn endpoints(&self, reference: &Reference) -> Vec<(usize, Endpoint)> {
+        let found_at = self.found_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = found_at.get(&reference.name()).copied().unwrap_or_default();
+        self.transport.places.endpoints(reference).into_iter().enumerate().skip(first).collect()
+    }
+
+    fn remember(&self, reference: &Reference, index: usize) {
+        if index > 0 {
+            self.found_at.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.name(), index);
+        }
+    }
+
+    async fn manifest_at(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<ManifestBytes> {
+        let mut request = Request::get(endpoint.url(&format!("manifests/{}", reference.locator()))?);
+        request.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let mut tries = Tries::default();
+        let mut differed = false;
+        loop {
+            let failure = match self.manifest_once(&request, endpoint, reference, what, progress).await {
+                Ok(manifest) => return Ok(manifest),
+                Err(failure) => failure,
+            };
+            // Wrong bytes get one more chance, not five.
+            if failure.error.class() == Class::Integrity && std::mem::replace(&mut differed, true) {
+                return Err(failure.error);
+            }
+            tries.next(failure, &request.url, &self.transport, progress).await?;
+        }
+    }
+
+    async fn manifest_once(
+        &self,
+        request: &Request,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<ManifestBytes, Failure> {
+        let scope = scope(endpoint);
+        let subject = subject(endpoint, &scope);
+        let mut answer = self.send(request.clone(), subject, what, progress).await?;
+        if answer.status() != 200 {
+            return Err(self.refusal(answer, subject, what).await);
+        }
+        let limit = usize::try_from(LARGEST_MANIFEST).unwrap_or(usize::MAX);
+        let bytes = answer.body(limit, progress).await?;
+        let digest = Digest::of(&bytes);
+        let announced = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
+        for expected in [reference.digest(), announced].into_iter().flatten() {
+            if expected != digest {
+                let message = format!("{} sent {what} with the digest {digest} instead of {expected}", endpoint.name);
+                return Err(Failure::broken(Error::integrity(message)));
+            }
+        }
+        let media_type = answer.header("content-type").unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        Ok(ManifestBytes { bytes, media_type, digest })
+    }
+
+    async fn blob_at(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        size: Option<u64>,
+        what: &str,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Fetched> {
+        let scope = scope(endpoint);
+        let wanted = Wanted {
+            key: digest.hex(),
+            identity: Identity::blob(*digest, size),
+            expected: Some(*digest),
+            size,
+            limit: self.largest,
+            what,
+            source: &endpoint.name,
+            request: Request::get(endpoint.url(&format!("blobs/{digest}"))?),
+            subject: subject(endpoint, &scope),
+        };
+        self.transfer(&wanted, store, progress).await
+    }
+
+    async fn tags_at(&self, endpoint: &Endpoint, limit: usize, what: &str, progress: &Progress) -> Result<Vec<String>> {
+        let mut tags: Vec<String> = Vec::new();
+        let mut next = Some(endpoint.url(&format!("tags/list?n={}", limit.clamp(1, 1000)))?);
+        for _ in 0..MOST_PAGES {
+            let Some(url) = next.take().filter(|_| tags.len() < limit) else { break };
+            let (page, following) = self.tag_page(endpoint, url, what, progress).await?;
+            tags.extend(page);
+            next = following;
+        }
+        tags.truncate(limit);
+        Ok(tags)
+    }
+
+    async fn tag_page(
+        &self,
+        endpoint: &Endpoint,
+        url: Url,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<(Vec<String>, Option<Url>)> {
+        #[derive(Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let scope = scope(endpoint);
+        let subject = subject(endpoint, &scope);
+        let request = Request::get(url);
+        let mut tries = Tries::default();
+        loop {
+            let failure = match self.send(request.clone(), subject, what, progress).await {
+                Ok(mut answer) if answer.status() == 200 => match answer.body(LARGEST_PAGE, progress).await {
+                    Ok(body) => {
+                        let page: Page = serde_json::from_slice(&body)
+                            .map_err(|_| Error::invalid(format!("{} sent {what} in an unknown form", endpoint.name)))?;
+                        let next = answer.header("link").and_then(|link| next_page(link, &request.url));
+                        return Ok((page.tags.unwrap_or_default(), next));
+                    }
+                    Err(failure) => failure,
+                },
+                Ok(answer) => self.refusal(answer, subject, what).await,
+                Err(failure) => failure,
+            };
+            tries.next(failure, &request.url, &self.transport, progress).await?;
+        }
+    }
+}
+
+fn scope(endpoint: &Endpoint) -> String {
+    format!("repository:{}:pull", endpoint.repository)
+}
+
+fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str) -> Subject<'a> {
+    Subject { host: &endpoint.host, scope, credentials: true }
+}
+
+/// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.
+fn next_page(link: &str, from: &Url) -> Option<Url> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    parameters.contains("next").then_some(())?;
+    let next = from.join(target).ok()?;
+    (next.origin() == from.origin()).then_some(next)
+}
+
+/// The places that could not help.
+#[derive(Debug, Default)]
+struct Trail {
+    passed: Vec<(String, Error)>,
+}
+
+impl Trail {
+    /// Goes on to the next place, unless no place could help.
+    fn follow(&mut self, endpoint: &Endpoint, error: Error, progress: &Progress) -> Result<()> {
+        if matches!(error.class(), Class::Interrupted | Class::DiskFull | Class::Configuration) {
+            return Err(error);
+        }
+        progress.log(Level::Debug, &format!("{}: {}", endpoint.name, error.one_line()));
+        self.passed.push((endpoint.name.clone(), error));
+        Ok(())
+    }
+
+    /// The last place's error; with mirrors, theirs are told as well.
+    fn end(mut self, what: &str) -> Error {
+        let Some((_, last)) = self.passed.pop() else {
+            return Error::configuration(format!("no place is left to fetch {what} from"));
+        };
+        if self.passed.is_empty() {
+            return last;
+        }
+        let mirrors: Vec<String> =
+            self.passed.iter().map(|(name, error)| format!("{name}: {}", error.one_line())).collect();
+        last.context(format!("no mirror had {what} ({})", mirrors.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_tags_stay_on_their_host() {
+        let from = Url::parse("https://r.example/v2/a/tags/list?n=2").unwrap();
+        let next = |link: &str| next_page(link, &from).map(|url| url.to_string());
+        assert_eq!(
+            next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#).as_deref(),
+            Some("https://r.example/v2/a/tags/list?last=b&n=2")
+        );
+        assert_eq!(next(r#"<https://evil.example/x>; rel="next""#), None);
+        assert_eq!(next("nonsense"), None);
+    }
+
+    #[test]
+    fn the_error_after_mirrors_tells_of_all_and_keeps_the_registrys_class() {
+        let endpoint = |name: &str| Endpoint {
+            base: String::new(),
+            host: String::new(),
+            repository: String::new(),
+            name: name.into(),
+        };
+        let progress = Progress::silent("images");
+        let mut trail = Trail::default();
+        trail.follow(&endpoint("m.example"), Error::transient("down"), &progress).unwrap();
+        let missing = Error::new(Class::NotFound, "not there").with_status(404);
+        trail.follow(&endpoint("r.example"), missing, &progress).unwrap();
+        assert!(trail.follow(&endpoint("x"), Error::interrupted(), &progress).is_err());
+        let error = trail.end("the manifest of a:b");
+        assert_eq!((error.class(), error.status()), (Class::NotFound, Some(404)));
+        assert!(error.one_line().contains("m.example: down") && error.one_line().contains("not there"), "{error:?}");
+    }
+}

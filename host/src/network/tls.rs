@@ -1,0 +1,224 @@
+//! The HTTP clients: one for everybody, and one for each registry that has a
+//! certificate authority or a client certificate of its own.
+//!
+//! Certificates of the operating system are trusted, and those of
+//! `network.ca_files`. Nothing is built before the first request.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy};
+
+use super::NetworkEnvironment;
+use crate::config::settings::{RegistrySettings, Settings};
+use crate::error::{Error, Result};
+use crate::fs;
+
+/// Bytes of one PEM file.
+const LARGEST_PEM: u64 = 4 * 1024 * 1024;
+/// Go's and curl's users expect the machine itself to be reached directly.
+const ALWAYS_DIRECT: &str = "localhost,127.0.0.0/8,::1";
+
+/// Builds clients on demand and keeps them.
+#[derive(Debug)]
+pub(super) struct Clients {
+    config_dir: PathBuf,
+    connect_timeout: Duration,
+    ca_files: Vec<PathBuf>,
+    proxies: Proxies,
+    user_agent: String,
+    /// Registries with TLS settings of their own, by the host they are
+    /// reached at.
+    special: HashMap<String, RegistrySettings>,
+    built: Mutex<HashMap<String, Client>>,
+}
+
+#[derive(Debug)]
+struct Proxies {
+    http: Option<String>,
+    https: Option<String>,
+    direct: String,
+}
+
+impl Clients {
+    pub(super) fn new(settings: &Settings, config_dir: &Path, environment: &NetworkEnvironment) -> Self {
+        let network = &settings.network;
+        let proxy = |from_environment: &Option<String>| {
+            network.proxy.clone().or_else(|| from_environment.clone()).filter(|proxy| !proxy.is_empty())
+        };
+        let direct = network.no_proxy.as_ref().or(environment.no_proxy.as_ref());
+        let own_tls = |registry: &RegistrySettings| registry.ca_file.is_some() || registry.client_certificate.is_some();
+        Self {
+            config_dir: config_dir.to_owned(),
+            connect_timeout: Duration::from_secs(network.connect_timeout.max(1)),
+            ca_files: network.ca_files.clone(),
+            proxies: Proxies {
+                http: proxy(&environment.http_proxy),
+                https: proxy(&environment.https_proxy),
+                direct: direct.map_or(ALWAYS_DIRECT.to_owned(), |list| format!("{list},{ALWAYS_DIRECT}")),
+            },
+            user_agent: environment.user_agent.clone(),
+            special: settings
+                .registries
+                .iter()
+                .filter(|(_, registry)| own_tls(registry))
+                .map(|(host, registry)| (super::mirrors::api_host(host).to_owned(), registry.clone()))
+                .collect(),
+            built: Mutex::default(),
+        }
+    }
+
+    /// The client for a host (`host` or `host:port`).
+    ///
+    /// # Errors
+    /// `configuration` when a file that the settings name is unusable.
+    pub(super) fn get(&self, host: &str) -> Result<Client> {
+        let special = self.special.get_key_value(host);
+        let key = special.map_or("", |(host, _)| host);
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = built.get(key) {
+            return Ok(client.clone());
+        }
+        let client = self.build(special.map(|(_, registry)| registry))?;
+        built.insert(key.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, registry: Option<&RegistrySettings>) -> Result<Client> {
+        install_provider();
+        let mut own = Vec::new();
+        for path in self.ca_files.iter().chain(registry.and_then(|registry| registry.ca_file.as_ref())) {
+            own.extend(self.certificates(path)?);
+        }
+        let identity = registry.map(|registry| self.identity(registry)).transpose()?.flatten();
+        let with = |builder: ClientBuilder| match &identity {
+            Some(identity) => builder.identity(identity.clone()),
+            None => builder,
+        };
+        let trusting_system = with(self.plain_builder()?).tls_certs_merge(own.clone()).build();
+        // A machine without any certificate still reaches what it reaches
+        // over http, or with the settings' own authorities.
+        let bare = with(self.plain_builder()?);
+        trusting_system.or_else(|_| bare.tls_certs_only(own).build()).map_err(|error| {
+            Error::configuration("the HTTP client can not be built from `network` in settings.yaml")
+                .caused_by(super::failure::innermost(&error))
+        })
+    }
+
+    /// Everything but TLS. Redirects are followed by `transport`, which knows
+    /// which host may see which header. HTTP/1.1 gives each download its own
+    /// connection: one that breaks takes no other with it, and the kernel
+    /// bounds what is buffered.
+    fn plain_builder(&self) -> Result<ClientBuilder> {
+        let mut builder = Client::builder()
+            .user_agent(&self.user_agent)
+            .connect_timeout(self.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .http1_only()
+            .no_proxy()
+            .referer(false);
+        type Make = fn(&str) -> reqwest::Result<Proxy>;
+        let kinds: [(&Option<String>, Make); 2] =
+            [(&self.proxies.http, |url| Proxy::http(url)), (&self.proxies.https, |url| Proxy::https(url))];
+        for (url, make) in kinds {
+            let Some(url) = url else { continue };
+            let proxy = make(url).map_err(|_| {
+                Error::configuration("the proxy's address is not a URL")
+                    .hint("check `network.proxy` in settings.yaml and HTTPS_PROXY: `http://proxy.example:3128`")
+            })?;
+            builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.proxies.direct)));
+        }
+        Ok(builder)
+    }
+
+    fn certificates(&self, path: &Path) -> Result<Vec<Certificate>> {
+        let (path, bytes) = self.read_pem(path)?;
+        let unusable = || {
+            Error::configuration(format!("`{}` holds no certificate", path.display()))
+                .hint("it must be a PEM file with `-----BEGIN CERTIFICATE-----`")
+        };
+        let certificates = Certificate::from_pem_bundle(&bytes).map_err(|_| unusable())?;
+        if certificates.is_empty() { Err(unusable()) } else { Ok(certificates) }
+    }
+
+    fn identity(&self, registry: &RegistrySettings) -> Result<Option<Identity>> {
+        let Some(certificate) = &registry.client_certificate else { return Ok(None) };
+        let (path, mut pem) = self.read_pem(certificate)?;
+        if let Some(key) = &registry.client_key {
+            pem.push(b'\n');
+            pem.extend(self.read_pem(key)?.1);
+        }
+        Identity::from_pem(&pem).map(Some).map_err(|_| {
+            Error::configuration(format!("`{}` and its key are not a client certificate", path.display()))
+                .hint("`client_certificate` must be a PEM certificate and `client_key` its PEM private key")
+        })
+    }
+
+    fn read_pem(&self, path: &Path) -> Result<(PathBuf, Vec<u8>)> {
+        let path = self.config_dir.join(path);
+        let bytes = fs::read_optional(&path, LARGEST_PEM)
+            .map_err(|error| error.with_class(crate::error::Class::Configuration))?;
+        let bytes = bytes.ok_or_else(|| {
+            Error::configuration(format!("`{}` does not exist", path.display()))
+                .hint("settings.yaml names it; paths there are relative to the folder of settings.yaml")
+        })?;
+        Ok((path, bytes))
+    }
+}
+
+/// rustls takes its cryptography from a process-wide provider.
+fn install_provider() {
+    // An error means that someone installed one already.
+    let _: Result<_, Arc<_>> = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    fn clients(settings: &Settings, folder: &Path) -> Clients {
+        Clients::new(settings, folder, &NetworkEnvironment::default())
+    }
+
+    #[test]
+    fn clients_are_shared_but_for_registries_with_their_own_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        let clients = clients(&Settings::default(), folder.path());
+        clients.get("a.example").unwrap();
+        clients.get("b.example").unwrap();
+        assert_eq!(clients.built.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.network.ca_files = vec!["ca.pem".into()];
+        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        assert_eq!(error.class(), Class::Configuration);
+        assert!(error.message().contains("ca.pem` does not exist"), "{error}");
+        fs::write_new(&folder.path().join("ca.pem"), b"nothing").unwrap();
+        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        assert!(error.message().contains("holds no certificate"), "{error}");
+
+        let mut settings = Settings::default();
+        let registry = RegistrySettings { client_certificate: Some("ca.pem".into()), ..RegistrySettings::default() };
+        settings.registries.insert("r.example".into(), registry);
+        let clients = clients(&settings, folder.path());
+        assert!(clients.get("r.example").unwrap_err().message().contains("client certificate"));
+        assert!(clients.get("other.example").is_ok());
+    }
+
+    #[test]
+    fn a_bad_proxy_is_refused_without_showing_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.network.proxy = Some("http://user:secret@[".into());
+        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,398 @@
+//! One body into the store: resumed, bounded, verified.
+//!
+//! A body that is known to be small is collected in memory and enters the
+//! store as a whole. Everything else flows into a [`Partial`], written and
+//! hashed by a thread of its own, so that a slow disk blocks no other
+//! download; what is under way per download is one piece being written and
+//! one waiting.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::auth::Subject;
+use super::failure::Failure;
+use super::range::{Answered, Verdict, judge};
+use super::transport::{Answer, Piece, Request, Tries, silent};
+use super::{Fetched, Network};
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::progress::{Level, Progress};
+use crate::store::partial::SYNC_TIME;
+use crate::store::{Identity, Partial, Store};
+
+/// Bodies of at most this many bytes are collected in memory.
+const SMALL: u64 = 128 * 1024;
+/// Pieces that wait for the writing thread.
+const WAITING_PIECES: usize = 1;
+
+/// What is wanted, and what is known about it.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// Of the partial blob.
+    pub(super) key: String,
+    pub(super) identity: Identity,
+    pub(super) expected: Option<Digest>,
+    /// Bytes, when they are known beforehand.
+    pub(super) size: Option<u64>,
+    pub(super) limit: u64,
+    /// "blob sha256:… of nginx:1.27".
+    pub(super) what: &'a str,
+    /// Where it comes from, for errors.
+    pub(super) source: &'a str,
+    pub(super) request: Request,
+    pub(super) subject: Subject<'a>,
+}
+
+/// What is there so far.
+#[derive(Debug)]
+enum Buffer {
+    Small(Vec<u8>),
+    Large(Box<Partial>),
+}
+
+impl Buffer {
+    fn written(&self) -> u64 {
+        match self {
+            Buffer::Small(bytes) => bytes.len() as u64,
+            Buffer::Large(partial) => partial.written(),
+        }
+    }
+}
+
+impl Network {
+    /// Fetches `wanted` into the store, from wherever an earlier try stopped.
+    /// The caller holds the claim on the key.
+    pub(super) async fn transfer(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
+        let mut buffer = open(wanted, store, progress).await?;
+        progress.reused(buffer.written());
+        let mut tries = Tries::default();
+        let mut refetched = false;
+        let mut furthest = buffer.written();
+        loop {
+            if wanted.size.is_none_or(|size| buffer.written() < size) || buffer.written() == 0 {
+                let (filled, result) = self.fill(buffer, wanted, progress).await?;
+                buffer = filled;
+                if buffer.written() > furthest {
+                    furthest = buffer.written();
+                    tries.progressed();
+                }
+                if let Err(failure) = result {
+                    tries.next(failure, &wanted.request.url, &self.transport, progress).await?;
+                    continue;
+                }
+            }
+            buffer = match finish(buffer, wanted, store).await? {
+                Ok(fetched) => return Ok(fetched),
+                Err((_, found)) if refetched => return Err(wrong_digest(wanted, found)),
+                Err((rest, found)) => {
+                    refetched = true;
+                    progress.retrying(0, &wrong_digest(wanted, found).one_line());
+                    rest
+                }
+            };
+        }
+    }
+
+    /// One request. The outer error is final, the inner one is up to the
+    /// rules; the buffer keeps what came.
+    async fn fill(
+        &self,
+        buffer: Buffer,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<(Buffer, Result<(), Failure>)> {
+        let buffer = if may_continue(&buffer, wanted) { buffer } else { restart(buffer).await? };
+        let have = buffer.written();
+        let mut request = wanted.request.clone();
+        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        ask_for_rest(&mut request, &buffer, wanted);
+        let answer = match self.send(request, wanted.subject, wanted.what, progress).await {
+            Ok(answer) => answer,
+            Err(failure) => return Ok((buffer, Err(failure))),
+        };
+        if !matches!(answer.status(), 200 | 203 | 206 | 416) {
+            return Ok((buffer, Err(self.refusal(answer, wanted.subject, wanted.what).await)));
+        }
+        let answered = Answered {
+            status: answer.status(),
+            content_range: answer.header("content-range"),
+            content_length: answer.content_length(),
+        };
+        let known = wanted.size.or(match &buffer {
+            Buffer::Large(partial) => partial.identity().size,
+            Buffer::Small(_) => None,
+        });
+        match judge(answered, have, known) {
+            Verdict::Complete => Ok((buffer, Ok(()))),
+            Verdict::Discard(why) => {
+                let message = format!("{} sent {why} for {}", wanted.source, wanted.what);
+                answer.drain().await;
+                Ok((restart(buffer).await?, Err(Failure::broken(Error::transient(message)))))
+            }
+            Verdict::StartOver { total } => {
+                if have > 0 {
+                    progress.log(Level::Debug, &format!("{} sent {} from the beginning", wanted.source, wanted.what));
+                }
+                if let Err(failure) = check_size(wanted, total) {
+                    return Ok((buffer, Err(failure)));
+                }
+                let buffer = describe(restart(buffer).await?, &answer, total, wanted).await?;
+                pour(answer, buffer, total, wanted, self.transport.silence, progress).await
+            }
+            Verdict::Append { total } => match check_size(wanted, total) {
+                Err(failure) => Ok((buffer, Err(failure))),
+                Ok(()) => pour(answer, buffer, total, wanted, self.transport.silence, progress).await,
+            },
+        }
+    }
+}
+
+async fn open(wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Buffer> {
+    if wanted.size.is_some_and(|size| size <= SMALL) {
+        return Ok(Buffer::Small(Vec::new()));
+    }
+    let (store, key, identity) = (store.clone(), wanted.key.clone(), wanted.identity.clone());
+    let cancel = progress.cancellation().clone();
+    blocking(move || store.partial(&key, identity, &|| cancel.is_cancelled()))
+        .await
+        .map(|partial| Buffer::Large(Box::new(partial)))
+}
+
+/// Without a digest for the end, the rest is only asked for where the server
+/// can tell whether the content is still the same.
+fn may_continue(buffer: &Buffer, wanted: &Wanted<'_>) -> bool {
+    match buffer {
+        Buffer::Large(partial) => wanted.expected.is_some() || partial.identity().validator.is_some(),
+        Buffer::Small(_) => wanted.expected.is_some(),
+    }
+}
+
+fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
+    let have = buffer.written();
+    if have == 0 {
+        return;
+    }
+    if let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-")) {
+        request.headers.insert(RANGE, range);
+    }
+    if let (None, Buffer::Large(partial)) = (wanted.expected, buffer) {
+        let validator = partial.identity().validator.as_deref().unwrap_or_default();
+        if let Ok(validator) = HeaderValue::from_str(validator) {
+            request.headers.insert(IF_RANGE, validator);
+        }
+    }
+}
+
+fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
+    let Some(total) = total else { return Ok(()) };
+    if let Some(size) = wanted.size.filter(|size| *size != total) {
+        let message = format!("{} sends {total} bytes for {}, which has {size}", wanted.source, wanted.what);
+        return Err(Failure::broken(Error::integrity(message)));
+    }
+    if total > wanted.limit {
+        return Err(too_large(wanted).into());
+    }
+    Ok(())
+}
+
+fn too_large(wanted: &Wanted<'_>) -> Error {
+    Error::invalid(format!("{} from {} is larger than {} bytes", wanted.what, wanted.source, wanted.limit))
+        .hint("`security.largest_download_gib` in settings.yaml is the limit for downloads")
+}
+
+/// Notes what a later resume needs to know about a URL's content.
+async fn describe(buffer: Buffer, answer: &Answer, total: Option<u64>, wanted: &Wanted<'_>) -> Result<Buffer> {
+    let Buffer::Large(mut partial) = buffer else { return Ok(buffer) };
+    if wanted.expected.is_some() && wanted.size.is_some() {
+        return Ok(Buffer::Large(partial));
+    }
+    let strong = answer.header("etag").filter(|etag| etag.starts_with('"'));
+    let validator = strong.or_else(|| answer.header("last-modified")).map(str::to_owned);
+    blocking(move || partial.describe(total, validator).map(|()| Buffer::Large(partial))).await
+}
+
+async fn restart(buffer: Buffer) -> Result<Buffer> {
+    match buffer {
+        Buffer::Small(mut bytes) => {
+            bytes.clear();
+            Ok(Buffer::Small(bytes))
+        }
+        Buffer::Large(partial) if partial.written() == 0 => Ok(Buffer::Large(partial)),
+        Buffer::Large(mut partial) => blocking(move || partial.restart().map(|()| Buffer::Large(partial))).await,
+    }
+}
+
+/// Moves the body into the buffer.
+async fn pour(
+    mut answer: Answer,
+    buffer: Buffer,
+    total: Option<u64>,
+    wanted: &Wanted<'_>,
+    silence: Duration,
+    progress: &Progress,
+) -> Result<(Buffer, Result<(), Failure>)> {
+    let mut written = buffer.written();
+    let most = total.or(wanted.size).unwrap_or(wanted.limit);
+    let mut sink = Sink::new(buffer);
+    let mut quiet = Duration::ZERO;
+    let result = loop {
+        let piece = tokio::select! {
+            piece = answer.piece(SYNC_TIME.min(silence)) => piece,
+            () = progress.cancellation().cancelled() => break Err(Error::interrupted().into()),
+        };
+        match piece {
+            Ok(Piece::Bytes(bytes)) => {
+                quiet = Duration::ZERO;
+                written += bytes.len() as u64;
+                progress.fetched(bytes.len() as u64);
+                if written > most {
+                    break Err(overflow(wanted, most));
+                }
+                if !sink.write(bytes).await {
+                    break Ok(());
+                }
+            }
+            Ok(Piece::Nothing) => {
+                quiet += SYNC_TIME.min(silence);
+                if quiet >= silence {
+                    break Err(silent(&answer.url, silence));
+                }
+                sink.sync().await;
+            }
+            Ok(Piece::End) if total.is_some_and(|total| written < total) => {
+                break Err(Failure::broken(Error::transient(format!(
+                    "{} ended {} after {written} of {most} bytes",
+                    wanted.source, wanted.what
+                ))));
+            }
+            Ok(Piece::End) => break Ok(()),
+            Err(failure) => break Err(failure),
+        }
+    };
+    drop(answer);
+    Ok((sink.close(result.is_ok()).await?, result))
+}
+
+/// More came than there may be: wrong content where the size is known.
+fn overflow(wanted: &Wanted<'_>, most: u64) -> Failure {
+    if most == wanted.limit {
+        return too_large(wanted).into();
+    }
+    let message = format!("{} sends more than the {most} bytes of {}", wanted.source, wanted.what);
+    Failure::broken(Error::integrity(message))
+}
+
+/// Where pieces go while a body is read.
+enum Sink {
+    Small(Vec<u8>),
+    Large { orders: mpsc::Sender<Order>, thread: JoinHandle<Result<Box<Partial>>> },
+}
+
+enum Order {
+    Write(Bytes),
+    Sync,
+    /// The body is whole: what follows is the commit, which syncs anyway.
+    End,
+}
+
+impl Sink {
+    fn new(buffer: Buffer) -> Self {
+        match buffer {
+            Buffer::Small(bytes) => Sink::Small(bytes),
+            Buffer::Large(partial) => {
+                let (orders, receiver) = mpsc::channel(WAITING_PIECES);
+                Sink::Large { orders, thread: tokio::task::spawn_blocking(move || obey(partial, receiver)) }
+            }
+        }
+    }
+
+    /// False when the writing thread failed; `close` says why.
+    async fn write(&mut self, piece: Bytes) -> bool {
+        match self {
+            Sink::Small(bytes) => {
+                bytes.extend_from_slice(&piece);
+                true
+            }
+            Sink::Large { orders, .. } => orders.send(Order::Write(piece)).await.is_ok(),
+        }
+    }
+
+    async fn sync(&mut self) {
+        if let Sink::Large { orders, .. } = self {
+            let _ = orders.send(Order::Sync).await;
+        }
+    }
+
+    async fn close(self, whole: bool) -> Result<Buffer> {
+        match self {
+            Sink::Small(bytes) => Ok(Buffer::Small(bytes)),
+            Sink::Large { orders, thread } => {
+                if whole {
+                    let _ = orders.send(Order::End).await;
+                }
+                drop(orders);
+                thread.await.map_err(panicked)?.map(Buffer::Large)
+            }
+        }
+    }
+}
+
+/// The writing thread. When the orders stop without an end, what came is made
+/// durable: the next try, in this process or another, goes on behind it.
+fn obey(mut partial: Box<Partial>, mut orders: mpsc::Receiver<Order>) -> Result<Box<Partial>> {
+    while let Some(order) = orders.blocking_recv() {
+        match order {
+            Order::Write(piece) => partial.write(&piece)?,
+            Order::Sync => partial.checkpoint()?,
+            Order::End => return Ok(partial),
+        }
+    }
+    partial.checkpoint()?;
+    Ok(partial)
+}
+
+/// Compares the digest and commits. With another digest the buffer comes back
+/// empty, along with what was found.
+async fn finish(buffer: Buffer, wanted: &Wanted<'_>, store: &Store) -> Result<Result<Fetched, (Buffer, Digest)>> {
+    let (store, expected) = (store.clone(), wanted.expected);
+    blocking(move || match buffer {
+        Buffer::Small(mut bytes) => {
+            let found = Digest::of(&bytes);
+            if expected.is_some_and(|expected| expected != found) {
+                bytes.clear();
+                return Ok(Err((Buffer::Small(bytes), found)));
+            }
+            store.insert_bytes(&bytes)?;
+            Ok(Ok(Fetched { digest: found, size: bytes.len() as u64 }))
+        }
+        Buffer::Large(mut partial) => {
+            let found = partial.digest();
+            if expected.is_some_and(|expected| expected != found) {
+                partial.restart()?;
+                return Ok(Err((Buffer::Large(partial), found)));
+            }
+            let (digest, size) = partial.commit(&store)?;
+            Ok(Ok(Fetched { digest, size }))
+        }
+    })
+    .await
+}
+
+fn wrong_digest(wanted: &Wanted<'_>, found: Digest) -> Error {
+    let expected = wanted.expected.map(|digest| digest.to_string()).unwrap_or_default();
+    Error::integrity(format!("{} from {} has the digest {found} instead of {expected}", wanted.what, wanted.source))
+        .hint("the server, or a proxy on the way, delivers other bytes than it announces: nothing of it was kept")
+}
+
+/// Runs what blocks on a thread where it may.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}
+
+fn panicked(error: tokio::task::JoinError) -> Error {
+    Error::new(Class::Local, "a writing thread failed").caused_by(error)
+}

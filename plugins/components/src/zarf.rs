@@ -170,6 +170,32 @@ pub fn is_release_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// Why Zarf's extractor would refuse a path of an archive, or a reader of
+/// checksums.txt would trip over it; None for a path that is fine.
+pub fn path_problem(path: &str) -> Option<&'static str> {
+    if path.is_empty() || path.starts_with('/') {
+        return Some("is empty or absolute");
+    }
+    path.split('/').find_map(|component| match component {
+        "" | "." | ".." => Some("has an empty, `.` or `..` part"),
+        part if part.contains(['\\', ':', ' ']) || part.chars().any(char::is_control) => {
+            Some("holds a backslash, a colon, a space or a control character")
+        }
+        part if part.ends_with('.') => Some("has a part that ends in a dot"),
+        part if is_device_name(part) => Some("has a part that is a Windows device name"),
+        part if part.len() > 255 => Some("has a part longer than 255 bytes"),
+        _ => None,
+    })
+}
+
+/// CON, PRN, AUX, NUL, COM0-9 and LPT0-9 in any case, with any extension.
+fn is_device_name(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+        || port.is_some_and(|port| port.len() == 1 && port.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// The name of the package's file.
 pub fn package_file_name(metadata: &Metadata) -> String {
     let Metadata { name, architecture, version, .. } = metadata;
@@ -384,6 +410,16 @@ mod tests {
         }
         for bad in ["github.com/a/b", "https://host", "https://host/a b", "https://host/a@"] {
             assert_eq!(RepositoryUrl::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_that_zarf_would_refuse_are_known() {
+        for good in ["a", "web/files/0/tool", "..a/b", "com10", ".git/HEAD"] {
+            assert_eq!(path_problem(good), None, "{good}");
+        }
+        for bad in ["", "/a", "a//b", "../a", "a b", "a:b", "a\\b", "a.", "src/aux.c", "Com1", "a/nul"] {
+            assert!(path_problem(bad).is_some(), "{bad}");
         }
     }
 

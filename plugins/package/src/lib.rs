@@ -1,1 +1,101 @@
+//! Lays out the Zarf package.
+//!
+//! [`definition`] reads zarf.yaml, ours or one made by hand; [`plan`] decides
+//! which file of which tree becomes which member of the package, [`images`]
+//! checks that every image is there, and [`extras`] adds values and documents.
+//! The host then archives everything in one pass; its digests become
+//! checksums.txt, and the digest of that goes into the zarf.yaml that [`seal`]
+//! completes. [`record`] writes down what is in the package and where it came
+//! from.
 
+pub mod definition;
+pub mod extras;
+pub mod images;
+pub mod plan;
+pub mod record;
+pub mod seal;
+pub mod sources;
+
+use sdk::archive::{Added, Archive, Compression, Item};
+use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
+use serde::Deserialize;
+
+use crate::plan::{Member, Plan, Source};
+use crate::sources::Trees;
+
+/// What the step accepts.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Configuration {
+    /// The step whose tree holds zarf.yaml.
+    pub definition: String,
+    /// From the host: the architecture of a definition that names none.
+    pub architecture: Option<String>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { definition: "zarf_gen".into(), architecture: None }
+    }
+}
+
+struct PackageStep;
+
+impl Step for PackageStep {
+    type Configuration = Configuration;
+    const NAME: &'static str = "package";
+    const SUMMARY: &'static str = "Lays out and archives the Zarf package";
+
+    fn run(cx: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        let trees = Trees::new(inputs);
+        let text = inputs.get(&configuration.definition)?.read_text("zarf.yaml")?;
+        let package = definition::read(&text, configuration.architecture.as_deref())?;
+        let plan = plan::plan(&package, &configuration.definition, &trees)?;
+        let file = package.file_name();
+        let compression = if package.definition.metadata.uncompressed { Compression::None } else { Compression::Zstd };
+
+        let archive = Archive::create(output, &file, compression);
+        let added = add_content(&archive, inputs, &plan)?;
+        let checksums = seal::checksums(added.iter().map(|file| (file.sha256.as_str(), file.path.as_str())));
+        let definition = seal::definition(&package, &plan, &checksums, cx.epoch)?;
+        let last = [("checksums.txt", checksums), ("zarf.yaml", definition)];
+        archive.add(&last.map(|(path, text)| Item::bytes(path, 0o600, text)))?;
+        let artifact = archive.finish()?;
+
+        let sha256 = artifact.digest.trim_start_matches("sha256:");
+        output.write_text(&format!("{file}.sha256"), &format!("{sha256}  {file}\n"))?;
+        let whole = record::Whole { file: &file, sha256, size: artifact.size, epoch: cx.epoch, tool: &cx.host_version };
+        let lists = record::Lists::read(&trees)?;
+        output.write_json("artifact-manifest.json", &record::record(&package, &plan, &lists, &whole))?;
+        let (components, images) = (package.definition.components.len(), plan.images.len());
+        Ok(Summary::new(components as u64, "components").message(format!("{components} components, {images} images")))
+    }
+}
+
+/// Everything but the last two files.
+fn add_content(archive: &Archive, inputs: &Inputs, plan: &Plan) -> Result<Vec<Added>, StepError> {
+    let total = plan.tars.len() as u64 + 1;
+    let mut added = Vec::new();
+    for (done, tar) in plan.tars.iter().enumerate() {
+        sdk::progress(done as u64, Some(total), "parts", &tar.path)?;
+        added.push(archive.add_nested(&tar.path, 0o644, &items(inputs, &tar.members)?)?);
+    }
+    sdk::progress(total - 1, Some(total), "parts", "images")?;
+    added.extend(archive.add(&items(inputs, &plan.loose)?)?);
+    Ok(added)
+}
+
+fn items<'a>(inputs: &'a Inputs, members: &[Member]) -> Result<Vec<Item<'a>>, StepError> {
+    let item = |member: &Member| {
+        let Member { path, mode, source } = member;
+        Ok(match source {
+            Source::File { tree, path: from, .. } => Item::file(path.clone(), *mode, inputs.get(tree)?, from.clone()),
+            Source::Bytes(bytes) => Item::bytes(path.clone(), *mode, bytes.clone()),
+            Source::Directory => Item::directory(path.clone(), *mode),
+        })
+    };
+    members.iter().map(item).collect()
+}
+
+sdk::export_step!(PackageStep);

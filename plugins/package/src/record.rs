@@ -1,0 +1,282 @@
+//! artifact-manifest.json: what is in the package and where it came from.
+//!
+//! It lies beside the package, so that whoever receives both can tell whether
+//! everything is there (`opencenter-airgap verify`), and so that people and
+//! scanners need not unpack anything. docs/package-format.md documents it.
+
+use components::zarf;
+use components::{ChartEntry, FileEntry, RepositoryEntry};
+use sdk::StepError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::definition::Package;
+use crate::plan::Plan;
+use crate::sources::{Found, Sources};
+
+/// Of this file's format.
+const FORMAT: u32 = 1;
+const LARGEST_LIST: u64 = 64 << 20;
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    pub format: u32,
+    pub tool: Tool,
+    /// RFC 3339, UTC: the build's clock.
+    pub created: String,
+    pub package: PackageFile,
+    pub images: Vec<ImageRecord>,
+    pub charts: Vec<Chart>,
+    pub files: Vec<File>,
+    pub repositories: Vec<Repository>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    pub name: &'static str,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PackageFile {
+    pub file: String,
+    pub sha256: String,
+    pub size: u64,
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageRecord {
+    /// The complete spelling.
+    pub reference: String,
+    /// As components.yaml writes it.
+    pub source: String,
+    /// Of the manifest or index, `sha256:…`.
+    pub digest: String,
+    pub media_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Bytes of manifest, configuration and layers, shared or not.
+    pub size: u64,
+    pub components: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Chart {
+    pub name: String,
+    pub version: String,
+    pub component: String,
+    /// In the component's tar.
+    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub size: u64,
+    /// Where it came from: a URL, or the path in the definition.
+    pub source: String,
+    pub values_files: usize,
+    #[serde(skip)]
+    from: (String, String),
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct File {
+    pub name: String,
+    pub component: String,
+    /// In the component's tar.
+    pub path: String,
+    /// Where it is deployed to.
+    pub target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub size: u64,
+    pub source: String,
+    #[serde(skip)]
+    from: (String, String),
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Repository {
+    /// As zarf.yaml writes it.
+    pub source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    pub component: String,
+    /// The folder in the component's tar.
+    pub path: String,
+    /// Number of files in it, and their bytes.
+    pub files: usize,
+    pub size: u64,
+}
+
+impl Chart {
+    pub fn of(component: &zarf::Component, chart: &zarf::Chart, tree: &str, found: &Found) -> Self {
+        let source = if chart.url.is_empty() { &chart.local_path } else { &chart.url };
+        Self {
+            name: chart.name.clone(),
+            version: chart.version.clone(),
+            component: component.name.clone(),
+            path: format!("{}/charts/{}.tgz", component.name, chart.stem()),
+            sha256: found.sha256.clone(),
+            size: found.size,
+            source: source.clone(),
+            values_files: chart.values_files.len() + chart.templated_values_files.len(),
+            from: (tree.to_owned(), found.path.clone()),
+        }
+    }
+}
+
+impl File {
+    pub fn of(component: &zarf::Component, index: usize, tree: &str, found: &Found) -> Self {
+        let file = &component.files[index];
+        let name = zarf::base_name(&file.target);
+        Self {
+            name: name.to_owned(),
+            component: component.name.clone(),
+            path: format!("{}/files/{index}/{name}", component.name),
+            target: file.target.clone(),
+            sha256: found.sha256.clone(),
+            size: found.size,
+            source: file.source.clone(),
+            from: (tree.to_owned(), found.path.clone()),
+        }
+    }
+}
+
+impl Repository {
+    pub fn of(component: &zarf::Component, url: &str, folder: &str, files: &[Found]) -> Self {
+        Self {
+            source: url.to_owned(),
+            commit: None,
+            component: component.name.clone(),
+            path: format!("{}/repos/{folder}", component.name),
+            files: files.len(),
+            size: files.iter().map(|file| file.size).sum(),
+        }
+    }
+}
+
+/// The package as a file.
+#[derive(Clone, Debug)]
+pub struct Whole<'a> {
+    pub file: &'a str,
+    pub sha256: &'a str,
+    pub size: u64,
+    pub epoch: u64,
+    pub tool: &'a str,
+}
+
+/// What the earlier steps wrote about their sources.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    pub files: Vec<FileEntry>,
+    pub charts: Vec<ChartEntry>,
+    pub repositories: Vec<RepositoryEntry>,
+}
+
+impl Lists {
+    /// # Errors
+    /// A list that is not what its step writes.
+    pub fn read(sources: &dyn Sources) -> Result<Self, StepError> {
+        Ok(Self {
+            files: files(sources)?,
+            charts: list(sources, "charts", "charts.json")?,
+            repositories: list(sources, "repos", "repos.json")?,
+        })
+    }
+}
+
+pub(crate) fn files(sources: &dyn Sources) -> Result<Vec<FileEntry>, StepError> {
+    list(sources, "files", "files.json")
+}
+
+fn list<T: DeserializeOwned>(sources: &dyn Sources, tree: &str, path: &str) -> Result<Vec<T>, StepError> {
+    if !sources.has(tree) || sources.find(tree, path)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let bytes = sources.read(tree, path, LARGEST_LIST)?;
+    serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(path))
+}
+
+/// Writes down what `plan` put into the package.
+pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) -> Record {
+    let metadata = &package.definition.metadata;
+    Record {
+        format: FORMAT,
+        tool: Tool { name: "opencenter-airgap", version: whole.tool.to_owned() },
+        created: zarf::rfc3339(whole.epoch),
+        package: PackageFile {
+            file: whole.file.to_owned(),
+            sha256: whole.sha256.to_owned(),
+            size: whole.size,
+            name: metadata.name.clone(),
+            version: metadata.version.clone(),
+            architecture: metadata.architecture.clone(),
+        },
+        images: plan.images.iter().map(image).collect(),
+        charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), lists)).collect(),
+        files: plan.files.iter().map(|file| with_file_source(file.clone(), lists)).collect(),
+        repositories: plan.repositories.iter().map(|entry| with_commit(entry.clone(), lists)).collect(),
+    }
+}
+
+fn image(image: &crate::images::Image) -> ImageRecord {
+    ImageRecord {
+        reference: image.reference.clone(),
+        source: image.written.clone(),
+        digest: image.digest.clone(),
+        media_type: image.media_type.clone(),
+        platform: image.platform.clone(),
+        size: image.size,
+        components: image.components.clone(),
+    }
+}
+
+fn with_chart_source(mut chart: Chart, lists: &Lists) -> Chart {
+    let listed = lists.charts.iter().find(|entry| chart.from.0 == "charts" && entry.path == chart.from.1);
+    if let Some(entry) = listed {
+        chart.source = if entry.url.is_empty() { entry.repo.clone() } else { entry.url.clone() };
+    }
+    chart
+}
+
+fn with_file_source(mut file: File, lists: &Lists) -> File {
+    let listed = lists.files.iter().find(|entry| file.from.0 == "files" && entry.path == file.from.1);
+    if let Some(entry) = listed {
+        file.source.clone_from(&entry.url);
+    }
+    file
+}
+
+fn with_commit(mut repository: Repository, lists: &Lists) -> Repository {
+    let listed = lists.repositories.iter().find(|entry| repository.path.ends_with(&format!("/{}", entry.path)));
+    repository.commit = listed.map(|entry| entry.commit.clone());
+    repository
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::read;
+    use crate::sources::memory::{Memory, sha256};
+
+    #[test]
+    fn the_record_names_sources_sizes_and_digests() {
+        let list = r#"[{"kind":"tool","name":"tool","version":"1","url":"https://x/tool","path":"bin/tool","sha256":"","size":1}]"#;
+        let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1'}\ncomponents:\n- name: a\n  files: [{source: ../files/bin/tool, target: /usr/bin/tool}]\n";
+        let sources = Memory::default().with("files", "bin/tool", "t").with("files", "files.json", list);
+        let package = read(text, Some("amd64")).unwrap();
+        let plan = crate::plan::plan(&package, "zarf_gen", &sources).unwrap();
+        let whole = Whole { file: "p", sha256: "00", size: 7, epoch: 0, tool: "1.0.0" };
+        let record = record(&package, &plan, &Lists::read(&sources).unwrap(), &whole);
+        let value = serde_json::to_value(&record).unwrap();
+        assert_eq!(value["created"], "1970-01-01T00:00:00Z");
+        assert_eq!(value["package"]["size"], 7);
+        assert_eq!(value["files"][0]["source"], "https://x/tool");
+        assert_eq!(value["files"][0]["sha256"], sha256(b"t"));
+        assert_eq!(value["files"][0]["path"], "a/files/0/tool");
+        assert_eq!(value["files"][0].get("from"), None);
+    }
+}

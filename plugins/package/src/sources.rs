@@ -1,0 +1,145 @@
+//! The input trees, as the planning sees them: what lies where, and the bytes
+//! of small files.
+
+use sdk::{EntryKind, Inputs, StepError};
+
+/// A file or directory of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub path: String,
+    pub directory: bool,
+    /// Bytes.
+    pub size: u64,
+    pub executable: bool,
+    /// 64 hexadecimal digits, where the host knows them.
+    pub sha256: Option<String>,
+}
+
+/// Trees by name.
+pub trait Sources {
+    fn has(&self, tree: &str) -> bool;
+    /// None where nothing, or a link, lies at `path`.
+    fn find(&self, tree: &str, path: &str) -> Result<Option<Found>, StepError>;
+    /// The files at and below `prefix`, sorted by path; everything for "".
+    fn below(&self, tree: &str, prefix: &str) -> Result<Vec<Found>, StepError>;
+    fn read(&self, tree: &str, path: &str, limit: u64) -> Result<Vec<u8>, StepError>;
+}
+
+/// The trees that the host handed in.
+pub struct Trees<'a> {
+    inputs: &'a Inputs,
+}
+
+impl<'a> Trees<'a> {
+    pub fn new(inputs: &'a Inputs) -> Self {
+        Self { inputs }
+    }
+}
+
+impl Sources for Trees<'_> {
+    fn has(&self, tree: &str) -> bool {
+        self.inputs.find(tree).is_some()
+    }
+
+    fn find(&self, tree: &str, path: &str) -> Result<Option<Found>, StepError> {
+        let tree = self.inputs.get(tree)?;
+        let found = tree.stat(path)?.and_then(found);
+        if found.is_some() {
+            return Ok(found);
+        }
+        // A committed tree lists files alone.
+        let inside = format!("{path}/");
+        let is_directory = tree.entries(path)?.iter().any(|entry| entry.path.starts_with(&inside));
+        Ok(is_directory.then(|| Found {
+            path: path.to_owned(),
+            directory: true,
+            size: 0,
+            executable: false,
+            sha256: None,
+        }))
+    }
+
+    fn below(&self, tree: &str, prefix: &str) -> Result<Vec<Found>, StepError> {
+        let entries = self.inputs.get(tree)?.entries(prefix)?;
+        Ok(entries.into_iter().filter_map(found).filter(|found| !found.directory).collect())
+    }
+
+    fn read(&self, tree: &str, path: &str, limit: u64) -> Result<Vec<u8>, StepError> {
+        self.inputs.get(tree)?.read(path, limit)
+    }
+}
+
+fn found(entry: sdk::Entry) -> Option<Found> {
+    let sdk::Entry { path, kind, size, executable, digest, .. } = entry;
+    let sha256 = digest.map(|digest| digest.trim_start_matches("sha256:").to_owned());
+    (kind != EntryKind::Symlink).then_some(Found {
+        path,
+        directory: kind == EntryKind::Directory,
+        size,
+        executable,
+        sha256,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod memory {
+    //! Trees of a test, in memory.
+
+    use std::collections::BTreeMap;
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[derive(Default)]
+    pub(crate) struct Memory {
+        files: BTreeMap<(String, String), Vec<u8>>,
+    }
+
+    impl Memory {
+        pub(crate) fn with(mut self, tree: &str, path: &str, content: impl Into<Vec<u8>>) -> Self {
+            self.files.insert((tree.into(), path.into()), content.into());
+            self
+        }
+    }
+
+    pub(crate) fn sha256(bytes: &[u8]) -> String {
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    impl Sources for Memory {
+        fn has(&self, tree: &str) -> bool {
+            self.files.keys().any(|(name, _)| name == tree)
+        }
+
+        fn find(&self, tree: &str, path: &str) -> Result<Option<Found>, StepError> {
+            let below = self.below(tree, path)?;
+            let directory = below.first().is_some_and(|found| found.path != path);
+            Ok(below.into_iter().next().map(|found| match directory {
+                true => Found { path: path.into(), directory: true, size: 0, executable: false, sha256: None },
+                false => found,
+            }))
+        }
+
+        fn below(&self, tree: &str, prefix: &str) -> Result<Vec<Found>, StepError> {
+            let inside = format!("{prefix}/");
+            let matching = self.files.iter().filter(|((name, path), _)| {
+                name == tree && (prefix.is_empty() || path == prefix || path.starts_with(&inside))
+            });
+            Ok(matching
+                .map(|((_, path), content)| Found {
+                    path: path.clone(),
+                    directory: false,
+                    size: content.len() as u64,
+                    executable: false,
+                    sha256: Some(sha256(content)),
+                })
+                .collect())
+        }
+
+        fn read(&self, tree: &str, path: &str, _: u64) -> Result<Vec<u8>, StepError> {
+            let key = (tree.to_owned(), path.to_owned());
+            self.files.get(&key).cloned().ok_or_else(|| StepError::missing_input("missing", format!("{tree}/{path}")))
+        }
+    }
+}

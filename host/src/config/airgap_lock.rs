@@ -4,15 +4,26 @@
 //! written back by the step's commit. What is in the lock wins over what a
 //! server says now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use components::ResolvedComponents;
+use components::problem::{Problem, YamlPath};
+use components::yaml_text::{flow_scalar, scalar};
 use serde::{Deserialize, Serialize};
 
+use crate::config::source::Source;
 use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs;
+
+/// The format that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
 
 /// The content of config/airgap.lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AirgapLock {
     /// Of the file's format: 1.
@@ -20,7 +31,9 @@ pub struct AirgapLock {
     /// RFC 3339, UTC: when the newest entry was resolved. The build's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<String>,
-    /// By `<reference as written> <platform>`: `nginx:1.27 linux/amd64`.
+    /// By `<reference as written> <platform>`, the platform as
+    /// `os/architecture[/variant]`: `nginx:1.27 linux/amd64`. See
+    /// [`AirgapLock::image_key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, LockedImage>,
     /// By `<repo> <name> <version as written>`.
@@ -32,6 +45,19 @@ pub struct AirgapLock {
     /// By `<url> <ref as written>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub repositories: BTreeMap<String, LockedRepository>,
+}
+
+impl Default for AirgapLock {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            resolved_at: None,
+            images: BTreeMap::new(),
+            charts: BTreeMap::new(),
+            files: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,5 +124,385 @@ impl SharedLock {
     /// Hold it briefly: never across an await.
     pub fn lock(&self) -> MutexGuard<'_, AirgapLock> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AirgapLock {
+    /// Reads the lock; a missing file is an empty lock.
+    ///
+    /// # Errors
+    /// `configuration`: not a lock, with its line, or of a newer format.
+    pub fn load(path: &Path) -> Result<Self> {
+        Source::read(path)?.map_or_else(|| Ok(Self::default()), |source| Self::parse(&source))
+    }
+
+    /// # Errors
+    /// As [`AirgapLock::load`].
+    pub fn parse(source: &Source) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        if let Ok(Format { format }) = serde_yaml::from_str(&source.text)
+            && format > FORMAT
+        {
+            let message = format!("{}: format {format} is newer than {FORMAT}, which this version reads", source.shown);
+            return Err(Error::configuration(message).hint("use the newer version of opencenter-airgap that wrote it"));
+        }
+        if source.text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let (lock, spans) = source.yaml::<Self>()?;
+        source.refuse(&spans, &lock.problems())?;
+        Ok(lock)
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let root = YamlPath::root();
+        if self.format == 0 {
+            problems.push(Problem::new(&root.key("format"), "format 0 does not exist", "write format: 1"));
+        }
+        let time = self.resolved_at.as_ref().filter(|time| time.parse::<jiff::Timestamp>().is_err());
+        if let Some(time) = time {
+            let message = format!("`{}` is not a time", components::problem::shown(time));
+            problems.push(Problem::new(&root.key("resolved_at"), message, "write it as 2026-01-31T12:00:00Z"));
+        }
+        for (key, repository) in &self.repositories {
+            if !matches!(repository.commit.len(), 40 | 64) || !repository.commit.bytes().all(|c| c.is_ascii_hexdigit())
+            {
+                let message = format!("`{}` is not a full commit", components::problem::shown(&repository.commit));
+                let at = root.key("repositories").key(key).key("commit");
+                problems.push(Problem::new(&at, message, "restore the line from version control, or remove the entry"));
+            }
+        }
+        problems
+    }
+
+    /// The key of an image: `nginx:1.27 linux/amd64`.
+    pub fn image_key(reference: &str, platform: &str) -> String {
+        format!("{reference} {platform}")
+    }
+
+    /// The key of a chart: `https://charts.jetstack.io cert-manager v1.16.2`.
+    pub fn chart_key(repo: &str, name: &str, version: &str) -> String {
+        format!("{repo} {name} {version}")
+    }
+
+    /// The key of a repository: its URL and the ref as written, or the URL
+    /// alone.
+    pub fn repository_key(url: &str, reference: Option<&str>) -> String {
+        reference.map_or_else(|| url.to_owned(), |reference| format!("{url} {reference}"))
+    }
+
+    /// The file's text: sorted, one line per fact, the same for equal locks.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from(HEADER);
+        text.push_str(&format!("format: {}\n", self.format));
+        if let Some(time) = &self.resolved_at {
+            text.push_str(&format!("resolved_at: {}\n", components::yaml_text::quoted(time)));
+        }
+        section(&mut text, "images", &self.images, image_text);
+        section(&mut text, "charts", &self.charts, |chart, text| {
+            text.push_str(&format!("    version: {}\n", scalar(&chart.version)));
+            text.push_str(&format!("    url: {}\n", scalar(&chart.url)));
+            text.push_str(&format!("    digest: {}\n", chart.digest));
+        });
+        section(&mut text, "files", &self.files, |file, text| {
+            text.push_str(&format!("    sha256: {}\n    size: {}\n", file.sha256, file.size));
+        });
+        section(&mut text, "repositories", &self.repositories, |repository, text| {
+            text.push_str(&format!("    commit: {}\n", components::yaml_text::quoted(&repository.commit)));
+        });
+        text
+    }
+
+    /// Writes the lock where its text differs from what lies there; says
+    /// whether it did.
+    ///
+    /// # Errors
+    /// `local` or `disk-full`.
+    pub fn store(&self, path: &Path) -> Result<bool> {
+        let text = self.to_text();
+        let same =
+            fs::read_optional(path, text.len() as u64).ok().flatten().is_some_and(|bytes| bytes == text.as_bytes());
+        if same {
+            return Ok(false);
+        }
+        fs::write_atomic(path, text.as_bytes())?;
+        Ok(true)
+    }
+
+    /// Drops what the components no longer name and returns the keys. Files
+    /// that charts came from stay with their charts; what other plugins
+    /// fetched is recorded anew when they next run.
+    pub fn prune(&mut self, components: &ResolvedComponents) -> Vec<String> {
+        let mut dropped = Vec::new();
+        let images: BTreeSet<&str> = components.images.iter().map(String::as_str).collect();
+        retain(&mut self.images, &mut dropped, |key| key.split(' ').next().is_some_and(|image| images.contains(image)));
+        let charts: BTreeSet<String> =
+            components.charts.iter().map(|chart| Self::chart_key(&chart.repo, &chart.name, &chart.version)).collect();
+        retain(&mut self.charts, &mut dropped, |key| charts.contains(key));
+        let repositories: BTreeSet<String> = components
+            .repositories
+            .iter()
+            .map(|repository| Self::repository_key(&repository.url, repository.reference.as_deref()))
+            .collect();
+        retain(&mut self.repositories, &mut dropped, |key| repositories.contains(key));
+        let files: BTreeSet<&str> = components
+            .files
+            .iter()
+            .flat_map(|file| [Some(file.url.as_str()), file.checksum_url.as_deref()])
+            .flatten()
+            .collect();
+        let from_charts: Vec<String> = self
+            .charts
+            .values()
+            .map(|chart| chart.url.clone())
+            .chain(components.charts.iter().map(|chart| chart.repo.clone()))
+            .collect();
+        retain(&mut self.files, &mut dropped, |url| {
+            files.contains(url) || from_charts.iter().any(|prefix| url.starts_with(prefix.as_str()))
+        });
+        dropped
+    }
+
+    /// What is different in `new`.
+    pub fn diff(&self, new: &Self) -> Vec<LockChange> {
+        let mut changes = Vec::new();
+        compare("image", &self.images, &new.images, &mut changes, |image| {
+            image.index.unwrap_or(image.manifest).to_string()
+        });
+        compare("chart", &self.charts, &new.charts, &mut changes, |chart| {
+            format!("{} {}", chart.version, chart.digest)
+        });
+        compare("file", &self.files, &new.files, &mut changes, |file| file.sha256.to_string());
+        compare("repository", &self.repositories, &new.repositories, &mut changes, |repository| {
+            repository.commit.clone()
+        });
+        changes
+    }
+}
+
+const HEADER: &str = "\
+# What every reference of components.yaml resolved to, and when. Written by
+# `opencenter-airgap build` at first sight and by `opencenter-airgap update`
+# ever after. Commit it: the same lock gives the same package.
+";
+
+fn section<T>(text: &mut String, name: &str, entries: &BTreeMap<String, T>, body: impl Fn(&T, &mut String)) {
+    if entries.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{name}:\n"));
+    for (key, entry) in entries {
+        let key = scalar(key);
+        // YAML keys beyond 1,024 characters need the long form.
+        if key.len() > 1000 {
+            text.push_str(&format!("  ? {key}\n  :\n"));
+        } else {
+            text.push_str(&format!("  {key}:\n"));
+        }
+        body(entry, text);
+    }
+}
+
+fn image_text(image: &LockedImage, text: &mut String) {
+    if let Some(index) = &image.index {
+        text.push_str(&format!("    index: {index}\n"));
+    }
+    text.push_str(&format!("    manifest: {}\n", image.manifest));
+    text.push_str(&format!("    media_type: {}\n", scalar(&image.media_type)));
+    text.push_str(&format!("    size: {}\n", image.size));
+    text.push_str(&format!("    config: {}\n", blob(&image.config)));
+    if !image.layers.is_empty() {
+        text.push_str("    layers:\n");
+    }
+    for layer in &image.layers {
+        text.push_str(&format!("      - {}\n", blob(layer)));
+    }
+}
+
+fn blob(blob: &LockedBlob) -> String {
+    format!("{{digest: {}, size: {}}}", flow_scalar(&blob.digest.to_string()), blob.size)
+}
+
+fn retain<T>(entries: &mut BTreeMap<String, T>, dropped: &mut Vec<String>, keep: impl Fn(&str) -> bool) {
+    entries.retain(|key, _| {
+        let kept = keep(key);
+        if !kept {
+            dropped.push(key.clone());
+        }
+        kept
+    });
+}
+
+/// One difference between two locks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LockChange {
+    /// `image`, `chart`, `file` or `repository`.
+    pub kind: &'static str,
+    pub key: String,
+    /// What it resolved to; None where it was not there.
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+impl fmt::Display for LockChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, key, old, new } = self;
+        match (old, new) {
+            (Some(old), Some(new)) if old == new => write!(f, "~ {kind} {key}: {new}, its parts differ"),
+            (Some(old), Some(new)) => write!(f, "~ {kind} {key}: {old} → {new}"),
+            (None, Some(new)) => write!(f, "+ {kind} {key}: {new}"),
+            (Some(old), None) => write!(f, "- {kind} {key}: {old}"),
+            (None, None) => write!(f, "  {kind} {key}"),
+        }
+    }
+}
+
+fn compare<T: PartialEq>(
+    kind: &'static str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    changes: &mut Vec<LockChange>,
+    shown: impl Fn(&T) -> String,
+) {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let (before, after) = (old.get(key), new.get(key));
+        if before != after {
+            changes.push(LockChange { kind, key: key.clone(), old: before.map(&shown), new: after.map(&shown) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn lock() -> AirgapLock {
+        let blob = |text: &str| LockedBlob { digest: digest(text), size: text.len() as u64 };
+        let image = LockedImage {
+            index: Some(digest("index")),
+            manifest: digest("manifest"),
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            size: 400,
+            config: blob("config"),
+            layers: vec![blob("a"), blob("bb")],
+        };
+        let bare = LockedImage { index: None, layers: Vec::new(), ..image.clone() };
+        let chart = LockedChart { version: "1.10".into(), url: "https://h/c-1.10.tgz".into(), digest: digest("chart") };
+        AirgapLock {
+            resolved_at: Some("2026-01-31T12:00:00Z".into()),
+            images: [("nginx:1.27 linux/amd64".into(), image), ("x@sha256:00 linux/arm64/v8".into(), bare)].into(),
+            charts: [("https://h c >=1.0.0, <2".into(), chart)].into(),
+            files: [
+                ("https://h/a?b=c#d".into(), LockedFile { sha256: digest("f"), size: 0 }),
+                (format!("https://h/{}", "x".repeat(2000)), LockedFile { sha256: digest("g"), size: u64::MAX }),
+            ]
+            .into(),
+            repositories: [("https://h/r.git main".into(), LockedRepository { commit: "0".repeat(40) })].into(),
+            ..AirgapLock::default()
+        }
+    }
+
+    fn parse(text: &str) -> Result<AirgapLock> {
+        AirgapLock::parse(&Source::of("config/airgap.lock".into(), text.as_bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_text_comes_back_as_the_same_lock() {
+        let lock = lock();
+        assert_eq!(parse(&lock.to_text()).unwrap(), lock);
+        assert_eq!(parse(&AirgapLock::default().to_text()).unwrap(), AirgapLock::default());
+        assert_eq!(parse("").unwrap(), AirgapLock::default());
+    }
+
+    #[test]
+    fn the_text_reads_well_in_review() {
+        let mut lock = lock();
+        lock.files.clear();
+        lock.images.remove("x@sha256:00 linux/arm64/v8");
+        let text = lock.to_text();
+        let body = text.strip_prefix(HEADER).unwrap();
+        let expected = format!(
+            "format: 1\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
+             media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
+             - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
+             url: https://h/c-1.10.tgz\n    digest: {}\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n",
+            digest("index"),
+            digest("manifest"),
+            digest("config"),
+            digest("a"),
+            digest("bb"),
+            digest("chart"),
+            "0".repeat(40)
+        );
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn what_is_not_a_lock_is_refused_with_its_line() {
+        for (text, start, word) in [
+            ("format: 2\nfuture: {}\n", "config/airgap.lock", "newer"),
+            ("format: 1\nimagez: {}\n", "config/airgap.lock:2:1", "unknown field"),
+            ("images: {}\n", "config/airgap.lock:1:1", "missing field `format`"),
+            ("format: 1\nfiles:\n  a: {sha256: zz, size: 1}\n", "config/airgap.lock:3:", "not a SHA-256"),
+            ("format: 1\nresolved_at: yesterday\n", "config/airgap.lock:2:14", "not a time"),
+            ("format: 1\nfiles:\n  a: {sha256: x, size: 1}\n<<<<<<< HEAD\n", "config/airgap.lock:", ""),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.class(), Class::Configuration);
+            assert!(
+                error.message().starts_with(start) && error.message().contains(word),
+                "{text}: {}",
+                error.message()
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_written_only_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("airgap.lock");
+        assert_eq!(AirgapLock::load(&path).unwrap(), AirgapLock::default(), "missing is empty");
+        assert!(lock().store(&path).unwrap());
+        assert!(!lock().store(&path).unwrap());
+        assert_eq!(AirgapLock::load(&path).unwrap(), lock());
+        assert!(AirgapLock::default().store(&path).unwrap());
+    }
+
+    #[test]
+    fn a_difference_names_what_moved() {
+        let (old, mut new) = (lock(), lock());
+        new.repositories.clear();
+        new.files.insert("https://h/new".into(), LockedFile { sha256: digest("n"), size: 1 });
+        new.images.get_mut("nginx:1.27 linux/amd64").unwrap().index = Some(digest("other"));
+        let shown: Vec<String> = old.diff(&new).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                format!("~ image nginx:1.27 linux/amd64: {} → {}", digest("index"), digest("other")),
+                format!("+ file https://h/new: {}", digest("n")),
+                format!("- repository https://h/r.git main: {}", "0".repeat(40)),
+            ]
+        );
+        assert!(old.diff(&old).is_empty());
+    }
+
+    #[test]
+    fn prune_keeps_what_is_still_named() {
+        let mut lock = lock();
+        let components = ResolvedComponents { images: vec!["nginx:1.27".into()], ..ResolvedComponents::default() };
+        let dropped = lock.prune(&components);
+        assert_eq!(dropped.len(), 5, "{dropped:?}");
+        assert_eq!(lock.images.keys().collect::<Vec<_>>(), ["nginx:1.27 linux/amd64"]);
+        assert!(lock.charts.is_empty() && lock.files.is_empty() && lock.repositories.is_empty());
     }
 }

@@ -1,28 +1,238 @@
 //! The configuration of a project, loaded and checked as a whole.
+//!
+//! [`Project::load`] reads every file under config/ once ([`source`]), parses
+//! each strictly (one module per file), checks what each says, and then what
+//! they say together: the pins against the [`catalog`], the components that
+//! the pins turn into, the local files that the components name. Every refusal
+//! names file, line and column ([`span`]) and says what to do; nothing is ever
+//! written. At the end stands the [`hash`] of it all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use ::components::ComponentManifest;
+use ::components::catalog::Catalog;
+use ::components::problem::{Problem, YamlPath};
+
+use crate::config::airgap_lock::AirgapLock;
+use crate::config::catalog::CatalogFile;
+use crate::config::components::ComponentsFile;
+use crate::config::hash::{ConfigHashes, file_digest};
+use crate::config::pipeline::Pipeline;
+use crate::config::plugins_lock::PluginsLock;
+use crate::config::settings::Settings;
+use crate::config::source::{Located, Source, refuse_all};
+use crate::config::versions_env::VersionsEnv;
 use crate::error::Result;
 use crate::layout::Layout;
 
 pub mod airgap_lock;
+pub mod catalog;
+pub mod components;
+pub mod hash;
+pub mod local;
 pub mod pipeline;
+pub mod plugins_lock;
+mod refresh;
 pub mod settings;
+pub mod source;
+pub mod span;
+pub mod versions_env;
+pub mod web;
+
+/// What `init` writes: the path below config/ and the content.
+pub const DEFAULTS: &[(&str, &str)] = &[
+    ("versions.env", include_str!("../../../config/versions.env")),
+    ("catalog.yaml", include_str!("../../../config/catalog.yaml")),
+    ("settings.yaml", include_str!("../../../config/settings.yaml")),
+    ("values/gitea.yaml", include_str!("../../../config/values/gitea.yaml")),
+];
 
 /// Everything under config/, parsed and checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Project {
     pub layout: Layout,
     /// The folder that holds config/: local charts and values files are
     /// relative to it.
     pub root: PathBuf,
-    pub settings: settings::Settings,
-    pub pipeline: pipeline::Pipeline,
+    pub versions: VersionsEnv,
+    pub catalog: Catalog,
+    /// None until the first generation.
+    pub components: Option<ComponentManifest>,
+    pub settings: Settings,
+    pub pipeline: Pipeline,
+    pub plugin_pins: PluginsLock,
+    /// As it lies on disk; empty where there is none.
+    pub lock: AirgapLock,
+    pub hashes: ConfigHashes,
 }
 
 impl Project {
     /// Reads and checks the whole configuration; changes nothing.
-    pub fn load(_layout: Layout) -> Result<Self> {
-        Err(crate::error::Error::configuration("not there yet"))
+    ///
+    /// # Errors
+    /// `configuration` with file, line and column, listing every problem of
+    /// the first file that has any.
+    pub fn load(layout: Layout) -> Result<Self> {
+        let files = Files::read(&layout)?;
+        let root = root_of(&layout.config);
+        let mut hashes = files.hashes();
+        files.catalog.check_pins(&files.versions)?;
+        files.check_generation(&layout, &root)?;
+        if let Some(components) = &files.components {
+            check_local_paths(components, &layout, &root)?;
+            hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?;
+        }
+        Ok(Self {
+            root,
+            versions: files.versions,
+            catalog: files.catalog.catalog,
+            components: files.components.map(|components| components.manifest),
+            settings: files.settings,
+            pipeline: files.pipeline,
+            plugin_pins: files.plugin_pins,
+            lock: files.lock,
+            hashes,
+            layout,
+        })
+    }
+
+    /// `amd64` or `arm64`.
+    pub fn architecture(&self) -> &str {
+        self.versions.get("TARGET_ARCH").unwrap_or(catalog::ARCHITECTURES[0])
+    }
+
+    /// Where a local path of the configuration lies.
+    pub fn local_path(&self, written: &str) -> PathBuf {
+        local::resolve(&self.layout, &self.root, written)
     }
 }
+
+/// Every file, read and parsed by itself.
+struct Files {
+    versions: VersionsEnv,
+    versions_source: Source,
+    catalog: CatalogFile,
+    components: Option<ComponentsFile>,
+    settings: Settings,
+    pipeline: Pipeline,
+    plugin_pins: PluginsLock,
+    lock: AirgapLock,
+    /// Those that count in the hash byte by byte and need nothing else.
+    plain: Vec<(&'static str, Source)>,
+}
+
+impl Files {
+    fn read(layout: &Layout) -> Result<Self> {
+        let versions_source = Source::read_required(&layout.versions_env())?;
+        let versions = VersionsEnv::parse(&versions_source)?;
+        let catalog = CatalogFile::parse(Source::read_required(&layout.catalog())?)?;
+        let settings = Settings::parse(&Source::read_required(&layout.settings())?, &layout.config)?;
+        let components = Source::read(&layout.components())?.map(ComponentsFile::parse).transpose()?;
+        if let Some(base) = Source::read(&layout.components_base())? {
+            base.yaml::<ComponentManifest>()?;
+        }
+        let mut plain = Vec::new();
+        let pipeline = match Source::read(&layout.pipeline())? {
+            None => Pipeline::built_in(),
+            Some(source) => {
+                let pipeline = Pipeline::parse(&source)?;
+                plain.push((hash::PIPELINE, source));
+                pipeline
+            }
+        };
+        let plugin_pins = match Source::read(&layout.plugins_lock())? {
+            None => PluginsLock::default(),
+            Some(source) => {
+                let pins = PluginsLock::parse(&source)?;
+                plain.push((hash::PLUGINS_LOCK, source));
+                pins
+            }
+        };
+        let lock = match Source::read(&layout.airgap_lock())? {
+            None => AirgapLock::default(),
+            Some(source) => {
+                let lock = AirgapLock::parse(&source)?;
+                plain.push((hash::AIRGAP_LOCK, source));
+                lock
+            }
+        };
+        Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain })
+    }
+
+    fn hashes(&self) -> ConfigHashes {
+        let mut hashes = ConfigHashes { pins: self.versions.flat(), ..ConfigHashes::default() };
+        hashes.add(hash::VERSIONS_ENV, self.versions_source.digest, None);
+        hashes.add(hash::CATALOG, self.catalog.source.digest, Some(self.catalog.spans.flat()));
+        let content = self.settings.content();
+        let text = content.to_string();
+        let values = span::Spans::parse(&text).map(|spans| spans.flat()).ok();
+        hashes.add(hash::SETTINGS, file_digest(hash::SETTINGS, text.as_bytes()), values);
+        if let Some(components) = &self.components {
+            hashes.add(hash::COMPONENTS, components.source.digest, Some(components.spans.flat()));
+        }
+        for (name, source) in &self.plain {
+            let values = (*name != hash::AIRGAP_LOCK)
+                .then(|| span::Spans::parse(&source.text).map(|spans| spans.flat()).ok())
+                .flatten();
+            hashes.add(name, source.digest, values);
+        }
+        hashes
+    }
+
+    /// What the pins turn into must be sound before the first step runs.
+    fn check_generation(&self, layout: &Layout, root: &Path) -> Result<()> {
+        let generation = self.catalog.generate(&self.versions)?;
+        let mut problems = components::problems(&generation.manifest);
+        if self.components.is_none() {
+            problems.extend(missing_local_paths(&generation.manifest, layout, root));
+        }
+        let located = problems.iter().map(|problem| self.catalog.locate(&generation, problem)).collect();
+        refuse_all(located)
+    }
+}
+
+/// The folder that holds config/.
+fn root_of(config: &Path) -> PathBuf {
+    match config.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        Some(_) => PathBuf::from("."),
+        None => config.to_path_buf(),
+    }
+}
+
+fn check_local_paths(components: &ComponentsFile, layout: &Layout, root: &Path) -> Result<()> {
+    let problems = missing_local_paths(&components.manifest, layout, root);
+    let located: Vec<Located> =
+        problems.iter().map(|problem| components.source.locate(&components.spans, problem)).collect();
+    refuse_all(located)
+}
+
+fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Path) -> Vec<Problem> {
+    let problem = |(place, written): (YamlPath, String)| {
+        let path = local::resolve(layout, root, &written);
+        (!path.exists()).then(|| {
+            Problem::new(
+                &place,
+                format!("there is nothing at `{}`", path.display()),
+                "local paths are relative to the folder that holds config/: create it, or correct the path",
+            )
+        })
+    };
+    local::paths(manifest).into_iter().filter_map(problem).collect()
+}
+
+fn hash_local_paths(
+    manifest: &ComponentManifest,
+    layout: &Layout,
+    root: &Path,
+    hashes: &mut ConfigHashes,
+) -> Result<()> {
+    for (_, written) in local::paths(manifest) {
+        let digest = local::digest(&local::resolve(layout, root, &written))?;
+        hashes.add(&written, digest, None);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

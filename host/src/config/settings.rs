@@ -4,10 +4,16 @@
 //! and version. Unknown fields are refused.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use components::Package;
+use components::problem::{Problem, YamlPath, redacted, shown};
 use serde::{Deserialize, Serialize};
+
+use crate::config::source::Source;
+use crate::config::web::{host_problem, url_problem};
+use crate::error::Result;
+use crate::tree;
 
 /// config/settings.yaml.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -158,5 +164,282 @@ pub struct SecuritySettings {
 impl Default for SecuritySettings {
     fn default() -> Self {
         Self { largest_download_gib: 64, largest_unpacked_gib: 16, require_checksums: false }
+    }
+}
+
+impl Settings {
+    /// Reads a settings.yaml; `config` is the folder it lies in.
+    ///
+    /// # Errors
+    /// `configuration` with the line of every problem.
+    pub fn parse(source: &Source, config: &Path) -> Result<Self> {
+        let (settings, spans) = source.yaml::<Self>()?;
+        source.refuse(&spans, &settings.problems(config))?;
+        Ok(settings)
+    }
+
+    /// What of the settings decides about the content of a package: not how
+    /// it is fetched.
+    pub fn content(&self) -> serde_json::Value {
+        serde_json::json!({ "package": self.package, "security": self.security })
+    }
+
+    /// Everything that is wrong, in the order of the documentation.
+    pub fn problems(&self, config: &Path) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        package_problems(&self.package, &mut problems);
+        self.network.problems(config, &mut problems);
+        for (name, registry) in &self.registries {
+            registry.problems(name, config, &mut problems);
+        }
+        self.retries.problems(&mut problems);
+        self.plugins.problems(&mut problems);
+        self.security.problems(&mut problems);
+        problems
+    }
+}
+
+fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
+    let path = YamlPath::root().key("package");
+    let name_fits = package.name.len() <= 63
+        && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+    if !name_fits {
+        problems.push(Problem::new(
+            &path.key("name"),
+            format!("`{}` is no package name", shown(&package.name)),
+            "use at most 63 lowercase letters, digits and dashes, no dash first, for example opencenter-airgap",
+        ));
+    }
+    let bad = |c: char| matches!(c, '/' | '\\') || c.is_whitespace() || c.is_control();
+    let version = &package.version;
+    if version.is_empty() || version.len() > 100 || version.contains(bad) || tree::check_path(version).is_err() {
+        problems.push(Problem::new(
+            &path.key("version"),
+            format!("`{}` is no package version", shown(version)),
+            "use letters, digits, `.`, `_`, `+` and `-`, for example \"1.0.0\"; it becomes part of the file name",
+        ));
+    }
+}
+
+/// Checks that a number lies in a range.
+fn range<N: PartialOrd + std::fmt::Display>(
+    value: N,
+    from: N,
+    to: N,
+    unit: &str,
+    path: &YamlPath,
+    problems: &mut Vec<Problem>,
+) {
+    if !(value >= from && value <= to) {
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        problems.push(Problem::new(
+            path,
+            format!("{value} is out of range"),
+            format!("use {from} to {to}{unit}, or remove the line to get the default"),
+        ));
+    }
+}
+
+/// A file that the settings name must be there.
+fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+    let full = config.join(relative);
+    if !full.is_file() {
+        problems.push(Problem::new(
+            path,
+            format!("there is no file `{}`", full.display()),
+            "the path is relative to the configuration folder",
+        ));
+    }
+}
+
+impl NetworkSettings {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("network");
+        range(self.concurrency, 1, 256, "downloads", &path.key("concurrency"), problems);
+        range(self.concurrency_per_host, 1, 256, "downloads", &path.key("concurrency_per_host"), problems);
+        range(self.connect_timeout, 1, 3600, "seconds", &path.key("connect_timeout"), problems);
+        range(self.idle_timeout, 1, 3600, "seconds", &path.key("idle_timeout"), problems);
+        for (index, ca) in self.ca_files.iter().enumerate() {
+            file(ca, config, &path.key("ca_files").index(index), problems);
+        }
+        let proxy = self.proxy.as_deref();
+        problems.extend(proxy.and_then(|proxy| url_problem(proxy, &["http", "https"], &path.key("proxy"))));
+        for (from, to) in &self.url_mirrors {
+            let at = path.key("url_mirrors").key(from);
+            problems.extend([from, to].into_iter().filter_map(|url| url_problem(url, &["https", "http"], &at)));
+            if from.ends_with('/') != to.ends_with('/') {
+                problems.push(Problem::new(
+                    &at,
+                    format!("only one of `{}` and `{}` ends in `/`", shown(&redacted(from)), shown(&redacted(to))),
+                    "end both in `/`: the beginning of an address is replaced as it is written",
+                ));
+            }
+        }
+        for (index, host) in self.plain_http_hosts.iter().enumerate() {
+            problems.extend(host_problem(host, &path.key("plain_http_hosts").index(index)));
+        }
+    }
+}
+
+impl RegistrySettings {
+    fn problems(&self, name: &str, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("registries").key(name);
+        problems.extend(host_problem(name, &path));
+        if matches!(name, "index.docker.io" | "registry-1.docker.io") {
+            problems.push(Problem::new(&path, format!("`{name}` is Docker Hub"), "write docker.io"));
+        }
+        for (index, mirror) in self.mirrors.iter().enumerate() {
+            let at = path.key("mirrors").index(index).key("location");
+            let host = mirror.location.split('/').next().unwrap_or_default();
+            let prefix = mirror.location.strip_prefix(host).unwrap_or_default().trim_end_matches('/');
+            let whole = if mirror.location.contains("://") { &mirror.location } else { host };
+            problems.extend(host_problem(whole, &at));
+            if let Some(prefix) = prefix.strip_prefix('/')
+                && let Err(error) = tree::check_path(prefix)
+            {
+                problems.push(Problem::new(&at, error.message(), "write host[:port]/prefix"));
+            }
+        }
+        if self.mirrors_only && self.mirrors.is_empty() {
+            let at = path.key("mirrors_only");
+            problems.push(Problem::new(&at, "there are no mirrors to use only", "list `mirrors`, or remove the line"));
+        }
+        let files = [
+            ("ca_file", &self.ca_file),
+            ("client_certificate", &self.client_certificate),
+            ("client_key", &self.client_key),
+        ];
+        for (key, named) in files {
+            if let Some(named) = named {
+                file(named, config, &path.key(key), problems);
+            }
+        }
+        if self.client_certificate.is_some() != self.client_key.is_some() {
+            problems.push(Problem::new(
+                &path,
+                format!("the registry `{name}` has only one of `client_certificate` and `client_key`"),
+                "name both files; they may be the same one",
+            ));
+        }
+        if let Some(concurrency) = self.concurrency {
+            range(concurrency, 1, 256, "downloads", &path.key("concurrency"), problems);
+        }
+    }
+}
+
+impl RetrySettings {
+    fn problems(&self, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("retries");
+        range(self.requests, 1, 100, "attempts", &path.key("requests"), problems);
+        range(self.steps, 1, 100, "attempts", &path.key("steps"), problems);
+        range(self.backoff, 0.0, 3600.0, "seconds", &path.key("backoff"), problems);
+        range(self.backoff_limit, 0.0, 3600.0, "seconds", &path.key("backoff_limit"), problems);
+        range(self.longest_wait, 0, 7 * 24 * 3600, "seconds", &path.key("longest_wait"), problems);
+        if self.backoff_limit < self.backoff {
+            problems.push(Problem::new(
+                &path.key("backoff_limit"),
+                format!("the longest pause, {} s, is shorter than the first, {} s", self.backoff_limit, self.backoff),
+                "raise `backoff_limit` or lower `backoff`",
+            ));
+        }
+    }
+}
+
+impl PluginSettings {
+    fn problems(&self, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("plugins");
+        range(self.memory_mib, 1, 65_536, "MiB", &path.key("memory_mib"), problems);
+        range(self.time_limit, 1, 86_400, "seconds", &path.key("time_limit"), problems);
+        range(self.output_mib, 1, 16 << 20, "MiB", &path.key("output_mib"), problems);
+        range(self.output_files, 1, 100_000_000, "files", &path.key("output_files"), problems);
+        range(self.console_kib, 1, 1 << 20, "KiB", &path.key("console_kib"), problems);
+    }
+}
+
+impl SecuritySettings {
+    fn problems(&self, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("security");
+        range(self.largest_download_gib, 1, 1 << 20, "GiB", &path.key("largest_download_gib"), problems);
+        range(self.largest_unpacked_gib, 1, 1 << 20, "GiB", &path.key("largest_unpacked_gib"), problems);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings> {
+        let source = Source::of("config/settings.yaml".into(), text.as_bytes().to_vec()).unwrap();
+        Settings::parse(&source, Path::new("/nowhere"))
+    }
+
+    const PACKAGE: &str = "package: {name: a, version: '1'}\n";
+
+    #[test]
+    fn name_and_version_are_enough() {
+        let settings = parse(PACKAGE).unwrap();
+        let expected = Package { name: "a".into(), version: "1".into(), description: None };
+        assert_eq!(settings, Settings { package: expected, ..Settings::default() });
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place() {
+        for (text, place, word) in [
+            ("package: {name: Big, version: '1'}", "1:17", "`Big` is no package name"),
+            ("package: {name: -a, version: '1'}", "1:17", "no package name"),
+            ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
+            ("package: {name: a}", "1:", "missing field `version`"),
+            ("", "1:1", "no package name"),
+            ("netwrok: {}", "2:1", "unknown field `netwrok`"),
+            ("network: {concurrency: 0}", "2:24", "0 is out of range"),
+            ("network: {concurrency: 1000}", "2:24", "out of range"),
+            ("network: {idle_timeout: -1}", "2:25", "expected u64"),
+            ("network: {ca_files: [ca.pem]}", "2:22", "there is no file"),
+            ("network: {proxy: 'http://u:hunter2@p:3128'}", "2:18", "credentials"),
+            ("network: {proxy: 'socks5://p:1080'}", "2:18", "scheme"),
+            ("network: {url_mirrors: {'https://a/': 'https://b'}}", "2:39", "ends in `/`"),
+            ("network: {url_mirrors: {'a': 'https://b'}}", "2:", "not a URL"),
+            ("network: {plain_http_hosts: ['http://a']}", "2:30", "scheme"),
+            ("registries: {'https://a': {}}", "2:", "scheme"),
+            ("registries: {index.docker.io: {}}", "2:", "Docker Hub"),
+            ("registries: {a.b: {mirrors: [{location: 'https://m/x'}]}}", "2:", "scheme"),
+            ("registries: {a.b: {mirrors: [{location: 'm.c/../x'}]}}", "2:", "`..`"),
+            ("registries: {a.b: {mirrors_only: true}}", "2:", "no mirrors"),
+            ("registries: {a.b: {client_key: k.pem}}", "2:", "there is no file"),
+            ("registries: {a.b: {}, a.b: {}}", "2:23", "second time"),
+            ("retries: {requests: 0}", "2:21", "out of range"),
+            ("retries: {backoff: .nan}", "2:20", "out of range"),
+            ("retries: {backoff: 60}", "2:", "shorter than the first"),
+            ("plugins: {memory_mib: 0}", "2:23", "out of range"),
+            ("security: {largest_download_gib: 0}", "2:34", "out of range"),
+            ("security: {require_checksums: maybe}", "2:", "expected a boolean"),
+        ] {
+            let whole = if text.starts_with("package") || text.is_empty() {
+                text.to_owned()
+            } else {
+                format!("{PACKAGE}{text}")
+            };
+            let error = parse(&whole).unwrap_err();
+            let expected = format!("config/settings.yaml:{place}");
+            assert!(
+                error.message().starts_with(&expected) && error.message().contains(word),
+                "{text}: {}",
+                error.message()
+            );
+            assert!(error.hint_text().is_some(), "{text}");
+            assert!(!error.message().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn how_things_are_fetched_does_not_change_the_content() {
+        let one = parse(PACKAGE).unwrap();
+        let fetched_otherwise = parse(&format!(
+            "{PACKAGE}network: {{concurrency: 3}}\nretries: {{steps: 9}}\nregistries: {{a.b: {{plain_http: true}}}}"
+        ));
+        assert_eq!(one.content(), fetched_otherwise.unwrap().content());
+        let stricter = parse(&format!("{PACKAGE}security: {{require_checksums: true}}")).unwrap();
+        assert_ne!(one.content(), stricter.content());
     }
 }

@@ -1,1 +1,25 @@
-//! Which steps run, when, and what happens when one fails.
+//! Runs the pipeline: which steps, when, and what happens when one fails.
+//!
+//! 1. [`session`] opens a build: takes the lock, recovers what the last
+//!    process left open, compares the configuration with the one the build
+//!    began with, and begins a new build where there is none.
+//! 2. [`plan`] says which steps run and why, from facts that [`outputs`] and
+//!    the state provide.
+//! 3. [`run`] starts every step whose needs are met, each attempt in one
+//!    transaction, and asks [`decide`] what to do with a failure.
+//! 4. [`report`] is what came of it.
+//!
+//! `plan` and `decide` do no I/O.
+
+pub mod decide;
+pub mod outputs;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod session;
+
+/// The step that loads and checks the configuration; the host does it before
+/// anything else.
+pub const CONFIG: &str = "config";
+/// The step that publishes the component manifest.
+pub const MANIFESTS: &str = "manifests";

@@ -5,6 +5,11 @@
 //! turns [`Event`]s into output. Counters are atomics, so that reporting a
 //! chunk costs nanoseconds; observers read them when they draw.
 
+pub mod json;
+pub mod lines;
+pub mod terminal;
+pub mod text;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -4,12 +4,14 @@
 //! The lines are folded into state.json when the attempt ends. After a crash
 //! the journal tells `status` how far the attempt got.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{FailedItem, ItemProgress, Items};
 use crate::error::{ItemFailure, Result};
 use crate::fs;
 
@@ -67,5 +69,73 @@ impl Journal {
         bytes.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         fs::write_all(&mut file, &self.path, &bytes)
+    }
+}
+
+/// Folds the lines of a journal. A line that a crash cut short is ignored;
+/// an item that failed and was done later counts as done.
+///
+/// The list of failures is bounded: what is folded goes into state.json.
+pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
+    let mut done = BTreeSet::new();
+    let mut failed = BTreeMap::new();
+    let mut total = 0;
+    let mut counted_in = String::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Line::Total { total: count, unit }) => {
+                total = count;
+                counted_in = unit;
+            }
+            Ok(Line::Done { name, .. }) => {
+                failed.remove(&name);
+                done.insert(name);
+            }
+            Ok(Line::Failed { name, class, message }) => {
+                failed.insert(name.clone(), FailedItem { name, class, message });
+            }
+            Err(_) => {}
+        }
+    }
+    let count = done.len() as u64;
+    let progress = (!counted_in.is_empty()).then_some(ItemProgress { done: count, total, unit: counted_in });
+    let failed = failed.into_values().take(FAILURES_KEPT).collect();
+    (Items { done: count, total, failed }, progress)
+}
+
+/// Failures of one attempt that state.json lists.
+const FAILURES_KEPT: usize = 1000;
+
+/// Reads and folds a journal; a missing one is empty.
+pub fn read(path: &Path) -> Result<(Items, Option<ItemProgress>)> {
+    Ok(fold(&fs::read_optional(path, SIZE_LIMIT)?.unwrap_or_default()))
+}
+
+/// A million items of 256 bytes.
+const SIZE_LIMIT: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_and_a_repeated_item_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::open(&path).unwrap();
+        journal.total(3, "images").unwrap();
+        journal.done("a", 1).unwrap();
+        let failure = crate::error::Error::transient("reset").into_item("b", "r");
+        journal.failed(&failure).unwrap();
+        journal.done("a", 1).unwrap();
+        let (items, progress) = read(&path).unwrap();
+        assert_eq!((items.done, items.total, items.failed.len()), (1, 3, 1));
+        assert_eq!(progress.unwrap().unit, "images");
+        journal.done("b", 1).unwrap();
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(br#"{"item":"done","name":"c""#);
+        let (items, _) = fold(&text);
+        assert_eq!((items.done, items.failed.len()), (2, 0));
+        assert_eq!(read(&folder.path().join("none")).unwrap().0, Items::default());
     }
 }

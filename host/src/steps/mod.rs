@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Project;
 use crate::config::airgap_lock::SharedLock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::state::journal::Journal;
@@ -50,6 +50,8 @@ pub struct StepContext {
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,
+    /// `--locked`: whatever the lock does not hold is refused as `changed`.
+    pub locked: bool,
 }
 
 /// What a finished attempt says about itself.
@@ -60,6 +62,20 @@ pub struct StepOutcome {
     pub items: u64,
     /// "images", "files", "charts".
     pub unit: String,
+}
+
+/// The step of the host that is called `name` in the pipeline.
+///
+/// # Errors
+/// `configuration` where there is none of that name.
+pub fn of_host(name: &str) -> Result<Box<dyn Step>> {
+    match name {
+        "images" => Ok(Box::new(images::ImagesStep)),
+        "files" => Ok(Box::new(files::FilesStep)),
+        "repos" => Ok(Box::new(repos::ReposStep)),
+        _ => Err(Error::configuration(format!("the pipeline names the host step `{name}`, which does not exist"))
+            .hint("the host has the steps `config`, `images`, `files` and `repos`")),
+    }
 }
 
 /// A boxed future, so that steps can be kept in one list.

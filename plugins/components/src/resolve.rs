@@ -46,7 +46,7 @@ impl ComponentManifest {
         if let Some(kubernetes) = &self.kubernetes {
             for (index, binary) in kubernetes.binaries.iter().enumerate() {
                 let path = YamlPath::root().key("kubernetes").key("binaries").index(index);
-                let mut text = |key: &str, template: &str, problems: &mut Vec<Problem>| {
+                let text = |key: &str, template: &str, problems: &mut Vec<Problem>| {
                     expand(template, &kubernetes.version, architecture, &path.key(key), problems)
                 };
                 let file = ResolvedFile {
@@ -63,7 +63,7 @@ impl ComponentManifest {
         }
         for (index, tool) in self.tools.iter().enumerate() {
             let path = YamlPath::root().key("tools").index(index);
-            let mut text = |key: &str, template: &str, problems: &mut Vec<Problem>| {
+            let text = |key: &str, template: &str, problems: &mut Vec<Problem>| {
                 expand(template, &tool.version, architecture, &path.key(key), problems)
             };
             let file = ResolvedFile {

@@ -12,6 +12,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+#[cfg(feature = "faults")]
+pub mod faults;
+#[cfg(not(feature = "faults"))]
+#[path = "no_faults.rs"]
+mod faults;
+
+use faults::Operation;
+
 /// Writes `bytes` to `path` so that after a crash either the old or the new
 /// content is there, whole.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -39,7 +47,10 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 }
 
 pub fn create(path: &Path) -> Result<File> {
-    File::create(path).map_err(|source| Error::io("cannot create", path, source))
+    faults::before(Operation::Create, path)
+        .and_then(|()| File::create(path))
+        .map_err(|source| Error::io("cannot create", path, source))
+        .inspect(|_| faults::created(path))
 }
 
 /// Opens for appending, creating it where it is missing.
@@ -50,29 +61,62 @@ pub fn append(path: &Path) -> Result<File> {
 /// Opens for reading and writing without truncation, creating it where it is
 /// missing.
 pub fn open_rw(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
+    open(path, OpenOptions::new().create(true).truncate(false).read(true).write(true))
+}
+
+fn open(path: &Path, options: &OpenOptions) -> Result<File> {
+    let is_new = !path.exists();
+    faults::before(Operation::Create, path)
+        .and_then(|()| options.open(path))
         .map_err(|source| Error::io("cannot open", path, source))
+        .inspect(|_| {
+            if is_new {
+                faults::created(path);
+            }
+        })
 }
 
 pub fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
-    file.write_all(bytes).map_err(|source| Error::io("cannot write", path, source))
+    faults::before_write(file, path, bytes)
+        .and_then(|()| file.write_all(bytes))
+        .map_err(|source| Error::io("cannot write", path, source))
+}
+
+/// Cuts a file off at `length` bytes.
+pub fn truncate(file: &File, path: &Path, length: u64) -> Result<()> {
+    faults::before(Operation::Write, path)
+        .and_then(|()| file.set_len(length))
+        .map_err(|source| Error::io("cannot truncate", path, source))
 }
 
 /// Makes the file's content durable.
 pub fn sync(file: &File, path: &Path) -> Result<()> {
-    file.sync_data().map_err(|source| Error::io("cannot sync", path, source))
+    faults::before(Operation::Sync, path)
+        .and_then(|()| file.sync_data())
+        .map_err(|source| Error::io("cannot sync", path, source))?;
+    faults::synced(file, path);
+    Ok(())
+}
+
+/// Makes the content of the file at `path` durable.
+pub fn sync_file(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(|source| Error::io("cannot open", path, source))?;
+    sync(&file, path)
+}
+
+/// A place at which a test can kill the process. Nothing in a released binary.
+pub fn checkpoint(name: &str) {
+    faults::checkpoint(name);
 }
 
 /// Makes the entries of a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path)
+    faults::before(Operation::SyncDirectory, path)
+        .and_then(|()| File::open(path))
         .and_then(|directory| directory.sync_all())
-        .map_err(|source| Error::io("cannot sync directory", path, source))
+        .map_err(|source| Error::io("cannot sync directory", path, source))?;
+    faults::directory_synced(path);
+    Ok(())
 }
 
 /// Makes the entry of `path` in its directory durable.
@@ -84,26 +128,37 @@ pub fn sync_parent(path: &Path) -> Result<()> {
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))
+    let undo = faults::before_rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))?;
+    fs::rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))?;
+    faults::renamed(undo);
+    Ok(())
 }
 
 /// A second name for the same bytes; a copy where the file system has no hard
 /// links or the two lie on different ones.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    faults::before(Operation::Link, to).map_err(|source| Error::io("cannot link to", to, source))?;
     match fs::hard_link(from, to) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) => fs::copy(from, to).map(drop).map_err(|source| Error::io("cannot copy to", to, source)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(_) => {
+            fs::copy(from, to).map_err(|source| Error::io("cannot copy to", to, source))?;
+            sync_file(to)?;
+        }
+        Ok(()) => {}
     }
+    faults::created(to);
+    Ok(())
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| Error::io("cannot create directory", path, source))
+    faults::before(Operation::CreateDirectory, path)
+        .and_then(|()| fs::create_dir_all(path))
+        .map_err(|source| Error::io("cannot create directory", path, source))
 }
 
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }
@@ -111,7 +166,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a directory and everything in it; one that is not there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    match faults::before(Operation::Remove, path).and_then(|()| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

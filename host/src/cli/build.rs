@@ -1,0 +1,231 @@
+//! `build`: turns the configuration into a package, or goes on with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::environment::Variables;
+use super::signals::Signals;
+use super::table;
+use super::ui::{Color, Ui};
+use crate::config::Project;
+use crate::error::{Class, Error, Result};
+use crate::exit_code::ExitCode;
+use crate::fs;
+use crate::layout::{Layout, shown};
+use crate::orchestrator::plan::Request;
+use crate::orchestrator::report::Report;
+use crate::orchestrator::run::{Environment, Run};
+use crate::orchestrator::session::{self, Options, Session};
+use crate::progress::text;
+use crate::state::Status;
+
+/// Build the package, or go on with an unfinished build
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    /// Forget the recorded build and run every step again; what was downloaded
+    /// is kept
+    #[arg(long)]
+    clean: bool,
+
+    /// Go on from what is recorded (the default)
+    #[arg(long, overrides_with = "no_resume")]
+    resume: bool,
+
+    /// Run every step of this build again
+    #[arg(long, overrides_with = "resume")]
+    no_resume: bool,
+
+    /// Run this step and what it still needs
+    #[arg(long, value_name = "ID")]
+    step: Option<String>,
+
+    /// Generate the component manifest anew: the pins win over hand edits
+    #[arg(long)]
+    force_regenerate: bool,
+
+    /// What to do when the configuration changed since an unfinished build
+    /// began
+    #[arg(long, value_name = "WHAT", default_value = "refuse")]
+    on_change: OnChange,
+
+    /// Use no network: build from what the store holds
+    #[arg(long)]
+    offline: bool,
+
+    /// Refuse whatever airgap.lock does not hold
+    #[arg(long)]
+    locked: bool,
+
+    /// Fail when a chart names an image that the manifest lacks
+    #[arg(long)]
+    strict_images: bool,
+
+    /// Hash the outputs of completed steps instead of comparing their sizes
+    #[arg(long)]
+    verify_outputs: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnChange {
+    Refuse,
+    Restart,
+}
+
+impl BuildArgs {
+    fn options(&self, project: &Project) -> Result<Options> {
+        if let Some(only) = &self.step
+            && !project.pipeline.steps.iter().any(|spec| spec.id == *only)
+        {
+            let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
+            return Err(Error::new(Class::Usage, format!("there is no step `{only}`"))
+                .hint(format!("the steps are {}", ids.join(", "))));
+        }
+        Ok(Options {
+            clean: self.clean,
+            request: Request {
+                no_resume: self.no_resume,
+                only: self.step.iter().cloned().collect(),
+                force_regenerate: self.force_regenerate,
+            },
+            on_change: match self.on_change {
+                OnChange::Refuse => session::OnChange::Refuse,
+                OnChange::Restart => session::OnChange::Restart,
+            },
+            offline: self.offline,
+            locked: self.locked,
+            strict_images: self.strict_images,
+            verify_outputs: self.verify_outputs,
+            refresh: Vec::new(),
+        })
+    }
+}
+
+pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let epoch = variables.epoch()?;
+    let project = Arc::new(Project::load(layout.clone())?);
+    let options = args.options(&project)?;
+    let observer = ui.observer();
+    let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
+    let cancel = CancellationToken::new();
+    let environment = Environment {
+        observer,
+        cancel: cancel.clone(),
+        now: Timestamp::now,
+        source_date_epoch: epoch,
+        cache_dir: variables.cache_dir.clone(),
+        network: variables.network.clone(),
+    };
+    let run = Run::prepare(session, options, environment)?;
+    if run.has_nothing_to_do() {
+        let report = run.into_report();
+        finish(&report, &layout, ui);
+        return Ok(ExitCode::Done);
+    }
+    let (report, signals) = drive(run, cancel)?;
+    write_metrics(&layout, &report)?;
+    finish(&report, &layout, ui);
+    Ok(match report.exit_code() {
+        ExitCode::Interrupted => signals.exit_code(),
+        code => code,
+    })
+}
+
+fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Signals)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::local("cannot start the runtime").caused_by(source))?;
+    let result = runtime.block_on(async {
+        let signals = Signals::listen(cancel)?;
+        Ok((run.run().await?, signals))
+    });
+    // Blocking work of a stopped attempt may still hold a thread.
+    runtime.shutdown_background();
+    result
+}
+
+/// metrics.json: the table as data.
+fn write_metrics(layout: &Layout, report: &Report) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
+    bytes.push(b'\n');
+    fs::write_atomic(&layout.metrics(), &bytes)
+}
+
+fn finish(report: &Report, layout: &Layout, ui: &Ui) {
+    for warning in &report.warnings {
+        ui.note(&format!("warning: {warning}"));
+    }
+    if report.nothing_to_do {
+        ui.say("Nothing to do: every step is done and its outputs are there.");
+    } else {
+        let rows = rows(report);
+        ui.say(&table::render(&rows, ui.width()).join("\n"));
+    }
+    for published in &report.published {
+        let path = shown(Path::new(&published.path));
+        ui.say(&format!("{}  {}  {}", ui.paint(Color::Green, &path), text::bytes(published.size), published.digest));
+    }
+    for (step, error) in &report.errors {
+        let error = if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
+        ui.error(&error);
+    }
+    if !report.errors.is_empty() {
+        ui.note(&advice(report, layout));
+    }
+    ui.data(&Finished { event: "finished", exit_code: report.exit_code() as u8, report });
+}
+
+fn advice(report: &Report, layout: &Layout) -> String {
+    let state = shown(&layout.state());
+    match report.exit_code() {
+        ExitCode::Interrupted | ExitCode::Resumable => {
+            "Finished work is kept: run the same command again to resume.".to_owned()
+        }
+        _ => format!("Finished work is kept: mend the cause and run the same command again. Details are in {state}."),
+    }
+}
+
+#[derive(Serialize)]
+struct Finished<'a> {
+    event: &'static str,
+    exit_code: u8,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+fn rows(report: &Report) -> Vec<Vec<String>> {
+    let heading = ["", "step", "time", "items", "fetched", "reused", "retries", "result"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for step in &report.steps {
+        let symbol = match (step.status, step.ran) {
+            (Status::Completed, true) => "✓",
+            (Status::Completed, false) => "=",
+            (Status::Failed, _) => "✗",
+            _ => "○",
+        };
+        let counts = &step.counts;
+        let items = match (counts.items_done, counts.items_total) {
+            (0, 0) => String::new(),
+            (done, 0) => done.to_string(),
+            (done, total) => format!("{done}/{total}"),
+        };
+        let size = |bytes: u64| if bytes == 0 { String::new() } else { text::bytes(bytes) };
+        let result = if step.ran { step.summary.clone() } else { step.reason.clone() };
+        rows.push(vec![
+            symbol.to_owned(),
+            step.id.clone(),
+            if step.ran { text::duration(step.duration_ms) } else { String::new() },
+            items,
+            size(counts.bytes_fetched),
+            size(counts.bytes_reused),
+            if counts.retries == 0 { String::new() } else { counts.retries.to_string() },
+            result,
+        ]);
+    }
+    rows
+}

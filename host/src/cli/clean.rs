@@ -1,0 +1,71 @@
+//! `clean`: wipes the build folder.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ui::Ui;
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::fs;
+use crate::layout::{Layout, shown};
+use crate::state::lock::BuildLock;
+use crate::state::{self, store};
+
+/// Wipe the build folder: state, store, trees and clones
+///
+/// To keep what was downloaded and only begin again, use `build --clean`.
+#[derive(Debug, Args)]
+pub(super) struct CleanArgs {
+    /// Also remove the packages that the build published
+    #[arg(long)]
+    dist: bool,
+}
+
+#[derive(Serialize)]
+struct Cleaned {
+    event: &'static str,
+    removed: Vec<String>,
+}
+
+pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
+    let mut removed = Vec::new();
+    if layout.build.exists() {
+        if !store::is_ours(layout) {
+            return Err(Error::local(format!("`{}` is not a build folder: it has no CACHEDIR.TAG of ours", shown(&layout.build)))
+                .hint("nothing was removed; check --build-dir"));
+        }
+        let _lock = BuildLock::take(&layout.state_lock(), "clean", Timestamp::now())?;
+        if args.dist {
+            removed.extend(remove_published(layout)?);
+        }
+        // The marker goes last: a clean that is cut short can be repeated.
+        let marker = layout.marker();
+        let entries = layout.build.read_dir().map_err(|source| Error::io("cannot list", &layout.build, source))?;
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| *path != marker) {
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+        }
+        fs::remove_dir_all(&layout.build)?;
+        removed.push(shown(&layout.build));
+    }
+    match removed.as_slice() {
+        [] => ui.say("nothing to clean"),
+        paths => paths.iter().for_each(|path| ui.say(&format!("removed {path}"))),
+    }
+    ui.data(&Cleaned { event: "cleaned", removed });
+    Ok(ExitCode::Done)
+}
+
+/// Removes what the state says was published into dist/, and nothing else.
+fn remove_published(layout: &Layout) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    let Some(state) = state::read(&layout.state())? else { return Ok(removed) };
+    let published = state.steps.iter().flat_map(|step| step.outputs.iter()).flat_map(|outputs| &outputs.published);
+    for path in published.map(|published| std::path::PathBuf::from(&published.path)) {
+        if path.starts_with(&layout.dist) && path.exists() {
+            fs::remove_file(&path)?;
+            removed.push(shown(&path));
+        }
+    }
+    Ok(removed)
+}

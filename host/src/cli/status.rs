@@ -1,0 +1,179 @@
+//! `status`: how far the build is, and what a start would do.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::environment::Variables;
+use super::table;
+use super::ui::{Color, Ui};
+use crate::config::Project;
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::layout::{Layout, shown};
+use crate::orchestrator::plan::{Action, Request, plan};
+use crate::orchestrator::run::facts;
+use crate::orchestrator::session::{Options, Standing, standing};
+use crate::progress::text;
+use crate::state::lock::{Holder, holder};
+use crate::state::{self, BuildState, Status, StepState};
+use crate::transaction::journal_of;
+
+/// Show how far the build is and what a start would do
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {}
+
+/// `--json`: the state, and what only a look at the disk can tell.
+#[derive(Serialize)]
+struct Shown<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    state: Option<&'a BuildState>,
+    holder: Option<&'a Holder>,
+    /// Steps whose attempt was cut short.
+    interrupted: Vec<&'a str>,
+    next: &'a [String],
+}
+
+pub(super) fn run(_args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let state = state::read(&layout.state())?;
+    let holder = holder(&layout.state_lock());
+    let next = next(&layout, state.as_ref(), holder.as_ref(), variables.epoch()?);
+    ui.data(&Shown {
+        event: "status",
+        state: state.as_ref(),
+        holder: holder.as_ref(),
+        interrupted: interrupted(state.as_ref(), holder.is_some()),
+        next: &next,
+    });
+    match &state {
+        None => ui.say(&format!("No build in `{}` yet.", shown(&layout.build))),
+        Some(state) => ui.say(&render(state, holder.as_ref(), &layout, ui).join("\n")),
+    }
+    for line in &next {
+        ui.say(line);
+    }
+    Ok(ExitCode::Done)
+}
+
+fn interrupted(state: Option<&BuildState>, held: bool) -> Vec<&str> {
+    let steps = state.iter().flat_map(|state| &state.steps);
+    steps.filter(|step| step.status == Status::Running && !held).map(|step| step.id.as_str()).collect()
+}
+
+fn render(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui) -> Vec<String> {
+    let hash = state.config_hash.map_or_else(|| "not fixed yet".to_owned(), |hash| hash.to_string());
+    let mut lines = vec![
+        format!("Build:          {}", state.build_id),
+        format!("Configuration:  {hash}"),
+        format!("Started:        {}", state.created_at),
+    ];
+    if let Some(holder) = holder {
+        lines.push(format!("Held by:        process {} (`{}`)", holder.pid, holder.command));
+    }
+    lines.push(String::new());
+    let mut rows = vec![["step", "status", "time", "items", "size", ""].map(str::to_owned).to_vec()];
+    rows.extend(state.steps.iter().map(|step| row(step, holder.is_some(), layout)));
+    // Colour comes last: escape codes would count as width.
+    let rendered = table::render(&rows, ui.width());
+    lines.extend(rendered.into_iter().enumerate().map(|(at, line)| {
+        match at.checked_sub(1).and_then(|at| state.steps.get(at)) {
+            Some(step) => paint(ui, step, holder.is_some(), &line),
+            None => line,
+        }
+    }));
+    lines
+}
+
+fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
+    let running = step.status == Status::Running;
+    let progress = if running { journal_of(layout, &step.id).ok().and_then(|(_, progress)| progress) } else { None };
+    let progress = progress.as_ref().or(step.progress.as_ref());
+    let items = match progress {
+        Some(progress) if progress.total > 0 => format!("{}/{} {}", progress.done, progress.total, progress.unit),
+        Some(progress) => format!("{} {}", progress.done, progress.unit),
+        None => String::new(),
+    };
+    let size = step.outputs.as_ref().map(|outputs| outputs.bytes).filter(|bytes| *bytes > 0);
+    let remark = match (&step.error, &step.summary) {
+        (Some(error), _) => error.message.clone(),
+        (None, Some(summary)) if step.status == Status::Completed => summary.clone(),
+        _ => String::new(),
+    };
+    vec![
+        step.id.clone(),
+        word(step.status, held).to_owned(),
+        step.duration_ms.filter(|_| step.status == Status::Completed).map(text::duration).unwrap_or_default(),
+        items,
+        size.map(text::bytes).unwrap_or_default(),
+        remark,
+    ]
+}
+
+fn word(status: Status, held: bool) -> &'static str {
+    match status {
+        Status::Completed => "✓ Completed",
+        Status::Skipped => "✓ Skipped",
+        Status::Failed => "✗ Failed",
+        Status::Running if held => "● Running",
+        Status::Running => "◐ Interrupted",
+        Status::Pending => "○ Pending",
+    }
+}
+
+fn paint(ui: &Ui, step: &StepState, held: bool, line: &str) -> String {
+    let color = match step.status {
+        Status::Completed | Status::Skipped => Color::Green,
+        Status::Failed => Color::Red,
+        Status::Running if held => Color::Blue,
+        Status::Running => Color::Yellow,
+        Status::Pending => Color::Gray,
+    };
+    let word = word(step.status, held);
+    line.replacen(word, &ui.paint(color, word), 1)
+}
+
+/// What `build` would do now.
+fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, epoch: Option<u64>) -> Vec<String> {
+    if holder.is_some() {
+        return Vec::new();
+    }
+    let project = match Project::load(layout.clone()) {
+        Ok(project) => project,
+        Err(error) => return vec![format!("\nNext: mend the configuration: {}", error.one_line())],
+    };
+    let Some(state) = state else {
+        return vec!["Next: `opencenter-airgap build` begins one.".to_owned()];
+    };
+    match standing(state, &project) {
+        Standing::UnfinishedAndChanged(changes) => {
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            return vec![format!(
+                "\nNext: the configuration changed since this build began ({}): revert it, or `build --on-change restart`.",
+                changes.join("; ")
+            )];
+        }
+        Standing::FinishedAndChanged(_) => {
+            return vec!["\nNext: the configuration changed; `build` begins a new build.".to_owned()];
+        }
+        Standing::Unchanged => {}
+    }
+    let facts = match facts(&project, Some(state), &Options::default(), epoch) {
+        Ok(facts) => facts,
+        Err(error) => return vec![format!("\nNext: {}", error.one_line())],
+    };
+    let planned = plan(&project.pipeline, &facts, &Request::default());
+    let mut lines: Vec<String> = planned
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Run(reason) => Some(format!("  {}: {reason}", step.id)),
+            _ => None,
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push("\nNext: nothing to do.".to_owned());
+    } else {
+        lines.insert(0, "\nNext: `opencenter-airgap build` runs".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,177 @@
+//! Everything that is printed. Data goes to standard output, what happens on
+//! the way to standard error.
+#![expect(clippy::print_stderr, reason = "the one place that prints")]
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use indicatif::ProgressDrawTarget;
+use serde::Serialize;
+
+use super::GlobalArgs;
+use super::environment::Variables;
+use crate::error::Error;
+use crate::progress::json::JsonLines;
+use crate::progress::lines::Lines;
+use crate::progress::terminal::Terminal;
+use crate::progress::{Observer, Silent, text};
+
+/// How this process talks.
+#[derive(Clone, Debug)]
+pub(super) struct Ui {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    color: bool,
+    error_color: bool,
+    columns: Option<usize>,
+}
+
+/// Columns where neither a terminal nor COLUMNS says how many.
+const DEFAULT_WIDTH: usize = 120;
+
+impl Ui {
+    pub(super) fn new(args: &GlobalArgs, variables: &Variables) -> Self {
+        let color = |terminal: bool| terminal && !variables.no_color && !args.json;
+        Self {
+            json: args.json,
+            quiet: args.quiet,
+            verbose: args.verbose,
+            color: color(io::stdout().is_terminal()),
+            error_color: color(io::stderr().is_terminal()),
+            columns: variables.columns,
+        }
+    }
+
+    /// Who shows the events of a build.
+    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+        if self.json {
+            Arc::new(JsonLines::new(Box::new(io::stdout())))
+        } else if self.quiet {
+            Arc::new(Silent)
+        } else if io::stderr().is_terminal() {
+            Arc::new(Terminal::new(ProgressDrawTarget::stderr(), self.verbose))
+        } else {
+            Arc::new(Lines::new(Box::new(io::stderr()), self.verbose))
+        }
+    }
+
+    /// Text for people on standard output: dropped with --quiet and --json.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.write(text);
+        }
+    }
+
+    /// Data on standard output: one JSON object on a line, with --json only.
+    pub(super) fn data(&self, value: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(value)
+        {
+            self.write(&line);
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // A reader that went away is not a failure of ours: the work is done.
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = out.write_all(b"\n");
+        }
+        let _ = out.flush();
+    }
+
+    /// A remark on standard error.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(io::stderr(), "{}", text::plain(text));
+        }
+    }
+
+    /// An error: message, causes, hint, and the table of the items that
+    /// failed.
+    pub(super) fn error(&self, error: &Error) {
+        if self.json {
+            self.data(&JsonError::new(error));
+            return;
+        }
+        let mut lines = vec![format!("{} {}", self.paint_error("error:"), text::plain(error.message()))];
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            lines.push(format!("  caused by: {}", text::plain(&inner.to_string())));
+            cause = inner.source();
+        }
+        lines.extend(super::table::failures(error.items()));
+        if let Some(hint) = error.hint_text() {
+            lines.push(format!("hint: {}", text::plain(hint)));
+        }
+        if let Some(until) = error.until() {
+            lines.push(format!("hint: come back at {}", crate::state::format::rfc3339(until)));
+        }
+        let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+    }
+
+    fn paint_error(&self, text: &str) -> String {
+        if self.error_color { format!("\u{1b}[1;31m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    /// Colours a word of standard output.
+    pub(super) fn paint(&self, color: Color, text: &str) -> String {
+        if self.color { format!("\u{1b}[{}m{text}\u{1b}[0m", color as u8) } else { text.to_owned() }
+    }
+
+    /// Columns of standard output.
+    pub(super) fn width(&self) -> usize {
+        let of_terminal = || {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+            (size.ws_col > 0).then_some(usize::from(size.ws_col))
+        };
+        self.columns.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH).max(40)
+    }
+}
+
+/// The ANSI code of a foreground colour.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Color {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Blue = 34,
+    Gray = 90,
+}
+
+#[derive(Serialize)]
+struct JsonError<'a> {
+    event: &'static str,
+    class: &'static str,
+    message: &'a str,
+    causes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    items: &'a [crate::error::ItemFailure],
+}
+
+impl<'a> JsonError<'a> {
+    fn new(error: &'a Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        Self {
+            event: "error",
+            class: error.class().as_str(),
+            message: error.message(),
+            causes,
+            hint: error.hint_text(),
+            until: error.until().map(crate::state::format::rfc3339),
+            items: error.items(),
+        }
+    }
+}

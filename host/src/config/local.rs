@@ -1,0 +1,163 @@
+//! Local paths that the configuration names: chart directories and values
+//! files. They are relative to the folder that holds config/, and stay in it.
+
+use std::path::{Path, PathBuf};
+
+use components::ComponentManifest;
+use components::problem::{Problem, YamlPath, shown};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+
+/// Files in one local directory.
+const FILES: usize = 50_000;
+/// Bytes of one local file.
+const FILE_BYTES: u64 = 256 << 20;
+
+/// Whether a chart's `repo` is a local directory.
+pub fn is_local(repo: &str) -> bool {
+    repo == "." || repo == ".." || repo.starts_with("./") || repo.starts_with("../") || repo.starts_with('/')
+}
+
+/// What is wrong with a local path.
+pub fn problem(written: &str, path: &YamlPath) -> Option<Problem> {
+    let problem = |why: &str, hint: &str| Some(Problem::new(path, format!("`{}` {why}", shown(written)), hint));
+    if written.contains("://") {
+        return problem("is a URL; only local files are taken here", "download it and name the local file");
+    }
+    if written.starts_with('/') {
+        return problem(
+            "is absolute",
+            "write it relative to the folder that holds config/, so that it is the same everywhere",
+        );
+    }
+    if written.contains('\\') || written.chars().any(char::is_control) {
+        return problem("contains a backslash or a control character", "separate folders by `/`");
+    }
+    if written.split('/').any(|part| part == "..") {
+        return problem(
+            "leaves the project",
+            "copy it into the folder that holds config/, so that it can be committed with it",
+        );
+    }
+    if written.trim_matches(['.', '/']).is_empty() {
+        return problem("names no file", "write a path such as ./charts/name");
+    }
+    None
+}
+
+/// Where a written path lies: below the folder that holds config/. A leading
+/// `config/` means the configuration folder, whatever it is called.
+pub fn resolve(layout: &Layout, root: &Path, written: &str) -> PathBuf {
+    let relative = written.trim_start_matches("./");
+    match relative.strip_prefix("config/") {
+        Some(inside) => layout.config.join(inside),
+        None => root.join(relative),
+    }
+}
+
+/// Every local path of a manifest, with its place, in the order of the file.
+pub fn paths(manifest: &ComponentManifest) -> Vec<(YamlPath, String)> {
+    let mut paths: Vec<(YamlPath, String)> = Vec::new();
+    for (index, chart) in manifest.charts.iter().enumerate() {
+        let place = YamlPath::root().key("charts").index(index);
+        if is_local(&chart.repo) {
+            paths.push((place.key("repo"), chart.repo.clone()));
+        }
+        let values = chart.values.iter().enumerate();
+        paths.extend(values.map(|(number, file)| (place.key("values").index(number), file.clone())));
+    }
+    paths
+}
+
+/// A digest over everything at `path`: names, kinds, lengths and content, in
+/// the order of the names.
+///
+/// # Errors
+/// `local` where something cannot be read, `configuration` where it is too
+/// much.
+pub fn digest(path: &Path) -> Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut count = 0;
+    add(path, "", &mut hasher, &mut count)?;
+    Ok(hasher.finish())
+}
+
+fn add(path: &Path, name: &str, hasher: &mut Hasher, count: &mut usize) -> Result<()> {
+    *count += 1;
+    if *count > FILES {
+        return Err(Error::configuration(format!("`{}` holds more than {FILES} files", path.display()))
+            .hint("name the chart's own directory, not a folder above it"));
+    }
+    let kind = std::fs::symlink_metadata(path).map_err(|source| Error::io("cannot read", path, source))?;
+    if kind.is_symlink() {
+        let target = std::fs::read_link(path).map_err(|source| Error::io("cannot read", path, source))?;
+        part(hasher, b'l', name, target.as_os_str().as_encoded_bytes());
+    } else if kind.is_dir() {
+        part(hasher, b'd', name, b"");
+        for child in children(path)? {
+            add(&path.join(&child), &format!("{name}/{child}"), hasher, count)?;
+        }
+    } else {
+        let bytes = crate::fs::read_optional(path, FILE_BYTES)?.unwrap_or_default();
+        part(hasher, b'f', name, &bytes);
+    }
+    Ok(())
+}
+
+fn children(path: &Path) -> Result<Vec<String>> {
+    let failed = |source| Error::io("cannot read", path, source);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// One name with its content, both preceded by their lengths.
+fn part(hasher: &mut Hasher, kind: u8, name: &str, content: &[u8]) {
+    hasher.update(&[kind]);
+    for bytes in [name.as_bytes(), content] {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_in_the_project() {
+        let place = YamlPath::root();
+        for good in ["./charts/x", "config/values/x.yaml", "a"] {
+            assert_eq!(problem(good, &place), None, "{good}");
+        }
+        for bad in ["/etc/passwd", "../x", "a/../../x", "./", ".", "", "a\\b", "https://h/x"] {
+            assert!(problem(bad, &place).is_some(), "{bad}");
+        }
+        let layout = Layout::new("/p/conf", "/p/build", "/p/dist");
+        assert_eq!(resolve(&layout, Path::new("/p"), "config/values/x"), Path::new("/p/conf/values/x"));
+        assert_eq!(resolve(&layout, Path::new("/p"), "./charts/x"), Path::new("/p/charts/x"));
+    }
+
+    #[test]
+    fn the_digest_covers_names_and_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        crate::fs::create_dir_all(&at("t")).unwrap();
+        crate::fs::write_new(&at("a"), b"1").unwrap();
+        let mut seen = vec![digest(folder.path()).unwrap()];
+        for (name, content) in [("a", "12"), ("b", ""), ("t/c", "2")] {
+            crate::fs::write_new(&at(name), content.as_bytes()).unwrap();
+            seen.push(digest(folder.path()).unwrap());
+        }
+        crate::fs::rename(&at("b"), &at("e")).unwrap();
+        seen.push(digest(folder.path()).unwrap());
+        let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(distinct.len(), seen.len());
+        assert_eq!(digest(folder.path()).unwrap(), *seen.last().unwrap());
+    }
+}

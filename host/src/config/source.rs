@@ -1,0 +1,253 @@
+//! A file of the configuration: read whole, bounded, as text, and able to
+//! point at its own lines.
+
+use std::path::Path;
+
+use components::problem::{Problem, YamlPath};
+use serde::de::DeserializeOwned;
+
+use crate::config::span::{Position, Refusal, Spans};
+use crate::digest::Digest;
+use crate::error::{Class, Error, ItemFailure, Result};
+use crate::{fs, layout};
+
+/// Bytes of one configuration file. The longest one lists components; ten
+/// thousand images take about 1 MiB.
+const LIMIT: u64 = 16 << 20;
+
+/// The text of one file, and its name as messages show it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// `config/components.yaml`, relative to the current directory.
+    pub shown: String,
+    /// Without a byte order mark.
+    pub text: String,
+    /// Of the bytes as they lie on disk.
+    pub digest: Digest,
+}
+
+impl Source {
+    /// None where the file is missing.
+    ///
+    /// # Errors
+    /// `configuration` where it is too long or not UTF-8.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let shown = layout::shown(path);
+        let bytes = fs::read_optional(path, LIMIT).map_err(|error| match error.class() {
+            Class::InvalidInput => Error::configuration(format!("{shown} is longer than {} MiB", LIMIT >> 20))
+                .hint("a configuration file that long is a mistake: look at what wrote it"),
+            _ => error.with_class(Class::Configuration).hint("check that it is a readable file"),
+        })?;
+        bytes.map(|bytes| Self::of(shown, bytes)).transpose()
+    }
+
+    /// # Errors
+    /// `configuration` where the file is missing, too long or not UTF-8.
+    pub fn read_required(path: &Path) -> Result<Self> {
+        Self::read(path)?.ok_or_else(|| {
+            Error::configuration(format!("{} is missing", layout::shown(path)))
+                .hint("`opencenter-airgap init` writes the files that are missing and leaves the others alone")
+        })
+    }
+
+    /// # Errors
+    /// `configuration` where the bytes are not UTF-8, with line and column.
+    pub fn of(shown: String, bytes: Vec<u8>) -> Result<Self> {
+        let digest = Digest::of(&bytes);
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            Error::configuration(format!("{shown}:{line}:{column}: a byte that is not UTF-8"))
+                .hint("save the file as UTF-8 text")
+        })?;
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        Ok(Self { shown, text, digest })
+    }
+
+    /// Reads the text as YAML of the shape `T`: unknown and repeated keys,
+    /// anchors, tags and credentials are refused.
+    ///
+    /// # Errors
+    /// `configuration` with file, line and column.
+    pub fn yaml<T: DeserializeOwned>(&self) -> Result<(T, Spans)> {
+        let blank = self.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        let text = if blank { "{}" } else { self.text.as_str() };
+        let value = serde_yaml::from_str(text).map_err(|error| self.yaml_error(&error))?;
+        let spans = Spans::parse(text).map_err(|refusal| self.refusal(refusal))?;
+        self.refuse(&spans, &spans.credentials())?;
+        Ok((value, spans))
+    }
+
+    fn refusal(&self, refusal: Refusal) -> Error {
+        let at = refusal.at.map(|at| format!("{at}: ")).unwrap_or_default();
+        Error::configuration(format!("{}:{at}{}", self.shown, refusal.message)).hint(refusal.hint)
+    }
+
+    fn yaml_error(&self, error: &serde_yaml::Error) -> Error {
+        let text = error.to_string();
+        // serde places a repeated key at the mapping, the other parser at the
+        // key; short lines bound how deep it has to go.
+        if text.contains("duplicate field")
+            && self.text.lines().all(|line| line.len() < 500)
+            && let Err(refusal) = Spans::parse(&self.text)
+        {
+            return self.refusal(refusal);
+        }
+        let (at, message) = match error.location() {
+            Some(at) => {
+                let suffix = format!(" at line {} column {}", at.line(), at.column());
+                (format!("{}:{}: ", at.line(), at.column()), text.replacen(&suffix, "", 1))
+            }
+            None => (String::new(), text),
+        };
+        let wrong_type = message.contains("invalid type") && message.contains("expected a string");
+        let hint = if wrong_type {
+            "put the value into quotes: YAML reads it as a number or another type without them"
+        } else if message.contains("unknown field") {
+            "correct the spelling or remove the line; docs/configuration.md lists every field"
+        } else if message.contains("missing field") {
+            "add the field; docs/configuration.md lists every field"
+        } else {
+            "correct the file; docs/configuration.md shows its shape"
+        };
+        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&message))).hint(hint)
+    }
+
+    /// Turns problems into one error that names the first with its place and
+    /// lists them all.
+    ///
+    /// # Errors
+    /// Where there is a problem.
+    pub fn refuse(&self, spans: &Spans, problems: &[Problem]) -> Result<()> {
+        let located: Vec<Located> = problems.iter().map(|problem| self.locate(spans, problem)).collect();
+        refuse_all(located)
+    }
+
+    /// The problem with the line and column of its place in this file.
+    pub fn locate(&self, spans: &Spans, problem: &Problem) -> Located {
+        Located {
+            place: self.place(spans.position(&problem.path)),
+            key: problem.path.to_string(),
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        }
+    }
+
+    /// `config/settings.yaml:3:5`.
+    pub fn place(&self, position: Position) -> String {
+        format!("{}:{position}", self.shown)
+    }
+
+    /// `config/settings.yaml:3:5` of a place in the file.
+    pub fn place_of(&self, spans: &Spans, path: &YamlPath) -> String {
+        self.place(spans.position(path))
+    }
+}
+
+/// A problem, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// `config/components.yaml:12:5`.
+    pub place: String,
+    /// `images.additional[3]`; empty where there is none.
+    pub key: String,
+    pub message: String,
+    pub hint: String,
+}
+
+/// # Errors
+/// Where the list is not empty: the first problem in full, and all of them as
+/// the error's items.
+pub fn refuse_all(problems: Vec<Located>) -> Result<()> {
+    let Some(first) = problems.first() else { return Ok(()) };
+    let key = if first.key.is_empty() { String::new() } else { format!("{}: ", first.key) };
+    let more = match problems.len() - 1 {
+        0 => String::new(),
+        1 => " (and 1 more problem)".to_owned(),
+        more => format!(" (and {more} more problems)"),
+    };
+    let error = Error::configuration(format!("{}: {key}{}{more}", first.place, first.message)).hint(first.hint.clone());
+    if problems.len() == 1 {
+        return Err(error);
+    }
+    let item = |problem: Located| ItemFailure {
+        item: problem.place,
+        origin: problem.key,
+        class: Class::Configuration,
+        status: None,
+        message: problem.message,
+        hint: Some(problem.hint),
+    };
+    Err(error.with_items(problems.into_iter().map(item).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::of("config/x.yaml".into(), text.as_bytes().to_vec()).unwrap()
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[serde(default)]
+        text: String,
+        #[serde(default)]
+        map: std::collections::BTreeMap<String, u32>,
+    }
+
+    #[test]
+    fn every_refusal_names_file_line_and_column() {
+        for (text, place, word) in [
+            ("text: a\nzzz: 1\n", "config/x.yaml:2:1: ", "unknown field `zzz`"),
+            ("text: [1.30]\n", "config/x.yaml:1:7: ", "expected a string"),
+            ("text: a\ntext: b\n", "config/x.yaml:2:1: ", "`text` a second time"),
+            ("map:\n  a: 1\n  b: 2\n  a: 3\n", "config/x.yaml:4:3: ", "`a` a second time"),
+            ("map: {a: -1}\n", "config/x.yaml:1:10: ", "expected u32"),
+            ("map: [a\n", "config/x.yaml:1:", ""),
+            ("text: \"a\n", "config/x.yaml:2:1: ", "unexpected end"),
+            ("text: &a b\n", "config/x.yaml:1:", "anchor"),
+            ("text: https://u:hunter2@h/\n", "config/x.yaml:1:7: ", "credentials"),
+            ("- a\n", "config/x.yaml:1:1: ", "invalid type"),
+        ] {
+            let error = source(text).yaml::<Shape>().unwrap_err();
+            assert_eq!(error.class(), Class::Configuration, "{text}");
+            assert!(
+                error.message().starts_with(place) && error.message().contains(word),
+                "{text}: {}",
+                error.message()
+            );
+            assert!(!error.message().contains("hunter2"), "{}", error.message());
+            assert!(error.hint_text().is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn blank_files_and_byte_order_marks_are_fine() {
+        for text in ["", "# only a comment\n", "\u{feff}text: ''\r\n", "---\n{}\n"] {
+            let (shape, _) = source(text).yaml::<Shape>().unwrap();
+            assert_eq!(shape.text, "", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_at_their_place() {
+        let error = Source::of("f".into(), b"a\nb\xff".to_vec()).unwrap_err();
+        assert!(error.message().starts_with("f:2:2: "), "{}", error.message());
+    }
+
+    #[test]
+    fn all_problems_are_listed_and_the_first_is_named() {
+        let source = source("map: {}\ntext: a\n");
+        let (_, spans) = source.yaml::<Shape>().unwrap();
+        let at = |key: &str| Problem::new(&YamlPath::root().key(key), "is wrong", "mend it");
+        let error = source.refuse(&spans, &[at("text"), at("map"), at("absent")]).unwrap_err();
+        assert_eq!(error.message(), "config/x.yaml:2:7: text: is wrong (and 2 more problems)");
+        assert_eq!(error.items().len(), 3);
+        assert_eq!(error.items()[2].item, "config/x.yaml:1:1", "what is absent is placed at what lacks it");
+    }
+}

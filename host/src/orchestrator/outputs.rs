@@ -1,0 +1,75 @@
+//! Whether what a completed step made is still there.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::layout::{Layout, shown};
+use crate::state::StepState;
+use crate::tree::{Listing, Tree};
+
+/// Largest listing that is read: a million artifacts.
+const LISTING_LIMIT: u64 = 256 << 20;
+
+/// The committed tree of a step.
+///
+/// # Errors
+/// `state` where the listing is missing or damaged.
+pub fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
+    let path = layout.step_listing(id);
+    let damaged = || {
+        Error::new(crate::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
+            .hint(format!("run `opencenter-airgap build --step {id}` to make it again"))
+    };
+    let bytes = fs::read_optional(&path, LISTING_LIMIT)?.ok_or_else(damaged)?;
+    let listing: Listing = serde_json::from_slice(&bytes).map_err(|error| damaged().caused_by(error))?;
+    Ok(Tree { root: layout.step(id), listing: listing.into() })
+}
+
+/// What is wrong with the recorded outputs of a step; None when every file is
+/// there with the recorded size, and with `hash` with the recorded content.
+pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<String> {
+    let outputs = step.outputs.as_ref()?;
+    let tree = match tree_of(layout, &step.id) {
+        Ok(tree) => tree,
+        Err(error) => return Some(error.message().to_owned()),
+    };
+    if outputs.digest.is_some_and(|digest| digest != tree.listing.digest()) {
+        return Some(format!("`{}` was changed", shown(&layout.step_listing(&step.id))));
+    }
+    let artifacts = tree.listing.artifacts.iter().map(|artifact| {
+        (tree.path_of(&artifact.path), artifact.size, artifact.digest)
+    });
+    let published =
+        outputs.published.iter().filter(|published| !is_configuration(layout, &published.path)).map(|published| {
+            (PathBuf::from(&published.path), published.size, published.digest)
+        });
+    artifacts.chain(published).find_map(|(path, size, digest)| broken_file(&path, size, hash.then_some(digest)))
+}
+
+/// Published configuration belongs to the user from then on: the
+/// configuration hash watches it.
+fn is_configuration(layout: &Layout, path: &str) -> bool {
+    Path::new(path).starts_with(&layout.config)
+}
+
+fn broken_file(path: &Path, size: u64, digest: Option<Digest>) -> Option<String> {
+    match path.symlink_metadata() {
+        Err(_) => Some(format!("its output `{}` is missing", shown(path))),
+        Ok(metadata) if !metadata.is_file() || metadata.len() != size => {
+            Some(format!("its output `{}` does not have the recorded {size} bytes", shown(path)))
+        }
+        Ok(_) => {
+            let digest = digest?;
+            (hash_file(path).ok() != Some(digest)).then(|| format!("its output `{}` was changed", shown(path)))
+        }
+    }
+}
+
+fn hash_file(path: &Path) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut file = std::io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
+    std::io::copy(&mut file, &mut hasher)?;
+    Ok(hasher.finish())
+}

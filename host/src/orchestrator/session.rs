@@ -1,0 +1,179 @@
+//! Opens a build: lock, recovery, and the comparison of the configuration
+//! with the one that the build began with.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::plan::Request;
+use crate::config::Project;
+use crate::config::hash::{Change, changes};
+use crate::config::pipeline::OnFailure;
+use crate::error::{Class, Error, Result};
+use crate::progress::{Event, Level, Observer};
+use crate::state::{BuildState, ExclusiveState, Status};
+use crate::transaction::{self, Recovered};
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Forget the recorded build; the store stays.
+    pub clean: bool,
+    pub request: Request,
+    pub on_change: OnChange,
+    /// Build from the store alone.
+    pub offline: bool,
+    /// Refuse anything that airgap.lock does not hold.
+    pub locked: bool,
+    /// Names whose entries in the lock are resolved again; `*` is all.
+    pub refresh: Vec<String>,
+    /// Images that charts name and the manifest lacks are errors.
+    pub strict_images: bool,
+    /// Hash the outputs of completed steps instead of comparing sizes.
+    pub verify_outputs: bool,
+}
+
+/// What happens when the configuration of an unfinished build changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnChange {
+    #[default]
+    Refuse,
+    /// Begin again; the store stays.
+    Restart,
+}
+
+/// A build that this process holds.
+#[derive(Debug)]
+pub struct Session {
+    pub project: Arc<Project>,
+    pub state: ExclusiveState,
+}
+
+impl Session {
+    /// Takes the build over: locks it, recovers it, and decides whether it
+    /// goes on or begins anew.
+    ///
+    /// # Errors
+    /// `held`, `state`, `changed`, `local`, `disk-full`. With `changed`
+    /// nothing was altered.
+    pub fn open(project: Arc<Project>, options: &Options, observer: &dyn Observer, now: Timestamp) -> Result<Self> {
+        let mut state = ExclusiveState::open(&project.layout, "build", now)?;
+        let pipeline = &project.pipeline;
+        let on_failure = |id: &str| {
+            pipeline.steps.iter().find(|spec| spec.id == id).map_or(OnFailure::RollBack, |spec| spec.on_failure)
+        };
+        let recovered = transaction::recover(&project.layout, &mut state, on_failure, now)?;
+        recovered.iter().for_each(|recovered| tell(observer, Level::Info, &told(recovered)));
+        // A commit that was carried out may have published configuration.
+        let project =
+            if recovered.is_empty() { project } else { Arc::new(Project::load(project.layout.clone())?) };
+        let pipeline = &project.pipeline;
+        settle(&mut state, &project, now)?;
+        if options.clean {
+            state.delete()?;
+        }
+        match state.get().map(|state| standing(state, &project)) {
+            None => {
+                begin(&mut state, &project, now)?;
+            }
+            Some(Standing::Unchanged) => {
+                if state.get().is_some_and(|state| !aligned(state, &project)) {
+                    state.update(now, |state| state.align(pipeline))?;
+                }
+            }
+            Some(Standing::FinishedAndChanged(changes)) => {
+                tell(observer, Level::Info, &format!("the configuration changed, a new build begins: {}", list(&changes)));
+                begin(&mut state, &project, now)?;
+            }
+            Some(Standing::UnfinishedAndChanged(changes)) if options.on_change == OnChange::Restart => {
+                tell(observer, Level::Info, &format!("the configuration changed, the build begins again: {}", list(&changes)));
+                begin(&mut state, &project, now)?;
+            }
+            Some(Standing::UnfinishedAndChanged(changes)) => return Err(refusal(&changes)),
+        }
+        Ok(Self { project, state })
+    }
+}
+
+/// How a recorded build relates to the present configuration.
+#[derive(Debug, PartialEq)]
+pub enum Standing {
+    Unchanged,
+    FinishedAndChanged(Vec<Change>),
+    UnfinishedAndChanged(Vec<Change>),
+}
+
+/// Compares the configuration that a build recorded with the present one. A
+/// build that recorded none yet has nothing to be compared with.
+pub fn standing(state: &BuildState, project: &Project) -> Standing {
+    let Some(recorded) = &state.configuration else { return Standing::Unchanged };
+    let present = project.hashes.total;
+    if state.config_hash == present || state.announced().is_some_and(|announced| announced.total == present) {
+        return Standing::Unchanged;
+    }
+    let changes = changes(recorded, &project.hashes);
+    if state.is_finished() { Standing::FinishedAndChanged(changes) } else { Standing::UnfinishedAndChanged(changes) }
+}
+
+/// Finishes what a killed build was about to record: the configuration once
+/// the component manifest is published, the lock once it is written.
+fn settle(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Result<()> {
+    let Some(build) = state.get() else { return Ok(()) };
+    let published = build.step(super::MANIFESTS).is_some_and(|step| step.status == Status::Completed);
+    if published && build.configuration.is_none() {
+        return state.update(now, |state| state.fix(&project.hashes));
+    }
+    if build.announced().is_some_and(|announced| announced.total == project.hashes.total) {
+        return state.update(now, BuildState::lock_written);
+    }
+    Ok(())
+}
+
+fn aligned(state: &BuildState, project: &Project) -> bool {
+    state.steps.iter().map(|step| &step.id).eq(project.pipeline.steps.iter().map(|spec| &spec.id))
+}
+
+/// Records a new build, in which the configuration is loaded already.
+fn begin(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Result<()> {
+    let mut build = BuildState::new(&project.pipeline, now);
+    let created_at = build.created_at.clone();
+    if let Some(step) = build.step_mut(super::CONFIG) {
+        step.status = Status::Completed;
+        step.attempts = 1;
+        step.started_at = Some(created_at.clone());
+        step.completed_at = Some(created_at);
+        step.duration_ms = Some(0);
+        step.summary = Some("valid".to_owned());
+    }
+    state.replace(build, now)
+}
+
+fn refusal(changes: &[Change]) -> Error {
+    Error::new(Class::Changed, format!("the configuration changed since this build began: {}", list(changes))).hint(
+        "revert the change to go on, or start from the beginning with `--on-change restart` or `--clean`: \
+         nothing that was downloaded is lost",
+    )
+}
+
+fn list(changes: &[Change]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = changes.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if changes.len() > SHOWN {
+        text.push_str(&format!("; and {} more", changes.len() - SHOWN));
+    }
+    if text.is_empty() {
+        text.push_str("a file under config/");
+    }
+    text
+}
+
+fn told(recovered: &Recovered) -> String {
+    match recovered {
+        Recovered::Committed(step) => format!("completed the commit of `{}` that was cut short", step.id),
+        Recovered::Discarded(id) => format!("cleaned up after the interrupted attempt of `{id}`"),
+    }
+}
+
+fn tell(observer: &dyn Observer, level: Level, message: &str) {
+    observer.observe(&Event::Log { step: None, level, message: message.to_owned() });
+}

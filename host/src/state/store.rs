@@ -1,0 +1,208 @@
+//! Reading and writing state.json.
+//!
+//! [`read`] needs no lock and changes nothing. Only [`ExclusiveState`], which
+//! holds the lock, can write. Every write is whole: temporary file, sync,
+//! rename, sync of the directory. A file that is not ours is never
+//! overwritten.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::format::{BuildState, FORMAT, rfc3339};
+use super::lock::BuildLock;
+use crate::error::{Class, Error, Result};
+use crate::fs;
+use crate::layout::{Layout, shown};
+
+/// Larger than any real state by far: 10,000 steps of 6 KiB.
+const SIZE_LIMIT: u64 = 64 << 20;
+
+/// The marker of a folder that holds caches (bford.info/cachedir), and ours.
+const MARKER: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This folder belongs to opencenter-airgap: `opencenter-airgap clean` wipes it.\n";
+
+/// Reads state.json; None where there is none.
+///
+/// # Errors
+/// `state` where it is damaged, foreign, or of another format. Nothing is
+/// changed.
+pub fn read(path: &Path) -> Result<Option<BuildState>> {
+    let unreadable = |why: String| {
+        Error::new(Class::State, format!("the state `{}` {why}", shown(path))).hint(format!(
+            "deleting `{}` is safe: the next build runs every step again, and downloads nothing that the store holds",
+            shown(path)
+        ))
+    };
+    let bytes = match fs::read_optional(path, SIZE_LIMIT) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => bytes,
+        Err(error) => return Err(unreadable("can not be read".to_owned()).caused_by(error)),
+    };
+    #[derive(Deserialize)]
+    struct Header {
+        format: Option<u32>,
+    }
+    let header: Header = serde_json::from_slice(&bytes)
+        .map_err(|error| unreadable("is damaged or was not written by this program".to_owned()).caused_by(error))?;
+    match header.format {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => {
+            return Err(unreadable(format!("has format {newer}; this version reads format {FORMAT}"))
+                .hint("use the version that wrote it, or delete the file: finished downloads stay in the store"));
+        }
+        _ => return Err(unreadable("was not written by this program".to_owned())),
+    }
+    let state = serde_json::from_slice(&bytes)
+        .map_err(|error| unreadable("is damaged or was edited".to_owned()).caused_by(error))?;
+    Ok(Some(state))
+}
+
+/// The right to change the state: holds the lock of the build directory.
+#[derive(Debug)]
+pub struct ExclusiveState {
+    layout: Layout,
+    state: Option<BuildState>,
+    _lock: BuildLock,
+}
+
+impl ExclusiveState {
+    /// Makes build/ where it is missing, takes the lock, and reads the state.
+    ///
+    /// # Errors
+    /// `held`, `state`, `local`.
+    pub fn open(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
+        prepare_folder(layout)?;
+        let lock = BuildLock::take(&layout.state_lock(), command, now)?;
+        let state = read(&layout.state())?;
+        Ok(Self { layout: layout.clone(), state, _lock: lock })
+    }
+
+    pub fn get(&self) -> Option<&BuildState> {
+        self.state.as_ref()
+    }
+
+    /// Begins a new build.
+    pub fn replace(&mut self, state: BuildState, now: Timestamp) -> Result<()> {
+        self.state = Some(state);
+        self.write(now)
+    }
+
+    /// Changes the state and writes it. Without a state nothing happens.
+    pub fn update(&mut self, now: Timestamp, change: impl FnOnce(&mut BuildState)) -> Result<()> {
+        if let Some(state) = &mut self.state {
+            change(state);
+            self.write(now)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the build: deletes state.json.
+    pub fn delete(&mut self) -> Result<()> {
+        self.state = None;
+        fs::remove_file(&self.layout.state())?;
+        fs::sync_dir(&self.layout.build)
+    }
+
+    fn write(&mut self, now: Timestamp) -> Result<()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        state.updated_at = rfc3339(now);
+        let mut bytes = serde_json::to_vec_pretty(state)
+            .map_err(|error| Error::new(Class::State, "cannot write the state as JSON").caused_by(error))?;
+        bytes.push(b'\n');
+        fs::write_atomic(&self.layout.state(), &bytes)
+    }
+}
+
+fn prepare_folder(layout: &Layout) -> Result<()> {
+    let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if layout.marker().exists() {
+        return Ok(());
+    }
+    if foreign {
+        return Err(Error::local(format!(
+            "`{}` is not empty and not a build folder of ours: it has no CACHEDIR.TAG",
+            shown(&layout.build)
+        ))
+        .hint("choose another folder with --build-dir, or empty this one"));
+    }
+    fs::create_dir_all(&layout.build)?;
+    fs::write_atomic(&layout.marker(), MARKER.as_bytes())
+}
+
+/// Whether a folder carries our marker.
+pub fn is_ours(layout: &Layout) -> bool {
+    std::fs::read_to_string(layout.marker()).is_ok_and(|text| text == MARKER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::pipeline::{OnFailure, Pipeline, Runner, StepSpec};
+
+    fn layout(folder: &Path) -> Layout {
+        Layout::new(folder.join("config"), folder.join("build"), folder.join("dist"))
+    }
+
+    fn state() -> BuildState {
+        let spec = StepSpec {
+            id: "images".into(),
+            name: "Container images".into(),
+            run: Runner::Host("images".into()),
+            needs: vec![],
+            on_failure: OnFailure::Preserve,
+            publish: vec![],
+            configuration: serde_json::Value::Null,
+        };
+        BuildState::new(&Pipeline { steps: vec![spec] }, Timestamp::from_second(0).unwrap())
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        let now = Timestamp::from_second(60).unwrap();
+        let mut exclusive = ExclusiveState::open(&layout, "build", now).unwrap();
+        assert!(exclusive.get().is_none());
+        exclusive.replace(state(), now).unwrap();
+        exclusive.update(now, |state| state.steps[0].attempts = 7).unwrap();
+        drop(exclusive);
+        let read_back = read(&layout.state()).unwrap().unwrap();
+        assert_eq!(read_back.steps[0].attempts, 7);
+        assert_eq!(read_back.updated_at, "1970-01-01T00:01:00Z");
+        // YAML is a superset of JSON, and the file is meant to be read as both.
+        let text = std::fs::read_to_string(layout.state()).unwrap();
+        let yaml: BuildState = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(yaml, read_back);
+    }
+
+    #[test]
+    fn damaged_foreign_and_newer_files_are_refused_and_left_alone() {
+        let whole = serde_json::to_string(&state()).unwrap();
+        let newer = whole.replacen("\"format\":1", "\"format\":2", 1);
+        let unknown = whole.replacen("\"format\":1", "\"format\":1,\"surprise\":true", 1);
+        let half = &whole[..whole.len() / 2];
+        for text in ["", "null", "[]", "{}", "{\"format\":\"x\"}", half, &newer, &unknown, "\u{0}\u{0}"] {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = layout(folder.path());
+            let now = Timestamp::from_second(0).unwrap();
+            drop(ExclusiveState::open(&layout, "build", now).unwrap());
+            fs::write_atomic(&layout.state(), text.as_bytes()).unwrap();
+            let error = ExclusiveState::open(&layout, "build", now).unwrap_err();
+            assert_eq!(error.class(), Class::State, "{text}");
+            assert!(error.hint_text().unwrap().contains("delet"), "{text}");
+            assert_eq!(std::fs::read_to_string(layout.state()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(folder.path());
+        fs::create_dir_all(&layout.build).unwrap();
+        fs::write_atomic(&layout.build.join("thesis.tex"), b"x").unwrap();
+        let error = ExclusiveState::open(&layout, "build", Timestamp::from_second(0).unwrap()).unwrap_err();
+        assert!(error.message().contains("not a build folder of ours"));
+    }
+}

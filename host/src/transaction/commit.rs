@@ -1,0 +1,194 @@
+//! The commit: prepare, the point of no return, carry out.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{StagingPaths, Transaction, placed_beside};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::layout::Layout;
+use crate::state::StepState;
+use crate::state::format::{Outputs, Published};
+use crate::tree::{Listing, Tree};
+
+/// A file to make visible outside build/.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub content: Content,
+    pub to: PathBuf,
+}
+
+/// Where a published file comes from.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A path in the tree; it stays there as well, as a hard link where the
+    /// file systems allow it.
+    Artifact(String),
+    Bytes(Vec<u8>),
+}
+
+impl Publication {
+    pub fn artifact(path: impl Into<String>, to: PathBuf) -> Self {
+        Self { content: Content::Artifact(path.into()), to }
+    }
+
+    pub fn bytes(bytes: Vec<u8>, to: PathBuf) -> Self {
+        Self { content: Content::Bytes(bytes), to }
+    }
+}
+
+/// commit.json: everything that is needed to carry the commit out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CommitRecord {
+    pub publications: Vec<PlacedPublication>,
+    /// The step as state.json shows it afterwards.
+    pub step: StepState,
+}
+
+/// A file that waits beside its destination.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PlacedPublication {
+    pub placed: PathBuf,
+    pub to: PathBuf,
+}
+
+/// A commit that is carried out; the state is still to be written.
+#[must_use = "write the state, then finish()"]
+#[derive(Debug)]
+pub struct Committed {
+    paths: StagingPaths,
+    /// The step as the state is to show it.
+    pub step: StepState,
+    pub tree: Tree,
+}
+
+impl Transaction {
+    /// Makes the attempt visible, all at once.
+    ///
+    /// `step` is the step as state.json shall show it; its outputs are filled
+    /// in here. `publications` become visible outside build/ with the tree.
+    ///
+    /// # Errors
+    /// `disk-full`, `local`: the attempt may or may not be durable; `recover`
+    /// of the next start decides by what lies on disk.
+    pub fn commit(self, publications: &[Publication], mut step: StepState) -> Result<Committed> {
+        let listing = self.tree.listing();
+        let mut published = Vec::new();
+        let mut placed = Vec::new();
+        let planned: Vec<PathBuf> =
+            publications.iter().map(|publication| placed_beside(&publication.to, &self.id)).collect();
+        write_json(&self.paths.placed(), &planned)?;
+        for (publication, waiting) in publications.iter().zip(planned) {
+            published.push(self.place(publication, &waiting, &listing)?);
+            placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });
+        }
+        fs::checkpoint("commit-placed");
+        step.outputs = Some(Outputs {
+            files: listing.artifacts.len() as u64,
+            bytes: listing.bytes(),
+            digest: Some(listing.digest()),
+            published,
+        });
+        write_json(&self.paths.listing(), &listing)?;
+        sync_tree(&self.paths.tree(), &listing)?;
+        fs::sync_dir(&self.paths.root)?;
+        fs::checkpoint("commit-prepared");
+
+        // From here the commit happens, in this process or the next.
+        write_json(&self.paths.commit(), &CommitRecord { publications: placed.clone(), step: step.clone() })?;
+        fs::sync_dir(&self.paths.root)?;
+        fs::checkpoint("commit-decided");
+        apply(&self.layout, &self.id, &self.paths, &placed)?;
+        let root = self.layout.step(&self.id);
+        Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() } })
+    }
+
+    fn place(&self, publication: &Publication, waiting: &Path, listing: &Listing) -> Result<Published> {
+        if let Some(folder) = waiting.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::remove_file(waiting)?;
+        let (digest, size) = match &publication.content {
+            Content::Bytes(bytes) => {
+                fs::write_new(waiting, bytes)?;
+                (Digest::of(bytes), bytes.len() as u64)
+            }
+            Content::Artifact(path) => {
+                let artifact = listing.get(path).ok_or_else(|| {
+                    Error::invalid(format!("the step `{}` was to publish `{path}` and did not make it", self.id))
+                })?;
+                fs::link_or_copy(&self.tree.root().join(path), waiting)?;
+                fs::sync_file(waiting)?;
+                (artifact.digest, artifact.size)
+            }
+        };
+        Ok(Published { path: publication.to.display().to_string(), digest, size })
+    }
+}
+
+impl Committed {
+    /// Drops the staging directory. The state has been written.
+    pub fn finish(self) -> Result<()> {
+        finish(&self.paths)
+    }
+}
+
+pub(super) fn finish(paths: &StagingPaths) -> Result<()> {
+    fs::checkpoint("commit-recorded");
+    // The record goes first: a staging directory without one is rolled back,
+    // and there is nothing left in it that could be.
+    fs::remove_file(&paths.placed())?;
+    fs::remove_file(&paths.commit())?;
+    fs::remove_dir_all(&paths.root)
+}
+
+/// Carries a decided commit out. Every act may be repeated: what is renamed
+/// already is not there to be renamed again.
+pub(super) fn apply(layout: &Layout, id: &str, paths: &StagingPaths, placed: &[PlacedPublication]) -> Result<()> {
+    fs::create_dir_all(&layout.steps())?;
+    let destination = layout.step(id);
+    if paths.tree().exists() {
+        fs::remove_dir_all(&paths.replaced())?;
+        if destination.exists() {
+            fs::rename(&destination, &paths.replaced())?;
+        }
+        fs::checkpoint("commit-replaced");
+        fs::rename(&paths.tree(), &destination)?;
+    }
+    if paths.listing().exists() {
+        fs::rename(&paths.listing(), &layout.step_listing(id))?;
+    }
+    fs::sync_dir(&layout.steps())?;
+    fs::checkpoint("commit-tree-visible");
+    for publication in placed {
+        if publication.placed.exists() {
+            fs::rename(&publication.placed, &publication.to)?;
+            fs::sync_parent(&publication.to)?;
+        }
+        fs::checkpoint("commit-published");
+    }
+    Ok(())
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(|error| Error::local("cannot write JSON").caused_by(error))?;
+    fs::write_new(path, &bytes)
+}
+
+/// Makes the directories of the tree durable; its files are synced by those
+/// who wrote them.
+fn sync_tree(root: &Path, listing: &Listing) -> Result<()> {
+    let mut folders = std::collections::BTreeSet::from([root.to_owned()]);
+    for artifact in &listing.artifacts {
+        let mut folder = Path::new(&artifact.path).parent();
+        while let Some(path) = folder.filter(|path| !path.as_os_str().is_empty()) {
+            if !folders.insert(root.join(path)) {
+                break;
+            }
+            folder = path.parent();
+        }
+    }
+    folders.iter().try_for_each(|folder| fs::sync_dir(folder))
+}

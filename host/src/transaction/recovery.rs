@@ -1,0 +1,99 @@
+//! Recovery: what the last process left open, decided by the disk alone.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use super::commit::{self, CommitRecord};
+use super::StagingPaths;
+use crate::config::pipeline::OnFailure;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::layout::Layout;
+use crate::state::{ExclusiveState, StepState};
+
+/// What recovery did about one step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recovered {
+    /// The commit had been decided: it was carried out.
+    Committed(Box<StepState>),
+    /// The attempt had not ended: what cannot be used again was dropped.
+    Discarded(String),
+}
+
+/// Ends every transaction that the last process left open.
+///
+/// A decided commit is carried out and recorded in the state; anything else is
+/// dropped as `on_failure` of its step says, an unknown step altogether. Then
+/// nothing is in staging but what was preserved. May be repeated.
+///
+/// # Errors
+/// `local`, `disk-full`. Run it again when the cause is mended.
+pub fn recover(
+    layout: &Layout,
+    state: &mut ExclusiveState,
+    on_failure: impl Fn(&str) -> OnFailure,
+    now: jiff::Timestamp,
+) -> Result<Vec<Recovered>> {
+    let mut recovered = Vec::new();
+    for id in open_transactions(layout)? {
+        let paths = StagingPaths::new(layout, &id);
+        match read_json::<CommitRecord>(&paths.commit())? {
+            Some(record) => {
+                commit::apply(layout, &id, &paths, &record.publications)?;
+                let step = record.step.clone();
+                state.update(now, |state| {
+                    if let Some(known) = state.step_mut(&id) {
+                        *known = step;
+                    }
+                })?;
+                commit::finish(&paths)?;
+                recovered.push(Recovered::Committed(Box::new(record.step)));
+            }
+            None => {
+                discard(&paths, on_failure(&id))?;
+                recovered.push(Recovered::Discarded(id));
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+/// Drops an attempt that was not decided: the temporary files outside build/,
+/// the tree, and, unless they are preserved, journal and marked outputs.
+pub(super) fn discard(paths: &StagingPaths, on_failure: OnFailure) -> Result<()> {
+    for placed in read_json::<Vec<PathBuf>>(&paths.placed())?.unwrap_or_default() {
+        fs::remove_file(&placed)?;
+    }
+    match on_failure {
+        OnFailure::RollBack => fs::remove_dir_all(&paths.root),
+        OnFailure::Preserve => {
+            fs::remove_file(&paths.placed())?;
+            fs::remove_file(&paths.listing())?;
+            fs::remove_dir_all(&paths.replaced())?;
+            fs::remove_dir_all(&paths.tree())
+        }
+    }
+}
+
+fn open_transactions(layout: &Layout) -> Result<Vec<String>> {
+    let staging = layout.staging();
+    let entries = match staging.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::io("cannot list", &staging, source)),
+    };
+    let mut ids: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// Largest record that is read back: the listing of a commit is not in it.
+const RECORD_LIMIT: u64 = 16 << 20;
+
+/// None where the file is missing or was cut short by a crash, which comes to
+/// the same: it was not yet decided.
+fn read_json<T: DeserializeOwned>(path: &std::path::Path) -> Result<Option<T>> {
+    let bytes = fs::read_optional(path, RECORD_LIMIT)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}

@@ -32,12 +32,9 @@ impl ExitCode {
     pub fn of(class: Class) -> Self {
         match class {
             Class::Transient | Class::RateLimited | Class::DiskFull => Self::Resumable,
-            Class::Auth
-            | Class::NotFound
-            | Class::Integrity
-            | Class::InvalidInput
-            | Class::Plugin
-            | Class::Local => Self::Failed,
+            Class::Auth | Class::NotFound | Class::Integrity | Class::InvalidInput | Class::Plugin | Class::Local => {
+                Self::Failed
+            }
             Class::Interrupted => Self::Interrupted,
             Class::Configuration | Class::Changed => Self::Configuration,
             Class::State => Self::Unreadable,

@@ -171,7 +171,8 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.say(&format!("{}  {}  {}", ui.paint(Color::Green, &path), text::bytes(published.size), published.digest));
     }
     for (step, error) in &report.errors {
-        let error = if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
+        let error =
+            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
         ui.error(&error);
     }
     if !report.errors.is_empty() {

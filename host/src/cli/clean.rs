@@ -32,8 +32,11 @@ pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode
     let mut removed = Vec::new();
     if layout.build.exists() {
         if !store::is_ours(layout) {
-            return Err(Error::local(format!("`{}` is not a build folder: it has no CACHEDIR.TAG of ours", shown(&layout.build)))
-                .hint("nothing was removed; check --build-dir"));
+            return Err(Error::local(format!(
+                "`{}` is not a build folder: it has no CACHEDIR.TAG of ours",
+                shown(&layout.build)
+            ))
+            .hint("nothing was removed; check --build-dir"));
         }
         let _lock = BuildLock::take(&layout.state_lock(), "clean", Timestamp::now())?;
         if args.dist {

@@ -1,8 +1,8 @@
 //! SIGINT and SIGTERM: the first one ends the build gracefully, the second at
 //! once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

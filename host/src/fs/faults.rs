@@ -94,8 +94,7 @@ pub(super) fn before_write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Re
     // A file that was there before this process is durable as it is now.
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     disk.durable.entry(path.to_owned()).or_insert(length);
-    disk.count(&format!("Write {}", path.display()))
-        .inspect_err(|_| drop(file.write_all(&bytes[..bytes.len() / 2])))
+    disk.count(&format!("Write {}", path.display())).inspect_err(|_| drop(file.write_all(&bytes[..bytes.len() / 2])))
 }
 
 pub(super) fn before_rename(from: &Path, to: &Path) -> io::Result<Option<Undo>> {

@@ -34,13 +34,7 @@ pub enum Next {
 /// A full disk and an interruption preserve whatever the step declares: they
 /// say nothing about what the attempt made. Rolling back is for steps whose
 /// half-made output is worthless.
-pub fn decide(
-    on_failure: OnFailure,
-    error: &Error,
-    attempt: u32,
-    retries: &RetrySettings,
-    now: Timestamp,
-) -> Decision {
+pub fn decide(on_failure: OnFailure, error: &Error, attempt: u32, retries: &RetrySettings, now: Timestamp) -> Decision {
     let ending = match (on_failure, error.class()) {
         (OnFailure::Preserve, _) | (_, Class::DiskFull | Class::Interrupted) => Ending::Preserve,
         (OnFailure::RollBack, _) => Ending::RollBack,
@@ -78,9 +72,8 @@ mod tests {
     fn ending_and_next_by_class() {
         use Class::*;
         let retries = RetrySettings::default();
-        let all = [
-            Transient, RateLimited, Auth, NotFound, Integrity, InvalidInput, Plugin, DiskFull, Local, Interrupted,
-        ];
+        let all =
+            [Transient, RateLimited, Auth, NotFound, Integrity, InvalidInput, Plugin, DiskFull, Local, Interrupted];
         for class in all {
             for attempt in [1, retries.steps] {
                 let error = Error::new(class, "x");

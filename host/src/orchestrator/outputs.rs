@@ -38,13 +38,13 @@ pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<String> {
     if outputs.digest.is_some_and(|digest| digest != tree.listing.digest()) {
         return Some(format!("`{}` was changed", shown(&layout.step_listing(&step.id))));
     }
-    let artifacts = tree.listing.artifacts.iter().map(|artifact| {
-        (tree.path_of(&artifact.path), artifact.size, artifact.digest)
-    });
-    let published =
-        outputs.published.iter().filter(|published| !is_configuration(layout, &published.path)).map(|published| {
-            (PathBuf::from(&published.path), published.size, published.digest)
-        });
+    let artifacts =
+        tree.listing.artifacts.iter().map(|artifact| (tree.path_of(&artifact.path), artifact.size, artifact.digest));
+    let published = outputs
+        .published
+        .iter()
+        .filter(|published| !is_configuration(layout, &published.path))
+        .map(|published| (PathBuf::from(&published.path), published.size, published.digest));
     artifacts.chain(published).find_map(|(path, size, digest)| broken_file(&path, size, hash.then_some(digest)))
 }
 

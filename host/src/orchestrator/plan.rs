@@ -118,9 +118,8 @@ pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Requ
         } else if let Some(reason) = reason(&id, facts.get(&id), request) {
             Action::Run(reason)
         } else {
-            let runs = |need: &&String| {
-                steps.iter().any(|step| step.id == **need && matches!(step.action, Action::Run(_)))
-            };
+            let runs =
+                |need: &&String| steps.iter().any(|step| step.id == **need && matches!(step.action, Action::Run(_)));
             match spec.needs.iter().find(runs) {
                 Some(need) => Action::Run(Reason::Needs(need.clone())),
                 None => Action::Keep,

@@ -98,8 +98,7 @@ fn made_from(
     source_date_epoch: Option<u64>,
 ) -> Result<Digest> {
     let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
-    let trees: BTreeMap<&String, Option<Digest>> =
-        spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
+    let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     let plugin = plugin_source(project, spec)?.map(|source| source.digest);
     let key = json!({
         "step": spec,
@@ -207,7 +206,8 @@ impl Run {
         let mut lock = project.lock.clone();
         lock.forget(&options.refresh);
         let lock = SharedLock::new(lock);
-        let book = plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
+        let book =
+            plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {
             started: Instant::now(),
             started_at: rfc3339((environment.now)()),
@@ -276,8 +276,7 @@ impl Run {
     async fn drive(&mut self) -> Result<()> {
         if !self.options.offline {
             let project = &self.session.project;
-            let network =
-                Network::new(&project.settings, &project.layout.config, self.environment.network.clone())?;
+            let network = Network::new(&project.settings, &project.layout.config, self.environment.network.clone())?;
             self.network = Some(Arc::new(network));
         }
         let mut tasks: JoinSet<Message> = JoinSet::new();

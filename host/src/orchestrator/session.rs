@@ -65,8 +65,7 @@ impl Session {
         let recovered = transaction::recover(&project.layout, &mut state, on_failure, now)?;
         recovered.iter().for_each(|recovered| tell(observer, Level::Info, &told(recovered)));
         // A commit that was carried out may have published configuration.
-        let project =
-            if recovered.is_empty() { project } else { Arc::new(Project::load(project.layout.clone())?) };
+        let project = if recovered.is_empty() { project } else { Arc::new(Project::load(project.layout.clone())?) };
         let pipeline = &project.pipeline;
         settle(&mut state, &project, now)?;
         if options.clean {
@@ -82,11 +81,19 @@ impl Session {
                 }
             }
             Some(Standing::FinishedAndChanged(changes)) => {
-                tell(observer, Level::Info, &format!("the configuration changed, a new build begins: {}", list(&changes)));
+                tell(
+                    observer,
+                    Level::Info,
+                    &format!("the configuration changed, a new build begins: {}", list(&changes)),
+                );
                 begin(&mut state, &project, now)?;
             }
             Some(Standing::UnfinishedAndChanged(changes)) if options.on_change == OnChange::Restart => {
-                tell(observer, Level::Info, &format!("the configuration changed, the build begins again: {}", list(&changes)));
+                tell(
+                    observer,
+                    Level::Info,
+                    &format!("the configuration changed, the build begins again: {}", list(&changes)),
+                );
                 begin(&mut state, &project, now)?;
             }
             Some(Standing::UnfinishedAndChanged(changes)) => return Err(refusal(&changes)),

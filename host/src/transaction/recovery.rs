@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use super::commit::{self, CommitRecord};
 use super::StagingPaths;
+use super::commit::{self, CommitRecord};
 use crate::config::pipeline::OnFailure;
 use crate::error::{Error, Result};
 use crate::fs;

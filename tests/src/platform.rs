@@ -17,11 +17,19 @@ pub struct Platform {
     pub files: FileServer,
     /// None without git.
     pub git: Option<GitServer>,
+    /// What sizes are divided by.
+    divisor: usize,
 }
 
 impl Platform {
     pub fn start() -> Self {
-        let platform = Self { registry: Registry::start(), files: FileServer::start(), git: GitServer::start() };
+        Self::smaller(1)
+    }
+
+    /// The same with every large file `divisor` times smaller.
+    pub fn smaller(divisor: usize) -> Self {
+        let platform =
+            Self { registry: Registry::start(), files: FileServer::start(), git: GitServer::start(), divisor };
         platform.push_images();
         platform.put_files();
         platform.put_chart();
@@ -52,14 +60,18 @@ impl Platform {
     }
 
     fn push_images(&self) {
-        let base = layer_of("etc/base", &images::half_noise(1, 3 << 20), Packing::Gzip);
-        let runtime = layer_of("usr/lib/runtime", &images::half_noise(2, 2 << 20), Packing::Gzip);
+        let base = layer_of("etc/base", &images::half_noise(1, (3 << 20) / self.divisor), Packing::Gzip);
+        let runtime = layer_of("usr/lib/runtime", &images::half_noise(2, (2 << 20) / self.divisor), Packing::Gzip);
         let registry = &self.registry;
-        let web = Image::new(10, &[base.clone(), layer(11, 400_000)]);
-        let web_arm = Image::build(10, &[layer(12, 300_000)], Dialect::Oci, Target::arm64());
+        let web = Image::new(10, &[base.clone(), layer(11, 400_000 / self.divisor)]);
+        let web_arm = Image::build(10, &[layer(12, 300_000 / self.divisor)], Dialect::Oci, Target::arm64());
         registry.push_index("library/web:1.27.0", &Index::with_attestations(&[web, web_arm]));
-        registry.push("team/api:2.1.0", &Image::new(20, &[base.clone(), runtime.clone(), layer(21, 900_000)]));
-        let worker = Image::build(30, &[base, runtime, layer(31, 700_000)], Dialect::Docker, Target::amd64());
+        registry.push(
+            "team/api:2.1.0",
+            &Image::new(20, &[base.clone(), runtime.clone(), layer(21, 900_000 / self.divisor)]),
+        );
+        let worker =
+            Image::build(30, &[base, runtime, layer(31, 700_000 / self.divisor)], Dialect::Docker, Target::amd64());
         registry.push("team/worker:2.1.0", &worker);
         registry.push("pause:3.10", &Image::small(40, 2_000));
         registry.push("manifests-only:1.0.0", &Image::new(50, &[]));
@@ -68,10 +80,10 @@ impl Platform {
     fn put_files(&self) {
         for (seed, name) in [(1, "kubeadm"), (2, "kubectl"), (3, "kubelet")] {
             let path = format!("/release/{}/bin/linux/amd64/{name}", project::KUBERNETES);
-            self.files.put_with_checksum(&path, program(name, seed, 1 << 20));
+            self.files.put_with_checksum(&path, program(name, seed, (1 << 20) / self.divisor));
         }
-        self.files.put("/yq/v4.44.1/yq_linux_amd64", program("yq", 4, 500_000));
-        let helm = program("helm", 5, 800_000);
+        self.files.put("/yq/v4.44.1/yq_linux_amd64", program("yq", 4, 500_000 / self.divisor));
+        let helm = program("helm", 5, 800_000 / self.divisor);
         let archive =
             charts::gzip(&images::tar_of(&[("linux-amd64/LICENSE", b"Apache-2.0"), ("linux-amd64/helm", &helm)]));
         self.files.put("/helm/helm-v3.16.2-linux-amd64.tar.gz", archive);

@@ -4,7 +4,9 @@ CARGO ?= cargo
 FLAGS := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build install demo test check bench
+.PHONY: help plugins tools build faults demo test check bench chaos soak
+# Both builds write target/release/opencenter-airgap.
+.NOTPARALLEL:
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,10 +20,15 @@ tools: ## Install what the tests use and this machine lacks, where allowed
 build: plugins ## Build the plugins and the binary: target/release/opencenter-airgap
 	$(CARGO) build $(FLAGS)
 
+faults: plugins ## Build the binary with the fault layer that the crash tests use
+	$(CARGO) build $(FLAGS) --features opencenter-airgap/faults
+	mkdir -p target/faults
+	cp target/release/opencenter-airgap target/faults/opencenter-airgap
+
 demo: build ## Build a small package from a registry and a file server on loopback
 	target/release/demo
 
-test: tools build ## Everything that CI runs after the checks of the source
+test: tools faults build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
 
 check: ## Formatting, lints, licences and sources of dependencies
@@ -32,3 +39,8 @@ check: ## Formatting, lints, licences and sources of dependencies
 bench: tools build ## Time whole builds against skopeo and tar; prints a table
 	target/release/bench
 
+chaos: build ## Serve a registry that fails in every way it can, to try builds by hand
+	target/release/chaos
+
+soak: tools build ## Kill builds at random moments and compare the packages
+	target/release/soak

@@ -3,10 +3,10 @@
 # guests of the test suite into target/test-guests. The same toolchain gives
 # the same bytes in any folder.
 #
-# Needs a compiler for wasm32-wasip2. In this order: the target in the rustup
-# toolchain (added when rustup's server answers within a minute), else
-# Debian's rustc-web and cargo-web with the standard library built from
-# source.
+# Needs a compiler for wasm32-wasip2: the target of the rustup toolchain, or
+# Debian's rustc-web and cargo-web with the standard library built from source.
+# Where neither is there, the target is added when rustup's server answers
+# within a minute, else Debian's packages are installed where that is allowed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -59,7 +59,7 @@ export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_DEBUG=false CARGO
 # Function names stay: a trap is reported with its frames.
 export CARGO_PROFILE_RELEASE_STRIP=debuginfo
 
-if has_target || add_target; then
+if has_target || { ! have_debian && add_target; }; then
   compile() { RUSTFLAGS="$remap" cargo "${common[@]}" "$@"; }
 elif install_debian; then
   linker=$(component_linker)

@@ -14,6 +14,7 @@ pub struct On {
     with_range: Option<bool>,
     skip: u64,
     limit: Option<u64>,
+    every: Option<u64>,
 }
 
 impl On {
@@ -70,6 +71,21 @@ impl On {
     pub fn after(mut self, skip: u64) -> Self {
         self.skip = skip;
         self
+    }
+
+    /// Only each `every`-th match.
+    #[must_use]
+    pub fn every(mut self, every: u64) -> Self {
+        self.every = Some(every);
+        self
+    }
+
+    /// Whether the rule's turn has come with its match number `seen`, from 1.
+    fn is_turn(&self, seen: u64) -> bool {
+        let place = seen.checked_sub(self.skip + 1);
+        place.is_some_and(|place| {
+            self.limit.is_none_or(|limit| place < limit) && self.every.is_none_or(|every| place % every == every - 1)
+        })
     }
 
     fn matches(&self, request: &Request) -> bool {
@@ -217,8 +233,7 @@ impl Faults {
         let mut chosen = None;
         for rule in rules.iter_mut().filter(|rule| rule.on.matches(request)) {
             rule.seen += 1;
-            let turn = rule.seen > rule.on.skip && rule.on.limit.is_none_or(|limit| rule.seen <= rule.on.skip + limit);
-            if turn && chosen.is_none() {
+            if rule.on.is_turn(rule.seen) && chosen.is_none() {
                 rule.triggered.fetch_add(1, Ordering::SeqCst);
                 chosen = Some(rule.fault.clone());
             }

@@ -19,4 +19,5 @@ pub mod package;
 pub mod platform;
 pub mod project;
 pub mod registry;
+pub mod soak;
 pub mod tools;

@@ -310,6 +310,24 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The binary with the fault layer, which a released one never has; None after
+/// saying so where it was not built.
+///
+/// # Panics
+/// Under `CI=true`, where nothing may be skipped.
+pub fn faults_binary() -> Option<PathBuf> {
+    let path = target_folder().parent().expect("target/ has profiles").join("faults/opencenter-airgap");
+    if !path.is_file() {
+        crate::tools::skipped("target/faults/opencenter-airgap was not built (`make faults` does)");
+        return None;
+    }
+    let built = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    if built(&path) < built(binary()).map(|time| time - Duration::from_secs(3600)) {
+        eprintln!("warning: {} is an hour older than the binary: run `make faults`", path.display());
+    }
+    Some(path)
+}
+
 /// `cargo test` for this crate alone does not rebuild the binary.
 fn warn_when_old(binary: &Path) {
     let built = std::fs::metadata(binary).and_then(|data| data.modified()).ok();

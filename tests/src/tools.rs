@@ -18,13 +18,20 @@ pub fn require(program: &str) -> Option<PathBuf> {
     let found = std::env::var_os("PATH")
         .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file()));
     if found.is_none() {
-        // Straight to the terminal: the test harness swallows what a passing
-        // test prints.
-        let message = format!("SKIPPED: {program} is not installed (`make tools` installs it where it may)\n");
-        let _ = std::io::stderr().write_all(message.as_bytes());
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+        skipped(&format!("{program} is not installed (`make tools` installs it where it may)"));
     }
     found
+}
+
+/// Says loudly that a test does not run, and why.
+///
+/// # Panics
+/// Under `CI=true`, where nothing may be skipped.
+pub fn skipped(why: &str) {
+    // Straight to the terminal: the test harness swallows what a passing test
+    // prints.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "SKIPPED: {why}");
 }
 
 /// Runs a program to its end and returns its stdout.

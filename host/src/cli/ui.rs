@@ -1,6 +1,5 @@
 //! Everything that is printed. Data goes to standard output, what happens on
 //! the way to standard error.
-#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

@@ -407,7 +407,11 @@ mod tests {
                 (format!("https://h/{}", "x".repeat(2000)), LockedFile { sha256: digest("g"), size: u64::MAX }),
             ]
             .into(),
-            repositories: [("https://h/r.git main".into(), LockedRepository { commit: "0".repeat(40), reference: None, tag: None })].into(),
+            repositories: [(
+                "https://h/r.git main".into(),
+                LockedRepository { commit: "0".repeat(40), reference: None, tag: None },
+            )]
+            .into(),
             ..AirgapLock::default()
         }
     }

@@ -15,6 +15,9 @@ pub(super) enum Operation {
     CreateDirectory,
 }
 
+/// What a crash would undo.
+pub(super) struct Undo;
+
 #[inline]
 pub(super) fn before(_operation: Operation, _path: &Path) -> io::Result<()> {
     Ok(())
@@ -24,8 +27,8 @@ pub(super) fn before_write(_file: &mut File, _path: &Path, _bytes: &[u8]) -> io:
     Ok(())
 }
 #[inline]
-pub(super) fn before_rename(_from: &Path, _to: &Path) -> io::Result<()> {
-    Ok(())
+pub(super) fn before_rename(_from: &Path, _to: &Path) -> io::Result<Undo> {
+    Ok(Undo)
 }
 #[inline]
 pub(super) fn before_remove(_path: &Path) -> io::Result<()> {
@@ -34,7 +37,7 @@ pub(super) fn before_remove(_path: &Path) -> io::Result<()> {
 #[inline]
 pub(super) fn created(_path: &Path) {}
 #[inline]
-pub(super) fn renamed(_undo: ()) {}
+pub(super) fn renamed(_undo: Undo) {}
 #[inline]
 pub(super) fn synced(_file: &File, _path: &Path) {}
 #[inline]

@@ -126,12 +126,12 @@ fn enter(lock: &SharedLock, url: &str, fetched: Fetched) {
     let mut lock = lock.lock();
     if !lock.files.contains_key(url) {
         lock.files.insert(url.to_owned(), LockedFile { sha256: fetched.digest, size: fetched.size });
-        lock.resolved_at = Some(now());
+        lock.resolved_at = Some(resolution_time());
     }
 }
 
-/// RFC 3339 in whole seconds.
-fn now() -> String {
+/// For `resolved_at` in airgap.lock: RFC 3339 in whole seconds.
+pub fn resolution_time() -> String {
     let now = jiff::Timestamp::now();
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }

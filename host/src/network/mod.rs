@@ -39,7 +39,7 @@ mod tls;
 mod transfer;
 mod transport;
 
-pub use download::{Download, cached};
+pub use download::{Download, cached, resolution_time};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
 pub use restrict::Restriction;
 

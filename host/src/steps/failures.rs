@@ -1,0 +1,99 @@
+//! One error out of many: for steps that go on past bad items.
+
+use crate::error::{Class, Error, ItemFailure, Result};
+use crate::progress::Progress;
+use crate::state::journal::Journal;
+
+/// The bad items of a step attempt, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    found: Vec<(String, String, Error)>,
+}
+
+impl Failures {
+    /// Enters an item and tells the user and the journal.
+    pub(super) fn add(
+        &mut self,
+        item: &str,
+        origin: &str,
+        error: Error,
+        journal: Option<&Journal>,
+        progress: &Progress,
+    ) -> Result<()> {
+        progress.log(crate::progress::Level::Error, &format!("{item}: {}", error.one_line()));
+        if let Some(journal) = journal {
+            journal.failed(&error.clone().into_item(item, origin))?;
+        }
+        self.found.push((item.to_owned(), origin.to_owned(), error));
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The error of the whole step. A permanent failure decides its class; of
+    /// several rate limits the last to end decides when to come back.
+    pub(super) fn into_error(self, total: usize, unit: &str) -> Error {
+        let class = class_of(self.found.iter().map(|(_, _, error)| error.class()));
+        let until = self.found.iter().filter_map(|(_, _, error)| error.until()).max();
+        let message = format!("{} of {total} {unit} failed", self.found.len());
+        let hint = if class.may_recover() {
+            "run the same command again: what was fetched is kept"
+        } else {
+            "see the reasons above; what was fetched is kept"
+        };
+        let mut items: Vec<ItemFailure> =
+            self.found.into_iter().map(|(item, origin, error)| error.into_item(item, origin)).collect();
+        items.sort_by(|a, b| a.item.cmp(&b.item));
+        let error = Error::new(class, message).hint(hint).with_items(items);
+        match until.filter(|_| class == Class::RateLimited) {
+            Some(until) => error.retry_at(until),
+            None => error,
+        }
+    }
+}
+
+fn class_of(classes: impl Iterator<Item = Class> + Clone) -> Class {
+    let permanent = classes.clone().find(|class| !class.may_recover());
+    let limited = || classes.clone().find(|class| *class == Class::RateLimited);
+    permanent.or_else(limited).or_else(|| classes.clone().next()).unwrap_or(Class::Transient)
+}
+
+/// Whether an error ends the step at once instead of becoming an item.
+pub(super) fn is_fatal(error: &Error) -> bool {
+    matches!(error.class(), Class::Interrupted | Class::DiskFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permanent_failure_decides_and_a_rate_limit_beats_what_passes() {
+        use Class::{Auth, NotFound, RateLimited, Transient};
+        for (classes, class) in [
+            (vec![Transient, NotFound, Auth], NotFound),
+            (vec![Transient, RateLimited], RateLimited),
+            (vec![Transient, Transient], Transient),
+        ] {
+            assert_eq!(class_of(classes.into_iter()), class);
+        }
+    }
+
+    #[test]
+    fn all_items_are_listed_and_the_last_limit_counts() {
+        let progress = Progress::silent("images");
+        let mut failures = Failures::default();
+        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        for (item, seconds) in [("b", 100), ("a", 50)] {
+            let error = Error::new(Class::RateLimited, "slow down").retry_at(at(seconds)).with_status(429);
+            failures.add(item, "r.example", error, None, &progress).unwrap();
+        }
+        let error = failures.into_error(5, "images");
+        assert_eq!((error.class(), error.until()), (Class::RateLimited, Some(at(100))));
+        assert_eq!(error.message(), "2 of 5 images failed");
+        let items: Vec<_> = error.items().iter().map(|item| (item.item.as_str(), item.status)).collect();
+        assert_eq!(items, [("a", Some(429)), ("b", Some(429))]);
+    }
+}

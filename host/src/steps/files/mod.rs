@@ -1,0 +1,277 @@
+//! The `files` step: kubernetes binaries and tools, checked and ready to run.
+//!
+//! For every file of the resolved components, several at a time:
+//! 1. the digest that it must have: from airgap.lock and, when it has to be
+//!    fetched, from its checksum file, which must agree ([`checksum`]);
+//! 2. the download, into the store;
+//! 3. a link in the tree, `bin/<name>`, or what an archive holds under that
+//!    name.
+//!
+//! A bad file does not stop the others. [`plan`] answers what a run would do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::{FileEntry, ResolvedFile};
+use futures_util::StreamExt;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::failures::{Failures, is_fatal};
+use crate::archive::unpack::extract_one;
+use crate::config::airgap_lock::SharedLock;
+use crate::config::settings::SecuritySettings;
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::network::{Download, Network, cached};
+use crate::progress::Progress;
+use crate::state::journal::Journal;
+use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::store::Store;
+use crate::tree::{Artifact, TreeBuilder, check_path};
+
+mod checksum;
+pub mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{MissingFiles, missing, needed};
+
+/// Bytes of a checksum file.
+const LARGEST_CHECKSUMS: u64 = 4 << 20;
+/// Archives that are unpacked at the same time: each keeps a core busy.
+const UNPACKERS: usize = 2;
+
+/// The step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FilesStep;
+
+impl Step for FilesStep {
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async move {
+            let resolved = super::images::components(cx.inputs.get("manifests"))?;
+            let settings = &cx.project.settings;
+            let work = Work {
+                store: &cx.store,
+                network: cx.network.as_deref(),
+                lock: &cx.lock,
+                output: &cx.output,
+                journal: Some(&cx.journal),
+                progress: &cx.progress,
+                security: &settings.security,
+                concurrency: settings.network.concurrency.max(1),
+                unpackers: Semaphore::new(UNPACKERS),
+            };
+            work.run(&resolved.files).await
+        })
+    }
+}
+
+/// What one run of the step works with.
+struct Work<'a> {
+    store: &'a Store,
+    network: Option<&'a Network>,
+    lock: &'a SharedLock,
+    output: &'a TreeBuilder,
+    journal: Option<&'a Journal>,
+    progress: &'a Progress,
+    security: &'a SecuritySettings,
+    concurrency: usize,
+    unpackers: Semaphore,
+}
+
+impl Work<'_> {
+    async fn run(&self, files: &[ResolvedFile]) -> Result<StepOutcome> {
+        let total = files.len();
+        self.progress.items(0, Some(total as u64), "files", "");
+        if let Some(journal) = self.journal {
+            journal.total(total as u64, "files")?;
+        }
+        let mut failures = Failures::default();
+        let mut entries = BTreeMap::new();
+        let bad = badly_named(files);
+        let mut all: Vec<BoxFuture<'_, (usize, Result<FileEntry>)>> = Vec::new();
+        for (at, file) in files.iter().enumerate() {
+            let refused = bad.get(&at).cloned();
+            all.push(Box::pin(async move {
+                let result = match refused {
+                    Some(error) => Err(error),
+                    None => self.one(file).await,
+                };
+                (at, result)
+            }));
+        }
+        let mut done = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
+        let mut fatal: Option<Error> = None;
+        while let Some((at, result)) = done.next().await {
+            let file = &files[at];
+            match result {
+                Ok(entry) => {
+                    self.journal.map_or(Ok(()), |journal| journal.done(&file.name, entry.size))?;
+                    entries.insert(at, entry);
+                    self.progress.items(entries.len() as u64, Some(total as u64), "files", &file.name);
+                }
+                Err(error) if is_fatal(&error) => drop(fatal.get_or_insert(error)),
+                Err(error) => failures.add(&file.name, &origin(&file.url), error, self.journal, self.progress)?,
+            }
+            if matches!(&fatal, Some(error) if error.class() == Class::DiskFull) {
+                break;
+            }
+        }
+        if let Some(error) = fatal {
+            return Err(error);
+        }
+        if !failures.is_empty() {
+            return Err(failures.into_error(total, "files"));
+        }
+        let entries: Vec<FileEntry> = entries.into_values().collect();
+        let text = serde_json::to_vec_pretty(&entries)
+            .map_err(|source| Error::invalid("files.json can not be written").caused_by(source))?;
+        self.output.write("files.json", &text, false)?;
+        Ok(StepOutcome { summary: format!("{total} files"), items: total as u64, unit: "files".to_owned() })
+    }
+
+    async fn one(&self, file: &ResolvedFile) -> Result<FileEntry> {
+        self.progress.check()?;
+        let digest = self.fetch(file).await?;
+        let path = format!("bin/{}", file.name);
+        let artifact = if file.extract {
+            self.extract(file, digest, &path).await?
+        } else {
+            self.store.link(&digest, self.output, &path, true)?
+        };
+        Ok(FileEntry {
+            kind: file.kind,
+            name: file.name.clone(),
+            version: file.version.clone(),
+            url: file.url.clone(),
+            path,
+            sha256: artifact.digest.hex(),
+            size: artifact.size,
+        })
+    }
+
+    /// Gets the file into the store.
+    async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
+        let mut download =
+            Download { url: file.url.clone(), label: format!("{} {}", file.name, file.version), ..Download::default() };
+        if let Some(there) = cached(self.store, &download, self.lock)? {
+            self.progress.reused(there.size);
+            return Ok(there.digest);
+        }
+        let network = self.network.ok_or_else(|| {
+            Error::new(Class::NotFound, format!("{} is not in the store", file.url)).hint("run once without --offline")
+        })?;
+        match &file.checksum_url {
+            Some(url) => {
+                let published = self.checksum(network, file, url).await?;
+                self.agrees_with_lock(file, published)?;
+                download.expected = Some(published);
+            }
+            None if self.security.require_checksums && !self.lock.lock().files.contains_key(&file.url) => {
+                return Err(Error::invalid(format!("no checksum is known for {}", file.url))
+                    .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"));
+            }
+            None => {}
+        }
+        Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest)
+    }
+
+    /// What was locked stays, whatever is published now.
+    fn agrees_with_lock(&self, file: &ResolvedFile, published: Digest) -> Result<()> {
+        match self.lock.lock().files.get(&file.url) {
+            Some(locked) if locked.sha256 != published => Err(Error::integrity(format!(
+                "the checksum of {} {} is now {published}, but config/airgap.lock says {}",
+                file.name, file.version, locked.sha256
+            ))
+            .hint(format!(
+                "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {}`",
+                file.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn checksum(&self, network: &Network, file: &ResolvedFile, url: &str) -> Result<Digest> {
+        let download = Download {
+            url: url.to_owned(),
+            label: format!("the checksum of {} {}", file.name, file.version),
+            limit: Some(LARGEST_CHECKSUMS),
+            mutable: true,
+            ..Download::default()
+        };
+        let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
+        let bytes = self.store.read(&fetched.digest, LARGEST_CHECKSUMS)?.unwrap_or_default();
+        checksum::find(&String::from_utf8_lossy(&bytes), &base_name(&file.url))
+            .map_err(|error| error.context(format!("{url} can not be used for {}", file.name)))
+    }
+
+    /// Takes the named binary out of the archive.
+    async fn extract(&self, file: &ResolvedFile, digest: Digest, path: &str) -> Result<Artifact> {
+        let _turn = self.unpackers.acquire().await.map_err(|_| Error::interrupted())?;
+        self.progress.check()?;
+        let into = self.output.prepare(path)?;
+        let source = self.store.path(&digest);
+        let (member, name) = (file.binary.clone(), file.name.clone());
+        let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
+        let work = move || {
+            crate::fs::remove_file(&into)?;
+            let extracted = extract_one(&source, member.as_deref(), &name, &into, limit)?;
+            crate::fs::set_mode(&into, 0o755)?;
+            Ok(extracted)
+        };
+        let (digest, size) = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::local("the thread that unpacks failed").caused_by(error))?
+            .map_err(|error: Error| error.context(format!("cannot extract {} from {}", file.name, file.url)))?;
+        let artifact = Artifact { path: path.to_owned(), digest, size, executable: true };
+        self.output.record(artifact.clone());
+        Ok(artifact)
+    }
+}
+
+/// Names that can not be file names, or that two files claim.
+fn badly_named(files: &[ResolvedFile]) -> BTreeMap<usize, Error> {
+    let mut bad = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (at, file) in files.iter().enumerate() {
+        if file.name.contains('/') {
+            bad.insert(at, Error::invalid(format!("the name `{}` holds a slash", file.name.escape_debug())));
+        } else if let Err(error) = check_path(&format!("bin/{}", file.name)) {
+            bad.insert(at, error);
+        } else if !seen.insert(&file.name) {
+            let error = Error::invalid(format!("two files are called `{}`", file.name));
+            bad.insert(at, error.hint("rename one of them in components.yaml"));
+        }
+    }
+    bad
+}
+
+/// The last part of a URL's path, decoded.
+fn base_name(url: &str) -> String {
+    let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
+    let mut rest = path.rsplit('/').next().unwrap_or_default();
+    let mut name = Vec::new();
+    while let Some((before, after)) = rest.split_once('%') {
+        name.extend_from_slice(before.as_bytes());
+        match after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                name.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                name.push(b'%');
+                rest = after;
+            }
+        }
+    }
+    name.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// The host of a URL.
+fn origin(url: &str) -> String {
+    Url::parse(url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_else(|| "components.yaml".to_owned())
+}

@@ -1,0 +1,212 @@
+//! The blobs of all images: each once, from the first repository that has it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+
+use super::manifest::check_platform;
+use super::{Item, origin};
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::state::journal::Journal;
+use crate::steps::failures::{Failures, is_fatal};
+use crate::store::Store;
+
+/// Repositories that are asked for a blob which the first one lacks.
+const MOST_SOURCES: usize = 3;
+/// Bytes of a configuration that is looked into.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+pub(super) struct Fetch<'a> {
+    pub(super) store: &'a Store,
+    pub(super) network: Option<&'a Network>,
+    pub(super) journal: Option<&'a Journal>,
+    pub(super) progress: &'a Progress,
+    pub(super) concurrency: usize,
+    pub(super) architecture: &'a str,
+    /// Images, those that failed already included.
+    pub(super) total: usize,
+}
+
+/// A blob that some images need.
+#[derive(Debug)]
+struct Wanted<'a> {
+    digest: Digest,
+    size: u64,
+    /// Repositories that should have it.
+    sources: Vec<&'a Reference>,
+    /// Images that need it, by index.
+    images: Vec<usize>,
+}
+
+/// What is still to come for each image.
+struct Pending {
+    left: Vec<usize>,
+    failed: Vec<bool>,
+    done: u64,
+}
+
+impl Fetch<'_> {
+    /// Fetches what the store lacks. Images whose blobs are all there are
+    /// done; those with a bad blob become failures.
+    pub(super) async fn run(&self, items: &[Item<'_>], failures: &mut Failures) -> Result<()> {
+        let (wanted, order) = wanted(items);
+        let bytes: u64 = wanted.values().map(|blob| blob.size).sum();
+        self.progress.counters().bytes_total.store(bytes, Ordering::Relaxed);
+        let mut pending = Pending {
+            left: items.iter().map(|item| item.resolved.blobs.len()).collect(),
+            failed: vec![false; items.len()],
+            done: 0,
+        };
+        let mut missing = Vec::new();
+        for digest in order {
+            let Some(blob) = wanted.get(&digest) else { continue };
+            match self.store.get(&digest) {
+                Some(size) => {
+                    self.progress.reused(size);
+                    self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
+                }
+                None => missing.push(blob),
+            }
+        }
+        self.fetch_all(missing, items, &mut pending, failures).await
+    }
+
+    async fn fetch_all(
+        &self,
+        missing: Vec<&Wanted<'_>>,
+        items: &[Item<'_>],
+        pending: &mut Pending,
+        failures: &mut Failures,
+    ) -> Result<()> {
+        let stop = AtomicBool::new(false);
+        let mut all: Vec<crate::steps::BoxFuture<'_, _>> = Vec::new();
+        for &blob in &missing {
+            let stop = &stop;
+            all.push(Box::pin(async move {
+                let stopped = stop.load(Ordering::Relaxed);
+                (blob, if stopped { Err(Error::interrupted()) } else { self.fetch(blob).await })
+            }));
+        }
+        let mut fetching = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
+        let mut fatal: Option<Error> = None;
+        while let Some((blob, result)) = fetching.next().await {
+            match result {
+                Err(error) if is_fatal(&error) => {
+                    // What is under way ends by itself and keeps its bytes.
+                    stop.store(true, Ordering::Relaxed);
+                    fatal.get_or_insert(error);
+                }
+                result => self.arrived(blob, &result, items, pending, failures)?,
+            }
+        }
+        fatal.map_or(Ok(()), Err)
+    }
+
+    async fn fetch(&self, blob: &Wanted<'_>) -> Result<()> {
+        self.progress.check()?;
+        let network = self.network.ok_or_else(|| {
+            Error::new(Class::NotFound, format!("the blob {} is not in the store", blob.digest))
+                .hint("run once without --offline")
+        })?;
+        let mut last = None;
+        for source in &blob.sources {
+            match network.blob(source, &blob.digest, Some(blob.size), self.store, self.progress).await {
+                Ok(_) => return Ok(()),
+                // Where it is shared, another repository may still have it.
+                Err(error) if matches!(error.class(), Class::NotFound | Class::Auth) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::invalid("a blob without an image")))
+    }
+
+    /// Books a blob with every image that needs it.
+    fn arrived(
+        &self,
+        blob: &Wanted<'_>,
+        result: &Result<()>,
+        items: &[Item<'_>],
+        pending: &mut Pending,
+        failures: &mut Failures,
+    ) -> Result<()> {
+        for &image in &blob.images {
+            pending.left[image] -= 1;
+            let item = &items[image];
+            let result = match result {
+                Err(error) => Err(error.clone()),
+                Ok(()) if pending.left[image] == 0 && !pending.failed[image] => self.check(item),
+                Ok(()) => continue,
+            };
+            match result {
+                Ok(()) => {
+                    pending.done += 1;
+                    self.progress.items(pending.done, Some(self.total as u64), "images", item.written);
+                    let bytes = item.resolved.blobs.iter().map(|blob| blob.size).sum();
+                    self.journal.map_or(Ok(()), |journal| journal.done(item.written, bytes))?;
+                }
+                // One reason per image is enough.
+                Err(_) if pending.failed[image] => {}
+                Err(error) => {
+                    pending.failed[image] = true;
+                    failures.add(item.written, &origin(item.written), error, self.journal, self.progress)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The image is whole: its manifest must have told the truth.
+    fn check(&self, item: &Item<'_>) -> Result<()> {
+        for blob in &item.resolved.blobs {
+            let there = self.store.get(&blob.digest);
+            if there != Some(blob.size) {
+                let there = there.map_or_else(|| "nothing".to_owned(), |size| format!("{size} bytes"));
+                return Err(Error::invalid(format!(
+                    "its manifest gives the blob {} {} bytes, but there is {there}",
+                    blob.digest, blob.size
+                )));
+            }
+        }
+        let Some(config) = item.resolved.platform_of else { return Ok(()) };
+        match self.store.read(&config, LARGEST_CONFIG)? {
+            Some(config) => check_platform(&config, self.architecture),
+            None => {
+                Err(Error::integrity(format!("the blob {config} is damaged in the store")).hint("run the build again"))
+            }
+        }
+    }
+}
+
+/// Every blob once, and the order in which to fetch them: the largest image
+/// first, its largest blob first. So images complete one after the other, and
+/// no large blob is left for the end.
+fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, Wanted<'a>>, Vec<Digest>) {
+    let size = |index: &usize| items[*index].resolved.blobs.iter().map(|blob| blob.size).sum::<u64>();
+    let mut images: Vec<usize> = (0..items.len()).collect();
+    images.sort_by_key(|index| Reverse(size(index)));
+    let mut wanted: BTreeMap<Digest, Wanted<'a>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for index in images {
+        let resolved = &items[index].resolved;
+        let mut blobs: Vec<_> = resolved.blobs.iter().collect();
+        blobs.sort_by_key(|blob| Reverse(blob.size));
+        for blob in blobs {
+            let entry = wanted.entry(blob.digest).or_insert_with(|| {
+                order.push(blob.digest);
+                Wanted { digest: blob.digest, size: blob.size, sources: Vec::new(), images: Vec::new() }
+            });
+            entry.images.push(index);
+            let names: BTreeSet<String> = entry.sources.iter().map(|source| source.name()).collect();
+            if entry.sources.len() < MOST_SOURCES && !names.contains(&resolved.reference.name()) {
+                entry.sources.push(&resolved.reference);
+            }
+        }
+    }
+    (wanted, order)
+}

@@ -1,0 +1,255 @@
+//! Manifests and indexes as registries serve them, read strictly, and the
+//! choice of a platform. No I/O.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Configurations that say which platform an image is for.
+const IMAGE_CONFIGS: &[&str] =
+    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// A pointer to a blob. The order of the fields is Go's, hence Zarf's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) urls: Vec<String>,
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) artifact_type: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Platform {
+    #[serde(default)]
+    pub(super) architecture: String,
+    #[serde(default)]
+    pub(super) os: String,
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    os_features: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// What a reference points to.
+#[derive(Clone, Debug)]
+pub(super) enum Document {
+    Index { media_type: String, manifests: Vec<Descriptor> },
+    Image { media_type: String, config: Descriptor, layers: Vec<Descriptor> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    #[serde(rename = "fsLayers")]
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+impl Document {
+    /// Reads the bytes. `served_as` is the Content-Type, which counts where
+    /// the document does not name its type.
+    ///
+    /// # Errors
+    /// `invalid-input` for what is no manifest, or could be read in two ways.
+    pub(super) fn parse(bytes: &[u8], served_as: Option<&str>) -> Result<Self> {
+        let raw: Raw = serde_json::from_slice(bytes)
+            .map_err(|error| Error::invalid("the manifest is not one that can be read").caused_by(error))?;
+        if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
+            return Err(Error::invalid("the manifest has docker's schema version 1, which registries gave up")
+                .hint("push the image again with a current client"));
+        }
+        let named = raw.media_type.or_else(|| served_as.map(str::to_owned));
+        match (raw.manifests, raw.config) {
+            (Some(_), Some(_)) => Err(Error::invalid("the manifest claims to be an index and an image at once")),
+            (Some(manifests), None) => {
+                Ok(Self::Index { media_type: known(named, &[OCI_INDEX, DOCKER_LIST]), manifests })
+            }
+            (None, Some(config)) => Ok(Self::Image {
+                media_type: known(named, &[OCI_MANIFEST, DOCKER_MANIFEST]),
+                config,
+                layers: raw.layers.unwrap_or_default(),
+            }),
+            (None, None) => Err(Error::invalid("the manifest has neither a config nor manifests")),
+        }
+    }
+
+    pub(super) fn media_type(&self) -> &str {
+        match self {
+            Self::Index { media_type, .. } | Self::Image { media_type, .. } => media_type,
+        }
+    }
+}
+
+/// The named type when it is one of these, else the first of them.
+fn known(named: Option<String>, types: &[&str]) -> String {
+    named.filter(|named| types.contains(&named.as_str())).unwrap_or_else(|| types[0].to_owned())
+}
+
+/// The manifest for a platform: the first that fits, as Zarf chooses.
+/// Attestations have the platform unknown/unknown and never fit.
+///
+/// # Errors
+/// `not-found`, listing what there is.
+pub(super) fn select<'a>(manifests: &'a [Descriptor], architecture: &str) -> Result<&'a Descriptor> {
+    let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture;
+    manifests.iter().find(|manifest| manifest.platform.as_ref().is_some_and(fits)).ok_or_else(|| {
+        let mut there: Vec<String> = manifests
+            .iter()
+            .filter_map(|manifest| manifest.platform.as_ref())
+            .filter(|platform| platform.os != "unknown")
+            .map(Platform::to_string)
+            .collect();
+        there.dedup();
+        let there = if there.is_empty() { "no platform at all".to_owned() } else { there.join(", ") };
+        Error::new(Class::NotFound, format!("the image is not for linux/{architecture}: its index names {there}"))
+            .hint("choose a tag that has this platform, or another TARGET_ARCH")
+    })
+}
+
+/// Layers that may not be passed on are not stored in registries either.
+pub(super) fn is_foreign(layer: &Descriptor) -> bool {
+    layer.media_type.contains(".foreign.") || layer.media_type.contains(".nondistributable.")
+}
+
+/// Whether a configuration says which platform its image is for.
+pub(super) fn tells_platform(config: &Descriptor) -> bool {
+    IMAGE_CONFIGS.contains(&config.media_type.as_str())
+}
+
+/// Compares the platform that a configuration names with the wanted one.
+///
+/// # Errors
+/// `not-found` when it is another one.
+pub(super) fn check_platform(config: &[u8], architecture: &str) -> Result<()> {
+    // A configuration that is no JSON or names no platform proves nothing.
+    let Ok(platform) = serde_json::from_slice::<Platform>(config) else { return Ok(()) };
+    let other = !platform.architecture.is_empty() && platform.architecture != architecture;
+    let other_os = !platform.os.is_empty() && platform.os != "linux";
+    if other || other_os {
+        return Err(Error::new(
+            Class::NotFound,
+            format!("the image is for {platform} and not for linux/{architecture}"),
+        )
+        .hint("choose a tag that has this platform, or another TARGET_ARCH"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(media_type: &str, platform: Option<(&str, &str, Option<&str>)>, seed: u8) -> Descriptor {
+        Descriptor {
+            media_type: media_type.into(),
+            digest: Digest::of(&[seed]),
+            size: 1,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: platform.map(|(os, architecture, variant)| Platform {
+                architecture: architecture.into(),
+                os: os.into(),
+                os_version: None,
+                os_features: Vec::new(),
+                variant: variant.map(str::to_owned),
+            }),
+            artifact_type: None,
+        }
+    }
+
+    #[test]
+    fn the_first_fitting_platform_is_chosen_and_attestations_never_are() {
+        let manifests = [
+            descriptor(OCI_MANIFEST, Some(("unknown", "unknown", None)), 0),
+            descriptor(OCI_MANIFEST, Some(("windows", "amd64", None)), 1),
+            descriptor(OCI_MANIFEST, Some(("linux", "arm64", Some("v8"))), 2),
+            descriptor(OCI_MANIFEST, Some(("linux", "amd64", None)), 3),
+            descriptor(OCI_MANIFEST, Some(("linux", "amd64", Some("v3"))), 4),
+            descriptor(OCI_MANIFEST, None, 5),
+        ];
+        assert_eq!(select(&manifests, "amd64").unwrap().digest, Digest::of(&[3]));
+        assert_eq!(select(&manifests, "arm64").unwrap().digest, Digest::of(&[2]));
+        let error = select(&manifests, "s390x").unwrap_err();
+        assert!(error.message().contains("linux/arm64/v8"), "{error}");
+        let error = select(&manifests[..1], "amd64").unwrap_err();
+        assert!(error.message().contains("no platform at all"), "{error}");
+    }
+
+    #[test]
+    fn documents_are_what_their_content_says() {
+        let digest = Digest::of(b"c");
+        let pointer = format!(r#"{{"mediaType":"m","digest":"{digest}","size":3}}"#);
+        let parse = |text: &str, served| Document::parse(text.as_bytes(), served);
+        let image = parse(&format!(r#"{{"schemaVersion":2,"config":{pointer}}}"#), Some(DOCKER_MANIFEST)).unwrap();
+        assert_eq!(image.media_type(), DOCKER_MANIFEST);
+        assert!(matches!(image, Document::Image { layers, .. } if layers.is_empty()));
+        let index = parse(&format!(r#"{{"manifests":[{pointer}],"annotations":null}}"#), Some("text/html")).unwrap();
+        assert_eq!(index.media_type(), OCI_INDEX);
+        for bad in [
+            "{}".to_owned(),
+            "[]".to_owned(),
+            "x".to_owned(),
+            r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(),
+            format!(r#"{{"manifests":[],"config":{pointer}}}"#),
+            r#"{"config":{"mediaType":"m","digest":"sha256:../../x","size":3}}"#.to_owned(),
+            format!(r#"{{"config":{{"mediaType":"m","digest":"{digest}","size":-3}}}}"#),
+        ] {
+            assert_eq!(parse(&bad, None).unwrap_err().class(), Class::InvalidInput, "{bad}");
+        }
+    }
+
+    #[test]
+    fn layers_that_may_not_be_passed_on_are_known() {
+        for (media_type, foreign) in [
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", true),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", false),
+        ] {
+            assert_eq!(is_foreign(&descriptor(media_type, None, 0)), foreign, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_for_another_platform_is_refused() {
+        assert!(check_platform(br#"{"architecture":"amd64","os":"linux"}"#, "amd64").is_ok());
+        assert!(check_platform(br#"{"architecture":"arm64","os":"linux"}"#, "amd64").is_err());
+        assert!(check_platform(br#"{"architecture":"amd64","os":"windows"}"#, "amd64").is_err());
+        assert!(check_platform(b"{}", "amd64").is_ok());
+        assert!(check_platform(b"\x1f\x8b", "amd64").is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! What a run of the step would fetch, told from the lock and the store alone;
+//! and what it needs of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::ResolvedComponents;
+use serde::Serialize;
+
+use super::distinct;
+use super::manifest::{Document, is_foreign};
+use super::resolve::lock_key;
+use crate::config::airgap_lock::{AirgapLock, LockedImage};
+use crate::digest::Digest;
+use crate::network::LARGEST_MANIFEST;
+use crate::reference::Reference;
+use crate::store::Store;
+
+/// What is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Configs and layers, each once.
+    pub blobs: u64,
+    /// Bytes of those, less what unfinished downloads hold.
+    pub bytes: u64,
+    pub manifests: u64,
+    /// By registry; tokens not included.
+    pub requests_per_registry: BTreeMap<String, u64>,
+    /// Images without an entry in airgap.lock, as they are written: what they
+    /// need is known once their manifests are.
+    pub unknown_images: Vec<String>,
+}
+
+impl Missing {
+    pub fn is_empty(&self) -> bool {
+        self.blobs == 0 && self.manifests == 0 && self.unknown_images.is_empty()
+    }
+
+    fn request(&mut self, registry: &str, count: u64) {
+        *self.requests_per_registry.entry(registry.to_owned()).or_default() += count;
+    }
+}
+
+/// What the images of `resolved` lack in the store.
+pub fn missing(resolved: &ResolvedComponents, lock: &AirgapLock, store: &Store) -> Missing {
+    let mut missing = Missing::default();
+    let mut seen = BTreeSet::new();
+    for written in distinct(&resolved.images) {
+        let registry = super::origin(written);
+        let Some(locked) = lock.images.get(&lock_key(written, &resolved.architecture)) else {
+            missing.unknown_images.push(written.to_owned());
+            // The reference, and the manifest that its index chooses.
+            missing.request(&registry, 2);
+            continue;
+        };
+        let parts = Parts::of(written, locked, store);
+        for digest in parts.manifests {
+            if seen.insert(digest) && store.get(&digest).is_none() {
+                missing.manifests += 1;
+                missing.request(&registry, 1);
+            }
+        }
+        for (digest, size) in parts.blobs {
+            if seen.insert(digest) && store.get(&digest).is_none() {
+                missing.blobs += 1;
+                missing.bytes += size.saturating_sub(store.partial_bytes(&digest));
+                missing.request(&registry, 1);
+            }
+        }
+    }
+    missing
+}
+
+/// Every blob of the store that the images of `resolved` consist of, as far as
+/// the lock and the manifests in the store tell.
+pub fn needed(lock: &AirgapLock, resolved: &ResolvedComponents, store: &Store) -> BTreeSet<Digest> {
+    let mut needed = BTreeSet::new();
+    for written in distinct(&resolved.images) {
+        if let Some(locked) = lock.images.get(&lock_key(written, &resolved.architecture)) {
+            let parts = Parts::of(written, locked, store);
+            needed.extend(parts.manifests);
+            needed.extend(parts.blobs.into_keys());
+        }
+    }
+    needed
+}
+
+/// The digests of one image.
+#[derive(Debug, Default)]
+struct Parts {
+    manifests: BTreeSet<Digest>,
+    blobs: BTreeMap<Digest, u64>,
+}
+
+impl Parts {
+    fn of(written: &str, locked: &LockedImage, store: &Store) -> Self {
+        let mut parts = Self::default();
+        parts.manifests.extend(locked.index);
+        parts.manifests.insert(locked.manifest);
+        parts.blobs.extend(locked.layers.iter().chain([&locked.config]).map(|blob| (blob.digest, blob.size)));
+        let pinned = Reference::parse(written).ok().and_then(|reference| reference.digest());
+        if let Some(index) = locked.index.filter(|index| pinned == Some(*index)) {
+            parts.add_all_below(index, store);
+        }
+        parts
+    }
+
+    /// A pinned index needs everything it names.
+    fn add_all_below(&mut self, index: Digest, store: &Store) {
+        let mut open = vec![index];
+        let mut seen = BTreeSet::new();
+        while let Some(digest) = open.pop() {
+            if !seen.insert(digest) {
+                continue;
+            }
+            let Ok(Some(bytes)) = store.read(&digest, LARGEST_MANIFEST) else { continue };
+            match Document::parse(&bytes, None) {
+                Ok(Document::Index { manifests, .. }) => {
+                    open.extend(manifests.iter().map(|manifest| manifest.digest));
+                    self.manifests.extend(manifests.iter().map(|manifest| manifest.digest));
+                }
+                Ok(Document::Image { config, layers, .. }) => {
+                    let layers = layers.iter().filter(|layer| !is_foreign(layer)).chain([&config]);
+                    self.blobs.extend(layers.map(|blob| (blob.digest, blob.size)));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

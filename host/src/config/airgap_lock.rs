@@ -9,9 +9,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use components::ResolvedComponents;
 use components::problem::{Problem, YamlPath};
 use components::yaml_text::{flow_scalar, scalar};
+use components::{Repository, ResolvedComponents};
 use serde::{Deserialize, Serialize};
 
 use crate::config::source::Source;
@@ -189,10 +189,11 @@ impl AirgapLock {
         format!("{repo} {name} {version}")
     }
 
-    /// The key of a repository: its URL and the ref as written, or the URL
-    /// alone.
-    pub fn repository_key(url: &str, reference: Option<&str>) -> String {
-        reference.map_or_else(|| url.to_owned(), |reference| format!("{url} {reference}"))
+    /// The key of a repository: its URL and the ref as written, the commit
+    /// where it has none, else `HEAD`.
+    pub fn repository_key(repository: &Repository) -> String {
+        let written = repository.reference.as_deref().or(repository.commit.as_deref()).unwrap_or("HEAD");
+        format!("{} {written}", repository.url)
     }
 
     /// The file's text: sorted, one line per fact, the same for equal locks.
@@ -213,6 +214,12 @@ impl AirgapLock {
         });
         section(&mut text, "repositories", &self.repositories, |repository, text| {
             text.push_str(&format!("    commit: {}\n", components::yaml_text::quoted(&repository.commit)));
+            if let Some(reference) = &repository.reference {
+                text.push_str(&format!("    ref: {}\n", scalar(reference)));
+            }
+            if let Some(tag) = &repository.tag {
+                text.push_str(&format!("    tag: {}\n", components::yaml_text::quoted(tag)));
+            }
         });
         text
     }
@@ -243,11 +250,7 @@ impl AirgapLock {
         let charts: BTreeSet<String> =
             components.charts.iter().map(|chart| Self::chart_key(&chart.repo, &chart.name, &chart.version)).collect();
         retain(&mut self.charts, &mut dropped, |key| charts.contains(key));
-        let repositories: BTreeSet<String> = components
-            .repositories
-            .iter()
-            .map(|repository| Self::repository_key(&repository.url, repository.reference.as_deref()))
-            .collect();
+        let repositories: BTreeSet<String> = components.repositories.iter().map(Self::repository_key).collect();
         retain(&mut self.repositories, &mut dropped, |key| repositories.contains(key));
         let files: BTreeSet<&str> = components
             .files
@@ -386,6 +389,10 @@ mod tests {
         Digest::of(text.as_bytes())
     }
 
+    fn locked_repository() -> LockedRepository {
+        LockedRepository { commit: "0".repeat(40), reference: Some("refs/tags/v1".into()), tag: Some("1".repeat(40)) }
+    }
+
     fn lock() -> AirgapLock {
         let blob = |text: &str| LockedBlob { digest: digest(text), size: text.len() as u64 };
         let image = LockedImage {
@@ -407,11 +414,7 @@ mod tests {
                 (format!("https://h/{}", "x".repeat(2000)), LockedFile { sha256: digest("g"), size: u64::MAX }),
             ]
             .into(),
-            repositories: [(
-                "https://h/r.git main".into(),
-                LockedRepository { commit: "0".repeat(40), reference: None, tag: None },
-            )]
-            .into(),
+            repositories: [("https://h/r.git main".into(), locked_repository())].into(),
             ..AirgapLock::default()
         }
     }
@@ -439,14 +442,15 @@ mod tests {
             "format: 1\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
              - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
-             url: https://h/c-1.10.tgz\n    digest: {}\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n",
+             url: https://h/c-1.10.tgz\n    digest: {}\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n",
             digest("index"),
             digest("manifest"),
             digest("config"),
             digest("a"),
             digest("bb"),
             digest("chart"),
-            "0".repeat(40)
+            "0".repeat(40),
+            "1".repeat(40)
         );
         assert_eq!(body, expected);
     }

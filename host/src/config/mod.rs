@@ -161,20 +161,20 @@ impl Files {
 
     fn hashes(&self) -> ConfigHashes {
         let mut hashes = ConfigHashes { pins: self.versions.flat(), ..ConfigHashes::default() };
-        hashes.add(hash::VERSIONS_ENV, self.versions_source.digest, None);
-        hashes.add(hash::CATALOG, self.catalog.source.digest, Some(self.catalog.spans.flat()));
+        hashes.add(hash::VERSIONS_ENV, self.versions_source.hashed_as(hash::VERSIONS_ENV), None);
+        hashes.add(hash::CATALOG, self.catalog.source.hashed_as(hash::CATALOG), Some(self.catalog.spans.flat()));
         let content = self.settings.content();
         let text = content.to_string();
         let values = span::Spans::parse(&text).map(|spans| spans.flat()).ok();
         hashes.add(hash::SETTINGS, file_digest(hash::SETTINGS, text.as_bytes()), values);
         if let Some(components) = &self.components {
-            hashes.add(hash::COMPONENTS, components.source.digest, Some(components.spans.flat()));
+            hashes.add(hash::COMPONENTS, components.source.hashed_as(hash::COMPONENTS), Some(components.spans.flat()));
         }
         for (name, source) in &self.plain {
             let values = (*name != hash::AIRGAP_LOCK)
                 .then(|| span::Spans::parse(&source.text).map(|spans| spans.flat()).ok())
                 .flatten();
-            hashes.add(name, source.digest, values);
+            hashes.add(name, source.hashed_as(name), values);
         }
         hashes
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use components::problem::{Problem, YamlPath};
 use serde::de::DeserializeOwned;
 
+use crate::config::hash::file_digest;
 use crate::config::span::{Position, Refusal, Spans};
 use crate::digest::Digest;
 use crate::error::{Class, Error, ItemFailure, Result};
@@ -22,8 +23,6 @@ pub struct Source {
     pub shown: String,
     /// Without a byte order mark.
     pub text: String,
-    /// Of the bytes as they lie on disk.
-    pub digest: Digest,
 }
 
 impl Source {
@@ -53,7 +52,6 @@ impl Source {
     /// # Errors
     /// `configuration` where the bytes are not UTF-8, with line and column.
     pub fn of(shown: String, bytes: Vec<u8>) -> Result<Self> {
-        let digest = Digest::of(&bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -63,7 +61,12 @@ impl Source {
                 .hint("save the file as UTF-8 text")
         })?;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Ok(Self { shown, text, digest })
+        Ok(Self { shown, text })
+    }
+
+    /// What the configuration hash holds of this file.
+    pub fn hashed_as(&self, name: &str) -> Digest {
+        file_digest(name, self.text.as_bytes())
     }
 
     /// Reads the text as YAML of the shape `T`: unknown and repeated keys,

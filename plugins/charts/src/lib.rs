@@ -1,1 +1,146 @@
+//! The core plugin `charts`: bundles Helm charts.
+//!
+//! [`bundle::run`] tells the story. This file only converts: the host's
+//! handles become a [`host::Host`], and charts.json is written.
 
+use std::io::Read;
+
+use components::ResolvedComponents;
+use image_finder::{Node, yaml};
+use sdk::fetch::{FetchError, Request};
+use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
+use serde::Deserialize;
+
+pub mod archive;
+pub mod bundle;
+pub mod host;
+pub mod ignore;
+pub mod images;
+pub mod index;
+pub mod local;
+pub mod oci;
+pub mod resolve;
+pub mod url;
+pub mod version;
+
+use local::{File, Files};
+
+/// What the step accepts.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Configuration {
+    /// Make an image that a chart deploys and the package lacks an error.
+    strict_images: bool,
+}
+
+/// The step.
+pub struct Charts;
+
+impl Step for Charts {
+    type Configuration = Configuration;
+    const NAME: &'static str = "charts";
+    const SUMMARY: &'static str = "Bundles Helm charts from HTTP repositories, OCI registries and local directories";
+
+    fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        let components: ResolvedComponents = inputs.get("manifests")?.read_json("components.resolved.json")?;
+        let lock = lock(inputs)?;
+        let job = bundle::Job {
+            charts: &components.charts,
+            images: &components.images,
+            lock: &lock,
+            strict_images: configuration.strict_images,
+        };
+        let entries = bundle::run(&Guest { inputs, output }, &job)?;
+        output.write_json("charts.json", &entries)?;
+        Ok(Summary::new(entries.len() as u64, "charts"))
+    }
+}
+
+sdk::export_step!(Charts);
+
+/// airgap.lock as it lies in config/; empty where there is none yet.
+fn lock(inputs: &Inputs) -> Result<Node, StepError> {
+    let Some(config) = inputs.find("config") else { return Ok(Node::empty()) };
+    let Some(text) = config.read_text_optional("airgap.lock")? else { return Ok(Node::empty()) };
+    yaml::parse(&text).map_err(|error| StepError::invalid_input("yaml", format!("airgap.lock: {error}")))
+}
+
+/// The host behind its handles.
+struct Guest<'a> {
+    inputs: &'a Inputs,
+    output: &'a Sink,
+}
+
+impl host::Host for Guest<'_> {
+    fn fetch(&self, requests: &[Request]) -> Result<Vec<Result<Artifact, FetchError>>, StepError> {
+        sdk::fetch::all(requests, self.output)
+    }
+
+    fn tags(&self, repository: &str, limit: u32) -> Result<Vec<String>, FetchError> {
+        sdk::fetch::tags(repository, limit)
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, StepError> {
+        self.output.read(path, limit)
+    }
+
+    fn open(&self, path: &str) -> Result<Box<dyn Read + '_>, StepError> {
+        Ok(Box::new(self.output.reader(path)?))
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> Result<Artifact, StepError> {
+        self.output.write(path, content, false)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), StepError> {
+        self.output.remove(path)
+    }
+
+    fn local(&self, path: &str) -> Option<Box<dyn Files + '_>> {
+        // The host names a tree as components.yaml writes the path.
+        let wanted = local::joined("", path);
+        let named = |name: &&str| name.strip_prefix("local:").is_some_and(|name| local::joined("", name) == wanted);
+        let tree = self.inputs.find(self.inputs.names().find(named)?)?;
+        Some(Box::new(Directory(tree)))
+    }
+
+    fn done(&self) -> Vec<String> {
+        sdk::checkpoint::done()
+    }
+
+    fn mark(&self, key: &str, paths: &[String]) -> Result<(), StepError> {
+        sdk::checkpoint::mark(key, paths)
+    }
+
+    fn info(&self, message: &str) {
+        sdk::log::info(message);
+    }
+
+    fn warn(&self, message: &str) {
+        sdk::log::warn(message);
+    }
+
+    fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), StepError> {
+        sdk::progress(done, Some(total), "charts", message)
+    }
+}
+
+/// A tree of the host as a directory.
+struct Directory<'a>(&'a Tree);
+
+impl Files for Directory<'_> {
+    fn list(&self) -> Result<Vec<File>, String> {
+        let entries = self.0.entries("").map_err(|error| text(&error))?;
+        let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+        Ok(files.map(|entry| File { path: entry.path, size: entry.size, link: entry.target }).collect())
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {
+        self.0.read(path, limit).map_err(|error| text(&error))
+    }
+}
+
+fn text(error: &StepError) -> String {
+    error.failure().map_or_else(|| "interrupted".to_owned(), |failure| failure.message.clone())
+}

@@ -5,7 +5,7 @@ use std::io;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::wasi::io::streams::{InputStream, StreamError};
-use crate::{NamedTree, StepError, Tree};
+use crate::{NamedTree, Sink, StepError, Tree};
 
 /// Bytes that the text readers accept: a configuration file or an index, not
 /// an archive.
@@ -88,6 +88,16 @@ impl Tree {
     }
 
     /// The file as [`std::io::Read`], for what does not fit into memory.
+    ///
+    /// # Errors
+    /// `missing-input` where it is absent.
+    pub fn reader(&self, path: &str) -> Result<Reader, StepError> {
+        Ok(Reader { stream: self.open(path)? })
+    }
+}
+
+impl Sink {
+    /// A file of the output as [`std::io::Read`]: what was fetched to be read.
     ///
     /// # Errors
     /// `missing-input` where it is absent.

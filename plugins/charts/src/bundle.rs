@@ -1,0 +1,389 @@
+//! The bundler: from charts in components.yaml to archives, values files and
+//! charts.json.
+//!
+//! 1. What earlier attempts finished is taken from the checkpoints.
+//! 2. [`resolve::all`] finds the address of every other chart.
+//! 3. The archives are fetched together, each from the first address that has
+//!    it, then the provenance files; local directories are packaged.
+//! 4. Every archive is loaded before it counts ([`archive::load`]), and the
+//!    images that it deploys with its values are noted.
+//! 5. All that failed are reported together; images that the package lacks
+//!    are warnings, or errors when the user says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::image::normalized;
+use components::{Chart, ChartEntry};
+use image_finder::yaml::{self, Node};
+use sdk::fetch::{FetchErrorKind, Request};
+use sdk::{Artifact, StepError};
+use serde::{Deserialize, Serialize};
+
+use crate::archive;
+use crate::host::Host;
+use crate::images;
+use crate::local::{self, Files};
+use crate::resolve::{self, Located, Place, WORK, named};
+use crate::version::{Constraint, Version, compare};
+
+/// Of one archive.
+const ARCHIVE_LIMIT: u64 = 64 << 20;
+const PROVENANCE_LIMIT: u64 = 1 << 20;
+/// Of one values file.
+const VALUES_LIMIT: u64 = 8 << 20;
+
+/// What the step works on.
+pub struct Job<'a> {
+    pub charts: &'a [Chart],
+    /// The images that the package holds, as written.
+    pub images: &'a [String],
+    /// airgap.lock as it is now.
+    pub lock: &'a Node,
+    /// Whether an image that the package lacks is an error.
+    pub strict_images: bool,
+}
+
+/// A finished chart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Bundled {
+    entry: ChartEntry,
+    /// Those of its images whose tag is the chart's appVersion, which the
+    /// chart may put a `v` in front of.
+    by_app_version: BTreeSet<String>,
+}
+
+/// An archive that lies in the output.
+struct Archive {
+    artifact: Artifact,
+    /// Of the chart, as resolved.
+    version: String,
+    url: String,
+    provenance: Option<String>,
+}
+
+/// Bundles every chart and returns the rows of charts.json, in the order of
+/// components.yaml.
+///
+/// # Errors
+/// One error that lists all charts that failed.
+pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError> {
+    let total = job.charts.len() as u64;
+    let mut bundled: BTreeMap<usize, Bundled> = finished(host, job);
+    let mut failures: Vec<(String, StepError)> = Vec::new();
+    host.progress(bundled.len() as u64, total, "")?;
+    let archives = archives(host, job, &bundled)?;
+    for (at, archive) in archives {
+        let chart = &job.charts[at];
+        host.progress(bundled.len() as u64, total, &chart.name)?;
+        match archive.and_then(|archive| complete(host, at, chart, &archive)) {
+            Ok(one) => drop(bundled.insert(at, one)),
+            Err(StepError::Interrupted) => return Err(StepError::Interrupted),
+            Err(error) => failures.push((named(chart), error)),
+        }
+    }
+    failures.extend(collisions(&bundled));
+    if !failures.is_empty() {
+        return Err(all_of(failures, job.charts.len()));
+    }
+    host.progress(total, total, "")?;
+    tell_missing_images(host, job, bundled.values())?;
+    for at in bundled.keys() {
+        host.remove(&note(*at))?;
+    }
+    Ok(bundled.into_values().map(|one| one.entry).collect())
+}
+
+fn key(at: usize, chart: &Chart) -> String {
+    format!("{at} {} {} {}", chart.repo, chart.name, chart.version)
+}
+
+/// Where the row of a finished chart waits for the others.
+fn note(at: usize) -> String {
+    format!("{WORK}/entry-{at}.json")
+}
+
+fn finished(host: &dyn Host, job: &Job<'_>) -> BTreeMap<usize, Bundled> {
+    let done: BTreeSet<String> = host.done().into_iter().collect();
+    let marked = job.charts.iter().enumerate().filter(|(at, chart)| done.contains(&key(*at, chart)));
+    let read = marked.filter_map(|(at, _)| {
+        let bytes = host.read(&note(at), VALUES_LIMIT).ok()?;
+        Some((at, serde_json::from_slice(&bytes).ok()?))
+    });
+    read.collect()
+}
+
+type Archives = BTreeMap<usize, Result<Archive, StepError>>;
+
+/// The archives of all charts that are not finished.
+fn archives(host: &dyn Host, job: &Job<'_>, done: &BTreeMap<usize, Bundled>) -> Result<Archives, StepError> {
+    let open: Vec<(usize, &Chart)> = job.charts.iter().enumerate().filter(|(at, _)| !done.contains_key(at)).collect();
+    let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_local(&chart.repo));
+    let mut archives = Archives::new();
+    for (at, chart) in local {
+        archives.insert(at, packaged(host, chart));
+    }
+    let mut located = Vec::new();
+    for (at, result) in resolve::all(host, &remote, job.lock)? {
+        match result.and_then(|located| checked(&job.charts[at], located)) {
+            Ok(one) => located.push((at, one)),
+            Err(error) => drop(archives.insert(at, Err(error))),
+        }
+    }
+    fetch_archives(host, job, &located, &mut archives)?;
+    fetch_provenance(host, job, &located, &mut archives)?;
+    Ok(archives)
+}
+
+/// Names and versions become file names.
+fn checked(chart: &Chart, located: Located) -> Result<Located, StepError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    if chart.name.chars().all(plain) && located.version.chars().all(plain) {
+        return Ok(located);
+    }
+    Err(StepError::invalid_input("name", format!("{}: name or version cannot be a file name", named(chart))))
+}
+
+fn path_of(name: &str, version: &str) -> String {
+    format!("charts/{name}-{version}.tgz")
+}
+
+/// In rounds: whoever failed at one address goes to its next.
+fn fetch_archives(
+    host: &dyn Host,
+    job: &Job<'_>,
+    located: &[(usize, Located)],
+    archives: &mut Archives,
+) -> Result<(), StepError> {
+    let mut round = 0;
+    loop {
+        let open: Vec<&(usize, Located)> = located
+            .iter()
+            .filter(|(at, one)| !matches!(archives.get(at), Some(Ok(_))) && round < one.places.len())
+            .collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let request = |(at, one): &&(usize, Located)| {
+            let chart = &job.charts[*at];
+            let path = path_of(&chart.name, &one.version);
+            let mut request = request(&one.places[round], path, named(chart)).limit(ARCHIVE_LIMIT);
+            request.sha256.clone_from(&one.digest);
+            request
+        };
+        let requests: Vec<Request> = open.iter().map(request).collect();
+        for ((at, one), result) in open.into_iter().zip(host.fetch(&requests)?) {
+            let url = one.places[round].shown().to_owned();
+            let archive = match result {
+                Ok(artifact) => Ok(Archive { artifact, version: one.version.clone(), url, provenance: None }),
+                Err(error) => Err(StepError::from(error).context(url)),
+            };
+            archives.insert(*at, archive);
+        }
+        round += 1;
+    }
+}
+
+fn request(place: &Place, path: String, label: String) -> Request {
+    match place {
+        Place::Url(url) => Request::url(url, path, label),
+        Place::Blob { reference, .. } => Request::oci_blob(reference, path, label),
+    }
+}
+
+/// Provenance files are carried when there; whoever wants to check them can.
+fn fetch_provenance(
+    host: &dyn Host,
+    job: &Job<'_>,
+    located: &[(usize, Located)],
+    archives: &mut Archives,
+) -> Result<(), StepError> {
+    let mut wanted = Vec::new();
+    for (at, one) in located {
+        if let (Some(place), Some(Ok(_))) = (&one.provenance, archives.get(at)) {
+            let path = format!("{}.prov", path_of(&job.charts[*at].name, &one.version));
+            wanted.push((
+                *at,
+                request(place, path, format!("provenance of {}", named(&job.charts[*at]))).limit(PROVENANCE_LIMIT),
+            ));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let requests: Vec<Request> = wanted.iter().map(|(_, request)| request.clone()).collect();
+    for ((at, request), result) in wanted.into_iter().zip(host.fetch(&requests)?) {
+        match (result, archives.get_mut(&at)) {
+            (Ok(artifact), Some(Ok(archive))) => archive.provenance = Some(artifact.path),
+            // Most charts have none, and some servers say so with a 403.
+            (Err(error), _)
+                if matches!(error.kind, FetchErrorKind::NotFound | FetchErrorKind::Auth | FetchErrorKind::Offline) => {}
+            (Err(error), _) => host.info(&format!("{} is left out: {}", request.label, error.message)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A directory of the project as an archive.
+fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
+    let refuse = |why: String| StepError::invalid_input("local-chart", why).context(named(chart));
+    let find = |path: &str| host.local(path);
+    let bytes = local::package(&chart.repo, &find).map_err(refuse)?;
+    let about = archive::load(&bytes).map_err(refuse)?;
+    let version = Version::parse(&about.version)
+        .ok_or_else(|| refuse(format!("its version `{}` is no version", about.version)))?;
+    let wanted = Constraint::parse(&chart.version);
+    if chart.version != about.version && !wanted.is_some_and(|wanted| wanted.fits(&version)) {
+        return Err(refuse(format!("`{}` is version {}", chart.repo, about.version))
+            .hint("correct `version` of the chart in components.yaml"));
+    }
+    let artifact = host.write(&path_of(&chart.name, &about.version), &bytes)?;
+    Ok(Archive { artifact, version: about.version, url: chart.repo.clone(), provenance: None })
+}
+
+/// Loads the archive, adds the values files, and marks the chart as done.
+fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Result<Bundled, StepError> {
+    let path = &archive.artifact.path;
+    let about = match loaded(chart, archive, &host.read(path, ARCHIVE_LIMIT)?) {
+        Ok(about) => about,
+        Err(why) => {
+            host.remove(path)?;
+            return Err(StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)));
+        }
+    };
+    let mut values = Vec::new();
+    let mut overrides = Vec::new();
+    for (i, file) in chart.values.iter().enumerate() {
+        let (bytes, node) = values_file(host, file)?;
+        let path = format!("values/{}-{}-{i}", chart.name, archive.version);
+        host.write(&path, &bytes)?;
+        values.push(path);
+        overrides.push(node);
+    }
+    let found = images::of(&about, &overrides);
+    let entry = ChartEntry {
+        name: chart.name.clone(),
+        version: archive.version.clone(),
+        requested: chart.version.clone(),
+        repo: chart.repo.clone(),
+        url: archive.url.clone(),
+        namespace: chart.namespace.clone().unwrap_or_else(|| chart.name.clone()),
+        path: path.clone(),
+        sha256: archive.artifact.digest.trim_start_matches("sha256:").to_owned(),
+        provenance: archive.provenance.clone(),
+        values,
+        images: found.iter().map(|found| found.image.clone()).collect(),
+    };
+    let mut paths = vec![path.clone(), note(at)];
+    paths.extend(entry.provenance.iter().cloned().chain(entry.values.iter().cloned()));
+    let uncertain = found.into_iter().filter(|found| found.tag_from_app_version);
+    let bundled = Bundled { entry, by_app_version: uncertain.map(|found| found.image).collect() };
+    host.write(&note(at), &serde_json::to_vec(&bundled)?)?;
+    host.mark(&key(at, chart), &paths)?;
+    Ok(bundled)
+}
+
+/// The chart in an archive, which must be the one that was asked for.
+fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<archive::Chart, String> {
+    let about = archive::load(bytes)?;
+    if about.name != chart.name {
+        return Err(format!("the archive holds the chart `{}`, not `{}`", about.name, chart.name));
+    }
+    let same = match (Version::parse(&about.version), Version::parse(&archive.version)) {
+        (Some(a), Some(b)) => compare(&a, &b).is_eq(),
+        _ => about.version == archive.version,
+    };
+    if !same {
+        return Err(format!("the archive holds version {}, not {}", about.version, archive.version));
+    }
+    Ok(about)
+}
+
+/// A values file of the project, which must be YAML.
+fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError> {
+    let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
+    let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
+    let name = file_name(&*tree, path).map_err(|why| refuse(format!("cannot be read: {why}")))?;
+    let name = name.ok_or_else(|| refuse("is not a file".to_owned()))?;
+    let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
+    let text = str::from_utf8(&bytes).map_err(|_| refuse("is not UTF-8".to_owned()))?;
+    let node = yaml::parse(text).map_err(|error| refuse(format!("is not YAML: {error}")))?;
+    Ok((bytes, node))
+}
+
+/// The host hands a single file in as a tree that holds it alone.
+fn file_name(tree: &dyn Files, path: &str) -> Result<Option<String>, String> {
+    let listed = tree.list()?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let named = listed.iter().find(|file| file.path == name).or_else(|| listed.first().filter(|_| listed.len() == 1));
+    Ok(named.map(|file| file.path.clone()))
+}
+
+/// Two charts of one name and version would share their files.
+fn collisions(bundled: &BTreeMap<usize, Bundled>) -> Vec<(String, StepError)> {
+    let mut seen: BTreeMap<&str, &ChartEntry> = BTreeMap::new();
+    let mut collisions = Vec::new();
+    for Bundled { entry, .. } in bundled.values() {
+        if let Some(other) = seen.insert(&entry.path, entry) {
+            let message = format!("it is listed twice, from {} and from {}", other.repo, entry.repo);
+            collisions.push((
+                format!("chart {} {}", entry.name, entry.version),
+                StepError::invalid_input("duplicate", message),
+            ));
+        }
+    }
+    collisions
+}
+
+/// One error for all that failed: it may be repeated only if each of them may.
+fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
+    let transient = failures.iter().all(|(_, error)| matches!(error, StepError::Transient(_)));
+    let decisive = failures.iter().find(|(_, error)| !matches!(error, StepError::Transient(_))).or(failures.first());
+    let failure = decisive.and_then(|(_, error)| error.failure()).cloned();
+    let rows: Vec<String> = failures
+        .iter()
+        .map(|(chart, error)| format!("{chart}: {}", error.failure().map_or("interrupted", |failure| &failure.message)))
+        .collect();
+    let message = format!("{} of {total} charts failed: {}", failures.len(), rows.join("; "));
+    let code = failure.as_ref().map_or("charts", |failure| &failure.code).to_owned();
+    let error = match decisive.map(|(_, error)| error) {
+        _ if transient => StepError::transient(&code, message),
+        Some(StepError::InvalidInput(_)) => StepError::invalid_input(&code, message),
+        Some(StepError::MissingInput(_)) => StepError::missing_input(&code, message),
+        Some(StepError::Denied(_)) => StepError::denied(&code, message),
+        _ => StepError::other(&code, message),
+    };
+    match failure.and_then(|failure| failure.hint) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// A package without these images fails in the field.
+fn tell_missing_images<'a>(
+    host: &dyn Host,
+    job: &Job<'_>,
+    bundled: impl Iterator<Item = &'a Bundled>,
+) -> Result<(), StepError> {
+    let packaged: BTreeSet<String> = job.images.iter().map(|image| normalized(image)).collect();
+    let mut messages = Vec::new();
+    for Bundled { entry, by_app_version } in bundled {
+        let missing = images::missing(&entry.images, by_app_version, &packaged);
+        if !missing.is_empty() {
+            let list = missing.join(", ");
+            messages
+                .push(format!("chart {} {} deploys images that the package lacks: {list}", entry.name, entry.version));
+        }
+    }
+    let hint = "add them to `images.additional` in components.yaml, or switch them off in a values file of the chart";
+    if job.strict_images && !messages.is_empty() {
+        return Err(StepError::invalid_input("images-missing", messages.join("; ")).hint(hint));
+    }
+    for message in messages {
+        host.warn(&format!("{message}; {hint}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

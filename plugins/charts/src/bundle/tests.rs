@@ -1,0 +1,319 @@
+//! The whole way against a host in memory: what is fetched, what the rows
+//! say, what a failure lists, what a second attempt skips.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use sdk::fetch::{FetchError, Source};
+
+use super::*;
+use crate::archive::tests::packed;
+use crate::local::tests::Memory;
+
+/// A host whose servers are maps.
+#[derive(Default)]
+struct Lab {
+    /// By URL or OCI reference.
+    served: BTreeMap<String, Vec<u8>>,
+    tags: BTreeMap<String, Vec<String>>,
+    local: BTreeMap<String, Memory>,
+    output: RefCell<BTreeMap<String, Vec<u8>>>,
+    marks: RefCell<BTreeMap<String, Vec<String>>>,
+    fetched: RefCell<Vec<String>>,
+    warnings: RefCell<Vec<String>>,
+    /// Fetches that fail for a while.
+    down: RefCell<BTreeSet<String>>,
+}
+
+fn failed(kind: FetchErrorKind, message: &str) -> FetchError {
+    FetchError { kind, message: message.to_owned(), hint: None }
+}
+
+fn artifact(path: &str, content: &[u8]) -> Artifact {
+    use sha2::Digest;
+    let hex: String = sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    Artifact { path: path.to_owned(), digest: format!("sha256:{hex}"), size: content.len() as u64, executable: false }
+}
+
+impl Lab {
+    fn serve_chart(&mut self, url: &str, name: &str, version: &str, values: &str) -> String {
+        let about = format!("apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: 1.0.0\n");
+        let bytes = packed(name, &[("Chart.yaml", &about), ("values.yaml", values)]);
+        let digest = artifact("", &bytes).digest;
+        self.served.insert(url.to_owned(), bytes);
+        digest.trim_start_matches("sha256:").to_owned()
+    }
+
+    fn serve(&mut self, url: &str, text: &str) {
+        self.served.insert(url.to_owned(), text.as_bytes().to_vec());
+    }
+
+    fn run(&self, charts: &[Chart], images: &[&str], lock: &str, strict: bool) -> Result<Vec<ChartEntry>, StepError> {
+        let images: Vec<String> = images.iter().map(|image| (*image).to_owned()).collect();
+        let lock = yaml::parse(lock).unwrap();
+        run(self, &Job { charts, images: &images, lock: &lock, strict_images: strict })
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.output.borrow().keys().cloned().collect()
+    }
+}
+
+impl Host for Lab {
+    fn fetch(&self, requests: &[Request]) -> Result<Vec<Result<Artifact, FetchError>>, StepError> {
+        let one = |request: &Request| {
+            let (Source::Url(address) | Source::OciBlob(address) | Source::OciManifest(address)) = &request.source;
+            self.fetched.borrow_mut().push(address.clone());
+            if self.down.borrow().contains(address) {
+                return Err(failed(FetchErrorKind::Transient, "503"));
+            }
+            let content = self.served.get(address).ok_or_else(|| failed(FetchErrorKind::NotFound, "404"))?;
+            let artifact = artifact(&request.path, content);
+            let expected = request.sha256.as_ref().map(|digest| digest.trim_start_matches("sha256:"));
+            if expected.is_some_and(|expected| !artifact.digest.ends_with(expected)) {
+                return Err(failed(FetchErrorKind::Integrity, "another digest"));
+            }
+            self.output.borrow_mut().insert(request.path.clone(), content.clone());
+            Ok(artifact)
+        };
+        Ok(requests.iter().map(one).collect())
+    }
+
+    fn tags(&self, repository: &str, _: u32) -> Result<Vec<String>, FetchError> {
+        self.tags.get(repository).cloned().ok_or_else(|| failed(FetchErrorKind::NotFound, "no such repository"))
+    }
+
+    fn read(&self, path: &str, _: u64) -> Result<Vec<u8>, StepError> {
+        let gone = || StepError::missing_input("gone", path);
+        self.output.borrow().get(path).cloned().ok_or_else(gone)
+    }
+
+    fn open(&self, path: &str) -> Result<Box<dyn Read + '_>, StepError> {
+        Ok(Box::new(std::io::Cursor::new(self.read(path, u64::MAX)?)))
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> Result<Artifact, StepError> {
+        self.output.borrow_mut().insert(path.to_owned(), content.to_vec());
+        Ok(artifact(path, content))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), StepError> {
+        self.output.borrow_mut().remove(path);
+        Ok(())
+    }
+
+    fn local(&self, path: &str) -> Option<Box<dyn Files + '_>> {
+        let wanted = local::joined("", path);
+        let tree = self.local.iter().find(|(name, _)| local::joined("", name) == wanted)?.1.clone();
+        Some(Box::new(tree))
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.marks.borrow().keys().cloned().collect()
+    }
+
+    fn mark(&self, key: &str, paths: &[String]) -> Result<(), StepError> {
+        assert!(paths.iter().all(|path| self.output.borrow().contains_key(path)), "{paths:?}");
+        self.marks.borrow_mut().insert(key.to_owned(), paths.to_vec());
+        Ok(())
+    }
+
+    fn info(&self, _: &str) {}
+
+    fn warn(&self, message: &str) {
+        self.warnings.borrow_mut().push(message.to_owned());
+    }
+
+    fn progress(&self, _: u64, _: u64, _: &str) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+fn chart(name: &str, repo: &str, version: &str) -> Chart {
+    Chart { name: name.into(), repo: repo.into(), version: version.into(), namespace: None, values: Vec::new() }
+}
+
+fn message(error: &StepError) -> String {
+    error.failure().unwrap().message.clone()
+}
+
+/// A repository with `app` 1.0.0 and 1.1.0, whose archives lie on another
+/// host.
+fn lab() -> Lab {
+    let mut lab = Lab::default();
+    let digest = lab.serve_chart("https://cdn.example/app-1.1.0.tgz", "app", "1.1.0", "image: {repository: org/app}\n");
+    lab.serve_chart("https://h/charts/app-1.0.0.tgz", "app", "1.0.0", "");
+    let index = format!(
+        "entries:\n  app:\n  - version: 1.1.0\n    digest: {digest}\n    urls: [\"https://down.example/app.tgz\", \"https://cdn.example/app-1.1.0.tgz\"]\n  - version: 1.0.0\n    urls: [app-1.0.0.tgz]\n"
+    );
+    lab.serve("https://h/charts/index.yaml", &index);
+    lab
+}
+
+#[test]
+fn a_chart_comes_from_the_first_address_that_has_it() {
+    let mut lab = lab();
+    lab.serve("https://down.example/app.tgz.prov", "signed");
+    lab.local.insert("values/app.yaml".into(), Memory::of(&[("app.yaml", "image: {tag: v7}\n")]));
+    let wanted = Chart { values: vec!["./values/app.yaml".into()], ..chart("app", "https://h/charts", "^1.0") };
+    let entry = lab.run(&[wanted], &["org/app:v7"], "", true).unwrap().remove(0);
+    assert_eq!((entry.version.as_str(), entry.requested.as_str()), ("1.1.0", "^1.0"));
+    assert_eq!(entry.url, "https://cdn.example/app-1.1.0.tgz");
+    assert_eq!(entry.images, ["org/app:v7"]);
+    assert_eq!(entry.namespace, "app");
+    assert_eq!(lab.paths(), ["charts/app-1.1.0.tgz", "charts/app-1.1.0.tgz.prov", "values/app-1.1.0-0"]);
+}
+
+#[test]
+fn the_lock_answers_without_an_index() {
+    let lab = lab();
+    let open = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], "", false).unwrap().remove(0);
+    let lock = format!(
+        "charts:\n  \"https://h/charts app 1.x\":\n    version: {}\n    url: {}\n    digest: sha256:{}\n",
+        open.version, open.url, open.sha256
+    );
+    lab.fetched.borrow_mut().clear();
+    let locked = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], &lock, false).unwrap().remove(0);
+    assert_eq!(locked, open);
+    lab.marks.borrow_mut().clear();
+    let again = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], &lock, false).unwrap().remove(0);
+    assert_eq!(again, open);
+    assert!(!lab.fetched.borrow().iter().any(|address| address.ends_with("index.yaml")), "{:?}", lab.fetched);
+}
+
+#[test]
+fn a_registry_serves_exact_versions_and_constraints() {
+    let mut lab = Lab::default();
+    let digest = lab.serve_chart("blob", "app", "1.2.0+b", "");
+    let blob = lab.served.remove("blob").unwrap();
+    lab.served.insert(format!("ghcr.io/org/charts/app@sha256:{digest}"), blob);
+    let manifest = format!(
+        r#"{{"layers":[{{"mediaType":"application/vnd.cncf.helm.chart.content.v1.tar+gzip","digest":"sha256:{digest}","size":9}}]}}"#
+    );
+    lab.serve("ghcr.io/org/charts/app:1.2.0_b", &manifest);
+    lab.tags.insert("ghcr.io/org/charts/app".into(), ["1.1.0", "1.2.0_b", "latest"].map(Into::into).into());
+    for version in ["1.2.0+b", "^1.0"] {
+        let wanted = chart("app", "oci://ghcr.io/org/charts", version);
+        let entry = lab.run(std::slice::from_ref(&wanted), &[], "", false).unwrap().remove(0);
+        assert_eq!((entry.version.as_str(), entry.url.as_str()), ("1.2.0+b", "oci://ghcr.io/org/charts/app:1.2.0_b"));
+        let lock = format!(
+            "charts: {{\"{}\": {{version: 1.2.0+b, url: \"{}\", digest: {digest}}}}}",
+            resolve::lock_key(&wanted),
+            entry.url
+        );
+        lab.marks.borrow_mut().clear();
+        lab.fetched.borrow_mut().clear();
+        assert_eq!(lab.run(&[wanted], &[], &lock, false).unwrap()[0], entry);
+        assert_eq!(lab.fetched.borrow().len(), 1, "{:?}", lab.fetched);
+    }
+    // `repo` that is the chart itself, and an index that points here.
+    lab.serve(
+        "https://h/index.yaml",
+        "entries: {app: [{version: 1.2.0+b, urls: [\"oci://ghcr.io/org/charts/app:1.2.0_b\"]}]}",
+    );
+    for repo in ["oci://ghcr.io/org/charts/app", "https://h"] {
+        lab.marks.borrow_mut().clear();
+        assert_eq!(lab.run(&[chart("app", repo, "1.2.0+b")], &[], "", false).unwrap()[0].version, "1.2.0+b");
+    }
+    let error = message(&lab.run(&[chart("app", "oci://ghcr.io/org/charts", "9")], &[], "", false).unwrap_err());
+    assert!(error.contains("no version `9`") && error.contains("1.2.0+b, 1.1.0"), "{error}");
+}
+
+#[test]
+fn all_bad_charts_are_listed_with_what_is_there() {
+    let mut lab = lab();
+    lab.serve("https://h/charts/bad-1.tgz", "<html>");
+    let index = String::from_utf8(lab.served["https://h/charts/index.yaml"].clone()).unwrap();
+    lab.serve("https://h/charts/index.yaml", &format!("{index}  bad:\n  - version: 1.0.0\n    urls: [bad-1.tgz]\n"));
+    lab.serve("https://login.example/index.yaml", "<html>Sign in</html>");
+    let charts = [
+        chart("app", "https://h/charts", "9.x"),
+        chart("aps", "https://h/charts", "1"),
+        chart("bad", "https://h/charts", "1.0.0"),
+        chart("app", "https://login.example", "1"),
+        chart("app", "https://nowhere.example", "1"),
+        chart("app", "https://h/charts", "1.1.0"),
+    ];
+    let error = lab.run(&charts, &[], "", false).unwrap_err();
+    let text = message(&error);
+    for word in [
+        "5 of 6 charts failed",
+        "newest: 1.1.0, 1.0.0",
+        "nearest: app",
+        "gzipped tar",
+        "no `entries`",
+        "index of https://nowhere.example",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(matches!(error, StepError::Other(_)));
+    assert_eq!(lab.marks.borrow().len(), 1, "the good one is kept");
+    assert!(!lab.paths().contains(&"charts/bad-1.0.0.tgz".to_owned()));
+}
+
+#[test]
+fn a_second_attempt_goes_on_with_the_rest() {
+    let lab = lab();
+    let charts = [chart("app", "https://h/charts", "1.1.0"), chart("app", "https://h/charts", "1.0.0")];
+    lab.down.borrow_mut().insert("https://h/charts/app-1.0.0.tgz".into());
+    assert!(matches!(lab.run(&charts, &[], "", false), Err(StepError::Transient(_))));
+    lab.down.borrow_mut().clear();
+    lab.fetched.borrow_mut().clear();
+    assert_eq!(lab.run(&charts, &[], "", false).unwrap().len(), 2);
+    assert!(!lab.fetched.borrow().iter().any(|address| address.contains("1.1.0")), "{:?}", lab.fetched);
+    assert!(!lab.paths().iter().any(|path| path.starts_with(WORK)), "{:?}", lab.paths());
+}
+
+#[test]
+fn a_wrong_digest_or_another_chart_is_refused() {
+    let mut lab = lab();
+    lab.serve_chart("https://cdn.example/app-1.1.0.tgz", "app", "1.1.0", "changed: 1\n");
+    let error = lab.run(&[chart("app", "https://h/charts", "1.1.0")], &[], "", false).unwrap_err();
+    assert!(message(&error).contains("another digest"), "{error:?}");
+    lab.serve_chart("https://h/charts/app-1.0.0.tgz", "other", "1.0.0", "");
+    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], &[], "", false).unwrap_err();
+    assert!(message(&error).contains("holds the chart `other`"), "{error:?}");
+    lab.serve_chart("https://h/charts/app-1.0.0.tgz", "app", "1.0.1", "");
+    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], &[], "", false).unwrap_err();
+    assert!(message(&error).contains("version 1.0.1"), "{error:?}");
+}
+
+#[test]
+fn a_local_directory_becomes_an_archive() {
+    let mut lab = Lab::default();
+    lab.local.insert(
+        "./charts/site".into(),
+        Memory::of(&[("Chart.yaml", "name: site\nversion: 0.3.0\n"), ("values.yaml", "image: nginx:1.27\n")]),
+    );
+    let entry = lab.run(&[chart("site", "./charts/site", "0.3.0")], &["nginx:1.27"], "", true).unwrap().remove(0);
+    assert_eq!((entry.path.as_str(), entry.url.as_str()), ("charts/site-0.3.0.tgz", "./charts/site"));
+    let error = lab.run(&[chart("site", "./charts/site", "2.0.0")], &[], "", false).unwrap_err();
+    assert!(message(&error).contains("is version 0.3.0"), "{error:?}");
+    let error = lab.run(&[chart("gone", "./charts/gone", "1.0.0")], &[], "", false).unwrap_err();
+    assert!(message(&error).contains("`./charts/gone` is not there"), "{error:?}");
+}
+
+#[test]
+fn images_that_the_package_lacks_are_told_or_refused() {
+    let lab = lab();
+    let charts = [chart("app", "https://h/charts", "1.1.0")];
+    lab.run(&charts, &["docker.io/org/app:v1.0.0"], "", true).unwrap();
+    lab.run(&charts, &[], "", false).unwrap();
+    assert!(lab.warnings.borrow()[0].contains("org/app:1.0.0"), "{:?}", lab.warnings);
+    let error = lab.run(&charts, &[], "", true).unwrap_err();
+    assert!(message(&error).contains("org/app:1.0.0"));
+    assert!(error.failure().unwrap().hint.as_ref().unwrap().contains("images.additional"));
+}
+
+#[test]
+fn a_bad_values_file_and_a_twin_are_refused() {
+    let mut lab = lab();
+    lab.local.insert("v.yaml".into(), Memory::of(&[("v.yaml", "a: [\n")]));
+    let with = |file: &str| Chart { values: vec![file.into()], ..chart("app", "https://h/charts", "1.1.0") };
+    for (file, word) in [("v.yaml", "not YAML: line"), ("gone.yaml", "is not there")] {
+        let error = message(&lab.run(&[with(file)], &[], "", false).unwrap_err());
+        assert!(error.contains(word) && error.contains(file), "{error}");
+    }
+    let twins = [chart("app", "https://h/charts", "1.1.0"), chart("app", "https://h/charts", "^1")];
+    assert!(message(&lab.run(&twins, &[], "", false).unwrap_err()).contains("listed twice"));
+}

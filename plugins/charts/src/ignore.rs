@@ -196,7 +196,7 @@ mod tests {
         for (rules, path, is_directory, expected) in table {
             assert_eq!(Rules::parse(rules).unwrap().excludes(path, is_directory), expected, "{rules} {path}");
         }
-        assert!(Rules::default().excludes("templates/.x", false) == false);
+        assert!(!Rules::default().excludes("templates/.x", false));
         assert!(Rules::parse("").unwrap().excludes("templates/.x", false));
         let rules = Rules::parse("ci/\n*.bak\n").unwrap();
         assert!(rules.excludes_file("ci/a/b.yaml") && rules.excludes_file("x/y.bak") && !rules.excludes_file("x/ci"));

@@ -7,6 +7,7 @@
 //! everything, ready to be packaged.
 
 pub mod charts;
+pub mod checker;
 pub mod digest;
 pub mod fault;
 pub mod file_server;

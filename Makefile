@@ -21,7 +21,7 @@ build: plugins ## Build the plugins and the binary: target/release/opencenter-ai
 	$(CARGO) build $(FLAGS)
 
 faults: plugins ## Build the binary with the fault layer that the crash tests use
-	$(CARGO) build $(FLAGS) --features opencenter-airgap/faults
+	$(CARGO) build $(FLAGS) --bin opencenter-airgap --features opencenter-airgap/faults
 	mkdir -p target/faults
 	cp target/release/opencenter-airgap target/faults/opencenter-airgap
 

@@ -273,6 +273,7 @@ impl Sink {
         }
         result?;
         fs::sync(&self.file, &self.path)?;
+        fs::checkpoint("archive-finished");
         Ok((self.hasher.finish(), self.written))
     }
 

@@ -6,16 +6,22 @@
 //!   bytes behind.
 //! - `power-loss:<n>`: what was not synced is lost, and the process is killed.
 //!   Lost are the bytes of a file after its last sync, and names that were
-//!   made, replaced or removed in a directory since its last sync.
+//!   made, moved, replaced or removed in a directory since its last sync.
+//! - `torn-power-loss:<n>`: the same, but the names had reached the disk
+//!   before the bytes did.
 //! - `kill:<name>:<n>`: the process is killed at the n-th visit of the
 //!   checkpoint.
 //! - `count:<file>`: nothing fails; at each operation and checkpoint a line is
 //!   appended to the file, so that a test learns how many there are.
+//!
+//! What is synced is known by inode, so that a second name of a file shares
+//! it. What a power loss would bring back waits in the temporary folder.
 #![expect(clippy::disallowed_methods, reason = "the fault layer is part of the disk layer")]
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,14 +33,12 @@ pub(super) enum Operation {
     Sync,
     SyncDirectory,
     Link,
-    Remove,
-    CreateDirectory,
 }
 
 #[derive(Debug)]
 enum Plan {
     Fail { at: u64, error: rustix::io::Errno },
-    PowerLoss { at: u64 },
+    PowerLoss { at: u64, keeps_names: bool },
     Kill { checkpoint: String, at: u64 },
     Count { file: PathBuf },
 }
@@ -50,12 +54,60 @@ pub(super) enum Undo {
     Removed { path: PathBuf, kept: PathBuf },
 }
 
+impl Undo {
+    /// The name whose directory has to be synced.
+    fn name(&self) -> &Path {
+        match self {
+            Self::Created(name) | Self::Removed { path: name, .. } | Self::Renamed { to: name, .. } => name,
+        }
+    }
+
+    fn kept(&self) -> Option<&Path> {
+        match self {
+            Self::Created(_) => None,
+            Self::Renamed { replaced, .. } => replaced.as_deref(),
+            Self::Removed { kept, .. } => Some(kept),
+        }
+    }
+
+    /// A directory above it has another name for good.
+    fn moved(&mut self, from: &Path, to: &Path) {
+        match self {
+            Self::Created(name) | Self::Removed { path: name, .. } => follow(name, from, to),
+            Self::Renamed { from: old, to: new, .. } => {
+                follow(old, from, to);
+                follow(new, from, to);
+            }
+        }
+    }
+
+    fn carry_out(self) {
+        let _ = match self {
+            Self::Created(path) if path.is_dir() => fs::remove_dir_all(path),
+            Self::Created(path) => fs::remove_file(path),
+            Self::Renamed { from, to, replaced } => fs::rename(&to, from).and_then(|()| match replaced {
+                Some(kept) => fs::rename(kept, to),
+                None => Ok(()),
+            }),
+            Self::Removed { path, kept } => fs::rename(kept, path),
+        };
+    }
+}
+
+fn follow(path: &mut PathBuf, from: &Path, to: &Path) {
+    if let Ok(rest) = path.strip_prefix(from) {
+        *path = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+    }
+}
+
 struct Disk {
     plan: Plan,
     operations: u64,
     visits: u64,
-    /// Bytes of a file that a crash leaves.
-    durable: HashMap<PathBuf, u64>,
+    /// Bytes of a file that a crash leaves, by device and inode.
+    durable: HashMap<(u64, u64), u64>,
+    /// Names of those files.
+    written: BTreeSet<PathBuf>,
     undo: Vec<Undo>,
 }
 
@@ -73,12 +125,20 @@ pub fn arm(text: &str) {
     let plan = match parts.as_slice() {
         ["fail", at, "EIO"] => Plan::Fail { at: number(at), error: rustix::io::Errno::IO },
         ["fail", at, "ENOSPC"] => Plan::Fail { at: number(at), error: rustix::io::Errno::NOSPC },
-        ["power-loss", at] => Plan::PowerLoss { at: number(at) },
+        ["power-loss", at] => Plan::PowerLoss { at: number(at), keeps_names: false },
+        ["torn-power-loss", at] => Plan::PowerLoss { at: number(at), keeps_names: true },
         ["kill", checkpoint, at] => Plan::Kill { checkpoint: (*checkpoint).to_owned(), at: number(at) },
         ["count", file] => Plan::Count { file: file.into() },
         _ => return,
     };
-    *disk() = Some(Disk { plan, operations: 0, visits: 0, durable: HashMap::new(), undo: Vec::new() });
+    *disk() = Some(Disk {
+        plan,
+        operations: 0,
+        visits: 0,
+        durable: HashMap::new(),
+        written: BTreeSet::new(),
+        undo: Vec::new(),
+    });
 }
 
 pub(super) fn before(operation: Operation, path: &Path) -> io::Result<()> {
@@ -92,63 +152,112 @@ pub(super) fn before_write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Re
     let mut guard = disk();
     let Some(disk) = guard.as_mut() else { return Ok(()) };
     // A file that was there before this process is durable as it is now.
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    disk.durable.entry(path.to_owned()).or_insert(length);
+    if let Ok(metadata) = file.metadata() {
+        disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
+        if !disk.written.contains(path) {
+            disk.written.insert(path.to_owned());
+        }
+    }
     disk.count(&format!("Write {}", path.display())).inspect_err(|_| drop(file.write_all(&bytes[..bytes.len() / 2])))
+}
+
+/// Before a directory is made with all that are missing above it.
+pub(super) fn before_create_directory(path: &Path) -> io::Result<()> {
+    let mut guard = disk();
+    let Some(disk) = guard.as_mut() else { return Ok(()) };
+    let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    disk.count(&format!("CreateDirectory {}", path.display()))?;
+    missing.reverse();
+    disk.undo.extend(missing.into_iter().map(|path| Undo::Created(path.to_owned())));
+    Ok(())
 }
 
 pub(super) fn before_rename(from: &Path, to: &Path) -> io::Result<Option<Undo>> {
     let mut guard = disk();
     let Some(disk) = guard.as_mut() else { return Ok(None) };
     disk.count(&format!("Rename {}", to.display()))?;
-    if !matches!(disk.plan, Plan::PowerLoss { .. }) {
-        return Ok(None);
-    }
     let replaced = disk.keep(to);
-    if let Some(durable) = disk.durable.remove(from) {
-        disk.durable.insert(to.to_owned(), durable);
-    }
     Ok(Some(Undo::Renamed { from: from.to_owned(), to: to.to_owned(), replaced }))
 }
 
 pub(super) fn renamed(undo: Option<Undo>) {
-    if let (Some(disk), Some(undo)) = (disk().as_mut(), undo) {
-        disk.undo.push(undo);
+    let mut guard = disk();
+    let (Some(disk), Some(undo)) = (guard.as_mut(), undo) else { return };
+    if let Undo::Renamed { from, to, .. } = &undo {
+        let inside: Vec<PathBuf> = disk.written.iter().filter(|path| path.starts_with(from)).cloned().collect();
+        for mut path in inside {
+            disk.written.remove(&path);
+            follow(&mut path, from, to);
+            disk.written.insert(path);
+        }
     }
+    disk.undo.push(undo);
 }
 
+/// Before a file or a directory is removed. Under a power loss it is gone when
+/// this returns, to where it can be brought back from.
 pub(super) fn before_remove(path: &Path) -> io::Result<()> {
     let mut guard = disk();
     let Some(disk) = guard.as_mut() else { return Ok(()) };
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
     disk.count(&format!("Remove {}", path.display()))?;
-    if matches!(disk.plan, Plan::PowerLoss { .. })
-        && let Some(kept) = disk.keep(path)
+    if let Some(kept) = disk.place_to_keep()
+        && fs::rename(path, &kept).is_ok()
     {
         disk.undo.push(Undo::Removed { path: path.to_owned(), kept });
     }
     Ok(())
 }
 
-pub(super) fn created(path: &Path) {
+/// A file that was made or emptied.
+pub(super) fn created(file: &File, path: &Path) {
+    let mut guard = disk();
+    let Some(disk) = guard.as_mut() else { return };
+    if let Ok(metadata) = file.metadata() {
+        disk.durable.insert(inode(&metadata), 0);
+        disk.written.insert(path.to_owned());
+    }
+    disk.undo.push(Undo::Created(path.to_owned()));
+}
+
+/// A second name for a file that was there.
+pub(super) fn linked(path: &Path) {
     if let Some(disk) = disk().as_mut() {
         disk.undo.push(Undo::Created(path.to_owned()));
     }
 }
 
-pub(super) fn synced(file: &File, path: &Path) {
+pub(super) fn synced(file: &File) {
     if let (Some(disk), Ok(metadata)) = (disk().as_mut(), file.metadata()) {
-        disk.durable.insert(path.to_owned(), metadata.len());
+        disk.durable.insert(inode(&metadata), metadata.len());
     }
 }
 
 pub(super) fn directory_synced(path: &Path) {
-    if let Some(disk) = disk().as_mut() {
-        let inside = |name: &PathBuf| name.parent() == Some(path);
-        disk.undo.retain(|undo| match undo {
-            Undo::Created(name) | Undo::Removed { path: name, .. } => !inside(name),
-            Undo::Renamed { to, .. } => !inside(to),
-        });
+    let mut guard = disk();
+    let Some(disk) = guard.as_mut() else { return };
+    let mut remaining: Vec<Undo> = Vec::new();
+    for undo in disk.undo.drain(..) {
+        if undo.name().parent() != Some(path) {
+            remaining.push(undo);
+            continue;
+        }
+        if let Undo::Renamed { from, to, .. } = &undo {
+            // The new name is durable, so how the old one came to be does not
+            // matter any more.
+            remaining.retain(|earlier| !matches!(earlier, Undo::Created(name) if name == from));
+            remaining.iter_mut().for_each(|earlier| earlier.moved(from, to));
+        }
+        if let Some(kept) = undo.kept() {
+            let _ = fs::remove_file(kept).or_else(|_| fs::remove_dir_all(kept));
+        }
     }
+    disk.undo = remaining;
 }
 
 pub(super) fn checkpoint(name: &str) {
@@ -166,13 +275,18 @@ pub(super) fn checkpoint(name: &str) {
     }
 }
 
+fn inode(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 impl Disk {
     fn count(&mut self, what: &str) -> io::Result<()> {
         self.operations += 1;
         match &self.plan {
             Plan::Fail { at, error } if *at == self.operations => Err((*error).into()),
-            Plan::PowerLoss { at } if *at == self.operations => {
-                self.lose();
+            Plan::PowerLoss { at, keeps_names } if *at == self.operations => {
+                let keeps_names = *keeps_names;
+                self.lose(keeps_names);
                 die()
             }
             Plan::Count { .. } => {
@@ -191,36 +305,32 @@ impl Disk {
         }
     }
 
-    /// A second name for what lies at `path`, outside of every folder that is
+    /// Where something can wait for a power loss; None where none comes.
+    fn place_to_keep(&self) -> Option<PathBuf> {
+        let will_lose = matches!(self.plan, Plan::PowerLoss { keeps_names: false, .. });
+        let place = || std::env::temp_dir().join(format!("fault-{}-{}", std::process::id(), self.operations));
+        will_lose.then(place)
+    }
+
+    /// A second name for the file at `path`, outside of every folder that is
     /// looked at.
     fn keep(&self, path: &Path) -> Option<PathBuf> {
-        if !path.is_file() {
-            return None;
-        }
-        let kept = std::env::temp_dir().join(format!("fault-{}-{}", std::process::id(), self.operations));
-        let _ = fs::remove_file(&kept);
+        let kept = self.place_to_keep().filter(|_| path.is_file())?;
         fs::hard_link(path, &kept).or_else(|_| fs::copy(path, &kept).map(drop)).ok()?;
         Some(kept)
     }
 
-    /// What a power loss leaves: newest change first.
-    fn lose(&mut self) {
-        for (path, durable) in &self.durable {
-            if let Ok(file) = OpenOptions::new().write(true).open(path)
-                && file.metadata().is_ok_and(|metadata| metadata.len() > *durable)
-            {
+    /// What a power loss leaves: bytes first, then names, newest first.
+    fn lose(&mut self, keeps_names: bool) {
+        for path in &self.written {
+            let Ok(file) = OpenOptions::new().write(true).open(path) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            if let Some(durable) = self.durable.get(&inode(&metadata)).filter(|durable| metadata.len() > **durable) {
                 let _ = file.set_len(*durable);
             }
         }
-        for undo in self.undo.drain(..).rev() {
-            let _ = match undo {
-                Undo::Created(path) => fs::remove_file(path),
-                Undo::Renamed { from, to, replaced } => fs::rename(&to, from).and_then(|()| match replaced {
-                    Some(kept) => fs::copy(&kept, &to).and_then(|_| fs::remove_file(kept)),
-                    None => Ok(()),
-                }),
-                Undo::Removed { path, kept } => fs::copy(&kept, path).and_then(|_| fs::remove_file(kept)),
-            };
+        if !keeps_names {
+            self.undo.drain(..).rev().for_each(Undo::carry_out);
         }
     }
 }

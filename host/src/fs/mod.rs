@@ -21,12 +21,26 @@ mod faults;
 use faults::Operation;
 
 /// Writes `bytes` to `path` so that after a crash either the old or the new
-/// content is there, whole.
+/// content is there, whole. Only where this process is the only one that
+/// writes there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = temporary_beside(path);
-    let result = write_new(&temporary, bytes).and_then(|()| rename(&temporary, path));
+    write_atomic_via(&temporary_beside(path), path, bytes)
+}
+
+/// The same where other processes may write the same file at the same time.
+/// What a crash leaves beside it nobody clears away.
+pub fn write_atomic_shared(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    write_atomic_via(&path.with_file_name(format!(".{name}.{}.tmp", std::process::id())), path, bytes)
+}
+
+fn write_atomic_via(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let result = write_new(temporary, bytes).and_then(|()| {
+        checkpoint("temporary-written");
+        rename(temporary, path)
+    });
     if result.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     }
     result?;
     sync_parent(path)
@@ -39,23 +53,23 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     sync(&file, path)
 }
 
-/// A name beside `path` that no other process uses and that recovery knows as
-/// ours: `.<name>.<pid>.tmp`.
+/// A name beside `path` for what will be renamed to it. Always the same, so
+/// that what a crash leaves is overwritten by the next try.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+    path.with_file_name(format!(".{name}.tmp"))
 }
 
 pub fn create(path: &Path) -> Result<File> {
     faults::before(Operation::Create, path)
         .and_then(|()| File::create(path))
         .map_err(|source| Error::io("cannot create", path, source))
-        .inspect(|_| faults::created(path))
+        .inspect(|file| faults::created(file, path))
 }
 
 /// Opens for appending, creating it where it is missing.
 pub fn append(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(|source| Error::io("cannot open", path, source))
+    open(path, OpenOptions::new().create(true).append(true))
 }
 
 /// Opens for reading and writing without truncation, creating it where it is
@@ -69,9 +83,9 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File> {
     faults::before(Operation::Create, path)
         .and_then(|()| options.open(path))
         .map_err(|source| Error::io("cannot open", path, source))
-        .inspect(|_| {
+        .inspect(|file| {
             if is_new {
-                faults::created(path);
+                faults::created(file, path);
             }
         })
 }
@@ -94,7 +108,7 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
     faults::before(Operation::Sync, path)
         .and_then(|()| file.sync_data())
         .map_err(|source| Error::io("cannot sync", path, source))?;
-    faults::synced(file, path);
+    faults::synced(file);
     Ok(())
 }
 
@@ -146,12 +160,12 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
         }
         Ok(()) => {}
     }
-    faults::created(to);
+    faults::linked(to);
     Ok(())
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    faults::before(Operation::CreateDirectory, path)
+    faults::before_create_directory(path)
         .and_then(|()| fs::create_dir_all(path))
         .map_err(|source| Error::io("cannot create directory", path, source))
 }
@@ -166,7 +180,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a directory and everything in it; one that is not there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match faults::before(Operation::Remove, path).and_then(|()| fs::remove_dir_all(path)) {
+    match faults::before_remove(path).and_then(|()| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

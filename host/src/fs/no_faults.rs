@@ -11,8 +11,6 @@ pub(super) enum Operation {
     Sync,
     SyncDirectory,
     Link,
-    Remove,
-    CreateDirectory,
 }
 
 /// What a crash would undo.
@@ -35,11 +33,17 @@ pub(super) fn before_remove(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 #[inline]
-pub(super) fn created(_path: &Path) {}
+pub(super) fn before_create_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+#[inline]
+pub(super) fn created(_file: &File, _path: &Path) {}
+#[inline]
+pub(super) fn linked(_path: &Path) {}
 #[inline]
 pub(super) fn renamed(_undo: Undo) {}
 #[inline]
-pub(super) fn synced(_file: &File, _path: &Path) {}
+pub(super) fn synced(_file: &File) {}
 #[inline]
 pub(super) fn directory_synced(_path: &Path) {}
 #[inline]

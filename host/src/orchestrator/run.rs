@@ -447,6 +447,7 @@ impl Run {
                 Ok(())
             }
             Message::Ended(id, result) => {
+                crate::fs::checkpoint("step-returned");
                 let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else {
                     // Interrupted between two attempts.
                     return result.map_or_else(|error| self.record_failure(&id, error, None), |_| Ok(()));

@@ -75,6 +75,7 @@ impl ExclusiveState {
     pub fn open(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
         prepare_folder(layout)?;
         let lock = BuildLock::take(&layout.state_lock(), command, now)?;
+        fs::checkpoint("lock-held");
         let state = read(&layout.state())?;
         Ok(Self { layout: layout.clone(), state, _lock: lock })
     }
@@ -111,7 +112,9 @@ impl ExclusiveState {
         let mut bytes = serde_json::to_vec_pretty(state)
             .map_err(|error| Error::new(Class::State, "cannot write the state as JSON").caused_by(error))?;
         bytes.push(b'\n');
-        fs::write_atomic(&self.layout.state(), &bytes)
+        fs::write_atomic(&self.layout.state(), &bytes)?;
+        fs::checkpoint("state-written");
+        Ok(())
     }
 }
 

@@ -96,6 +96,7 @@ impl Store {
                 .hint("run the build again: it is fetched anew")
         })?;
         let artifact = tree.link(&source, *digest, size, path, executable)?;
+        fs::checkpoint("blob-linked");
         if executable {
             fs::set_mode(&tree.root().join(path), 0o755)?;
         }
@@ -126,7 +127,9 @@ impl Store {
 
     /// Moves a synced file into the blobs and makes its name durable.
     fn publish(&self, from: &Path, digest: &Digest) -> Result<()> {
+        fs::checkpoint("blob-synced");
         fs::rename(from, &self.path(digest))?;
+        fs::checkpoint("blob-renamed");
         self.directory.sync()
     }
 

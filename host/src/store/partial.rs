@@ -175,7 +175,9 @@ impl Partial {
         }
         fs::sync(&self.data, &data_path(&self.directory))?;
         let line = Synced { synced: self.written, midstate: STANDARD.encode(self.hasher.0.midstate()) };
+        fs::checkpoint("partial-synced");
         self.record(&line)?;
+        fs::checkpoint("partial-journal-written");
         self.synced = self.written;
         self.synced_at = Instant::now();
         Ok(())
@@ -307,7 +309,7 @@ impl Partial {
 
     fn cut(&mut self, length: u64) -> Result<()> {
         let path = data_path(&self.directory);
-        self.data.set_len(length).map_err(|source| Error::io("cannot shorten", &path, source))?;
+        fs::truncate(&self.data, &path, length)?;
         self.data.seek(SeekFrom::Start(length)).map_err(|source| Error::io("cannot read", &path, source))?;
         Ok(())
     }

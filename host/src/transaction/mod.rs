@@ -97,6 +97,7 @@ impl Transaction {
         fs::remove_file(&paths.journal())?;
         fs::create_dir_all(&paths.tree())?;
         let journal = Journal::open(&paths.journal())?;
+        fs::checkpoint("transaction-begun");
         let tree = TreeBuilder::new(paths.tree());
         Ok(Self { id: id.to_owned(), paths, layout: layout.clone(), tree, journal })
     }

@@ -38,6 +38,7 @@ pub fn recover(
     let mut recovered = Vec::new();
     for id in open_transactions(layout)? {
         let paths = StagingPaths::new(layout, &id);
+        fs::checkpoint("recovery-began");
         match read_json::<CommitRecord>(&paths.commit())? {
             Some(record) => {
                 commit::apply(layout, &id, &paths, &record.publications)?;

@@ -51,6 +51,7 @@ impl RepositoryClone<'_> {
         let made = self.git.collect(self.progress, Reach::Local, None, &arguments, 0).await;
         made.map_err(|failure| self.error(failure, "create the clone of"))?;
         fs::rename(&fresh, &self.directory)?;
+        fs::checkpoint("clone-made");
         fs::sync_parent(&self.directory)
     }
 

@@ -58,6 +58,7 @@ pub(super) async fn canonical(clone: &RepositoryClone<'_>, pin: &Pin) -> Result<
         Note { recipe: RECIPE, git: clone.git.version().to_owned(), objects: objects(pin), files: files.clone() };
     fs::write_atomic(&fresh.join(NOTE), &serde_json::to_vec_pretty(&note).unwrap_or_default())?;
     fs::rename(&fresh, &folder)?;
+    fs::checkpoint("repository-packed");
     Ok(files)
 }
 

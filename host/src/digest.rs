@@ -21,6 +21,10 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// 64 lowercase hexadecimal digits, without `sha256:`.
     pub fn hex(&self) -> String {
         let mut text = String::with_capacity(64);

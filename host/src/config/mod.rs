@@ -143,7 +143,7 @@ impl Files {
         let plugin_pins = match Source::read(&layout.plugins_lock())? {
             None => PluginsLock::default(),
             Some(source) => {
-                let pins = PluginsLock::parse(&source)?;
+                let pins = PluginsLock::parse(&source, &root_of(&layout.config))?;
                 plain.push((hash::PLUGINS_LOCK, source));
                 pins
             }

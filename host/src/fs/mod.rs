@@ -208,3 +208,31 @@ pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     }
     Ok(Some(bytes))
 }
+
+/// Makes a directory that nobody else may enter, and those above it where they
+/// are missing. One that is there is left as it is.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(parent) = path.parent() {
+        create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("cannot create directory", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates a file that nobody else may read. Fails where one is there.
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| Error::io("cannot create", path, source))?;
+    write_all(&mut file, path, bytes)?;
+    sync(&file, path)
+}

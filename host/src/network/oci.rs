@@ -9,6 +9,7 @@ use url::Url;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::Endpoint;
+use super::restrict::Restriction;
 use super::transfer::Wanted;
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
@@ -46,10 +47,24 @@ impl Network {
     /// `not-found`, `auth`, `integrity`, `transient`, `rate-limited`, naming
     /// the registry and the reference.
     pub async fn manifest(&self, reference: &Reference, progress: &Progress) -> Result<ManifestBytes> {
+        self.manifest_within(None, reference, progress).await
+    }
+
+    /// The same for a guest, where `reach` says what it may reach besides the
+    /// repository itself, which the caller has checked.
+    ///
+    /// # Errors
+    /// As for [`Network::manifest`], and `plugin`.
+    pub async fn manifest_within(
+        &self,
+        reach: Option<&Restriction>,
+        reference: &Reference,
+        progress: &Progress,
+    ) -> Result<ManifestBytes> {
         let what = format!("the manifest of {reference}");
         let mut trail = Trail::default();
         for (index, endpoint) in self.endpoints(reference) {
-            match self.manifest_at(&endpoint, reference, &what, progress).await {
+            match self.manifest_at(&endpoint, reach, reference, &what, progress).await {
                 Ok(manifest) => {
                     self.remember(reference, index);
                     return Ok(manifest);
@@ -72,6 +87,22 @@ impl Network {
         store: &Store,
         progress: &Progress,
     ) -> Result<Fetched> {
+        self.blob_within(None, repository, digest, size, store, progress).await
+    }
+
+    /// The same for a guest: see [`Network::manifest_within`].
+    ///
+    /// # Errors
+    /// As for [`Network::blob`], and `plugin`.
+    pub async fn blob_within(
+        &self,
+        reach: Option<&Restriction>,
+        repository: &Reference,
+        digest: &Digest,
+        size: Option<u64>,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Fetched> {
         let _claim = store.claim(&digest.hex()).await;
         if let Some(size) = store.get(digest) {
             progress.reused(size);
@@ -80,7 +111,7 @@ impl Network {
         let what = format!("the blob {digest} of {}", repository.name());
         let mut trail = Trail::default();
         for (index, endpoint) in self.endpoints(repository) {
-            match self.blob_at(&endpoint, digest, size, &what, store, progress).await {
+            match self.blob_at(&endpoint, reach, digest, size, &what, store, progress).await {
                 Ok(fetched) => {
                     self.remember(repository, index);
                     return Ok(fetched);
@@ -93,10 +124,24 @@ impl Network {
 
     /// The tags of a repository, at most `limit`, in the registry's order.
     pub async fn list_tags(&self, repository: &Reference, limit: usize, progress: &Progress) -> Result<Vec<String>> {
+        self.list_tags_within(None, repository, limit, progress).await
+    }
+
+    /// The same for a guest: see [`Network::manifest_within`].
+    ///
+    /// # Errors
+    /// As for [`Network::manifest`], and `plugin`.
+    pub async fn list_tags_within(
+        &self,
+        reach: Option<&Restriction>,
+        repository: &Reference,
+        limit: usize,
+        progress: &Progress,
+    ) -> Result<Vec<String>> {
         let what = format!("the tags of {}", repository.name());
         let mut trail = Trail::default();
         for (_, endpoint) in self.endpoints(repository) {
-            match self.tags_at(&endpoint, limit, &what, progress).await {
+            match self.tags_at(&endpoint, reach, limit, &what, progress).await {
                 Ok(tags) => return Ok(tags),
                 Err(error) => trail.follow(&endpoint, error, progress)?,
             }
@@ -121,11 +166,12 @@ impl Network {
     async fn manifest_at(
         &self,
         endpoint: &Endpoint,
+        reach: Option<&Restriction>,
         reference: &Reference,
         what: &str,
         progress: &Progress,
     ) -> Result<ManifestBytes> {
-        let mut request = Request::get(endpoint.url(&format!("manifests/{}", reference.locator()))?);
+        let mut request = get(endpoint, reach, &format!("manifests/{}", reference.locator()))?;
         request.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         let mut tries = Tries::default();
         let mut differed = false;
@@ -151,7 +197,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<ManifestBytes, Failure> {
         let scope = scope(endpoint);
-        let subject = subject(endpoint, &scope);
+        let subject = subject(endpoint, &scope, request.restriction.as_ref());
         let mut answer = self.send(request.clone(), subject, what, progress).await?;
         if answer.status() != 200 {
             return Err(self.refusal(answer, subject, what).await);
@@ -171,9 +217,11 @@ impl Network {
         Ok(ManifestBytes { bytes, media_type, digest })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one request, described in full")]
     async fn blob_at(
         &self,
         endpoint: &Endpoint,
+        reach: Option<&Restriction>,
         digest: &Digest,
         size: Option<u64>,
         what: &str,
@@ -189,18 +237,25 @@ impl Network {
             limit: self.largest,
             what,
             source: &endpoint.name,
-            request: Request::get(endpoint.url(&format!("blobs/{digest}"))?),
-            subject: subject(endpoint, &scope),
+            request: get(endpoint, reach, &format!("blobs/{digest}"))?,
+            subject: subject(endpoint, &scope, reach),
         };
         self.transfer(&wanted, store, progress).await
     }
 
-    async fn tags_at(&self, endpoint: &Endpoint, limit: usize, what: &str, progress: &Progress) -> Result<Vec<String>> {
+    async fn tags_at(
+        &self,
+        endpoint: &Endpoint,
+        reach: Option<&Restriction>,
+        limit: usize,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<Vec<String>> {
         let mut tags: Vec<String> = Vec::new();
         let mut next = Some(endpoint.url(&format!("tags/list?n={}", limit.clamp(1, 1000)))?);
         for _ in 0..MOST_PAGES {
             let Some(url) = next.take().filter(|_| tags.len() < limit) else { break };
-            let (page, following) = self.tag_page(endpoint, url, what, progress).await?;
+            let (page, following) = self.tag_page(endpoint, reach, url, what, progress).await?;
             tags.extend(page);
             next = following;
         }
@@ -211,6 +266,7 @@ impl Network {
     async fn tag_page(
         &self,
         endpoint: &Endpoint,
+        reach: Option<&Restriction>,
         url: Url,
         what: &str,
         progress: &Progress,
@@ -220,8 +276,8 @@ impl Network {
             tags: Option<Vec<String>>,
         }
         let scope = scope(endpoint);
-        let subject = subject(endpoint, &scope);
-        let request = Request::get(url);
+        let subject = subject(endpoint, &scope, reach);
+        let request = Request { restriction: widened(endpoint, reach), ..Request::get(url) };
         let mut tries = Tries::default();
         loop {
             let failure = match self.send(request.clone(), subject, what, progress).await {
@@ -246,8 +302,20 @@ fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
 
-fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str) -> Subject<'a> {
-    Subject { host: &endpoint.host, scope, credentials: true }
+fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, reach: Option<&Restriction>) -> Subject<'a> {
+    Subject { host: &endpoint.host, scope, credentials: reach.is_none_or(|reach| reach.credentials) }
+}
+
+fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {
+    Ok(Request { restriction: widened(endpoint, reach), ..Request::get(endpoint.url(path)?) })
+}
+
+/// The place itself may be asked: the caller has checked the repository, and
+/// mirrors are the user's own. What it redirects to must be granted.
+fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restriction> {
+    let mut widened = reach?.clone();
+    widened.prefixes.extend(endpoint.url("").ok().map(String::from));
+    Some(widened)
 }
 
 /// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.

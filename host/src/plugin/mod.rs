@@ -1,24 +1,259 @@
-//! s
-pub struct Runtime;
+//! The plugin host.
+//!
+//! `catalog` says which bytes run under a name. [`Runtime::run`] turns them
+//! into code (`cache`, or the compiler of `engine`), checks that they are a
+//! step (`validate`), and makes one `call`: a fresh store with inert WASI
+//! (`wasi`), a memory budget (`budget`), a deadline over guest time, and the
+//! `imports` through which the guest reaches its inputs (`input`), its output
+//! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
+//! Whatever ends the call early is put into words by `stop`. Every limit stands
+//! in `limits`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::Component;
+
+use crate::config::settings::PluginSettings;
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::progress::{Progress, Silent};
+use crate::steps::StepOutcome;
+
+mod archive_handle;
+mod attempt;
+mod bindings;
+mod budget;
+mod cache;
+mod call;
+pub mod catalog;
+mod console;
+mod description;
+mod directories;
+mod engine;
+pub mod grants;
+mod imports;
+mod input;
+mod ledger;
+pub mod limits;
+mod marks;
+mod stop;
+mod stream;
+mod text;
+mod validate;
+mod wasi;
+
+#[cfg(test)]
+mod tests;
+
+use bindings::{BuildStepPre, step};
+use call::{Call, Running, Setup, Work};
+use catalog::PluginSource;
+use directories::Directories;
+use engine::Machine;
+use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
+use stop::Subject;
+
+pub use attempt::Attempt;
+pub use description::{Description, Want};
+pub use validate::STEP;
+
+/// How plugins are run.
+#[derive(Clone, Debug, Default)]
 pub struct RuntimeOptions {
-    pub cache_dir: Option<std::path::PathBuf>,
-    pub settings: crate::config::settings::PluginSettings,
+    /// Where compiled plugins are kept; None keeps none.
+    pub cache_dir: Option<PathBuf>,
+    pub settings: PluginSettings,
 }
+
+/// Runs plugins. Cheap until the first one is needed.
+pub struct Runtime {
+    options: RuntimeOptions,
+    machine: OnceLock<Result<Arc<Machine>>>,
+    cache: OnceLock<Option<cache::Cache>>,
+    loaded: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
+}
+
+/// A component that is ready to be instantiated.
+type Loaded = Arc<BuildStepPre<Call>>;
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 impl Runtime {
-    pub fn new(_o: RuntimeOptions) -> Self {
-        Self
+    pub fn new(options: RuntimeOptions) -> Self {
+        Self { options, machine: OnceLock::new(), cache: OnceLock::new(), loaded: Mutex::default() }
+    }
+
+    /// Runs one attempt of a step.
+    ///
+    /// # Errors
+    /// What the step reports, by its kind; `plugin` for a trap, a limit, a
+    /// refused right and a component that is no step; `interrupted`.
+    pub async fn run(self: &Arc<Self>, source: &PluginSource, cx: &Attempt) -> Result<StepOutcome> {
+        let subject = subject_of(source, Some(&cx.step));
+        let loaded = self.load(source).await?;
+        let machine = self.machine()?;
+        let limits = CallLimits::new(&self.options.settings);
+        let inputs = cx.inputs()?;
+        let staging = cx.output.root().with_file_name("directories");
+        let directories = match source.wants_directories() {
+            true => Some(Directories::create(staging, inputs.iter().map(|(name, tree)| (name.as_str(), tree)))?),
+            false => None,
+        };
+        let configuration = cx.configuration.to_string();
+        let identity = Digest::of(format!("{}\n{}\n{configuration}", source.digest, cx.epoch).as_bytes());
+        let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
+        let setup = Setup {
+            subject: &subject,
+            limits: &limits,
+            epoch: cx.epoch,
+            progress: cx.progress.clone(),
+            directories: directories.as_ref(),
+            work: Some(work),
+        };
+        let mut running = Running::new(&machine, setup)?;
+        let context = step::Context {
+            step: cx.step.clone(),
+            attempt: cx.attempt,
+            plugin_digest: source.digest.to_string(),
+            epoch: cx.epoch,
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let returned = running.run(&loaded, context, configuration).await;
+        let outcome = returned.and_then(|result| {
+            let cancelled = cx.progress.cancellation().is_cancelled();
+            let summary = result.map_err(|error| stop::polite(error, cancelled, &subject))?;
+            complete(&mut running, directories.as_ref(), cx)?;
+            Ok(outcome_of(&summary))
+        });
+        if outcome.is_err() {
+            discard(&mut running);
+        }
+        drop(running);
+        idle.wait().await;
+        outcome
+    }
+
+    /// What a plugin says about itself. Kept by its digest.
+    ///
+    /// # Errors
+    /// `plugin` where it traps, is no step or describes itself badly.
+    pub async fn describe(self: &Arc<Self>, source: &PluginSource) -> Result<Description> {
+        if let Some(known) = self.cache().and_then(|cache| cache.note(source.digest)) {
+            return Ok(known);
+        }
+        let subject = subject_of(source, None);
+        let loaded = self.load(source).await?;
+        let limits = CallLimits::describe(&self.options.settings);
+        let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
+        let setup = Setup { subject: &subject, limits: &limits, epoch: 0, progress, directories: None, work: None };
+        let said = Running::new(&*self.machine()?, setup)?.describe(&loaded).await?;
+        let description = Description::new(&subject.to_string(), said)?;
+        if let Some(cache) = self.cache() {
+            cache.keep_note(source.digest, &description);
+        }
+        Ok(description)
+    }
+
+    /// Compiles a plugin ahead of its first call, or finds it compiled.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`], before anything runs.
+    pub async fn prepare(self: &Arc<Self>, source: &PluginSource) -> Result<()> {
+        self.load(source).await.map(drop)
+    }
+
+    fn machine(&self) -> Result<Arc<Machine>> {
+        self.machine.get_or_init(|| Machine::new().map(Arc::new)).clone()
+    }
+
+    fn cache(&self) -> Option<&cache::Cache> {
+        self.cache.get_or_init(|| self.options.cache_dir.as_deref().and_then(cache::Cache::open)).as_ref()
+    }
+
+    /// Each digest is loaded once, whoever asks, on a thread that may block.
+    async fn load(self: &Arc<Self>, source: &PluginSource) -> Result<Loaded> {
+        let cell = {
+            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.entry(source.digest).or_default().clone()
+        };
+        let load = || async {
+            let (runtime, source) = (self.clone(), source.clone());
+            let task = tokio::task::spawn_blocking(move || runtime.load_now(&source));
+            task.await.unwrap_or_else(|error| Err(Error::local("the plugin compiler ended badly").caused_by(error)))
+        };
+        cell.get_or_try_init(load).await.cloned()
+    }
+
+    fn load_now(&self, source: &PluginSource) -> Result<Loaded> {
+        let subject = subject_of(source, None).to_string();
+        let machine = self.machine()?;
+        let component = match self.cache().and_then(|cache| cache.load(&machine.engine, source.digest)) {
+            Some(component) => component,
+            None => self.compile(&machine, &subject, source)?,
+        };
+        let world = component.component_type();
+        let exports: Vec<String> = world.exports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+        let imports: Vec<String> = world.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+        validate::check_world(&subject, &exports, &imports)?;
+        let mismatch = |error: wasmtime::Error| {
+            let message = format!("{subject} does not fit the contract `{STEP}`: {error:#}");
+            Error::new(Class::Plugin, text::line(&message, 1000)).hint("build it against the WIT of this version")
+        };
+        let instance = machine.linker.instantiate_pre(&component).map_err(mismatch)?;
+        Ok(Arc::new(BuildStepPre::new(instance).map_err(mismatch)?))
+    }
+
+    fn compile(&self, machine: &Machine, subject: &str, source: &PluginSource) -> Result<Component> {
+        validate::check_header(subject, source.bytes())?;
+        if source.bytes().len() as u64 > limits::COMPONENT_BYTES {
+            let mib = limits::COMPONENT_BYTES >> 20;
+            return Err(Error::new(Class::Plugin, format!("{subject} is larger than {mib} MiB")));
+        }
+        let component = Component::from_binary(&machine.engine, source.bytes()).map_err(|error| {
+            let message = format!("{subject} can not be compiled: {error:#}");
+            Error::new(Class::Plugin, text::line(&message, 1000))
+        })?;
+        if let Some(cache) = self.cache() {
+            cache.store(&machine.engine, source.digest, &component);
+        }
+        Ok(component)
     }
 }
-pub mod catalog {
-    use crate::digest::Digest;
-    #[derive(Clone)]
-    pub struct PluginSource {
-        pub name: String,
-        pub version: String,
-        pub digest: Digest,
+
+fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
+    Subject {
+        step: step.map(str::to_owned),
+        plugin: source.name.clone(),
+        version: source.version.clone(),
+        digest: source.digest,
     }
-    pub static EMBEDDED: &[PluginSource] = &[];
-    pub fn find(_n: &str, _p: &crate::config::plugins_lock::PluginsLock) -> crate::error::Result<PluginSource> {
-        Err(crate::error::Error::local("x"))
+}
+
+/// Completes files that the guest forgot to close, and takes over `/out`.
+fn complete(running: &mut Running<'_>, directories: Option<&Directories>, cx: &Attempt) -> Result<()> {
+    let Some(work) = &running.store.data().work else { return Ok(()) };
+    work.writers.iter().try_for_each(stream::FileWriter::finish)?;
+    directories.map_or(Ok(()), |directories| directories.take_over(&cx.output, &work.ledger))
+}
+
+fn discard(running: &mut Running<'_>) {
+    if let Some(work) = &running.store.data().work {
+        work.writers.iter().for_each(stream::FileWriter::discard);
+    }
+}
+
+fn outcome_of(summary: &step::Summary) -> StepOutcome {
+    StepOutcome {
+        summary: text::line(&summary.message, PROGRESS_MESSAGE),
+        items: summary.items,
+        unit: text::line(&summary.unit, UNIT),
     }
 }

@@ -1,17 +1,32 @@
-//! s
-use super::*;
-pub struct PluginStep;
+//! A step that a plugin does.
+
+use std::sync::Arc;
+
+use super::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::config::pipeline::StepSpec;
+use crate::error::Result;
+use crate::plugin::catalog::PluginSource;
+use crate::plugin::{Attempt, Runtime};
+
+/// One step of the pipeline, and the plugin that does it.
+#[derive(Debug)]
+pub struct PluginStep {
+    spec: StepSpec,
+    source: PluginSource,
+    runtime: Arc<Runtime>,
+}
+
 impl PluginStep {
-    pub fn new(
-        _s: crate::config::pipeline::StepSpec,
-        _p: crate::plugin::catalog::PluginSource,
-        _r: Arc<crate::plugin::Runtime>,
-    ) -> Self {
-        Self
+    pub fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
+        Self { spec, source, runtime }
     }
 }
+
 impl Step for PluginStep {
-    fn run<'a>(&'a self, _cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
-        Box::pin(async { Ok(StepOutcome::default()) })
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async move {
+            let attempt = Attempt::of(&self.spec.id, cx);
+            self.runtime.run(&self.source, &attempt).await
+        })
     }
 }

@@ -1,0 +1,125 @@
+//! What one attempt of a step gives to its plugin.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use components::ResolvedComponents;
+use serde_json::Value;
+
+use super::input::InputTree;
+use crate::config::airgap_lock::SharedLock;
+use crate::config::local;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::layout::Layout;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::steps::StepContext;
+use crate::store::Store;
+use crate::tree::{Tree, TreeBuilder};
+
+/// Everything that a call may touch. Cheap to clone.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The step's id.
+    pub step: String,
+    /// Starts at 1.
+    pub attempt: u32,
+    /// Seconds since 1970.
+    pub epoch: u64,
+    /// What `run` gets as configuration.
+    pub configuration: Value,
+    /// The trees of the steps that this one needs, by id.
+    pub trees: BTreeMap<String, Tree>,
+    pub output: TreeBuilder,
+    pub progress: Progress,
+    pub store: Arc<Store>,
+    /// None when offline.
+    pub network: Option<Arc<Network>>,
+    pub lock: SharedLock,
+    pub layout: Layout,
+    /// What local paths are relative to.
+    pub root: PathBuf,
+    /// Bytes that one archive may unpack to.
+    pub largest_unpacked: u64,
+}
+
+impl Attempt {
+    pub fn of(step: &str, cx: &StepContext) -> Self {
+        Self {
+            step: step.to_owned(),
+            attempt: cx.attempt,
+            epoch: cx.epoch,
+            configuration: cx.plugin_configuration.clone(),
+            trees: cx.inputs.clone(),
+            output: cx.output.clone(),
+            progress: cx.progress.clone(),
+            store: cx.store.clone(),
+            network: cx.network.clone(),
+            lock: cx.lock.clone(),
+            layout: cx.project.layout.clone(),
+            root: cx.project.root.clone(),
+            largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
+        }
+    }
+
+    /// The trees of the steps that this one needs, `config`, and the local
+    /// paths that the component manifest names.
+    pub(super) fn inputs(&self) -> Result<BTreeMap<String, InputTree>> {
+        let mut inputs = BTreeMap::from([("config".to_owned(), self.config())]);
+        for (id, tree) in &self.trees {
+            if let Some(resolved) = resolved(tree)? {
+                for path in local_paths(&resolved) {
+                    inputs.insert(format!("local:{path}"), self.local(&path)?);
+                }
+            }
+            inputs.insert(id.clone(), InputTree::committed(tree.clone()));
+        }
+        Ok(inputs)
+    }
+
+    /// The settings are not among them: they may name what is secret.
+    fn config(&self) -> InputTree {
+        let files = [
+            ("versions.env", self.layout.versions_env()),
+            ("catalog.yaml", self.layout.catalog()),
+            ("components.yaml", self.layout.components()),
+            ("components.base.yaml", self.layout.components_base()),
+        ];
+        InputTree::files(files.map(|(name, path)| (name.to_owned(), path)))
+    }
+
+    fn local(&self, written: &str) -> Result<InputTree> {
+        let full = local::resolve(&self.layout, &self.root, written);
+        let base = if full.starts_with(&self.root) { &self.root } else { &self.layout.config };
+        InputTree::local(base, &full, written)
+    }
+}
+
+const RESOLVED: &str = "components.resolved.json";
+const RESOLVED_BYTES: u64 = 64 << 20;
+
+/// What the manifest resolved to, where the tree has it.
+fn resolved(tree: &Tree) -> Result<Option<ResolvedComponents>> {
+    if tree.listing.get(RESOLVED).is_none() {
+        return Ok(None);
+    }
+    let path = tree.path_of(RESOLVED);
+    let bytes = fs::read_optional(&path, RESOLVED_BYTES)?.unwrap_or_default();
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).caused_by(error))
+}
+
+/// As they are written, each once.
+fn local_paths(resolved: &ResolvedComponents) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
+    for chart in &resolved.charts {
+        let repo = Some(&chart.repo).filter(|repo| local::is_local(repo));
+        paths.extend(repo.into_iter().chain(&chart.values).cloned());
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}

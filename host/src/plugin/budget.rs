@@ -1,0 +1,80 @@
+//! Memory of one call, summed over everything that grows.
+
+use wasmtime::ResourceLimiter;
+
+use super::limits::{INSTANCES, TABLE_ELEMENTS};
+
+/// Counts what linear memories and tables take, and remembers a refusal: a
+/// guest that was refused memory usually traps right after, without a word.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    used: usize,
+    elements: usize,
+    refused: Option<usize>,
+}
+
+impl Budget {
+    /// `limit` in bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, used: 0, elements: 0, refused: None }
+    }
+
+    /// Bytes.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many bytes the guest would have had with what it was refused last.
+    pub(super) fn refused(&self) -> Option<usize> {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.limit {
+            self.refused = Some(wanted);
+            return Ok(false);
+        }
+        self.used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.elements.saturating_add(desired.saturating_sub(current));
+        let allowed = wanted <= TABLE_ELEMENTS;
+        if allowed {
+            self.elements = wanted;
+        }
+        Ok(allowed)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        INSTANCES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_over_all_memories_together() {
+        let mut budget = Budget::new(100);
+        assert!(budget.memory_growing(0, 60, None).unwrap());
+        assert!(budget.memory_growing(0, 40, None).unwrap());
+        assert_eq!(budget.refused(), None);
+        assert!(!budget.memory_growing(40, 41, None).unwrap());
+        assert_eq!(budget.refused(), Some(101));
+    }
+}

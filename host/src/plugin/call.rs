@@ -1,0 +1,280 @@
+//! One call of one component: its store, its deadline, its end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
+
+use super::attempt::Attempt;
+use super::bindings::{BuildStep, BuildStepPre, step};
+use super::budget::Budget;
+use super::console::Console;
+use super::directories::Directories;
+use super::engine::Machine;
+use super::grants::Rules;
+use super::input::InputTree;
+use super::ledger::Ledger;
+use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, TICK};
+use super::marks::Marks;
+use super::stop::{Circumstances, Refusal, Stop, Subject, explain};
+use super::stream::FileWriter;
+use super::wasi::{self, VirtualClock};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// What one store holds. Made for one call and dropped after it: a store that
+/// was stopped is never used again.
+pub(super) struct Call {
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    pub(super) clock: VirtualClock,
+    pub(super) console: Console,
+    pub(super) budget: Budget,
+    pub(super) progress: Progress,
+    pub(super) talk: Talk,
+    /// None for `describe`.
+    pub(super) work: Option<Work>,
+    /// Ticks of guest time left.
+    ticks: u64,
+    /// The last tick passed while the host was working.
+    forgiven: bool,
+}
+
+/// How much a guest has said.
+#[derive(Debug, Default)]
+pub(super) struct Talk {
+    pub(super) lines: u64,
+    pub(super) warnings: u64,
+    pub(super) shown: Option<Instant>,
+}
+
+/// What `run` may touch.
+pub(super) struct Work {
+    pub(super) cx: Attempt,
+    pub(super) rules: Rules,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) inputs: BTreeMap<String, InputTree>,
+    /// What marks of a checkpoint are worth: plugin and configuration.
+    pub(super) identity: Digest,
+    pub(super) marks: Option<Marks>,
+    pub(super) writers: Vec<FileWriter>,
+    /// Beside the output tree: the step's staging directory.
+    pub(super) staging: PathBuf,
+    pub(super) unpacked: u64,
+    /// Held by work on other threads, so that the call outlives none of it.
+    busy: mpsc::Sender<()>,
+}
+
+/// The other end of [`Work`]'s `busy`.
+pub(super) struct Idle(mpsc::Receiver<()>);
+
+impl Idle {
+    /// Returns when no thread works for the call any more.
+    pub(super) async fn wait(mut self) {
+        while self.0.recv().await.is_some() {}
+    }
+}
+
+/// What a call is made from.
+pub(super) struct Setup<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) limits: &'a CallLimits,
+    pub(super) epoch: u64,
+    pub(super) progress: Progress,
+    pub(super) directories: Option<&'a Directories>,
+    pub(super) work: Option<Work>,
+}
+
+impl Work {
+    pub(super) fn new(
+        cx: Attempt,
+        rules: Rules,
+        limits: &CallLimits,
+        inputs: BTreeMap<String, InputTree>,
+        identity: Digest,
+    ) -> (Self, Idle) {
+        let (busy, idle) = mpsc::channel(1);
+        let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
+        let ledger = Arc::new(Ledger::new(limits));
+        let work =
+            Self { cx, rules, ledger, inputs, identity, marks: None, writers: Vec::new(), staging, unpacked: 0, busy };
+        (work, Idle(idle))
+    }
+
+    /// Does what may block on another thread. When the call is stopped the
+    /// thread is waited for.
+    pub(super) fn blocking<T: Send + 'static, W: FnOnce() -> Result<T> + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, W> {
+        let busy = self.busy.clone();
+        let handle = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(busy);
+            result
+        });
+        async move {
+            handle.await.unwrap_or_else(|error| Err(Error::local("a thread of the host ended badly").caused_by(error)))
+        }
+    }
+}
+
+impl Call {
+    /// What `run` may touch.
+    ///
+    /// # Errors
+    /// Stops a `describe` that called `function`.
+    pub(super) fn work(&mut self, function: &'static str) -> std::result::Result<&mut Work, Refusal> {
+        self.work.as_mut().ok_or(Refusal::Stop(Stop::NotInDescribe(function)))
+    }
+
+    /// Does what may block on another thread; its time is not the guest's.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &mut self,
+        function: &'static str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, Refusal> {
+        let started = Instant::now();
+        let result = self.work(function)?.blocking(work).await;
+        self.host_worked(started.elapsed());
+        Ok(result?)
+    }
+
+    /// A tick that passed while the host worked is not the guest's. Short
+    /// calls forgive nothing, so that a guest can not compute for free
+    /// between them.
+    pub(super) fn host_worked(&mut self, spent: Duration) {
+        self.forgiven |= spent >= TICK / 2;
+    }
+
+    /// Called at every tick that guest code sees.
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if self.progress.cancellation().is_cancelled() {
+            return Err(Stop::Interrupted.into());
+        }
+        if !std::mem::take(&mut self.forgiven) {
+            self.ticks = self.ticks.checked_sub(1).ok_or(Stop::Deadline)?;
+        }
+        Ok(UpdateDeadline::Yield(1))
+    }
+}
+
+/// A store and what is needed to report on it.
+pub(super) struct Running<'a> {
+    pub(super) store: Store<Call>,
+    subject: &'a Subject,
+    limits: &'a CallLimits,
+    cancel: CancellationToken,
+}
+
+impl<'a> Running<'a> {
+    /// Makes the store. Nothing of the guest has run yet.
+    pub(super) fn new(machine: &Machine, setup: Setup<'a>) -> Result<Self> {
+        let Setup { subject, limits, epoch, progress, directories, work } = setup;
+        let console = Console::new(limits.console, limits.console_flood());
+        let clock = VirtualClock::default();
+        let seed = Digest::of(format!("{} {:?}", subject.digest, subject.step).as_bytes());
+        let wasi = wasi::context(epoch, seed, &console, &clock, directories)
+            .map_err(|error| Error::local(format!("{subject} can not get its directories: {error:#}")))?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        let cancel = progress.cancellation().clone();
+        let call = Call {
+            wasi,
+            table,
+            clock,
+            console,
+            budget: Budget::new(limits.memory),
+            progress,
+            talk: Talk::default(),
+            work,
+            ticks: limits.ticks,
+            forgiven: false,
+        };
+        let mut store = Store::new(&machine.engine, call);
+        store.limiter(|call| &mut call.budget);
+        store.set_hostcall_fuel(HOST_CALL_BYTES);
+        store.set_max_component_handles(HANDLES);
+        // Before instantiation: the default deadline has always passed.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| store.data_mut().tick());
+        Ok(Self { store, subject, limits, cancel })
+    }
+
+    /// # Errors
+    /// `plugin`: a trap, a limit. `interrupted`.
+    pub(super) async fn describe(&mut self, pre: &BuildStepPre<Call>) -> Result<step::Description> {
+        let store = &mut self.store;
+        let call = async {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            plugin.opencenter_airgap_step().call_describe(&mut *store).await
+        };
+        let result = unless_cancelled(&self.cancel, call).await;
+        self.explained(result)
+    }
+
+    /// Calls `run`. The inner result is what the step itself says.
+    ///
+    /// # Errors
+    /// `plugin`: a trap, a limit. `interrupted`. What the host failed at.
+    pub(super) async fn run(
+        &mut self,
+        pre: &BuildStepPre<Call>,
+        context: step::Context,
+        configuration: String,
+    ) -> Result<std::result::Result<step::Summary, step::StepError>> {
+        let store = &mut self.store;
+        let call = async {
+            let (inputs, output) = handles(store.data_mut())?;
+            let plugin: BuildStep = pre.instantiate_async(&mut *store).await?;
+            plugin.opencenter_airgap_step().call_run(&mut *store, &context, &configuration, &inputs, output).await
+        };
+        let result = unless_cancelled(&self.cancel, call).await;
+        self.explained(result)
+    }
+
+    fn explained<T>(&self, result: wasmtime::Result<T>) -> Result<T> {
+        let call = self.store.data();
+        result.map_err(|error| {
+            let about = Circumstances {
+                subject: self.subject,
+                limits: self.limits,
+                budget: &call.budget,
+                console: &call.console,
+            };
+            explain(&error, &about)
+        })
+    }
+}
+
+/// The handles that `run` is called with.
+fn handles(
+    call: &mut Call,
+) -> wasmtime::Result<(Vec<step::NamedTree>, wasmtime::component::Resource<super::bindings::OutputSink>)> {
+    let inputs = call.work.as_ref().map(|work| work.inputs.clone()).unwrap_or_default();
+    let mut named = Vec::with_capacity(inputs.len());
+    for (name, tree) in inputs {
+        named.push(step::NamedTree { name, tree: call.table.push(tree)? });
+    }
+    let output = call.table.push(super::bindings::OutputSink)?;
+    Ok((named, output))
+}
+
+/// Dropping the call's future is how a guest is stopped inside a host call.
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Stop::Interrupted.into()),
+        result = call => result,
+    }
+}

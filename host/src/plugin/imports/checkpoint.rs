@@ -1,0 +1,62 @@
+//! `checkpoint`: outputs that survive a failed attempt.
+
+use super::Answer;
+use crate::digest::Hasher;
+use crate::error::Result;
+use crate::plugin::bindings::checkpoint::Host;
+use crate::plugin::call::{Call, Work};
+use crate::plugin::marks::Marks;
+
+impl Host for Call {
+    async fn done(&mut self) -> wasmtime::Result<Vec<String>> {
+        match self.marks().await {
+            Ok(marks) => Ok(marks.keys().cloned().collect()),
+            Err(refusal) => Err(refusal.into_error()),
+        }
+    }
+
+    async fn mark(&mut self, key: String, paths: Vec<String>) -> Answer<()> {
+        self.marks().await?;
+        let work = self.work("checkpoint.mark")?;
+        let output = work.cx.output.clone();
+        if let Some(mut marks) = work.marks.take() {
+            let (result, marks) = self
+                .blocking("checkpoint.mark", move || {
+                    let result = marks.mark(key, &paths, &output);
+                    Ok((result, marks))
+                })
+                .await?;
+            self.work("checkpoint.mark")?.marks = Some(marks);
+            result?;
+        }
+        Ok(())
+    }
+}
+
+impl Call {
+    /// Opened at first use: only a step that asks gets the earlier outputs.
+    async fn marks(&mut self) -> Answer<&Marks> {
+        let work = self.work("checkpoint")?;
+        if work.marks.is_none() {
+            let (root, output, ledger) = (work.staging.join("checkpoint"), work.cx.output.clone(), work.ledger.clone());
+            let worth = worth(work)?;
+            let marks =
+                self.blocking("checkpoint", move || Marks::open(root, worth.finish(), &output, &ledger)).await?;
+            self.work("checkpoint")?.marks = Some(marks);
+        }
+        match &self.work("checkpoint")?.marks {
+            Some(marks) => Ok(marks),
+            None => Err(crate::plugin::stop::Refusal::denied("checkpoint", "there is no checkpoint")),
+        }
+    }
+}
+
+/// Marks hold for one digest of plugin, configuration and inputs.
+fn worth(work: &Work) -> Result<Hasher> {
+    let mut hasher = Hasher::new();
+    hasher.update(work.identity.as_bytes());
+    for (name, tree) in &work.inputs {
+        hasher.update(format!("{name}\0{}\0", tree.digest()?).as_bytes());
+    }
+    Ok(hasher)
+}

@@ -1,0 +1,438 @@
+//! Input trees: what a committed step, the configuration, a local path or an
+//! unpacked archive looks like to a guest.
+//!
+//! A guest names files by relative paths; [`InputTree::locate`] is the one
+//! place that turns such a path into one on disk, and nothing it gives lies
+//! outside the tree.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bindings::trees::{Entry, EntryKind};
+use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Class, Error, Result};
+use crate::fs;
+use crate::tree::{Artifact, Tree};
+
+/// A read-only tree. Cheap to clone.
+#[derive(Clone, Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct InputTree(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    /// Believed by its listing.
+    Committed(Tree),
+    /// A local directory, as it is on disk now.
+    Directory(PathBuf),
+    /// Single files under names of their own.
+    Files(BTreeMap<String, PathBuf>),
+    /// An unpacked archive, removed with the last handle.
+    Unpacked(Unpacked),
+}
+
+#[derive(Debug)]
+struct Unpacked(Tree);
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0.root);
+    }
+}
+
+/// A file of a tree on disk.
+#[derive(Clone, Debug)]
+pub(super) struct Located {
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+    pub(super) executable: bool,
+    /// Known for committed and unpacked files.
+    pub(super) digest: Option<Digest>,
+}
+
+impl InputTree {
+    pub(super) fn committed(tree: Tree) -> Self {
+        Self(Arc::new(Kind::Committed(tree)))
+    }
+
+    /// The tree's directory is removed with the last handle.
+    pub(super) fn unpacked(tree: Tree) -> Self {
+        Self(Arc::new(Kind::Unpacked(Unpacked(tree))))
+    }
+
+    /// Those of the files that exist.
+    pub(super) fn files(files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+        Self(Arc::new(Kind::Files(files.into_iter().filter(|(_, path)| path.is_file()).collect())))
+    }
+
+    /// A local path of the user, `path` as it is written: a directory, or a
+    /// tree with one file in it.
+    ///
+    /// # Errors
+    /// `not-found`, or `invalid-input` where it leaves `root`.
+    pub(super) fn local(root: &Path, full: &Path, path: &str) -> Result<Self> {
+        let found = full.canonicalize().map_err(|error| {
+            let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
+            Error::new(class, format!("the local path `{path}` in config/components.yaml can not be read"))
+                .caused_by(error)
+                .hint(format!("it is relative to `{}`", crate::layout::shown(root)))
+        })?;
+        let inside = root.canonicalize().is_ok_and(|root| found.starts_with(root));
+        if !inside {
+            return Err(Error::invalid(format!(
+                "the local path `{path}` in config/components.yaml leads out of `{}`",
+                crate::layout::shown(root)
+            ))
+            .hint("copy what it points to into the project"));
+        }
+        if found.is_dir() {
+            return Ok(Self(Arc::new(Kind::Directory(found))));
+        }
+        let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Self(Arc::new(Kind::Files(BTreeMap::from([(name, found)])))))
+    }
+
+    /// The directory of a committed tree.
+    pub(super) fn committed_root(&self) -> Option<&Path> {
+        match &*self.0 {
+            Kind::Committed(tree) => Some(&tree.root),
+            _ => None,
+        }
+    }
+
+    /// The artifacts, where a listing says what they are.
+    pub(super) fn listed(&self) -> Option<&Tree> {
+        match &*self.0 {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => Some(tree),
+            Kind::Directory(_) | Kind::Files(_) => None,
+        }
+    }
+
+    /// Whether files may be given a second name instead of a copy: nobody
+    /// else changes them.
+    pub(super) fn is_ours(&self) -> bool {
+        self.listed().is_some()
+    }
+
+    /// Everything at and below `prefix`, sorted by path in byte order.
+    pub(super) fn entries(&self, prefix: &str) -> Result<Vec<Entry>> {
+        if !prefix.is_empty() {
+            check_relative(prefix)?;
+        }
+        let mut entries = match &*self.0 {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+                let listed = tree.listing.artifacts.iter().filter(|artifact| is_below(&artifact.path, prefix));
+                listed.map(entry_of).collect()
+            }
+            Kind::Files(files) => {
+                let below = files.iter().filter(|(name, _)| is_below(name, prefix));
+                below.map(|(name, path)| entry_on_disk(name, path)).collect::<Result<Vec<_>>>()?
+            }
+            Kind::Directory(root) => walk(root, prefix)?,
+        };
+        entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        Ok(entries)
+    }
+
+    /// One entry; a symlink is not followed. Directories of a committed tree
+    /// are where files lie below them.
+    pub(super) fn stat(&self, path: &str) -> Result<Option<Entry>> {
+        check_relative(path)?;
+        match &*self.0 {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+                Ok(tree.listing.get(path).map(entry_of).or_else(|| implied_directory(tree, path)))
+            }
+            Kind::Files(files) => files.get(path).map(|file| entry_on_disk(path, file)).transpose(),
+            Kind::Directory(root) => stat_on_disk(root, path),
+        }
+    }
+
+    /// Where the file at `path` lies.
+    ///
+    /// # Errors
+    /// `not-found`; `invalid-input` where it is no file or a symlink leads
+    /// out of the tree.
+    pub(super) fn locate(&self, path: &str) -> Result<Located> {
+        check_relative(path)?;
+        match &*self.0 {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+                let artifact = tree.listing.get(path).ok_or_else(|| absent(path))?;
+                Ok(Located {
+                    path: tree.path_of(path),
+                    size: artifact.size,
+                    executable: artifact.executable,
+                    digest: Some(artifact.digest),
+                })
+            }
+            Kind::Files(files) => on_disk(path, files.get(path).ok_or_else(|| absent(path))?.clone()),
+            Kind::Directory(root) => {
+                let found = root.join(path).canonicalize().map_err(|error| unreadable(path, error))?;
+                if !found.starts_with(root) {
+                    return Err(Error::invalid(format!("`{}` is a link out of the tree", path.escape_debug())));
+                }
+                on_disk(path, found)
+            }
+        }
+    }
+
+    /// One digest for everything in the tree.
+    pub(super) fn digest(&self) -> Result<Digest> {
+        if let Some(tree) = self.listed() {
+            return Ok(tree.listing.digest());
+        }
+        let mut hasher = Hasher::new();
+        for entry in self.entries("")? {
+            let content = match entry.kind {
+                EntryKind::File => hash_file(&self.locate(&entry.path)?.path)?.0.hex(),
+                _ => entry.target.unwrap_or_default(),
+            };
+            hasher.update(format!("{}\0{}\0{content}\0", entry.path, entry.executable).as_bytes());
+        }
+        Ok(hasher.finish())
+    }
+}
+
+/// What a guest may call a file of a tree. Looser than what may be written:
+/// local charts hold names that a package could not.
+fn check_relative(path: &str) -> Result<()> {
+    let odd = |part: &str| part.is_empty() || part == "." || part == "..";
+    if path.len() > 4096 || path.contains('\0') || path.split('/').any(odd) {
+        let shown: String = path.chars().take(200).flat_map(char::escape_default).collect();
+        return Err(Error::invalid(format!("`{shown}` is not a path inside a tree")));
+    }
+    Ok(())
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    prefix.is_empty() || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn absent(path: &str) -> Error {
+    Error::new(Class::NotFound, format!("there is no file `{}` in the tree", path.escape_debug()))
+}
+
+fn unreadable(path: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => absent(path),
+        _ => Error::local(format!("`{}` can not be read", path.escape_debug())).caused_by(error),
+    }
+}
+
+fn entry_of(artifact: &Artifact) -> Entry {
+    Entry {
+        path: artifact.path.clone(),
+        kind: EntryKind::File,
+        size: artifact.size,
+        executable: artifact.executable,
+        digest: Some(artifact.digest.to_string()),
+        target: None,
+    }
+}
+
+fn implied_directory(tree: &Tree, path: &str) -> Option<Entry> {
+    let artifacts = &tree.listing.artifacts;
+    let below = format!("{path}/");
+    let at = artifacts.partition_point(|artifact| artifact.path < below);
+    let first = artifacts.get(at)?;
+    first.path.starts_with(&below).then(|| directory_entry(path))
+}
+
+fn directory_entry(path: &str) -> Entry {
+    Entry { path: path.to_owned(), kind: EntryKind::Directory, size: 0, executable: false, digest: None, target: None }
+}
+
+fn entry_on_disk(name: &str, path: &Path) -> Result<Entry> {
+    let metadata = path.metadata().map_err(|error| Error::io("cannot read", path, error))?;
+    Ok(file_entry(name, &metadata))
+}
+
+fn file_entry(name: &str, metadata: &Metadata) -> Entry {
+    Entry {
+        path: name.to_owned(),
+        kind: EntryKind::File,
+        size: metadata.len(),
+        executable: metadata.mode() & 0o100 != 0,
+        digest: None,
+        target: None,
+    }
+}
+
+fn on_disk(shown: &str, path: PathBuf) -> Result<Located> {
+    let metadata = path.metadata().map_err(|error| unreadable(shown, error))?;
+    if !metadata.is_file() {
+        return Err(Error::invalid(format!("`{}` is not a file", shown.escape_debug())));
+    }
+    Ok(Located { path, size: metadata.len(), executable: metadata.mode() & 0o100 != 0, digest: None })
+}
+
+/// What lies at `path` itself; the directories above it must be inside.
+fn stat_on_disk(root: &Path, path: &str) -> Result<Option<Entry>> {
+    let full = root.join(path);
+    let parent = full.parent().unwrap_or(root);
+    match parent.canonicalize() {
+        Ok(parent) if parent.starts_with(root) => {}
+        Ok(_) => return Err(Error::invalid(format!("`{}` lies behind a link out of the tree", path.escape_debug()))),
+        Err(_) => return Ok(None),
+    }
+    match full.symlink_metadata() {
+        Ok(metadata) => describe(path, &full, &metadata),
+        Err(_) => Ok(None),
+    }
+}
+
+/// None for what is neither file, directory nor symlink.
+fn describe(name: &str, full: &Path, metadata: &Metadata) -> Result<Option<Entry>> {
+    if metadata.is_symlink() {
+        let target = full.read_link().map_err(|error| Error::io("cannot read", full, error))?;
+        let target = Some(target.to_string_lossy().into_owned());
+        return Ok(Some(Entry { kind: EntryKind::Symlink, target, ..directory_entry(name) }));
+    }
+    if metadata.is_dir() {
+        return Ok(Some(directory_entry(name)));
+    }
+    Ok(metadata.is_file().then(|| file_entry(name, metadata)))
+}
+
+fn walk(root: &Path, prefix: &str) -> Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    match prefix {
+        "" => walk_into(root, "", 0, &mut found)?,
+        _ => {
+            if let Some(entry) = stat_on_disk(root, prefix)? {
+                let is_directory = entry.kind == EntryKind::Directory;
+                found.push(entry);
+                if is_directory {
+                    walk_into(&root.join(prefix), prefix, 0, &mut found)?;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn walk_into(directory: &Path, prefix: &str, depth: usize, found: &mut Vec<Entry>) -> Result<()> {
+    if depth > LOCAL_DEPTH {
+        return Err(Error::invalid(format!("`{}` is nested more than {LOCAL_DEPTH} deep", directory.display())));
+    }
+    for entry in directory.read_dir().map_err(|error| Error::io("cannot list", directory, error))? {
+        let entry = entry.map_err(|error| Error::io("cannot list", directory, error))?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            Error::invalid(format!("`{}` holds a name that is not UTF-8: {name:?}", directory.display()))
+        })?;
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let full = entry.path();
+        let metadata = full.symlink_metadata().map_err(|error| Error::io("cannot read", &full, error))?;
+        let Some(described) = describe(&path, &full, &metadata)? else { continue };
+        if found.len() >= LOCAL_ENTRIES {
+            return Err(Error::invalid(format!("the local directory holds more than {LOCAL_ENTRIES} entries")));
+        }
+        found.push(described);
+        if metadata.is_dir() {
+            walk_into(&full, &path, depth + 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Digest and size of a file.
+pub(super) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
+    let failed = |error| Error::io("cannot read", path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Hasher::new();
+    let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
+    Ok((hasher.finish(), size))
+}
+
+/// A whole file of at most `limit` bytes.
+pub(super) fn read_file(shown: &str, located: &Located, limit: u64) -> Result<std::result::Result<Vec<u8>, u64>> {
+    if located.size > limit {
+        return Ok(Err(located.size));
+    }
+    let failed = |error| unreadable(shown, error);
+    let file = File::open(&located.path).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(located.size).unwrap_or(0));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    let size = bytes.len() as u64;
+    Ok(if size > limit { Err(size) } else { Ok(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::tree::TreeBuilder;
+
+    fn project() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let chart = root.path().join("project/charts/web");
+        fs::create_dir_all(&chart.join("templates")).unwrap();
+        fs::write_new(&chart.join("Chart.yaml"), b"name: web").unwrap();
+        fs::write_new(&chart.join("templates/a b.yaml"), b"x").unwrap();
+        fs::write_new(&root.path().join("secret"), b"s").unwrap();
+        fs::write_new(&root.path().join("project/values.yaml"), b"v").unwrap();
+        symlink("../../../secret", chart.join("out")).unwrap();
+        symlink("Chart.yaml", chart.join("in")).unwrap();
+        root
+    }
+
+    fn local(root: &Path, path: &str) -> Result<InputTree> {
+        InputTree::local(root, &root.join(path), path)
+    }
+
+    #[test]
+    fn a_local_directory_is_listed_and_links_out_of_it_are_not_followed() {
+        let root = project();
+        let tree = local(&root.path().join("project"), "./charts/web").unwrap();
+        let paths: Vec<String> = tree.entries("").unwrap().into_iter().map(|entry| entry.path).collect();
+        assert_eq!(paths, ["Chart.yaml", "in", "out", "templates", "templates/a b.yaml"]);
+        assert_eq!(tree.stat("out").unwrap().unwrap().target.as_deref(), Some("../../../secret"));
+        assert_eq!(tree.locate("out").unwrap_err().class(), Class::InvalidInput);
+        assert_eq!(tree.locate("in").unwrap().size, 9);
+        assert_eq!(tree.locate("nothing").unwrap_err().class(), Class::NotFound);
+        assert_eq!(tree.locate("../web/Chart.yaml").unwrap_err().class(), Class::InvalidInput);
+    }
+
+    #[test]
+    fn a_local_path_can_not_leave_the_project() {
+        let root = project();
+        let project = root.path().join("project");
+        assert_eq!(local(&project, "../secret").unwrap_err().class(), Class::InvalidInput);
+        assert_eq!(local(&project, "charts/web/out").unwrap_err().class(), Class::InvalidInput);
+        assert_eq!(local(&project, "charts/db").unwrap_err().class(), Class::NotFound);
+        let file = local(&project, "values.yaml").unwrap();
+        assert_eq!(file.entries("").unwrap()[0].path, "values.yaml");
+    }
+
+    #[test]
+    fn a_committed_tree_is_served_from_its_listing() {
+        let root = tempfile::tempdir().unwrap();
+        let builder = TreeBuilder::new(root.path().to_owned());
+        builder.write("bin/kubectl", b"k", true).unwrap();
+        builder.write("files.json", b"[]", false).unwrap();
+        fs::write_new(&root.path().join("unlisted"), b"x").unwrap();
+        let tree = Tree { root: root.path().to_owned(), listing: Arc::new(builder.listing()) };
+        let tree = InputTree::committed(tree);
+        assert_eq!(tree.entries("").unwrap().len(), 2);
+        assert_eq!(tree.entries("bin").unwrap()[0].path, "bin/kubectl");
+        assert!(tree.entries("b").unwrap().is_empty());
+        assert_eq!(tree.stat("bin").unwrap().unwrap().kind, EntryKind::Directory);
+        assert!(tree.stat("unlisted").unwrap().is_none());
+        assert!(tree.locate("bin/kubectl").unwrap().executable);
+    }
+
+    #[test]
+    fn the_digest_follows_the_content_of_local_files() {
+        let root = project();
+        let tree = local(&root.path().join("project"), "charts/web").unwrap();
+        let before = tree.digest().unwrap();
+        assert_eq!(tree.digest().unwrap(), before);
+        fs::write_new(&root.path().join("project/charts/web/Chart.yaml"), b"name: wob").unwrap();
+        assert_ne!(tree.digest().unwrap(), before);
+    }
+}

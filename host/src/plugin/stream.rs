@@ -1,0 +1,160 @@
+//! Files as `wasi:io` streams.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+
+use super::ledger::Ledger;
+use crate::digest::Hasher;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::tree::{Artifact, TreeBuilder};
+
+/// Bytes that pass at once.
+const CHUNK: usize = 1 << 20;
+
+/// A file that is read front to back.
+pub(super) struct FileReader(pub(super) File);
+
+#[async_trait]
+impl Pollable for FileReader {
+    async fn ready(&mut self) {}
+}
+
+impl InputStream for FileReader {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if size == 0 {
+            return Ok(Bytes::new());
+        }
+        let mut buffer = vec![0; size.min(CHUNK)];
+        match self.0.read(&mut buffer) {
+            Ok(0) => Err(StreamError::Closed),
+            Ok(count) => {
+                buffer.truncate(count);
+                Ok(buffer.into())
+            }
+            Err(error) => Err(StreamError::LastOperationFailed(error.into())),
+        }
+    }
+}
+
+/// A file of the output that is being written. The guest holds one half, the
+/// call the other, so that a file that the guest forgot to close is completed
+/// when the step returns well, and removed when it does not.
+#[derive(Clone)]
+pub(super) struct FileWriter(Arc<Mutex<State>>);
+
+struct State {
+    open: Option<Open>,
+    /// What went wrong after the guest had stopped listening.
+    late: Option<Error>,
+}
+
+struct Open {
+    file: File,
+    full: PathBuf,
+    path: String,
+    executable: bool,
+    hasher: Hasher,
+    size: u64,
+    output: TreeBuilder,
+    ledger: Arc<Ledger>,
+}
+
+impl FileWriter {
+    /// Replaces what lies at `path`.
+    pub(super) fn create(output: TreeBuilder, ledger: Arc<Ledger>, path: &str, executable: bool) -> Result<Self> {
+        ledger.charge(path, 0)?;
+        output.forget(path);
+        let full = output.prepare(path)?;
+        // Another name of the same bytes must not be written through.
+        fs::remove_file(&full)?;
+        let file = fs::create(&full)?;
+        let hasher = Hasher::new();
+        let open = Open { file, full, path: path.to_owned(), executable, hasher, size: 0, output, ledger };
+        Ok(Self(Arc::new(Mutex::new(State { open: Some(open), late: None }))))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().open.is_some()
+    }
+
+    /// Completes the file, or says what went wrong when it was completed.
+    pub(super) fn finish(&self) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(error) = state.late.take() {
+            return Err(error);
+        }
+        state.open.take().map_or(Ok(()), Open::finish)
+    }
+
+    /// Removes the file.
+    pub(super) fn discard(&self) {
+        if let Some(open) = self.lock().open.take() {
+            let _ = fs::remove_file(&open.full);
+            open.ledger.release(&open.path);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.ledger.grow(&self.path, bytes.len() as u64)?;
+        self.file.write_all(bytes).map_err(|error| Error::io("cannot write", &self.full, error))?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        fs::sync(&self.file, &self.full)?;
+        if self.executable {
+            fs::set_mode(&self.full, 0o755)?;
+        }
+        let Self { path, executable, size, .. } = self;
+        self.output.record(Artifact { path, digest: self.hasher.finish(), size, executable });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Pollable for FileWriter {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl OutputStream for FileWriter {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut state = self.lock();
+        let open = state.open.as_mut().ok_or(StreamError::Closed)?;
+        open.write(&bytes)
+            .map_err(|error| StreamError::LastOperationFailed(wasmtime::format_err!("{}", error.one_line())))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK)
+    }
+
+    /// The guest dropped its handle.
+    async fn cancel(&mut self) {
+        let mut state = self.lock();
+        if let Some(open) = state.open.take()
+            && let Err(error) = open.finish()
+        {
+            state.late = Some(error);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Returns the error that it is told to.
+
+use sdk::serde_json::Value;
+use sdk::{Context, Inputs, Sink, Step, StepError, Summary};
+
+struct Guest;
+
+impl Step for Guest {
+    type Configuration = Value;
+    const NAME: &'static str = "fails_politely";
+    const SUMMARY: &'static str = "Returns the error that it is told to.";
+
+    fn run(_: &Context, configuration: Value, _: &Inputs, _: &Sink) -> Result<Summary, StepError> {
+        let message = "chart `x` is not there\u{1b}[31m";
+        Err(match configuration["kind"].as_str().unwrap_or_default() {
+            "invalid-input" => StepError::invalid_input("bad-chart", message),
+            "missing-input" => StepError::missing_input("chart-not-found", message).hint("look again"),
+            "denied" => StepError::denied("no-right", message),
+            "transient" => StepError::transient("busy", message),
+            "interrupted" => StepError::Interrupted,
+            code => StepError::other(code, message),
+        })
+    }
+}
+
+sdk::export_step!(Guest);

@@ -214,7 +214,7 @@ mod tests {
         assert!(!second.base_is_missing);
         let third = run(&Files { versions: V2, ..files });
         assert!(third.base_is_missing);
-        assert_eq!(third.resolved.images, ["r.io/b:1", "r.io/a:2", "r.io/b:2"], "everything there counts as added");
+        assert_eq!(third.resolved.images, ["r.io/a:2", "r.io/b:2", "r.io/b:1"], "everything there counts as added");
     }
 
     #[test]

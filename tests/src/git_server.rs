@@ -109,14 +109,14 @@ impl GitServer {
         Some(Self { server, root })
     }
 
-    /// A new repository, served at `/name/.git`.
+    /// A new repository, served at `/name.git`.
     pub fn create(&self, name: &str) -> GitRepository {
         GitRepository::create(&self.root.path().join(name))
     }
 
     /// The URL of a repository as a user would write it.
     pub fn clone_url(&self, name: &str) -> String {
-        self.url(&format!("/{name}/.git"))
+        self.url(&format!("/{name}.git"))
     }
 }
 
@@ -128,7 +128,7 @@ fn backend(root: &Path, request: &Request) -> Response {
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", &request.method)
-        .env("PATH_INFO", crate::http::decode(&request.path))
+        .env("PATH_INFO", crate::http::decode(&request.path).replacen(".git/", "/.git/", 1))
         .env("QUERY_STRING", &request.query)
         .env("CONTENT_TYPE", request.header("content-type").unwrap_or(""))
         .env("CONTENT_LENGTH", request.body.len().to_string())

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::credentials::{Credentials, Found, Secret};
 use super::mirrors::host_of;
+use super::restrict::check_addresses;
 use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
 use crate::progress::Progress;
@@ -109,6 +110,8 @@ pub(super) struct Subject<'a> {
     pub(super) scope: &'a str,
     /// False for a guest that was not granted the host's credentials.
     pub(super) credentials: bool,
+    /// Whether a guest asks: then the token service must not be inside.
+    pub(super) guest: bool,
 }
 
 impl Subject<'_> {
@@ -277,6 +280,10 @@ impl Auth {
             return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
         }
         let request = token_request(realm, service, scope, found.as_ref())?;
+        if subject.guest {
+            let own = request.url.host_str() == subject.host.rsplit_once(':').map_or(Some(subject.host), |(host, _)| Some(host));
+            check_addresses(&request.url, own).await?;
+        }
         let what = format!("a token for {}", subject.host);
         let mut tries = Tries::default();
         loop {

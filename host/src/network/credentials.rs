@@ -61,6 +61,8 @@ impl fmt::Debug for Found {
 #[derive(Debug)]
 pub(super) struct Credentials {
     file: Option<PathBuf>,
+    /// Where helpers are looked for instead of in PATH.
+    helpers: Option<PathBuf>,
     config: OnceCell<DockerConfig>,
     hosts: Mutex<HashMap<String, Arc<OnceCell<Option<Found>>>>>,
 }
@@ -94,7 +96,12 @@ impl fmt::Debug for Entry {
 impl Credentials {
     /// `file` is config.json, or the folder that holds it.
     pub(super) fn new(file: Option<PathBuf>) -> Self {
-        Self { file, config: OnceCell::new(), hosts: Mutex::default() }
+        Self { file, helpers: None, config: OnceCell::new(), hosts: Mutex::default() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_search_path(file: Option<PathBuf>, helpers: PathBuf) -> Self {
+        Self { helpers: Some(helpers), ..Self::new(file) }
     }
 
     /// Credentials for a host as it is reached (`registry-1.docker.io`,
@@ -118,7 +125,7 @@ impl Credentials {
             Place::Entry(entry) => entry
                 .secret(&file)
                 .map(|secret| secret.map(|secret| Found { secret, origin: format!("`{}`", file.display()) })),
-            Place::Helper { name, key } => ask(name, &key, &file).await,
+            Place::Helper { name, key } => ask(name, &key, &file, self.helpers.as_deref()).await,
         }
     }
 
@@ -241,7 +248,7 @@ struct HelperAnswer {
 }
 
 /// Asks `docker-credential-<name> get`.
-async fn ask(name: &str, key: &str, file: &Path) -> Result<Option<Found>> {
+async fn ask(name: &str, key: &str, file: &Path, folder: Option<&Path>) -> Result<Option<Found>> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 100 || !name.chars().all(fits) {
         return Err(Error::new(
@@ -256,7 +263,12 @@ async fn ask(name: &str, key: &str, file: &Path) -> Result<Option<Found>> {
             file.display()
         ))
     };
-    let (succeeded, answer) = match tokio::time::timeout(HELPER_TIME, run(&program, key)).await {
+    let (succeeded, answer) = match tokio::time::timeout(
+        HELPER_TIME,
+        run(&folder.map_or_else(|| PathBuf::from(&program), |folder| folder.join(&program)), key),
+    )
+    .await
+    {
         Err(_) => return Err(failed("did not answer within 60 s")),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Err(failed("is not installed")),
         Ok(Err(error)) => return Err(failed("can not be run").caused_by(error)),
@@ -273,7 +285,7 @@ async fn ask(name: &str, key: &str, file: &Path) -> Result<Option<Found>> {
     Ok(Some(Found { secret, origin: format!("the credential helper `{program}`") }))
 }
 
-async fn run(program: &str, key: &str) -> std::io::Result<(bool, Vec<u8>)> {
+async fn run(program: &Path, key: &str) -> std::io::Result<(bool, Vec<u8>)> {
     let mut child = tokio::process::Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())

@@ -115,7 +115,7 @@ impl Network {
             what: &download.label,
             source: &source,
             request: Request { restriction: download.restriction.clone(), ..Request::get(url) },
-            subject: Subject { host: &host, scope: "", credentials },
+            subject: Subject { host: &host, scope: "", credentials, guest: download.restriction.is_some() },
         };
         self.transfer(&wanted, store, progress).await
     }

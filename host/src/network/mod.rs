@@ -34,8 +34,12 @@ mod range;
 mod restrict;
 mod retry;
 #[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(test)]
+mod tls_tests;
 mod transfer;
 mod transport;
 

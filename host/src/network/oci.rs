@@ -303,7 +303,12 @@ fn scope(endpoint: &Endpoint) -> String {
 }
 
 fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, reach: Option<&Restriction>) -> Subject<'a> {
-    Subject { host: &endpoint.host, scope, credentials: reach.is_none_or(|reach| reach.credentials) }
+    Subject {
+        host: &endpoint.host,
+        scope,
+        credentials: reach.is_none_or(|reach| reach.credentials),
+        guest: reach.is_some(),
+    }
 }
 
 fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {

@@ -24,15 +24,7 @@ impl Restriction {
     /// `plugin` when it was not granted.
     pub(super) async fn check(&self, url: &Url) -> Result<()> {
         let literal = self.grant_for(url).ok_or_else(|| refused(url, "is not below a granted prefix"))?;
-        for address in addresses(url).await {
-            if is_link_local(address) {
-                return Err(refused(url, "leads to a link-local address"));
-            }
-            if is_private(address) && !literal {
-                return Err(refused(url, "leads to a private address, and its host is not granted by name"));
-            }
-        }
-        Ok(())
+        check_addresses(url, literal).await
     }
 
     /// None when nothing grants `url`; whether a grant names its host
@@ -41,6 +33,20 @@ impl Restriction {
         let matching = self.prefixes.iter().filter_map(|prefix| matches(prefix, url));
         matching.reduce(|one, other| one || other)
     }
+}
+
+/// Link-local addresses are never reached for a guest, private ones only when
+/// the host was granted by name.
+pub(super) async fn check_addresses(url: &Url, by_name: bool) -> Result<()> {
+    for address in addresses(url).await {
+        if is_link_local(address) {
+            return Err(refused(url, "leads to a link-local address"));
+        }
+        if is_private(address) && !by_name {
+            return Err(refused(url, "leads to a private address, and its host is not granted by name"));
+        }
+    }
+    Ok(())
 }
 
 fn refused(url: &Url, why: &str) -> Error {

@@ -77,10 +77,13 @@ impl Policy {
             return Decision::GiveUp;
         }
         if let Some(asked) = asked {
-            return if asked + history.waited > self.longest_wait {
+            // A server that asks for no time at all again and again is given
+            // some nevertheless.
+            let pause = asked.max(self.pause(history.failures).mul_f64(spread));
+            return if pause + history.waited > self.longest_wait {
                 Decision::ComeBack(asked)
             } else {
-                Decision::Again(asked + Duration::from_millis(250).mul_f64(spread))
+                Decision::Again(pause + Duration::from_millis(250).mul_f64(spread))
             };
         }
         if history.failures >= self.attempts {
@@ -157,6 +160,8 @@ mod tests {
         assert_eq!(decide(Cause::Status(403), minute, after(1)), Decision::Again(minute));
         assert_eq!(decide(Cause::Status(404), minute, after(1)), Decision::GiveUp);
         assert_eq!(decide(Cause::Status(429), minute * 16, after(1)), Decision::ComeBack(minute * 16));
+        let often = policy().decide(Cause::Status(429), Some(Duration::ZERO), after(7), 1.0);
+        assert_eq!(often, Decision::Again(Duration::from_millis(30_250)));
         let patient = History { failures: 1, waited: minute * 15 };
         assert_eq!(decide(Cause::Status(429), minute, patient), Decision::ComeBack(minute));
     }

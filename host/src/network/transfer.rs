@@ -71,6 +71,7 @@ impl Network {
         progress.reused(buffer.written());
         let mut tries = Tries::default();
         let mut refetched = false;
+        let mut differed = false;
         let mut furthest = buffer.written();
         loop {
             if wanted.size.is_none_or(|size| buffer.written() < size) || buffer.written() == 0 {
@@ -81,6 +82,10 @@ impl Network {
                     tries.progressed();
                 }
                 if let Err(failure) = result {
+                    // Another size than announced: once may be an accident.
+                    if failure.error.class() == Class::Integrity && std::mem::replace(&mut differed, true) {
+                        return Err(failure.error);
+                    }
                     tries.next(failure, &wanted.request.url, &self.transport, progress).await?;
                     continue;
                 }

@@ -67,7 +67,7 @@ pub(super) struct Answer {
     /// Where it came from in the end.
     pub(super) url: Url,
     pub(super) redirected: bool,
-    permit: Permit,
+    _permit: Permit,
     silence: Duration,
 }
 
@@ -143,7 +143,7 @@ impl Transport {
         if let Some(asked) = asked {
             host.pause(asked);
         }
-        Ok(Answer { response, url: url.clone(), redirected, permit, silence: self.silence })
+        Ok(Answer { response, url: url.clone(), redirected, _permit: permit, silence: self.silence })
     }
 
     /// Remembers that a host is down, once somebody tried long enough.
@@ -281,9 +281,7 @@ impl Tries {
         transport: &Transport,
         progress: &Progress,
     ) -> Result<()> {
-        if failure.asked.is_none() {
-            self.history.failures += 1;
-        }
+        self.history.failures += 1;
         let down = failure.cause == Cause::Unreachable && transport.is_unreachable(url);
         let decision = match transport.policy.decide(failure.cause, failure.asked, self.history, fastrand::f64()) {
             Decision::Again(_) if down => Decision::GiveUp,

@@ -14,6 +14,7 @@ use crate::network::Network;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
+use crate::steps::BoxFuture;
 use crate::steps::failures::{Failures, is_fatal};
 use crate::store::Store;
 
@@ -85,14 +86,13 @@ impl Fetch<'_> {
         failures: &mut Failures,
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
-        let mut all: Vec<crate::steps::BoxFuture<'_, _>> = Vec::new();
-        for &blob in &missing {
-            let stop = &stop;
-            all.push(Box::pin(async move {
-                let stopped = stop.load(Ordering::Relaxed);
+        let stopped = &stop;
+        let all = missing.iter().map(move |&blob| -> BoxFuture<'_, _> {
+            Box::pin(async move {
+                let stopped = stopped.load(Ordering::Relaxed);
                 (blob, if stopped { Err(Error::interrupted()) } else { self.fetch(blob).await })
-            }));
-        }
+            })
+        });
         let mut fetching = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
         let mut fatal: Option<Error> = None;
         while let Some((blob, result)) = fetching.next().await {

@@ -1,0 +1,124 @@
+//! Certificates that only the settings know, on both sides.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::test_support::settings;
+use super::*;
+use crate::config::settings::RegistrySettings;
+use crate::error::Class;
+use crate::fs;
+use crate::reference::Reference;
+
+const CA: &[u8] = include_bytes!("fixtures/ca.pem");
+const SERVER: &[u8] = include_bytes!("fixtures/server.pem");
+const SERVER_KEY: &[u8] = include_bytes!("fixtures/server.key");
+const CLIENT: &[u8] = include_bytes!("fixtures/client.pem");
+const CLIENT_KEY: &[u8] = include_bytes!("fixtures/client.key");
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+/// Answers every request over TLS with a manifest. Returns `127.0.0.1:port`.
+fn serve(wants_client_certificate: bool) -> String {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = CertificateDer::from_pem_slice(SERVER).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = if wants_client_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                request.push(byte[0]);
+            }
+            let length = MANIFEST.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{MANIFEST}");
+            let _ = stream.write_all(answer.as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    host
+}
+
+fn config_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("ca.pem", CA), ("client.pem", CLIENT), ("client.key", CLIENT_KEY)] {
+        fs::write_new(&folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+async fn ask(host: &str, settings: &Settings, folder: &Path, progress: &Progress) -> Result<ManifestBytes> {
+    let network = Network::new(settings, folder, NetworkEnvironment::default()).unwrap();
+    network.manifest(&Reference::parse(&format!("{host}/a:1")).unwrap(), progress).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_authority_is_refused_at_once_and_a_named_one_is_trusted() {
+    let (host, folder) = (serve(false), config_folder());
+    let progress = Progress::silent("images");
+    let error = ask(&host, &settings(&[]), folder.path(), &progress).await.unwrap_err();
+    assert_eq!(error.class(), Class::Local, "{error:?}");
+    assert!(error.message().contains("not trusted") && error.hint_text().unwrap().contains("ca_file"), "{error:?}");
+    assert_eq!(progress.counters().requests.load(Ordering::Relaxed), 1);
+
+    let mut for_all = settings(&[]);
+    for_all.network.ca_files = vec!["ca.pem".into()];
+    ask(&host, &for_all, folder.path(), &progress).await.unwrap();
+
+    let mut for_one = settings(&[]);
+    let registry = RegistrySettings { ca_file: Some("ca.pem".into()), ..RegistrySettings::default() };
+    for_one.registries.insert(host.clone(), registry);
+    ask(&host, &for_one, folder.path(), &progress).await.unwrap();
+    // It is trusted for that registry alone.
+    assert_eq!(ask(&serve(false), &for_one, folder.path(), &progress).await.unwrap_err().class(), Class::Local);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_is_shown_to_its_registry() {
+    let (host, folder) = (serve(true), config_folder());
+    let progress = Progress::silent("images");
+    let mut settings = settings(&[]);
+    let anonymous = RegistrySettings { ca_file: Some("ca.pem".into()), ..RegistrySettings::default() };
+    settings.registries.insert(host.clone(), anonymous.clone());
+    let error = ask(&host, &settings, folder.path(), &progress).await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("client_certificate"), "{error:?}");
+
+    let known = RegistrySettings {
+        client_certificate: Some("client.pem".into()),
+        client_key: Some("client.key".into()),
+        ..anonymous
+    };
+    settings.registries.insert(host.clone(), known);
+    ask(&host, &settings, folder.path(), &progress).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_is_named_as_such() {
+    let server = airgap_tests::registry::Registry::start();
+    let folder = config_folder();
+    let error = ask(&server.host(), &settings(&[]), folder.path(), &Progress::silent("images")).await.unwrap_err();
+    assert_eq!(error.class(), Class::Local, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("plain_http"), "{error:?}");
+}

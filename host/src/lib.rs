@@ -26,3 +26,4 @@ pub mod steps;
 pub mod store;
 pub mod transaction;
 pub mod tree;
+pub mod verify;

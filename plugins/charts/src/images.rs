@@ -117,7 +117,10 @@ mod tests {
     fn subcharts_count_as_far_as_they_are_switched_on() {
         assert_eq!(names(&of(&chart(), &[])), ["org/app:3.1.0", "docker.io/org/redis:8"]);
         let values = image_finder::yaml::parse("image: {tag: v9}\ntags: {cache: true}\ncache: {image: {tag: alias}}\noff: {enabled: true}\nglobal: {imageRegistry: mirror}\nredis: {enabled: false}\n").unwrap();
-        assert_eq!(names(&of(&chart(), &[values])), ["mirror/org/app:v9", "mirror/org/off:1", "mirror/org/redis:alias"]);
+        assert_eq!(
+            names(&of(&chart(), &[values])),
+            ["mirror/org/app:v9", "mirror/org/off:1", "mirror/org/redis:alias"]
+        );
     }
 
     #[test]

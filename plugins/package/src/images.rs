@@ -63,7 +63,7 @@ struct Descriptor {
     digest: String,
     size: u64,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, String>>,
     #[serde(default)]
     platform: Option<Platform>,
 }
@@ -82,9 +82,9 @@ struct Children {
     #[serde(default)]
     config: Option<Descriptor>,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 /// The images of all components, in the order of their references.
@@ -127,7 +127,7 @@ fn read_index(sources: &dyn Sources) -> Result<BTreeMap<String, Descriptor>, Ste
     let index: Index =
         serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("images/index.json"))?;
     let named = index.manifests.into_iter().filter_map(|descriptor| {
-        let reference = descriptor.annotations.get(REFERENCE)?.clone();
+        let reference = descriptor.annotations.as_ref()?.get(REFERENCE)?.clone();
         Some((reference, descriptor))
     });
     Ok(named.collect())
@@ -169,10 +169,10 @@ fn reachable(descriptor: &Descriptor, sources: &dyn Sources, depth: u32) -> Resu
     let bytes = sources.read(TREE, &path, LARGEST_MANIFEST)?;
     let children: Children = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(&path))?;
     let mut total = descriptor.size;
-    for blob in children.config.iter().chain(&children.layers) {
+    for blob in children.config.iter().chain(children.layers.iter().flatten()) {
         total = total.saturating_add(blob.size);
     }
-    for manifest in &children.manifests {
+    for manifest in children.manifests.iter().flatten() {
         total = total.saturating_add(reachable(manifest, sources, depth + 1)?);
     }
     Ok(total)

@@ -1,0 +1,128 @@
+//! Component tars: what zarf.yaml lists lies where the deployment looks for
+//! it, and nothing else does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::zarf::{self, Component, RepositoryUrl};
+
+use super::Problems;
+use super::definition::Package;
+use super::facts::{Facts, Member};
+
+/// The CRC-32 that names the folder of a repository.
+pub(super) fn repository_folder(url: &str) -> Option<String> {
+    let mut crc = flate2::Crc::new();
+    crc.update(url.as_bytes());
+    RepositoryUrl::parse(url).map(|parsed| parsed.folder(crc.sum()))
+}
+
+pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
+    let mut known = BTreeSet::new();
+    for component in package.components() {
+        let tar = format!("components/{}.tar", component.name);
+        let wanted = wanted(component, problems);
+        match facts.components.get(&tar) {
+            Some(members) => check_members(&tar, members, &wanted, problems),
+            None if wanted.is_empty() => {}
+            None if facts.complete => problems.add_for("missing", &tar, "is not in the package"),
+            None => {}
+        }
+        known.insert(tar);
+    }
+    for tar in facts.components.keys().filter(|tar| !known.contains(*tar)) {
+        problems.add_for("component", tar, "belongs to no component of zarf.yaml");
+    }
+}
+
+/// Something that a component tar must hold.
+struct Wanted {
+    path: String,
+    /// A folder will do.
+    folder: bool,
+    sha256: String,
+    executable: bool,
+}
+
+fn wanted(component: &Component, problems: &mut Problems) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    let mut add = |path: String, folder: bool| {
+        let path = format!("{}/{path}", component.name);
+        all.push(Wanted { path, folder, sha256: String::new(), executable: false });
+    };
+    for chart in &component.charts {
+        let stem = chart.stem();
+        add(format!("charts/{stem}.tgz"), false);
+        for index in 0..chart.values_files.len() + chart.templated_values_files.len() {
+            add(format!("values/{stem}-{index}"), false);
+        }
+    }
+    for manifest in &component.manifests {
+        (0..manifest.files.len()).for_each(|index| add(format!("manifests/{}-{index}.yaml", manifest.name), false));
+        (0..manifest.kustomizations.len())
+            .for_each(|index| add(format!("manifests/kustomization-{}-{index}.yaml", manifest.name), false));
+    }
+    for (index, injection) in component.data_injections.iter().enumerate() {
+        add(format!("data/{index}/{}", zarf::base_name(&injection.target.path)), true);
+    }
+    for url in &component.repos {
+        match repository_folder(url) {
+            Some(folder) => add(format!("repos/{folder}"), true),
+            None => problems.add_for("definition", "zarf.yaml", format!("names `{url}`, which is no repository URL")),
+        }
+    }
+    for (index, file) in component.files.iter().enumerate() {
+        all.push(Wanted {
+            path: format!("{}/files/{index}/{}", component.name, zarf::base_name(&file.target)),
+            folder: true,
+            sha256: file.shasum.clone(),
+            executable: file.executable,
+        });
+    }
+    all
+}
+
+fn check_members(tar: &str, members: &BTreeMap<String, Member>, wanted: &[Wanted], problems: &mut Problems) {
+    let mut files = BTreeSet::new();
+    let mut folders = BTreeSet::new();
+    for item in wanted {
+        let Wanted { path, folder, sha256, executable } = item;
+        let is_folder = *folder && below(members, path).next().is_some();
+        match members.get(path) {
+            None if is_folder => drop(folders.insert(path.as_str())),
+            None => problems.add_for("missing", path, format!("is not in `{tar}`")),
+            Some(member) => {
+                files.insert(path.as_str());
+                check_file(tar, path, member, sha256, *executable, problems);
+            }
+        }
+    }
+    let in_folder = |path: &str| path.match_indices('/').any(|(at, _)| folders.contains(&path[..at]));
+    for path in members.keys().filter(|path| !files.contains(path.as_str()) && !in_folder(path)) {
+        problems.add_for("extra-file", path, format!("is in `{tar}` and in no list of zarf.yaml"));
+    }
+}
+
+fn check_file(tar: &str, path: &str, member: &Member, sha256: &str, executable: bool, problems: &mut Problems) {
+    if let (false, Some(digest)) = (sha256.is_empty(), member.digest)
+        && digest.hex() != sha256
+    {
+        problems.add_for(
+            "shasum",
+            path,
+            format!("in `{tar}` has the sha256 {}, zarf.yaml says {sha256}", digest.hex()),
+        );
+    }
+    if executable && member.mode & 0o100 == 0 {
+        problems.add_for("mode", path, format!("in `{tar}` is not executable"));
+    }
+}
+
+/// The members below a folder.
+pub(super) fn below<'a>(
+    members: &'a BTreeMap<String, Member>,
+    folder: &str,
+) -> impl Iterator<Item = (&'a String, &'a Member)> + use<'a> {
+    let start = format!("{folder}/");
+    let from = members.range(start.clone()..);
+    from.take_while(move |(path, _)| path.starts_with(&start))
+}

@@ -1,0 +1,141 @@
+//! zarf.yaml of a built package.
+
+use components::zarf::{self, Component, Definition};
+use serde::Deserialize;
+
+use super::facts::Facts;
+use super::{Identity, Problems};
+
+/// A definition with what its build added.
+#[derive(Debug)]
+pub(super) struct Package {
+    pub(super) definition: Definition,
+    pub(super) aggregate: String,
+    build: Build,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Build {
+    architecture: String,
+    signed: bool,
+    provenance_files: Vec<String>,
+    version_requirements: Vec<Requirement>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Requirement {
+    version: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Extra {
+    #[serde(default)]
+    build: Build,
+    metadata: ExtraMetadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExtraMetadata {
+    #[serde(default)]
+    aggregate_checksum: String,
+}
+
+impl Package {
+    pub(super) fn architecture(&self) -> &str {
+        &self.definition.metadata.architecture
+    }
+
+    pub(super) fn components(&self) -> &[Component] {
+        &self.definition.components
+    }
+
+    /// Whether the package is signed and this file belongs to the signature.
+    pub(super) fn vouches_with(&self, path: &str) -> bool {
+        self.build.signed && self.build.provenance_files.iter().any(|file| file == path)
+    }
+
+    /// Whether a Zarf older than `version` is kept from deploying.
+    pub(super) fn requires(&self, version: &str) -> bool {
+        self.build.version_requirements.iter().any(|requirement| requirement.version == version)
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        let metadata = &self.definition.metadata;
+        let count = |of: fn(&Component) -> usize| self.components().iter().map(of).sum();
+        let images: std::collections::BTreeSet<&str> =
+            self.components().iter().flat_map(|component| component.images.iter().map(String::as_str)).collect();
+        Identity {
+            name: metadata.name.clone(),
+            version: metadata.version.clone(),
+            architecture: metadata.architecture.clone(),
+            components: self.components().len(),
+            images: images.len(),
+            charts: count(|component| component.charts.len()),
+            files: count(|component| component.files.len()),
+            repositories: count(|component| component.repos.len()),
+        }
+    }
+}
+
+/// The definition, where there is one that can be read.
+pub(super) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
+    let bytes = facts.texts.get("zarf.yaml")?;
+    match parse(bytes) {
+        Ok(package) => {
+            check(&package, problems);
+            Some(package)
+        }
+        Err(why) => {
+            problems.add_for("definition", "zarf.yaml", why);
+            None
+        }
+    }
+}
+
+/// Zarf takes the document of the highest version it knows; ours is v1alpha1.
+fn parse(bytes: &[u8]) -> Result<Package, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))?;
+    let mut found = None;
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let value = serde_yaml::Value::deserialize(document).map_err(|error| format!("cannot be read: {error}"))?;
+        let version = value.get("apiVersion").and_then(serde_yaml::Value::as_str).unwrap_or(zarf::API_VERSION);
+        if version == zarf::API_VERSION && found.replace(value).is_some() {
+            return Err(format!("holds two documents of {}", zarf::API_VERSION));
+        }
+    }
+    let value = found.ok_or_else(|| format!("holds no document of {}", zarf::API_VERSION))?;
+    let bad = |error: serde_yaml::Error| format!("is no package definition: {error}");
+    let definition: Definition = serde_yaml::from_value(value.clone()).map_err(bad)?;
+    let Extra { build, metadata } = serde_yaml::from_value(value).map_err(bad)?;
+    Ok(Package { definition, aggregate: metadata.aggregate_checksum, build })
+}
+
+fn check(package: &Package, problems: &mut Problems) {
+    let metadata = &package.definition.metadata;
+    let mut bad = |message: String| problems.add_for("definition", "zarf.yaml", message);
+    if !matches!(package.definition.kind.as_str(), "ZarfPackageConfig" | "ZarfInitConfig") {
+        bad(format!("has the unknown kind `{}`", package.definition.kind));
+    }
+    if metadata.name.is_empty() || metadata.architecture.is_empty() || package.build.architecture.is_empty() {
+        bad("lacks metadata.name, metadata.architecture or build.architecture".to_owned());
+    }
+    if package.components().is_empty() {
+        bad("has no components".to_owned());
+    }
+    let mut names = std::collections::BTreeSet::new();
+    let mut parts = vec![metadata.name.as_str(), metadata.version.as_str()];
+    for component in package.components() {
+        if !names.insert(&component.name) {
+            bad(format!("has two components `{}`", component.name));
+        }
+        parts.push(&component.name);
+        parts.extend(component.manifests.iter().map(|manifest| manifest.name.as_str()));
+        parts.extend(component.charts.iter().flat_map(|chart| [chart.name.as_str(), chart.version.as_str()]));
+    }
+    for part in parts.into_iter().filter(|part| *part == ".." || part.contains(['/', '\\'])) {
+        bad(format!("has the name `{}`, which would make an invalid path", part.escape_debug()));
+    }
+}

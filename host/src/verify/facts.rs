@@ -1,0 +1,341 @@
+//! One pass over the tar of a package: what the rules need to know of it.
+//!
+//! Kept are a digest and a size for each file, the text of the few files that
+//! describe the others, what manifests and configurations of images refer to,
+//! and the members of component tars. All of it is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, Read};
+
+use serde::Deserialize;
+
+use super::Problems;
+use crate::archive::reader::{EntryKind, Header, TarReader};
+use crate::digest::{Digest, Hasher};
+use crate::tree::check_path;
+
+/// Entries of the package, and of all component tars together.
+const LARGEST_COUNT: usize = 500_000;
+const MIB: u64 = 1024 * 1024;
+/// What registries and Zarf's client accept as a manifest.
+pub(super) const LARGEST_MANIFEST: u64 = 4 * MIB;
+
+/// A regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// Regular files of the package, by path.
+    pub(super) files: BTreeMap<String, File>,
+    /// The small files that describe the others.
+    pub(super) texts: BTreeMap<String, Vec<u8>>,
+    /// By hexadecimal digest: JSON blobs that refer to others.
+    pub(super) blobs: BTreeMap<String, Blob>,
+    /// By path of the component tar: its regular files.
+    pub(super) components: BTreeMap<String, BTreeMap<String, Member>>,
+    /// Whether the tar was read to its end.
+    pub(super) complete: bool,
+}
+
+/// A file of a component tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    /// Of charts and files.
+    pub(super) digest: Option<Digest>,
+}
+
+/// What an image manifest, an index or a configuration says.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Blob {
+    #[serde(default)]
+    pub(super) config: Option<Descriptor>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(super) layers: Vec<Descriptor>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(super) manifests: Vec<Descriptor>,
+    #[serde(default)]
+    pub(super) os: Option<String>,
+    #[serde(default)]
+    pub(super) architecture: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    #[serde(default)]
+    pub(super) media_type: String,
+    #[serde(default)]
+    pub(super) digest: String,
+    #[serde(default)]
+    pub(super) size: u64,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// Go writes an empty list as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads the tar to its end, or to where it is damaged. Gives the bytes read
+/// as well.
+pub(super) fn collect(content: impl BufRead, problems: &mut Problems) -> (Facts, u64) {
+    let mut walk = Walk { facts: Facts::default(), seen: BTreeSet::new(), members: 0, problems };
+    let mut counted = Counted { inner: content, read: 0 };
+    let mut current = String::new();
+    match walk.package(&mut counted, &mut current) {
+        Ok(()) => walk.facts.complete = true,
+        Err(error) if current.is_empty() => {
+            walk.problems.add("archive", format!("the archive cannot be read: {error}"))
+        }
+        Err(error) => {
+            walk.problems.add_for(
+                "archive",
+                &current,
+                format!("is where the archive is damaged, it cannot be read on: {error}"),
+            );
+        }
+    }
+    (walk.facts, counted.read)
+}
+
+struct Walk<'a> {
+    facts: Facts,
+    seen: BTreeSet<String>,
+    members: usize,
+    problems: &'a mut Problems,
+}
+
+impl Walk<'_> {
+    fn package(&mut self, content: &mut impl BufRead, current: &mut String) -> io::Result<()> {
+        let mut reader = TarReader::new(content);
+        while let Some(header) = reader.next_entry()? {
+            let path = header.path.trim_end_matches('/').to_owned();
+            current.clone_from(&path);
+            self.hygiene(&path, &header);
+            if self.seen.len() >= LARGEST_COUNT {
+                return Err(io::Error::other(format!("it holds more than {LARGEST_COUNT} entries")));
+            }
+            if !self.seen.insert(path.clone()) {
+                self.problems.add_for("duplicate", &path, "is in the package twice");
+            }
+            if header.kind == EntryKind::File {
+                let file = self.file(&path, header.size, &mut reader)?;
+                self.facts.files.insert(path, file);
+            }
+        }
+        current.clear();
+        self.rest_is_empty("the package", reader.into_inner())
+    }
+
+    fn file<R: BufRead>(&mut self, path: &str, size: u64, reader: &mut TarReader<R>) -> io::Result<File> {
+        let limit = text_limit(path);
+        if limit.is_some_and(|limit| size <= limit) {
+            let bytes = read_all(reader, size)?;
+            let file = File { digest: Digest::of(&bytes), size };
+            self.facts.texts.insert(path.to_owned(), bytes);
+            return Ok(file);
+        }
+        if limit.is_some() {
+            self.problems.add_for("too-large", path, format!("has {size} bytes"));
+        }
+        if let Some(hex) = path.strip_prefix("images/blobs/sha256/")
+            && size <= LARGEST_MANIFEST
+            && reader.chunk()?.first() == Some(&b'{')
+        {
+            let bytes = read_all(reader, size)?;
+            if let Ok(blob) = serde_json::from_slice(&bytes) {
+                self.facts.blobs.insert(hex.to_owned(), blob);
+            }
+            return Ok(File { digest: Digest::of(&bytes), size });
+        }
+        let mut hashed = Hashed { inner: reader, hasher: Hasher::new() };
+        if path.starts_with("components/") && path.ends_with(".tar") {
+            self.component(path, &mut hashed);
+        }
+        hashed.drain()?;
+        Ok(File { digest: hashed.hasher.finish(), size })
+    }
+
+    /// A nested tar; what is wrong with it does not end the pass.
+    fn component(&mut self, path: &str, content: &mut impl BufRead) {
+        let mut members = BTreeMap::new();
+        if let Err(error) = self.component_members(path, content, &mut members) {
+            self.problems.add_for("component", path, format!("cannot be read: {error}"));
+        }
+        self.facts.components.insert(path.to_owned(), members);
+    }
+
+    fn component_members(
+        &mut self,
+        tar: &str,
+        content: &mut impl BufRead,
+        members: &mut BTreeMap<String, Member>,
+    ) -> io::Result<()> {
+        let mut reader = TarReader::new(content);
+        while let Some(header) = reader.next_entry()? {
+            let path = header.path.trim_end_matches('/').to_owned();
+            self.hygiene(&path, &header);
+            self.members += 1;
+            if self.members > LARGEST_COUNT {
+                return Err(io::Error::other(format!("component tars hold more than {LARGEST_COUNT} entries")));
+            }
+            if header.kind != EntryKind::File {
+                continue;
+            }
+            let digest = if wants_digest(&path) {
+                let mut hashed = Hashed { inner: &mut reader, hasher: Hasher::new() };
+                hashed.drain()?;
+                Some(hashed.hasher.finish())
+            } else {
+                None
+            };
+            if members.insert(path.clone(), Member { size: header.size, mode: header.mode, digest }).is_some() {
+                self.problems.add_for("duplicate", &path, format!("is in `{tar}` twice"));
+            }
+        }
+        self.rest_is_empty(tar, reader.into_inner())
+    }
+
+    fn hygiene(&mut self, path: &str, header: &Header) {
+        if let Err(error) = check_path(path) {
+            self.problems.add_for("path", path, format!("would not be unpacked: {}", error.message()));
+        }
+        if !header.ustar {
+            self.problems.add_for("tar", path, "has a header that is not USTAR");
+        }
+        match header.kind {
+            EntryKind::File if header.mode & 0o400 == 0 => {
+                self.problems.add_for("mode", path, format!("could not be read: mode {:o}", header.mode));
+            }
+            EntryKind::Directory if header.mode & 0o700 != 0o700 => {
+                self.problems.add_for("mode", path, format!("could not be entered: mode {:o}", header.mode));
+            }
+            EntryKind::Symlink | EntryKind::HardLink | EntryKind::Other(_) => {
+                self.problems.add_for("entry-type", path, "is neither a file nor a directory");
+            }
+            _ => {}
+        }
+    }
+
+    /// Behind a tar only zeros may follow. Reads to the end.
+    fn rest_is_empty(&mut self, place: &str, mut rest: impl BufRead) -> io::Result<()> {
+        let mut clean = true;
+        loop {
+            let chunk = rest.fill_buf()?;
+            if chunk.is_empty() {
+                break;
+            }
+            clean &= chunk.iter().all(|byte| *byte == 0);
+            let length = chunk.len();
+            rest.consume(length);
+        }
+        if !clean {
+            self.problems.add("tar", format!("{place} has data behind its end"));
+        }
+        Ok(())
+    }
+}
+
+/// Limits of the files whose text is kept.
+fn text_limit(path: &str) -> Option<u64> {
+    match path {
+        "zarf.yaml" => Some(16 * MIB),
+        "checksums.txt" | "images/index.json" => Some(64 * MIB),
+        "images/oci-layout" => Some(MIB),
+        _ => None,
+    }
+}
+
+/// Charts and files have digests elsewhere that theirs are compared with.
+fn wants_digest(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("charts" | "files"))
+}
+
+/// `size` bytes, which are few: grows with what is there, not with the claim.
+fn read_all<R: BufRead>(reader: &mut TarReader<R>, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.by_ref().take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Counts what is consumed.
+struct Counted<R> {
+    inner: R,
+    read: u64,
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.read += length as u64;
+        self.inner.consume(length);
+    }
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        copy_from(self, buffer)
+    }
+}
+
+/// The content of an entry, hashed as it is consumed.
+struct Hashed<'a, R> {
+    inner: &'a mut TarReader<R>,
+    hasher: Hasher,
+}
+
+impl<R: BufRead> Hashed<'_, R> {
+    /// Hashes what is left.
+    fn drain(&mut self) -> io::Result<()> {
+        loop {
+            let length = self.fill_buf()?.len();
+            if length == 0 {
+                return Ok(());
+            }
+            self.consume(length);
+        }
+    }
+}
+
+impl<R: BufRead> BufRead for Hashed<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.chunk()
+    }
+
+    fn consume(&mut self, length: usize) {
+        // The chunk is buffered, so it is there again at no cost.
+        if let Ok(chunk) = self.inner.chunk() {
+            self.hasher.update(&chunk[..length.min(chunk.len())]);
+        }
+        self.inner.consume(length);
+    }
+}
+
+impl<R: BufRead> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        copy_from(self, buffer)
+    }
+}
+
+fn copy_from(from: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let available = from.fill_buf()?;
+    let length = available.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&available[..length]);
+    from.consume(length);
+    Ok(length)
+}

@@ -1,0 +1,207 @@
+//! Checks a finished package where it arrives: no network, no configuration,
+//! one pass, constant memory.
+//!
+//! [`stream`] reads the archive on threads of its own (read and hash,
+//! decompress), [`facts`] walks the tar inside and keeps what the rules need:
+//! digests, sizes, names, and the few small files that describe the others.
+//! Then [`entries`], [`definition`], [`components`] and [`images`] apply the
+//! rules of the format, and [`beside`] compares with the `.sha256` and the
+//! artifact-manifest.json that lie next to the package. Everything that is
+//! wrong is reported, by file.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+mod beside;
+mod components;
+mod definition;
+mod entries;
+mod facts;
+mod images;
+mod stream;
+
+/// Problems that are listed; more are counted.
+const LISTED: usize = 1000;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Short and stable: `digest`, `missing`, `extra-file`.
+    pub rule: &'static str,
+    /// The file of the package that is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    pub message: String,
+}
+
+/// What was found about a file that may lie beside the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beside {
+    /// There is none.
+    Missing,
+    /// It says the same as the package.
+    Matches,
+    /// It says something else: see the problems.
+    Differs,
+}
+
+/// What the package says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+    pub components: usize,
+    pub images: usize,
+    pub charts: usize,
+    pub files: usize,
+    pub repositories: usize,
+}
+
+/// The result of [`verify`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// As given.
+    pub package: String,
+    pub sha256: Digest,
+    /// Bytes of the archive.
+    pub size: u64,
+    /// Bytes of the tar inside.
+    pub unpacked: u64,
+    /// Regular files in it.
+    pub entries: usize,
+    /// None where zarf.yaml could not be read.
+    pub identity: Option<Identity>,
+    /// `<package>.sha256`.
+    pub checksum_file: Beside,
+    pub artifact_manifest: Beside,
+    pub problems: Vec<Problem>,
+    /// Problems that are not listed.
+    pub unlisted: usize,
+}
+
+impl Report {
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// An `integrity` error that sums up the problems; None for a sound
+    /// package.
+    pub fn error(&self) -> Option<Error> {
+        let first = self.problems.first()?;
+        let count = self.problems.len() + self.unlisted;
+        let message =
+            format!("`{}` is damaged or incomplete: {count} problems, first: {}", self.package, first.message);
+        Some(Error::integrity(message).hint("copy the package again from where it was built, and verify that copy"))
+    }
+
+    /// The report for people.
+    pub fn render_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key:<18} {value}");
+        };
+        line("package", &self.package);
+        line("sha256", &self.sha256.hex());
+        line("size", &format!("{} bytes, {} unpacked, {} files", self.size, self.unpacked, self.entries));
+        if let Some(identity) = &self.identity {
+            let Identity { name, version, architecture, components, images, charts, files, repositories } = identity;
+            line(
+                "content",
+                &format!(
+                    "{name} {version} for {architecture}: {components} components, {images} images, {charts} charts, {files} files, {repositories} repositories"
+                ),
+            );
+        }
+        line(".sha256", said(self.checksum_file));
+        line("artifact-manifest", said(self.artifact_manifest));
+        for problem in &self.problems {
+            let _ = writeln!(text, "✗ {}: {}", problem.rule, problem.message);
+        }
+        if self.unlisted > 0 {
+            let _ = writeln!(text, "✗ and {} more", self.unlisted);
+        }
+        text.push_str(if self.is_sound() { "✓ sound and complete\n" } else { "✗ do not deploy this package\n" });
+        text
+    }
+}
+
+fn said(beside: Beside) -> &'static str {
+    match beside {
+        Beside::Missing => "not there",
+        Beside::Matches => "matches",
+        Beside::Differs => "differs",
+    }
+}
+
+/// Collects problems, up to a bound.
+#[derive(Debug, Default)]
+struct Problems {
+    listed: Vec<Problem>,
+    unlisted: usize,
+}
+
+impl Problems {
+    fn add(&mut self, rule: &'static str, message: impl Into<String>) {
+        self.push(Problem { rule, file: None, message: message.into() });
+    }
+
+    /// `message` continues the name of the file.
+    fn add_for(&mut self, rule: &'static str, file: &str, message: impl AsRef<str>) {
+        let shown = file.escape_debug();
+        self.push(Problem { rule, file: Some(shown.to_string()), message: format!("`{shown}` {}", message.as_ref()) });
+    }
+
+    fn push(&mut self, problem: Problem) {
+        if self.listed.len() < LISTED { self.listed.push(problem) } else { self.unlisted += 1 }
+    }
+
+    fn count(&self) -> usize {
+        self.listed.len() + self.unlisted
+    }
+}
+
+/// Checks the package at `path`.
+///
+/// # Errors
+/// Only where the file itself can not be read: what is wrong with the package
+/// is in the report.
+pub fn verify(path: &Path) -> Result<Report> {
+    let mut problems = Problems::default();
+    let (whole, content) = stream::open(path)?;
+    let (facts, unpacked) = facts::collect(content, &mut problems);
+    let (sha256, size) = whole.finish()?;
+
+    let package = definition::read(&facts, &mut problems);
+    entries::check(&facts, package.as_ref(), &mut problems);
+    let identity = package.as_ref().map(|package| {
+        components::check(&facts, package, &mut problems);
+        images::check(&facts, package, &mut problems);
+        package.identity()
+    });
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let whole = beside::Whole { path, name: &name, sha256, size };
+    let checksum_file = beside::check_checksum_file(&whole, &mut problems)?;
+    let artifact_manifest = beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems)?;
+    Ok(Report {
+        package: path.display().to_string(),
+        sha256,
+        size,
+        unpacked,
+        entries: facts.files.len(),
+        identity,
+        checksum_file,
+        artifact_manifest,
+        problems: problems.listed,
+        unlisted: problems.unlisted,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The threads behind a verification: one reads the file and hashes it, one
+//! decompresses, and the caller parses and hashes the content. Buffers go
+//! round, so memory stays the same for any package.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+
+const BUFFER: usize = 1024 * 1024;
+/// Buffers between two threads.
+const QUEUE: usize = 3;
+/// The window that a frame may ask for: 128 MiB.
+const WINDOW_LOG: u32 = 27;
+/// Nothing honest unpacks to more than this factor once it is large.
+const LARGEST_RATIO: u64 = 1000;
+const RATIO_FREE: u64 = 256 << 20;
+
+/// The thread that reads the file to its end, whatever becomes of the content.
+pub(super) struct Whole(JoinHandle<Result<(Digest, u64)>>);
+
+impl Whole {
+    /// Digest and size of the file.
+    pub(super) fn finish(self) -> Result<(Digest, u64)> {
+        self.0.join().unwrap_or_else(|_| Err(Error::local("reading the package ended early")))
+    }
+}
+
+/// Starts to read the package at `path`: the file as a whole, and the tar in
+/// it. The name decides whether it is compressed, as it does for Zarf.
+pub(super) fn open(path: &Path) -> Result<(Whole, Pipe)> {
+    let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
+    let metadata = file.metadata().map_err(|source| Error::io("cannot read", path, source))?;
+    if !metadata.is_file() {
+        return Err(Error::invalid(format!("`{}` is not a file", path.display())).hint("name the package itself"));
+    }
+    let (feed, bytes) = Pipe::new();
+    let owned: PathBuf = path.to_path_buf();
+    let whole = spawn("verify-read", move || read_and_hash(file, &owned, feed))?;
+    if path.extension().is_some_and(|extension| extension == "tar") {
+        return Ok((Whole(whole), bytes));
+    }
+    let allowed = RATIO_FREE.saturating_add(metadata.len().saturating_mul(LARGEST_RATIO));
+    let (feed, content) = Pipe::new();
+    spawn("verify-zstd", move || decompress(bytes, feed, allowed))?;
+    Ok((Whole(whole), content))
+}
+
+fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64)> {
+    let mut feed = Some(feed);
+    let mut hasher = Hasher::new();
+    let mut size = 0;
+    let mut spare = vec![0; BUFFER];
+    loop {
+        let mut buffer = match &feed {
+            Some(feed) => feed.buffer(),
+            None => std::mem::take(&mut spare),
+        };
+        let (length, result) = fill(&mut file, &mut buffer);
+        result.map_err(|source| Error::io("cannot read", path, source))?;
+        if length == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(&buffer[..length]);
+        size += length as u64;
+        if let Some(open) = &feed {
+            // Where nobody reads on, the content is damaged: the file is still
+            // hashed to its end.
+            if !open.send(Ok(Filled { buffer, length })) {
+                feed = None;
+                spare = vec![0; BUFFER];
+            }
+        } else {
+            spare = buffer;
+        }
+    }
+}
+
+fn decompress(bytes: Pipe, feed: Feed, allowed: u64) {
+    let mut left = allowed;
+    let result = zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
+        decoder.window_log_max(WINDOW_LOG)?;
+        loop {
+            let mut buffer = feed.buffer();
+            let (length, result) = fill(&mut decoder, &mut buffer);
+            left = left
+                .checked_sub(length as u64)
+                .ok_or_else(|| io::Error::other(format!("it unpacks to more than {allowed} bytes")))?;
+            let wanted = length > 0 && feed.send(Ok(Filled { buffer, length }));
+            result?;
+            if !wanted {
+                return Ok(());
+            }
+        }
+    });
+    if let Err(error) = result {
+        feed.send(Err(error));
+    }
+}
+
+/// As much as fits, unless the input ends or fails; what was read before a
+/// failure counts.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut length = 0;
+    while length < buffer.len() {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (length, Err(error)),
+        }
+    }
+    (length, Ok(()))
+}
+
+struct Filled {
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+/// The end of a pipe where bytes go in.
+struct Feed {
+    full: SyncSender<io::Result<Filled>>,
+    empty: Receiver<Vec<u8>>,
+}
+
+impl Feed {
+    fn buffer(&self) -> Vec<u8> {
+        self.empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER])
+    }
+
+    /// False when the other end is gone.
+    fn send(&self, filled: io::Result<Filled>) -> bool {
+        self.full.send(filled).is_ok()
+    }
+}
+
+/// The end of a pipe where bytes come out.
+pub(super) struct Pipe {
+    full: Receiver<io::Result<Filled>>,
+    empty: Sender<Vec<u8>>,
+    current: Filled,
+    at: usize,
+}
+
+impl Pipe {
+    fn new() -> (Feed, Self) {
+        let (full, receive) = mpsc::sync_channel(QUEUE);
+        let (empty, reuse) = mpsc::channel();
+        let current = Filled { buffer: Vec::new(), length: 0 };
+        (Feed { full, empty: reuse }, Self { full: receive, empty, current, at: 0 })
+    }
+}
+
+impl BufRead for Pipe {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.current.length
+            && let Ok(next) = self.full.recv()
+        {
+            let used = std::mem::replace(&mut self.current, next?);
+            if !used.buffer.is_empty() {
+                let _ = self.empty.send(used.buffer);
+            }
+            self.at = 0;
+        }
+        Ok(&self.current.buffer[self.at..self.current.length])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.at = (self.at + length).min(self.current.length);
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(run).map_err(|source| Error::local(format!("cannot start the thread `{name}`")).caused_by(source))
+}

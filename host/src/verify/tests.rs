@@ -1,0 +1,229 @@
+//! The reference package is sound; whatever is done to its bytes is either
+//! noticed or changes nothing that is in it, and never a panic.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::archive::{ArchiveWriter, Compression, Entry};
+use crate::fs;
+
+const NAME: &str = "zarf-package-golden-amd64-1.2.3.tar.zst";
+const LAYER: &str = "images/blobs/sha256/77cf390de70c3323f989a02247a58caf4f0ea616440e7b8aceb4f713a0a7f3be";
+
+fn golden() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden").join(NAME);
+    std::fs::read(path).unwrap()
+}
+
+fn tar() -> Vec<u8> {
+    zstd::decode_all(golden().as_slice()).unwrap()
+}
+
+/// The files of a package; None where it cannot be read.
+fn content(tar: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
+    let mut archive = tar::Archive::new(tar);
+    let mut files = BTreeMap::new();
+    for entry in archive.entries().ok()? {
+        let mut entry = entry.ok()?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).ok()?;
+        files.insert(entry.path().ok()?.to_str()?.trim_end_matches('/').to_owned(), bytes);
+    }
+    Some(files)
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn verify(&self, name: &str, bytes: &[u8]) -> Report {
+        #[expect(clippy::disallowed_methods, reason = "thousands of small files that need no sync")]
+        std::fs::write(self.path(name), bytes).unwrap();
+        verify(&self.path(name)).unwrap()
+    }
+}
+
+/// Packs entries as the product does.
+fn packed(place: &Place, entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let path = place.path("made.tar.zst");
+    let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
+    for (name, bytes) in
+        entries.iter().filter(|(name, _)| name.contains('.') || name.contains("sha256/") || name.ends_with("layout"))
+    {
+        writer.add(Entry::bytes(name.clone(), 0o644, bytes.clone())).unwrap();
+    }
+    writer.finish().unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn rules(report: &Report) -> Vec<&'static str> {
+    report.problems.iter().map(|problem| problem.rule).collect()
+}
+
+#[test]
+fn what_zarf_made_is_sound() {
+    let place = Place::new();
+    let report = place.verify(NAME, &golden());
+    assert!(report.is_sound(), "{}", report.render_text());
+    assert_eq!(report.sha256, Digest::of(&golden()));
+    assert_eq!((report.entries, report.unpacked), (12, tar().len() as u64));
+    let identity = report.identity.clone().unwrap();
+    assert_eq!((identity.components, identity.images, identity.charts, identity.files), (2, 2, 1, 2));
+    assert!(report.error().is_none());
+    assert!(report.render_text().ends_with("✓ sound and complete\n"));
+    assert_eq!(serde_json::to_value(&report).unwrap()["checksum_file"], "missing");
+}
+
+#[test]
+fn what_we_pack_is_sound_and_damage_is_named_by_file() {
+    let place = Place::new();
+    let files = content(&tar()).unwrap();
+    let mut ours = packed(&place, &files);
+    assert!(place.verify("ours.tar.zst", &ours).is_sound());
+    // The layer is stored as it is, so it can be found and spoilt.
+    let layer = &files[LAYER];
+    let at = ours.windows(64).position(|window| window == &layer[1000..1064]).unwrap();
+    ours[at] ^= 1;
+    let report = place.verify("ours.tar.zst", &ours);
+    assert_eq!(rules(&report), ["digest", "digest"]);
+    assert_eq!(report.problems[0].file.as_deref(), Some(LAYER));
+    assert_eq!(report.error().unwrap().class(), crate::error::Class::Integrity);
+}
+
+#[test]
+fn the_checksum_file_is_compared() {
+    let place = Place::new();
+    let sidecar = place.path(&format!("{NAME}.sha256"));
+    fs::write_new(&sidecar, format!("{}  {NAME}\n", Digest::of(&golden()).hex()).as_bytes()).unwrap();
+    assert_eq!(place.verify(NAME, &golden()).checksum_file, Beside::Matches);
+    fs::write_new(&sidecar, b"00  x\n").unwrap();
+    let report = place.verify(NAME, &golden());
+    assert_eq!((report.checksum_file, rules(&report)), (Beside::Differs, vec!["checksum-file"]));
+}
+
+#[test]
+fn the_artifact_manifest_must_say_the_same() {
+    let place = Place::new();
+    let image = |number: u32, digest: &str| serde_json::json!({"reference": format!("127.0.0.1:5001/golden/app-00{number}:v1"), "digest": digest});
+    let first = "sha256:0d1379e3d617d36c2c60a4637dbcce34e22fbb9499ca06c86ec05c546601164f";
+    let second = "sha256:7e42bfaf6c8bec08f3685683aa03c4c59a95f366b47fb54cf1983723ff719cf2";
+    let good = serde_json::json!({
+        "format": 1,
+        "package": {"file": NAME, "sha256": Digest::of(&golden()).hex(), "size": golden().len()},
+        "images": [image(0, first), image(1, second)],
+        "charts": [{"component": "web", "path": "web/charts/hello-0.2.0.tgz", "size": 402}],
+        "files": [{"component": "web", "path": "web/files/0/note.txt", "size": 11}],
+    });
+    let compare = |manifest: &serde_json::Value| {
+        fs::write_new(&place.path("artifact-manifest.json"), manifest.to_string().as_bytes()).unwrap();
+        let report = place.verify(NAME, &golden());
+        (report.artifact_manifest, report.problems.len())
+    };
+    assert_eq!(compare(&good), (Beside::Matches, 0));
+    let spoilt = |pointer: &str, value: serde_json::Value| {
+        let mut manifest = good.clone();
+        *manifest.pointer_mut(pointer).unwrap() = value;
+        manifest
+    };
+    for (pointer, value) in [
+        ("/package/size", 1.into()),
+        ("/package/file", "other".into()),
+        ("/images/0/digest", second.into()),
+        ("/images/0/reference", "docker.io/library/nginx:1".into()),
+        ("/images", serde_json::json!([image(0, first)])),
+        ("/charts/0/size", 1.into()),
+        ("/charts", serde_json::json!([])),
+        ("/files/0/path", "web/files/9/x".into()),
+        ("/format", 2.into()),
+    ] {
+        assert_eq!(compare(&spoilt(pointer, value)).0, Beside::Differs, "{pointer}");
+    }
+}
+
+/// `bytes`, spoilt, is either noticed or holds the same files as before.
+fn is_noticed(place: &Place, name: &str, bytes: &[u8], unpack: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let report = place.verify(name, bytes);
+    if report.is_sound() {
+        let found = unpack(bytes).and_then(|tar| content(&tar));
+        assert!(found == content(&tar()), "accepted what had changed");
+    }
+}
+
+#[test]
+fn no_changed_byte_of_the_tar_is_accepted() {
+    let place = Place::new();
+    let whole = tar();
+    for at in (0..whole.len()).step_by(23) {
+        let mut spoilt = whole.clone();
+        spoilt[at] ^= 1 << (at % 8);
+        is_noticed(&place, "p.tar", &spoilt, |bytes| Some(bytes.to_vec()));
+    }
+    for at in (0..whole.len()).step_by(499) {
+        assert!(!place.verify("p.tar", &whole[..at]).is_sound(), "cut at {at}");
+    }
+}
+
+#[test]
+fn no_changed_byte_of_the_archive_is_accepted() {
+    let place = Place::new();
+    let files = content(&tar()).unwrap();
+    for whole in [golden(), packed(&place, &files)] {
+        let decode = |bytes: &[u8]| zstd::decode_all(bytes).ok();
+        for at in (0..whole.len()).step_by(31) {
+            let mut spoilt = whole.clone();
+            spoilt[at] ^= 1 << (at % 8);
+            is_noticed(&place, "p.tar.zst", &spoilt, decode);
+        }
+        for at in (0..whole.len() - 1).step_by(997) {
+            assert!(!place.verify("p.tar.zst", &whole[..at]).is_sound(), "cut at {at}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn spliced_packages_are_noticed(from in 0usize..70_000, length in 0usize..5_000, to in 0usize..70_000) {
+        let mut spoilt = tar();
+        let (from, to) = (from.min(spoilt.len()), to.min(spoilt.len()));
+        let piece = spoilt[from..(from + length).min(spoilt.len())].to_vec();
+        spoilt.splice(to..(to + length / 2).min(spoilt.len()), piece);
+        is_noticed(&Place::new(), "p.tar", &spoilt, |bytes| Some(bytes.to_vec()));
+    }
+
+    #[test]
+    fn garbage_is_never_sound_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        for name in ["p.tar", "p.tar.zst"] {
+            prop_assert!(!Place::new().verify(name, &bytes).is_sound());
+        }
+    }
+}
+
+#[test]
+fn a_bomb_ends_early() {
+    let place = Place::new();
+    let mut bomb = Vec::new();
+    let frame = zstd::encode_all(vec![0; 64 << 20].as_slice(), 1).unwrap();
+    let header = crate::archive::ustar::header("zeros", crate::archive::ustar::Kind::File, 0o644, 1 << 40).unwrap();
+    bomb.extend(zstd::encode_all(header.as_slice(), 1).unwrap());
+    (0..40).for_each(|_| bomb.extend(&frame));
+    let report = place.verify("p.tar.zst", &bomb);
+    assert!(report.problems[0].message.contains("unpacks to more than"), "{}", report.render_text());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error() {
+    assert!(verify(&Place::new().path("missing.tar.zst")).is_err());
+    assert!(verify(Place::new().0.path()).is_err());
+}

@@ -1,1 +1,79 @@
+//! The core plugin `scan`: lists the images that a tree of files names.
+//!
+//! Every tree `local:<path>` is read file by file through a
+//! [`scanner::Scanner`], which knows Helm charts, Flux resources, kubernetes
+//! manifests and the role defaults of kubespray. What cannot be read is a
+//! warning, never a failure.
+//!
+//! Written are `images.json` (image, file and line of each) and `scan.json`
+//! (the same, and what could not be resolved, the charts, the warnings).
 
+use sdk::{Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
+use serde::Deserialize;
+
+pub mod flux;
+pub mod jinja;
+pub mod kubespray;
+pub mod report;
+pub mod scanner;
+pub mod template;
+
+use scanner::Scanner;
+
+/// Of one file; no manifest that people write comes near.
+const FILE_LIMIT: u64 = 8 << 20;
+
+/// What the step accepts: nothing.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Configuration {}
+
+/// The step.
+pub struct Scan;
+
+impl Step for Scan {
+    type Configuration = Configuration;
+    const NAME: &'static str = "scan";
+    const SUMMARY: &'static str = "Lists the images that charts, manifests, Flux resources and kubespray name";
+
+    fn run(_: &Context, _: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        let mut scanner = Scanner::default();
+        for name in inputs.names() {
+            if let (Some(path), Some(tree)) = (name.strip_prefix("local:"), inputs.find(name)) {
+                read(tree, path, &mut scanner)?;
+            }
+        }
+        let report = scanner.finish();
+        for warning in &report.warnings {
+            sdk::log::warn(warning);
+        }
+        output.write_json("images.json", &report.images)?;
+        output.write_json("scan.json", &report)?;
+        Ok(Summary::new(report.images.len() as u64, "images"))
+    }
+}
+
+sdk::export_step!(Scan);
+
+fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {
+    let entries = tree.entries("")?;
+    let single = entries.len() == 1 && root.ends_with(&entries[0].path);
+    let total = entries.len() as u64;
+    for (at, entry) in entries.iter().enumerate() {
+        let shown = if single { root.to_owned() } else { format!("{}/{}", root.trim_end_matches('/'), entry.path) };
+        if entry.kind != EntryKind::File || !scanner::is_wanted(&entry.path) {
+            continue;
+        }
+        sdk::progress(at as u64, Some(total), "files", &entry.path)?;
+        if entry.size > FILE_LIMIT {
+            scanner.skip(&shown, &format!("larger than {} MiB", FILE_LIMIT >> 20));
+            continue;
+        }
+        match String::from_utf8(tree.read(&entry.path, FILE_LIMIT)?) {
+            Ok(text) => scanner.file(&shown, &text),
+            Err(_) => scanner.skip(&shown, "not UTF-8"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! What a scan found.
+
+use serde::Serialize;
+
+/// An image and where it is named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Image {
+    pub image: String,
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+}
+
+/// A text that would be an image if its templates were resolved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unresolved {
+    pub text: String,
+    pub file: String,
+    pub line: u32,
+}
+
+/// A chart that a HelmRelease deploys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Chart {
+    pub name: String,
+    /// Of the HelmRepository or OCIRepository; empty where it was not found.
+    pub repo: String,
+    /// A version or constraint; `*` where none is written.
+    pub version: String,
+    pub file: String,
+    pub line: u32,
+}
+
+/// Everything, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub images: Vec<Image>,
+    pub unresolved: Vec<Unresolved>,
+    pub charts: Vec<Chart>,
+    /// Files that could not be read, and why.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    pub fn image(&mut self, image: &str, file: &str, line: u32) {
+        self.images.push(Image { image: image.to_owned(), file: file.to_owned(), line });
+    }
+
+    pub fn unresolved(&mut self, text: &str, file: &str, line: u32) {
+        self.unresolved.push(Unresolved { text: text.to_owned(), file: file.to_owned(), line });
+    }
+
+    /// In a fixed order, each once.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.images.sort();
+        self.images.dedup();
+        self.unresolved.sort();
+        self.unresolved.dedup();
+        self.charts.sort();
+        self.charts.dedup();
+        self
+    }
+}

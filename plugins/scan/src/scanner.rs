@@ -1,0 +1,253 @@
+//! One file after the other, in the order of their paths.
+//!
+//! What a file is follows from its path and content: a chart's description,
+//! its values, its templates; role defaults; a kustomization; anything else
+//! that is YAML. The order matters only in that `Chart.yaml` comes before the
+//! rest of its chart, as it does in byte order.
+
+use std::collections::BTreeMap;
+
+use image_finder::yaml::{self, Node};
+use image_finder::{Defaults as Missing, find};
+
+use crate::flux::Flux;
+use crate::kubespray;
+use crate::report::Report;
+use crate::template;
+
+const WARNING_LIMIT: usize = 1000;
+
+/// Reads files and gathers what they name.
+#[derive(Clone, Debug, Default)]
+pub struct Scanner {
+    report: Report,
+    flux: Flux,
+    kubespray: kubespray::Defaults,
+    /// By the chart's folder its appVersion.
+    charts: BTreeMap<String, Option<String>>,
+}
+
+/// Whether a file may name images. Templates of charts count, whatever they
+/// are called.
+pub fn is_wanted(path: &str) -> bool {
+    let hidden = path.split('/').any(|part| part == ".git" || part == "node_modules");
+    let text = [".yaml", ".yml", ".json", ".tpl"].iter().any(|end| path.ends_with(end));
+    !hidden && text && !path.ends_with("values.schema.json")
+}
+
+impl Scanner {
+    /// A file that could not be read.
+    pub fn skip(&mut self, file: &str, why: &str) {
+        self.warn(file, why);
+    }
+
+    pub fn file(&mut self, file: &str, text: &str) {
+        let chart = self.chart_of(file).map(|(folder, version)| (folder.to_owned(), version.clone()));
+        if let Some((folder, _)) = &chart
+            && file[folder.len()..].contains("templates/")
+        {
+            for (line, image) in template::images(text) {
+                self.report.image(&image, file, line);
+            }
+            return;
+        }
+        if !file.ends_with(".tpl") {
+            let (documents, error) = yaml::documents(text);
+            if let Some(error) = error {
+                self.warn(file, &format!("not YAML from line {} on: {}", error.line, error.message));
+            }
+            let app_version = chart.and_then(|(_, version)| version);
+            for document in &documents {
+                self.document(file, document, app_version.as_deref());
+            }
+        }
+    }
+
+    /// Everything that was found.
+    pub fn finish(mut self) -> Report {
+        self.kubespray.report(&mut self.report);
+        self.report.charts = self.flux.charts();
+        self.report.sorted()
+    }
+
+    fn document(&mut self, file: &str, root: &Node, app_version: Option<&str>) {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        let kind = root.text_of("kind").unwrap_or_default();
+        if name == "Chart.yaml" && root.get("name").is_some() {
+            self.chart(file, root);
+        } else if kubespray::is_defaults(file) {
+            self.kubespray.file(file, root);
+        } else if matches!(name, "kustomization.yaml" | "kustomization.yml") {
+            self.kustomization(file, root);
+        } else if kind != "CustomResourceDefinition" {
+            self.flux.resource(kind, root, file);
+            self.images(file, root, app_version, 0);
+            self.embedded(file, kind, root);
+        }
+    }
+
+    /// A HelmRelease's values are a chart's values, with their own globals.
+    fn images(&mut self, file: &str, root: &Node, app_version: Option<&str>, offset: u32) {
+        let defaults = Missing { app_version: app_version.map(str::to_owned) };
+        for found in find(root, &defaults) {
+            let line = found.line + offset;
+            if found.unresolved {
+                self.report.unresolved(&found.image, file, line);
+            } else {
+                self.report.image(&found.image, file, line);
+            }
+        }
+    }
+
+    /// Values files in a ConfigMap, as `valuesFrom` of a HelmRelease uses
+    /// them.
+    fn embedded(&mut self, file: &str, kind: &str, root: &Node) {
+        if !matches!(kind, "ConfigMap" | "Secret") {
+            return;
+        }
+        let texts = ["data", "stringData"].iter().filter_map(|key| root.get(key)).flat_map(Node::entries);
+        for (name, node) in texts {
+            let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+            if let (true, Some(text)) = (is_yaml, node.text())
+                && let Ok(inner) = yaml::parse(text)
+            {
+                // A block's text begins in the line of its node.
+                self.images(file, &inner, None, node.line.saturating_sub(1));
+            }
+        }
+    }
+
+    /// `images: [{name, newName, newTag, digest}]`.
+    fn kustomization(&mut self, file: &str, root: &Node) {
+        for item in root.get("images").map_or(&[][..], Node::items) {
+            let Some(name) = item.text_of("newName").or(item.text_of("name")) else { continue };
+            let image = match (item.text_of("digest"), item.text_of("newTag")) {
+                (Some(digest), _) => format!("{name}@{digest}"),
+                (None, Some(tag)) => format!("{name}:{tag}"),
+                (None, None) => continue,
+            };
+            if components::image::ImageName::parse(&image).is_ok() {
+                self.report.image(&image, file, item.line);
+            }
+        }
+    }
+
+    fn chart(&mut self, file: &str, root: &Node) {
+        let folder = file.strip_suffix("Chart.yaml").unwrap_or_default().to_owned();
+        self.charts.insert(folder, root.text_of("appVersion").map(str::to_owned));
+        // Artifact Hub's list of a chart's images is YAML in an annotation.
+        let list = root.get("annotations").and_then(|notes| notes.get("artifacthub.io/images"));
+        if let Some(node) = list
+            && let Some(Ok(inner)) = node.text().map(yaml::parse)
+        {
+            self.images(file, &inner, None, node.line.saturating_sub(1));
+        }
+    }
+
+    /// The innermost chart that a file belongs to.
+    fn chart_of(&self, file: &str) -> Option<(&str, &Option<String>)> {
+        let folders = self.charts.iter().filter(|(folder, _)| file.starts_with(folder.as_str()));
+        folders.max_by_key(|(folder, _)| folder.len()).map(|(folder, version)| (folder.as_str(), version))
+    }
+
+    fn warn(&mut self, file: &str, why: &str) {
+        if self.report.warnings.len() < WARNING_LIMIT {
+            self.report.warnings.push(format!("{file}: {why}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(files: &[(&str, &str)]) -> Report {
+        let mut scanner = Scanner::default();
+        let mut files = files.to_vec();
+        files.sort_unstable();
+        for (path, text) in files {
+            assert!(is_wanted(path), "{path}");
+            scanner.file(path, text);
+        }
+        scanner.finish()
+    }
+
+    fn rows(report: &Report) -> Vec<(&str, &str, u32)> {
+        report.images.iter().map(|image| (image.image.as_str(), image.file.as_str(), image.line)).collect()
+    }
+
+    #[test]
+    fn a_chart_names_images_in_values_templates_and_annotations() {
+        let report = scan(&[
+            (
+                "c/app/Chart.yaml",
+                "name: app\nversion: 1.0.0\nappVersion: 2.0.0\nannotations:\n  artifacthub.io/images: |\n    - name: x\n      image: quay.io/hub/x:1\n",
+            ),
+            (
+                "c/app/values.yaml",
+                "image:\n  repository: org/app\nsidecar:\n  image: {repository: org/side, tag: \"3\"}\n",
+            ),
+            ("c/app/templates/job.yaml", "{{- if .Values.job }}\nimage: org/job:4\n{{- end }}\n"),
+            ("c/app/templates/_helpers.tpl", "{{ define \"x\" }}image: {{ .x }}{{ end }}"),
+            ("c/app/charts/sub/Chart.yaml", "name: sub\nversion: 1.0.0\nappVersion: 9.0.0\n"),
+            ("c/app/charts/sub/values.yaml", "image: {repository: org/sub}\n"),
+        ]);
+        assert_eq!(
+            rows(&report),
+            [
+                ("org/app:2.0.0", "c/app/values.yaml", 2),
+                ("org/job:4", "c/app/templates/job.yaml", 2),
+                ("org/side:3", "c/app/values.yaml", 4),
+                ("org/sub:9.0.0", "c/app/charts/sub/values.yaml", 1),
+                ("quay.io/hub/x:1", "c/app/Chart.yaml", 7),
+            ]
+        );
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    }
+
+    #[test]
+    fn manifests_flux_and_kustomizations() {
+        let report = scan(&[
+            (
+                "m/all.yaml",
+                "apiVersion: apps/v1\nkind: Deployment\nspec:\n  template:\n    spec:\n      initContainers:\n      - image: a/init:1\n      containers:\n      - name: x\n        image: a/main:1\n        env: [{name: RELATED_IMAGE_Y, value: \"a/related:1\"}]\n---\napiVersion: monitoring.coreos.com/v1\nkind: Prometheus\nspec:\n  image: a/prometheus:1\n---\nkind: CustomResourceDefinition\nspec: {image: a/schema:1}\n",
+            ),
+            (
+                "f/release.yaml",
+                "kind: HelmRelease\nmetadata: {name: r, namespace: n}\nspec:\n  chart: {spec: {chart: c, version: \"1\", sourceRef: {kind: HelmRepository, name: s}}}\n  values:\n    image:\n      repository: a/release\n      tag: \"1\"\n    other: {image: \"${REGISTRY}/x:1\"}\n",
+            ),
+            ("f/source.yaml", "kind: HelmRepository\nmetadata: {name: s, namespace: n}\nspec: {url: \"https://h\"}\n"),
+            (
+                "f/values.yaml",
+                "kind: ConfigMap\ndata:\n  values.yaml: |\n    image:\n      repository: a/config\n      tag: v1\n",
+            ),
+            ("k/kustomization.yaml", "images:\n- name: a/x\n  newName: b/x\n  newTag: v2\n- name: a/untouched\n"),
+        ]);
+        assert_eq!(
+            rows(&report),
+            [
+                ("a/config:v1", "f/values.yaml", 5),
+                ("a/init:1", "m/all.yaml", 7),
+                ("a/main:1", "m/all.yaml", 10),
+                ("a/prometheus:1", "m/all.yaml", 16),
+                ("a/related:1", "m/all.yaml", 11),
+                ("a/release:1", "f/release.yaml", 7),
+                ("b/x:v2", "k/kustomization.yaml", 2),
+            ]
+        );
+        assert_eq!(report.charts[0].repo, "https://h");
+        assert_eq!((report.unresolved[0].text.as_str(), report.unresolved[0].line), ("${REGISTRY}/x:1", 9));
+    }
+
+    #[test]
+    fn malformed_files_are_warnings_and_cost_nothing_else() {
+        let report = scan(&[
+            ("bad.yaml", "image: a/good:1\n---\nimage: [\n"),
+            ("good.yaml", "image: a/other:1\n"),
+            ("roles/x/defaults/main.yml", "---\nx_image_repo: \"{{ y }}/x\"\nx_image_tag: v1\ny: quay.io\n"),
+        ]);
+        assert_eq!(report.images.len(), 3, "{:?}", report.images);
+        assert!(report.warnings[0].starts_with("bad.yaml: not YAML from line"), "{:?}", report.warnings);
+        assert!(!is_wanted("a/.git/config.yaml") && !is_wanted("x.png"));
+    }
+}

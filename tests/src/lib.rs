@@ -17,6 +17,7 @@ pub mod images;
 pub mod layout;
 pub mod measure;
 pub mod package;
+pub mod pass_through;
 pub mod platform;
 pub mod project;
 pub mod registry;

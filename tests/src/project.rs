@@ -529,5 +529,5 @@ PYTHON_VERSION="3.12"
 "#;
 
 /// Pins become nothing: what a test packages it adds to components.yaml.
-const EMPTY_CATALOG: &str =
+pub const EMPTY_CATALOG: &str =
     "required:\n  - name: KUBERNETES_VERSION\n  - name: TARGET_ARCH\n    allowed: [amd64, arm64]\n";

@@ -170,6 +170,13 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
         .map_err(|source| Error::io("cannot create directory", path, source))
 }
 
+/// The same, and what was made survives a crash.
+pub fn create_dir_all_durable(path: &Path) -> Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    create_dir_all(path)?;
+    missing.into_iter().rev().try_for_each(sync_parent)
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {

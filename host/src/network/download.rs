@@ -57,7 +57,12 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<(Digest, Optio
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
 pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Fetched>> {
-    let Some((digest, _)) = known(download, lock)? else { return Ok(None) };
+    let Some((digest, size)) = known(download, lock)? else { return Ok(None) };
+    if let Some(size) = size
+        && !store.is_whole(&digest, size)?
+    {
+        return Ok(None);
+    }
     Ok(store.get(&digest).map(|size| Fetched { digest, size }))
 }
 

@@ -100,8 +100,11 @@ fn made_from(
     let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
     let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     let plugin = plugin_source(project, spec)?.map(|source| source.digest);
+    // Only these are read before the configuration is fixed.
+    let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
     let key = json!({
         "step": spec,
+        "pins": (spec.id == MANIFESTS).then_some(pins),
         "plugin": plugin,
         "configuration": plugin.map(|_| made_with(project, spec, strict_images)),
         "trees": trees,

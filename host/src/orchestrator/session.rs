@@ -1,6 +1,7 @@
 //! Opens a build: lock, recovery, and the comparison of the configuration
 //! with the one that the build began with.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,9 +10,10 @@ use super::plan::Request;
 use crate::config::Project;
 use crate::config::hash::{Change, changes};
 use crate::config::pipeline::OnFailure;
+use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::progress::{Event, Level, Observer};
-use crate::state::{BuildState, ExclusiveState, Status};
+use crate::state::{BuildState, ExclusiveState, Status, StepState};
 use crate::transaction::{self, Recovered};
 
 /// What the user asked for.
@@ -126,14 +128,26 @@ pub fn standing(state: &BuildState, project: &Project) -> Standing {
 /// the component manifest is published, the lock once it is written.
 fn settle(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Result<()> {
     let Some(build) = state.get() else { return Ok(()) };
-    let published = build.step(super::MANIFESTS).is_some_and(|step| step.status == Status::Completed);
-    if published && build.configuration.is_none() {
-        return state.update(now, |state| state.fix(&project.hashes));
+    let published = build.step(super::MANIFESTS).filter(|step| step.status == Status::Completed);
+    if let (Some(manifests), None) = (published, &build.configuration) {
+        let untouched = is_untouched(manifests, project);
+        return state.update(now, |state| match state.step_mut(super::MANIFESTS) {
+            Some(manifests) if !untouched => manifests.status = Status::Pending,
+            _ => state.fix(&project.hashes),
+        });
     }
     if build.announced().is_some_and(|announced| announced.total == project.hashes.total) {
         return state.update(now, BuildState::lock_written);
     }
     Ok(())
+}
+
+/// Whether the configuration that a step published is still what it
+/// published: an edit made after a kill belongs to a new attempt.
+fn is_untouched(step: &StepState, project: &Project) -> bool {
+    let published = step.outputs.iter().flat_map(|outputs| &outputs.published);
+    let mut configuration = published.filter(|file| Path::new(&file.path).starts_with(&project.layout.config));
+    configuration.all(|file| std::fs::read(&file.path).is_ok_and(|bytes| Digest::of(&bytes) == file.digest))
 }
 
 fn aligned(state: &BuildState, project: &Project) -> bool {

@@ -90,7 +90,7 @@ impl Cache {
         }
         let name = Name::new(engine, component);
         let receipt = Receipt { component, engine: name.engine, code: Digest::of(&code), size: code.len() as u64 };
-        let _ = fs::write_atomic(&self.folder.join(name.code()), &code)
+        let _ = fs::write_atomic_shared(&self.folder.join(name.code()), &code)
             .and_then(|()| self.seal(&self.folder.join(name.receipt()), &receipt));
         self.prune();
     }
@@ -113,7 +113,7 @@ impl Cache {
         let value = serde_json::to_string(value).map_err(encode)?;
         let seal = keyed_hash(&self.key, &message(path, &value));
         let sealed = serde_json::to_vec(&Sealed { value, seal }).map_err(encode)?;
-        fs::write_atomic(path, &sealed)
+        fs::write_atomic_shared(path, &sealed)
     }
 
     fn unseal<T: DeserializeOwned>(&self, path: &Path, limit: u64) -> Option<T> {

@@ -91,6 +91,8 @@ fn take_file(
     let executable = metadata.mode() & 0o100 != 0;
     let target = output.prepare(path)?;
     fs::rename(file, &target)?;
+    // A guest does not sync what it writes.
+    fs::sync_file(&target)?;
     fs::set_mode(&target, if executable { 0o755 } else { 0o644 })?;
     output.record(Artifact { path: path.to_owned(), digest, size, executable });
     Ok(())

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::tree::{Artifact, TreeBuilder};
@@ -52,6 +52,29 @@ impl Store {
     pub fn get(&self, digest: &Digest) -> Option<u64> {
         let metadata = std::fs::metadata(self.path(digest)).ok()?;
         metadata.is_file().then(|| metadata.len())
+    }
+
+    /// Whether a blob is there with the `size` that others say it has. Where
+    /// the sizes differ the bytes decide: a damaged blob is dropped.
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool> {
+        match self.get(digest) {
+            None => return Ok(false),
+            Some(there) if there == size => return Ok(true),
+            Some(_) => {}
+        }
+        let path = self.path(digest);
+        let mut hasher = Hasher::new();
+        std::fs::File::open(&path)
+            .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
+            .map_err(|source| Error::io("cannot read", &path, source))?;
+        if hasher.finish() == *digest {
+            return Ok(true);
+        }
+        fs::remove_file(&path)?;
+        Ok(false)
     }
 
     /// Where the blob lies, or would lie.
@@ -134,15 +157,8 @@ impl Store {
     }
 
     fn prepare(&self) -> Result<()> {
-        if !self.blobs.is_dir() {
-            fs::create_dir_all(&self.blobs)?;
-            fs::sync_parent(&self.blobs)?;
-        }
-        if !self.partial.is_dir() {
-            fs::create_dir_all(&self.partial)?;
-            fs::sync_parent(&self.partial)?;
-        }
-        Ok(())
+        fs::create_dir_all_durable(&self.blobs)?;
+        fs::create_dir_all_durable(&self.partial)
     }
 }
 
@@ -245,6 +261,19 @@ mod tests {
         let mut file = fs::create(&store.path(&digest)).unwrap();
         fs::write_all(&mut file, &store.path(&digest), b"evil").unwrap();
         assert_eq!(store.read(&digest, 10).unwrap(), None);
+        assert_eq!(store.get(&digest), None);
+    }
+
+    /// One that is cut short is noticed without reading the others.
+    #[test]
+    fn of_two_sizes_the_one_that_the_digest_confirms_counts() {
+        let (_folder, store) = store();
+        let digest = store.insert_bytes(b"good").unwrap();
+        assert!(store.is_whole(&digest, 4).unwrap());
+        assert!(store.is_whole(&digest, 5).unwrap(), "whoever said 5 was wrong");
+        let mut file = fs::create(&store.path(&digest)).unwrap();
+        fs::write_all(&mut file, &store.path(&digest), b"go").unwrap();
+        assert!(!store.is_whole(&digest, 4).unwrap());
         assert_eq!(store.get(&digest), None);
     }
 

@@ -84,6 +84,8 @@ impl Transaction {
             published.push(self.place(publication, &waiting, &listing)?);
             placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });
         }
+        // A recovery takes a file that does not wait any more for published.
+        placed.iter().try_for_each(|placed| fs::sync_parent(&placed.placed))?;
         fs::checkpoint("commit-placed");
         step.outputs = Some(Outputs {
             files: listing.artifacts.len() as u64,
@@ -107,7 +109,7 @@ impl Transaction {
 
     fn place(&self, publication: &Publication, waiting: &Path, listing: &Listing) -> Result<Published> {
         if let Some(folder) = waiting.parent() {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all_durable(folder)?;
         }
         fs::remove_file(waiting)?;
         let (digest, size) = match &publication.content {
@@ -141,13 +143,15 @@ pub(super) fn finish(paths: &StagingPaths) -> Result<()> {
     // and there is nothing left in it that could be.
     fs::remove_file(&paths.placed())?;
     fs::remove_file(&paths.commit())?;
-    fs::remove_dir_all(&paths.root)
+    fs::remove_dir_all(&paths.root)?;
+    // Brought back by a crash, the record would decide about a later build.
+    fs::sync_parent(&paths.root)
 }
 
 /// Carries a decided commit out. Every act may be repeated: what is renamed
 /// already is not there to be renamed again.
 pub(super) fn apply(layout: &Layout, id: &str, paths: &StagingPaths, placed: &[PlacedPublication]) -> Result<()> {
-    fs::create_dir_all(&layout.steps())?;
+    fs::create_dir_all_durable(&layout.steps())?;
     let destination = layout.step(id);
     if paths.tree().exists() {
         fs::remove_dir_all(&paths.replaced())?;

@@ -92,7 +92,7 @@ impl Transaction {
     /// `local`, `disk-full`. Nothing has become visible.
     pub fn begin(layout: &Layout, id: &str) -> Result<Self> {
         let paths = StagingPaths::new(layout, id);
-        fs::create_dir_all(&paths.root)?;
+        fs::create_dir_all_durable(&paths.root)?;
         fs::remove_dir_all(&paths.tree())?;
         fs::remove_file(&paths.journal())?;
         fs::create_dir_all(&paths.tree())?;

@@ -67,12 +67,11 @@ impl Fetch<'_> {
         let mut missing = Vec::new();
         for digest in order {
             let Some(blob) = wanted.get(&digest) else { continue };
-            match self.store.get(&digest) {
-                Some(size) => {
-                    self.progress.reused(size);
-                    self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
-                }
-                None => missing.push(blob),
+            if self.store.is_whole(&digest, blob.size)? {
+                self.progress.reused(blob.size);
+                self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
+            } else {
+                missing.push(blob);
             }
         }
         self.fetch_all(missing, items, &mut pending, failures).await

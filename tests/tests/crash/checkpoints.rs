@@ -1,0 +1,140 @@
+//! Guards that a kill at any named checkpoint costs the work in flight alone.
+
+use airgap_tests::project::Project;
+
+use crate::faulty::{self, Counted, Plan, was_killed};
+use crate::fixture::{everything, in_parallel, is_thorough, tell};
+
+/// First, middle and last visit of each checkpoint; all of them if thorough.
+fn kills(counted: &Counted) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (checkpoint, visits) in &counted.checkpoints {
+        let mut chosen: Vec<u64> =
+            if is_thorough() { (1..=*visits).collect() } else { vec![1, visits.div_ceil(2), *visits] };
+        chosen.dedup();
+        plans.extend(chosen.into_iter().map(|visit| Plan::Kill { checkpoint: checkpoint.clone(), visit }));
+    }
+    plans
+}
+
+/// The places that matter are places: a checkpoint that is renamed or lost
+/// would otherwise go unnoticed.
+const WANTED: &[&str] = &[
+    "archive-finished",
+    "blob-linked",
+    "blob-renamed",
+    "blob-synced",
+    "clone-made",
+    "commit-decided",
+    "commit-placed",
+    "commit-prepared",
+    "commit-published",
+    "commit-recorded",
+    "commit-replaced",
+    "commit-tree-visible",
+    "lock-announced",
+    "lock-held",
+    "repository-packed",
+    "state-written",
+    "step-returned",
+    "step-started",
+    "temporary-written",
+    "transaction-begun",
+];
+
+#[test]
+fn killed_at_every_checkpoint_the_rerun_gives_the_same_package() {
+    let fixture = everything();
+    let counted = faulty::count(&fixture.case(), &["build"]);
+    let missing: Vec<_> = WANTED.iter().filter(|name| !counted.checkpoints.contains_key(**name)).collect();
+    assert!(missing.is_empty(), "not visited: {missing:?} among {:?}", counted.checkpoints);
+    let plans = kills(&counted);
+    tell(&format!("{} kills at {} checkpoints of a new build", plans.len(), counted.checkpoints.len()));
+    in_parallel(plans, |plan| {
+        let case = fixture.case();
+        let run = faulty::run(&case, plan, &["build"]);
+        // How often a checkpoint is visited depends on who is faster.
+        assert!(was_killed(&run) || *plan != first_of(plan), "{plan} did not kill\n{run}");
+        case.readable_state();
+        case.finishes_as(&fixture.built, &["build"]);
+    });
+}
+
+fn first_of(plan: &Plan) -> Plan {
+    match plan {
+        Plan::Kill { checkpoint, .. } => Plan::Kill { checkpoint: checkpoint.clone(), visit: 1 },
+        other => other.clone(),
+    }
+}
+
+/// Here every commit replaces something that is there already.
+#[test]
+fn killed_while_a_build_is_made_anew_the_rerun_gives_the_same_package() {
+    let fixture = everything();
+    let finished = fixture.case();
+    finished.build();
+    let counted = faulty::count(&finished, &["build", "--clean"]);
+    finished.finishes_as(&fixture.built, &["build"]);
+    let plans: Vec<Plan> = kills(&counted)
+        .into_iter()
+        .filter(|plan| matches!(plan, Plan::Kill { checkpoint, .. } if is_thorough() || is_commit(checkpoint)))
+        .collect();
+    tell(&format!("{} kills while a build is made anew", plans.len()));
+    in_parallel(plans, |plan| {
+        let case = fixture.case();
+        case.build();
+        faulty::run(&case, plan, &["build", "--clean"]);
+        case.finishes_as(&fixture.built, &["build"]);
+    });
+}
+
+fn is_commit(checkpoint: &str) -> bool {
+    checkpoint.starts_with("commit-") || checkpoint.starts_with("state-")
+}
+
+/// The second process is killed as well, while it cleans up after the first.
+#[test]
+fn killed_in_recovery_the_next_rerun_gives_the_same_package() {
+    let fixture = everything();
+    let firsts = ["commit-decided", "commit-replaced", "commit-tree-visible", "commit-published", "commit-recorded"];
+    let plans: Vec<(Plan, Plan)> = firsts
+        .iter()
+        .flat_map(|first| {
+            let kill = |checkpoint: &str, visit| Plan::Kill { checkpoint: checkpoint.to_owned(), visit };
+            let seconds = ["recovery-began", "commit-tree-visible", "commit-published", "state-written"];
+            seconds.into_iter().map(move |second| (kill(first, 2), kill(second, 1)))
+        })
+        .collect();
+    in_parallel(plans, |(first, second)| {
+        let case = fixture.case();
+        assert!(was_killed(&faulty::run(&case, first, &["build"])), "{first}");
+        assert!(was_killed(&faulty::run(&case, second, &["build"])), "{second}");
+        case.finishes_as(&fixture.built, &["build"]);
+    });
+}
+
+/// The configuration as somebody wrote it, and nothing else.
+fn fresh_configuration(project: &Project) -> Vec<(String, Vec<u8>)> {
+    project.config_files()
+}
+
+/// Every file of config/ that a step publishes belongs to the step: a kill
+/// leaves either none of them or, after the rerun, all.
+#[test]
+fn a_kill_before_the_point_of_no_return_publishes_nothing() {
+    let fixture = everything();
+    let plans: Vec<Plan> = ["transaction-begun", "step-started", "step-returned", "commit-placed", "commit-prepared"]
+        .map(|checkpoint| Plan::Kill { checkpoint: checkpoint.to_owned(), visit: 1 })
+        .into();
+    in_parallel(plans, |plan| {
+        let case = fixture.case();
+        let before = fresh_configuration(&case);
+        assert!(was_killed(&faulty::run(&case, plan, &["build"])), "{plan}");
+        let visible = |files: Vec<(String, Vec<u8>)>| -> Vec<_> {
+            files.into_iter().filter(|(name, _)| !name.ends_with(".tmp")).collect()
+        };
+        assert_eq!(visible(fresh_configuration(&case)), before, "{plan}");
+        assert!(!case.exists("dist") || std::fs::read_dir(case.path("dist")).unwrap().count() == 0);
+        case.finishes_as(&fixture.built, &["build"]);
+    });
+}

@@ -1,0 +1,106 @@
+//! Guards what happens when the disk is really full: a small file system of
+//! its own, where this process may mount one.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use airgap_tests::fault::{Fault, Gate, On};
+use airgap_tests::images::{Image, Noise, Packing, layer_of};
+use airgap_tests::registry::Registry;
+use tempfile::TempDir;
+
+use crate::fixture::{Case, tell};
+
+const MIB: usize = 1 << 20;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A mounted tmpfs of a few MiB, unmounted on drop.
+struct SmallDisk {
+    folder: PathBuf,
+    _parent: TempDir,
+}
+
+impl SmallDisk {
+    /// None, after saying so, where this process may not mount.
+    fn mount(mib: usize) -> Option<Self> {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let folder = parent.path().join("disk");
+        std::fs::create_dir(&folder).expect("a new folder");
+        let size = format!("size={mib}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self { folder, _parent: parent });
+        }
+        tell("SKIPPED: a full disk: this process may not mount a file system");
+        None
+    }
+
+    fn case(&self, registry: &Registry) -> Case {
+        let folder = tempfile::Builder::new().tempdir_in(&self.folder).expect("a folder on the small disk");
+        Case::on(folder, |project| {
+            project.write("config/versions.env", airgap_tests::project::VERSIONS_ENV);
+            project.write("config/catalog.yaml", airgap_tests::project::EMPTY_CATALOG);
+            project.with_registry(&registry.host()).with_image(registry.reference("app:1"))
+        })
+    }
+
+    /// Leaves so many bytes free. Returns the file that takes the rest.
+    fn fill_up_to(&self, free: usize) -> PathBuf {
+        let ballast = self.folder.join("ballast");
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.folder).output().expect("df runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let available: usize = text.lines().last().and_then(|line| line.trim().parse().ok()).expect("a number");
+        std::fs::write(&ballast, vec![0; available.saturating_sub(free)]).expect("space for the ballast");
+        ballast
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+    }
+}
+
+fn registry_with(size: usize) -> (Registry, String) {
+    let registry = Registry::start();
+    let image = Image::new(1, &[layer_of("data", &Noise::new(1).bytes(size), Packing::Plain)]);
+    registry.push("app:1", &image);
+    (registry, image.layers[0].digest.clone())
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_keeps_the_work() {
+    let Some(disk) = SmallDisk::mount(96) else { return };
+    let (registry, layer) = registry_with(20 * MIB);
+    let case = disk.case(&registry);
+    let gate = Gate::default();
+    registry.fault(On::get(layer.as_str()).once(), Fault::Held(gate.clone()));
+    let running = case.start(&["build"]);
+    registry.wait_until(LIMIT, |log| log.iter().any(|entry| entry.path.contains(&layer)));
+    let free = 6 * MIB;
+    let ballast = disk.fill_up_to(free);
+    gate.open();
+    running.finish().code(75).says(&["No space left", "free some space"]);
+    case.readable_state();
+
+    // Still full: the same again, and nothing gets worse.
+    case.run(&["build"]).code(75);
+    std::fs::remove_file(ballast).expect("the ballast");
+    registry.forget();
+    case.build();
+    let requests = registry.requests("GET", &layer);
+    assert_eq!(requests.len(), 1, "{}", registry.render_log());
+    assert!(requests[0].range.is_some_and(|(start, _)| start > 0), "{}", registry.render_log());
+    case.assert_tidy();
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_refused_before_the_first_byte() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let (registry, layer) = registry_with(40 * MIB);
+    let case = disk.case(&registry);
+    // What is needed and what is there.
+    let run = case.run(&["build"]).code(75).says(&["MiB", "free"]);
+    assert!(registry.requests("GET", &layer).is_empty(), "{}\n{run}", registry.render_log());
+}

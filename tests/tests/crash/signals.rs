@@ -1,0 +1,160 @@
+//! Guards that a signal ends a build in time with everything kept, whatever it
+//! is doing, and that one folder has one build.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
+
+use airgap_tests::digest::sha256_file;
+use airgap_tests::fault::{Fault, On};
+use airgap_tests::project::{Project, Running, target_folder};
+use airgap_tests::registry::Registry;
+
+use crate::fixture::{Case, little, steps_of};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// From the first signal to the end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A build that waits for a layer that does not come.
+struct Waiting {
+    registry: Registry,
+    case: Case,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let registry = Registry::start();
+        registry.push("app:1", &airgap_tests::images::Image::small(1, 300_000));
+        registry.push("done:1", &airgap_tests::images::Image::small(2, 200_000));
+        let case = Case::new(|project| {
+            project.write("config/versions.env", airgap_tests::project::VERSIONS_ENV);
+            project.write("config/catalog.yaml", airgap_tests::project::EMPTY_CATALOG);
+            let project = project.with_registry(&registry.host()).with_image(registry.reference("done:1"));
+            project.with_image(registry.reference("app:1"))
+        });
+        registry.fault(On::get("/v2/app/blobs/"), Fault::hang(150_000));
+        Self { registry, case }
+    }
+
+    fn start(&self) -> Running {
+        let running = self.case.start(&["build"]);
+        self.registry.wait_until(LIMIT, |log| {
+            let hangs =
+                |entry: &airgap_tests::http::Entry| entry.path.contains("/v2/app/blobs/") && entry.sent >= 150_000;
+            let done = |entry: &airgap_tests::http::Entry| entry.path.contains("/v2/done/blobs/") && entry.finished;
+            log.iter().any(hangs) && log.iter().filter(|entry| done(entry)).count() == 2
+        });
+        running
+    }
+}
+
+#[test]
+fn the_first_signal_ends_in_time_and_keeps_everything() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let waiting = Waiting::new();
+        let running = waiting.start();
+        let begun = Instant::now();
+        running.signal(signal);
+        running.finish().code(code).says(&["same command"]);
+        assert!(begun.elapsed() < GRACE, "{signal} took {:?}", begun.elapsed());
+        let state = waiting.case.readable_state().expect("a state");
+        assert_eq!(steps_of(Some(&state), "RUNNING"), [""; 0], "nothing runs any more");
+
+        waiting.registry.heal();
+        waiting.registry.forget();
+        waiting.case.build();
+        waiting.case.assert_tidy();
+        let again = waiting.registry.requests("GET", "/v2/done/blobs/");
+        assert!(again.is_empty(), "fetched again: {}", waiting.registry.render_log());
+        let ranges: Vec<_> =
+            waiting.registry.requests("GET", "/v2/app/blobs/").iter().filter_map(|entry| entry.range).collect();
+        assert_eq!(ranges.first().map(|(start, _)| *start), Some(150_000), "{}", waiting.registry.render_log());
+    }
+}
+
+/// A step that does not listen: a plugin that never returns.
+fn with_guest(guest: &str) -> Case {
+    let path = target_folder().parent().expect("target/ has profiles").join(format!("test-guests/{guest}.wasm"));
+    assert!(path.is_file(), "{} is not there: run `make plugins`", path.display());
+    let case = little().case();
+    pin(&case, guest, &path);
+    case
+}
+
+/// A pipeline of one step, made by the guest alone.
+fn pin(project: &Project, guest: &str, path: &std::path::Path) {
+    std::fs::copy(path, project.path("guest.wasm")).expect("a copy");
+    let sha256 = sha256_file(path);
+    project.write(
+        "config/plugins.lock",
+        format!("format: 1\nplugins:\n  {guest}:\n    path: guest.wasm\n    sha256: {sha256}\n"),
+    );
+    project.write(
+        "config/pipeline.yaml",
+        format!(
+            "steps:\n  - {{ id: config, name: Configuration, run: {{ host: config }}, on_failure: roll-back }}\n  \
+             - {{ id: spin, name: Spin, run: {{ plugin: {guest} }}, needs: [config], on_failure: roll-back }}\n"
+        ),
+    );
+}
+
+fn start_spinning(case: &Case) -> Running {
+    let running = case.start(&["build"]);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let state = case.exists("build/state.json").then(|| case.state());
+        if steps_of(state.as_ref(), "RUNNING") == ["spin"] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the guest did not start: {state:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Long enough for the engine to be made and the guest to be entered.
+    std::thread::sleep(Duration::from_millis(700));
+    running
+}
+
+#[test]
+fn a_running_plugin_is_stopped_too() {
+    let case = with_guest("loops");
+    let running = start_spinning(&case);
+    let begun = Instant::now();
+    running.signal("TERM");
+    running.finish().code(143);
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+    assert_eq!(steps_of(case.readable_state().as_ref(), "RUNNING"), [""; 0]);
+}
+
+#[test]
+fn the_second_signal_ends_at_once() {
+    for (first, second, code) in [("INT", "INT", 130), ("INT", "TERM", 143)] {
+        let case = with_guest("loops");
+        let running = start_spinning(&case);
+        running.signal(first);
+        running.signal(second);
+        let begun = Instant::now();
+        let run = running.finish();
+        // The first one may have been enough by then.
+        assert!([Some(code), Some(130)].contains(&run.status.code()), "{run}");
+        assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
+        case.readable_state();
+    }
+}
+
+#[test]
+fn a_second_build_of_a_folder_is_refused_at_once_with_the_holders_name() {
+    let waiting = Waiting::new();
+    let holder = waiting.start();
+    let begun = Instant::now();
+    let who = format!("process {}", holder.id());
+    waiting.case.run(&["build"]).code(5).says(&[&who, "build"]);
+    waiting.case.run(&["clean"]).code(5).says(&[&who]);
+    assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
+    waiting.case.run(&["status"]).success().prints(&[&holder.id().to_string()]);
+    // The lock of a dead process is no lock.
+    holder.kill();
+    waiting.registry.heal();
+    let run = waiting.case.run(&["build"]);
+    assert_eq!(run.status.signal(), None);
+    run.success();
+}

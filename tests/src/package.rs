@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::checker;
 use crate::digest::sha256_file;
 
 /// Every entry of a package that is not a folder.
@@ -17,8 +18,11 @@ pub struct Package {
 
 impl Package {
     /// # Panics
-    /// When it is not a tar in a zstd frame, or its `.sha256` says otherwise.
+    /// When Zarf would not accept it, or its `.sha256` says otherwise.
     pub fn open(path: &Path) -> Self {
+        let violations = checker::check(path);
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(list.is_empty(), "{} breaks Zarf's rules:\n{}", path.display(), list.join("\n"));
         let file = File::open(path).unwrap_or_else(|err| panic!("{}: {err}", path.display()));
         let mut archive = tar::Archive::new(zstd::Decoder::new(file).expect("a zstd frame"));
         let mut entries = BTreeMap::new();

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::package::Package;
+
 /// No command of a test takes longer, on the slowest machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -89,6 +91,11 @@ impl Project {
         let path = self.path(relative);
         std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a new folder");
         std::fs::write(&path, content).unwrap_or_else(|err| panic!("{}: {err}", path.display()));
+    }
+
+    pub fn remove(&self, relative: &str) {
+        let path = self.path(relative);
+        std::fs::remove_file(&path).unwrap_or_else(|err| panic!("{}: {err}", path.display()));
     }
 
     pub fn read(&self, relative: &str) -> String {
@@ -221,9 +228,12 @@ impl Project {
         self.start(arguments).finish()
     }
 
-    /// `build` that has to succeed.
+    /// `build` that has to succeed, with a package that Zarf would accept.
+    #[track_caller]
     pub fn build(&self) -> Run {
-        self.run(&["build"]).success()
+        let run = self.run(&["build"]).success();
+        Package::open(&self.package());
+        run
     }
 
     /// Starts the binary and returns at once.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
+use airgap_tests::checker;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::{self, Project};
 
@@ -35,6 +36,10 @@ fn demo(folder: &Path) -> anyhow::Result<()> {
     let package = project.package();
     println!("\n{} ({} bytes)", package.display(), std::fs::metadata(&package)?.len());
     list(&package)?;
+    let violations = checker::check(&package);
+    violations.iter().for_each(|violation| eprintln!("{violation}"));
+    anyhow::ensure!(violations.is_empty(), "Zarf would not accept the package");
+    println!("An independent reader with the rules of Zarf's loader accepts the package.");
 
     println!("\n$ opencenter-airgap status");
     let status = project.command(&["status"]).stdout(Stdio::inherit()).stderr(Stdio::inherit()).status()?;

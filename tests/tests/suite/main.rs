@@ -1,6 +1,17 @@
 //! The suite that runs the binary. Each file begins with what it guards.
 
+mod bad_input;
+mod build;
+mod crash;
+mod docs;
+mod faults;
+mod files;
 mod harness;
+mod images;
+mod interop;
+mod plugins;
+mod resume;
+
 
 /// A file that is not named above would never run.
 #[test]

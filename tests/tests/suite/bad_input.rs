@@ -1,0 +1,243 @@
+//! Guards what people see when their input is wrong: a message that names
+//! file, line, key or reference, what was found and what to do; the right exit
+//! code; and nothing written.
+
+use airgap_tests::file_server::FileServer;
+use airgap_tests::images::Image;
+use airgap_tests::project::{Project, Run, VERSIONS_ENV};
+use airgap_tests::registry::Registry;
+use airgap_tests::tools;
+use serde_json::json;
+
+/// Builds, expects the exit code, and checks that config/ is untouched and
+/// dist/ empty.
+#[track_caller]
+fn refused(project: &Project, code: i32) -> Run {
+    let before = project.config_files();
+    let run = project.run(&["build"]).code(code);
+    assert_eq!(project.config_files(), before, "config/ was changed by\n{run}");
+    let published = std::fs::read_dir(project.path("dist")).map(Iterator::count).unwrap_or(0);
+    assert_eq!(published, 0, "dist/ is not empty after\n{run}");
+    run
+}
+
+/// The same, and build/ was not even begun.
+#[track_caller]
+fn refused_at_once(project: &Project) -> Run {
+    let run = refused(project, 3);
+    assert!(!project.exists("build/state.json"), "a state was written by\n{run}");
+    run
+}
+
+#[test]
+fn versions_env_with_a_syntax_error() {
+    let project = Project::new();
+    project.write("config/versions.env", VERSIONS_ENV.replace("RUNC_VERSION=\"1.3.4\"", "RUNC_VERSION \"1.3.4\""));
+    let _ = refused_at_once(&project).says(&["config/versions.env:8", "hint:"]);
+}
+
+#[test]
+fn versions_env_with_an_open_quote() {
+    let project = Project::new();
+    project.write("config/versions.env", VERSIONS_ENV.replace("RUNC_VERSION=\"1.3.4\"", "RUNC_VERSION=\"1.3.4"));
+    let _ = refused_at_once(&project).says(&["config/versions.env:8"]);
+}
+
+#[test]
+fn a_missing_required_variable() {
+    let project = Project::new();
+    project.write("config/versions.env", VERSIONS_ENV.replace("KUBERNETES_VERSION=\"v1.34.3\"\n", ""));
+    let _ = refused_at_once(&project).says(&["KUBERNETES_VERSION", "versions.env"]);
+}
+
+#[test]
+fn an_empty_required_variable() {
+    let project = Project::new();
+    project.write("config/versions.env", VERSIONS_ENV.replace("\"v1.34.3\"", "\"\""));
+    let _ = refused_at_once(&project).says(&["KUBERNETES_VERSION", "config/versions.env:2"]);
+}
+
+#[test]
+fn a_value_that_is_not_allowed() {
+    let project = Project::new();
+    project.write("config/versions.env", VERSIONS_ENV.replace("\"amd64\"", "\"riscv64\""));
+    let _ = refused_at_once(&project).says(&["TARGET_ARCH", "riscv64", "amd64", "arm64"]);
+}
+
+#[test]
+fn no_configuration_at_all() {
+    let project = Project::bare();
+    let _ = refused_at_once(&project).says(&["versions.env", "opencenter-airgap init"]);
+}
+
+#[test]
+fn components_yaml_with_an_unknown_field() {
+    let project = Project::new();
+    project.write("config/components.yaml", "tools:\n  - name: yq\n    version: \"4\"\n    uri: https://example.com\n");
+    let _ = refused_at_once(&project).says(&["config/components.yaml:4", "uri"]);
+}
+
+#[test]
+fn components_yaml_that_is_no_yaml() {
+    let project = Project::new();
+    project.write("config/components.yaml", "tools:\n  - name: [yq\n");
+    let _ = refused_at_once(&project).says(&["config/components.yaml"]);
+}
+
+#[test]
+fn a_tool_that_is_there_twice() {
+    let project = Project::new();
+    project.write(
+        "config/components.yaml",
+        "tools:\n  - name: yq\n    version: \"4\"\n    url: https://example.com/yq\n  - name: yq\n    version: \"5\"\n    \
+         url: https://example.com/yq5\n",
+    );
+    let _ = refused_at_once(&project).says(&["config/components.yaml:5", "yq"]);
+}
+
+#[test]
+fn an_image_reference_with_a_typo() {
+    for typo in ["nginx:1.27:1", "Nginx/Upper:1", "nginx@sha256:abc", "nginx: 1"] {
+        let project = Project::new();
+        project.write("config/components.yaml", format!("images:\n  additional:\n    - image: \"{typo}\"\n"));
+        let _ = refused_at_once(&project).says(&["config/components.yaml:3", typo]);
+    }
+}
+
+#[test]
+fn a_url_with_a_password_is_refused_and_not_repeated() {
+    let project = Project::new();
+    project.write(
+        "config/components.yaml",
+        "tools:\n  - name: yq\n    version: \"4\"\n    url: https://robot:hunter2@example.com/yq\n",
+    );
+    let _ = refused_at_once(&project).says(&["config/components.yaml:4", "yq"]).never_says("hunter2");
+}
+
+#[test]
+fn settings_yaml_with_an_unknown_field() {
+    let project = Project::new().with_settings(|settings| settings["pakage"] = json!({}));
+    let _ = refused_at_once(&project).says(&["config/settings.yaml", "pakage"]);
+}
+
+#[test]
+fn a_step_that_does_not_exist() {
+    let project = Project::new();
+    project.run(&["build", "--step", "image"]).code(2).says(&["image", "images", "zarf_gen"]);
+    assert!(!project.exists("build/state.json"));
+}
+
+#[test]
+fn an_option_that_does_not_exist() {
+    Project::new().run(&["build", "--fast"]).code(2).says(&["--fast"]);
+}
+
+#[test]
+fn an_image_that_does_not_exist() {
+    let registry = Registry::start();
+    registry.push("app:1", &Image::small(1, 1_000));
+    let reference = registry.reference("app:2");
+    let project = Project::new().with_registry(&registry.host()).with_image(&reference);
+    project.run(&["build"]).code(1).says(&[&reference, "404"]);
+    let step = project.step("images");
+    assert_eq!((&step["status"], &step["error"]["class"]), (&json!("FAILED"), &json!("not-found")));
+    // Asked once: what is not there now will not be there in a second either.
+    assert_eq!(registry.requests("GET", "/manifests/2").len(), 1, "{}", registry.render_log());
+}
+
+#[test]
+fn a_registry_that_refuses() {
+    use airgap_tests::fault::{Fault, On};
+    for status in [401, 403] {
+        let registry = Registry::start();
+        registry.push("app:1", &Image::small(1, 1_000));
+        registry.fault(On::any(), Fault::status(status));
+        let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
+        project.run(&["build"]).code(1).says(&[&registry.host(), &status.to_string(), "hint:"]);
+        assert_eq!(project.step("images")["error"]["class"], "auth");
+        assert!(registry.log().len() <= 4, "{}", registry.render_log());
+    }
+}
+
+#[test]
+fn a_registry_that_is_down() {
+    let host = format!("127.0.0.1:{}", tools::free_port());
+    let project = Project::new()
+        .with_registry(&host)
+        .with_settings(|settings| settings["retries"] = json!({ "backoff": 0.01, "requests": 2, "steps": 1 }))
+        .with_image(format!("{host}/app:1"));
+    project.run(&["build"]).code(75).says(&[&host, "same command"]);
+    assert_eq!(project.step("images")["error"]["class"], "transient");
+}
+
+#[test]
+fn a_bad_image_does_not_stop_the_others_and_all_bad_ones_are_listed() {
+    let registry = Registry::start();
+    for seed in 0..8 {
+        registry.push(&format!("good{seed}:1"), &Image::small(seed, 1_000));
+    }
+    let good = (0..8).map(|seed| format!("good{seed}:1"));
+    let names = good.chain(["missing-a:1".to_owned(), "missing-b:1".to_owned()]);
+    let project = names.fold(Project::new().with_registry(&registry.host()), |project, name| {
+        project.with_image(registry.reference(&name))
+    });
+    project.run(&["build"]).code(1).says(&["missing-a:1", "missing-b:1", "404"]);
+    for seed in 0..8 {
+        assert_eq!(registry.requests("GET", &format!("good{seed}/blobs/")).len(), 2, "{}", registry.render_log());
+    }
+    // Mended, only the bad ones are fetched.
+    registry.push("missing-a:1", &Image::small(100, 1_000));
+    registry.push("missing-b:1", &Image::small(101, 1_000));
+    registry.forget();
+    project.build();
+    assert_eq!(registry.requests("GET", "/blobs/").len(), 4, "{}", registry.render_log());
+}
+
+#[test]
+fn a_checksum_that_does_not_match() {
+    let files = FileServer::start();
+    let (url, _) = files.put_with_checksum("/tool", b"the tool".to_vec());
+    let checksum = files.put("/tool.sha256", "0".repeat(64));
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, Some(&checksum));
+    let actual = airgap_tests::digest::sha256(b"the tool");
+    project.run(&["build"]).code(1).says(&["tool", &url, &"0".repeat(64), &actual]);
+    assert_eq!(project.step("files")["error"]["class"], "integrity");
+}
+
+#[test]
+fn a_corrupted_foreign_or_newer_state_is_never_overwritten() {
+    let newer = json!({ "format": 999, "build_id": "x", "steps": [] }).to_string();
+    for content in ["", "{ not json", "[1, 2]", &newer] {
+        let project = Project::new();
+        project.build();
+        project.write("build/state.json", content);
+        project.run(&["build"]).code(4).says(&["state.json", "delet"]);
+        assert_eq!(project.read("build/state.json"), content);
+        project.run(&["status"]).code(4);
+        std::fs::remove_file(project.path("build/state.json")).unwrap();
+        project.build();
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_refused_with_the_change() {
+    let registry = Registry::start();
+    let reference = registry.reference("app:1");
+    let project = Project::new().with_registry(&registry.host()).with_image(&reference);
+    project.run(&["build"]).code(1);
+    project.write("config/versions.env", VERSIONS_ENV.replace("v1.34.3", "v1.34.4"));
+    let run = project.run(&["build"]).code(3);
+    run.says(&["KUBERNETES_VERSION", "v1.34.3", "v1.34.4", "versions.env", "--on-change restart"]);
+    registry.push("app:1", &Image::small(1, 1_000));
+    project.run(&["build", "--on-change", "restart"]).success();
+}
+
+#[test]
+fn a_changed_configuration_of_a_finished_build_begins_a_new_one() {
+    let project = Project::new();
+    project.build();
+    let first = project.state()["build_id"].clone();
+    project.write("config/versions.env", VERSIONS_ENV.replace("v1.34.3", "v1.34.4"));
+    project.build();
+    assert_ne!(project.state()["build_id"], first);
+}

@@ -1,0 +1,264 @@
+//! Guards the way from a configuration to a package: what is in it, that a
+//! finished build is left alone, that the same configuration gives the same
+//! bytes, and how the command talks.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use airgap_tests::layout::Layout;
+use airgap_tests::package::Package;
+use airgap_tests::platform::Platform;
+use airgap_tests::project::{Project, Running};
+use airgap_tests::registry::Registry;
+use serde_json::json;
+
+/// A project with one small image.
+fn small(registry: &Registry) -> Project {
+    registry.push("app:1", &airgap_tests::images::Image::small(1, 5_000));
+    Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"))
+}
+
+#[test]
+fn a_whole_platform_becomes_one_package() {
+    let platform = Platform::start();
+    let project = platform.configure(Project::new());
+    project.build();
+
+    let package = Package::open(&project.package());
+    let text = package.text("zarf.yaml");
+    let zarf: serde_json::Value = serde_yaml::from_str(&text).expect("zarf.yaml is YAML");
+    assert_eq!(zarf["kind"], "ZarfPackageConfig");
+    assert_eq!(zarf["metadata"]["name"], "platform");
+    let file = project.package().file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(file, "zarf-package-platform-amd64-1.0.0.tar.zst");
+
+    let images = Layout::check(&project.path("build/steps/images"));
+    assert_eq!(images.entries.len(), 5);
+    for name in ["images/index.json", "images/oci-layout", "checksums.txt"] {
+        assert!(package.has(name), "{name} is missing");
+    }
+    for part in ["kubeadm", "kubectl", "kubelet", "yq", "helm", "web", "gitops-base"] {
+        assert!(text.contains(part), "zarf.yaml does not name {part}:\n{text}");
+    }
+    assert!(project.exists("config/airgap.lock"));
+    assert!(project.exists("config/components.yaml"));
+    assert!(project.exists("build/metrics.json"));
+}
+
+#[test]
+fn a_second_build_asks_nobody_and_says_so() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.build();
+    let (package, state) = (Package::open(&project.package()).sha256, project.read("build/state.json"));
+    let modified = std::fs::metadata(project.package()).unwrap().modified().unwrap();
+    registry.forget();
+
+    project.build().prints(&["Nothing to do"]);
+    assert_eq!(registry.render_log(), "");
+    assert_eq!(Package::open(&project.package()).sha256, package);
+    assert_eq!(std::fs::metadata(project.package()).unwrap().modified().unwrap(), modified);
+    assert_eq!(project.read("build/state.json"), state);
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_bytes_in_any_folder() {
+    let platform = Platform::start();
+    let first = platform.configure(Project::new());
+    first.build();
+    let second = platform.configure(Project::new());
+    for (name, bytes) in first.config_files() {
+        let relative = name.strip_prefix(&*first.root().to_string_lossy()).unwrap().trim_start_matches('/');
+        second.write(relative, bytes);
+    }
+    second.build();
+    assert_eq!(Package::open(&first.package()).sha256, Package::open(&second.package()).sha256);
+}
+
+#[test]
+fn source_date_epoch_is_the_only_clock() {
+    let registry = Registry::start();
+    let build = || {
+        let project = small(&registry).with_env("SOURCE_DATE_EPOCH", "1700000000");
+        project.build();
+        Package::open(&project.package())
+    };
+    let (first, second) = (build(), build());
+    assert_eq!(first.sha256, second.sha256);
+    assert!(first.text("zarf.yaml").contains("2023"), "{}", first.text("zarf.yaml"));
+}
+
+#[test]
+fn clean_builds_again_without_a_download() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.build();
+    let package = Package::open(&project.package()).sha256;
+    registry.forget();
+    project.run(&["build", "--clean"]).success();
+    assert_eq!(registry.requests("GET", "/blobs/").len(), 0, "{}", registry.render_log());
+    assert_eq!(Package::open(&project.package()).sha256, package);
+}
+
+#[test]
+fn a_lost_output_is_made_again() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.build();
+    let package = project.package();
+    let digest = Package::open(&package).sha256;
+    std::fs::remove_file(&package).unwrap();
+    project.build();
+    assert_eq!(Package::open(&project.package()).sha256, digest);
+}
+
+#[test]
+fn json_is_one_object_per_line_and_nothing_else() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    let run = project.run(&["build", "--json"]).success();
+    let lines = run.json_lines();
+    let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().expect("every line has an event")).collect();
+    assert!(events.contains(&"step-started") && events.contains(&"step-completed"), "{events:?}");
+    let last = lines.last().unwrap();
+    assert_eq!((&last["event"], &last["exit_code"]), (&json!("finished"), &json!(0)));
+    assert_eq!(run.stderr, "");
+
+    let status = project.run(&["status", "--json"]).success().json();
+    assert_eq!(status["steps"].as_array().map(Vec::len), project.state()["steps"].as_array().map(Vec::len));
+}
+
+#[test]
+fn quiet_prints_nothing_when_all_is_well() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    let run = project.run(&["build", "--quiet"]).success();
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn without_a_terminal_no_escape_codes_are_printed() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.build().never_says("\u{1b}");
+    project.run(&["status"]).success().never_says("\u{1b}");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_fail_the_build() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    let mut child = project.command(&["build", "--json"]).spawn().unwrap();
+    let mut first = [0];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop((stdout, child.stderr.take()));
+    assert!(child.wait().unwrap().success());
+    Package::open(&project.package());
+}
+
+#[test]
+fn the_folders_may_lie_anywhere() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    std::fs::rename(project.path("config"), project.path("settings here")).unwrap();
+    project.run(&["build", "--config-dir", "settings here", "--build-dir", "work/deep", "--dist-dir", "out"]).success();
+    assert!(project.exists("out/zarf-package-platform-amd64-1.0.0.tar.zst"));
+    assert!(project.exists("work/deep/state.json"));
+    assert!(!project.exists("build") && !project.exists("dist") && !project.exists("config"));
+}
+
+#[test]
+fn clean_wipes_build_and_spares_the_configuration() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.build();
+    let config = project.config_files();
+    project.run(&["clean"]).success();
+    assert!(!project.exists("build/state.json") && !project.exists("build/store"));
+    assert_eq!(project.config_files(), config);
+    assert!(project.package().is_file());
+    project.write("other/file", "mine");
+    project.run(&["clean", "--build-dir", "other"]).code(1);
+    assert_eq!(project.read("other/file"), "mine");
+}
+
+#[test]
+fn status_tells_before_during_and_after() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    project.run(&["status"]).success().prints(&["No build"]);
+
+    let gate = airgap_tests::fault::Gate::default();
+    registry.fault(airgap_tests::fault::On::get("/blobs/"), airgap_tests::fault::Fault::Held(gate.clone()));
+    let running = project.start(&["build"]);
+    registry
+        .wait_until(std::time::Duration::from_secs(60), |log| log.iter().any(|entry| entry.path.contains("/blobs/")));
+    project.run(&["status"]).success().prints(&["● Running", "○ Pending", "✓ Completed"]);
+    gate.open();
+    running.finish().success();
+    project.run(&["status"]).success().prints(&["✓ Completed"]).never_says("○ Pending");
+}
+
+#[test]
+fn a_second_process_is_refused_and_told_who_holds_the_build() {
+    let registry = Registry::start();
+    let project = small(&registry);
+    let gate = airgap_tests::fault::Gate::default();
+    registry.fault(airgap_tests::fault::On::get("/blobs/"), airgap_tests::fault::Fault::Held(gate.clone()));
+    let first = project.start(&["build"]);
+    registry
+        .wait_until(std::time::Duration::from_secs(60), |log| log.iter().any(|entry| entry.path.contains("/blobs/")));
+    let holder = first.id().to_string();
+    project.run(&["build"]).code(5).says(&[&holder]);
+    project.run(&["clean"]).code(5).says(&[&holder]);
+    gate.open();
+    first.finish().success();
+}
+
+#[test]
+fn version_names_the_core_plugins_and_their_digests() {
+    let project = Project::bare();
+    let run = project.run(&["--version", "--verbose"]).success();
+    for plugin in ["manifest", "charts", "zarf-yaml", "package"] {
+        assert!(run.stdout.contains(plugin), "{run}");
+    }
+    assert!(run.stdout.matches("sha256:").count() >= 4, "{run}");
+}
+
+#[test]
+fn init_writes_a_configuration_that_loads() {
+    let project = Project::bare();
+    project.run(&["init"]).success();
+    assert!(project.read("config/versions.env").contains("KUBERNETES_VERSION"));
+    let written = project.config_files();
+    project.run(&["init"]).code(3).says(&["--force"]);
+    assert_eq!(project.config_files(), written);
+    project.run(&["status"]).success().prints(&["begins one"]);
+}
+
+/// `script` gives the command a terminal.
+#[test]
+fn no_color_is_honoured_on_a_terminal() {
+    if airgap_tests::tools::require("script").is_none() {
+        return;
+    }
+    let registry = Registry::start();
+    for (value, colored) in [("", true), ("1", false)] {
+        let project = small(&registry);
+        project.build();
+        let binary = airgap_tests::project::binary().display().to_string();
+        let mut command = project.command(&[]);
+        let environment: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+        command = std::process::Command::new("script");
+        command.args(["-qec", &format!("{binary} status"), "/dev/null"]).current_dir(project.root()).env_clear();
+        for (name, value) in environment {
+            command.env(name, value.unwrap_or_default());
+        }
+        command.env("TERM", "xterm").env("NO_COLOR", value);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = Running::spawn(&mut command, project.root()).finish().success();
+        assert_eq!(run.stdout.contains("\u{1b}[32m"), colored, "{run}");
+    }
+}

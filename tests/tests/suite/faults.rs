@@ -1,0 +1,408 @@
+//! Guards that each fault of a network costs only the work in flight: what is
+//! retried, what is kept, what is never appended to, what is given up and with
+//! which exit code.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use airgap_tests::fault::{Fault, On, Trigger};
+use airgap_tests::file_server::FileServer;
+use airgap_tests::http::Entry;
+use airgap_tests::images::{Image, Layer, Packing, layer, layer_of};
+use airgap_tests::layout::Layout;
+use airgap_tests::package::Package;
+use airgap_tests::project::{Project, Run};
+use airgap_tests::registry::{Auth, Options, RateLimit, Redirects, Registry, TokenAuth};
+use serde_json::json;
+
+const SIZE: usize = 1 << 20;
+
+/// A registry with one image of one large layer, and a project that wants it.
+struct Bench {
+    registry: Registry,
+    project: Project,
+    layer: Layer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
+        let registry = Registry::with(options);
+        let content = airgap_tests::images::Noise::new(7).bytes(SIZE);
+        let layer = layer_of("data", &content, Packing::Plain);
+        registry.push("app:1", &Image::new(1, std::slice::from_ref(&layer)));
+        let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
+        Self { registry, project, layer }
+    }
+
+    fn on_layer(&self) -> On {
+        On::get(format!("/blobs/{}", self.layer.blob.digest))
+    }
+
+    fn cut_once(&self, after: u64) -> Trigger {
+        self.registry.fault(self.on_layer().once(), Fault::Cut { after })
+    }
+
+    #[track_caller]
+    fn succeeds(&self) -> Vec<Entry> {
+        let run = self.project.run(&["build"]);
+        let requests = self.requests();
+        assert_eq!(run.status.code(), Some(0), "{run}\n{}", self.registry.render_log());
+        Layout::check(&self.project.path("build/steps/images"));
+        Package::open(&self.project.package());
+        requests
+    }
+
+    #[track_caller]
+    fn fails(&self, code: i32) -> Run {
+        self.project.run(&["build"]).code(code)
+    }
+
+    /// The requests for the layer, wherever they went.
+    fn requests(&self) -> Vec<Entry> {
+        self.registry.requests("GET", &self.layer.blob.digest)
+    }
+
+    fn size(&self) -> u64 {
+        self.layer.blob.size()
+    }
+}
+
+fn starts(requests: &[Entry]) -> Vec<Option<u64>> {
+    requests.iter().map(|entry| entry.range.map(|(start, _)| start)).collect()
+}
+
+#[test]
+fn a_cut_goes_on_where_it_stopped() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    assert_eq!(starts(&bench.succeeds()), [None, Some(600_000)]);
+}
+
+#[test]
+fn a_reset_goes_on_where_it_stopped() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().once(), Fault::Reset { after: 600_000 });
+    let requests = bench.succeeds();
+    assert_eq!(requests.len(), 2);
+    // A reset may drop what the kernel had not handed over yet.
+    assert!(requests[1].range.is_none_or(|(start, _)| start <= 600_000), "{requests:?}");
+}
+
+#[test]
+fn many_cuts_are_no_failure_while_there_is_progress() {
+    let bench = Bench::new();
+    // More cuts than a request has attempts without progress.
+    bench.registry.fault(bench.on_layer().times(20), Fault::Cut { after: 50_000 });
+    let starts: Vec<u64> = starts(&bench.succeeds()).into_iter().flatten().collect();
+    assert!(starts.is_sorted() && starts.len() == 20, "{starts:?}");
+}
+
+#[test]
+fn a_200_to_a_range_starts_over() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    bench.registry.fault(bench.on_layer().with_range(), Fault::IgnoreRange);
+    bench.succeeds();
+}
+
+#[test]
+fn a_206_with_another_start_is_not_appended() {
+    for start in [0, 599_999, 600_001] {
+        let bench = Bench::new();
+        bench.cut_once(600_000);
+        bench.registry.fault(bench.on_layer().with_range().once(), Fault::RangeFrom(start));
+        bench.succeeds();
+    }
+}
+
+#[test]
+fn a_206_with_another_total_is_not_appended() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    let total = bench.size() + 1;
+    bench.registry.fault(bench.on_layer().with_range().once(), Fault::RangeTotal(total));
+    bench.succeeds();
+}
+
+#[test]
+fn a_206_without_its_place_is_not_appended() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    bench.registry.fault(bench.on_layer().with_range().once(), Fault::NoContentRange);
+    bench.succeeds();
+}
+
+#[test]
+fn a_416_starts_over() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    bench.registry.fault(bench.on_layer().with_range().once(), Fault::RangeRefused);
+    bench.succeeds();
+}
+
+#[test]
+fn a_registry_without_ranges_works_from_scratch() {
+    let bench = Bench::with(Options { no_ranges: true, ..Options::default() });
+    bench.cut_once(600_000);
+    bench.succeeds();
+}
+
+#[test]
+fn an_expired_redirect_goes_back_to_the_registry() {
+    let bench =
+        Bench::with(Options { redirects: Some(Redirects { uses: Some(1), lifetime: None }), ..Options::default() });
+    let storage = bench.registry.storage();
+    storage.fault(bench.on_storage().once(), Fault::Cut { after: 600_000 });
+    bench.succeeds();
+    let sent = storage.requests("GET", &bench.layer.blob.digest);
+    assert_eq!(sent.last().unwrap().range.map(|(start, _)| start), Some(600_000), "{}", storage.render_log());
+    // The registry's credentials and its tokens are not for other hosts.
+    assert!(storage.log().iter().all(|entry| entry.header("authorization").is_none()));
+}
+
+impl Bench {
+    fn on_storage(&self) -> On {
+        On::get(self.layer.blob.digest.clone())
+    }
+}
+
+#[test]
+fn a_token_that_expires_in_the_middle_is_renewed() {
+    let auth = TokenAuth { uses: Some(3), claimed_seconds: Some(3600), ..TokenAuth::default() };
+    let bench = Bench::with(Options { auth: Auth::Token(auth), ..Options::default() });
+    bench.registry.fault(bench.on_layer().times(4), Fault::Cut { after: 150_000 });
+    bench.succeeds();
+    assert!(bench.registry.requests("GET", "/token").len() >= 2, "{}", bench.registry.render_log());
+}
+
+#[test]
+fn refused_credentials_are_renewed_once_and_then_reported() {
+    let bench = Bench::with(Options { auth: Auth::Token(TokenAuth::default()), ..Options::default() });
+    bench.registry.fault(
+        On::get("/v2/app"),
+        Fault::Status {
+            status: 401,
+            headers: vec![(
+                "www-authenticate".into(),
+                format!(
+                    "Bearer realm=\"{}\",service=\"x\",scope=\"repository:app:pull\"",
+                    bench.registry.url("/token")
+                ),
+            )],
+            body: Vec::new(),
+        },
+    );
+    bench.fails(1).says(&[&bench.registry.host(), "401"]);
+    assert!(bench.registry.requests("GET", "/v2/app").len() <= 3, "{}", bench.registry.render_log());
+}
+
+/// The time between the refusal and the next request for the same thing.
+fn pause(requests: &[Entry]) -> Duration {
+    let refused = requests.iter().position(|entry| entry.status == 429).expect("one was refused");
+    requests[refused + 1].at - requests[refused].at
+}
+
+#[test]
+fn retry_after_in_seconds_is_waited_for_and_shown() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().once(), Fault::too_many(Some("2")));
+    let run = bench.project.run(&["build"]).code(0);
+    let waited = pause(&bench.requests());
+    assert!(waited >= Duration::from_secs(2), "{waited:?}");
+    run.says(&["429"]);
+}
+
+#[test]
+fn retry_after_as_a_date_is_waited_for() {
+    let bench = Bench::new();
+    let until = SystemTime::now() + Duration::from_secs(5);
+    bench.registry.fault(bench.on_layer().once(), Fault::too_many(Some(&httpdate::fmt_http_date(until))));
+    bench.succeeds();
+    let earliest = until - Duration::from_secs(1);
+    assert!(SystemTime::now() >= earliest);
+}
+
+#[test]
+fn a_429_without_a_time_is_retried() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().times(2), Fault::too_many(None));
+    assert_eq!(bench.succeeds().len(), 3);
+}
+
+#[test]
+fn a_wait_of_hours_ends_with_75_and_the_time() {
+    let bench = Bench::new();
+    bench.registry.fault(On::get("/manifests/"), Fault::too_many(Some("21600")));
+    let begun = Instant::now();
+    bench.fails(75).says(&[&bench.registry.host(), "429", "come back at"]);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(bench.project.step("images")["error"]["class"], "rate-limited");
+    bench.registry.heal();
+    bench.succeeds();
+}
+
+#[test]
+fn server_errors_with_web_pages_are_retried() {
+    for status in [500, 502, 503, 504, 408] {
+        let bench = Bench::new();
+        bench.registry.fault(On::get("/manifests/").times(2), Fault::html(status));
+        bench.registry.fault(bench.on_layer().once(), Fault::html(status));
+        bench.succeeds();
+    }
+}
+
+#[test]
+fn a_server_that_stays_broken_ends_with_75_and_its_status() {
+    let bench = Bench::new();
+    let project = Project::new()
+        .with_registry(&bench.registry.host())
+        .with_image(bench.registry.reference("app:1"))
+        .with_settings(|settings| settings["retries"] = json!({ "backoff": 0.01, "requests": 2, "steps": 2 }));
+    bench.registry.fault(On::get("/manifests/"), Fault::html(503));
+    let run = project.run(&["build"]).code(75);
+    run.says(&[&bench.registry.host(), "503", "same command"]).never_says("<html>");
+    bench.registry.heal();
+    project.build();
+}
+
+#[test]
+fn a_connection_that_closes_without_an_answer_is_retried() {
+    let bench = Bench::new();
+    bench.registry.fault(On::get("/manifests/").times(2), Fault::Close);
+    bench.registry.fault(bench.on_layer().once(), Fault::Close);
+    bench.succeeds();
+}
+
+#[test]
+fn silence_is_given_up_and_gone_on_from() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().once(), Fault::hang(600_000));
+    let project = Project::new()
+        .with_registry(&bench.registry.host())
+        .with_image(bench.registry.reference("app:1"))
+        .with_settings(|settings| settings["network"] = json!({ "idle_timeout": 1 }));
+    project.build();
+    assert_eq!(starts(&bench.requests()), [None, Some(600_000)]);
+}
+
+#[test]
+fn a_slow_link_is_no_silence() {
+    let bench = Bench::new();
+    // Takes five times the idle timeout.
+    bench.registry.fault(bench.on_layer().once(), Fault::Slow { bytes_per_second: SIZE as u64 / 5 });
+    let project = Project::new()
+        .with_registry(&bench.registry.host())
+        .with_image(bench.registry.reference("app:1"))
+        .with_settings(|settings| settings["network"] = json!({ "idle_timeout": 1 }));
+    project.build();
+    assert_eq!(bench.requests().len(), 1, "{}", bench.registry.render_log());
+}
+
+#[test]
+fn wrong_bytes_are_fetched_once_more_from_scratch() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().once(), Fault::Damage { at: 500_000 });
+    assert_eq!(starts(&bench.succeeds()), [None, None]);
+}
+
+#[test]
+fn wrong_bytes_after_a_resume_are_discarded_with_what_was_there() {
+    let bench = Bench::new();
+    bench.cut_once(600_000);
+    bench.registry.fault(bench.on_layer().with_range().once(), Fault::Damage { at: 700_000 });
+    assert_eq!(starts(&bench.succeeds()), [None, Some(600_000), None]);
+}
+
+#[test]
+fn bytes_that_stay_wrong_fail_with_their_source() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer(), Fault::Damage { at: 500_000 });
+    bench.fails(1).says(&[&bench.registry.host(), &bench.layer.blob.digest]);
+    assert_eq!(bench.project.step("images")["error"]["class"], "integrity");
+    assert_eq!(bench.requests().len(), 2, "{}", bench.registry.render_log());
+    assert!(!bench.project.exists(&format!("build/store/blobs/sha256/{}", bench.layer.blob.hex())));
+    bench.registry.heal();
+    bench.succeeds();
+}
+
+#[test]
+fn a_rate_limit_that_runs_out_is_waited_for() {
+    let rate_limit = RateLimit { manifests: 3, window_seconds: 60, refuse: Some("1".into()) };
+    let registry = Registry::with(Options { rate_limit: Some(rate_limit), ..Options::default() });
+    let names: Vec<String> = (0..6).map(|number| format!("app{number}:1")).collect();
+    for (seed, name) in (0..).zip(&names) {
+        registry.push(name, &Image::small(seed, 1_000));
+    }
+    let project = names.iter().fold(Project::new().with_registry(&registry.host()), |project, name| {
+        project.with_image(registry.reference(name))
+    });
+    let project = project.with_settings(|settings| {
+        settings["retries"] = json!({ "backoff": 0.01, "longest_wait": 1, "requests": 2, "steps": 1 })
+    });
+    // The limit never recovers here: what was allowed is kept all the same.
+    project.run(&["build"]).code(75);
+    let blobs = registry.requests("GET", "/blobs/").len();
+    assert_eq!(blobs, 6, "{}", registry.render_log());
+}
+
+#[test]
+fn files_resume_retry_and_verify_like_blobs() {
+    let files = FileServer::start();
+    let (url, checksum) = files.put_with_checksum("/tool", airgap_tests::platform::program("tool", 1, SIZE));
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, Some(&checksum));
+    files.fault(On::get("/tool.sha256").once(), Fault::html(503));
+    files.fault(On::get("/tool").without_range().after(2).once(), Fault::Cut { after: 600_000 });
+    files.fault(On::get("/tool").with_range().once(), Fault::RangeFrom(0));
+    files.fault(On::get("/tool").with_range().after(1).once(), Fault::Damage { at: 700_000 });
+    let run = project.run(&["build"]);
+    assert_eq!(run.status.code(), Some(0), "{run}\n{}", files.render_log());
+}
+
+#[test]
+fn a_file_that_changes_between_two_parts_is_not_patched_together() {
+    let files = FileServer::start();
+    let old = vec![1; SIZE];
+    let new = vec![2; SIZE];
+    let url = files.put("/tool", old);
+    let project = Project::new()
+        .with_file_server(&files.host())
+        .with_settings(|settings| settings["retries"] = json!({ "backoff": 0.01, "requests": 1, "steps": 1 }))
+        .with_tool("tool", &url, None);
+    files.fault(On::get("/tool").once(), Fault::Cut { after: 600_000 });
+    files.fault(On::get("/tool").after(1).once(), Fault::Close);
+    project.run(&["build"]).code(75);
+    files.put("/tool", new.clone());
+    project.build();
+    assert_eq!(std::fs::read(project.path("build/steps/files/bin/tool")).unwrap(), new);
+}
+
+#[test]
+fn a_thousand_images_with_three_bad_ones_end_with_a_list_of_three() {
+    let registry = Registry::start();
+    let mut project = Project::new().with_registry(&registry.host());
+    let shared: Vec<Layer> = (0..8).map(|seed| layer(1_000 + seed, 2_000)).collect();
+    let mut images = Vec::new();
+    for number in 0..1_000_usize {
+        let image = Image::new(number as u64, &shared[number % 8..=number % 8]);
+        if ![17, 500, 999].contains(&number) {
+            registry.push(&format!("app{number}:1"), &image);
+        }
+        images.push(json!({ "image": registry.reference(&format!("app{number}:1")) }));
+    }
+    project.write("config/components.yaml", json!({ "images": { "additional": images } }).to_string());
+    let run = project.run(&["build"]).code(1).says(&["app17:1", "app500:1", "app999:1"]);
+    assert_eq!(run.stderr.matches("404").count(), 3, "{}", run.stderr);
+    assert_eq!(registry.requests("GET", "/manifests/").len(), 1_000);
+    assert_eq!(registry.requests("GET", "/blobs/").len(), 997 + 8);
+
+    for number in [17, 500, 999_usize] {
+        registry.push(&format!("app{number}:1"), &Image::new(number as u64, &shared[number % 8..=number % 8]));
+    }
+    registry.forget();
+    project = project.with_env("LANG", "C");
+    project.build();
+    assert_eq!(registry.requests("GET", "/blobs/").len(), 3, "{}", registry.render_log());
+}

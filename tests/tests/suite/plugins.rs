@@ -1,0 +1,159 @@
+//! Guards the host against plugins that misbehave, through the whole binary: a
+//! pinned component runs as the only step of a pipeline; whatever it does ends
+//! in a message with the step, the plugin and the setting, never in a crash.
+
+use airgap_tests::digest::{sha256, sha256_file};
+use airgap_tests::project::{self, Project};
+use airgap_tests::tools;
+use serde_json::{Value, json};
+
+/// A project whose pipeline is one guest; None where the guests were not
+/// built.
+fn with_guest(name: &str, configuration: &Value) -> Option<Project> {
+    let component = project::target_folder().parent().unwrap().join(format!("test-guests/{name}.wasm"));
+    if !component.is_file() {
+        tools::skipped(&format!("{} was not built (`make plugins` does)", component.display()));
+        return None;
+    }
+    let project = Project::new();
+    project.write("plugins/guest.wasm", std::fs::read(&component).unwrap());
+    pin(&project, "plugins/guest.wasm", &sha256_file(&component));
+    project.write(
+        "config/pipeline.yaml",
+        json!({ "steps": [
+            { "id": "config", "name": "Configuration", "run": { "host": "config" }, "on_failure": "roll-back" },
+            {
+                "id": "guest", "name": "A guest", "run": { "plugin": "guest" }, "needs": ["config"],
+                "on_failure": "roll-back", "configuration": configuration,
+                "publish": [{ "from": "hello.txt", "to": "dist" }],
+            },
+        ]})
+        .to_string(),
+    );
+    Some(project.with_settings(|settings| {
+        settings["plugins"] = json!({ "memory_mib": 64, "time_limit": 1, "output_mib": 8, "output_files": 100 });
+    }))
+}
+
+fn pin(project: &Project, path: &str, sha256: &str) {
+    let lock = json!({ "format": 1, "plugins": { "guest": { "path": path, "sha256": sha256 } } });
+    project.write("config/plugins.lock", lock.to_string());
+}
+
+/// The build fails with exit code 1 and a message that names the step.
+#[track_caller]
+fn fails(name: &str, configuration: &Value, says: &[&str]) {
+    let Some(project) = with_guest(name, configuration) else { return };
+    project.run(&["build"]).code(1).says(&["guest"]).says(says).never_says("\u{1b}");
+    let step = project.step("guest");
+    assert_eq!((&step["status"], step["error"]["class"].is_string()), (&json!("FAILED"), true), "{step:#}");
+    // Nothing of it is left, and the folder above is as it was.
+    assert!(!project.exists("build/steps/guest") && !project.exists("build/staging/guest"));
+}
+
+#[test]
+fn a_pinned_plugin_runs_and_publishes() {
+    let Some(project) = with_guest("hello", &json!({ "name": "world" })) else { return };
+    project.run(&["build"]).success();
+    assert_eq!(project.read("dist/hello.txt"), "hello world from guest, attempt 1\n");
+    let plugin = project.step("guest")["plugin"].clone();
+    assert!(plugin["digest"].as_str().unwrap().starts_with("sha256:"), "{plugin}");
+}
+
+#[test]
+fn other_bytes_than_the_pinned_ones_do_not_run() {
+    let Some(project) = with_guest("hello", &json!({ "name": "world" })) else { return };
+    pin(&project, "plugins/guest.wasm", &sha256(b"other"));
+    project.run(&["build"]).code(3).says(&["guest", "plugins.lock", &sha256(b"other")]);
+    assert!(!project.exists("dist/hello.txt"));
+    pin(&project, "plugins/missing.wasm", &sha256(b"other"));
+    project.run(&["build"]).code(3).says(&["plugins/missing.wasm"]);
+    project.remove("config/plugins.lock");
+    project.run(&["build"]).code(3).says(&["guest"]);
+}
+
+#[test]
+fn a_wrong_configuration_is_the_users_to_mend() {
+    fails("hello", &json!({ "nmae": "world" }), &["nmae"]);
+}
+
+#[test]
+fn a_trap_is_reported_with_its_frames_and_last_words() {
+    fails("traps", &Value::Null, &["crashed", "inner_most", "about to fail", "the number was 2"]);
+}
+
+#[test]
+fn a_loop_is_stopped_by_its_time_limit() {
+    fails("loops", &Value::Null, &["plugins.time_limit"]);
+}
+
+#[test]
+fn memory_without_end_is_stopped_by_its_limit() {
+    fails("allocates", &Value::Null, &["plugins.memory_mib"]);
+}
+
+#[test]
+fn recursion_without_end_is_a_crash() {
+    fails("recurses", &Value::Null, &["crashed"]);
+}
+
+#[test]
+fn a_flood_of_output_is_stopped() {
+    fails("floods_stdout", &Value::Null, &["plugins.console_kib"]);
+}
+
+#[test]
+fn floods_of_files_and_bytes_are_stopped() {
+    fails("floods_files", &Value::Null, &["plugins.output_files"]);
+    fails("floods_bytes", &Value::Null, &["plugins.output_mib"]);
+}
+
+#[test]
+fn no_path_leads_out_of_the_tree() {
+    for path in ["../x", "/tmp/x", "a/../../x", "a\\..\\x", "a/./b", "CON", "a:b"] {
+        fails("writes_outside", &json!({ "path": path }), &[]);
+    }
+}
+
+#[test]
+fn a_component_of_another_world_is_refused() {
+    fails("another_world", &Value::Null, &["opencenter:airgap"]);
+}
+
+#[test]
+fn a_file_that_is_no_component_is_refused() {
+    for content in [&b""[..], b"\0asm\x01\0\0\0", b"#!/bin/sh\n"] {
+        let Some(project) = with_guest("hello", &Value::Null) else { return };
+        project.write("plugins/guest.wasm", content);
+        pin(&project, "plugins/guest.wasm", &sha256(content));
+        let run = project.run(&["build"]);
+        assert!(matches!(run.status.code(), Some(1 | 3)), "{run}");
+        run.says(&["guest"]);
+    }
+}
+
+#[test]
+fn an_exit_is_no_result() {
+    fails("exits", &Value::Null, &["exited with status 3"]);
+}
+
+#[test]
+fn a_polite_refusal_is_told_with_its_hint_and_without_escape_codes() {
+    fails("fails_politely", &json!({ "kind": "missing-input" }), &["chart `x` is not there", "look again"]);
+}
+
+#[test]
+fn a_running_plugin_is_stopped_by_a_signal() {
+    let Some(project) = with_guest("loops", &Value::Null) else { return };
+    let project = project.with_settings(|settings| settings["plugins"]["time_limit"] = json!(3600));
+    let running = project.start(&["build"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !project.exists("build/staging/guest") {
+        assert!(std::time::Instant::now() < deadline, "the step does not start");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let sent = std::time::Instant::now();
+    running.signal("INT");
+    running.finish().code(130);
+    assert!(sent.elapsed() < std::time::Duration::from_secs(3), "{:?}", sent.elapsed());
+}

@@ -281,7 +281,8 @@ impl Auth {
         }
         let request = token_request(realm, service, scope, found.as_ref())?;
         if subject.guest {
-            let own = request.url.host_str() == subject.host.rsplit_once(':').map_or(Some(subject.host), |(host, _)| Some(host));
+            let own = request.url.host_str()
+                == subject.host.rsplit_once(':').map_or(Some(subject.host), |(host, _)| Some(host));
             check_addresses(&request.url, own).await?;
         }
         let what = format!("a token for {}", subject.host);

@@ -12,7 +12,6 @@ mod interop;
 mod plugins;
 mod resume;
 
-
 /// A file that is not named above would never run.
 #[test]
 fn every_file_is_part_of_the_suite() {

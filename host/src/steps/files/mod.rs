@@ -89,16 +89,17 @@ impl Work<'_> {
         let mut failures = Failures::default();
         let mut entries = BTreeMap::new();
         let bad = badly_named(files);
-        let all = files.iter().enumerate().map(|(at, file)| -> BoxFuture<'_, (usize, Result<FileEntry>)> {
+        let mut all: Vec<BoxFuture<'_, (usize, Result<FileEntry>)>> = Vec::new();
+        for (at, file) in files.iter().enumerate() {
             let refused = bad.get(&at).cloned();
-            Box::pin(async move {
+            all.push(Box::pin(async move {
                 let result = match refused {
                     Some(error) => Err(error),
                     None => self.one(file).await,
                 };
                 (at, result)
-            })
-        });
+            }));
+        }
         let mut done = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
         let mut fatal: Option<Error> = None;
         while let Some((at, result)) = done.next().await {

@@ -14,7 +14,6 @@ use crate::network::Network;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
-use crate::steps::BoxFuture;
 use crate::steps::failures::{Failures, is_fatal};
 use crate::store::Store;
 
@@ -67,11 +66,12 @@ impl Fetch<'_> {
         let mut missing = Vec::new();
         for digest in order {
             let Some(blob) = wanted.get(&digest) else { continue };
-            if self.store.is_whole(&digest, blob.size)? {
-                self.progress.reused(blob.size);
-                self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
-            } else {
-                missing.push(blob);
+            match self.store.get(&digest) {
+                Some(size) => {
+                    self.progress.reused(size);
+                    self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
+                }
+                None => missing.push(blob),
             }
         }
         self.fetch_all(missing, items, &mut pending, failures).await
@@ -85,13 +85,14 @@ impl Fetch<'_> {
         failures: &mut Failures,
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
-        let stopped = &stop;
-        let all = missing.iter().map(move |&blob| -> BoxFuture<'_, _> {
-            Box::pin(async move {
-                let stopped = stopped.load(Ordering::Relaxed);
+        let mut all: Vec<crate::steps::BoxFuture<'_, _>> = Vec::new();
+        for &blob in &missing {
+            let stop = &stop;
+            all.push(Box::pin(async move {
+                let stopped = stop.load(Ordering::Relaxed);
                 (blob, if stopped { Err(Error::interrupted()) } else { self.fetch(blob).await })
-            })
-        });
+            }));
+        }
         let mut fetching = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
         let mut fatal: Option<Error> = None;
         while let Some((blob, result)) = fetching.next().await {

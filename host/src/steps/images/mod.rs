@@ -132,9 +132,10 @@ impl Work<'_> {
             architecture,
             progress: self.progress,
         };
-        let all = images.iter().map(move |&written| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
-            Box::pin(async move { (written, resolver.resolve(written).await) })
-        });
+        let mut all: Vec<BoxFuture<'_, (&'i str, Result<Resolved>)>> = Vec::new();
+        for &written in images {
+            all.push(Box::pin(async move { (written, resolver.resolve(written).await) }));
+        }
         let mut resolving = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
         let mut items = Vec::new();
         while let Some((written, result)) = resolving.next().await {

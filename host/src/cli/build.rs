@@ -68,6 +68,11 @@ pub(super) struct BuildArgs {
     /// Hash the outputs of completed steps instead of comparing their sizes
     #[arg(long)]
     verify_outputs: bool,
+
+    /// Say which steps would run and why, what would be fetched and written,
+    /// and change nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -109,6 +114,9 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
+    if args.plan {
+        return super::plan::run(&project, &options, &layout, ui, variables);
+    }
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let cancel = CancellationToken::new();
@@ -135,7 +143,8 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     })
 }
 
-fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Signals)> {
+/// Runs to the end, or to the first signal.
+pub(super) fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Signals)> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -14,6 +14,8 @@ pub(super) struct Variables {
     pub network: NetworkEnvironment,
     /// Where compiled plugins are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Where temporary files go.
+    pub temporary: PathBuf,
     /// What the disk layer is to do wrong.
     #[cfg(feature = "faults")]
     pub faults: Option<String>,
@@ -43,6 +45,7 @@ impl Variables {
                 user_agent: format!("opencenter-airgap/{}", env!("CARGO_PKG_VERSION")),
             },
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            temporary: std::env::temp_dir(),
             #[cfg(feature = "faults")]
             faults: text("OPENCENTER_AIRGAP_FAULTS"),
         }

@@ -15,14 +15,20 @@ use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 
+mod add;
 mod build;
 mod clean;
 mod environment;
+mod gc;
 mod init;
+mod plan;
+mod scan;
 mod signals;
 mod status;
 mod table;
 mod ui;
+mod update;
+mod verify;
 mod version;
 
 use environment::Variables;
@@ -83,6 +89,11 @@ enum Command {
     Init(init::InitArgs),
     Build(build::BuildArgs),
     Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
+    Update(update::UpdateArgs),
+    Add(add::AddArgs),
+    Scan(scan::ScanArgs),
+    Gc(gc::GcArgs),
     Clean(clean::CleanArgs),
 }
 
@@ -118,6 +129,11 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Init(args)) => init::run(args, &layout, ui),
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
+        Some(Command::Verify(args)) => verify::run(args, ui),
+        Some(Command::Add(args)) => add::run(args, layout, ui),
+        Some(Command::Scan(args)) => scan::run(args, layout, ui, variables),
+        Some(Command::Update(args)) => update::run(args, layout, ui, variables),
+        Some(Command::Gc(args)) => gc::run(args, &layout, ui),
         Some(Command::Clean(args)) => clean::run(args, &layout, ui),
     }
 }
@@ -142,10 +158,87 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory;
+
+    use crate::error::Class;
+
+    const COMMANDS: &str = include_str!("../../../docs/commands.md");
+    const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
     #[test]
     fn the_command_tree_is_sound() {
         super::Cli::command().debug_assert();
+    }
+
+    /// The text under a heading, up to the next one.
+    fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+        let start =
+            document.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("docs/commands.md lacks `{heading}`"));
+        let body = &document[start + heading.len() + 2..];
+        body.find("\n#").map_or(body, |end| &body[..end])
+    }
+
+    /// The options in the first column of a section's table.
+    fn documented(section: &str) -> BTreeSet<String> {
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `--"));
+        rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
+    }
+
+    fn options(command: &clap::Command, global: bool) -> BTreeSet<String> {
+        let own = command.get_arguments().filter(|argument| argument.is_global_set() == global);
+        own.filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
+    }
+
+    /// docs/commands.md knows every command and every option, and no others.
+    #[test]
+    fn every_command_and_option_is_documented() {
+        let cli = super::Cli::command();
+        let mut global = options(&cli, true);
+        global.extend(["version", "help"].map(str::to_owned));
+        assert_eq!(documented(section(COMMANDS, "## All commands")), global);
+        let mut headings = BTreeSet::from(["## All commands".to_owned()]);
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let heading = format!("## {}", command.get_name());
+            assert_eq!(documented(section(COMMANDS, &heading)), options(command, false), "{heading}");
+            headings.insert(heading);
+            for inner in command.get_subcommands() {
+                let heading = format!("### {} {}", command.get_name(), inner.get_name());
+                assert_eq!(documented(section(COMMANDS, &heading)), options(inner, false), "{heading}");
+                headings.insert(heading);
+            }
+        }
+        let written = COMMANDS.lines().filter(|line| line.starts_with("##")).map(str::to_owned).collect();
+        assert_eq!(headings, written);
+    }
+
+    /// Whatever a build ends with, docs/troubleshooting.md says what to do.
+    #[test]
+    fn every_class_and_exit_code_is_documented() {
+        use Class::*;
+        let classes = [
+            Transient,
+            RateLimited,
+            Auth,
+            NotFound,
+            Integrity,
+            InvalidInput,
+            Plugin,
+            DiskFull,
+            Local,
+            Interrupted,
+            Configuration,
+            Changed,
+            State,
+            Held,
+            Usage,
+        ];
+        for class in classes {
+            assert!(TROUBLESHOOTING.contains(&format!("\n### {class}: ")), "{class}");
+        }
+        for code in [0, 1, 2, 3, 4, 5, 75, 130, 143] {
+            assert!(TROUBLESHOOTING.contains(&format!("\n| {code} | ")), "{code}");
+        }
     }
 }

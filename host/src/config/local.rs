@@ -12,6 +12,10 @@ use crate::layout::Layout;
 
 /// Files in one local directory.
 const FILES: usize = 50_000;
+/// Charts that one local chart takes in.
+const CHARTS: usize = 100;
+/// Bytes of a Chart.yaml.
+const CHART_BYTES: u64 = 1 << 20;
 /// Bytes of one local file.
 const FILE_BYTES: u64 = 256 << 20;
 
@@ -69,6 +73,63 @@ pub fn paths(manifest: &ComponentManifest) -> Vec<(YamlPath, String)> {
         paths.extend(values.map(|(number, file)| (place.key("values").index(number), file.clone())));
     }
     paths
+}
+
+/// The directories that the local chart at `written` takes in by `file://`
+/// dependencies, and those that they take in, as if they were written in the
+/// manifest too. What leaves the project or is not there is left out: whoever
+/// packages the chart names it.
+///
+/// # Errors
+/// `local` where a description cannot be read.
+pub fn dependencies(layout: &Layout, root: &Path, written: &str) -> Result<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = vec![written.to_owned()];
+    while let Some(chart) = open.pop() {
+        for repository in repositories(&resolve(layout, root, &chart))? {
+            let Some(path) = repository.strip_prefix("file://") else { continue };
+            let Some(path) = joined(&chart, path).filter(|path| resolve(layout, root, path).is_dir()) else { continue };
+            if path != written && !found.contains(&path) && found.len() < CHARTS {
+                found.push(path.clone());
+                open.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `repository` of every dependency in Chart.yaml and, for old charts,
+/// requirements.yaml.
+fn repositories(chart: &Path) -> Result<Vec<String>> {
+    let mut repositories = Vec::new();
+    for name in ["Chart.yaml", "requirements.yaml"] {
+        let path = chart.join(name);
+        let Some(bytes) = path.is_file().then(|| crate::fs::read_optional(&path, CHART_BYTES)).transpose()?.flatten()
+        else {
+            continue;
+        };
+        let description: serde_yaml::Value = serde_yaml::from_slice(&bytes).unwrap_or_default();
+        let rows = description.get("dependencies").and_then(|rows| rows.as_sequence()).into_iter().flatten();
+        repositories.extend(rows.filter_map(|row| Some(row.get("repository")?.as_str()?.to_owned())));
+    }
+    Ok(repositories)
+}
+
+/// `path` seen from the folder `from`; none where it leaves the project.
+fn joined(from: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in from.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            name => parts.push(name),
+        }
+    }
+    (!parts.is_empty()).then(|| format!("./{}", parts.join("/")))
 }
 
 /// A digest over everything at `path`: names, kinds, lengths and content, in
@@ -141,6 +202,33 @@ mod tests {
         let layout = Layout::new("/p/conf", "/p/build", "/p/dist");
         assert_eq!(resolve(&layout, Path::new("/p"), "config/values/x"), Path::new("/p/conf/values/x"));
         assert_eq!(resolve(&layout, Path::new("/p"), "./charts/x"), Path::new("/p/charts/x"));
+    }
+
+    #[test]
+    fn charts_bring_the_directories_that_they_depend_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
+        for (name, dependencies) in [
+            (
+                "app",
+                "[{repository: 'file://../common'}, {repository: 'https://h'}, {repository: 'file://../../../etc'}]",
+            ),
+            (
+                "common",
+                "[{repository: 'file://./inner/'}, {repository: 'file://../app'}, {repository: 'file://../gone'}]",
+            ),
+            ("common/inner", "[]"),
+            ("broken", "["),
+        ] {
+            let chart = folder.path().join("charts").join(name);
+            crate::fs::create_dir_all(&chart).unwrap();
+            crate::fs::write_new(&chart.join("Chart.yaml"), format!("dependencies: {dependencies}\n").as_bytes())
+                .unwrap();
+        }
+        let of = |written: &str| dependencies(&layout, folder.path(), written).unwrap();
+        assert_eq!(of("./charts/app"), ["./charts/common", "./charts/common/inner"]);
+        assert_eq!(of("./charts/broken"), Vec::<String>::new());
+        assert_eq!(of("./charts/gone"), Vec::<String>::new());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::layout::Layout;
 pub mod airgap_lock;
 pub mod catalog;
 pub mod components;
+pub mod edit;
 pub mod hash;
 pub mod local;
 pub mod pipeline;
@@ -92,6 +93,30 @@ impl Project {
             plugin_pins: files.plugin_pins,
             lock: files.lock,
             hashes,
+            layout,
+        })
+    }
+
+    /// A project without any configuration, for what works outside of one.
+    ///
+    /// # Errors
+    /// `configuration` where plugins.lock is there and wrong.
+    pub fn unconfigured(layout: Layout) -> Result<Self> {
+        let root = root_of(&layout.config);
+        let plugin_pins = match Source::read(&layout.plugins_lock())? {
+            None => PluginsLock::default(),
+            Some(source) => PluginsLock::parse(&source, &root)?,
+        };
+        Ok(Self {
+            root,
+            versions: VersionsEnv::default(),
+            catalog: Catalog::default(),
+            components: None,
+            settings: Settings::default(),
+            pipeline: Pipeline::built_in(),
+            plugin_pins,
+            lock: AirgapLock::default(),
+            hashes: ConfigHashes::default(),
             layout,
         })
     }
@@ -228,8 +253,11 @@ fn hash_local_paths(
     hashes: &mut ConfigHashes,
 ) -> Result<()> {
     for (_, written) in local::paths(manifest) {
-        let digest = local::digest(&local::resolve(layout, root, &written))?;
-        hashes.add(&written, digest, None);
+        let mut paths = local::dependencies(layout, root, &written)?;
+        paths.push(written);
+        for path in paths {
+            hashes.add(&path, local::digest(&local::resolve(layout, root, &path))?, None);
+        }
     }
     Ok(())
 }

@@ -177,6 +177,13 @@ pub fn create_dir_all_durable(path: &Path) -> Result<()> {
     missing.into_iter().rev().try_for_each(sync_parent)
 }
 
+/// A new, private folder in `parent`, removed with everything in it when
+/// dropped: for what is never to become visible.
+pub fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix("opencenter-airgap-").tempdir_in(parent);
+    made.map_err(|source| Error::io("cannot create a temporary folder in", parent, source))
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {

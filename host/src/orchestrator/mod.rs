@@ -9,11 +9,23 @@
 //!    transaction, and asks [`decide`] what to do with a failure.
 //! 4. [`report`] is what came of it.
 //!
-//! `plan` and `decide` do no I/O.
+//! Beside that stands what looks ahead: [`needs`] lists what a configuration
+//! needs and what of it is there, [`preflight`] whether the disk has room for
+//! it, [`preview`] what a build would do, [`refresh`] what an update resolves
+//! again, and [`garbage`] what `gc` may drop. [`aside`] runs a plugin
+//! outside of any build.
+//!
+//! `plan`, `decide`, `needs` and `refresh` do no I/O.
 
+pub mod aside;
 pub mod decide;
+pub mod garbage;
+pub mod needs;
 pub mod outputs;
 pub mod plan;
+pub mod preflight;
+pub mod preview;
+pub mod refresh;
 pub mod report;
 pub mod run;
 pub mod session;

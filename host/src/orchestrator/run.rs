@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::decide::{Ending, Next, decide};
 use super::outputs::{self, tree_of};
 use super::plan::{Action, Facts, Plan, Reason, plan};
+use super::preview;
 use super::report::{Report, StepReport};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS};
@@ -114,7 +115,7 @@ fn made_from(
 }
 
 /// The configuration of a plugin that its outputs depend on.
-fn made_with(project: &Project, spec: &StepSpec, strict_images: bool) -> Value {
+pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool) -> Value {
     let mut configuration = json!({
         "package": project.settings.package,
         "architecture": project.architecture(),
@@ -150,6 +151,8 @@ pub struct Run {
     network: Option<Arc<Network>>,
     lock: SharedLock,
     book: BTreeMap<String, Entry>,
+    /// Whether what the steps will fetch and write was looked at.
+    is_checked: bool,
     warnings: Vec<String>,
     errors: Vec<(String, Error)>,
 }
@@ -223,6 +226,7 @@ impl Run {
             network,
             lock,
             book,
+            is_checked: false,
             warnings: Vec::new(),
             errors: Vec::new(),
         })
@@ -310,6 +314,7 @@ impl Run {
         loop {
             let ready = self.pipeline().steps.iter().find(|spec| self.is_ready(spec)).cloned();
             let Some(spec) = ready else { return Ok(()) };
+            self.check_ahead()?;
             let inputs = self.input_trees(&spec)?;
             let key = self.key(&spec)?;
             if self.may_be_kept(&spec.id, key) {
@@ -318,6 +323,25 @@ impl Run {
             }
             self.start(&spec, inputs, key, tasks)?;
         }
+    }
+
+    /// Once the components are known, and before anything of them is fetched:
+    /// what the lock does not hold, what `--offline` lacks, what the disk has
+    /// no room for.
+    fn check_ahead(&mut self) -> Result<()> {
+        if self.is_checked || self.phase(MANIFESTS) != Some(Phase::Done) {
+            return Ok(());
+        }
+        self.is_checked = true;
+        let project = &self.session.project;
+        let tree = tree_of(&project.layout, MANIFESTS)?;
+        if tree.listing.get(preview::COMPONENTS).is_none() {
+            return Ok(());
+        }
+        let components = preview::components_of(&tree)?;
+        let lock = self.lock.lock().clone();
+        let outlook = preview::outlook(project, &self.plan, &components, &lock, &self.store)?;
+        outlook.refusal(&self.options).map_or(Ok(()), Err)
     }
 
     fn is_ready(&self, spec: &StepSpec) -> bool {

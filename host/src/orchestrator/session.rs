@@ -169,7 +169,8 @@ fn begin(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Resul
     state.replace(build, now)
 }
 
-fn refusal(changes: &[Change]) -> Error {
+/// Why an unfinished build does not go on with another configuration.
+pub(super) fn refusal(changes: &[Change]) -> Error {
     Error::new(Class::Changed, format!("the configuration changed since this build began: {}", list(changes))).hint(
         "revert the change to go on, or start from the beginning with `--on-change restart` or `--clean`: \
          nothing that was downloaded is lost",

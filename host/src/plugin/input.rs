@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::attempt::LOCK;
 use super::bindings::trees::{Entry, EntryKind};
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use crate::digest::{Digest, Hasher};
@@ -180,13 +181,15 @@ impl InputTree {
         }
     }
 
-    /// One digest for everything in the tree.
+    /// One digest for everything in the tree but airgap.lock: what other steps
+    /// resolved in the meantime changes nothing of what is asked for.
     pub(super) fn digest(&self) -> Result<Digest> {
         if let Some(tree) = self.listed() {
             return Ok(tree.listing.digest());
         }
         let mut hasher = Hasher::new();
-        for entry in self.entries("")? {
+        let is_lock = |entry: &Entry| matches!(&*self.0, Kind::Files(_)) && entry.path == LOCK;
+        for entry in self.entries("")?.into_iter().filter(|entry| !is_lock(entry)) {
             let content = match entry.kind {
                 EntryKind::File => hash_file(&self.locate(&entry.path)?.path)?.0.hex(),
                 _ => entry.target.unwrap_or_default(),

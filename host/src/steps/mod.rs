@@ -21,6 +21,7 @@ use crate::state::journal::Journal;
 use crate::store::Store;
 use crate::tree::{Tree, TreeBuilder};
 
+mod chart_lock;
 mod failures;
 pub mod files;
 pub mod images;

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{BoxFuture, Step, StepContext, StepOutcome};
+use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
 use crate::config::pipeline::StepSpec;
 use crate::error::Result;
 use crate::plugin::catalog::PluginSource;
 use crate::plugin::{Attempt, Runtime};
+
+/// The plugin whose results go into airgap.lock.
+const CHARTS: &str = "charts";
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
@@ -26,7 +29,11 @@ impl Step for PluginStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
             let attempt = Attempt::of(&self.spec.id, cx);
-            self.runtime.run(&self.source, &attempt).await
+            let outcome = self.runtime.run(&self.source, &attempt).await?;
+            if self.source.name == CHARTS {
+                chart_lock::record(&cx.output, &cx.lock)?;
+            }
+            Ok(outcome)
         })
     }
 }

@@ -16,18 +16,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use components::{Repository, RepositoryEntry, ResolvedComponents};
+use components::{Repository, RepositoryEntry};
 use futures_util::StreamExt;
 
 use self::clone::RepositoryClone;
 use self::pin::Pin;
 use self::source::Source;
-use crate::config::airgap_lock::SharedLock;
+use super::failures::{Failures, is_fatal};
+use crate::config::airgap_lock::{LockedRepository, SharedLock};
 use crate::config::settings::{NetworkSettings, RetrySettings};
-use crate::error::{Class, Error, ItemFailure, Result};
+use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::git::{Git, RemoteOptions};
 use crate::layout::RESERVED;
+use crate::network::resolution_time;
 use crate::progress::{Level, Progress};
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
@@ -40,8 +42,6 @@ mod source;
 
 /// Repositories at the same time: packing keeps a core busy, fetching waits.
 const CONCURRENCY: usize = 3;
-/// Of components.resolved.json.
-const COMPONENTS_LIMIT: u64 = 64 << 20;
 /// Where distributions keep the authorities that programs trust.
 const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -59,7 +59,7 @@ pub struct ReposStep;
 impl Step for ReposStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let repositories = repositories(cx)?;
+            let repositories = super::images::components(cx.inputs.get("manifests"))?.repositories;
             let settings = &cx.project.settings;
             let work = Work {
                 build: &cx.project.layout.build,
@@ -75,16 +75,6 @@ impl Step for ReposStep {
             work.run(&repositories).await
         })
     }
-}
-
-fn repositories(cx: &StepContext) -> Result<Vec<Repository>> {
-    let name = "components.resolved.json";
-    let tree = cx.inputs.get("manifests").ok_or_else(|| Error::invalid("the repos step needs the step `manifests`"))?;
-    let bytes = fs::read_optional(&tree.path_of(name), COMPONENTS_LIMIT)?
-        .ok_or_else(|| Error::invalid(format!("the tree of `manifests` lacks {name}")))?;
-    let resolved: ResolvedComponents = serde_json::from_slice(&bytes)
-        .map_err(|source| Error::invalid(format!("cannot read {name} of the step `manifests`")).caused_by(source))?;
-    Ok(resolved.repositories)
 }
 
 /// The system's authorities and those of the settings in one text: git takes
@@ -133,7 +123,7 @@ impl Work<'_> {
             journal.total(total, "repositories")?;
         }
         let mut packaged = BTreeMap::new();
-        let mut failures = BTreeMap::new();
+        let mut failures = Failures::default();
         if total > 0 {
             let git = Git::find(RemoteOptions::new(self.network), self.progress).await?;
             self.progress.items(0, Some(total), "repositories", "");
@@ -143,18 +133,24 @@ impl Work<'_> {
             }
             let mut done = futures_util::stream::iter(all).buffer_unordered(CONCURRENCY);
             while let Some((at, result)) = done.next().await {
+                let repository = &repositories[at];
                 match result {
-                    Ok(one) => drop(packaged.insert(at, one)),
-                    Err(error) if error.class() == Class::Interrupted => return Err(error),
-                    Err(error) => drop(failures.insert(at, error)),
+                    Ok(one) => {
+                        self.done(&repository.name, one.bytes)?;
+                        packaged.insert(at, one);
+                        self.progress.items(packaged.len() as u64, Some(total), "repositories", &repository.name);
+                    }
+                    Err(error) if is_fatal(&error) => return Err(error),
+                    Err(error) => {
+                        failures.add(&repository.name, &origin(repository), error, self.journal, self.progress)?;
+                    }
                 }
-                self.tell(packaged.len() as u64, total, &repositories[at], packaged.get(&at), failures.get(&at))?;
             }
         }
-        refuse_duplicates(&packaged)?;
         if !failures.is_empty() {
-            return Err(summary_of(failures, repositories));
+            return Err(failures.into_error(repositories.len(), "repositories"));
         }
+        refuse_duplicates(&packaged)?;
         let fetched = packaged.values().filter(|one| one.fetched).count();
         let entries: Vec<_> = packaged.into_values().map(|one| one.entry).collect();
         let text = serde_json::to_vec_pretty(&entries)
@@ -164,24 +160,8 @@ impl Work<'_> {
         Ok(StepOutcome { summary, items: total, unit: "repositories".to_owned() })
     }
 
-    fn tell(
-        &self,
-        done: u64,
-        total: u64,
-        repository: &Repository,
-        packaged: Option<&Packaged>,
-        failure: Option<&Error>,
-    ) -> Result<()> {
-        self.progress.items(done, Some(total), "repositories", &repository.name);
-        if let Some(error) = failure {
-            self.progress.log(Level::Error, &error.one_line());
-        }
-        let Some(journal) = self.journal else { return Ok(()) };
-        match (packaged, failure) {
-            (Some(one), _) => journal.done(&repository.name, one.bytes),
-            (None, Some(error)) => journal.failed(&error.clone().into_item(&repository.name, &repository.url)),
-            (None, None) => Ok(()),
-        }
+    fn done(&self, name: &str, bytes: u64) -> Result<()> {
+        self.journal.map_or(Ok(()), |journal| journal.done(name, bytes))
     }
 
     async fn indexed(&self, git: &Git, at: usize, repository: &Repository) -> (usize, Result<Packaged>) {
@@ -231,7 +211,7 @@ impl Work<'_> {
         if !fetched {
             self.progress.reused(bytes);
         }
-        self.lock.lock().repositories.insert(key, pin.to_locked());
+        self.record(key, pin.to_locked());
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),
@@ -240,6 +220,14 @@ impl Work<'_> {
             path: source.folder.clone(),
         };
         Ok(Packaged { entry, bytes, fetched })
+    }
+
+    fn record(&self, key: String, resolved: LockedRepository) {
+        let mut lock = self.lock.lock();
+        if lock.repositories.get(&key) != Some(&resolved) {
+            lock.repositories.insert(key, resolved);
+            lock.resolved_at = Some(resolution_time());
+        }
     }
 
     /// The pin, with its objects in the clone, and whether they were fetched.
@@ -321,18 +309,9 @@ fn refuse_duplicates(packaged: &BTreeMap<usize, Packaged>) -> Result<()> {
     Ok(())
 }
 
-/// One error for all that failed. A permanent failure decides its class.
-fn summary_of(failures: BTreeMap<usize, Error>, repositories: &[Repository]) -> Error {
-    let class = failures.values().map(Error::class).find(|class| !class.may_recover());
-    let class = class.or_else(|| failures.values().map(Error::class).next()).unwrap_or(Class::Transient);
-    let message = format!("{} of {} repositories failed", failures.len(), repositories.len());
-    let row = |(at, error): (usize, Error)| -> ItemFailure {
-        let repository = &repositories[at];
-        let origin = Source::new(repository).map_or_else(|_| "components.yaml".to_owned(), |source| source.origin());
-        error.into_item(&repository.name, origin)
-    };
-    let items: Vec<ItemFailure> = failures.into_iter().map(row).collect();
-    Error::new(class, message).with_items(items)
+/// The server, for the table of failures.
+fn origin(repository: &Repository) -> String {
+    Source::new(repository).map_or_else(|_| "components.yaml".to_owned(), |source| source.origin())
 }
 
 #[cfg(test)]

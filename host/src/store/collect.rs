@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -9,6 +10,14 @@ use super::Store;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
+
+/// What a collection leaves alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    pub blobs: BTreeSet<Digest>,
+    /// Whether unfinished downloads of something else stay as well.
+    pub every_partial: bool,
+}
 
 /// What a collection removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,13 +46,20 @@ impl Store {
         Ok(blobs)
     }
 
+    /// The blobs whose last byte was written at `time` or later.
+    pub fn fetched_since(&self, time: SystemTime) -> Result<Vec<Digest>> {
+        let modified = |digest: &Digest| std::fs::metadata(self.path(digest)).and_then(|data| data.modified()).ok();
+        let blobs = self.list()?.into_iter().map(|(digest, _)| digest);
+        Ok(blobs.filter(|digest| modified(digest).is_some_and(|modified| modified >= time)).collect())
+    }
+
     /// Drops every blob that is not in `keep`, and every unfinished download
     /// of something else. With `dry_run` only counts. Space comes back once no
     /// tree links to the blob either.
-    pub fn remove_all_but(&self, keep: &BTreeSet<Digest>, dry_run: bool) -> Result<Removed> {
+    pub fn remove_all_but(&self, keep: &Keep, dry_run: bool) -> Result<Removed> {
         let mut removed = Removed::default();
         for (digest, size) in self.list()? {
-            if keep.contains(&digest) {
+            if keep.blobs.contains(&digest) {
                 removed.kept_blobs += 1;
                 removed.kept_bytes += size;
                 continue;
@@ -54,7 +70,9 @@ impl Store {
                 fs::remove_file(&self.path(&digest))?;
             }
         }
-        self.remove_partials(keep, dry_run, &mut removed)?;
+        if !keep.every_partial {
+            self.remove_partials(&keep.blobs, dry_run, &mut removed)?;
+        }
         Ok(removed)
     }
 
@@ -109,6 +127,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("store")).unwrap();
         assert!(store.list().unwrap().is_empty());
+        let before = SystemTime::now() - std::time::Duration::from_secs(60);
         let kept = store.insert_bytes(b"keep").unwrap();
         let dropped = store.insert_bytes(b"drop it").unwrap();
         let (wanted, unwanted) = (Digest::of(b"later"), Digest::of(b"never"));
@@ -117,12 +136,17 @@ mod tests {
             let mut partial = store.partial(&digest.hex(), identity, &|| false).unwrap();
             partial.write(b"12345").unwrap();
         }
-        let keep = BTreeSet::from([kept, wanted]);
+        let blobs = BTreeSet::from([kept, wanted]);
+        let keep = Keep { blobs: blobs.clone(), every_partial: true };
+        assert_eq!(store.remove_all_but(&keep, true).unwrap().partials, 0);
+        let keep = Keep { blobs, every_partial: false };
         let planned = store.remove_all_but(&keep, true).unwrap();
         assert_eq!((planned.blobs, planned.blob_bytes, planned.partials, planned.partial_bytes), (1, 7, 1, 5));
         assert_eq!(store.list().unwrap().len(), 2);
         assert_eq!(store.remove_all_but(&keep, false).unwrap(), planned);
         assert_eq!(store.list().unwrap(), [(kept, 4)]);
+        assert_eq!(store.fetched_since(before).unwrap(), [kept]);
+        assert!(store.fetched_since(SystemTime::now() + std::time::Duration::from_secs(60)).unwrap().is_empty());
         assert_eq!(store.get(&dropped), None);
         assert_eq!((store.partial_bytes(&wanted), store.partial_bytes(&unwanted)), (5, 0));
     }

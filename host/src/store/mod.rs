@@ -19,7 +19,7 @@ pub mod collect;
 mod group_sync;
 pub mod partial;
 
-pub use collect::Removed;
+pub use collect::{Keep, Removed};
 use group_sync::GroupSync;
 pub use partial::{Identity, Partial};
 

@@ -1,16 +1,24 @@
 //! The suite that runs the binary. Each file begins with what it guards.
 
+mod add;
 mod bad_input;
 mod build;
+mod charts;
 mod crash;
 mod docs;
 mod faults;
 mod files;
+mod gc;
 mod harness;
 mod images;
 mod interop;
+mod plan;
 mod plugins;
+mod repos;
 mod resume;
+mod scan;
+mod update;
+mod verify;
 
 /// A file that is not named above would never run.
 #[test]

@@ -22,6 +22,7 @@ use crate::config::airgap_lock::SharedLock;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::network::Network;
+use crate::orchestrator::preflight::{self, Place, Writes};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
@@ -37,7 +38,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Missing, missing, needed};
+pub use plan::{Missing, missing, needed, parts};
 
 /// Of components.resolved.json.
 const LARGEST_COMPONENTS: u64 = 64 << 20;
@@ -101,6 +102,7 @@ impl Work<'_> {
         }
         let mut failures = Failures::default();
         let items = self.resolve_all(&images, &components.architecture, &mut failures).await?;
+        self.check_room(&items)?;
         let fetch = Fetch {
             store: self.store,
             network: self.network,
@@ -147,6 +149,24 @@ impl Work<'_> {
         }
         items.sort_by_key(|item| item.written);
         Ok(items)
+    }
+
+    /// The manifests told every size: what the disks have no room for is
+    /// refused before the first blob.
+    fn check_room(&self, items: &[Item<'_>]) -> Result<()> {
+        let blobs: BTreeMap<_, _> =
+            items.iter().flat_map(|item| &item.resolved.blobs).map(|blob| (blob.digest, blob.size)).collect();
+        let mut writes = Writes::default();
+        let mut folder = None;
+        for (digest, size) in blobs {
+            writes.linked = writes.linked.saturating_add(size);
+            if self.store.get(&digest).is_none() {
+                writes.store = writes.store.saturating_add(size.saturating_sub(self.store.partial_bytes(&digest)));
+                folder.get_or_insert_with(|| self.store.path(&digest).with_file_name(""));
+            }
+        }
+        let Some(folder) = folder else { return Ok(()) };
+        preflight::check(&[(Place::Store, &folder), (Place::Staging, self.output.root())], &writes)
     }
 
     async fn write_layout(&self, items: &[Item<'_>]) -> Result<usize> {

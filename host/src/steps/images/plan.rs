@@ -84,6 +84,15 @@ pub fn needed(lock: &AirgapLock, resolved: &ResolvedComponents, store: &Store) -
     needed
 }
 
+/// Everything in the store that one image consists of, with its bytes: the
+/// manifests that lead to it first. An index whose size the lock does not tell
+/// counts as none.
+pub fn parts(written: &str, locked: &LockedImage, store: &Store) -> Vec<(Digest, u64)> {
+    let Parts { manifests, blobs } = Parts::of(written, locked, store);
+    let size = |digest: &Digest| if *digest == locked.manifest { locked.size } else { store.get(digest).unwrap_or(0) };
+    manifests.iter().map(|digest| (*digest, size(digest))).chain(blobs).collect()
+}
+
 /// The digests of one image.
 #[derive(Debug, Default)]
 struct Parts {

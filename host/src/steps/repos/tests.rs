@@ -234,7 +234,7 @@ async fn a_bad_repository_does_not_stop_the_others() {
     let down = named("down", REFUSED_PORT.into());
     let error = lab.run("build", &[missing, lab.repository(Some("main"), None), down.clone()]).await.unwrap_err();
     let classes: Vec<_> = error.items().iter().map(|item| (item.item.as_str(), item.class)).collect();
-    assert_eq!(classes, [("missing", Class::NotFound), ("down", Class::Transient)]);
+    assert_eq!(classes, [("down", Class::Transient), ("missing", Class::NotFound)]);
     assert_eq!(error.class(), Class::NotFound, "{error}");
     assert!(lab.path("build/origin/canonical/pack.json").is_file());
     let error = lab.run("build", &[down]).await.unwrap_err();
@@ -275,12 +275,20 @@ async fn the_same_repository_twice_is_refused() {
     assert!(error.message().contains("twin"), "{error}");
 }
 
+/// git waits for a server that says nothing; the user does not.
 #[tokio::test]
 async fn a_stopped_build_stops_git() {
     let mut lab = Lab::new();
     let token = CancellationToken::new();
     lab.progress = Progress::new("repos", std::sync::Arc::new(Silent), token.clone());
-    token.cancel();
-    let error = lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap_err();
-    assert_eq!(error.class(), Class::Interrupted);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x.git", listener.local_addr().unwrap());
+    let silent = Repository { url, ..lab.repository(Some("main"), None) };
+    let repositories = [silent];
+    let (result, _connection) = tokio::join!(lab.run("build", &repositories), async {
+        let connection = listener.accept().await.unwrap();
+        token.cancel();
+        connection
+    });
+    assert_eq!(result.unwrap_err().class(), Class::Interrupted);
 }

@@ -1,0 +1,78 @@
+//! `gc`: drops what the configuration no longer needs.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::ui::Ui;
+use crate::config::Project;
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
+use crate::layout::{Layout, shown};
+use crate::orchestrator::garbage::{Garbage, collect};
+use crate::progress::text;
+use crate::state::lock::BuildLock;
+use crate::state::{self, store};
+
+/// Drop what the configuration no longer needs from the build folder
+///
+/// Removes blobs that neither airgap.lock nor a finished step refers to,
+/// unfinished downloads of them, and clones of repositories that are no longer
+/// named. What an unfinished build has fetched stays.
+#[derive(Debug, Args)]
+pub(super) struct GcArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Collected<'a> {
+    event: &'static str,
+    dry_run: bool,
+    bytes: u64,
+    #[serde(flatten)]
+    garbage: &'a Garbage,
+}
+
+pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
+    let garbage = if layout.build.exists() { collect_in(args, layout)? } else { Garbage::default() };
+    ui.say(&render(&garbage, args.dry_run).join("\n"));
+    ui.data(&Collected { event: "collected", dry_run: args.dry_run, bytes: garbage.bytes(), garbage: &garbage });
+    Ok(ExitCode::Done)
+}
+
+fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
+    if !store::is_ours(layout) {
+        let folder = shown(&layout.build);
+        return Err(Error::local(format!("`{folder}` is not a build folder: it has no CACHEDIR.TAG of ours"))
+            .hint("nothing was removed; check --build-dir"));
+    }
+    let _lock = BuildLock::take(&layout.state_lock(), "gc", Timestamp::now())?;
+    let project = Project::load(layout.clone())?;
+    let state = state::read(&layout.state())?;
+    collect(&project, state.as_ref(), args.dry_run)
+}
+
+fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {
+    let verb = if dry_run { "would remove" } else { "removed" };
+    let store = &garbage.store;
+    let mut lines = Vec::new();
+    if store.blobs > 0 {
+        lines.push(format!("{verb} {} blobs, {}", store.blobs, text::bytes(store.blob_bytes)));
+    }
+    if store.partials > 0 {
+        lines.push(format!("{verb} {} unfinished downloads, {}", store.partials, text::bytes(store.partial_bytes)));
+    }
+    for clone in &garbage.clones {
+        lines.push(format!("{verb} the clone {}, {}", clone.path, text::bytes(clone.bytes)));
+    }
+    if lines.is_empty() {
+        lines.push("nothing to remove".to_owned());
+    }
+    lines.push(format!("{} blobs stay, {}", store.kept_blobs, text::bytes(store.kept_bytes)));
+    if garbage.is_unfinished {
+        lines.push("The build is not finished: everything that it fetched stays.".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,145 @@
+//! `scan`: lists the images that files name.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::environment::Variables;
+use super::table;
+use super::ui::Ui;
+use crate::config::Project;
+use crate::error::{Class, Error, Result};
+use crate::exit_code::ExitCode;
+use crate::fs;
+use crate::layout::Layout;
+use crate::orchestrator::aside::Aside;
+
+/// The plugin that reads, and what it writes.
+const PLUGIN: &str = "scan";
+const REPORT: &str = "scan.json";
+const REPORT_LIMIT: u64 = 256 << 20;
+
+/// List the images that Helm charts, values, Flux resources, Kubernetes
+/// manifests and Kubespray's defaults name
+///
+/// What only a running template could tell is listed as a warning.
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    /// Files and folders to read
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Add what components.yaml lacks to its images.auto_discover
+    #[arg(long)]
+    write: bool,
+}
+
+/// What the plugin writes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Found {
+    images: Vec<FoundImage>,
+    unresolved: Vec<Unresolved>,
+    charts: Vec<FoundChart>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FoundImage {
+    image: String,
+    file: String,
+    line: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Unresolved {
+    text: String,
+    file: String,
+    line: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FoundChart {
+    name: String,
+    repo: String,
+    version: String,
+    file: String,
+    line: u64,
+}
+
+#[derive(Serialize)]
+struct Scanned<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    found: &'a Found,
+    /// What was added to components.yaml.
+    written: &'a [String],
+}
+
+pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let is_configured = layout.versions_env().exists();
+    let project = if is_configured { Project::load(layout)? } else { Project::unconfigured(layout)? };
+    if args.write && !is_configured {
+        return Err(Error::configuration("there is no configuration to write to")
+            .hint("run `opencenter-airgap init` first, or leave out --write"));
+    }
+    let local: Vec<(String, PathBuf)> = args.paths.iter().map(|path| located(path)).collect::<Result<_>>()?;
+    let aside = Aside {
+        project: &project,
+        cache_dir: variables.cache_dir.clone(),
+        temporary: &variables.temporary,
+        observer: ui.observer(),
+    };
+    let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
+    let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();
+    let found: Found = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::new(Class::Plugin, format!("the plugin `{PLUGIN}` wrote no `{REPORT}` that can be read"))
+            .caused_by(error)
+    })?;
+    let written = if args.write { write(&project, &found)? } else { Vec::new() };
+    show(&found, &written, args.write, ui);
+    ui.data(&Scanned { event: "scanned", found: &found, written: &written });
+    Ok(ExitCode::Done)
+}
+
+/// The path as written, and where it really lies.
+fn located(path: &Path) -> Result<(String, PathBuf)> {
+    let full = path.canonicalize().map_err(|source| {
+        Error::new(Class::Usage, format!("`{}` cannot be read", path.display()))
+            .caused_by(source)
+            .hint("name a file or a folder that is there")
+    })?;
+    Ok((path.display().to_string(), full))
+}
+
+fn write(project: &Project, found: &Found) -> Result<Vec<String>> {
+    let images: BTreeSet<&str> = found.images.iter().map(|image| image.image.as_str()).collect();
+    super::add::discovered(project, &images)
+}
+
+fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
+    let mut rows: Vec<Vec<String>> =
+        found.images.iter().map(|image| vec![image.image.clone(), format!("{}:{}", image.file, image.line)]).collect();
+    rows.extend(found.charts.iter().map(|chart| {
+        let named = format!("chart {} {} of {}", chart.name, chart.version, chart.repo);
+        vec![named, format!("{}:{}", chart.file, chart.line)]
+    }));
+    if rows.is_empty() {
+        ui.say("no images found");
+    } else {
+        ui.say(&table::render(&rows, usize::MAX).join("\n"));
+    }
+    for unresolved in &found.unresolved {
+        let Unresolved { text, file, line } = unresolved;
+        ui.note(&format!("warning: {file}:{line}: `{text}` is an image only once its template is resolved"));
+    }
+    if writes {
+        for image in written {
+            ui.say(&format!("added {image}"));
+        }
+        let count = written.len();
+        ui.say(&format!("{count} added to images.auto_discover, the others are in components.yaml already"));
+    }
+}

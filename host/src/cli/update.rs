@@ -1,0 +1,97 @@
+//! `update`: resolves references again and shows what is different.
+
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::build::drive;
+use super::environment::Variables;
+use super::ui::{Color, Ui};
+use crate::config::Project;
+use crate::config::airgap_lock::{AirgapLock, LockChange};
+use crate::error::Result;
+use crate::exit_code::ExitCode;
+use crate::layout::{Layout, shown};
+use crate::orchestrator::plan::Request;
+use crate::orchestrator::refresh::{self, Selection};
+use crate::orchestrator::run::{Environment, Run};
+use crate::orchestrator::session::{Options, Session};
+
+/// Resolve references again, and show how airgap.lock changes
+///
+/// Asks the registries and servers what tags, versions and URLs are now, and
+/// fetches what is new. An entry that cannot be resolved stays as it was. The
+/// next `build` packages what changed.
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// What to resolve again: a name, a reference, a URL, or a part of one;
+    /// everything where none is given
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Updated<'a> {
+    event: &'static str,
+    exit_code: u8,
+    changes: &'a [LockChange],
+}
+
+pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let epoch = variables.epoch()?;
+    let project = Arc::new(Project::load(layout.clone())?);
+    let before = project.lock.clone();
+    let Selection { keys, steps } = refresh::select(&project, &args.names)?;
+    let options =
+        Options { request: Request { only: steps, ..Request::default() }, refresh: keys, ..Options::default() };
+    let observer = ui.observer();
+    let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
+    let cancel = CancellationToken::new();
+    let environment = Environment {
+        observer,
+        cancel: cancel.clone(),
+        now: Timestamp::now,
+        source_date_epoch: epoch,
+        cache_dir: variables.cache_dir.clone(),
+        network: variables.network.clone(),
+    };
+    let (report, signals) = drive(Run::prepare(session, options, environment)?, cancel)?;
+    for warning in &report.warnings {
+        ui.note(&format!("warning: {warning}"));
+    }
+    let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
+    show(&changes, &layout, ui);
+    for (step, error) in &report.errors {
+        let error =
+            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
+        ui.error(&error);
+    }
+    if !report.errors.is_empty() {
+        ui.note("What could not be resolved keeps its entry in airgap.lock.");
+    }
+    let code = match report.exit_code() {
+        ExitCode::Interrupted => signals.exit_code(),
+        code => code,
+    };
+    ui.data(&Updated { event: "updated", exit_code: code as u8, changes: &changes });
+    Ok(code)
+}
+
+fn show(changes: &[LockChange], layout: &Layout, ui: &Ui) {
+    let lock = shown(&layout.airgap_lock());
+    if changes.is_empty() {
+        return ui.say(&format!("Everything is as `{lock}` says."));
+    }
+    for change in changes {
+        let color = match (&change.old, &change.new) {
+            (None, _) => Color::Green,
+            (_, None) => Color::Red,
+            _ => Color::Yellow,
+        };
+        ui.say(&ui.paint(color, &change.to_string()));
+    }
+    ui.say(&format!("{} changed in `{lock}`: review and commit it, then run `build`.", changes.len()));
+}

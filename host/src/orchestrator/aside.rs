@@ -1,0 +1,74 @@
+//! A plugin run beside any build: its output goes into a folder that vanishes.
+//! It gets no network, holds no lock and records nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use components::ResolvedComponents;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::MANIFESTS;
+use super::preview::{components_of, in_memory};
+use super::run::made_with;
+use crate::config::Project;
+use crate::config::pipeline::Runner;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::plugin::{Attempt, Runtime, RuntimeOptions, catalog};
+use crate::progress::{Observer, Progress};
+use crate::tree::{Tree, TreeBuilder};
+
+/// Where such a run happens.
+pub struct Aside<'a> {
+    pub project: &'a Project,
+    /// Where compiled plugins are kept.
+    pub cache_dir: Option<PathBuf>,
+    /// The folder for temporary files.
+    pub temporary: &'a Path,
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What such a run made; gone when dropped.
+#[derive(Debug)]
+pub struct Made {
+    pub tree: Tree,
+    _folder: tempfile::TempDir,
+}
+
+impl Aside<'_> {
+    /// Runs the plugin `name` as `step`, with local paths as its inputs.
+    ///
+    /// # Errors
+    /// Whatever the plugin fails with; `local` where there is no room for it.
+    pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<(String, PathBuf)>) -> Result<Made> {
+        let folder = fs::scratch(self.temporary)?;
+        let output = TreeBuilder::new(folder.path().join("tree"));
+        fs::create_dir_all(output.root())?;
+        let progress = Progress::new(step, self.observer.clone(), CancellationToken::new());
+        let attempt = Attempt { local, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
+        let source = catalog::find(name, &self.project.plugin_pins)?;
+        let settings = self.project.settings.plugins.clone();
+        let runtime = Arc::new(Runtime::new(RuntimeOptions { cache_dir: self.cache_dir.clone(), settings }));
+        let executor = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|source| Error::local("cannot start the runtime").caused_by(source))?;
+        executor.block_on(runtime.run(&source, &attempt))?;
+        let tree = Tree { root: output.root().to_path_buf(), listing: output.listing().into() };
+        Ok(Made { tree, _folder: folder })
+    }
+
+    /// What the step `manifests` would resolve now.
+    ///
+    /// # Errors
+    /// Whatever that step would fail with.
+    pub fn components(&self, force_regenerate: bool) -> Result<ResolvedComponents> {
+        let Some(spec) = self.project.pipeline.step(MANIFESTS) else { return in_memory(self.project) };
+        let Runner::Plugin(name) = &spec.run else { return in_memory(self.project) };
+        let mut configuration = made_with(self.project, spec, false);
+        configuration["force_regenerate"] = force_regenerate.into();
+        components_of(&self.run(MANIFESTS, name, configuration, Vec::new())?.tree)
+    }
+}

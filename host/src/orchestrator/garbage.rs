@@ -1,0 +1,201 @@
+//! `gc`: what lies in build/ and is not needed by the configuration.
+//!
+//! Needed is what airgap.lock holds of the components, and what the committed
+//! trees are made of. Of a build that is not finished, everything that it
+//! fetched stays as well: what that is for may be known only once it goes on.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use components::ResolvedComponents;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::outputs::tree_of;
+use super::preview::in_memory;
+use crate::config::Project;
+use crate::config::airgap_lock::AirgapLock;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::layout::{Layout, RESERVED, shown};
+use crate::state::BuildState;
+use crate::store::Store;
+use crate::store::collect::{Keep, Removed};
+
+/// What was removed, or would be.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Garbage {
+    pub store: Removed,
+    /// Clones of repositories that the configuration does not name.
+    pub clones: Vec<StaleClone>,
+    /// Whether the build is unfinished, so that all it fetched stays.
+    pub is_unfinished: bool,
+}
+
+/// A clone that nobody names any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StaleClone {
+    pub path: String,
+    pub bytes: u64,
+}
+
+impl Garbage {
+    /// Bytes that come back once no tree links to them.
+    pub fn bytes(&self) -> u64 {
+        let clones: u64 = self.clones.iter().map(|clone| clone.bytes).sum();
+        self.store.blob_bytes + self.store.partial_bytes + clones
+    }
+}
+
+/// Removes what is not needed; with `dry_run` only says what it would be. The
+/// caller holds the build.
+///
+/// # Errors
+/// `configuration`, `local`.
+pub fn collect(project: &Project, state: Option<&BuildState>, dry_run: bool) -> Result<Garbage> {
+    let components = in_memory(project)?;
+    let store = Store::open(project.layout.store())?;
+    let mut blobs = locked_blobs(project.lock.clone(), &components);
+    for spec in &project.pipeline.steps {
+        if let Ok(tree) = tree_of(&project.layout, &spec.id) {
+            blobs.extend(tree.listing.artifacts.iter().map(|artifact| artifact.digest));
+        }
+    }
+    let is_unfinished = state.is_some_and(|state| !state.is_finished());
+    if let Some(begun) = state.filter(|_| is_unfinished).and_then(begun) {
+        blobs.extend(store.fetched_since(begun)?);
+    }
+    let keep = Keep { blobs, every_partial: is_unfinished };
+    Ok(Garbage {
+        store: store.remove_all_but(&keep, dry_run)?,
+        clones: remove_clones(&project.layout, &components, dry_run)?,
+        is_unfinished,
+    })
+}
+
+/// Every blob of the lock that the components still name.
+fn locked_blobs(mut lock: AirgapLock, components: &ResolvedComponents) -> BTreeSet<Digest> {
+    lock.prune(components);
+    let mut blobs = BTreeSet::new();
+    for image in lock.images.values() {
+        blobs.extend(image.index);
+        blobs.extend([image.manifest, image.config.digest]);
+        blobs.extend(image.layers.iter().map(|layer| layer.digest));
+    }
+    blobs.extend(lock.files.values().map(|file| file.sha256));
+    blobs.extend(lock.charts.values().map(|chart| chart.digest));
+    blobs
+}
+
+/// When a build began, by the clock of the disk.
+fn begun(state: &BuildState) -> Option<SystemTime> {
+    let time: Timestamp = state.created_at.parse().ok()?;
+    let seconds = u64::try_from(time.as_second()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+fn remove_clones(layout: &Layout, components: &ResolvedComponents, dry_run: bool) -> Result<Vec<StaleClone>> {
+    let named: BTreeSet<&str> = components.repositories.iter().map(|repository| repository.name.as_str()).collect();
+    let mut stale = Vec::new();
+    for path in entries(&layout.build)? {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if RESERVED.contains(&name) || named.contains(name) || !is_our_clone(&path) {
+            continue;
+        }
+        stale.push(StaleClone { path: shown(&path), bytes: bytes_below(&path)? });
+        if !dry_run {
+            fs::remove_dir_all(&path)?;
+            fs::remove_file(&path.with_file_name(format!(".{name}.authorities.pem")))?;
+        }
+    }
+    Ok(stale)
+}
+
+/// A bare repository with references that only we set. Whatever else lies in
+/// build/ is left alone.
+fn is_our_clone(path: &Path) -> bool {
+    let is_bare = !path.is_symlink() && path.join("HEAD").is_file() && path.join("objects").is_dir();
+    let packed = || std::fs::read_to_string(path.join("packed-refs")).is_ok_and(|text| text.contains(" refs/pins/"));
+    is_bare && (path.join("refs/pins").is_dir() || packed())
+}
+
+/// Sorted; empty where there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = match folder.read_dir() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.map_err(|source| Error::io("cannot list", folder, source))?,
+    };
+    let paths: std::io::Result<Vec<PathBuf>> = list.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|source| Error::io("cannot list", folder, source))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn bytes_below(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for path in entries(&folder)? {
+            let metadata = path.symlink_metadata().map_err(|source| Error::io("cannot read", &path, source))?;
+            if metadata.is_dir() {
+                open.push(path);
+            } else {
+                bytes += metadata.len();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use components::Repository;
+
+    use super::*;
+    use crate::config::airgap_lock::LockedFile;
+
+    #[test]
+    fn only_what_the_components_name_stays_of_the_lock() {
+        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1 };
+        let mut lock = AirgapLock::default();
+        lock.files.insert("https://h/yq".into(), file("yq"));
+        lock.files.insert("https://h/old".into(), file("old"));
+        let components: ResolvedComponents = serde_json::from_value(serde_json::json!({
+            "architecture": "amd64", "package": { "name": "p", "version": "1" }, "repositories": [], "images": [], "charts": [],
+            "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
+        }))
+        .unwrap();
+        assert_eq!(locked_blobs(lock, &components), [Digest::of(b"yq")].into());
+    }
+
+    #[test]
+    fn only_our_own_clones_that_nobody_names_are_stale() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new("config", folder.path(), "dist");
+        let clone = |name: &str, pins: &str| {
+            for part in ["objects", pins] {
+                fs::create_dir_all(&folder.path().join(name).join(part)).unwrap();
+            }
+            fs::write_new(&folder.path().join(name).join("HEAD"), b"ref: refs/heads/unborn\n").unwrap();
+        };
+        clone("named", "refs/pins");
+        clone("old", "refs/pins");
+        clone("foreign", "refs/heads");
+        fs::create_dir_all(&folder.path().join("notes")).unwrap();
+        let repository =
+            Repository { name: "named".into(), url: "https://h/named.git".into(), reference: None, commit: None };
+        let components = ResolvedComponents { repositories: vec![repository], ..ResolvedComponents::default() };
+
+        let planned = remove_clones(&layout, &components, true).unwrap();
+        assert_eq!(planned.len(), 1);
+        assert!(planned[0].path.ends_with("old") && planned[0].bytes == 23, "{planned:?}");
+        assert!(folder.path().join("old").exists());
+        assert_eq!(remove_clones(&layout, &components, false).unwrap(), planned);
+        assert!(!folder.path().join("old").exists());
+        for kept in ["named", "foreign", "notes"] {
+            assert!(folder.path().join(kept).exists(), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! What a configuration needs, as far as airgap.lock knows it, and what of it
+//! is there already. No I/O: the store is asked through [`Held`].
+//!
+//! The plan of a build, the check of free space, `--locked`, `--offline` and
+//! `gc` all look at the same list, so that they cannot disagree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use components::{Chart, Repository, ResolvedComponents, ResolvedFile};
+use serde::Serialize;
+use url::Url;
+
+use crate::config::airgap_lock::{AirgapLock, LockedImage};
+use crate::config::local::is_local;
+use crate::digest::Digest;
+use crate::error::{Class, Error, ItemFailure};
+use crate::reference::Reference;
+
+/// What kind of thing is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Image,
+    File,
+    Chart,
+    Repository,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::File => "file",
+            Self::Chart => "chart",
+            Self::Repository => "repository",
+        })
+    }
+}
+
+/// One image, file, chart or repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    pub kind: Kind,
+    /// As the user wrote it: a reference, a URL, a name.
+    pub item: String,
+    /// The registry or server that it comes from.
+    pub origin: String,
+    /// Whether airgap.lock holds it. What it is made of is not known before.
+    pub is_resolved: bool,
+    /// Why the entry of the lock does not answer the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
+    /// What it is made of; empty for a repository.
+    pub parts: Vec<Part>,
+    /// Requests beside one for each part: what resolves it, a checksum file.
+    #[serde(skip)]
+    pub requests: u64,
+    /// Of a repository: whether its clone is there.
+    #[serde(skip)]
+    pub has_clone: bool,
+}
+
+/// One blob of something that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    pub digest: Digest,
+    /// Bytes, where they are known.
+    pub size: Option<u64>,
+    /// Whether the store holds it whole.
+    pub is_held: bool,
+    /// Bytes of an unfinished download of it.
+    pub partial: u64,
+}
+
+/// What lies on the disk.
+pub trait Held {
+    /// Bytes of a blob that is there whole.
+    fn blob(&self, digest: &Digest) -> Option<u64>;
+    /// Bytes of an unfinished download.
+    fn partial(&self, digest: &Digest) -> u64;
+    /// Everything that an image is made of, with its bytes.
+    fn image(&self, written: &str, locked: &LockedImage) -> Vec<(Digest, u64)>;
+    /// Whether there is a clone of this name.
+    fn clone_of(&self, repository: &str) -> bool;
+}
+
+/// Everything that the components name, in their order: images, files,
+/// repositories, charts. Local charts need nothing.
+pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
+    let images = components.images.iter().map(|image| image_need(image, &components.architecture, lock, held));
+    let files = components.files.iter().map(|file| file_need(file, lock, held));
+    let repositories = components.repositories.iter().map(|repository| repository_need(repository, lock, held));
+    let remote = components.charts.iter().filter(|chart| !is_local(&chart.repo));
+    let charts = remote.map(|chart| chart_need(chart, lock, held));
+    images.chain(files).chain(repositories).chain(charts).collect()
+}
+
+fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
+    let there = held.blob(&digest);
+    let partial = if there.is_some() { 0 } else { held.partial(&digest) };
+    Part { digest, size: size.or(there), is_held: there.is_some(), partial }
+}
+
+fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.images.get(&AirgapLock::image_key(image, &format!("linux/{architecture}")));
+    let parts = locked.map(|locked| held.image(image, locked)).unwrap_or_default();
+    let reference = Reference::parse(image).ok();
+    let differs = reference.as_ref().and_then(Reference::digest).zip(locked).and_then(|(pinned, locked)| {
+        let is_it = locked.manifest == pinned || locked.index == Some(pinned);
+        (!is_it)
+            .then(|| format!("it is pinned at {pinned}, airgap.lock holds {}", locked.index.unwrap_or(locked.manifest)))
+    });
+    Need {
+        kind: Kind::Image,
+        item: image.to_owned(),
+        origin: reference.map_or_else(String::new, |reference| reference.registry().to_owned()),
+        is_resolved: locked.is_some(),
+        differs,
+        parts: parts.into_iter().map(|(digest, size)| part(digest, Some(size), held)).collect(),
+        // The reference, and the manifest that its index chooses.
+        requests: if locked.is_some() { 0 } else { 2 },
+        has_clone: false,
+    }
+}
+
+fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.files.get(&file.url);
+    Need {
+        kind: Kind::File,
+        item: file.url.clone(),
+        origin: host(&file.url),
+        is_resolved: locked.is_some(),
+        differs: None,
+        parts: locked.map(|locked| part(locked.sha256, Some(locked.size), held)).into_iter().collect(),
+        requests: u64::from(locked.is_none()) + u64::from(file.checksum_url.is_some()),
+        has_clone: false,
+    }
+}
+
+fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.charts.get(&AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version));
+    let size =
+        |url: &str, digest: Digest| lock.files.get(url).filter(|file| file.sha256 == digest).map(|file| file.size);
+    let parts = locked.map(|locked| part(locked.digest, size(&locked.url, locked.digest), held));
+    Need {
+        kind: Kind::Chart,
+        item: format!("{} {} ({})", chart.name, chart.version, chart.repo),
+        origin: host(&chart.repo),
+        is_resolved: locked.is_some(),
+        differs: None,
+        parts: parts.into_iter().collect(),
+        // The index or the tags, and the archive.
+        requests: if locked.is_some() { 0 } else { 2 },
+        has_clone: false,
+    }
+}
+
+fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
+    let locked = lock.repositories.get(&repository_key(repository));
+    let differs = commit.zip(locked).and_then(|(pinned, locked)| {
+        let differs = pinned != locked.commit;
+        differs.then(|| format!("it is pinned at {pinned}, airgap.lock holds {}", locked.commit))
+    });
+    Need {
+        kind: Kind::Repository,
+        item: format!("{} ({})", repository.name, repository.url),
+        origin: host(&repository.url),
+        is_resolved: locked.is_some(),
+        differs,
+        parts: Vec::new(),
+        requests: 1,
+        has_clone: held.clone_of(&repository.name),
+    }
+}
+
+/// The key of a repository in airgap.lock, as the step writes it.
+fn repository_key(repository: &Repository) -> String {
+    let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
+    let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
+    format!("{} {}", repository.url, reference.or(commit).unwrap_or("HEAD"))
+}
+
+/// The server of a URL, with its port where it has one.
+fn host(url: &str) -> String {
+    let Ok(parsed) = Url::parse(url) else { return String::new() };
+    match (parsed.host_str(), parsed.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => "local".to_owned(),
+    }
+}
+
+impl Need {
+    /// Whether a build without a network could use it.
+    pub fn is_available(&self) -> bool {
+        let there = match self.kind {
+            Kind::Repository => self.has_clone,
+            _ => self.parts.iter().all(|part| part.is_held),
+        };
+        self.is_resolved && self.differs.is_none() && there
+    }
+
+    /// Whether airgap.lock answers for it.
+    pub fn is_locked(&self) -> bool {
+        self.is_resolved && self.differs.is_none()
+    }
+}
+
+/// What is needed, added up. A blob that several need counts once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// Blobs that the store lacks.
+    pub missing: u64,
+    /// Bytes of those, without what is there of them; of those whose size is
+    /// known.
+    pub bytes_to_fetch: u64,
+    /// Bytes of everything that goes into the package, as far as known.
+    pub bytes_needed: u64,
+    /// Things of which airgap.lock does not know the size: what is not
+    /// resolved yet, and repositories that are not cloned.
+    pub unknown: u64,
+}
+
+impl Total {
+    pub fn of<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Self {
+        let mut total = Self::default();
+        let mut seen = BTreeSet::new();
+        for need in needs {
+            let is_unknown = match need.kind {
+                Kind::Repository => !need.has_clone,
+                _ => !need.is_resolved,
+            };
+            total.unknown += u64::from(is_unknown);
+            for part in need.parts.iter().filter(|part| seen.insert(part.digest)) {
+                total.add(part);
+            }
+        }
+        total
+    }
+
+    fn add(&mut self, part: &Part) {
+        let size = part.size.unwrap_or(0);
+        self.unknown += u64::from(part.size.is_none());
+        self.bytes_needed = self.bytes_needed.saturating_add(size);
+        if !part.is_held {
+            self.missing += 1;
+            self.bytes_to_fetch = self.bytes_to_fetch.saturating_add(size.saturating_sub(part.partial));
+        }
+    }
+}
+
+/// Requests that one registry or server will get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// At the least: tokens, redirects and repetitions come on top.
+    pub known: u64,
+    /// Things whose requests can only be counted once they are resolved.
+    pub unresolved: u64,
+}
+
+/// Requests by registry or server. A blob that several images of a registry
+/// share is asked for once.
+pub fn requests<'a>(needs: impl IntoIterator<Item = &'a Need>) -> BTreeMap<String, Requests> {
+    let mut by_origin: BTreeMap<String, Requests> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for need in needs.into_iter().filter(|need| !need.is_available()) {
+        let requests = by_origin.entry(need.origin.clone()).or_default();
+        let missing = need.parts.iter().filter(|part| !part.is_held && seen.insert(part.digest)).count();
+        requests.known += missing as u64 + need.requests;
+        requests.unresolved += u64::from(!need.is_resolved || need.kind == Kind::Repository);
+    }
+    by_origin.retain(|_, requests| *requests != Requests::default());
+    by_origin
+}
+
+/// Refuses what airgap.lock does not hold, all of it at once.
+pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<Error> {
+    let row = |need: &Need| {
+        let message = match &need.differs {
+            Some(why) => why.clone(),
+            None => format!("airgap.lock does not hold this {}", need.kind),
+        };
+        Error::new(Class::Changed, message).into_item(&need.item, &need.origin)
+    };
+    let items: Vec<ItemFailure> = needs.into_iter().filter(|need| !need.is_locked()).map(row).collect();
+    (!items.is_empty()).then(|| {
+        let message = format!("config/airgap.lock does not hold what the configuration names: {} differ", items.len());
+        Error::new(Class::Changed, message).with_items(items).hint(
+            "run `opencenter-airgap update` (or a build without --locked), review the difference and commit the lock",
+        )
+    })
+}
+
+/// Refuses what a build without a network would lack, all of it at once.
+pub fn missing_offline<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<Error> {
+    let items: Vec<ItemFailure> = needs.into_iter().filter(|need| !need.is_available()).map(missing_row).collect();
+    (!items.is_empty()).then(|| {
+        Error::new(Class::NotFound, format!("--offline: {} of what the package needs is not there", items.len()))
+            .with_items(items)
+            .hint("run the build once without --offline, or bring build/store over from where it ran")
+    })
+}
+
+fn missing_row(need: &Need) -> ItemFailure {
+    let lacking = need.parts.iter().filter(|part| !part.is_held).count();
+    let message = match (need.kind, need.is_resolved, &need.differs) {
+        (_, true, Some(why)) => why.clone(),
+        (Kind::Repository, true, None) => "it is not cloned".to_owned(),
+        (Kind::Image, true, None) => format!("{lacking} of its {} blobs are not in the store", need.parts.len()),
+        (_, true, None) => "it is not in the store".to_owned(),
+        (_, false, _) => "airgap.lock does not say what it is".to_owned(),
+    };
+    Error::new(Class::NotFound, message).into_item(&need.item, &need.origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use components::FileKind;
+
+    use super::*;
+    use crate::config::airgap_lock::{LockedBlob, LockedChart, LockedFile};
+
+    #[derive(Default)]
+    struct Disk {
+        blobs: BTreeMap<Digest, u64>,
+        partials: BTreeMap<Digest, u64>,
+        clones: BTreeSet<String>,
+    }
+
+    impl Held for Disk {
+        fn blob(&self, digest: &Digest) -> Option<u64> {
+            self.blobs.get(digest).copied()
+        }
+        fn partial(&self, digest: &Digest) -> u64 {
+            self.partials.get(digest).copied().unwrap_or(0)
+        }
+        fn image(&self, _: &str, locked: &LockedImage) -> Vec<(Digest, u64)> {
+            let blobs = std::iter::once(&locked.config).chain(&locked.layers);
+            let blobs = blobs.map(|blob| (blob.digest, blob.size));
+            std::iter::once((locked.manifest, locked.size)).chain(blobs).collect()
+        }
+        fn clone_of(&self, repository: &str) -> bool {
+            self.clones.contains(repository)
+        }
+    }
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn image(manifest: &str, layers: &[(&str, u64)]) -> LockedImage {
+        let blob = |(text, size): &(&str, u64)| LockedBlob { digest: digest(text), size: *size };
+        LockedImage {
+            index: Some(digest("index")),
+            manifest: digest(manifest),
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            size: 10,
+            config: blob(&("config", 5)),
+            layers: layers.iter().map(blob).collect(),
+        }
+    }
+
+    fn file(name: &str, url: &str) -> ResolvedFile {
+        ResolvedFile {
+            kind: FileKind::Tool,
+            name: name.into(),
+            version: "1".into(),
+            url: url.into(),
+            checksum_url: None,
+            extract: false,
+            binary: None,
+        }
+    }
+
+    fn chart(repo: &str) -> Chart {
+        Chart { name: "web".into(), repo: repo.into(), version: "~1.0".into(), namespace: None, values: Vec::new() }
+    }
+
+    /// Two images that share a layer, a file, a remote and a local chart, a
+    /// repository.
+    fn components() -> ResolvedComponents {
+        ResolvedComponents {
+            architecture: "amd64".into(),
+            images: vec!["nginx:1.27".into(), "quay.io/a/b:2".into()],
+            files: vec![file("yq", "https://files.example/yq")],
+            repositories: vec![Repository {
+                name: "base".into(),
+                url: "https://git.example/base.git".into(),
+                reference: Some("v1".into()),
+                commit: None,
+            }],
+            charts: vec![chart("https://charts.example:8443/x"), chart("./charts/web")],
+            ..ResolvedComponents::default()
+        }
+    }
+
+    fn lock() -> AirgapLock {
+        let url = "https://charts.example:8443/x/web-1.0.3.tgz".to_owned();
+        AirgapLock {
+            images: [
+                ("nginx:1.27 linux/amd64".into(), image("m1", &[("base", 100), ("one", 50)])),
+                ("quay.io/a/b:2 linux/amd64".into(), image("m2", &[("base", 100), ("two", 70)])),
+            ]
+            .into(),
+            files: [
+                ("https://files.example/yq".into(), LockedFile { sha256: digest("yq"), size: 30 }),
+                (url.clone(), LockedFile { sha256: digest("chart"), size: 7 }),
+            ]
+            .into(),
+            charts: [(
+                "https://charts.example:8443/x web ~1.0".into(),
+                LockedChart { version: "1.0.3".into(), url, digest: digest("chart") },
+            )]
+            .into(),
+            ..AirgapLock::default()
+        }
+    }
+
+    #[test]
+    fn blobs_count_once_and_what_is_there_is_not_fetched() {
+        let mut disk = Disk::default();
+        disk.blobs.insert(digest("one"), 50);
+        disk.partials.insert(digest("two"), 20);
+        let all = needs(&components(), &lock(), &disk);
+        assert_eq!(all.len(), 5, "the local chart needs nothing");
+        let total = Total::of(&all);
+        // m1, m2, config, base, two, yq, the chart.
+        assert_eq!(total.missing, 7);
+        assert_eq!(total.bytes_to_fetch, 10 + 10 + 5 + 100 + 50 + 30 + 7);
+        assert_eq!(total.bytes_needed, 10 + 10 + 5 + 100 + 50 + 70 + 30 + 7);
+        assert_eq!(total.unknown, 1, "the repository");
+    }
+
+    #[test]
+    fn requests_go_to_where_the_blobs_are() {
+        let all = needs(&components(), &lock(), &Disk::default());
+        let requests = requests(&all);
+        let known: Vec<(&str, u64, u64)> =
+            requests.iter().map(|(origin, requests)| (origin.as_str(), requests.known, requests.unresolved)).collect();
+        // The shared layer and config are asked for at the first registry.
+        let expected = [
+            ("charts.example:8443", 1, 0),
+            ("docker.io", 4, 0),
+            ("files.example", 1, 0),
+            ("git.example", 1, 1),
+            ("quay.io", 2, 0),
+        ];
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn drift_names_everything_that_the_lock_lacks_or_that_differs() {
+        let mut components = components();
+        components.images.push("new:1".into());
+        components.images.push(format!("nginx@{}", digest("else")));
+        let mut lock = lock();
+        lock.images.insert(format!("nginx@{} linux/amd64", digest("else")), image("m1", &[]));
+        let error = drift(&needs(&components, &lock, &Disk::default())).unwrap();
+        let named: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
+        assert_eq!(named.len(), 3, "{named:?}");
+        assert_eq!(named[0], "new:1");
+        assert!(named[1].starts_with("nginx@sha256:") && error.items()[1].message.contains("pinned at"));
+        assert_eq!(named[2], "base (https://git.example/base.git)");
+        assert_eq!(error.class(), Class::Changed);
+        components.images.truncate(2);
+        components.repositories.clear();
+        assert!(drift(&needs(&components, &lock, &Disk::default())).is_none());
+    }
+
+    #[test]
+    fn a_pinned_commit_that_the_lock_contradicts_is_drift() {
+        let mut components = components();
+        components.images.clear();
+        components.repositories[0].commit = Some("a".repeat(40));
+        let mut lock = lock();
+        let entry = |commit: String| serde_json::from_value(serde_json::json!({ "commit": commit })).unwrap();
+        lock.repositories.insert("https://git.example/base.git v1".into(), entry("b".repeat(40)));
+        assert_eq!(drift(&needs(&components, &lock, &Disk::default())).unwrap().items().len(), 1);
+        lock.repositories.insert("https://git.example/base.git v1".into(), entry("a".repeat(40)));
+        assert!(drift(&needs(&components, &lock, &Disk::default())).is_none());
+    }
+
+    #[test]
+    fn offline_misses_what_is_neither_stored_nor_cloned() {
+        let mut disk = Disk::default();
+        for (text, size) in [("m1", 10), ("config", 5), ("base", 100), ("one", 50), ("yq", 30), ("chart", 7)] {
+            disk.blobs.insert(digest(text), size);
+        }
+        let error = missing_offline(&needs(&components(), &lock(), &disk)).unwrap();
+        let named: Vec<(&str, &str)> =
+            error.items().iter().map(|item| (item.item.as_str(), item.message.as_str())).collect();
+        let expected = [
+            ("quay.io/a/b:2", "2 of its 4 blobs are not in the store"),
+            ("base (https://git.example/base.git)", "airgap.lock does not say what it is"),
+        ];
+        assert_eq!(named, expected);
+    }
+}

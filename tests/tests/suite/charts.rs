@@ -1,0 +1,96 @@
+//! Guards the way of a chart through the whole build: repositories that
+//! answer in odd ways, the lock, local directories, images that are missing.
+
+use airgap_tests::charts::{chart, index};
+use airgap_tests::file_server::FileServer;
+use airgap_tests::project::Project;
+use serde_json::{Value, json};
+
+/// A server with `app` in two versions, and a project that may use it.
+fn served() -> (FileServer, Project) {
+    let server = FileServer::start();
+    let old = chart("app", "1.0.0", &[("values.yaml", "image: {repository: quay.io/org/app, tag: \"1\"}\n")]);
+    let new = chart("app", "1.1.0", &[("values.yaml", "image: {repository: quay.io/org/app, tag: \"2\"}\n")]);
+    let text = index(&[("app", "1.1.0", "files/app-1.1.0.tgz", &new), ("app", "1.0.0", "files/app-1.0.0.tgz", &old)]);
+    server.put("/charts/index.yaml", text);
+    server.put("/charts/files/app-1.1.0.tgz", new);
+    server.put("/charts/files/app-1.0.0.tgz", old);
+    let project = Project::new().with_file_server(&server.host());
+    (server, project)
+}
+
+fn wanted(server: &FileServer, version: &str) -> Value {
+    json!({ "name": "app", "repo": server.url("/charts"), "version": version, "namespace": "apps" })
+}
+
+fn rows(project: &Project) -> Value {
+    serde_json::from_str(&project.read("build/steps/charts/charts.json")).expect("charts.json is JSON")
+}
+
+/// The lock keeps what a constraint resolved to, and then no index is asked.
+#[test]
+fn a_constraint_is_resolved_once() {
+    let (server, project) = served();
+    let project = project.with_chart(wanted(&server, "^1.0"));
+    project.build();
+    let row = &rows(&project)[0];
+    assert_eq!((row["version"].as_str(), row["namespace"].as_str()), (Some("1.1.0"), Some("apps")));
+    assert!(project.exists("build/steps/charts/charts/app-1.1.0.tgz"));
+    assert!(!project.exists("build/steps/charts/.work"));
+    assert!(
+        project.read("config/airgap.lock").contains("version: \"1.1.0\""),
+        "{}",
+        project.read("config/airgap.lock")
+    );
+
+    let newer = chart("app", "1.2.0", &[]);
+    server.put("/charts/index.yaml", index(&[("app", "1.2.0", "app-1.2.0.tgz", &newer)]));
+    server.put("/charts/app-1.2.0.tgz", newer);
+    server.forget();
+    let _ = project.run(&["build", "--clean"]).success();
+    assert_eq!(rows(&project)[0]["version"], "1.1.0");
+    assert_eq!(server.requests("GET", "index.yaml").len(), 0, "{}", server.render_log());
+}
+
+/// All that is wrong is said at once, with what is there instead.
+#[test]
+fn bad_charts_are_listed_with_what_there_is() {
+    let (server, project) = served();
+    let other = json!({ "name": "apq", "repo": server.url("/charts"), "version": "1.0.0" });
+    let project = project.with_chart(wanted(&server, "9.x")).with_chart(other);
+    let run = project.run(&["build"]).code(1);
+    for word in ["2 of 2 charts failed", "newest: 1.1.0, 1.0.0", "nearest: app"] {
+        assert!(run.stderr.contains(word), "{word}: {run}");
+    }
+}
+
+/// A local directory takes its sibling in, and the archive is the same bytes
+/// in every build.
+#[test]
+fn a_local_directory_is_packaged_with_its_dependency() {
+    let archive = |project: &Project| std::fs::read(project.path("build/steps/charts/charts/site-0.3.0.tgz")).unwrap();
+    let make = || {
+        let project = Project::new().with_chart(json!({ "name": "site", "repo": "./charts/site", "version": "0.3.0" }));
+        let about = "apiVersion: v2\nname: site\nversion: 0.3.0\ndependencies:\n- name: common\n  version: 1.x\n  repository: file://../common\n";
+        project.write("charts/site/Chart.yaml", about);
+        project.write("charts/site/.helmignore", "notes/\n");
+        project.write("charts/site/notes/todo.md", "x");
+        project.write("charts/common/Chart.yaml", "apiVersion: v2\nname: common\nversion: 1.4.0\n");
+        project.build();
+        project
+    };
+    let project = make();
+    assert_eq!(archive(&project), archive(&make()));
+    project.write("charts/common/Chart.yaml", "apiVersion: v2\nname: common\nversion: 1.5.0\n");
+    project.build();
+    assert_ne!(archive(&project), archive(&make()), "a changed dependency is a changed configuration");
+}
+
+/// A package without an image that its chart deploys fails in the field.
+#[test]
+fn images_that_the_package_lacks_are_told() {
+    let (server, project) = served();
+    let project = project.with_chart(wanted(&server, "1.1.0"));
+    let run = project.run(&["build"]).success();
+    assert!(run.stderr.contains("quay.io/org/app:2"), "{run}");
+}

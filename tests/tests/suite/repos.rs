@@ -1,0 +1,79 @@
+//! Guards repositories in a whole build, over http as servers speak it: the
+//! lock, the clone that is left alone, credentials, the same bytes.
+
+use airgap_tests::fault::{Fault, On};
+use airgap_tests::git_server::GitServer;
+use airgap_tests::project::Project;
+use serde_json::{Value, json};
+
+fn project(server: &GitServer, reference: Option<&str>) -> Project {
+    let repository = json!({ "name": "base", "url": server.clone_url("base"), "ref": reference });
+    Project::new().with_file_server(&server.host()).with_repository(repository)
+}
+
+fn rows(project: &Project) -> Value {
+    serde_json::from_str(&project.read("build/steps/repos/repos.json")).expect("repos.json is JSON")
+}
+
+#[test]
+fn a_branch_is_locked_and_its_clone_left_alone() {
+    let Some(server) = GitServer::start() else { return };
+    let repository = server.create("base");
+    let commit = repository.commit("a", "1");
+    let project = project(&server, Some("main"));
+    project.build();
+    assert_eq!(rows(&project)[0]["commit"], commit.as_str());
+    assert!(project.read("config/airgap.lock").contains(&commit));
+
+    let moved = repository.commit("a", "2");
+    server.forget();
+    let run = project.run(&["build", "--clean"]).success();
+    assert_eq!(rows(&project)[0]["commit"], commit.as_str());
+    assert!(run.stderr.contains(&moved[..12]), "the user is told that the branch moved: {run}");
+    assert_eq!(server.requests("POST", "git-upload-pack").iter().filter(|entry| entry.sent > 10_000).count(), 0);
+}
+
+/// Two people, two clones, one package.
+#[test]
+fn a_fresh_clone_gives_the_same_tree() {
+    let Some(server) = GitServer::start() else { return };
+    let repository = server.create("base");
+    for step in 0..10 {
+        repository.commit(&format!("file{}", step % 3), format!("line {step}\n").repeat(50));
+    }
+    repository.tag("v1");
+    let first = project(&server, Some("v1"));
+    first.build();
+    repository.git(&["gc", "--quiet"]);
+    let second = project(&server, Some("v1"));
+    second.write("config/airgap.lock", first.read("config/airgap.lock"));
+    second.build();
+    let listing = |project: &Project| project.read("build/steps/repos.json");
+    assert_eq!(listing(&first), listing(&second));
+}
+
+#[test]
+fn a_server_that_is_down_for_a_moment_is_asked_again() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    server.fault(On::any().times(2), Fault::status(503));
+    project(&server, Some("main")).build();
+}
+
+#[test]
+fn a_server_that_wants_a_password_is_named_and_nothing_is_asked() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    server.fault(On::any(), Fault::status(401));
+    let project = project(&server, Some("main"));
+    let run = project.run(&["build"]).code(1);
+    assert!(run.stderr.contains("base") && run.stderr.contains("credential"), "{run}");
+}
+
+#[test]
+fn a_ref_that_is_not_there_is_named() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    let run = project(&server, Some("v9")).run(&["build"]).code(1);
+    assert!(run.stderr.contains("neither a branch nor a tag `v9`"), "{run}");
+}

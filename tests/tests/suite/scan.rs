@@ -1,0 +1,51 @@
+//! Guards `scan`: the images that files name, with file and line, and `--write`.
+
+use airgap_tests::project::Project;
+
+const VALUES: &str = "replicas: 2\nimage:\n  repository: quay.io/team/web\n  tag: 1.2.3\n";
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n    - name: a\n      image: registry.k8s.io/pause:3.10\n";
+
+fn files(project: &Project) {
+    project.write("apps/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    project.write("apps/web/values.yaml", VALUES);
+    project.write("apps/pod.yaml", POD);
+    project.write("apps/README.md", "image: not/this:1\n");
+}
+
+#[test]
+fn images_are_listed_with_file_and_line() {
+    let project = Project::bare();
+    files(&project);
+    project
+        .run(&["scan", "apps"])
+        .success()
+        .prints(&["quay.io/team/web:1.2.3", "apps/web/values.yaml:", "registry.k8s.io/pause:3.10", "apps/pod.yaml:8"])
+        .never_says("not/this");
+    let found = project.run(&["scan", "--json", "apps/pod.yaml", "apps/web"]).success();
+    let found =
+        found.json_lines().into_iter().find(|line| line["event"] == "scanned").expect("one object of the result");
+    assert_eq!(found["images"].as_array().unwrap().len(), 2, "{found:#}");
+    assert!(!project.exists("build") && !project.exists("config"), "scan leaves nothing behind");
+}
+
+#[test]
+fn write_adds_what_is_missing_once() {
+    let project = Project::new();
+    files(&project);
+    project.write("config/components.yaml", "# Ours.\nimages:\n  additional:\n    - registry.k8s.io/pause:3.10\n");
+    project.run(&["scan", "--write", "apps"]).success().prints(&["added quay.io/team/web:1.2.3"]);
+    let text = project.read("config/components.yaml");
+    let parsed: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    assert_eq!(parsed["images"]["auto_discover"].as_array().unwrap().len(), 1, "{text}");
+    assert!(text.contains("# Ours."));
+    project.run(&["scan", "--write", "apps"]).success();
+    assert_eq!(project.read("config/components.yaml"), text);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_a_usage_error() {
+    Project::bare().run(&["scan", "nowhere"]).code(2).says(&["nowhere"]);
+    let project = Project::bare();
+    files(&project);
+    project.run(&["scan", "--write", "apps"]).code(3).says(&["no configuration"]);
+}

@@ -507,6 +507,7 @@ const MEANINGS: &[(Class, &[&str])] = &[
             "Authentication failed",
             "could not read Username",
             "could not read Password",
+            "unable to get password from user",
             "terminal prompts disabled",
             "Permission denied (publickey",
             "Host key verification failed",
@@ -640,6 +641,7 @@ mod tests {
         let table = [
             ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", Class::Auth),
             ("fatal: Authentication failed for 'http://127.0.0.1:1/x.git/'", Class::Auth),
+            ("fatal: unable to get password from user", Class::Auth),
             ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", Class::Auth),
             ("fatal: unable to access 'https://h/x/': The requested URL returned error: 403", Class::Auth),
             ("fatal: repository 'http://127.0.0.1:1/no.git/' not found", Class::NotFound),

@@ -499,7 +499,7 @@ mod tests {
             ("images: # mine\ncharts:\n", "images: # mine\n  additional:\n    - image: n:1\ncharts:\n"),
             ("images: {}\n", "images:\n  additional:\n    - image: n:1\n"),
             ("images:\n  additional:\n", "images:\n  additional:\n    - image: n:1\n"),
-            ("images:\n  additional: []  # none yet\n", "images:\n  additional:  # none yet\n    - image: n:1\n"),
+            ("images:\n  additional: []  # none yet\n", "images:\n  additional: # none yet\n    - image: n:1\n"),
             ("images:\n  additional: null\n", "images:\n  additional:\n    - image: n:1\n"),
             ("images:\n  additional:\n    - a:1\n", "images:\n  additional:\n    - a:1\n    - n:1\n"),
             (

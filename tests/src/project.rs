@@ -232,7 +232,9 @@ impl Project {
     #[track_caller]
     pub fn build(&self) -> Run {
         let run = self.run(&["build"]).success();
-        Package::open(&self.package());
+        for package in self.packages() {
+            Package::open(&package);
+        }
         run
     }
 
@@ -246,13 +248,18 @@ impl Project {
     /// # Panics
     /// When there is none, or more than one.
     pub fn package(&self) -> PathBuf {
-        let entries = std::fs::read_dir(self.path("dist")).unwrap_or_else(|err| panic!("no dist/: {err}"));
-        let mut packages: Vec<PathBuf> = entries
-            .map(|entry| entry.expect("dist/ can be read").path())
-            .filter(|path| path.to_string_lossy().ends_with(".tar.zst"))
-            .collect();
+        let mut packages = self.packages();
         assert_eq!(packages.len(), 1, "one package in dist/: {packages:?}");
         packages.remove(0)
+    }
+
+    /// Every package in dist/.
+    pub fn packages(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path("dist")).into_iter().flatten();
+        entries
+            .map(|entry| entry.expect("dist/ can be read").path())
+            .filter(|path| path.to_string_lossy().ends_with(".tar.zst"))
+            .collect()
     }
 
     pub fn state(&self) -> Value {

@@ -33,55 +33,55 @@ fn refused_at_once(project: &Project) -> Run {
 fn versions_env_with_a_syntax_error() {
     let project = Project::new();
     project.write("config/versions.env", VERSIONS_ENV.replace("RUNC_VERSION=\"1.3.4\"", "RUNC_VERSION \"1.3.4\""));
-    let _ = refused_at_once(&project).says(&["config/versions.env:8", "hint:"]);
+    refused_at_once(&project).says(&["config/versions.env:8", "hint:"]);
 }
 
 #[test]
 fn versions_env_with_an_open_quote() {
     let project = Project::new();
     project.write("config/versions.env", VERSIONS_ENV.replace("RUNC_VERSION=\"1.3.4\"", "RUNC_VERSION=\"1.3.4"));
-    let _ = refused_at_once(&project).says(&["config/versions.env:8"]);
+    refused_at_once(&project).says(&["config/versions.env:8"]);
 }
 
 #[test]
 fn a_missing_required_variable() {
     let project = Project::new();
     project.write("config/versions.env", VERSIONS_ENV.replace("KUBERNETES_VERSION=\"v1.34.3\"\n", ""));
-    let _ = refused_at_once(&project).says(&["KUBERNETES_VERSION", "versions.env"]);
+    refused_at_once(&project).says(&["KUBERNETES_VERSION", "versions.env"]);
 }
 
 #[test]
 fn an_empty_required_variable() {
     let project = Project::new();
     project.write("config/versions.env", VERSIONS_ENV.replace("\"v1.34.3\"", "\"\""));
-    let _ = refused_at_once(&project).says(&["KUBERNETES_VERSION", "config/versions.env:2"]);
+    refused_at_once(&project).says(&["KUBERNETES_VERSION", "config/versions.env:2"]);
 }
 
 #[test]
 fn a_value_that_is_not_allowed() {
     let project = Project::new();
     project.write("config/versions.env", VERSIONS_ENV.replace("\"amd64\"", "\"riscv64\""));
-    let _ = refused_at_once(&project).says(&["TARGET_ARCH", "riscv64", "amd64", "arm64"]);
+    refused_at_once(&project).says(&["TARGET_ARCH", "riscv64", "amd64", "arm64"]);
 }
 
 #[test]
 fn no_configuration_at_all() {
     let project = Project::bare();
-    let _ = refused_at_once(&project).says(&["versions.env", "opencenter-airgap init"]);
+    refused_at_once(&project).says(&["versions.env", "opencenter-airgap init"]);
 }
 
 #[test]
 fn components_yaml_with_an_unknown_field() {
     let project = Project::new();
     project.write("config/components.yaml", "tools:\n  - name: yq\n    version: \"4\"\n    uri: https://example.com\n");
-    let _ = refused_at_once(&project).says(&["config/components.yaml:4", "uri"]);
+    refused_at_once(&project).says(&["config/components.yaml:4", "uri"]);
 }
 
 #[test]
 fn components_yaml_that_is_no_yaml() {
     let project = Project::new();
     project.write("config/components.yaml", "tools:\n  - name: [yq\n");
-    let _ = refused_at_once(&project).says(&["config/components.yaml"]);
+    refused_at_once(&project).says(&["config/components.yaml"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_tool_that_is_there_twice() {
         "tools:\n  - name: yq\n    version: \"4\"\n    url: https://example.com/yq\n  - name: yq\n    version: \"5\"\n    \
          url: https://example.com/yq5\n",
     );
-    let _ = refused_at_once(&project).says(&["config/components.yaml:5", "yq"]);
+    refused_at_once(&project).says(&["config/components.yaml:5", "yq"]);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn an_image_reference_with_a_typo() {
     for typo in ["nginx:1.27:1", "Nginx/Upper:1", "nginx@sha256:abc", "nginx: 1"] {
         let project = Project::new();
         project.write("config/components.yaml", format!("images:\n  additional:\n    - image: \"{typo}\"\n"));
-        let _ = refused_at_once(&project).says(&["config/components.yaml:3", typo]);
+        refused_at_once(&project).says(&["config/components.yaml:3", typo]);
     }
 }
 
@@ -111,13 +111,13 @@ fn a_url_with_a_password_is_refused_and_not_repeated() {
         "config/components.yaml",
         "tools:\n  - name: yq\n    version: \"4\"\n    url: https://robot:hunter2@example.com/yq\n",
     );
-    let _ = refused_at_once(&project).says(&["config/components.yaml:4", "yq"]).never_says("hunter2");
+    refused_at_once(&project).says(&["config/components.yaml:4"]).never_says("hunter2");
 }
 
 #[test]
 fn settings_yaml_with_an_unknown_field() {
     let project = Project::new().with_settings(|settings| settings["pakage"] = json!({}));
-    let _ = refused_at_once(&project).says(&["config/settings.yaml", "pakage"]);
+    refused_at_once(&project).says(&["config/settings.yaml", "pakage"]);
 }
 
 #[test]
@@ -194,6 +194,13 @@ fn a_bad_image_does_not_stop_the_others_and_all_bad_ones_are_listed() {
 }
 
 #[test]
+fn a_configuration_that_names_nothing() {
+    let project = Project::new();
+    project.run(&["build"]).code(1).says(&["hold nothing", "config/components.yaml"]);
+    assert!(!project.exists("dist"));
+}
+
+#[test]
 fn a_checksum_that_does_not_match() {
     let files = FileServer::start();
     let (url, _) = files.put_with_checksum("/tool", b"the tool".to_vec());
@@ -207,8 +214,10 @@ fn a_checksum_that_does_not_match() {
 #[test]
 fn a_corrupted_foreign_or_newer_state_is_never_overwritten() {
     let newer = json!({ "format": 999, "build_id": "x", "steps": [] }).to_string();
+    let registry = Registry::start();
+    registry.push("app:1", &Image::small(1, 1_000));
     for content in ["", "{ not json", "[1, 2]", &newer] {
-        let project = Project::new();
+        let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
         project.build();
         project.write("build/state.json", content);
         project.run(&["build"]).code(4).says(&["state.json", "delet"]);
@@ -234,7 +243,9 @@ fn a_changed_configuration_is_refused_with_the_change() {
 
 #[test]
 fn a_changed_configuration_of_a_finished_build_begins_a_new_one() {
-    let project = Project::new();
+    let registry = Registry::start();
+    registry.push("app:1", &Image::small(1, 1_000));
+    let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
     project.build();
     let first = project.state()["build_id"].clone();
     project.write("config/versions.env", VERSIONS_ENV.replace("v1.34.3", "v1.34.4"));

@@ -4,7 +4,8 @@
 //!
 //! A comment before a block sets the scene: `<!-- scene: empty -->` is an empty
 //! folder, `<!-- scene: configured -->` (how each document begins) a project
-//! for servers on loopback, `<!-- scene: failed -->` the same after a build
+//! for servers on loopback, `<!-- scene: built -->` the same after a build,
+//! `<!-- scene: failed -->` the same after a build
 //! with an image that is not there yet, `<!-- scene: interrupted -->` after a
 //! kill. `<!-- exit: 75 -->` is the exit code of the block's last command.
 
@@ -85,6 +86,9 @@ impl Stage {
             _ => platform.configure(Project::new()),
         };
         match scene {
+            "built" => {
+                project.build();
+            }
             "failed" => {
                 platform.registry.fault(On::get("/manifests/3.10"), Fault::status(404));
                 project.run(&["build"]).code(1);

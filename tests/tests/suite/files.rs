@@ -35,7 +35,7 @@ fn a_file_that_changes_after_it_was_locked_is_refused() {
     let url = files.put("/yq", "first");
     let project = project(&files).with_tool("yq", &url, None);
     project.build();
-    files.put("/yq", "second");
+    files.put("/yq", "other");
     project.run(&["clean", "--dist"]).success();
     project.run(&["build"]).code(1).says(&["yq", &url, &sha256(b"first")]);
 }

@@ -4,7 +4,6 @@ mod add;
 mod bad_input;
 mod build;
 mod charts;
-mod crash;
 mod docs;
 mod faults;
 mod files;

@@ -5,7 +5,8 @@
 //! they say together: the pins against the [`catalog`], the components that
 //! the pins turn into, the local files that the components name. Every refusal
 //! names file, line and column ([`span`]) and says what to do; nothing is ever
-//! written. At the end stands the [`hash`] of it all.
+//! written. At the end stands the [`hash`] of it all. [`edit`] changes
+//! components.yaml for the commands that add to it.
 
 use std::path::{Path, PathBuf};
 

@@ -72,6 +72,8 @@ pub fn regenerate(files: &Files<'_>, request: &Request) -> Result<Regenerated, R
     let resolved = merged.manifest.resolve(&request.package, &request.architecture);
     let resolved = resolved.map_err(|problems| refused("components.yaml", &problems))?;
 
+    // A file without the stamp was never generated: all of it is an addition.
+    let was_generated = current.as_ref().is_some_and(|current| current.generated.is_some());
     let changed = current.as_ref().map(bare).as_ref() != Some(&merged.manifest);
     let stamped =
         |manifest: &ComponentManifest| ComponentManifest { generated: Some(stamp.clone()), ..manifest.clone() };
@@ -85,7 +87,7 @@ pub fn regenerate(files: &Files<'_>, request: &Request) -> Result<Regenerated, R
         base: base_changed.then(|| base_text(&stamped(&generated))),
         resolved,
         notes: merged.notes,
-        base_is_missing: base.is_none() && current.is_some(),
+        base_is_missing: base.is_none() && was_generated,
     })
 }
 

@@ -111,14 +111,14 @@ impl Soak {
     /// When a rerun fails, something is left over, or a rerun asks for bytes
     /// that were safe already.
     pub fn run(&mut self, kills: usize, mut tell: impl FnMut(&Report)) -> Report {
+        // The large layer takes long enough to be killed in the middle of.
+        let rate = 32 << 20;
+        self.server().fault(On::get("/large/blobs/"), Fault::Slow { bytes_per_second: rate });
         let undisturbed = self.project();
         let begun = Instant::now();
         undisturbed.build();
         let whole = begun.elapsed();
         let mut report = Report { sha256: Package::open(&undisturbed.package()).sha256, ..Report::default() };
-        // The large layer takes long enough to be killed in the middle of.
-        let rate = 120 << 20;
-        self.server().fault(On::get("/large/blobs/"), Fault::Slow { bytes_per_second: rate });
         while report.kills < kills {
             let project = self.project();
             self.one(&project, whole, kills, &mut report);
@@ -136,7 +136,7 @@ impl Soak {
             let mut running = project.start(&["build"]);
             // Random on purpose: a kill may come at any moment.
             let share = self.noise.number() % 1_000;
-            thread::sleep(whole.mul_f64(share as f64 / 800.0));
+            thread::sleep(whole.mul_f64(share as f64 / 1_000.0));
             if report.kills < kills && running.is_running() {
                 running.kill();
                 report.kills += 1;

@@ -35,12 +35,12 @@ impl Restriction {
     }
 }
 
-/// Link-local addresses are never reached for a guest, private ones only when
+/// Link-local and reserved addresses are never reached for a guest, private ones only when
 /// the host was granted by name.
 pub(super) async fn check_addresses(url: &Url, by_name: bool) -> Result<()> {
     for address in addresses(url).await {
-        if is_link_local(address) {
-            return Err(refused(url, "leads to a link-local address"));
+        if is_never_reached(address) {
+            return Err(refused(url, "leads to a link-local or reserved address"));
         }
         if is_private(address) && !by_name {
             return Err(refused(url, "leads to a private address, and its host is not granted by name"));
@@ -91,18 +91,22 @@ async fn addresses(url: &Url) -> Vec<IpAddr> {
     }
 }
 
-/// An IPv4 address inside an IPv6 one counts as what it is.
+/// An IPv4 address inside an IPv6 one counts as what it is: mapped, translated
+/// (64:ff9b::/96), 6to4 (2002::/16).
 fn plain(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        v4 @ IpAddr::V4(_) => v4,
+    let IpAddr::V6(v6) = address else { return address };
+    let join = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    match (v6.to_ipv4_mapped(), v6.segments()) {
+        (Some(v4), _) => IpAddr::V4(v4),
+        (None, [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..]) => join(high, low),
+        _ => address,
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+fn is_never_reached(address: IpAddr) -> bool {
     match plain(address) {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_multicast() || v4.octets()[0] >= 240,
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80 || v6.is_multicast(),
     }
 }
 
@@ -154,6 +158,8 @@ mod tests {
         assert!(check("http://169.254.169.254/", "http://169.254.169.254/latest").await.is_err());
         assert!(check("http://[fe80::1]/", "http://[fe80::1]/x").await.is_err());
         assert!(check("http://[::ffff:169.254.1.1]/", "http://[::ffff:169.254.1.1]/x").await.is_err());
+        assert!(check("http://[64:ff9b::a9fe:a9fe]/", "http://[64:ff9b::a9fe:a9fe]/x").await.is_err());
+        assert!(check("http://224.0.0.1/", "http://224.0.0.1/x").await.is_err());
     }
 
     #[test]

@@ -91,11 +91,28 @@ impl InputTree {
             ))
             .hint("copy what it points to into the project"));
         }
+        Ok(Self::on_disk(full, found))
+    }
+
+    /// A path that the user named on the command line, wherever it lies.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub(super) fn named(path: &Path) -> Result<Self> {
+        let found = path.canonicalize().map_err(|error| {
+            let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
+            Error::new(class, format!("`{}` can not be read", path.display())).caused_by(error)
+        })?;
+        Ok(Self::on_disk(path, found))
+    }
+
+    /// A directory as it is, or a tree with one file under its own name.
+    fn on_disk(path: &Path, found: PathBuf) -> Self {
         if found.is_dir() {
-            return Ok(Self(Arc::new(Kind::Directory(found))));
+            return Self(Arc::new(Kind::Directory(found)));
         }
-        let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Self(Arc::new(Kind::Files(BTreeMap::from([(name, found)])))))
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self(Arc::new(Kind::Files(BTreeMap::from([(name, found)]))))
     }
 
     /// The directory of a committed tree.

@@ -69,6 +69,9 @@ pub const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
 /// What may be written to stdout and stderr is this many times what is kept.
 pub const CONSOLE_FACTOR: u64 = 64;
 
+/// Last lines of stdout and stderr that go into the log at level debug.
+pub const CONSOLE_LINES: usize = 20;
+
 /// Last lines of stderr in the report of a trap, and frames of the backtrace.
 pub const REPORT_LINES: usize = 5;
 pub const REPORT_FRAMES: usize = 8;

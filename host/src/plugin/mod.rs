@@ -20,7 +20,7 @@ use wasmtime::component::Component;
 use crate::config::settings::PluginSettings;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::progress::{Progress, Silent};
+use crate::progress::{Level, Progress, Silent};
 use crate::steps::StepOutcome;
 
 mod archive_handle;
@@ -108,7 +108,7 @@ impl Runtime {
             false => None,
         };
         let configuration = cx.configuration.to_string();
-        let identity = Digest::of(format!("{}\n{}\n{configuration}", source.digest, cx.epoch).as_bytes());
+        let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
         let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
@@ -135,6 +135,9 @@ impl Runtime {
         });
         if outcome.is_err() {
             discard(&mut running);
+        }
+        for line in running.store.data().console.last_lines(limits::CONSOLE_LINES) {
+            cx.progress.log(Level::Debug, &text::line(&line, limits::LOG_MESSAGE));
         }
         drop(running);
         idle.wait().await;

@@ -195,7 +195,9 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
         StepError::InvalidInput(failure) => (Class::InvalidInput, failure),
         StepError::MissingInput(failure) => (Class::NotFound, failure),
         StepError::Denied(failure) => (Class::Plugin, failure),
-        StepError::Transient(failure) => (if failure.retryable { Class::Transient } else { Class::NotFound }, failure),
+        StepError::Transient(failure) => {
+            (if failure.retryable { Class::Transient } else { Class::InvalidInput }, failure)
+        }
         StepError::Other(failure) => (class_of(&failure), failure),
     };
     let Failure { code, message, hint, .. } = failure;

@@ -1,4 +1,4 @@
-//! Returns the error that it is told to.
+//! Warns, then returns the error that it is told to.
 
 use sdk::serde_json::Value;
 use sdk::{Context, Inputs, Sink, Step, StepError, Summary};
@@ -8,9 +8,11 @@ struct Guest;
 impl Step for Guest {
     type Configuration = Value;
     const NAME: &'static str = "fails_politely";
-    const SUMMARY: &'static str = "Returns the error that it is told to.";
+    const SUMMARY: &'static str = "Warns, then returns the error that it is told to.";
 
     fn run(_: &Context, configuration: Value, _: &Inputs, _: &Sink) -> Result<Summary, StepError> {
+        sdk::log::warn("this will \u{1b}[31mfail\r\nsoon");
+        sdk::progress(1, Some(2), "lines", "going \u{202e}on")?;
         let message = "chart `x` is not there\u{1b}[31m";
         Err(match configuration["kind"].as_str().unwrap_or_default() {
             "invalid-input" => StepError::invalid_input("bad-chart", message),

@@ -11,6 +11,9 @@ impl Step for Guest {
     const SUMMARY: &'static str = "Streams as many MiB into one file as it is told to.";
 
     fn run(_: &Context, configuration: Value, _: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        if let Some(mib) = configuration["at_once"].as_u64() {
+            output.write("large", &vec![0; usize::try_from(mib << 20).unwrap_or_default()], false)?;
+        }
         let mib = configuration["mib"].as_u64().unwrap_or(u64::MAX);
         let mut writer = output.writer("large", false)?;
         let chunk = vec![0x5a; 1 << 20];

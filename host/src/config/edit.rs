@@ -325,9 +325,9 @@ impl<'a> Text<'a> {
         let plain = items.last().is_some_and(|item| item.as_scalar().is_some());
         if let Some(close) = self.flow_end(list, '[', ']') {
             let written: Vec<String> = entries.iter().map(|entry| entry.flow(plain)).collect();
-            return self.into_flow(close, &written.join(", "));
+            return self.added_to_flow(close, &written.join(", "));
         }
-        let Some(start) = items.last().and_then(|item| start_line(item)) else { return self.unchanged() };
+        let Some(start) = items.last().and_then(start_line) else { return self.unchanged() };
         let Some(dash) = (0..start).rev().find(|line| self.content(*line).starts_with('-')) else {
             return self.unchanged();
         };
@@ -346,7 +346,7 @@ impl<'a> Text<'a> {
         }
         if let Some(close) = self.flow_end(mapping, '{', '}') {
             let written: Vec<String> = entries.iter().map(|entry| entry.flow(false)).collect();
-            return self.into_flow(close, &format!("{}: [{}]", keys.join(": {"), written.join(", ")));
+            return self.added_to_flow(close, &format!("{}: [{}]", keys.join(": {"), written.join(", ")));
         }
         let first = mapping.as_mapping().and_then(|mapping| mapping.keys().next()).and_then(|key| key.span().start());
         let Some(first) = first else { return self.unchanged() };
@@ -390,7 +390,7 @@ impl<'a> Text<'a> {
     }
 
     /// Puts text in front of a closing bracket.
-    fn into_flow(&self, close: usize, written: &str) -> String {
+    fn added_to_flow(&self, close: usize, written: &str) -> String {
         let all: Vec<char> = self.lines.concat().chars().collect();
         let before: String = all[..close].iter().collect();
         let after: String = all[close..].iter().collect();

@@ -32,9 +32,6 @@ pub struct Attempt {
     pub configuration: Value,
     /// The trees of the steps that this one needs, by id.
     pub trees: BTreeMap<String, Tree>,
-    /// Local files and directories that the user named on the command line,
-    /// by input name: `local:./gitops`. They may lie anywhere.
-    pub paths: BTreeMap<String, PathBuf>,
     pub output: TreeBuilder,
     pub progress: Progress,
     pub store: Arc<Store>,
@@ -59,7 +56,6 @@ impl Attempt {
             epoch: cx.epoch,
             configuration: cx.plugin_configuration.clone(),
             trees: cx.inputs.clone(),
-            paths: BTreeMap::new(),
             output: cx.output.clone(),
             progress: cx.progress.clone(),
             store: cx.store.clone(),
@@ -114,9 +110,6 @@ impl Attempt {
                 }
             }
             inputs.insert(id.clone(), InputTree::committed(tree.clone()));
-        }
-        for (name, path) in &self.paths {
-            inputs.insert(name.clone(), InputTree::named(path)?);
         }
         Ok(inputs)
     }

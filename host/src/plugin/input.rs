@@ -94,18 +94,6 @@ impl InputTree {
         Ok(Self::on_disk(full, found))
     }
 
-    /// A path that the user named on the command line, wherever it lies.
-    ///
-    /// # Errors
-    /// `not-found`.
-    pub(super) fn named(path: &Path) -> Result<Self> {
-        let found = path.canonicalize().map_err(|error| {
-            let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
-            Error::new(class, format!("`{}` can not be read", path.display())).caused_by(error)
-        })?;
-        Ok(Self::on_disk(path, found))
-    }
-
     /// A directory as it is, or a tree with one file under its own name.
     fn on_disk(path: &Path, found: PathBuf) -> Self {
         if found.is_dir() {

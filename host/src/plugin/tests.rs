@@ -94,7 +94,6 @@ impl Bench {
             epoch: 1_700_000_000,
             configuration,
             trees: BTreeMap::from([("made".into(), self.made())]),
-            paths: BTreeMap::from([("local:elsewhere".into(), self.path("config"))]),
             output: self.output(),
             progress: Progress::new("step", self.observer.clone(), self.cancel.clone()),
             store: Arc::new(Store::open(self.path("build/store")).unwrap()),
@@ -103,6 +102,7 @@ impl Bench {
             layout: Layout::new(self.path("config"), self.path("build"), self.path("dist")),
             root: self.root.path().to_owned(),
             largest_unpacked: 1 << 30,
+            local: vec![("elsewhere".into(), self.path("config"))],
         }
     }
 

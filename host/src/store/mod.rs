@@ -51,7 +51,7 @@ impl Store {
     /// Bytes of a blob that is there. Costs a stat.
     pub fn get(&self, digest: &Digest) -> Option<u64> {
         let metadata = std::fs::metadata(self.path(digest)).ok()?;
-        metadata.is_file().then(|| metadata.len())
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// Whether a blob is there with the `size` that others say it has. Where

@@ -3,6 +3,12 @@
 //! aggregate checksum. What they guard: one byte off, and a package that
 //! verifies here fails on the far side.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a panic in a test is the report, and its files are its own"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;

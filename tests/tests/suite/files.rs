@@ -45,7 +45,7 @@ fn checksums_are_read_in_every_usual_format() {
     let content = b"#!/bin/sh\necho tool\n".to_vec();
     let (right, wrong) = (sha256(&content), sha256(b"other"));
     let formats = [
-        format!("{right}"),
+        right.to_string(),
         format!("{right}\n"),
         format!("{}\n", right.to_uppercase()),
         format!("{right}  tool-linux-amd64\n"),

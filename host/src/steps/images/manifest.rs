@@ -62,6 +62,7 @@ fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BT
 
 /// What a reference points to.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and most are images")]
 pub(super) enum Document {
     Index { media_type: String, manifests: Vec<Descriptor> },
     Image { media_type: String, config: Descriptor, layers: Vec<Descriptor> },

@@ -224,7 +224,8 @@ fn bad_definitions_are_rejected() {
 #[test]
 fn bad_component_tars_are_rejected() {
     type Members = Vec<(String, u32, Vec<u8>)>;
-    let cases: [(&str, fn(&mut Members), &str); 6] = [
+    type Case = (&'static str, fn(&mut Members), &'static str);
+    let cases: [Case; 6] = [
         ("a manifest that is gone", |m| m.retain(|(path, ..)| !path.contains("manifests")), "component"),
         (
             "a chart under another version",

@@ -256,7 +256,8 @@ async fn offline_everything_missing_is_listed_at_once() {
 async fn a_shared_layer_is_found_in_the_repository_that_has_it() {
     let bench = bench();
     let shared = layer(1, 300_000);
-    let (big, small) = (Image::new(1, &[shared.clone(), layer(2, 100_000)]), Image::new(2, &[shared.clone()]));
+    let (big, small) =
+        (Image::new(1, &[shared.clone(), layer(2, 100_000)]), Image::new(2, std::slice::from_ref(&shared)));
     bench.registry.push("big:1", &big);
     bench.registry.push("small:1", &small);
     bench.registry.fault(On::get("/big/blobs/").and(shared.blob.digest.clone()), Fault::status(404));
@@ -284,7 +285,7 @@ async fn a_manifest_that_lies_about_sizes_is_refused() {
 async fn the_plan_counts_what_a_run_then_does() {
     let bench = bench();
     let shared = layer(1, 400_000);
-    let images = [Image::new(1, &[shared.clone()]), Image::new(2, &[shared, layer(2, 200_000)])];
+    let images = [Image::new(1, std::slice::from_ref(&shared)), Image::new(2, &[shared, layer(2, 200_000)])];
     bench.registry.push("a:1", &images[0]);
     bench.registry.push("b:1", &images[1]);
     let components = bench.components(&["a:1", "b:1"]);

@@ -20,8 +20,9 @@ use crate::project::Project;
 use crate::registry::Registry;
 use crate::tools::{DockerRegistry, Skopeo};
 
-/// Bytes that a stream may have to fetch again after a kill.
-pub const SYNC_INTERVAL: u64 = 16 << 20;
+/// Bytes that a stream may have to fetch again after a kill: an interval, and
+/// the piece that completes it.
+pub const SYNC_INTERVAL: u64 = 17 << 20;
 
 /// What a soak found. What is wrong beside another package panics.
 #[derive(Clone, Debug, Default)]

@@ -14,8 +14,9 @@ use crate::faulty::{self, Plan};
 use crate::fixture::Case;
 
 const MIB: u64 = 1 << 20;
-/// At most this much of a stream is fetched again after a kill.
-const SYNC_INTERVAL: u64 = 16 * MIB;
+/// At most this much of a stream is fetched again after a kill: an interval,
+/// and the piece that completes it.
+const SYNC_INTERVAL: u64 = 16 * MIB + MIB;
 /// Of the layer.
 const SIZE: u64 = 80 * MIB;
 /// Where the first run is killed.

@@ -484,7 +484,12 @@ impl Run {
                     Ok(outcome) => match self.complete(&id, open, outcome) {
                         Ok(()) => Ok(()),
                         // The disk decides at the next start what became of it.
-                        Err(error) => self.record_failure(&id, error, None),
+                        // Nothing else may be committed before that: recovery
+                        // would publish this step's lock over a newer one.
+                        Err(error) => {
+                            let _ = self.record_failure(&id, error.clone(), None);
+                            Err(error.context(format!("step `{id}` could not be committed")))
+                        }
                     },
                     Err(error) => self.fail(&id, open, error, tasks),
                 }

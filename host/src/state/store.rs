@@ -119,7 +119,10 @@ impl ExclusiveState {
 }
 
 fn prepare_folder(layout: &Layout) -> Result<()> {
-    let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    // A kill may have left the marker under its temporary name, alone.
+    let unfinished = fs::temporary_beside(&layout.marker());
+    let is_foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.map_or(true, |entry| entry.path() != unfinished);
+    let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.any(is_foreign));
     if layout.marker().exists() {
         return Ok(());
     }

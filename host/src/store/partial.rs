@@ -159,6 +159,9 @@ impl Partial {
 
     /// Appends, hashes, and syncs where it is time.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.written - self.synced + bytes.len() as u64 > SYNC_BYTES {
+            self.checkpoint()?;
+        }
         fs::write_all(&mut self.data, &data_path(&self.directory), bytes)?;
         self.hasher.0.update(bytes);
         self.written += bytes.len() as u64;

@@ -506,6 +506,7 @@ const MEANINGS: &[(Class, &[&str])] = &[
         &[
             "Authentication failed",
             "could not read Username",
+            "unable to get password from user",
             "could not read Password",
             "unable to get password from user",
             "terminal prompts disabled",
@@ -640,6 +641,7 @@ mod tests {
     fn git_s_words_become_classes() {
         let table = [
             ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", Class::Auth),
+            ("fatal: unable to get password from user", Class::Auth),
             ("fatal: Authentication failed for 'http://127.0.0.1:1/x.git/'", Class::Auth),
             ("fatal: unable to get password from user", Class::Auth),
             ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", Class::Auth),

@@ -101,6 +101,21 @@ impl TreeBuilder {
         artifacts.remove(path);
     }
 
+    /// Takes a file out again, with the folders that it leaves empty.
+    pub fn discard(&self, path: &str) -> Result<()> {
+        check_path(path)?;
+        self.forget(path);
+        fs::remove_file(&self.root.join(path))?;
+        let mut folder = Path::new(path).parent();
+        while let Some(name) = folder.filter(|name| !name.as_os_str().is_empty()) {
+            if !fs::remove_empty_dir(&self.root.join(name)) {
+                break;
+            }
+            folder = name.parent();
+        }
+        Ok(())
+    }
+
     pub fn get(&self, path: &str) -> Option<Artifact> {
         self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }

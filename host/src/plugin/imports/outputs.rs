@@ -87,9 +87,8 @@ impl HostSink for Call {
         check_path(&path)?;
         let work = self.work("sink.remove")?;
         if work.cx.output.get(&path).is_some() {
-            work.cx.output.forget(&path);
+            work.cx.output.discard(&path)?;
             work.ledger.release(&path);
-            fs::remove_file(&work.cx.output.root().join(&path))?;
         }
         Ok(())
     }

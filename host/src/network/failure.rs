@@ -85,19 +85,33 @@ fn certificate(tls: &rustls::Error, shown: &str) -> Failure {
     }
 }
 
-/// The first error of a type in a chain; looks into `io::Error` as well.
+/// The first error of a type in a chain. An `io::Error` passes over what it
+/// wraps when it is asked for its source, so that is looked into.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && let Some(found) = inner.downcast_ref::<T>()
-        {
-            return Some(found);
-        }
-        next = error.source();
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_found_through_layers_of_io() {
+        let tls = rustls::Error::General("x".into());
+        let wrapped = std::io::Error::other(std::io::Error::other(tls.clone()));
+        assert_eq!(find::<rustls::Error>(&wrapped), Some(&tls));
+        assert!(find::<rustls::Error>(&std::io::Error::other("x")).is_none());
+        assert_eq!(innermost(&wrapped).to_string(), tls.to_string());
+    }
 }

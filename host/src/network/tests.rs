@@ -116,7 +116,7 @@ async fn without_progress_the_attempts_end_and_what_came_stays() {
     let error = bench.fetch(&network(&bench.settings())).await.unwrap_err();
     assert_eq!((error.class(), error.status()), (Class::Transient, Some(503)));
     assert!(!error.one_line().contains("html"), "{}", error.one_line());
-    assert_eq!(bench.starts().len(), 6);
+    assert_eq!(bench.starts().len(), 5);
     let kept = bench.store.partial_bytes(&bench.digest);
     assert!(kept > 0);
     bench.registry.heal();

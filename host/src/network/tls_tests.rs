@@ -116,9 +116,16 @@ async fn a_client_certificate_is_shown_to_its_registry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_tls_is_named_as_such() {
-    let server = airgap_tests::registry::Registry::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    });
     let folder = config_folder();
-    let error = ask(&server.host(), &settings(&[]), folder.path(), &Progress::silent("images")).await.unwrap_err();
+    let error = ask(&host, &settings(&[]), folder.path(), &Progress::silent("images")).await.unwrap_err();
     assert_eq!(error.class(), Class::Local, "{error:?}");
     assert!(error.hint_text().unwrap().contains("plain_http"), "{error:?}");
 }

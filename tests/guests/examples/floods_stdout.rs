@@ -1,4 +1,5 @@
 //! Prints as many KiB as it is told to.
+#![expect(clippy::print_stdout, reason = "printing is its misbehaviour")]
 
 use sdk::serde_json::Value;
 use sdk::{Context, Inputs, Sink, Step, StepError, Summary};

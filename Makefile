@@ -4,7 +4,7 @@ CARGO ?= cargo
 FLAGS := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build faults demo test check bench chaos soak
+.PHONY: help plugins tools build faults demo test crash check bench chaos soak
 # Both builds write target/release/opencenter-airgap.
 .NOTPARALLEL:
 
@@ -28,8 +28,11 @@ faults: plugins ## Build the binary with the fault layer that the crash tests us
 demo: build ## Build a small package from a registry and a file server on loopback
 	target/release/demo
 
-test: tools faults build ## Everything that CI runs after the checks of the source
+test: tools build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
+
+crash: tools faults build ## Kill at every checkpoint, fail at every file operation, lose power
+	$(CARGO) test $(FLAGS) --test crash
 
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check

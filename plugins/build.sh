@@ -75,18 +75,20 @@ else
   exit 1
 fi
 
-packages=()
-for plugin in "${core[@]}"; do packages+=(-p "airgap-$plugin"); done
-compile "${packages[@]}" --lib
+# Both sets in one call: their flags for the standard library differ otherwise,
+# and it would be compiled twice.
+units=(--lib)
+for plugin in "${core[@]}"; do units+=(-p "airgap-$plugin"); done
+[ "${1:-}" = --core ] || units+=(-p airgap-test-guests --examples)
+compile "${units[@]}"
+
 mkdir -p target/plugins target/test-guests
 place() { cmp -s "$1" "$2" || { cp "$1" "$2.tmp" && mv "$2.tmp" "$2"; }; }
 out=$target/wasm32-wasip2/release
 for plugin in "${core[@]}"; do
   place "$out/airgap_${plugin//-/_}.wasm" "target/plugins/$plugin.wasm"
 done
-
-if [ "${1:-}" != --core ] && ls tests/guests/examples/*.rs >/dev/null 2>&1; then
-  compile -p airgap-test-guests --examples
+if [ "${1:-}" != --core ]; then
   for source in tests/guests/examples/*.rs; do
     guest=$(basename "$source" .rs)
     place "$out/examples/$guest.wasm" "target/test-guests/$guest.wasm"

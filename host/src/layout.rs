@@ -13,7 +13,7 @@ pub struct Layout {
 /// Names directly under build/ that are ours, so no git repository may be
 /// called like them.
 pub const RESERVED: &[&str] =
-    &["state.json", "state.lock", "CACHEDIR.TAG", "store", "steps", "staging", "metrics.json"];
+    &["state.json", "state.lock", "CACHEDIR.TAG", "store", "steps", "staging", "metrics.json", "resolved.jsonl"];
 
 impl Layout {
     pub fn new(config: impl Into<PathBuf>, build: impl Into<PathBuf>, dist: impl Into<PathBuf>) -> Self {
@@ -71,6 +71,10 @@ impl Layout {
     /// The list of the artifacts in the committed tree of a step.
     pub fn step_listing(&self, id: &str) -> PathBuf {
         self.steps().join(format!("{id}.json"))
+    }
+    /// What was resolved since airgap.lock was last written.
+    pub fn resolved(&self) -> PathBuf {
+        self.build.join("resolved.jsonl")
     }
     pub fn staging(&self) -> PathBuf {
         self.build.join("staging")

@@ -1,13 +1,12 @@
 //! airgap.lock: what every reference resolved to, and when.
 //!
-//! The lock is loaded once, shared by the steps as a [`SharedLock`], and
-//! written back by the step's commit. What is in the lock wins over what a
-//! server says now.
+//! The lock is loaded once, shared by the steps as a
+//! [`SharedLock`](super::shared_lock::SharedLock), and written back by the
+//! step's commit. What is in the lock wins over what a server says now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use components::problem::{Problem, YamlPath};
 use components::yaml_text::{flow_scalar, scalar};
@@ -108,23 +107,6 @@ pub struct LockedRepository {
     /// The tag object of an annotated tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-}
-
-/// The lock as the steps share it.
-#[derive(Clone, Debug, Default)]
-pub struct SharedLock {
-    inner: Arc<Mutex<AirgapLock>>,
-}
-
-impl SharedLock {
-    pub fn new(lock: AirgapLock) -> Self {
-        Self { inner: Arc::new(Mutex::new(lock)) }
-    }
-
-    /// Hold it briefly: never across an await.
-    pub fn lock(&self) -> MutexGuard<'_, AirgapLock> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl AirgapLock {

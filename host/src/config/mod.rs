@@ -36,6 +36,7 @@ pub mod pipeline;
 pub mod plugins_lock;
 mod refresh;
 pub mod settings;
+pub mod shared_lock;
 pub mod source;
 pub mod span;
 pub mod versions_env;

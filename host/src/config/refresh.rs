@@ -22,6 +22,28 @@ impl AirgapLock {
         absorb(&mut self.files, &newer.files);
         absorb(&mut self.repositories, &newer.repositories);
     }
+
+    /// The entries that `other` does not hold as they are here.
+    pub fn lacking_in(&self, other: &Self) -> Self {
+        Self {
+            images: lacking(&self.images, &other.images),
+            charts: lacking(&self.charts, &other.charts),
+            files: lacking(&self.files, &other.files),
+            repositories: lacking(&self.repositories, &other.repositories),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing is resolved.
+    pub fn is_empty(&self) -> bool {
+        let Self { images, charts, files, repositories, .. } = self;
+        images.is_empty() && charts.is_empty() && files.is_empty() && repositories.is_empty()
+    }
+}
+
+fn lacking<T: Clone + PartialEq>(here: &BTreeMap<String, T>, there: &BTreeMap<String, T>) -> BTreeMap<String, T> {
+    let differs = |(key, value): &(&String, &T)| there.get(*key) != Some(*value);
+    here.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn absorb<T: Clone>(into: &mut BTreeMap<String, T>, from: &BTreeMap<String, T>) {

@@ -7,7 +7,8 @@ use super::restrict::Restriction;
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
-use crate::config::airgap_lock::{LockedFile, SharedLock};
+use crate::config::airgap_lock::{AirgapLock, LockedFile};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -94,7 +95,7 @@ impl Network {
             None => self.fetch(store, download, known, key, identity, progress).await?,
         };
         if !download.mutable {
-            enter(lock, &download.url, fetched);
+            enter(lock, &download.url, fetched)?;
         }
         Ok(fetched)
     }
@@ -127,16 +128,10 @@ impl Network {
 }
 
 /// Remembers what came, unless the lock knows.
-fn enter(lock: &SharedLock, url: &str, fetched: Fetched) {
-    let mut lock = lock.lock();
-    if !lock.files.contains_key(url) {
-        lock.files.insert(url.to_owned(), LockedFile { sha256: fetched.digest, size: fetched.size });
-        lock.resolved_at = Some(resolution_time());
+pub(crate) fn enter(lock: &SharedLock, url: &str, fetched: Fetched) -> Result<()> {
+    if lock.lock().files.contains_key(url) {
+        return Ok(());
     }
-}
-
-/// For `resolved_at` in airgap.lock: RFC 3339 in whole seconds.
-pub fn resolution_time() -> String {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+    let locked = LockedFile { sha256: fetched.digest, size: fetched.size };
+    lock.enter(&AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() })
 }

@@ -43,7 +43,8 @@ mod tls_tests;
 mod transfer;
 mod transport;
 
-pub use download::{Download, cached, resolution_time};
+pub(crate) use download::enter;
+pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
 pub use restrict::Restriction;
 

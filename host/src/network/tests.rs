@@ -14,8 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::test_support::{logged_in, network, settings};
 use super::*;
-use crate::config::airgap_lock::SharedLock;
 use crate::config::settings::{Mirror, RegistrySettings};
+use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error};
 use crate::fs;
 use crate::reference::Reference;

@@ -67,6 +67,15 @@ impl Network {
     /// Fetches `wanted` into the store, from wherever an earlier try stopped.
     /// The caller holds the claim on the key.
     pub(super) async fn transfer(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
+        let result = self.transfer_now(wanted, store, progress).await;
+        if result.is_err() {
+            let (store, key) = (store.clone(), wanted.key.clone());
+            blocking(move || store.discard_empty(&key)).await?;
+        }
+        result
+    }
+
+    async fn transfer_now(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
         let mut buffer = open(wanted, store, progress).await?;
         progress.reused(buffer.written());
         let mut tries = Tries::default();

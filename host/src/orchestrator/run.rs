@@ -23,9 +23,10 @@ use super::report::{Report, StepReport};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS};
 use crate::config::Project;
-use crate::config::airgap_lock::{AirgapLock, SharedLock};
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::hash;
 use crate::config::pipeline::{Pipeline, Publish, Runner, StepSpec, Target};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::network::{Network, NetworkEnvironment};
@@ -211,7 +212,12 @@ impl Run {
         let network = None;
         let mut lock = project.lock.clone();
         lock.forget(&options.refresh);
-        let lock = SharedLock::new(lock);
+        // Under `--locked` nothing counts but airgap.lock itself, and what an
+        // `update` that was killed had found is not known to be wanted.
+        let lock = match options.locked || !options.refresh.is_empty() {
+            true => SharedLock::new(lock),
+            false => SharedLock::with_diary(lock, project.layout.resolved())?,
+        };
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {
@@ -532,6 +538,7 @@ impl Run {
             }
         })?;
         committed.finish()?;
+        self.lock_was_written()?;
         if let Some(entry) = self.book.get_mut(id) {
             entry.phase = Phase::Done;
             entry.report.status = Status::Completed;
@@ -581,16 +588,15 @@ impl Run {
     /// was not yet stays as it was.
     fn changed_lock(&self) -> Result<Option<String>> {
         let on_disk = AirgapLock::load(&self.session.project.layout.airgap_lock())?;
-        let mut lock = self.lock.lock();
         let mut merged = on_disk.clone();
-        merged.absorb(&lock);
+        merged.absorb(&self.lock.lock());
         merged.resolved_at.clone_from(&on_disk.resolved_at);
         if merged == on_disk {
             return Ok(None);
         }
         let begun = || self.session.state.get().map(|state| state.created_at.clone());
         let now = if self.options.refresh.is_empty() { begun() } else { Some(self.started_at.clone()) };
-        lock.resolved_at.clone_from(&now);
+        self.lock.set_time(now.clone());
         merged.resolved_at = now;
         Ok(Some(merged.to_text()))
     }
@@ -613,7 +619,14 @@ impl Run {
             if state.configuration.is_some() {
                 state.next_lock = Some(digest);
             }
-        })
+        })?;
+        crate::fs::checkpoint("lock-announced");
+        Ok(())
+    }
+
+    /// airgap.lock lies there with all that was known when it was written.
+    fn lock_was_written(&self) -> Result<()> {
+        self.lock.was_written(&AirgapLock::load(&self.session.project.layout.airgap_lock())?)
     }
 
     fn fail(&mut self, id: &str, open: Open, error: Error, tasks: &mut JoinSet<Message>) -> Result<()> {
@@ -661,10 +674,10 @@ impl Run {
     fn keep_resolved(&mut self) -> Result<()> {
         let Some(text) = self.changed_lock()? else { return Ok(()) };
         self.announce_lock(&text)?;
-        crate::fs::checkpoint("lock-announced");
         crate::fs::write_atomic(&self.session.project.layout.airgap_lock(), text.as_bytes())?;
         let now = self.now();
-        self.session.state.update(now, BuildState::lock_written)
+        self.session.state.update(now, BuildState::lock_written)?;
+        self.lock_was_written()
     }
 
     /// Records a failed step and stops those that need it.

@@ -12,8 +12,10 @@ use crate::config::hash::{Change, changes};
 use crate::config::pipeline::OnFailure;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::fs;
 use crate::progress::{Event, Level, Observer};
 use crate::state::{BuildState, ExclusiveState, Status, StepState};
+use crate::store::Store;
 use crate::transaction::{self, Recovered};
 
 /// What the user asked for.
@@ -64,6 +66,7 @@ impl Session {
         let on_failure = |id: &str| {
             pipeline.steps.iter().find(|spec| spec.id == id).map_or(OnFailure::RollBack, |spec| spec.on_failure)
         };
+        sweep(&project)?;
         let recovered = transaction::recover(&project.layout, &mut state, on_failure, now)?;
         recovered.iter().for_each(|recovered| tell(observer, Level::Info, &told(recovered)));
         // A commit that was carried out may have published configuration.
@@ -102,6 +105,15 @@ impl Session {
         }
         Ok(Self { project, state })
     }
+}
+
+/// Drops what a kill left half-written outside of every transaction.
+fn sweep(project: &Project) -> Result<()> {
+    let layout = &project.layout;
+    for path in [layout.state(), layout.metrics(), layout.resolved(), layout.airgap_lock()] {
+        fs::remove_file(&fs::temporary_beside(&path))?;
+    }
+    Store::open(layout.store())?.sweep()
 }
 
 /// How a recorded build relates to the present configuration.

@@ -8,7 +8,8 @@ use components::ResolvedComponents;
 use serde_json::Value;
 
 use super::input::InputTree;
-use crate::config::airgap_lock::{AirgapLock, SharedLock};
+use crate::config::airgap_lock::AirgapLock;
+use crate::config::shared_lock::SharedLock;
 use crate::config::{Project, local};
 use crate::error::{Error, Result};
 use crate::fs;

@@ -1,7 +1,7 @@
 //! Files as `wasi:io` streams.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::ledger::Ledger;
+use super::stop::Stop;
 use crate::digest::Hasher;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -19,7 +20,14 @@ use crate::tree::{Artifact, TreeBuilder};
 const CHUNK: usize = 1 << 20;
 
 /// A file that is read front to back.
-pub(super) struct FileReader(pub(super) File);
+pub(super) struct FileReader {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+}
+
+fn ends_the_call(error: Error) -> StreamError {
+    StreamError::Trap(Stop::Host(error).into())
+}
 
 #[async_trait]
 impl Pollable for FileReader {
@@ -32,13 +40,13 @@ impl InputStream for FileReader {
             return Ok(Bytes::new());
         }
         let mut buffer = vec![0; size.min(CHUNK)];
-        match self.0.read(&mut buffer) {
+        match self.file.read(&mut buffer) {
             Ok(0) => Err(StreamError::Closed),
             Ok(count) => {
                 buffer.truncate(count);
                 Ok(buffer.into())
             }
-            Err(error) => Err(StreamError::LastOperationFailed(error.into())),
+            Err(error) => Err(ends_the_call(Error::io("cannot read", &self.path, error))),
         }
     }
 }
@@ -109,7 +117,7 @@ impl FileWriter {
 impl Open {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.ledger.grow(&self.path, bytes.len() as u64)?;
-        self.file.write_all(bytes).map_err(|error| Error::io("cannot write", &self.full, error))?;
+        fs::write_all(&mut self.file, &self.full, bytes)?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())
@@ -136,8 +144,9 @@ impl OutputStream for FileWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let mut state = self.lock();
         let open = state.open.as_mut().ok_or(StreamError::Closed)?;
-        open.write(&bytes)
-            .map_err(|error| StreamError::LastOperationFailed(wasmtime::format_err!("{}", error.one_line())))
+        // A full disk, a used up limit: nothing that the guest could mend, and
+        // in its own words the class would be lost.
+        open.write(&bytes).map_err(ends_the_call)
     }
 
     fn flush(&mut self) -> StreamResult<()> {

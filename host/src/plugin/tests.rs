@@ -15,9 +15,10 @@ use super::attempt::Attempt;
 use super::catalog::{EMBEDDED, PluginSource};
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
-use crate::config::airgap_lock::{AirgapLock, SharedLock};
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::plugins_lock::Grants;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::fs;
@@ -235,8 +236,7 @@ async fn files_and_bytes_of_the_output_are_limited() {
     let error = failure(&bench, "floods_bytes", json!({"at_once": 65, "mib": 0})).await;
     assert_says(&error, Class::Plugin, &["more than 64 MiB to the host in one call"]);
     let error = failure(&bench, "floods_bytes", json!({"mib": 3})).await;
-    // The guest saw the refusal of its stream and reported it in its own words.
-    assert_says(&error, Class::InvalidInput, &["more than 2 MiB", "`plugins.output_mib`"]);
+    assert_says(&error, Class::Plugin, &["more than 2 MiB", "`plugins.output_mib`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

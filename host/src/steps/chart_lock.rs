@@ -6,11 +6,11 @@
 
 use components::ChartEntry;
 
-use crate::config::airgap_lock::{LockedChart, SharedLock};
+use crate::config::airgap_lock::{AirgapLock, LockedChart};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::fs;
-use crate::network::resolution_time;
 use crate::tree::TreeBuilder;
 
 const LIST: &str = "charts.json";
@@ -27,7 +27,7 @@ pub(super) fn record(output: &TreeBuilder, lock: &SharedLock) -> Result<()> {
     let bytes = fs::read_optional(&output.root().join(LIST), LIST_LIMIT)?.unwrap_or_default();
     let rows: Vec<ChartEntry> = serde_json::from_slice(&bytes)
         .map_err(|source| Error::new(Class::Plugin, "cannot read the plugin's charts.json").caused_by(source))?;
-    let mut locked = Vec::new();
+    let mut found = AirgapLock::default();
     for row in rows.iter().filter(|row| row.url.contains("://")) {
         let digest = row.sha256.parse::<Digest>().ok();
         let artifact = output.get(&row.path).filter(|artifact| Some(artifact.digest) == digest);
@@ -39,16 +39,10 @@ pub(super) fn record(output: &TreeBuilder, lock: &SharedLock) -> Result<()> {
             )
         })?;
         let key = format!("{} {} {}", row.repo, row.name, row.requested);
-        locked.push((key, LockedChart { version: row.version.clone(), url: row.url.clone(), digest: artifact.digest }));
+        let chart = LockedChart { version: row.version.clone(), url: row.url.clone(), digest: artifact.digest };
+        found.charts.insert(key, chart);
     }
-    let mut lock = lock.lock();
-    for (key, chart) in locked {
-        if lock.charts.get(&key) != Some(&chart) {
-            lock.charts.insert(key, chart);
-            lock.resolved_at = Some(resolution_time());
-        }
-    }
-    Ok(())
+    lock.enter(&found)
 }
 
 #[cfg(test)]

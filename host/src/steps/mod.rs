@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Project;
-use crate::config::airgap_lock::SharedLock;
+use crate::config::shared_lock::SharedLock;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::Progress;

@@ -23,13 +23,13 @@ use self::clone::RepositoryClone;
 use self::pin::Pin;
 use self::source::Source;
 use super::failures::{Failures, is_fatal};
-use crate::config::airgap_lock::{LockedRepository, SharedLock};
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::settings::{NetworkSettings, RetrySettings};
+use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::git::{Git, RemoteOptions};
 use crate::layout::RESERVED;
-use crate::network::resolution_time;
 use crate::progress::{Level, Progress};
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
@@ -211,7 +211,7 @@ impl Work<'_> {
         if !fetched {
             self.progress.reused(bytes);
         }
-        self.record(key, pin.to_locked());
+        self.lock.enter(&AirgapLock { repositories: [(key, pin.to_locked())].into(), ..AirgapLock::default() })?;
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),
@@ -220,14 +220,6 @@ impl Work<'_> {
             path: source.folder.clone(),
         };
         Ok(Packaged { entry, bytes, fetched })
-    }
-
-    fn record(&self, key: String, resolved: LockedRepository) {
-        let mut lock = self.lock.lock();
-        if lock.repositories.get(&key) != Some(&resolved) {
-            lock.repositories.insert(key, resolved);
-            lock.resolved_at = Some(resolution_time());
-        }
     }
 
     /// The pin, with its objects in the clone, and whether they were fetched.

@@ -148,6 +148,30 @@ impl Store {
         Partial::open(self.partial_path(key), identity, stop)
     }
 
+    /// Drops what a kill left of downloads that are whole by now, and of small
+    /// blobs on their way in. Only while nothing is being fetched.
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn sweep(&self) -> Result<()> {
+        for entry in std::fs::read_dir(&*self.partial).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = format!("sha256:{name}").parse();
+            if name.ends_with(".tmp") {
+                fs::remove_file(&entry.path())?;
+            } else if digest.is_ok_and(|digest| self.get(&digest).is_some()) {
+                fs::remove_dir_all(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the unfinished download of `key` where not a byte of it came.
+    pub fn discard_empty(&self, key: &str) -> Result<()> {
+        let directory = self.partial_path(key);
+        if partial::bytes(&directory) > 0 { Ok(()) } else { fs::remove_dir_all(&directory) }
+    }
+
     /// Moves a synced file into the blobs and makes its name durable.
     fn publish(&self, from: &Path, digest: &Digest) -> Result<()> {
         fs::checkpoint("blob-synced");

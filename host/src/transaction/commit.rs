@@ -80,6 +80,10 @@ impl Transaction {
         let planned: Vec<PathBuf> =
             publications.iter().map(|publication| placed_beside(&publication.to, &self.id)).collect();
         write_json(&self.paths.placed(), &planned)?;
+        if !planned.is_empty() {
+            // Known before it is there: recovery finds what it has to remove.
+            fs::sync_dir(&self.paths.root)?;
+        }
         for (publication, waiting) in publications.iter().zip(planned) {
             published.push(self.place(publication, &waiting, &listing)?);
             placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });

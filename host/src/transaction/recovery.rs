@@ -10,7 +10,7 @@ use crate::config::pipeline::OnFailure;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::Layout;
-use crate::state::{ExclusiveState, StepState};
+use crate::state::{ExclusiveState, Status, StepState};
 
 /// What recovery did about one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +52,18 @@ pub fn recover(
                 recovered.push(Recovered::Committed(Box::new(record.step)));
             }
             None => {
-                discard(&paths, on_failure(&id))?;
+                // The commit of a completed step was being tidied away.
+                let is_done = state.get().and_then(|state| state.step(&id)).is_some_and(is_completed);
+                discard(&paths, if is_done { OnFailure::RollBack } else { on_failure(&id) })?;
                 recovered.push(Recovered::Discarded(id));
             }
         }
     }
     Ok(recovered)
+}
+
+fn is_completed(step: &StepState) -> bool {
+    step.status == Status::Completed
 }
 
 /// Drops an attempt that was not decided: the temporary files outside build/,

@@ -9,7 +9,6 @@ use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
-use crate::config::airgap_lock::LockedFile;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::network::{self, Download, Fetched, Network};
@@ -167,9 +166,7 @@ impl Fetcher {
         let inserted = tokio::task::spawn_blocking(move || store.insert_bytes(&manifest.bytes)).await;
         let digest = inserted.map_err(|error| Error::local("a thread of the host ended badly").caused_by(error))??;
         if !wanted.mutable && reference.digest().is_none() && locked.is_none() {
-            let mut lock = self.cx.lock.lock();
-            lock.files.insert(key, LockedFile { sha256: digest, size });
-            lock.resolved_at = Some(network::resolution_time());
+            network::enter(&self.cx.lock, &key, Fetched { digest, size })?;
         }
         Ok(Fetched { digest, size })
     }

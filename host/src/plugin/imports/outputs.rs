@@ -1,5 +1,6 @@
 //! `outputs`: writing, linking and reading back the output tree.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use wasmtime::component::Resource;
@@ -134,8 +135,14 @@ fn copy(located: &Located, path: &str, output: &TreeBuilder) -> Result<Artifact>
 fn copy_bytes(from: &Path, to: &Path) -> Result<()> {
     let mut source = std::fs::File::open(from).map_err(|error| Error::io("cannot read", from, error))?;
     let mut target = fs::create(to)?;
-    std::io::copy(&mut source, &mut target).map_err(|error| Error::io("cannot write", to, error))?;
-    fs::sync(&target, to)
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = source.read(&mut buffer).map_err(|error| Error::io("cannot read", from, error))?;
+        if count == 0 {
+            return fs::sync(&target, to);
+        }
+        fs::write_all(&mut target, to, &buffer[..count])?;
+    }
 }
 
 pub(super) fn wit(artifact: Artifact) -> WitArtifact {

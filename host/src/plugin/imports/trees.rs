@@ -60,7 +60,7 @@ impl Call {
     pub(super) fn open_located(&mut self, located: &Located) -> Answer<Resource<DynInputStream>> {
         self.work("open")?;
         let file = File::open(&located.path).map_err(|error| Error::io("cannot read", &located.path, error))?;
-        let stream: DynInputStream = Box::new(FileReader(file));
+        let stream: DynInputStream = Box::new(FileReader { file, path: located.path.clone() });
         Ok(self.table.push(stream)?)
     }
 }

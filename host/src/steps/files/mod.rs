@@ -18,8 +18,8 @@ use url::Url;
 
 use super::failures::{Failures, is_fatal};
 use crate::archive::unpack::extract_one;
-use crate::config::airgap_lock::SharedLock;
 use crate::config::settings::SecuritySettings;
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::network::{Download, Network, cached};

@@ -18,7 +18,7 @@ use self::fetch::Fetch;
 use self::manifest::Descriptor;
 use self::resolve::{Resolved, Resolver};
 use super::failures::{Failures, is_fatal};
-use crate::config::airgap_lock::SharedLock;
+use crate::config::shared_lock::SharedLock;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::network::Network;

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::manifest::{Descriptor, Document, is_foreign, select, tells_platform};
-use crate::config::airgap_lock::{LockedBlob, LockedImage, SharedLock};
+use crate::config::airgap_lock::{AirgapLock, LockedBlob, LockedImage};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::network::{LARGEST_MANIFEST, Network};
@@ -83,9 +84,7 @@ impl Resolver<'_> {
             }
             Some(_) => Ok(resolved),
             None => {
-                let mut lock = self.lock.lock();
-                lock.images.insert(key, entry);
-                lock.resolved_at = Some(crate::network::resolution_time());
+                self.lock.enter(&AirgapLock { images: [(key, entry)].into(), ..AirgapLock::default() })?;
                 Ok(resolved)
             }
         }

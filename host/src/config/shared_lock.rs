@@ -1,0 +1,252 @@
+//! airgap.lock while a build runs: shared by the steps, and with a diary, so
+//! that what was resolved is not resolved again after a kill.
+//!
+//! airgap.lock itself is written when a step ends. Until then each entry is a
+//! line of build/resolved.jsonl, appended when it is found: a tool without a
+//! checksum that came down in an hour is known by its digest from then on. The
+//! diary belongs to one text of airgap.lock, named in its first line; beside
+//! any other text it is worth nothing. Losing it costs a question to a server,
+//! so it is not synced.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::airgap_lock::AirgapLock;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs;
+
+/// The lock as the steps share it.
+#[derive(Clone, Debug, Default)]
+pub struct SharedLock {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lock: AirgapLock,
+    diary: Option<Diary>,
+}
+
+impl SharedLock {
+    /// One that keeps no diary.
+    pub fn new(lock: AirgapLock) -> Self {
+        Self { inner: Arc::new(Mutex::new(Inner { lock, diary: None })) }
+    }
+
+    /// Takes up what a killed build had resolved beside this very lock.
+    ///
+    /// # Errors
+    /// `local` where the diary can not be read.
+    pub fn with_diary(mut lock: AirgapLock, diary: PathBuf) -> Result<Self> {
+        let base = base_of(&lock);
+        let before = found_since(&lock, &diary)?;
+        lock.absorb(&before);
+        let diary = Diary { path: diary, base, before, file: None };
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })) })
+    }
+
+    /// What it holds now. Hold it briefly: never across an await.
+    pub fn lock(&self) -> LockGuard<'_> {
+        LockGuard(self.inner())
+    }
+
+    /// Enters what something resolved to.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn enter(&self, found: &AirgapLock) -> Result<()> {
+        let mut inner = self.inner();
+        if found.lacking_in(&inner.lock).is_empty() {
+            return Ok(());
+        }
+        inner.lock.absorb(found);
+        inner.lock.resolved_at = Some(resolution_time());
+        inner.diary.as_mut().map_or(Ok(()), |diary| diary.note(found))
+    }
+
+    /// airgap.lock says `written` now: the diary begins anew with what is not
+    /// in it.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn was_written(&self, written: &AirgapLock) -> Result<()> {
+        let mut inner = self.inner();
+        let rest = inner.lock.lacking_in(written);
+        inner.diary.as_mut().map_or(Ok(()), |diary| diary.begin(written, rest))
+    }
+
+    /// When what is new in it counts as resolved: the build's clock.
+    pub fn set_time(&self, resolved_at: Option<String>) {
+        self.inner().lock.resolved_at = resolved_at;
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A view of the lock.
+#[derive(Debug)]
+pub struct LockGuard<'a>(MutexGuard<'a, Inner>);
+
+impl std::ops::Deref for LockGuard<'_> {
+    type Target = AirgapLock;
+
+    fn deref(&self) -> &AirgapLock {
+        &self.0.lock
+    }
+}
+
+/// Tests set the stage with it.
+#[cfg(test)]
+impl std::ops::DerefMut for LockGuard<'_> {
+    fn deref_mut(&mut self) -> &mut AirgapLock {
+        &mut self.0.lock
+    }
+}
+
+/// For `resolved_at` in airgap.lock: RFC 3339 in whole seconds.
+fn resolution_time() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+/// The first line of a diary.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    lock: Digest,
+}
+
+#[derive(Debug)]
+struct Diary {
+    path: PathBuf,
+    /// The lock beside which it is kept.
+    base: Digest,
+    /// What it held when it was taken up.
+    before: AirgapLock,
+    file: Option<File>,
+}
+
+impl Diary {
+    /// Appends a line.
+    fn note(&mut self, found: &AirgapLock) -> Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.start()?,
+        };
+        fs::write_all(&mut file, &self.path, line(found).as_bytes())?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// A new file in place of what lies there, which may belong to another
+    /// lock or end in the middle of a line.
+    fn start(&self) -> Result<File> {
+        let head = line(&Head { lock: self.base });
+        if self.before.is_empty() {
+            let mut file = fs::create(&self.path)?;
+            fs::write_all(&mut file, &self.path, head.as_bytes())?;
+            return Ok(file);
+        }
+        fs::write_atomic(&self.path, format!("{head}{}", line(&self.before)).as_bytes())?;
+        fs::append(&self.path)
+    }
+
+    fn begin(&mut self, beside: &AirgapLock, rest: AirgapLock) -> Result<()> {
+        self.base = base_of(beside);
+        self.before = rest;
+        self.file = None;
+        if self.before.is_empty() {
+            return fs::remove_file(&self.path);
+        }
+        self.file = Some(self.start()?);
+        Ok(())
+    }
+}
+
+fn base_of(lock: &AirgapLock) -> Digest {
+    Digest::of(lock.to_text().as_bytes())
+}
+
+fn line(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Longest diary that is read.
+const LONGEST: u64 = 256 << 20;
+
+/// What the diary adds to this lock; nothing where it belongs to another.
+///
+/// # Errors
+/// `local`.
+pub fn found_since(lock: &AirgapLock, diary: &Path) -> Result<AirgapLock> {
+    let mut found = AirgapLock::default();
+    let Some(bytes) = fs::read_optional(diary, LONGEST)? else { return Ok(found) };
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let head = lines.next().and_then(|line| serde_json::from_slice::<Head>(line).ok());
+    if head.is_some_and(|head| head.lock == base_of(lock)) {
+        lines.map_while(|line| serde_json::from_slice(line).ok()).for_each(|line| found.absorb(&line));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::airgap_lock::LockedFile;
+
+    fn file(url: &str) -> AirgapLock {
+        let locked = LockedFile { sha256: Digest::of(url.as_bytes()), size: 1 };
+        AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() }
+    }
+
+    fn both(one: &AirgapLock, other: &AirgapLock) -> AirgapLock {
+        let mut both = one.clone();
+        both.absorb(other);
+        both
+    }
+
+    #[test]
+    fn what_was_resolved_before_a_kill_is_known_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolved.jsonl");
+        let on_disk = file("https://a/1");
+        let open = || SharedLock::with_diary(on_disk.clone(), path.clone()).unwrap();
+        open().enter(&file("https://a/2")).unwrap();
+        open().enter(&file("https://a/3")).unwrap();
+        open().enter(&file("https://a/3")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3, "a head and one line each");
+        let found = both(&file("https://a/2"), &file("https://a/3"));
+        assert_eq!(open().lock().files, both(&on_disk, &found).files);
+
+        // Cut short: the line counts for nothing, and nothing is put behind it.
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        assert_eq!(open().lock().files, both(&on_disk, &file("https://a/2")).files);
+        open().enter(&file("https://a/4")).unwrap();
+        assert_eq!(open().lock().files.len(), 3);
+    }
+
+    #[test]
+    fn a_diary_beside_another_lock_is_worth_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolved.jsonl");
+        let before = SharedLock::with_diary(AirgapLock::default(), path.clone()).unwrap();
+        before.enter(&file("https://a/1")).unwrap();
+        let edited = SharedLock::with_diary(file("https://a/9"), path.clone()).unwrap();
+        assert_eq!(edited.lock().files.len(), 1);
+
+        // Once it is written the diary holds the rest alone.
+        before.enter(&file("https://a/2")).unwrap();
+        before.was_written(&file("https://a/1")).unwrap();
+        assert_eq!(found_since(&file("https://a/1"), &path).unwrap().files, file("https://a/2").files);
+        before.was_written(&before.lock().clone()).unwrap();
+        assert!(!path.exists());
+    }
+}

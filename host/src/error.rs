@@ -163,15 +163,21 @@ impl Error {
     /// A failed file operation: `verb` and `path` say what was tried
     /// ("cannot write"), the operating system's error gives the class.
     pub fn io(verb: &str, path: &Path, source: io::Error) -> Self {
-        let class = match source.kind() {
+        let kind = source.kind();
+        let class = match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::DiskFull,
             _ => Class::Local,
         };
         let error = Self::new(class, format!("{verb} `{}`", path.display())).caused_by(source);
-        if class == Class::DiskFull {
-            error.hint("free some space and run the same command again: finished work is kept")
-        } else {
-            error
+        match kind {
+            _ if class == Class::DiskFull => {
+                error.hint("free some space and run the same command again: finished work is kept")
+            }
+            io::ErrorKind::PermissionDenied => error.hint(
+                "it belongs to another user, or its folder is read-only: mend the permissions, or choose other folders \
+                 with --config-dir, --build-dir and --dist-dir",
+            ),
+            _ => error,
         }
     }
 

@@ -89,9 +89,34 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// How the state calls a file outside build/: `dist/x` or `config/x`,
+    /// wherever those folders are in this run.
+    pub fn published_name(&self, path: &Path) -> String {
+        let below = |folder: &Path, name: &str| {
+            path.strip_prefix(folder).ok().map(|rest| Path::new(name).join(rest).display().to_string())
+        };
+        below(&self.dist, DIST).or_else(|| below(&self.config, CONFIG)).unwrap_or_else(|| path.display().to_string())
+    }
+
+    /// Where the file of a [`published_name`](Self::published_name) lies.
+    pub fn published(&self, name: &str) -> PathBuf {
+        let path = Path::new(name);
+        match (path.strip_prefix(DIST), path.strip_prefix(CONFIG)) {
+            (Ok(rest), _) => self.dist.join(rest),
+            (_, Ok(rest)) => self.config.join(rest),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+const DIST: &str = "dist";
+const CONFIG: &str = "config";
+
 /// A path as the user would type it: relative to the current directory where
 /// that is shorter.
 pub fn shown(path: &Path) -> String {
     let relative = std::env::current_dir().ok().and_then(|cwd| path.strip_prefix(&cwd).ok().map(Path::to_path_buf));
-    relative.unwrap_or_else(|| path.to_path_buf()).display().to_string()
+    let shown = relative.unwrap_or_else(|| path.to_path_buf()).display().to_string();
+    if shown.is_empty() { ".".to_owned() } else { shown }
 }

@@ -137,6 +137,7 @@ impl What {
 pub(super) fn run(args: &AddArgs, layout: Layout, ui: &Ui) -> Result<ExitCode> {
     let additions = args.what.additions();
     let lock = hold(&layout)?;
+    let state = state::read(&layout.state())?;
     let project = Project::load(layout)?;
     add(&project, &additions)?;
     let added: Vec<String> = additions.iter().map(named).collect();
@@ -144,7 +145,7 @@ pub(super) fn run(args: &AddArgs, layout: Layout, ui: &Ui) -> Result<ExitCode> {
     for one in &added {
         ui.say(&format!("added {one} to {file}"));
     }
-    let unfinished = lock.is_some() && state::read(&project.layout.state())?.is_some_and(|state| !state.is_finished());
+    let unfinished = lock.is_some() && state.is_some_and(|state| !state.is_finished());
     if unfinished {
         ui.note("The build is not finished: `build --on-change restart` takes the addition in, and downloads nothing twice.");
     }

@@ -135,8 +135,8 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         return Ok(ExitCode::Done);
     }
     let (report, signals) = drive(run, cancel)?;
-    write_metrics(&layout, &report)?;
     finish(&report, &layout, ui);
+    write_metrics(&layout, &report)?;
     Ok(match report.exit_code() {
         ExitCode::Interrupted => signals.exit_code(),
         code => code,
@@ -196,7 +196,10 @@ fn advice(report: &Report, layout: &Layout) -> String {
         ExitCode::Interrupted | ExitCode::Resumable => {
             "Finished work is kept: run the same command again to resume.".to_owned()
         }
-        _ => format!("Finished work is kept: mend the cause and run the same command again. Details are in {state}."),
+        _ => format!(
+            "Finished work is kept: mend the cause and run the same command again, with `--on-change restart` where the \
+             cause was in config/. Details are in {state}."
+        ),
     }
 }
 

@@ -42,10 +42,11 @@ pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode
         if args.dist {
             removed.extend(remove_published(layout)?);
         }
-        // The marker goes last: a clean that is cut short can be repeated.
-        let marker = layout.marker();
+        // These go last, with the folder: a clean that is cut short can be
+        // repeated, and until its end no build begins.
+        let last = [layout.marker(), layout.state_lock()];
         let entries = layout.build.read_dir().map_err(|source| Error::io("cannot list", &layout.build, source))?;
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| *path != marker) {
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !last.contains(path)) {
             if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
         }
         fs::remove_dir_all(&layout.build)?;
@@ -64,7 +65,7 @@ fn remove_published(layout: &Layout) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     let Some(state) = state::read(&layout.state())? else { return Ok(removed) };
     let published = state.steps.iter().flat_map(|step| step.outputs.iter()).flat_map(|outputs| &outputs.published);
-    for path in published.map(|published| std::path::PathBuf::from(&published.path)) {
+    for path in published.map(|published| layout.published(&published.path)) {
         if path.starts_with(&layout.dist) && path.exists() {
             fs::remove_file(&path)?;
             removed.push(shown(&path));

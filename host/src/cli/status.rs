@@ -7,15 +7,16 @@ use super::environment::Variables;
 use super::table;
 use super::ui::{Color, Ui};
 use crate::config::Project;
-use crate::error::Result;
+use crate::error::{Class, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::{Layout, shown};
+use crate::orchestrator::facts::facts;
 use crate::orchestrator::plan::{Action, Request, plan};
-use crate::orchestrator::run::facts;
 use crate::orchestrator::session::{Options, Standing, standing};
 use crate::progress::text;
 use crate::state::lock::{Holder, holder};
 use crate::state::{self, BuildState, Status, StepState};
+use crate::transaction::decided;
 use crate::transaction::journal_of;
 
 /// Show how far the build is and what a start would do
@@ -81,6 +82,7 @@ fn render(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui)
             None => line,
         }
     }));
+    lines.extend(failures(state));
     lines
 }
 
@@ -101,7 +103,7 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
     };
     vec![
         step.id.clone(),
-        word(step.status, held).to_owned(),
+        word(step, held).to_owned(),
         step.duration_ms.filter(|_| step.status == Status::Completed).map(text::duration).unwrap_or_default(),
         items,
         size.map(text::bytes).unwrap_or_default(),
@@ -109,26 +111,55 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
     ]
 }
 
-fn word(status: Status, held: bool) -> &'static str {
-    match status {
+fn word(step: &StepState, held: bool) -> &'static str {
+    match step.status {
         Status::Completed => "✓ Completed",
         Status::Skipped => "✓ Skipped",
-        Status::Failed => "✗ Failed",
         Status::Running if held => "● Running",
         Status::Running => "◐ Interrupted",
+        Status::Failed if was_interrupted(step) => "◐ Interrupted",
+        Status::Failed => "✗ Failed",
         Status::Pending => "○ Pending",
     }
+}
+
+/// By the user, who saw it end: nothing is wrong with it.
+fn was_interrupted(step: &StepState) -> bool {
+    step.error.as_ref().is_some_and(|error| error.class == Class::Interrupted.as_str())
+}
+
+/// What the table has no room for: why each item of a failed step failed.
+fn failures(state: &BuildState) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut lines = Vec::new();
+    for step in state.steps.iter().filter(|step| step.status == Status::Failed && !was_interrupted(step)) {
+        let failed = step.items.iter().flat_map(|items| &items.failed);
+        for item in failed.clone().take(SHOWN) {
+            lines.push(format!("✗ {}: {}", item.name, text::plain(&item.message)));
+            lines.extend(item.hint.iter().map(|hint| format!("  hint: {}", text::plain(hint))));
+        }
+        let more = failed.count().saturating_sub(SHOWN);
+        if more > 0 {
+            lines.push(format!("  and {more} more of `{}`: see build/state.json", step.id));
+        }
+        lines.extend(step.error.iter().filter_map(|error| error.hint.as_ref()).map(|hint| format!("hint: {hint}")));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
+    lines
 }
 
 fn paint(ui: &Ui, step: &StepState, held: bool, line: &str) -> String {
     let color = match step.status {
         Status::Completed | Status::Skipped => Color::Green,
+        Status::Failed if was_interrupted(step) => Color::Yellow,
         Status::Failed => Color::Red,
         Status::Running if held => Color::Blue,
         Status::Running => Color::Yellow,
         Status::Pending => Color::Gray,
     };
-    let word = word(step.status, held);
+    let word = word(step, held);
     line.replacen(word, &ui.paint(color, word), 1)
 }
 
@@ -161,6 +192,10 @@ fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, ep
         Ok(facts) => facts,
         Err(error) => return vec![format!("\nNext: {}", error.one_line())],
     };
+    let decided: Vec<String> = decided(layout)
+        .iter()
+        .map(|id| format!("\n`{id}` is done: the next command completes its commit, which was cut short."))
+        .collect();
     let planned = plan(&project.pipeline, &facts, &Request::default());
     let mut lines: Vec<String> = planned
         .steps
@@ -175,5 +210,6 @@ fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, ep
     } else {
         lines.insert(0, "\nNext: `opencenter-airgap build` runs".to_owned());
     }
+    lines.splice(0..0, decided);
     lines
 }

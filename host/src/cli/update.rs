@@ -63,7 +63,9 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         ui.note(&format!("warning: {warning}"));
     }
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
-    show(&changes, &layout, ui);
+    if !changes.is_empty() || report.errors.is_empty() {
+        show(&changes, &layout, ui);
+    }
     for (step, error) in &report.errors {
         let error =
             if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };

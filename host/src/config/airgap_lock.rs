@@ -27,7 +27,8 @@ pub const FORMAT: u32 = 1;
 pub struct AirgapLock {
     /// Of the file's format: 1.
     pub format: u32,
-    /// RFC 3339, UTC: when the newest entry was resolved. The build's clock.
+    /// RFC 3339, UTC: when the build began that wrote the first entry, or the
+    /// last `update` that changed one. The build's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<String>,
     /// By `<reference as written> <platform>`, the platform as

@@ -72,6 +72,17 @@ impl ConfigHashes {
         self.files.get(AIRGAP_LOCK).copied()
     }
 
+    /// Whether another file is different than those that the component
+    /// manifest is made of, and that itself.
+    pub fn differs_beyond_manifests(&self, other: &Self) -> bool {
+        let rest = |hashes: &Self| {
+            let mut files = hashes.files.clone();
+            files.retain(|name, _| ![VERSIONS_ENV, CATALOG, COMPONENTS].contains(&name.as_str()));
+            files
+        };
+        rest(self) != rest(other)
+    }
+
     fn sum_up(&mut self) {
         self.total = self.files.contains_key(COMPONENTS).then(|| {
             let mut hasher = Hasher::new();

@@ -9,6 +9,12 @@ use crate::config::source::Source;
 use crate::error::{Error, Result};
 use crate::tree;
 
+/// The step that loads and checks the configuration; the host does it before
+/// anything else.
+pub const CONFIG: &str = "config";
+/// The step that publishes the component manifest.
+pub const MANIFESTS: &str = "manifests";
+
 /// What the host itself can do in a step.
 pub const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
 

@@ -43,9 +43,9 @@ impl SharedLock {
     /// `local` where the diary can not be read.
     pub fn with_diary(mut lock: AirgapLock, diary: PathBuf) -> Result<Self> {
         let base = base_of(&lock);
-        let before = found_since(&lock, &diary)?;
-        lock.absorb(&before);
-        let diary = Diary { path: diary, base, before, file: None };
+        let held = found_since(&lock, &diary)?;
+        lock.absorb(&held);
+        let diary = Diary { path: diary, base, held, file: None };
         Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })) })
     }
 
@@ -64,7 +64,6 @@ impl SharedLock {
             return Ok(());
         }
         inner.lock.absorb(found);
-        inner.lock.resolved_at = Some(resolution_time());
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.note(found))
     }
 
@@ -77,11 +76,6 @@ impl SharedLock {
         let mut inner = self.inner();
         let rest = inner.lock.lacking_in(written);
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.begin(written, rest))
-    }
-
-    /// When what is new in it counts as resolved: the build's clock.
-    pub fn set_time(&self, resolved_at: Option<String>) {
-        self.inner().lock.resolved_at = resolved_at;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -109,12 +103,6 @@ impl std::ops::DerefMut for LockGuard<'_> {
     }
 }
 
-/// For `resolved_at` in airgap.lock: RFC 3339 in whole seconds.
-fn resolution_time() -> String {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
-}
-
 /// The first line of a diary.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
@@ -126,8 +114,8 @@ struct Diary {
     path: PathBuf,
     /// The lock beside which it is kept.
     base: Digest,
-    /// What it held when it was taken up.
-    before: AirgapLock,
+    /// What it holds.
+    held: AirgapLock,
     file: Option<File>,
 }
 
@@ -138,29 +126,31 @@ impl Diary {
             Some(file) => file,
             None => self.start()?,
         };
-        fs::write_all(&mut file, &self.path, line(found).as_bytes())?;
-        self.file = Some(file);
-        Ok(())
+        let written = fs::write_all(&mut file, &self.path, line(found).as_bytes());
+        self.held.absorb(found);
+        // A file that may end in the middle of a line is begun anew.
+        self.file = written.is_ok().then_some(file);
+        written
     }
 
     /// A new file in place of what lies there, which may belong to another
     /// lock or end in the middle of a line.
     fn start(&self) -> Result<File> {
         let head = line(&Head { lock: self.base });
-        if self.before.is_empty() {
+        if self.held.is_empty() {
             let mut file = fs::create(&self.path)?;
             fs::write_all(&mut file, &self.path, head.as_bytes())?;
             return Ok(file);
         }
-        fs::write_atomic(&self.path, format!("{head}{}", line(&self.before)).as_bytes())?;
+        fs::write_atomic(&self.path, format!("{head}{}", line(&self.held)).as_bytes())?;
         fs::append(&self.path)
     }
 
     fn begin(&mut self, beside: &AirgapLock, rest: AirgapLock) -> Result<()> {
         self.base = base_of(beside);
-        self.before = rest;
+        self.held = rest;
         self.file = None;
-        if self.before.is_empty() {
+        if self.held.is_empty() {
             return fs::remove_file(&self.path);
         }
         self.file = Some(self.start()?);
@@ -227,7 +217,7 @@ mod tests {
 
         // Cut short: the line counts for nothing, and nothing is put behind it.
         let text = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        fs::write_new(&path, &text[..text.len() - 5]).unwrap();
         assert_eq!(open().lock().files, both(&on_disk, &file("https://a/2")).files);
         open().enter(&file("https://a/4")).unwrap();
         assert_eq!(open().lock().files.len(), 3);
@@ -237,16 +227,16 @@ mod tests {
     fn a_diary_beside_another_lock_is_worth_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolved.jsonl");
-        let before = SharedLock::with_diary(AirgapLock::default(), path.clone()).unwrap();
-        before.enter(&file("https://a/1")).unwrap();
+        let held = SharedLock::with_diary(AirgapLock::default(), path.clone()).unwrap();
+        held.enter(&file("https://a/1")).unwrap();
         let edited = SharedLock::with_diary(file("https://a/9"), path.clone()).unwrap();
         assert_eq!(edited.lock().files.len(), 1);
 
         // Once it is written the diary holds the rest alone.
-        before.enter(&file("https://a/2")).unwrap();
-        before.was_written(&file("https://a/1")).unwrap();
+        held.enter(&file("https://a/2")).unwrap();
+        held.was_written(&file("https://a/1")).unwrap();
         assert_eq!(found_since(&file("https://a/1"), &path).unwrap().files, file("https://a/2").files);
-        before.was_written(&before.lock().clone()).unwrap();
+        held.was_written(&held.lock().clone()).unwrap();
         assert!(!path.exists());
     }
 }

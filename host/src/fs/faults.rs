@@ -286,6 +286,7 @@ impl Disk {
             Plan::Fail { at, error } if *at == self.operations => Err((*error).into()),
             Plan::PowerLoss { at, keeps_names } if *at == self.operations => {
                 let keeps_names = *keeps_names;
+                let _ = writeln!(io::stderr(), "the power goes at: {what}");
                 self.lose(keeps_names);
                 die()
             }

@@ -215,6 +215,10 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
 /// Reads a whole file of at most `limit` bytes; None where it is missing.
 pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     use io::Read;
+    // Opening a pipe would wait for somebody to write into it.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::invalid(format!("`{}` is not a regular file", path.display())));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -226,6 +230,20 @@ pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         return Err(Error::invalid(format!("`{}` is larger than {limit} bytes", path.display())));
     }
     Ok(Some(bytes))
+}
+
+/// Whether files can be made in a directory, which may not be there yet.
+///
+/// # Errors
+/// `local` with the folder that is in the way.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let there = path.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
+    let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(Error::local(format!("`{}` is in the way: it is not a folder", there.display())));
+    }
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK)
+        .map_err(|source| Error::io("cannot write in", there, source.into()))
 }
 
 /// Makes a directory that nobody else may enter, and those above it where they

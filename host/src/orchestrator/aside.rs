@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFESTS;
+use super::facts::made_with;
 use super::preview::{components_of, in_memory};
-use super::run::made_with;
 use crate::config::Project;
 use crate::config::pipeline::Runner;
 use crate::error::{Error, Result};

@@ -29,15 +29,13 @@ pub enum Next {
     Abort,
 }
 
-/// Decides by class, attempt (from 1) and the step's declaration.
-///
-/// A full disk and an interruption preserve whatever the step declares: they
-/// say nothing about what the attempt made. Rolling back is for steps whose
-/// half-made output is worthless.
+/// Decides by class, attempt (from 1) and the step's declaration. How the
+/// transaction ends is the declaration's alone, so that recovery, which knows
+/// nothing of the error, does the same.
 pub fn decide(on_failure: OnFailure, error: &Error, attempt: u32, retries: &RetrySettings, now: Timestamp) -> Decision {
-    let ending = match (on_failure, error.class()) {
-        (OnFailure::Preserve, _) | (_, Class::DiskFull | Class::Interrupted) => Ending::Preserve,
-        (OnFailure::RollBack, _) => Ending::RollBack,
+    let ending = match on_failure {
+        OnFailure::Preserve => Ending::Preserve,
+        OnFailure::RollBack => Ending::RollBack,
     };
     let next = match error.class() {
         Class::Transient if attempt < retries.steps => Next::Retry(pause(attempt, retries)),
@@ -80,9 +78,7 @@ mod tests {
                 let kept = decide(OnFailure::Preserve, &error, attempt, &retries, now());
                 let dropped = decide(OnFailure::RollBack, &error, attempt, &retries, now());
                 assert_eq!(kept.ending, Ending::Preserve, "{class}");
-                let survives = matches!(class, DiskFull | Interrupted);
-                let expected = if survives { Ending::Preserve } else { Ending::RollBack };
-                assert_eq!(dropped.ending, expected, "{class}");
+                assert_eq!(dropped.ending, Ending::RollBack, "{class}");
                 let retried = matches!(class, Transient | RateLimited) && attempt < retries.steps;
                 assert_eq!(matches!(kept.next, Next::Retry(_)), retried, "{class} {attempt}");
                 assert_eq!(kept.next, dropped.next);

@@ -3,8 +3,8 @@
 //! 1. [`session`] opens a build: takes the lock, recovers what the last
 //!    process left open, compares the configuration with the one the build
 //!    began with, and begins a new build where there is none.
-//! 2. [`plan`] says which steps run and why, from facts that [`outputs`] and
-//!    the state provide.
+//! 2. [`plan`] says which steps run and why, from the [`facts`] that
+//!    [`outputs`] and the state provide.
 //! 3. [`run`] starts every step whose needs are met, each attempt in one
 //!    transaction, and asks [`decide`] what to do with a failure.
 //! 4. [`report`] is what came of it.
@@ -19,6 +19,7 @@
 
 pub mod aside;
 pub mod decide;
+pub mod facts;
 pub mod garbage;
 pub mod needs;
 pub mod outputs;
@@ -30,8 +31,4 @@ pub mod report;
 pub mod run;
 pub mod session;
 
-/// The step that loads and checks the configuration; the host does it before
-/// anything else.
-pub const CONFIG: &str = "config";
-/// The step that publishes the component manifest.
-pub const MANIFESTS: &str = "manifests";
+pub use crate::config::pipeline::{CONFIG, MANIFESTS};

@@ -1,6 +1,6 @@
 //! Whether what a completed step made is still there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
@@ -27,31 +27,48 @@ pub fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
     Ok(Tree { root: layout.step(id), listing: listing.into() })
 }
 
+/// What is wrong with the recorded outputs of a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Broken {
+    /// "its output `build/steps/images/index.json` is missing": the first one.
+    pub why: String,
+    /// What every damaged file was to hold. A file of a tree may be another
+    /// name of a blob of the store, which is damaged with it.
+    pub digests: Vec<Digest>,
+}
+
 /// What is wrong with the recorded outputs of a step; None when every file is
 /// there with the recorded size, and with `hash` with the recorded content.
-pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<String> {
+pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<Broken> {
     let outputs = step.outputs.as_ref()?;
+    let as_a_whole = |why: String| Some(Broken { why, digests: Vec::new() });
     let tree = match tree_of(layout, &step.id) {
         Ok(tree) => tree,
-        Err(error) => return Some(error.message().to_owned()),
+        Err(error) => return as_a_whole(error.message().to_owned()),
     };
     if outputs.digest.is_some_and(|digest| digest != tree.listing.digest()) {
-        return Some(format!("`{}` was changed", shown(&layout.step_listing(&step.id))));
+        return as_a_whole(format!("`{}` was changed", shown(&layout.step_listing(&step.id))));
     }
     let artifacts =
         tree.listing.artifacts.iter().map(|artifact| (tree.path_of(&artifact.path), artifact.size, artifact.digest));
     let published = outputs
         .published
         .iter()
-        .filter(|published| !is_configuration(layout, &published.path))
-        .map(|published| (PathBuf::from(&published.path), published.size, published.digest));
-    artifacts.chain(published).find_map(|(path, size, digest)| broken_file(&path, size, hash.then_some(digest)))
+        .map(|published| (layout.published(&published.path), published.size, published.digest))
+        .filter(|(path, ..)| !is_configuration(layout, path));
+    let mut found: Option<Broken> = None;
+    for (path, size, digest) in artifacts.chain(published) {
+        if let Some(why) = broken_file(&path, size, hash.then_some(digest)) {
+            found.get_or_insert_with(|| Broken { why, digests: Vec::new() }).digests.push(digest);
+        }
+    }
+    found
 }
 
 /// Published configuration belongs to the user from then on: the
 /// configuration hash watches it.
-fn is_configuration(layout: &Layout, path: &str) -> bool {
-    Path::new(path).starts_with(&layout.config)
+fn is_configuration(layout: &Layout, path: &Path) -> bool {
+    path.starts_with(&layout.config)
 }
 
 fn broken_file(path: &Path, size: u64, digest: Option<Digest>) -> Option<String> {

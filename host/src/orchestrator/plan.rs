@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::outputs::Broken;
 use crate::config::pipeline::Pipeline;
 use crate::state::Status;
 use crate::state::format::PluginIdentity;
@@ -17,9 +18,7 @@ pub struct Facts {
     pub recorded_plugin: Option<PluginIdentity>,
     /// The plugin that would run now.
     pub plugin: Option<PluginIdentity>,
-    /// What is wrong with the recorded outputs: "`steps/images/index.json` is
-    /// missing".
-    pub broken_output: Option<String>,
+    pub broken_output: Option<Broken>,
     pub failed_class: Option<String>,
     /// Whether the recorded outputs were made from something else than what
     /// is there now.
@@ -150,7 +149,7 @@ fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> 
                 Some(Reason::PluginChanged("another kind of step makes it now".to_owned()))
             }
             _ => match &facts.broken_output {
-                Some(what) => Some(Reason::OutputBroken(what.clone())),
+                Some(broken) => Some(Reason::OutputBroken(broken.why.clone())),
                 None => facts.is_stale.then_some(Reason::InputsChanged),
             },
         },
@@ -214,7 +213,8 @@ mod tests {
         assert_eq!(running(&facts, &nothing), ["charts", "zarf_gen", "package"]);
 
         let mut facts = done();
-        facts.get_mut("images").unwrap().broken_output = Some("`x` is missing".into());
+        facts.get_mut("images").unwrap().broken_output =
+            Some(Broken { why: "`x` is missing".into(), digests: Vec::new() });
         let found = plan(&pipeline, &facts, &nothing);
         assert_eq!(found.action("images"), Some(&Action::Run(Reason::OutputBroken("`x` is missing".into()))));
         assert_eq!(found.action("files"), Some(&Action::Keep));

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use components::{ComponentManifest, ResolvedComponents};
 use serde::Serialize;
 
+use super::facts::facts;
 use super::needs::{self, Held, Kind, Need, Requests, Total};
 use super::outputs::tree_of;
 use super::plan::{Action, Plan, PlannedStep, plan};
 use super::preflight::{self, Demand, Writes};
-use super::run::facts;
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::config::Project;

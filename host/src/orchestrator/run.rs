@@ -6,18 +6,19 @@
 //! those that need it, never its neighbours.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{Ending, Next, decide};
+use super::facts::{epoch, facts, identity, made_from, made_with, plugin_source};
 use super::outputs::{self, tree_of};
-use super::plan::{Action, Facts, Plan, Reason, plan};
+use super::plan::{Action, Plan, Reason, plan};
 use super::preview;
 use super::report::{Report, StepReport};
 use super::session::{Options, Session};
@@ -28,12 +29,12 @@ use crate::config::hash;
 use crate::config::pipeline::{Pipeline, Publish, Runner, StepSpec, Target};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::network::{Network, NetworkEnvironment};
-use crate::plugin::catalog::{self, PluginSource};
+use crate::plugin::catalog::PluginSource;
 use crate::plugin::{Runtime, RuntimeOptions};
 use crate::progress::{Counts, Event, Level, Observer, Progress};
-use crate::state::format::{PluginIdentity, Published, RecordedError, rfc3339};
+use crate::state::format::{Published, RecordedError, rfc3339};
 use crate::state::{BuildState, Status, StepState};
 use crate::steps::{self, Step, StepContext, StepOutcome};
 use crate::store::Store;
@@ -53,91 +54,11 @@ pub struct Environment {
     pub network: NetworkEnvironment,
 }
 
+/// How often a step that fetches one large thing tells of its bytes.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// How long running steps may take to stop before they are stopped.
 const GRACE: Duration = Duration::from_millis(1500);
-
-/// The facts that a plan needs, read from the state and the disk.
-///
-/// # Errors
-/// `configuration` where a plugin of the pipeline is not there.
-pub fn facts(
-    project: &Project,
-    state: Option<&BuildState>,
-    options: &Options,
-    source_date_epoch: Option<u64>,
-) -> Result<BTreeMap<String, Facts>> {
-    let mut facts = BTreeMap::new();
-    let Some(state) = state else { return Ok(facts) };
-    for spec in &project.pipeline.steps {
-        let Some(step) = state.step(&spec.id) else { continue };
-        let broken_output = match step.status {
-            Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
-            _ => None,
-        };
-        let key = made_from(project, Some(state), spec, options.strict_images, source_date_epoch)?;
-        facts.insert(
-            spec.id.clone(),
-            Facts {
-                status: step.status,
-                is_stale: step.inputs.is_some_and(|inputs| inputs != key),
-                recorded_plugin: step.plugin.clone(),
-                plugin: plugin_source(project, spec)?.as_ref().map(identity),
-                broken_output,
-                failed_class: step.error.as_ref().map(|error| error.class.clone()),
-            },
-        );
-    }
-    Ok(facts)
-}
-
-/// One digest over everything that the outputs of a step are made from,
-/// configuration excepted, which the configuration hash watches.
-fn made_from(
-    project: &Project,
-    state: Option<&BuildState>,
-    spec: &StepSpec,
-    strict_images: bool,
-    source_date_epoch: Option<u64>,
-) -> Result<Digest> {
-    let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
-    let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
-    let plugin = plugin_source(project, spec)?.map(|source| source.digest);
-    // Only these are read before the configuration is fixed.
-    let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
-    let key = json!({
-        "step": spec,
-        "pins": (spec.id == MANIFESTS).then_some(pins),
-        "plugin": plugin,
-        "configuration": plugin.map(|_| made_with(project, spec, strict_images)),
-        "trees": trees,
-        "epoch": plugin.and(source_date_epoch),
-    });
-    Ok(Digest::of(key.to_string().as_bytes()))
-}
-
-/// The configuration of a plugin that its outputs depend on.
-pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool) -> Value {
-    let mut configuration = json!({
-        "package": project.settings.package,
-        "architecture": project.architecture(),
-        "strict_images": strict_images,
-    });
-    if let (Some(all), Value::Object(own)) = (configuration.as_object_mut(), &spec.configuration) {
-        all.extend(own.clone());
-    }
-    configuration
-}
-
-fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option<PluginSource>> {
-    match &spec.run {
-        Runner::Host(_) => Ok(None),
-        Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
-    }
-}
-
-fn identity(source: &PluginSource) -> PluginIdentity {
-    PluginIdentity { name: source.name.clone(), version: source.version.clone(), digest: source.digest }
-}
 
 /// A prepared run: the plan, and the loop's own book with one entry per step.
 pub struct Run {
@@ -151,6 +72,8 @@ pub struct Run {
     store: Arc<Store>,
     network: Option<Arc<Network>>,
     lock: SharedLock,
+    /// Seconds since 1970: the clock of every step.
+    epoch: u64,
     book: BTreeMap<String, Entry>,
     /// Whether what the steps will fetch and write was looked at.
     is_checked: bool,
@@ -203,12 +126,16 @@ impl Run {
     pub fn prepare(session: Session, options: Options, environment: Environment) -> Result<Self> {
         let facts = facts(&session.project, session.state.get(), &options, environment.source_date_epoch)?;
         let plan = plan(&session.project.pipeline, &facts, &options.request);
+        let store = Arc::new(Store::open(session.project.layout.store())?);
+        for broken in facts.values().filter_map(|facts| facts.broken_output.as_ref()) {
+            broken.digests.iter().try_for_each(|digest| store.drop_if_damaged(digest))?;
+        }
         let project = session.project.clone();
+        let epoch = epoch(&project, session.state.get(), environment.source_date_epoch);
         let runtime = Runtime::new(RuntimeOptions {
             cache_dir: environment.cache_dir.clone(),
             settings: project.settings.plugins.clone(),
         });
-        let store = Arc::new(Store::open(project.layout.store())?);
         let network = None;
         let mut lock = project.lock.clone();
         lock.forget(&options.refresh);
@@ -231,6 +158,7 @@ impl Run {
             store,
             network,
             lock,
+            epoch,
             book,
             is_checked: false,
             warnings: Vec::new(),
@@ -294,6 +222,8 @@ impl Run {
         }
         let mut tasks: JoinSet<Message> = JoinSet::new();
         let cancel = self.environment.cancel.clone();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut grace = std::pin::pin!(grace_over(&cancel));
         loop {
             if !cancel.is_cancelled() {
                 self.start_ready(&mut tasks)?;
@@ -307,7 +237,10 @@ impl Run {
                     Some(Err(panic)) => self.handle_panic(&panic)?,
                     None => return Ok(()),
                 },
-                () = grace_over(&cancel) => {
+                _ = heartbeat.tick() => {
+                    self.book.values().filter_map(|entry| entry.open.as_ref()).for_each(|open| open.progress.beat());
+                }
+                () = &mut grace => {
                     tasks.abort_all();
                     return self.stop_running();
                 }
@@ -322,12 +255,13 @@ impl Run {
             let Some(spec) = ready else { return Ok(()) };
             self.check_ahead()?;
             let inputs = self.input_trees(&spec)?;
-            let key = self.key(&spec)?;
+            let plugin = plugin_source(&self.session.project, &spec)?;
+            let key = self.key(&spec, plugin.as_ref());
             if self.may_be_kept(&spec.id, key) {
                 self.keep(&spec.id, "its inputs turned out to be the same");
                 continue;
             }
-            self.start(&spec, inputs, key, tasks)?;
+            self.start(&spec, plugin, inputs, key, tasks)?;
         }
     }
 
@@ -381,23 +315,15 @@ impl Run {
         self.environment.observer.observe(&Event::StepSkipped { step: id.to_owned(), reason: reason.to_owned() });
     }
 
-    fn key(&self, spec: &StepSpec) -> Result<Digest> {
+    fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
+        let plugin = plugin.map(identity);
         let state = self.session.state.get();
-        made_from(&self.session.project, state, spec, self.options.strict_images, self.environment.source_date_epoch)
+        made_from(&self.session.project, state, spec, plugin.as_ref(), self.options.strict_images, self.epoch)
     }
 
     fn input_trees(&self, spec: &StepSpec) -> Result<BTreeMap<String, Tree>> {
         let needs = spec.needs.iter().filter(|need| *need != CONFIG);
         needs.map(|need| Ok((need.clone(), tree_of(&self.session.project.layout, need)?))).collect()
-    }
-
-    /// The build's clock: SOURCE_DATE_EPOCH, else the lock's time of
-    /// resolution, else the start of the build.
-    fn epoch(&self) -> u64 {
-        let seconds = |text: &str| text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
-        let resolved = || self.lock.lock().resolved_at.as_deref().and_then(seconds);
-        let begun = || self.session.state.get().and_then(|state| seconds(&state.created_at));
-        self.environment.source_date_epoch.or_else(resolved).or_else(begun).unwrap_or(0)
     }
 
     fn plugin_configuration(&self, spec: &StepSpec) -> Value {
@@ -409,12 +335,14 @@ impl Run {
     fn start(
         &mut self,
         spec: &StepSpec,
+        plugin: Option<PluginSource>,
         inputs: BTreeMap<String, Tree>,
         key: Digest,
         tasks: &mut JoinSet<Message>,
     ) -> Result<()> {
         let id = spec.id.clone();
-        let step = self.make_step(spec)?;
+        let recorded = plugin.as_ref().map(identity);
+        let step = self.make_step(spec, plugin)?;
         let transaction = Transaction::begin(&self.session.project.layout, &id)?;
         let progress = Progress::new(&id, self.environment.observer.clone(), self.environment.cancel.clone());
         let now = self.now();
@@ -427,7 +355,7 @@ impl Run {
         let cx = StepContext {
             project: self.session.project.clone(),
             attempt,
-            epoch: self.epoch(),
+            epoch: self.epoch,
             inputs,
             output: transaction.tree().clone(),
             journal: transaction.journal().clone(),
@@ -438,19 +366,19 @@ impl Run {
             plugin_configuration: self.plugin_configuration(spec),
             locked: self.options.locked,
         };
-        let plugin = plugin_source(&self.session.project, spec)?.as_ref().map(identity);
         self.session.state.update(now, |state| {
             if let Some(step) = state.step_mut(&id) {
                 step.status = Status::Running;
                 step.attempts += 1;
                 step.started_at = Some(started_at.clone());
                 step.completed_at = None;
-                step.plugin = plugin;
+                step.plugin = recorded;
                 step.error = None;
             }
         })?;
         crate::fs::checkpoint("step-started");
-        self.environment.observer.observe(&Event::StepStarted { step: id.clone(), attempt });
+        let why = self.why_again(&id);
+        self.environment.observer.observe(&Event::StepStarted { step: id.clone(), attempt, why });
         if let Some(entry) = self.book.get_mut(&id) {
             entry.open = Some(Open { transaction, progress, started: Instant::now(), started_at, inputs: key });
         }
@@ -461,13 +389,25 @@ impl Run {
         Ok(())
     }
 
-    fn make_step(&self, spec: &StepSpec) -> Result<Box<dyn Step>> {
-        match &spec.run {
-            Runner::Host(name) => steps::of_host(name),
-            Runner::Plugin(name) => {
-                let source = catalog::find(name, &self.session.project.plugin_pins)?;
+    /// Why a step runs whose outputs were there once.
+    fn why_again(&self, id: &str) -> String {
+        match self.plan.action(id) {
+            Some(Action::Run(
+                reason @ (Reason::OutputBroken(_)
+                | Reason::PluginChanged(_)
+                | Reason::InputsChanged
+                | Reason::Failed(_)),
+            )) => reason.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn make_step(&self, spec: &StepSpec, plugin: Option<PluginSource>) -> Result<Box<dyn Step>> {
+        match (plugin, &spec.run) {
+            (Some(source), _) => {
                 Ok(Box::new(steps::plugin::PluginStep::new(spec.clone(), source, self.runtime.clone())))
             }
+            (None, Runner::Host(name) | Runner::Plugin(name)) => steps::of_host(name),
         }
     }
 
@@ -582,22 +522,22 @@ impl Run {
         Ok(publications)
     }
 
-    /// The text of the lock where this run changed it. What was resolved
-    /// carries the start of the build as its time, what `update` resolved
-    /// again that of the update. An entry that was to be resolved again and
-    /// was not yet stays as it was.
+    /// The text of the lock where this run changed it. Its time is the start
+    /// of the build that began it, or of the last `update` that changed it:
+    /// what is added in between does not move the build's clock. An entry that
+    /// was to be resolved again and was not yet stays as it was.
     fn changed_lock(&self) -> Result<Option<String>> {
         let on_disk = AirgapLock::load(&self.session.project.layout.airgap_lock())?;
         let mut merged = on_disk.clone();
         merged.absorb(&self.lock.lock());
-        merged.resolved_at.clone_from(&on_disk.resolved_at);
         if merged == on_disk {
             return Ok(None);
         }
         let begun = || self.session.state.get().map(|state| state.created_at.clone());
-        let now = if self.options.refresh.is_empty() { begun() } else { Some(self.started_at.clone()) };
-        self.lock.set_time(now.clone());
-        merged.resolved_at = now;
+        merged.resolved_at = match self.options.refresh.is_empty() {
+            true => on_disk.resolved_at.or_else(begun),
+            false => Some(self.started_at.clone()),
+        };
         Ok(Some(merged.to_text()))
     }
 
@@ -744,16 +684,19 @@ impl Run {
 
     /// What came of it.
     pub fn into_report(mut self) -> Report {
-        if self.environment.cancel.is_cancelled() && !self.finished() && self.errors.is_empty() {
+        // Whatever else failed on the way: it was a signal that ended it.
+        let interrupted = self.errors.iter().any(|(_, error)| error.class() == Class::Interrupted);
+        if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {
             self.errors.push((String::new(), Error::interrupted()));
         }
-        let state = self.session.state.get();
+        let (state, layout) = (self.session.state.get(), &self.session.project.layout);
         let published: Vec<Published> = state
             .iter()
             .flat_map(|state| &state.steps)
             .filter(|step| step.status == Status::Completed)
             .flat_map(|step| step.outputs.iter().flat_map(|outputs| outputs.published.clone()))
-            .filter(|published| std::path::Path::new(&published.path).starts_with(&self.session.project.layout.dist))
+            .map(|published| Published { path: layout.published(&published.path).display().to_string(), ..published })
+            .filter(|published| Path::new(&published.path).starts_with(&layout.dist))
             .collect();
         let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
         let order: Vec<String> = self.pipeline().steps.iter().map(|spec| spec.id.clone()).collect();

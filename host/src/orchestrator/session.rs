@@ -1,7 +1,6 @@
 //! Opens a build: lock, recovery, and the comparison of the configuration
 //! with the one that the build began with.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -73,6 +72,9 @@ impl Session {
         let project = if recovered.is_empty() { project } else { Arc::new(Project::load(project.layout.clone())?) };
         let pipeline = &project.pipeline;
         settle(&mut state, &project, now)?;
+        // Where the last step publishes, hours from now.
+        fs::check_writable(&project.layout.dist)?;
+        fs::check_writable(&project.layout.config)?;
         if options.clean {
             state.delete()?;
         }
@@ -158,8 +160,10 @@ fn settle(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Resu
 /// published: an edit made after a kill belongs to a new attempt.
 fn is_untouched(step: &StepState, project: &Project) -> bool {
     let published = step.outputs.iter().flat_map(|outputs| &outputs.published);
-    let mut configuration = published.filter(|file| Path::new(&file.path).starts_with(&project.layout.config));
-    configuration.all(|file| std::fs::read(&file.path).is_ok_and(|bytes| Digest::of(&bytes) == file.digest))
+    let layout = &project.layout;
+    let mut configuration =
+        published.map(|file| (layout.published(&file.path), file)).filter(|(path, _)| path.starts_with(&layout.config));
+    configuration.all(|(path, file)| std::fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == file.digest))
 }
 
 fn aligned(state: &BuildState, project: &Project) -> bool {
@@ -184,7 +188,7 @@ fn begin(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Resul
 /// Why an unfinished build does not go on with another configuration.
 pub(super) fn refusal(changes: &[Change]) -> Error {
     Error::new(Class::Changed, format!("the configuration changed since this build began: {}", list(changes))).hint(
-        "revert the change to go on, or start from the beginning with `--on-change restart` or `--clean`: \
+        "revert the change to go on, or start from the beginning with `build --on-change restart` or `build --clean`: \
          nothing that was downloaded is lost",
     )
 }

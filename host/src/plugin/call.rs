@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
@@ -68,6 +69,9 @@ pub(super) struct Work {
     /// Beside the output tree: the step's staging directory.
     pub(super) staging: PathBuf,
     pub(super) unpacked: u64,
+    /// When the server that asked for the longest wait answers again: a guest
+    /// can say "transient", and not until when.
+    pub(super) come_back: Option<Timestamp>,
     /// Held by work on other threads, so that the call outlives none of it.
     busy: mpsc::Sender<()>,
 }
@@ -103,8 +107,19 @@ impl Work {
         let (busy, idle) = mpsc::channel(1);
         let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
         let ledger = Arc::new(Ledger::new(limits));
-        let work =
-            Self { cx, rules, ledger, inputs, identity, marks: None, writers: Vec::new(), staging, unpacked: 0, busy };
+        let work = Self {
+            cx,
+            rules,
+            ledger,
+            inputs,
+            identity,
+            marks: None,
+            writers: Vec::new(),
+            staging,
+            unpacked: 0,
+            come_back: None,
+            busy,
+        };
         (work, Idle(idle))
     }
 

@@ -129,7 +129,8 @@ impl Runtime {
         let returned = running.run(&loaded, context, configuration).await;
         let outcome = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
-            let summary = result.map_err(|error| stop::polite(error, cancelled, &subject))?;
+            let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
+            let summary = result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))?;
             complete(&mut running, directories.as_ref(), cx)?;
             Ok(outcome_of(&summary))
         });

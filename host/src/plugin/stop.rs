@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -208,6 +209,14 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
     match hint {
         Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
         None => error,
+    }
+}
+
+/// A step that failed for now, and was told by a server when to come back.
+pub(super) fn until(come_back: Option<Timestamp>, error: Error) -> Error {
+    match come_back {
+        Some(until) if error.class() == Class::Transient => error.with_class(Class::RateLimited).retry_at(until),
+        _ => error,
     }
 }
 

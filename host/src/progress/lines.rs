@@ -60,8 +60,9 @@ impl Observer for Lines {
 /// One event as one line; None for what is not worth one.
 pub fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option<String> {
     let text = match event {
-        Event::StepStarted { step, attempt: 1 } => format!("{step}: started"),
-        Event::StepStarted { step, attempt } => format!("{step}: started, attempt {attempt}"),
+        Event::StepStarted { step, attempt: 1, why } if why.is_empty() => format!("{step}: started"),
+        Event::StepStarted { step, attempt: 1, why } => format!("{step}: started, {why}"),
+        Event::StepStarted { step, attempt, .. } => format!("{step}: started, attempt {attempt}"),
         Event::StepProgress { step, done, total, unit, message } => {
             let of = total.map(|total| format!("/{total}")).unwrap_or_default();
             let bytes = fetched.filter(|bytes| *bytes > 0).map(|bytes| format!(", {} fetched", text::bytes(bytes)));

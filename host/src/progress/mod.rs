@@ -36,6 +36,8 @@ pub enum Event {
     StepStarted {
         step: String,
         attempt: u32,
+        /// Why a step that was done before runs again; empty otherwise.
+        why: String,
     },
     StepProgress {
         step: String,
@@ -142,6 +144,8 @@ pub struct Progress {
     observer: Arc<dyn Observer>,
     counters: Arc<Counters>,
     warnings: Arc<Mutex<Vec<String>>>,
+    /// What was told last, and how many bytes had come by then.
+    last: Arc<Mutex<Option<(u64, Event)>>>,
     cancel: CancellationToken,
 }
 
@@ -149,7 +153,7 @@ impl Progress {
     pub fn new(step: &str, observer: Arc<dyn Observer>, cancel: CancellationToken) -> Self {
         let counters = Arc::new(Counters::default());
         observer.watch(step, counters.clone());
-        Self { step: step.into(), observer, counters, warnings: Arc::default(), cancel }
+        Self { step: step.into(), observer, counters, warnings: Arc::default(), last: Arc::default(), cancel }
     }
 
     /// For tests and for work outside a build.
@@ -169,13 +173,21 @@ impl Progress {
     pub fn items(&self, done: u64, total: Option<u64>, unit: &str, message: &str) {
         self.counters.items_done.store(done, Ordering::Relaxed);
         self.counters.items_total.store(total.unwrap_or(0), Ordering::Relaxed);
-        self.observer.observe(&Event::StepProgress {
-            step: self.step.to_string(),
-            done,
-            total,
-            unit: unit.to_owned(),
-            message: message.to_owned(),
-        });
+        let (step, unit, message) = (self.step.to_string(), unit.to_owned(), message.to_owned());
+        let event = Event::StepProgress { step, done, total, unit, message };
+        self.observer.observe(&event);
+        let bytes = self.counters.bytes_fetched.load(Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((bytes, event));
+    }
+
+    /// Tells again how far the step is where only bytes have moved on.
+    pub fn beat(&self) {
+        let bytes = self.counters.bytes_fetched.load(Ordering::Relaxed);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((told, event)) = &mut *last else { return };
+        if std::mem::replace(told, bytes) != bytes {
+            self.observer.observe(event);
+        }
     }
 
     pub fn fetched(&self, bytes: u64) {

@@ -48,7 +48,7 @@ impl Observer for Terminal {
                     self.bars.remove(&shown.bar);
                 }
             }
-            Event::StepStarted { attempt: 1, .. } => return,
+            Event::StepStarted { attempt: 1, why, .. } if why.is_empty() => return,
             _ => {}
         }
         if let Some(line) = line(event, None, self.verbose) {

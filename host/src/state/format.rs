@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::hash::ConfigHashes;
-use crate::config::pipeline::Pipeline;
+use crate::config::pipeline::{CONFIG, MANIFESTS, Pipeline};
 use crate::digest::Digest;
 use crate::error::{Class, Error};
 use crate::progress::Counts;
@@ -36,6 +36,9 @@ pub struct BuildState {
     /// The configuration that the build began with, for telling what changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigHashes>,
+    /// The one before it, while the component manifest is being made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<ConfigHashes>,
     /// The lock that this build is about to write: until it is written, the
     /// file may be this one or the one that `configuration` knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +121,9 @@ pub struct FailedItem {
     pub name: String,
     pub class: String,
     pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// What a completed step made: its tree, and what was published from it.
@@ -184,6 +190,7 @@ impl BuildState {
             updated_at: rfc3339(now),
             steps,
             configuration: None,
+            released: None,
             next_lock: None,
         }
     }
@@ -198,6 +205,12 @@ impl BuildState {
 
     /// Fixes the configuration that this build belongs to.
     pub fn fix(&mut self, hashes: &ConfigHashes) {
+        let before = self.released.take();
+        if before.is_some_and(|before| before.differs_beyond_manifests(hashes)) {
+            // Nothing would tell that they were made from something else.
+            let others = self.steps.iter_mut().filter(|step| ![CONFIG, MANIFESTS].contains(&step.id.as_str()));
+            others.filter(|step| step.status == Status::Completed).for_each(|step| step.status = Status::Pending);
+        }
         self.config_hash = hashes.total;
         self.config_files.clone_from(&hashes.files);
         self.configuration = Some(hashes.clone());
@@ -208,7 +221,7 @@ impl BuildState {
     /// published anew.
     pub fn release(&mut self) {
         self.config_hash = None;
-        self.configuration = None;
+        self.released = self.configuration.take().or(self.released.take());
         self.next_lock = None;
     }
 

@@ -32,6 +32,8 @@ pub enum Line {
         name: String,
         class: String,
         message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
 }
 
@@ -61,6 +63,7 @@ impl Journal {
             name: failure.item.clone(),
             class: failure.class.as_str().to_owned(),
             message: failure.message.clone(),
+            hint: failure.hint.clone(),
         })
     }
 
@@ -91,8 +94,8 @@ pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
                 failed.remove(&name);
                 done.insert(name);
             }
-            Ok(Line::Failed { name, class, message }) => {
-                failed.insert(name.clone(), FailedItem { name, class, message });
+            Ok(Line::Failed { name, class, message, hint }) => {
+                failed.insert(name.clone(), FailedItem { name, class, message, hint });
             }
             Err(_) => {}
         }

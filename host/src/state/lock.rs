@@ -7,6 +7,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,7 @@ impl BuildLock {
     /// `held` with the holder's process and command.
     pub fn take(path: &Path, command: &str, now: Timestamp) -> Result<Self> {
         let mut file = fs::open_rw(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(path)),
-            Err(TryLockError::Error(source)) => return Err(Error::io("cannot lock", path, source)),
-        }
+        lock(&file, path)?;
         let holder =
             Holder { pid: std::process::id(), command: command.to_owned(), since: super::format::rfc3339(now) };
         // Who holds it is told for people: a failure to write it is no reason
@@ -51,6 +48,21 @@ impl BuildLock {
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
         Ok(Self { _file: file })
     }
+}
+
+/// `status` asks who holds the build by a shared lock of a moment: only one
+/// that stays is a holder's.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    const TRIES: u32 = 20;
+    for attempt in 1..=TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if attempt == TRIES || holder(path).is_some() => break,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(source)) => return Err(Error::io("cannot lock", path, source)),
+        }
+    }
+    Err(held(path))
 }
 
 /// Who holds the build now, if anybody does.

@@ -119,22 +119,24 @@ impl ExclusiveState {
 }
 
 fn prepare_folder(layout: &Layout) -> Result<()> {
-    // A kill may have left the marker under its temporary name, alone.
-    let unfinished = fs::temporary_beside(&layout.marker());
-    let is_foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.map_or(true, |entry| entry.path() != unfinished);
-    let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.any(is_foreign));
-    if layout.marker().exists() {
+    if is_ours(layout) {
         return Ok(());
     }
-    if foreign {
+    // A kill may have left the marker under a temporary name, alone; and
+    // another process may be writing it just now.
+    let is_foreign = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map_or(true, |entry| !entry.file_name().to_string_lossy().starts_with(".CACHEDIR.TAG."))
+    };
+    let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.any(is_foreign));
+    if foreign && !is_ours(layout) {
         return Err(Error::local(format!(
-            "`{}` is not empty and not a build folder of ours: it has no CACHEDIR.TAG",
+            "`{}` is not empty and not a build folder of ours: it has no CACHEDIR.TAG that says so",
             shown(&layout.build)
         ))
         .hint("choose another folder with --build-dir, or empty this one"));
     }
     fs::create_dir_all(&layout.build)?;
-    fs::write_atomic(&layout.marker(), MARKER.as_bytes())
+    fs::write_atomic_shared(&layout.marker(), MARKER.as_bytes())
 }
 
 /// Whether a folder carries our marker.

@@ -41,7 +41,7 @@ impl Failures {
         let hint = if class.may_recover() {
             "run the same command again: what was fetched is kept"
         } else {
-            "see the reasons above; what was fetched is kept"
+            "mend what is said of each of them; what was fetched is kept"
         };
         let mut items: Vec<ItemFailure> =
             self.found.into_iter().map(|(item, origin, error)| error.into_item(item, origin)).collect();

@@ -65,16 +65,25 @@ impl Store {
             Some(there) if there == size => return Ok(true),
             Some(_) => {}
         }
+        self.drop_if_damaged(digest)?;
+        Ok(self.get(digest).is_some())
+    }
+
+    /// Reads a whole blob, and drops it where it is not what its name says, so
+    /// that it is fetched again.
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn drop_if_damaged(&self, digest: &Digest) -> Result<()> {
+        if self.get(digest).is_none() {
+            return Ok(());
+        }
         let path = self.path(digest);
         let mut hasher = Hasher::new();
         std::fs::File::open(&path)
             .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
             .map_err(|source| Error::io("cannot read", &path, source))?;
-        if hasher.finish() == *digest {
-            return Ok(true);
-        }
-        fs::remove_file(&path)?;
-        Ok(false)
+        if hasher.finish() == *digest { Ok(()) } else { fs::remove_file(&path) }
     }
 
     /// Where the blob lies, or would lie.

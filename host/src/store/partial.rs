@@ -252,7 +252,9 @@ impl Partial {
         self.written = length;
         self.synced = durable;
         self.journal_bytes = recorded.bytes;
-        if known {
+        // Behind a damaged line nothing would be read: the next sync writes
+        // the journal anew.
+        if known && recorded.is_whole {
             self.journal = Some(fs::append(&journal_path(&self.directory))?);
         }
         Ok(())
@@ -324,6 +326,8 @@ struct Recorded {
     identity: Option<Identity>,
     synced: Vec<Synced>,
     bytes: u64,
+    /// Whether every byte of it could be read.
+    is_whole: bool,
 }
 
 impl Recorded {
@@ -338,11 +342,13 @@ impl Recorded {
     /// Takes the lines up to the first damaged one.
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
-        let mut lines = text.split_inclusive('\n').map_while(unchecked);
+        let mut read = 0;
+        let mut lines = text.split_inclusive('\n').map_while(unchecked).inspect(|line| read += line.len() + LINE_EXTRA);
         let header = lines.next().and_then(|line| serde_json::from_str::<Header>(line).ok());
         let Some(header) = header.filter(|header| header.format == FORMAT) else { return Self::default() };
         let synced = lines.map_while(|line| serde_json::from_str(line).ok()).collect();
-        Self { identity: Some(header.identity), synced, bytes: bytes.len() as u64 }
+        let is_whole = read == bytes.len();
+        Self { identity: Some(header.identity), synced, bytes: bytes.len() as u64, is_whole }
     }
 }
 
@@ -356,6 +362,9 @@ fn checked_line(content: &impl Serialize) -> String {
     let json = serde_json::to_string(content).unwrap_or_default();
     format!("{} {json}\n", &Digest::of(json.as_bytes()).hex()[..16])
 }
+
+/// What a line has beyond its content: the checksum, a space, the end.
+const LINE_EXTRA: usize = 16 + 1 + 1;
 
 /// The content of a whole and undamaged line.
 fn unchecked(line: &str) -> Option<&str> {
@@ -466,6 +475,22 @@ mod tests {
             }
             finishes(folder.path(), &bytes, &identity, from);
         }
+    }
+
+    /// What is written behind a torn line would never be read.
+    #[test]
+    fn a_torn_line_does_not_hide_those_of_the_next_run() {
+        let (bytes, identity) = blob();
+        let folder = tempfile::tempdir().unwrap();
+        interrupted(folder.path(), &bytes, &identity);
+        let path = folder.path().join("key/journal");
+        let torn = format!("{}0123 {{\"syn", std::fs::read_to_string(&path).unwrap());
+        std::fs::write(&path, torn).unwrap();
+        let mut partial = open(folder.path(), &identity);
+        partial.write(&bytes[1000..3000]).unwrap();
+        partial.checkpoint().unwrap();
+        drop(partial);
+        finishes(folder.path(), &bytes, &identity, 3000);
     }
 
     /// After a power loss the data may be shorter than the journal says.

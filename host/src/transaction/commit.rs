@@ -130,7 +130,7 @@ impl Transaction {
                 (artifact.digest, artifact.size)
             }
         };
-        Ok(Published { path: publication.to.display().to_string(), digest, size })
+        Ok(Published { path: self.layout.published_name(&publication.to), digest, size })
     }
 }
 

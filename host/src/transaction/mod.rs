@@ -38,7 +38,7 @@ mod recovery;
 mod tests;
 
 pub use commit::{Committed, Publication};
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, decided, recover};
 
 /// The open attempt of a step.
 #[must_use = "end with commit(), roll_back() or preserve()"]
@@ -50,6 +50,9 @@ pub struct Transaction {
     tree: TreeBuilder,
     journal: Journal,
 }
+
+/// The folder of a transaction in which a plugin's unpacked archives lie.
+pub const UNPACKED: &str = "unpacked";
 
 /// Where the parts of a transaction lie.
 #[derive(Clone, Debug)]
@@ -67,6 +70,10 @@ impl StagingPaths {
     /// The tree that a commit replaces, until it is removed.
     fn replaced(&self) -> PathBuf {
         self.root.join("replaced")
+    }
+    /// What a plugin had unpacked for itself.
+    fn unpacked(&self) -> PathBuf {
+        self.root.join(UNPACKED)
     }
     fn listing(&self) -> PathBuf {
         self.root.join("listing.json")
@@ -94,6 +101,7 @@ impl Transaction {
         let paths = StagingPaths::new(layout, id);
         fs::create_dir_all_durable(&paths.root)?;
         fs::remove_dir_all(&paths.tree())?;
+        fs::remove_dir_all(&paths.unpacked())?;
         fs::remove_file(&paths.journal())?;
         fs::create_dir_all(&paths.tree())?;
         let journal = Journal::open(&paths.journal())?;

@@ -54,12 +54,26 @@ pub fn recover(
             None => {
                 // The commit of a completed step was being tidied away.
                 let is_done = state.get().and_then(|state| state.step(&id)).is_some_and(is_completed);
+                let was_cut_short = paths.tree().exists();
                 discard(&paths, if is_done { OnFailure::RollBack } else { on_failure(&id) })?;
-                recovered.push(Recovered::Discarded(id));
+                if was_cut_short {
+                    recovered.push(Recovered::Discarded(id));
+                }
             }
         }
     }
     Ok(recovered)
+}
+
+/// The steps whose commit was decided: the next start carries it out.
+pub fn decided(layout: &Layout) -> Vec<String> {
+    let mut ids = open_transactions(layout).unwrap_or_default();
+    let is_decided = |id: &String| {
+        let record = read_json::<CommitRecord>(&StagingPaths::new(layout, id).commit());
+        record.is_ok_and(|record| record.is_some())
+    };
+    ids.retain(is_decided);
+    ids
 }
 
 fn is_completed(step: &StepState) -> bool {
@@ -78,6 +92,7 @@ pub(super) fn discard(paths: &StagingPaths, on_failure: OnFailure) -> Result<()>
             fs::remove_file(&paths.placed())?;
             fs::remove_file(&paths.listing())?;
             fs::remove_dir_all(&paths.replaced())?;
+            fs::remove_dir_all(&paths.unpacked())?;
             fs::remove_dir_all(&paths.tree())
         }
     }

@@ -89,9 +89,15 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// Whether a key names something that is normally secret.
+/// Whether a key names something that is normally secret. What ends like a pin
+/// is one: EXTERNAL_SECRETS_VERSION names a product.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['-', '.'], "_");
+    let of_a_pin =
+        ["version", "tag", "sha", "sha256", "digest", "commit", "ref", "url", "repo", "image", "chart", "name"];
+    if name.rsplit_once('_').is_some_and(|(_, last)| of_a_pin.contains(&last)) {
+        return false;
+    }
     [
         "password",
         "passwd",

@@ -56,6 +56,8 @@ fn a_full_disk_anywhere_keeps_the_work_and_costs_a_rerun() {
 fn comes_back(case: &Case, plan: &Plan) {
     let run = faulty::run(case, plan, &["build"]);
     assert!(was_killed(&run) || run.status.code() == Some(0), "{run}");
+    // Told with whatever fails from here on.
+    println!("{}", run.stderr);
     let completed = case.completed();
     let run = case.finishes_as(&little().built, &["build", "--verify-outputs", "--json"]);
     let report = run.json_lines().pop().expect("the last line is the report");

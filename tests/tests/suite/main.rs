@@ -11,6 +11,7 @@ mod gc;
 mod harness;
 mod images;
 mod interop;
+mod kept;
 mod plan;
 mod plugins;
 mod repos;

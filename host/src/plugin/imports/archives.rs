@@ -14,6 +14,7 @@ use crate::plugin::bindings::types::Artifact as WitArtifact;
 use crate::plugin::call::Call;
 use crate::plugin::input::InputTree;
 use crate::plugin::stop::Refusal;
+use crate::transaction::UNPACKED;
 use crate::tree::{Artifact, Tree, TreeBuilder};
 
 impl Host for Call {
@@ -26,7 +27,7 @@ impl Host for Call {
         let located = self.table.get(&source)?.locate(&path)?;
         let work = self.work("archives.unpack")?;
         work.unpacked += 1;
-        let root = work.staging.join("unpacked").join(work.unpacked.to_string());
+        let root = work.staging.join(UNPACKED).join(work.unpacked.to_string());
         let largest = work.cx.largest_unpacked;
         let limits = UnpackLimits { total: limits.total.min(largest), entries: limits.entries };
         let unpacked = self

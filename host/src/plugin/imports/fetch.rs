@@ -47,6 +47,7 @@ impl Host for Call {
         });
         let results: Vec<Outcome<Artifact>> = stream::iter(jobs).buffered(CONCURRENT).collect().await;
         self.host_worked(started.elapsed());
+        self.note_waits(results.iter().filter_map(|result| result.as_ref().err()));
         results.into_iter().map(answer).collect()
     }
 
@@ -59,7 +60,17 @@ impl Host for Call {
         let fetcher = Fetcher::of(self.work("fetch.list-tags").map_err(Refusal::into_error)?);
         let result = fetcher.tags(&repository, limit.min(TAGS)).await;
         self.host_worked(started.elapsed());
+        self.note_waits(result.as_ref().err());
         answer_with(result, |tags| tags).map_err(Refusal::into_error)
+    }
+}
+
+impl Call {
+    fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {
+        let latest = failures.into_iter().filter_map(|failed| failed.error.until()).max();
+        if let Some(work) = &mut self.work {
+            work.come_back = work.come_back.max(latest);
+        }
     }
 }
 

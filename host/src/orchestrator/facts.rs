@@ -1,0 +1,125 @@
+//! What is known about each step before anything runs, read from the state and
+//! the disk: the input of [`plan`](super::plan).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::plan::Facts;
+use super::session::Options;
+use super::{MANIFESTS, outputs};
+use crate::config::Project;
+use crate::config::hash;
+use crate::config::pipeline::{Runner, StepSpec};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::plugin::catalog::{self, PluginSource};
+use crate::state::format::PluginIdentity;
+use crate::state::{BuildState, Status};
+use crate::transaction;
+
+/// The facts that a plan needs.
+///
+/// # Errors
+/// `configuration` where a plugin of the pipeline is not there.
+pub fn facts(
+    project: &Project,
+    state: Option<&BuildState>,
+    options: &Options,
+    source_date_epoch: Option<u64>,
+) -> Result<BTreeMap<String, Facts>> {
+    let mut facts = BTreeMap::new();
+    let Some(state) = state else { return Ok(facts) };
+    let epoch = epoch(project, Some(state), source_date_epoch);
+    let decided = transaction::decided(&project.layout);
+    for spec in &project.pipeline.steps {
+        if decided.contains(&spec.id) {
+            facts.insert(spec.id.clone(), Facts { status: Status::Completed, ..Facts::default() });
+            continue;
+        }
+        let Some(step) = state.step(&spec.id) else { continue };
+        let broken_output = match step.status {
+            Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
+            _ => None,
+        };
+        let plugin = plugin_source(project, spec)?.as_ref().map(identity);
+        let key = made_from(project, Some(state), spec, plugin.as_ref(), options.strict_images, epoch);
+        facts.insert(
+            spec.id.clone(),
+            Facts {
+                status: step.status,
+                is_stale: step.inputs.is_some_and(|inputs| inputs != key),
+                recorded_plugin: step.plugin.clone(),
+                plugin,
+                broken_output,
+                failed_class: step.error.as_ref().map(|error| error.class.clone()),
+            },
+        );
+    }
+    Ok(facts)
+}
+
+/// The build's clock, in seconds since 1970: SOURCE_DATE_EPOCH, else the
+/// lock's time of resolution, else the start of the build, which becomes the
+/// lock's time. It is the same for every step of a run, whatever they resolve.
+pub(super) fn epoch(project: &Project, state: Option<&BuildState>, source_date_epoch: Option<u64>) -> u64 {
+    let seconds = |text: &str| text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
+    let resolved = || project.lock.resolved_at.as_deref().and_then(seconds);
+    let begun = || state.and_then(|state| seconds(&state.created_at));
+    source_date_epoch.or_else(resolved).or_else(begun).unwrap_or(0)
+}
+
+/// One digest over everything that the outputs of a step are made from,
+/// configuration excepted, which the configuration hash watches.
+pub(super) fn made_from(
+    project: &Project,
+    state: Option<&BuildState>,
+    spec: &StepSpec,
+    plugin: Option<&PluginIdentity>,
+    strict_images: bool,
+    epoch: u64,
+) -> Digest {
+    let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
+    let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
+    // Only these are read before the configuration is fixed.
+    let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
+    let key = json!({
+        "step": spec,
+        "pins": (spec.id == MANIFESTS).then_some(pins),
+        "plugin": plugin.map(|plugin| plugin.digest),
+        "configuration": plugin.map(|_| made_with(project, spec, strict_images)),
+        "trees": trees,
+        "epoch": plugin.map(|_| epoch),
+    });
+    Digest::of(key.to_string().as_bytes())
+}
+
+/// The configuration of a plugin that its outputs depend on.
+pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool) -> Value {
+    let mut configuration = json!({
+        "package": project.settings.package,
+        "architecture": project.architecture(),
+        "strict_images": strict_images,
+    });
+    if let (Some(all), Value::Object(own)) = (configuration.as_object_mut(), &spec.configuration) {
+        all.extend(own.clone());
+    }
+    configuration
+}
+
+/// The plugin of a step; None where the host itself runs it.
+///
+/// # Errors
+/// `configuration`, `integrity`: see [`catalog::find`].
+pub(super) fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option<PluginSource>> {
+    match &spec.run {
+        Runner::Host(_) => Ok(None),
+        Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
+    }
+}
+
+/// What the state records of a plugin.
+pub(super) fn identity(source: &PluginSource) -> PluginIdentity {
+    PluginIdentity { name: source.name.clone(), version: source.version.clone(), digest: source.digest }
+}

@@ -140,6 +140,11 @@ pub enum Fault {
     NoContentRange,
     /// 416.
     RangeRefused,
+    /// Everything, in chunks and with no length announced, and then no end:
+    /// the connection closes, or nothing more is said on it.
+    NoEnd {
+        silent: bool,
+    },
     /// One header more.
     Header(String, String),
 }

@@ -508,6 +508,7 @@ impl Exchange<'_> {
                 response = Some(Response::new(416, "").with("content-range", format!("bytes */{total}")));
             }
             Some(Fault::Held(gate)) => gate.wait(|| self.gone()),
+            Some(Fault::NoEnd { silent }) => return self.send_without_end(silent),
             Some(Fault::Header(name, value)) => {
                 response = Some(self.shared.handler.handle(self.request).with(&name, value));
             }
@@ -551,6 +552,25 @@ impl Exchange<'_> {
             return Ok(End::KeepOpen);
         }
         self.send_body(&response.content, start, end, line)
+    }
+
+    /// The whole content as one chunk, and no last chunk.
+    fn send_without_end(&self, silent: bool) -> io::Result<End> {
+        let response = self.shared.handler.handle(self.request);
+        let size = response.content.size();
+        let mut head = format!("HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
+        for (name, value) in &response.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n"));
+        update(self.shared, self.number, |entry| entry.status = response.status);
+        (&mut &*self.stream).write_all(head.as_bytes())?;
+        self.send_body(&response.content, 0, size, &Line::default())?;
+        (&mut &*self.stream).write_all(b"\r\n")?;
+        if silent {
+            self.pause(Duration::MAX)?;
+        }
+        Ok(End::Close)
     }
 
     fn send_body(&self, content: &Content, start: u64, end: u64, line: &Line) -> io::Result<End> {

@@ -3,11 +3,15 @@
 //! [`project`] runs the real binary in a folder of its own; [`registry`],
 //! [`file_server`] and [`git_server`] are servers on loopback whose every
 //! answer a test can spoil through [`fault`]; [`images`] makes real container
-//! images; [`tools`] starts other people's programs. [`platform`] is one of
-//! everything, ready to be packaged.
+//! images; [`tools`] starts other people's programs, [`clock`] sets
+//! the time for ours. [`platform`] is one of
+//! everything, ready to be packaged; [`stand_ins`] serve whatever a
+//! components.yaml names.
 
 pub mod charts;
 pub mod checker;
+pub mod clock;
+pub mod components;
 pub mod digest;
 pub mod fault;
 pub mod file_server;
@@ -22,4 +26,5 @@ pub mod platform;
 pub mod project;
 pub mod registry;
 pub mod soak;
+pub mod stand_ins;
 pub mod tools;

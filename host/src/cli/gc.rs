@@ -48,10 +48,11 @@ fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
         return Err(Error::local(format!("`{folder}` is not a build folder: it has no CACHEDIR.TAG of ours"))
             .hint("nothing was removed; check --build-dir"));
     }
-    let _lock = BuildLock::take(&layout.state_lock(), "gc", Timestamp::now())?;
+    let now = Timestamp::now();
+    let _lock = BuildLock::take(&layout.state_lock(), "gc", now)?;
     let project = Project::load(layout.clone())?;
     let state = state::read(&layout.state())?;
-    collect(&project, state.as_ref(), args.dry_run)
+    collect(&project, state.as_ref(), now, args.dry_run)
 }
 
 fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {

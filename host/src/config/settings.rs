@@ -50,8 +50,8 @@ pub struct NetworkSettings {
     /// Hosts that are reached directly; the environment's NO_PROXY where
     /// missing.
     pub no_proxy: Option<String>,
-    /// Rewrites of URL prefixes for files and charts, longest first:
-    /// `https://dl.k8s.io/: https://mirror.example/k8s/`.
+    /// Rewrites of URL prefixes for files, charts and repositories, longest
+    /// first: `https://dl.k8s.io/: https://mirror.example/k8s/`.
     pub url_mirrors: BTreeMap<String, String>,
     /// `host` or `host:port` of servers (not registries) that are reached
     /// over plain http.

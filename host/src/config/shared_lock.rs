@@ -236,7 +236,8 @@ mod tests {
         held.enter(&file("https://a/2")).unwrap();
         held.was_written(&file("https://a/1")).unwrap();
         assert_eq!(found_since(&file("https://a/1"), &path).unwrap().files, file("https://a/2").files);
-        held.was_written(&held.lock().clone()).unwrap();
+        let written = held.lock().clone();
+        held.was_written(&written).unwrap();
         assert!(!path.exists());
     }
 }

@@ -54,7 +54,7 @@ impl Garbage {
 ///
 /// # Errors
 /// `configuration`, `local`.
-pub fn collect(project: &Project, state: Option<&BuildState>, dry_run: bool) -> Result<Garbage> {
+pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dry_run: bool) -> Result<Garbage> {
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
     let mut blobs = locked_blobs(project.lock.clone(), &components);
@@ -64,8 +64,8 @@ pub fn collect(project: &Project, state: Option<&BuildState>, dry_run: bool) -> 
         }
     }
     let is_unfinished = state.is_some_and(|state| !state.is_finished());
-    if let Some(begun) = state.filter(|_| is_unfinished).and_then(begun) {
-        blobs.extend(store.fetched_since(begun)?);
+    if let Some(state) = state.filter(|_| is_unfinished) {
+        blobs.extend(store.fetched_since(begun(state, now))?);
     }
     let keep = Keep { blobs, every_partial: is_unfinished };
     Ok(Garbage {
@@ -89,11 +89,15 @@ fn locked_blobs(mut lock: AirgapLock, components: &ResolvedComponents) -> BTreeS
     blobs
 }
 
-/// When a build began, by the clock of the disk.
-fn begun(state: &BuildState) -> Option<SystemTime> {
-    let time: Timestamp = state.created_at.parse().ok()?;
-    let seconds = u64::try_from(time.as_second()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+/// When a build began, by the clock of the disk. Where the clock was set back
+/// since then, what came later looks older than it is: then everything stays.
+fn begun(state: &BuildState, now: Timestamp) -> SystemTime {
+    let began = state.created_at.parse::<Timestamp>().ok();
+    let started = state.steps.iter().filter_map(|step| step.started_at.as_ref());
+    let mut later = started.chain([&state.updated_at]).filter_map(|time| time.parse().ok()).chain([now]);
+    let trusted = began.filter(|began| later.all(|time| time.as_second() >= began.as_second()));
+    let seconds = trusted.and_then(|began| u64::try_from(began.as_second()).ok()).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 fn remove_clones(layout: &Layout, components: &ResolvedComponents, dry_run: bool) -> Result<Vec<StaleClone>> {
@@ -155,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::config::airgap_lock::LockedFile;
+    use crate::config::pipeline::Pipeline;
 
     #[test]
     fn only_what_the_components_name_stays_of_the_lock() {
@@ -168,6 +173,22 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(locked_blobs(lock, &components), [Digest::of(b"yq")].into());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_old() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let mut state = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-02T00:00:00Z"));
+        let seconds = |state: &BuildState, now| {
+            begun(state, at(now)).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
+        };
+        assert_eq!(seconds(&state, "2030-01-02T00:00:00.5Z"), at("2030-01-02T00:00:00Z").as_second());
+        assert_eq!(seconds(&state, "2030-01-01T23:59:59Z"), 0);
+        // It was set back, and enough time has passed since.
+        state.updated_at = "2030-01-01T12:00:00Z".into();
+        assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
+        state.created_at = "rubbish".into();
+        assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
     }
 
     #[test]

@@ -448,7 +448,7 @@ impl Run {
         let spec = self.spec(id)?;
         let (items, progress) = open.transaction.items()?;
         let publications = self.publications(&spec, &open)?;
-        let counts = open.progress.counters().read();
+        let counts = open.progress.counters().read().completed();
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
         let recorded = self.session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
@@ -730,7 +730,8 @@ impl Entry {
     fn new(session: &Session, id: &str, action: &Action) -> Self {
         let recorded = session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
         let (phase, reason) = match action {
-            Action::Run(_) if id == CONFIG => (Phase::Done, "valid".to_owned()),
+            // Loaded in every run, before the plan is made.
+            Action::Run(_) | Action::Keep if id == CONFIG => (Phase::Done, "valid".to_owned()),
             Action::Run(reason) => (Phase::Waiting, reason.to_string()),
             Action::Keep => (Phase::Done, "done before".to_owned()),
             Action::Leave => (Phase::Left, "not asked for".to_owned()),

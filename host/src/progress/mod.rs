@@ -123,6 +123,15 @@ pub struct Counts {
     pub retries: u64,
 }
 
+impl Counts {
+    /// Of a step that has completed: what a plugin said last about its items
+    /// may be older than its end.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        Self { items_done: self.items_done.max(self.items_total), ..self }
+    }
+}
+
 impl Counters {
     pub fn read(&self) -> Counts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -200,6 +200,8 @@ fn status_tells_before_during_and_after() {
     project.run(&["status"]).success().prints(&["✓ Completed"]).never_says("○ Pending");
 }
 
+/// Whatever changes the build or its store waits its turn; whoever only looks
+/// may do so.
 #[test]
 fn a_second_process_is_refused_and_told_who_holds_the_build() {
     let registry = Registry::start();
@@ -210,10 +212,25 @@ fn a_second_process_is_refused_and_told_who_holds_the_build() {
     registry
         .wait_until(std::time::Duration::from_secs(60), |log| log.iter().any(|entry| entry.path.contains("/blobs/")));
     let holder = first.id().to_string();
-    project.run(&["build"]).code(5).says(&[&holder]);
-    project.run(&["clean"]).code(5).says(&[&holder]);
+    let commands: [&[&str]; 7] = [
+        &["build"],
+        &["build", "--clean"],
+        &["build", "--step", "images"],
+        &["build", "--dist-dir", "elsewhere"],
+        &["clean"],
+        &["gc"],
+        &["update"],
+    ];
+    for command in commands {
+        project.run(command).code(5).says(&[&holder]);
+    }
+    project.run(&["status"]).success().prints(&[&holder]);
+    project.run(&["build", "--plan"]).success();
     gate.open();
     first.finish().success();
+    assert_eq!(registry.log().len(), 3, "nobody else asked the registry:\n{}", registry.render_log());
+    airgap_tests::package::Package::open(&project.package());
+    assert!(!project.exists("elsewhere"));
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Guards which bytes an image reference becomes: the right platform, byte for
 //! byte what the registry served, each blob fetched once.
 
+use std::time::Duration;
+
+use airgap_tests::fault::{Fault, Gate, On};
 use airgap_tests::images::{self, Blob, Dialect, Image, Index, Layer, Packing, Platform, layer, layer_of};
 use airgap_tests::layout::Layout;
 use airgap_tests::project::{Project, VERSIONS_ENV};
 use airgap_tests::registry::{Auth, Options, Registry, TokenAuth};
 use serde_json::json;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn project(registry: &Registry, names: &[&str]) -> Project {
     names.iter().fold(Project::new().with_registry(&registry.host()), |project, name| {
@@ -62,11 +67,14 @@ fn arm64_is_found_with_and_without_a_variant() {
     let arm = Image::build(3, &[layer(3, 1_000)], Dialect::Oci, Platform::new("linux", "arm", Some("v7")));
     registry.push_index("without:1", &Index::new(&[arm.clone(), without.clone()]));
     registry.push_index("with:1", &Index::new(&[arm, with.clone()]));
-    let project = project(&registry, &["without:1", "with:1"]);
+    let newer = Image::build(4, &[layer(4, 1_000)], Dialect::Oci, Platform::new("linux", "arm64", Some("v9")));
+    registry.push_index("both:1", &Index::new(&[newer, with.clone()]));
+    let project = project(&registry, &["without:1", "with:1", "both:1"]);
     project.write("config/versions.env", VERSIONS_ENV.replace("\"amd64\"", "\"arm64\""));
     project.build();
     assert_eq!(layout(&project).digest_of(&registry.reference("without:1")), without.digest());
     assert_eq!(layout(&project).digest_of(&registry.reference("with:1")), with.digest());
+    assert_eq!(layout(&project).digest_of(&registry.reference("both:1")), with.digest(), "not every arm64 is v9");
 }
 
 #[test]
@@ -201,7 +209,7 @@ fn one_token_serves_all_requests_for_a_repository() {
 }
 
 #[test]
-fn a_tag_that_has_moved_keeps_the_lock_and_warns() {
+fn a_tag_that_has_moved_keeps_the_lock() {
     let registry = Registry::start();
     let (old, new) = (Image::small(1, 1_000), Image::small(2, 1_000));
     registry.push("app:1", &old);
@@ -214,10 +222,56 @@ fn a_tag_that_has_moved_keeps_the_lock_and_warns() {
     assert_eq!(layout(&project).digest_of(&registry.reference("app:1")), old.digest(), "{run}");
 }
 
+/// From the first answer on an image is known by its digests alone.
+#[test]
+fn a_tag_that_moves_while_its_image_is_pulled_changes_nothing() {
+    let registry = Registry::start();
+    let index = |seed| {
+        let arm64 = Image::build(seed + 1, &[layer(seed + 1, 1_000)], Dialect::Oci, Platform::arm64());
+        Index::new(&[Image::small(seed, 200_000), arm64])
+    };
+    let (old, new) = (index(1), index(3));
+    registry.push_index("app:1", &old);
+    let gate = Gate::default();
+    registry.fault(On::get("/blobs/"), Fault::Held(gate.clone()));
+    let project = project(&registry, &["app:1"]);
+    project.run(&["build", "--plan"]).success();
+    let running = project.start(&["build"]);
+    registry.wait_until(MINUTE, |log| log.iter().any(|entry| entry.path.contains("/blobs/")));
+    registry.push_index("app:1", &new);
+    gate.open();
+    running.finish().success();
+    let reference = registry.reference("app:1");
+    assert_eq!(layout(&project).digest_of(&reference), old.images[0].digest());
+    assert!(project.read("config/airgap.lock").contains(old.images[0].digest()));
+    project.run(&["build", "--clean"]).success();
+    assert_eq!(layout(&project).digest_of(&reference), old.images[0].digest());
+}
+
+/// What was resolved counts from then on, also after a kill.
+#[test]
+fn a_tag_that_moves_between_a_kill_and_the_rerun_changes_nothing() {
+    let registry = Registry::start();
+    let shared = layer(9, 100_000);
+    let image = |seed| Image::new(seed, &[shared.clone(), layer(seed, 200_000)]);
+    let (old, new) = (image(1), image(2));
+    registry.push("app:1", &old);
+    let gate = Gate::default();
+    registry.fault(On::get(old.layers[1].digest.clone()), Fault::Held(gate.clone()));
+    let project = project(&registry, &["app:1"]);
+    let running = project.start(&["build"]);
+    registry.wait_until(MINUTE, |log| log.iter().any(|entry| entry.path.contains(&old.layers[1].digest)));
+    running.kill();
+    gate.open();
+    registry.push("app:1", &new);
+    project.build();
+    assert_eq!(layout(&project).digest_of(&registry.reference("app:1")), old.digest());
+    assert_eq!(layout(&project).blobs(), 4, "nothing of the other image is in it");
+    assert!(project.read("config/airgap.lock").contains(old.digest()));
+}
+
 #[test]
 fn many_blobs_are_fetched_at_the_same_time_but_not_too_many() {
-    use airgap_tests::fault::{Fault, On};
-    use std::time::Duration;
     let registry = Registry::start();
     let layers: Vec<Layer> = (0..24).map(|seed| layer(seed, 10_000)).collect();
     registry.push("app:1", &Image::new(1, &layers));

@@ -49,6 +49,17 @@ pub(super) struct Platform {
     variant: Option<String>,
 }
 
+impl Platform {
+    /// Whether every processor of the architecture runs it: the variant says
+    /// nothing, or the least.
+    fn is_baseline(&self) -> bool {
+        matches!(
+            (self.architecture.as_str(), self.variant.as_deref()),
+            (_, None) | ("amd64", Some("v1")) | ("arm64", Some("v8"))
+        )
+    }
+}
+
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
@@ -120,14 +131,19 @@ fn known(named: Option<String>, types: &[&str]) -> String {
     named.filter(|named| types.contains(&named.as_str())).unwrap_or_else(|| types[0].to_owned())
 }
 
-/// The manifest for a platform: the first that fits, as Zarf chooses.
-/// Attestations have the platform unknown/unknown and never fit.
+/// The manifest for a platform: the first that fits, as Zarf chooses, but one
+/// that needs no newer processor goes before one that does. Attestations have
+/// the platform unknown/unknown and never fit.
 ///
 /// # Errors
 /// `not-found`, listing what there is.
 pub(super) fn select<'a>(manifests: &'a [Descriptor], architecture: &str) -> Result<&'a Descriptor> {
-    let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture;
-    manifests.iter().find(|manifest| manifest.platform.as_ref().is_some_and(fits)).ok_or_else(|| {
+    let fitting = manifests.iter().filter_map(|manifest| {
+        let platform = manifest.platform.as_ref()?;
+        (platform.os == "linux" && platform.architecture == architecture).then_some((platform, manifest))
+    });
+    let chosen = fitting.min_by_key(|(platform, _)| !platform.is_baseline());
+    chosen.map(|(_, manifest)| manifest).ok_or_else(|| {
         let mut there: Vec<String> = manifests
             .iter()
             .filter_map(|manifest| manifest.platform.as_ref())
@@ -190,6 +206,27 @@ mod tests {
                 variant: variant.map(str::to_owned),
             }),
             artifact_type: None,
+        }
+    }
+
+    #[test]
+    fn what_runs_on_every_processor_goes_first() {
+        let index = |variants: &[(&str, Option<&str>)]| -> Vec<Descriptor> {
+            let rows = (0..).zip(variants);
+            rows.map(|(at, (architecture, variant))| {
+                descriptor(OCI_MANIFEST, Some(("linux", *architecture, *variant)), at)
+            })
+            .collect()
+        };
+        for (variants, architecture, wanted) in [
+            (index(&[("amd64", Some("v3")), ("amd64", None)]), "amd64", 1),
+            (index(&[("amd64", Some("v3")), ("amd64", Some("v2"))]), "amd64", 0),
+            (index(&[("amd64", Some("v1")), ("amd64", None)]), "amd64", 0),
+            (index(&[("arm", Some("v8")), ("arm64", Some("v9")), ("arm64", Some("v8"))]), "arm64", 2),
+            (index(&[("arm64", Some("v8")), ("arm64", None)]), "arm64", 0),
+            (index(&[("arm64", Some("v9"))]), "arm64", 0),
+        ] {
+            assert_eq!(select(&variants, architecture).unwrap().digest, Digest::of(&[wanted]), "{variants:?}");
         }
     }
 

@@ -28,7 +28,7 @@ faults: plugins ## Build the binary with the fault layer that the crash tests us
 demo: build ## Build a small package from a registry and a file server on loopback
 	target/release/demo
 
-test: tools build ## Everything that CI runs after the checks of the source
+test: tools faults build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
 
 crash: tools faults build ## Kill at every checkpoint, fail at every file operation, lose power

@@ -76,6 +76,9 @@ impl ExclusiveState {
         prepare_folder(layout)?;
         let lock = BuildLock::take(&layout.state_lock(), command, now)?;
         fs::checkpoint("lock-held");
+        if !is_ours(layout) {
+            fs::write_atomic(&layout.marker(), MARKER.as_bytes())?;
+        }
         let state = read(&layout.state())?;
         Ok(Self { layout: layout.clone(), state, _lock: lock })
     }
@@ -118,15 +121,16 @@ impl ExclusiveState {
     }
 }
 
+/// Makes build/ where it is missing, and refuses what somebody else has filled.
 fn prepare_folder(layout: &Layout) -> Result<()> {
     if is_ours(layout) {
         return Ok(());
     }
-    // A kill may have left the marker under a temporary name, alone; and
-    // another process may be writing it just now.
-    let is_foreign = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.map_or(true, |entry| !entry.file_name().to_string_lossy().starts_with(".CACHEDIR.TAG."))
-    };
+    // What a kill leaves of a first start, and what another process is
+    // writing just now.
+    let begun = [layout.state_lock(), fs::temporary_beside(&layout.marker())];
+    let is_foreign =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.map_or(true, |entry| !begun.contains(&entry.path()));
     let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.any(is_foreign));
     if foreign && !is_ours(layout) {
         return Err(Error::local(format!(
@@ -135,8 +139,7 @@ fn prepare_folder(layout: &Layout) -> Result<()> {
         ))
         .hint("choose another folder with --build-dir, or empty this one"));
     }
-    fs::create_dir_all(&layout.build)?;
-    fs::write_atomic_shared(&layout.marker(), MARKER.as_bytes())
+    fs::create_dir_all(&layout.build)
 }
 
 /// Whether a folder carries our marker.

@@ -207,6 +207,7 @@ impl Work<'_> {
         clone.check(&pin).await?;
         let files = pack::canonical(&clone, &pin).await?;
         pack::emit(&clone, &pin, &files, self.output)?;
+        clone.clear_leftovers()?;
         let bytes = files.iter().map(|file| file.size).sum();
         if !fetched {
             self.progress.reused(bytes);

@@ -57,7 +57,7 @@ fn comes_back(case: &Case, plan: &Plan) {
     let run = faulty::run(case, plan, &["build"]);
     assert!(was_killed(&run) || run.status.code() == Some(0), "{run}");
     // Told with whatever fails from here on.
-    println!("{}", run.stderr);
+    println!("{plan}: {}", run.stderr);
     let completed = case.completed();
     let run = case.finishes_as(&little().built, &["build", "--verify-outputs", "--json"]);
     let report = run.json_lines().pop().expect("the last line is the report");

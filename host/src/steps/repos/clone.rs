@@ -42,7 +42,7 @@ impl RepositoryClone<'_> {
                 return Err(Error::local(format!("`{shown}` is in the way: it is not a clone of this tool"))
                     .hint("move it away, or choose another name for the repository"));
             }
-            return clear_leftovers(&self.directory);
+            return self.clear_leftovers();
         }
         let fresh = fs::temporary_beside(&self.directory);
         fs::remove_dir_all(&fresh)?;
@@ -183,8 +183,20 @@ impl RepositoryClone<'_> {
                 () = tokio::time::sleep(pause) => attempt += 1,
                 () = self.progress.cancellation().cancelled() => return Err(Failure::Stopped),
             }
-            clear_leftovers(&self.directory).map_err(|error| Failure::Start(std::io::Error::other(error)))?;
+            self.clear_leftovers().map_err(|error| Failure::Start(std::io::Error::other(error)))?;
         }
+    }
+
+    /// Removes the locks and unfinished packs of a git that was killed. The
+    /// build is held by this process, so nobody else works in the clone; but a
+    /// git whose build was killed lives a moment longer, so this is done
+    /// before and after.
+    pub(super) fn clear_leftovers(&self) -> Result<()> {
+        let is_lock = |name: &str| name.ends_with(".lock");
+        let is_unfinished = |name: &str| name.starts_with("tmp_");
+        clear(&self.directory, 0, &is_lock)?;
+        clear(&self.directory.join("refs"), 8, &is_lock)?;
+        clear(&self.directory.join("objects").join("pack"), 0, &is_unfinished)
     }
 
     fn named(&self) -> String {
@@ -200,16 +212,6 @@ impl RepositoryClone<'_> {
 fn pause(retries: &RetrySettings, attempt: u32) -> Duration {
     let steady = retries.backoff * 2f64.powi(i32::try_from(attempt.min(30)).unwrap_or(30) - 1);
     Duration::from_secs_f64((steady.min(retries.backoff_limit) * (0.5 + fastrand::f64() / 2.0)).max(0.0))
-}
-
-/// Removes the locks and unfinished packs of a git that was killed. The build
-/// is held by this process, so nobody else works in the clone.
-fn clear_leftovers(directory: &Path) -> Result<()> {
-    let is_lock = |name: &str| name.ends_with(".lock");
-    let is_unfinished = |name: &str| name.starts_with("tmp_");
-    clear(directory, 0, &is_lock)?;
-    clear(&directory.join("refs"), 8, &is_lock)?;
-    clear(&directory.join("objects").join("pack"), 0, &is_unfinished)
 }
 
 fn clear(directory: &Path, depth: u32, is_leftover: &dyn Fn(&str) -> bool) -> Result<()> {

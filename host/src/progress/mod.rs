@@ -142,6 +142,8 @@ pub struct Progress {
     observer: Arc<dyn Observer>,
     counters: Arc<Counters>,
     warnings: Arc<Mutex<Vec<String>>>,
+    /// What the items are called.
+    unit: Arc<Mutex<String>>,
     cancel: CancellationToken,
 }
 
@@ -149,7 +151,7 @@ impl Progress {
     pub fn new(step: &str, observer: Arc<dyn Observer>, cancel: CancellationToken) -> Self {
         let counters = Arc::new(Counters::default());
         observer.watch(step, counters.clone());
-        Self { step: step.into(), observer, counters, warnings: Arc::default(), cancel }
+        Self { step: step.into(), observer, counters, warnings: Arc::default(), unit: Arc::default(), cancel }
     }
 
     /// For tests and for work outside a build.
@@ -169,11 +171,24 @@ impl Progress {
     pub fn items(&self, done: u64, total: Option<u64>, unit: &str, message: &str) {
         self.counters.items_done.store(done, Ordering::Relaxed);
         self.counters.items_total.store(total.unwrap_or(0), Ordering::Relaxed);
+        unit.clone_into(&mut self.unit.lock().unwrap_or_else(PoisonError::into_inner));
         self.observer.observe(&Event::StepProgress {
             step: self.step.to_string(),
             done,
             total,
             unit: unit.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    /// Tells what is being worked on; the items are as they were.
+    pub fn working(&self, message: &str) {
+        let counts = self.counters.read();
+        self.observer.observe(&Event::StepProgress {
+            step: self.step.to_string(),
+            done: counts.items_done,
+            total: (counts.items_total > 0).then_some(counts.items_total),
+            unit: self.unit.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             message: message.to_owned(),
         });
     }

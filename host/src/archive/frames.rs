@@ -4,12 +4,15 @@
 //! compressed already is stored in raw blocks, which costs nothing to write
 //! and nothing to read; small files are compressed hard, large ones fast. A
 //! frame depends on its own bytes alone, so frames can be made on any number of
-//! threads and the output is the same.
+//! threads and the output is the same. Each ends with the checksum of its
+//! content, so that whoever reads it notices a damaged byte wherever it is.
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use twox_hash::XxHash64;
 use zstd::bulk::Compressor;
 
 /// Bytes of content in one frame at most; its window is never larger.
@@ -22,6 +25,8 @@ pub(super) const RAW_BLOCK: usize = MIB / 8;
 /// Magic number, descriptor and four bytes of size.
 pub(super) const FRAME_HEADER: usize = 9;
 pub(super) const BLOCK_HEADER: usize = 3;
+/// The low half of the content's XXH64.
+const CHECKSUM: usize = 4;
 
 const MIB: usize = 1024 * 1024;
 const SMALL_LEVEL: i32 = 12;
@@ -68,16 +73,17 @@ pub(super) fn raw_offset(at: usize) -> usize {
 
 /// Bytes of a stored frame with `length` bytes of content (more than none).
 pub(super) fn stored_length(length: usize) -> usize {
-    FRAME_HEADER + length.div_ceil(RAW_BLOCK) * BLOCK_HEADER + length
+    FRAME_HEADER + length.div_ceil(RAW_BLOCK) * BLOCK_HEADER + length + CHECKSUM
 }
 
-/// Writes frame and block headers into `frame`, whose content already lies at
-/// its [offsets](raw_offset).
+/// Writes frame header, block headers and checksum into `frame`, whose content
+/// already lies at its [offsets](raw_offset).
 pub(super) fn seal_stored(frame: &mut [u8], length: usize) {
     frame[..4].copy_from_slice(&0xFD2F_B528_u32.to_le_bytes());
-    // Single segment, four bytes of content size, no checksum, no dictionary.
-    frame[4] = 0b1010_0000;
+    // Single segment, four bytes of content size, a checksum, no dictionary.
+    frame[4] = 0b1010_0100;
     frame[5..FRAME_HEADER].copy_from_slice(&(length as u32).to_le_bytes());
+    let mut checksum = XxHash64::with_seed(0);
     let mut at = 0;
     while at < length {
         let size = RAW_BLOCK.min(length - at);
@@ -85,8 +91,18 @@ pub(super) fn seal_stored(frame: &mut [u8], length: usize) {
         let header = (size as u32) << 3 | u32::from(last);
         let start = raw_offset(at) - BLOCK_HEADER;
         frame[start..start + BLOCK_HEADER].copy_from_slice(&header.to_le_bytes()[..BLOCK_HEADER]);
+        checksum.write(&frame[start + BLOCK_HEADER..][..size]);
         at += size;
     }
+    let end = stored_length(length);
+    frame[end - CHECKSUM..end].copy_from_slice(&checksum.finish().to_le_bytes()[..CHECKSUM]);
+}
+
+/// What [`compress`] needs, made once for many frames.
+pub(super) fn compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LARGE_LEVEL)?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
 }
 
 /// One frame with `content`: compressed, or stored where that is no smaller.
@@ -180,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_stored_frame_is_read_by_libzstd() {
-        let mut compressor = Compressor::new(3).unwrap();
+        let mut compressor = compressor().unwrap();
         for length in [1, 2, RAW_BLOCK - 1, RAW_BLOCK, RAW_BLOCK + 1, SEGMENT] {
             let content = noise(length);
             let frame = compress(&mut compressor, &content, 3).unwrap();
@@ -192,6 +208,21 @@ mod tests {
             assert_eq!(zstd::decode_all(stored.as_slice()).unwrap(), content);
             assert!(frame.len() <= stored_length(length));
             assert_eq!(zstd::decode_all(frame.as_slice()).unwrap(), content);
+        }
+    }
+
+    /// A frame may hold what has no digest of its own, such as zarf.yaml.
+    #[test]
+    fn no_flipped_bit_of_a_frame_goes_unnoticed() {
+        let text: Vec<u8> = (0..300).flat_map(|line| format!("key{line}: value\n").into_bytes()).collect();
+        for content in [text, noise(3000)] {
+            let frame = compress(&mut compressor().unwrap(), &content, SMALL_LEVEL).unwrap();
+            for bit in 0..frame.len() * 8 {
+                let mut flipped = frame.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let read = zstd::decode_all(flipped.as_slice());
+                assert!(read.is_err() || read.is_ok_and(|read| read == content), "bit {bit}");
+            }
         }
     }
 

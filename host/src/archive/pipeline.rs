@@ -15,8 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use zstd::bulk::Compressor;
-
 use super::frames::{self, RAW_BLOCK, SEGMENT, Treatment};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
@@ -303,7 +301,7 @@ impl Sink {
 
 /// A worker: takes jobs until there are none.
 fn compress_jobs(jobs: &Mutex<Receiver<Job>>, recycle: &Sender<Vec<u8>>) {
-    let mut compressor = Compressor::new(0);
+    let mut compressor = frames::compressor();
     loop {
         let Ok(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv() else { return };
         let Job { segment, level, reply } = job;

@@ -33,6 +33,8 @@ const XZ_MEMORY_KIB: u32 = 128 * 1024;
 /// The window of a zstd archive: 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
 const SHOWN: usize = 20;
+/// In every error about a limit: for who has to tell those from the others.
+pub const TOO_LARGE: &str = "unpacks to more than";
 
 /// Unpacks everything into a tree.
 ///
@@ -297,7 +299,7 @@ impl<'a> Budget<'a> {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "the archive `{}` unpacks to more than {total} bytes or {entries} entries",
+            "the archive `{}` {TOO_LARGE} {total} bytes or {entries} entries",
             self.source.display()
         ))
         .hint("raise `security.largest_unpacked_gib` in settings.yaml if the archive is what you expect"))
@@ -316,7 +318,7 @@ impl<R: Read> Read for Bounded<R> {
         let read = self.inner.read(buffer)?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(format!("it unpacks to more than {} bytes", self.allowed))),
+            None => return Err(io::Error::other(format!("it {TOO_LARGE} {} bytes", self.allowed))),
         }
         Ok(read)
     }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::frames::{Probe, Treatment};
 use super::pipeline::Pipeline;
@@ -18,8 +19,11 @@ use super::walk;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
-use crate::progress::Progress;
+use crate::progress::{Progress, text};
 use crate::tree::{Tree, check_path};
+
+/// How often it is told how much was packed.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How the archive as a whole is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +111,7 @@ pub struct ArchiveWriter {
     pipeline: Option<Pipeline>,
     probe: Probe,
     seen: HashSet<String>,
-    progress: Option<Progress>,
+    packed: Packed,
     finished: bool,
 }
 
@@ -124,12 +128,21 @@ impl ArchiveWriter {
         let file = fs::create(&path)?;
         let probe = Probe::new().map_err(|source| Error::io("cannot compress for", &path, source))?;
         let pipeline = Some(Pipeline::new(file, &path, workers)?);
-        Ok(Self { path, compression, pipeline, probe, seen: HashSet::new(), progress: None, finished: false })
+        Ok(Self {
+            path,
+            compression,
+            pipeline,
+            probe,
+            seen: HashSet::new(),
+            packed: Packed::default(),
+            finished: false,
+        })
     }
 
-    /// Stops with an `interrupted` error when `progress` is cancelled.
+    /// Stops with an `interrupted` error when `progress` is cancelled, and
+    /// tells it how many bytes were packed.
     pub fn watched_by(mut self, progress: Progress) -> Self {
-        self.progress = Some(progress);
+        self.packed.progress = Some(progress);
         self
     }
 
@@ -265,9 +278,6 @@ impl ArchiveWriter {
         let mut hasher = Hasher::new();
         let mut left = size;
         while left > 0 {
-            if let Some(progress) = &self.progress {
-                progress.check()?;
-            }
             let space = pipeline.space(treatment, usize::try_from(left).unwrap_or(usize::MAX))?;
             let read = file.read(space).map_err(|source| Error::io("cannot read", path, source))?;
             if read == 0 {
@@ -278,6 +288,7 @@ impl ArchiveWriter {
                 outer.update(&space[..read]);
             }
             pipeline.advance(read);
+            self.packed.add(read as u64)?;
             left -= read as u64;
         }
         Ok(hasher.finish())
@@ -305,6 +316,29 @@ impl ArchiveWriter {
             Compression::None => Ok(Treatment::Plain),
             Compression::Zstd => self.probe.file(file, size).map_err(|source| Error::io("cannot read", path, source)),
         }
+    }
+}
+
+/// How many bytes of files went in.
+#[derive(Default)]
+struct Packed {
+    bytes: u64,
+    told: Option<Instant>,
+    progress: Option<Progress>,
+}
+
+impl Packed {
+    /// # Errors
+    /// `interrupted`.
+    fn add(&mut self, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        let Some(progress) = &self.progress else { return Ok(()) };
+        progress.check()?;
+        if self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
+            self.told = Some(Instant::now());
+            progress.working(&format!("{} packed", text::bytes(self.bytes)));
+        }
+        Ok(())
     }
 }
 
@@ -354,6 +388,7 @@ mod tests {
     use crate::error::Class;
     use std::sync::Arc;
 
+    use crate::progress::{Event, Observer};
     use crate::tree::TreeBuilder;
 
     fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -362,7 +397,7 @@ mod tests {
     }
 
     /// Text that shrinks, but not to nothing.
-    fn text(seed: u64, length: usize) -> Vec<u8> {
+    fn prose(seed: u64, length: usize) -> Vec<u8> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut text = Vec::with_capacity(length + 32);
         while text.len() < length {
@@ -376,8 +411,8 @@ mod tests {
     fn archive(directory: &Path, compression: Compression, workers: usize) -> Vec<u8> {
         let sources = TreeBuilder::new(directory.join("sources"));
         sources.write("noise", &noise(1, 5_000_000), false).unwrap();
-        sources.write("text", &text(2, 9_000_000), false).unwrap();
-        sources.write("bin/tool", &text(3, 300_000), true).unwrap();
+        sources.write("text", &prose(2, 9_000_000), false).unwrap();
+        sources.write("bin/tool", &prose(3, 300_000), true).unwrap();
         let tree = Tree { root: sources.root().to_path_buf(), listing: Arc::new(sources.listing()) };
         let path = directory.join(format!("{workers}.tar"));
         let mut writer = ArchiveWriter::with_workers(path.clone(), compression, workers).unwrap();
@@ -385,7 +420,7 @@ mod tests {
         assert_eq!(added[0].path, "files/bin/tool");
         assert_eq!(added[1].digest, Digest::of(&noise(1, 5_000_000)));
         for index in 0..20 {
-            writer.add(Entry::bytes(format!("small/{index}"), 0o600, text(index, 700))).unwrap();
+            writer.add(Entry::bytes(format!("small/{index}"), 0o600, prose(index, 700))).unwrap();
             writer.add(Entry::bytes(format!("small/{index}.gz"), 0o600, noise(index, 900))).unwrap();
         }
         let tool = tree.listing.get("bin/tool").unwrap();
@@ -408,6 +443,32 @@ mod tests {
         assert!(zstd::decode_all(one.as_slice()).unwrap() == plain, "both hold the same tar");
         assert!(one.len() < 9_500_000, "text shrinks: {}", one.len());
         assert_eq!(one[..4], [0x28, 0xb5, 0x2f, 0xfd], "no skippable frame in front");
+    }
+
+    /// The longest part of a build, in which no item ends.
+    #[test]
+    fn bytes_are_told_while_they_are_packed() {
+        #[derive(Default)]
+        struct Told(std::sync::Mutex<Vec<String>>);
+        impl Observer for Told {
+            fn observe(&self, event: &Event) {
+                if let Event::StepProgress { done, total, unit, message, .. } = event {
+                    self.0.lock().unwrap().push(format!("{done}/{total:?} {unit} {message}"));
+                }
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("blob");
+        fs::write_new(&source, &noise(1, 3 << 20)).unwrap();
+        let told = Arc::new(Told::default());
+        let progress = Progress::new("package", told.clone(), tokio_util::sync::CancellationToken::new());
+        progress.items(1, Some(2), "parts", "images");
+        let writer = ArchiveWriter::create(directory.path().join("a.tar"), Compression::Zstd).unwrap();
+        let mut writer = writer.watched_by(progress);
+        writer.add(Entry::file("blob", 0o644, source, 3 << 20, None)).unwrap();
+        let told = told.0.lock().unwrap();
+        assert!(told[1].starts_with("1/Some(2) parts ") && told[1].ends_with(" packed"), "{told:?}");
+        assert!(told.len() < 10, "not for every chunk: {told:?}");
     }
 
     #[test]

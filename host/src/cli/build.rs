@@ -114,6 +114,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
+    super::plugin::review(&project, ui, variables)?;
     if args.plan {
         return super::plan::run(&project, &options, &layout, ui, variables);
     }

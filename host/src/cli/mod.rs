@@ -22,6 +22,7 @@ mod environment;
 mod gc;
 mod init;
 mod plan;
+mod plugin;
 mod scan;
 mod signals;
 mod status;
@@ -93,6 +94,7 @@ enum Command {
     Update(update::UpdateArgs),
     Add(add::AddArgs),
     Scan(scan::ScanArgs),
+    Plugin(plugin::PluginArgs),
     Gc(gc::GcArgs),
     Clean(clean::CleanArgs),
 }
@@ -132,6 +134,7 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Verify(args)) => verify::run(args, ui),
         Some(Command::Add(args)) => add::run(args, layout, ui),
         Some(Command::Scan(args)) => scan::run(args, layout, ui, variables),
+        Some(Command::Plugin(args)) => plugin::run(args, layout, ui, variables),
         Some(Command::Update(args)) => update::run(args, layout, ui, variables),
         Some(Command::Gc(args)) => gc::run(args, &layout, ui),
         Some(Command::Clean(args)) => clean::run(args, &layout, ui),

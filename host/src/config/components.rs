@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use components::image::ImageName;
-use components::problem::{Problem, YamlPath, shown};
+use components::problem::{Problem, YamlPath, redacted, shown};
 use components::{Chart, ComponentManifest, Package, Repository};
 
 use crate::config::local;
@@ -16,6 +16,9 @@ use crate::{layout, tree};
 
 /// What files and charts may be fetched from.
 const WEB: [&str; 2] = ["https", "http"];
+/// What git may clone from: what Zarf can name as well, and no helper programs
+/// (`ext::`).
+const GIT: [&str; 4] = ["https", "http", "ssh", "file"];
 /// Characters of a chart's name: Zarf makes resource names out of it.
 const CHART_NAME: usize = 40;
 
@@ -146,7 +149,7 @@ fn repositories(repositories: &[Repository], problems: &mut Vec<Problem>) {
                 "give the repository another name; it need not be the one in its URL",
             ));
         }
-        problems.extend(url_problem(&repository.url, &WEB, &path.key("url")));
+        problems.extend(repository_url(&repository.url, &path.key("url")));
         if let Some(reference) = repository.reference.as_deref().filter(|reference| !is_git_ref(reference)) {
             problems.push(Problem::new(
                 &path.key("ref"),
@@ -162,6 +165,30 @@ fn repositories(repositories: &[Repository], problems: &mut Vec<Problem>) {
             ));
         }
     }
+}
+
+/// Beside web addresses `ssh://git@host/path`, whose user is no secret, and
+/// `file:///path`, which has no host.
+fn repository_url(text: &str, path: &YamlPath) -> Option<Problem> {
+    let web = |text: &str| url_problem(text, &GIT, path);
+    if let Some(rest) = text.strip_prefix("ssh://") {
+        let (user, host) = rest.split_once('@').unwrap_or(("", rest));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let authority = host.split('/').next().unwrap_or_default();
+        if user.starts_with('-') || authority.starts_with('-') || authority.contains('%') {
+            let message = format!("`{}` would be an option of ssh", shown(&redacted(text)));
+            return Some(Problem::new(path, message, "write ssh://git@host/path"));
+        }
+        return if user.chars().all(plain) { web(&format!("ssh://{host}")) } else { web(text) };
+    }
+    if let Some(rest) = text.strip_prefix("file://") {
+        if rest.starts_with('/') && !rest.contains(char::is_control) {
+            return None;
+        }
+        let message = format!("`{}` is not absolute", shown(text));
+        return Some(Problem::new(path, message, "write file:///absolute/path"));
+    }
+    web(text)
 }
 
 /// The rules of git-check-ref-format that matter to a command line.
@@ -285,6 +312,8 @@ tools:
   - {name: helm, version: "3.1", url: "https://get.helm.sh/x", extract: true, binary: "linux-{{arch}}/helm"}
 repositories:
   - {name: kubespray, url: "https://github.com/a/b", ref: release-2.28, commit: HEAD}
+  - {name: mine, url: "ssh://git@git.example.com:2222/team/mine.git", ref: main}
+  - {name: local, url: "file:///srv/git/local.git"}
 images:
   auto_discover: [{image: "nginx:1.27"}, "nginx:1.26"]
   additional:
@@ -322,6 +351,13 @@ charts:
             ("repositories:\n  - {name: store, url: 'https://h/a'}\n".into(), "2:12", "build/ keeps something"),
             ("repositories:\n  - {name: a, url: 'https://h/a'}\n  - {name: A, url: 'https://h/b'}\n".into(), "3:12", "second repository"),
             ("repositories:\n  - {name: a, url: 'git@github.com:a/b.git'}\n".into(), "2:20", "not a URL"),
+            ("repositories:\n  - {name: a, url: 'ext::sh -c x'}\n".into(), "2:20", "white space"),
+            ("repositories:\n  - {name: a, url: 'ext::sh%20-c%20x'}\n".into(), "2:20", "scheme `ext`"),
+            ("repositories:\n  - {name: a, url: '--upload-pack=x'}\n".into(), "2:20", "not a URL"),
+            ("repositories:\n  - {name: a, url: 'ssh://-oProxyCommand=x/a'}\n".into(), "2:20", "option of ssh"),
+            ("repositories:\n  - {name: a, url: 'ssh://git@-oProxyCommand=x/a'}\n".into(), "2:20", "option of ssh"),
+            ("repositories:\n  - {name: a, url: 'ssh://git:hunter2@h/a'}\n".into(), "2:20", "credentials"),
+            ("repositories:\n  - {name: a, url: 'file://a/b'}\n".into(), "2:20", "not absolute"),
             ("repositories:\n  - {name: a, url: 'https://h/a', ref: --upload-pack=x}\n".into(), "2:40", "not the name of a branch"),
             ("repositories:\n  - {name: a, url: 'https://h/a', commit: abc123}\n".into(), "2:43", "not a full commit"),
             ("charts:\n  - {name: c, repo: 'https://h', version: '1'}\n  - {name: c, repo: 'https://h', version: '2'}\n".into(), "3:12", "second chart"),

@@ -132,17 +132,29 @@ fn joined(from: &str, path: &str) -> Option<String> {
     (!parts.is_empty()).then(|| format!("./{}", parts.join("/")))
 }
 
-/// A digest over everything at `path`: names, kinds, lengths and content, in
-/// the order of the names.
+/// A digest over everything that a written path leads to: names, kinds,
+/// lengths and content, in the order of the names. Where the path itself is a
+/// link, what it leads to counts, as it does for the step that reads it; of a
+/// link inside a chart the target's name counts, because the target is in the
+/// chart as well or is not read at all.
 ///
 /// # Errors
 /// `local` where something cannot be read, `configuration` where it is too
 /// much.
-pub fn digest(path: &Path) -> Result<Digest> {
+pub fn digest(layout: &Layout, root: &Path, written: &str) -> Result<Digest> {
+    let path = resolve(layout, root, written);
     let mut hasher = Hasher::new();
     let mut count = 0;
-    add(path, "", &mut hasher, &mut count)?;
+    add(&followed(layout, root, path), "", &mut hasher, &mut count)?;
     Ok(hasher.finish())
+}
+
+/// Where `path` leads to, as long as that is in the project: the rest is
+/// refused by who reads it.
+fn followed(layout: &Layout, root: &Path, path: PathBuf) -> PathBuf {
+    let Ok(found) = path.canonicalize() else { return path };
+    let is_inside = |folder: &Path| folder.canonicalize().is_ok_and(|folder| found.starts_with(folder));
+    if is_inside(root) || is_inside(&layout.config) { found } else { path }
 }
 
 fn add(path: &Path, name: &str, hasher: &mut Hasher, count: &mut usize) -> Result<()> {
@@ -190,6 +202,10 @@ fn part(hasher: &mut Hasher, kind: u8, name: &str, content: &[u8]) {
 mod tests {
     use super::*;
 
+    fn layout(project: &Path) -> Layout {
+        Layout::new(project.join("config"), project.join("build"), project.join("dist"))
+    }
+
     #[test]
     fn paths_stay_in_the_project() {
         let place = YamlPath::root();
@@ -207,7 +223,7 @@ mod tests {
     #[test]
     fn charts_bring_the_directories_that_they_depend_on() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
+        let layout = layout(folder.path());
         for (name, dependencies) in [
             (
                 "app",
@@ -233,19 +249,42 @@ mod tests {
 
     #[test]
     fn the_digest_covers_names_and_content() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+        let project = tempfile::tempdir().unwrap();
+        let at = |name: &str| project.path().join("chart").join(name);
+        let digest = || digest(&layout(project.path()), project.path(), "./chart").unwrap();
         crate::fs::create_dir_all(&at("t")).unwrap();
         crate::fs::write_new(&at("a"), b"1").unwrap();
-        let mut seen = vec![digest(folder.path()).unwrap()];
+        let mut seen = vec![digest()];
         for (name, content) in [("a", "12"), ("b", ""), ("t/c", "2")] {
             crate::fs::write_new(&at(name), content.as_bytes()).unwrap();
-            seen.push(digest(folder.path()).unwrap());
+            seen.push(digest());
         }
         crate::fs::rename(&at("b"), &at("e")).unwrap();
-        seen.push(digest(folder.path()).unwrap());
+        seen.push(digest());
         let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(distinct.len(), seen.len());
-        assert_eq!(digest(folder.path()).unwrap(), *seen.last().unwrap());
+        assert_eq!(digest(), *seen.last().unwrap());
+    }
+
+    /// A package would hold what a link led to when it was built first.
+    #[test]
+    fn the_digest_follows_a_written_path_that_is_a_link() {
+        let project = tempfile::tempdir().unwrap();
+        let at = |name: &str| project.path().join(name);
+        let digest = |written: &str| digest(&layout(project.path()), project.path(), written).unwrap();
+        crate::fs::create_dir_all(&at("config")).unwrap();
+        crate::fs::create_dir_all(&at("shared/chart")).unwrap();
+        std::os::unix::fs::symlink("../shared/values.yaml", at("config/values.yaml")).unwrap();
+        std::os::unix::fs::symlink("shared/chart", at("chart")).unwrap();
+        let write = |text: &[u8]| {
+            crate::fs::write_new(&at("shared/values.yaml"), text).unwrap();
+            crate::fs::write_new(&at("shared/chart/Chart.yaml"), text).unwrap();
+        };
+        let both = || ["./config/values.yaml", "./chart"].map(digest);
+        write(b"a: 1");
+        let before = both();
+        write(b"a: 2");
+        let after = both();
+        assert!(before.iter().zip(&after).all(|(before, after)| before != after));
     }
 }

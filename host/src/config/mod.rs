@@ -258,7 +258,7 @@ fn hash_local_paths(
         let mut paths = local::dependencies(layout, root, &written)?;
         paths.push(written);
         for path in paths {
-            hashes.add(&path, local::digest(&local::resolve(layout, root, &path))?, None);
+            hashes.add(&path, local::digest(layout, root, &path)?, None);
         }
     }
     Ok(())

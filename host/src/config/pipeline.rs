@@ -104,7 +104,7 @@ impl Pipeline {
         let sources = ["manifests", "images", "files", "repos", "charts"];
         let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
-        let package = publish(&["*.tar.zst", "*.sha256", "artifact-manifest.json"], Target::Dist);
+        let package = publish(&["*.tar.zst", "*.tar", "*.sha256", "artifact-manifest.json"], Target::Dist);
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![
@@ -341,6 +341,8 @@ mod tests {
         assert_eq!(parse(&built_in.to_text()).unwrap(), built_in);
         let ids: Vec<&str> = built_in.steps.iter().map(|step| step.id.as_str()).collect();
         assert_eq!(ids, ["config", "manifests", "images", "files", "repos", "charts", "zarf_gen", "package"]);
+        let published: Vec<&str> = built_in.steps[7].publish.iter().map(|publish| publish.from.as_str()).collect();
+        assert!(published.contains(&"*.tar") && published.contains(&"*.tar.zst"), "packages come in both forms");
     }
 
     #[test]

@@ -18,8 +18,8 @@
 //! ```
 //!
 //! A pin with the name of a core plugin replaces it. A missing file means no
-//! pins. A plugin grants itself nothing: what it wants is shown, what stands
-//! here counts.
+//! pins. A plugin grants itself nothing: `plugin add` and `plugin inspect` show
+//! what it wants, what stands here counts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,32 @@ impl PluginsLock {
         serde_yaml::to_string(self).unwrap_or_default()
     }
 
+    /// The text of the file with one pin more, or with a pin in place of the
+    /// one of its name. A new pin is appended, so that comments stay; where that
+    /// would not say the same, the file is written anew.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with_pin(source: Option<&Source>, root: &Path, name: &str, pin: Pin) -> Result<String> {
+        let mut lock = match source {
+            Some(source) => Self::parse(source, root)?,
+            None => Self { format: FORMAT, root: root.to_owned(), ..Self::default() },
+        };
+        let block = Self { format: FORMAT, plugins: [(name.to_owned(), pin.clone())].into(), root: root.to_owned() };
+        lock.plugins.insert(name.to_owned(), pin);
+        let text = lock.to_text();
+        let Some(source) = source else { return Self::parse_text(&text, root).map(|_| text) };
+        let entry = block.to_text();
+        let entry = entry.split_once("plugins:\n").map_or("", |(_, entry)| entry);
+        let appended = format!("{}\n{entry}", source.text.trim_end());
+        let says_the_same = Self::parse_text(&appended, root).is_ok_and(|found| found == lock);
+        Ok(if says_the_same { appended } else { Self::parse_text(&text, root).map(|_| text)? })
+    }
+
+    fn parse_text(text: &str, root: &Path) -> Result<Self> {
+        Self::parse(&Source::of("config/plugins.lock".into(), text.as_bytes().to_vec())?, root)
+    }
+
     /// The pin of a name, and where its component lies.
     pub fn pin(&self, name: &str) -> Option<(&Pin, PathBuf)> {
         let pin = self.plugins.get(name)?;
@@ -178,5 +204,28 @@ mod tests {
             let error = parse(&bad).unwrap_err();
             assert!(error.one_line().contains(says), "{}", error.one_line());
         }
+    }
+
+    #[test]
+    fn a_new_pin_is_appended_and_an_old_one_replaced() {
+        let root = Path::new("/p");
+        let pin = |path: &str, fetch: &[&str]| Pin {
+            path: path.into(),
+            sha256: Digest::of(path.as_bytes()),
+            version: Some("1.0.0".into()),
+            grants: Grants { fetch: fetch.iter().map(|&prefix| prefix.to_owned()).collect(), ..Grants::default() },
+        };
+        let source = |text: &str| Source::of("config/plugins.lock".into(), text.as_bytes().to_vec()).unwrap();
+        let first = PluginsLock::with_pin(None, root, "one", pin("a.wasm", &[])).unwrap();
+        let commented = format!("# ours\n{first}");
+        let both =
+            PluginsLock::with_pin(Some(&source(&commented)), root, "two", pin("b.wasm", &["https://h/"])).unwrap();
+        assert!(both.starts_with(&commented), "{both}");
+        let replaced = PluginsLock::with_pin(Some(&source(&both)), root, "one", pin("c.wasm", &[])).unwrap();
+        let lock = PluginsLock::parse(&source(&replaced), root).unwrap();
+        assert_eq!(lock.plugins["one"].path, Path::new("c.wasm"));
+        assert_eq!(lock.plugins["two"].grants.fetch, ["https://h/"]);
+        let error = PluginsLock::with_pin(None, root, "one", pin("a.wasm", &["nonsense://"])).unwrap_err();
+        assert_eq!(error.class(), Class::Configuration);
     }
 }

@@ -1,9 +1,11 @@
 //! Files by URL: into the store, checked against what is known about them, and
 //! remembered in airgap.lock when nothing was.
 
+use url::Url;
+
 use super::auth::Subject;
 use super::mirrors::{host_of, shown};
-use super::restrict::Restriction;
+use super::restrict::{Place, Restriction};
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
@@ -111,7 +113,8 @@ impl Network {
     ) -> Result<Fetched> {
         let url = self.transport.places.locate(&download.url)?;
         let (host, source) = (host_of(&url), shown(&url));
-        let credentials = download.restriction.as_ref().is_none_or(|restriction| restriction.credentials);
+        let restriction = download.restriction.as_ref().map(|reach| mirrored(reach, &download.url, &url));
+        let credentials = restriction.as_ref().is_none_or(|restriction| restriction.credentials);
         let wanted = Wanted {
             key,
             identity,
@@ -120,11 +123,23 @@ impl Network {
             limit: download.limit.unwrap_or(u64::MAX).min(self.largest),
             what: &download.label,
             source: &source,
-            request: Request { restriction: download.restriction.clone(), ..Request::get(url) },
-            subject: Subject { host: &host, scope: "", credentials, guest: download.restriction.is_some() },
+            subject: Subject { host: &host, scope: "", credentials, guest: restriction.is_some() },
+            request: Request { restriction, ..Request::get(url) },
         };
         self.transfer(&wanted, store, progress).await
     }
+}
+
+/// A grant covers a URL as it is written. Where the settings send that one
+/// elsewhere, the one address there may be asked as well; what it redirects to
+/// must be granted.
+fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
+    let granted = Url::parse(written).ok().filter(|written| written != url);
+    let place = granted.and_then(|written| {
+        let by_name = reach.grant_for(&written)? || written.host() != url.host();
+        Some(Place { prefix: url.clone().into(), by_name })
+    });
+    Restriction { place, ..reach.clone() }
 }
 
 /// Remembers what came, unless the lock knows.

@@ -20,6 +20,8 @@ pub(super) struct Endpoint {
     pub(super) repository: String,
     /// For people: the registry, or the mirror with its prefix.
     pub(super) name: String,
+    /// Of the settings, and not the registry itself.
+    pub(super) is_mirror: bool,
 }
 
 impl Endpoint {
@@ -68,6 +70,7 @@ impl Places {
             let plain_http = settings.is_some_and(|settings| settings.plain_http);
             let mut own = endpoint(api_host(registry), plain_http, reference.repository());
             registry.clone_into(&mut own.name);
+            own.is_mirror = false;
             endpoints.push(own);
         }
         endpoints
@@ -136,6 +139,7 @@ fn endpoint(location: &str, plain_http: bool, repository: &str) -> Endpoint {
         host: host.to_owned(),
         repository: if prefix.is_empty() { repository.to_owned() } else { format!("{prefix}/{repository}") },
         name: location.to_owned(),
+        is_mirror: true,
     }
 }
 

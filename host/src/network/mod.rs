@@ -46,7 +46,7 @@ mod transport;
 pub(crate) use download::enter;
 pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
-pub use restrict::Restriction;
+pub use restrict::{Place, Restriction};
 
 use auth::{Auth, Refusal, Subject};
 use failure::Failure;

@@ -9,7 +9,7 @@ use url::Url;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::Endpoint;
-use super::restrict::Restriction;
+use super::restrict::{Place, Restriction};
 use super::transfer::Wanted;
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
@@ -316,11 +316,13 @@ fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<R
 }
 
 /// The place itself may be asked: the caller has checked the repository, and
-/// mirrors are the user's own. What it redirects to must be granted.
+/// mirrors are the user's own. What it redirects to must be granted. The
+/// registry may be an address of the inside only where its name was granted.
 fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restriction> {
-    let mut widened = reach?.clone();
-    widened.prefixes.extend(endpoint.url("").ok().map(String::from));
-    Some(widened)
+    let reach = reach?;
+    let by_name = endpoint.is_mirror || reach.by_name;
+    let place = endpoint.url("").ok().map(|url| Place { prefix: url.into(), by_name });
+    Some(Restriction { place, ..reach.clone() })
 }
 
 /// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.
@@ -385,6 +387,7 @@ mod tests {
             host: String::new(),
             repository: String::new(),
             name: name.into(),
+            is_mirror: false,
         };
         let progress = Progress::silent("images");
         let mut trail = Trail::default();

@@ -15,6 +15,20 @@ pub struct Restriction {
     pub prefixes: Vec<String>,
     /// Whether the host's credentials may be attached.
     pub credentials: bool,
+    /// Whether the host that is asked for is granted by its name, not by a
+    /// `*.`.
+    pub by_name: bool,
+    /// One place more, as a prefix: where the settings send what is asked for.
+    pub place: Option<Place>,
+}
+
+/// A place that was not granted itself: a grant covers what was asked for, and
+/// the settings say where that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub prefix: String,
+    /// Whether it may have a private address: the user's own mirrors may.
+    pub by_name: bool,
 }
 
 impl Restriction {
@@ -29,8 +43,9 @@ impl Restriction {
 
     /// None when nothing grants `url`; whether a grant names its host
     /// literally.
-    fn grant_for(&self, url: &Url) -> Option<bool> {
-        let matching = self.prefixes.iter().filter_map(|prefix| matches(prefix, url));
+    pub(super) fn grant_for(&self, url: &Url) -> Option<bool> {
+        let place = self.place.iter().filter_map(|place| Some(matches(&place.prefix, url)? && place.by_name));
+        let matching = self.prefixes.iter().filter_map(|prefix| matches(prefix, url)).chain(place);
         matching.reduce(|one, other| one || other)
     }
 }
@@ -126,7 +141,7 @@ mod tests {
     use super::*;
 
     fn restriction(prefixes: &[&str]) -> Restriction {
-        Restriction { prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(), credentials: false }
+        Restriction { prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(), ..Restriction::default() }
     }
 
     #[test]
@@ -149,6 +164,21 @@ mod tests {
         ] {
             assert_eq!(granted.grant_for(&Url::parse(url).unwrap()), expected, "{url}");
         }
+    }
+
+    /// `*.example.com` may be pointed at the inside by whoever holds a name
+    /// there.
+    #[tokio::test]
+    async fn a_place_has_a_private_address_only_by_name() {
+        let url = Url::parse("http://127.0.0.1:5000/v2/a/manifests/1").unwrap();
+        let reach = |by_name: bool| {
+            let place = Place { prefix: "http://127.0.0.1:5000/v2/a/".to_owned(), by_name };
+            Restriction { place: Some(place), ..restriction(&["https://*.example.com/v2/"]) }
+        };
+        assert!(reach(true).check(&url).await.is_ok());
+        let error = reach(false).check(&url).await.unwrap_err();
+        assert!(error.message().contains("not granted by name"), "{error}");
+        assert!(reach(true).check(&Url::parse("http://127.0.0.1:5000/v2/b").unwrap()).await.is_err());
     }
 
     #[tokio::test]

@@ -598,7 +598,7 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     let inside = files.server.put("/charts/a", "a");
     let escape = files.server.redirect("/charts/escape", &target);
     let loops = files.server.redirect("/charts/loop", &files.server.url("/charts/loop"));
-    let restriction = Some(Restriction { prefixes: vec![files.server.url("/charts/")], credentials: false });
+    let restriction = Some(Restriction { prefixes: vec![files.server.url("/charts/")], ..Restriction::default() });
     let granted = |url: &str| Download { restriction: restriction.clone(), ..download(url) };
     let settings = settings(&[]);
     files.get(&settings, &granted(&inside)).await.unwrap();
@@ -607,6 +607,23 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     }
     assert!(outside.log().is_empty());
     assert_eq!(files.get(&settings, &granted(&loops)).await.unwrap_err().class(), Class::InvalidInput);
+}
+
+/// A mirror is the user's own word, and serves what was granted under its
+/// written address: nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_is_served_by_a_mirror_of_what_it_was_granted() {
+    let files = files();
+    let mirrored = files.server.put("/m/charts/a", "content");
+    files.server.put("/m/other/a", "content");
+    let mut settings = settings(&[]);
+    let prefix = mirrored.strip_suffix("charts/a").unwrap().to_owned();
+    settings.network.url_mirrors.insert("https://dl.example/".into(), prefix);
+    let restriction = Restriction { prefixes: vec!["https://dl.example/charts/".into()], ..Restriction::default() };
+    let granted = |url: &str| Download { restriction: Some(restriction.clone()), ..download(url) };
+    files.get(&settings, &granted("https://dl.example/charts/a")).await.unwrap();
+    let error = files.get(&settings, &granted("https://dl.example/other/a")).await.unwrap_err();
+    assert_eq!(error.class(), Class::Plugin, "{error}");
 }
 
 /// A sum over hosts: two at a time from each, three in all.
@@ -674,7 +691,7 @@ async fn a_token_service_inside_is_not_asked_for_a_guest() {
     let server = Server::start(move |_: &Asked| Response::new(401, "").with("www-authenticate", challenge.clone()));
     let network = network(&settings(&[&server.host()]));
     let reference = Reference::parse(&format!("{}/a:1", server.host())).unwrap();
-    let restriction = Restriction { prefixes: vec![server.url("/")], credentials: false };
+    let restriction = Restriction { prefixes: vec![server.url("/")], ..Restriction::default() };
     let progress = Progress::silent("charts");
     let error = network.manifest_within(Some(&restriction), &reference, &progress).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error:?}");

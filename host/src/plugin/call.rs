@@ -1,6 +1,6 @@
 //! One call of one component: its store, its deadline, its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use super::input::InputTree;
 use super::ledger::Ledger;
 use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, TICK};
 use super::marks::Marks;
+use super::room::Room;
 use super::stop::{Circumstances, Refusal, Stop, Subject, explain};
 use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
@@ -42,10 +43,40 @@ pub(super) struct Call {
     pub(super) talk: Talk,
     /// None for `describe`.
     pub(super) work: Option<Work>,
-    /// Ticks of guest time left.
-    ticks: u64,
-    /// The last tick passed while the host was working.
-    forgiven: bool,
+    time: GuestTime,
+}
+
+/// How long a guest may still compute.
+///
+/// Epochs pass for host and guest alike, so of each tick what the host worked
+/// is taken off. A tick never costs more than itself: when the whole process
+/// had to wait, nobody computed.
+#[derive(Debug)]
+struct GuestTime {
+    left: Duration,
+    /// Since when [`Self::hosted`] counts.
+    ticked: Instant,
+    hosted: Duration,
+}
+
+impl GuestTime {
+    fn new(ticks: u64, now: Instant) -> Self {
+        let left = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
+        Self { left, ticked: now, hosted: Duration::ZERO }
+    }
+
+    /// The host worked for the guest.
+    fn host_worked(&mut self, spent: Duration) {
+        self.hosted = self.hosted.saturating_add(spent);
+    }
+
+    /// None when the time is used up.
+    fn tick(&mut self, now: Instant) -> Option<()> {
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
+        let computed = passed.saturating_sub(std::mem::take(&mut self.hosted)).min(TICK);
+        self.left = self.left.checked_sub(computed)?;
+        Some(())
+    }
 }
 
 /// How much a guest has said.
@@ -72,6 +103,10 @@ pub(super) struct Work {
     /// When the server that asked for the longest wait answers again: a guest
     /// can say "transient", and not until when.
     pub(super) come_back: Option<Timestamp>,
+    /// What unpacked archives may still take up.
+    pub(super) room: Room,
+    /// Files that went into an archive: a second time they are charged.
+    pub(super) packed: HashSet<PathBuf>,
     /// Held by work on other threads, so that the call outlives none of it.
     busy: mpsc::Sender<()>,
 }
@@ -107,6 +142,7 @@ impl Work {
         let (busy, idle) = mpsc::channel(1);
         let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
         let ledger = Arc::new(Ledger::new(limits));
+        let room = Room::new(cx.largest_unpacked);
         let work = Self {
             cx,
             rules,
@@ -118,6 +154,8 @@ impl Work {
             staging,
             unpacked: 0,
             come_back: None,
+            room,
+            packed: HashSet::new(),
             busy,
         };
         (work, Idle(idle))
@@ -162,11 +200,9 @@ impl Call {
         Ok(result?)
     }
 
-    /// A tick that passed while the host worked is not the guest's. Short
-    /// calls forgive nothing, so that a guest can not compute for free
-    /// between them.
+    /// Time that the host worked is not the guest's.
     pub(super) fn host_worked(&mut self, spent: Duration) {
-        self.forgiven |= spent >= TICK / 2;
+        self.time.host_worked(spent);
     }
 
     /// Called at every tick that guest code sees.
@@ -174,9 +210,7 @@ impl Call {
         if self.progress.cancellation().is_cancelled() {
             return Err(Stop::Interrupted.into());
         }
-        if !std::mem::take(&mut self.forgiven) {
-            self.ticks = self.ticks.checked_sub(1).ok_or(Stop::Deadline)?;
-        }
+        self.time.tick(Instant::now()).ok_or(Stop::Deadline)?;
         Ok(UpdateDeadline::Yield(1))
     }
 }
@@ -210,8 +244,7 @@ impl<'a> Running<'a> {
             progress,
             talk: Talk::default(),
             work,
-            ticks: limits.ticks,
-            forgiven: false,
+            time: GuestTime::new(limits.ticks, Instant::now()),
         };
         let mut store = Store::new(&machine.engine, call);
         store.limiter(|call| &mut call.budget);
@@ -291,5 +324,36 @@ async fn unless_cancelled<T>(
         biased;
         () = cancel.cancelled() => Err(Stop::Interrupted.into()),
         result = call => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half a tick of computing and half a tick of host work, again and again.
+    #[test]
+    fn host_calls_do_not_make_computing_free() {
+        let mut now = Instant::now();
+        let mut time = GuestTime::new(10, now);
+        let mut ticks = 0;
+        while time.tick(now).is_some() {
+            now += TICK;
+            time.host_worked(TICK / 2);
+            ticks += 1;
+            assert!(ticks < 100, "never ends");
+        }
+        assert_eq!(ticks, 21);
+    }
+
+    #[test]
+    fn waiting_for_the_host_or_for_the_processor_is_not_computing() {
+        let start = Instant::now();
+        let mut time = GuestTime::new(2, start);
+        time.host_worked(TICK * 1000);
+        assert!(time.tick(start + TICK * 1000).is_some());
+        assert_eq!(time.left, TICK * 2);
+        assert!(time.tick(start + TICK * 2000).is_some());
+        assert_eq!(time.left, TICK);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bindings::step;
-use super::limits::{DESCRIPTION_BYTES, FAILURE_MESSAGE};
+use super::limits::{DESCRIPTION_BYTES, FAILURE_MESSAGE, WANTS};
 use super::text;
 use crate::error::{Class, Error, Result};
 
@@ -41,6 +41,9 @@ impl Description {
         }
         let configuration_schema = serde_json::from_str(&said.configuration_schema)
             .map_err(|error| bad("its configuration schema is not JSON".to_owned()).caused_by(error))?;
+        if said.wants.len() > WANTS {
+            return Err(bad(format!("it wants more than {WANTS} things")));
+        }
         let wants = said.wants.into_iter().map(|want| match want {
             step::Want::Fetch(prefix) => Want::Fetch(text::line(&prefix, FAILURE_MESSAGE)),
             step::Want::Directories => Want::Directories,

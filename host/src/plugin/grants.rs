@@ -42,6 +42,11 @@ impl Rules {
         Self(None)
     }
 
+    /// Whether nothing is refused.
+    pub fn is_core(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// For a pinned plugin.
     ///
     /// # Errors
@@ -88,7 +93,15 @@ impl Rules {
         Some(Restriction {
             prefixes: granted.prefixes.iter().flat_map(Prefix::urls).collect(),
             credentials: granted.credentials.contains(&host.to_ascii_lowercase()),
+            by_name: granted.prefixes.iter().any(|prefix| prefix.names(host)),
+            place: None,
         })
+    }
+
+    /// Whether everything below a prefix, as a plugin wants it, is granted.
+    pub fn covers(&self, wanted: &str) -> bool {
+        let Some(granted) = &self.0 else { return true };
+        Prefix::parse(wanted).is_ok_and(|wanted| granted.prefixes.iter().any(|prefix| prefix.covers(&wanted)))
     }
 }
 
@@ -147,6 +160,18 @@ impl Prefix {
             Some(parent) => host.strip_suffix(parent).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.')),
             None => host == self.host,
         }
+    }
+
+    /// Whether this is `host[:port]` itself and no pattern.
+    fn names(&self, host: &str) -> bool {
+        split_port(host).is_some_and(|(host, _)| self.host.eq_ignore_ascii_case(host))
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.scheme == other.scheme
+            && (self.host == other.host || self.covers_host(&other.host))
+            && self.port == other.port
+            && other.path.starts_with(&self.path)
     }
 
     fn covers_url(&self, url: &Url) -> bool {
@@ -254,6 +279,33 @@ mod tests {
             let grants = Grants { fetch: vec![bad.to_owned()], ..Grants::default() };
             assert!(Rules::new(&grants).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_wanted_prefix_is_granted_by_itself_and_by_a_wider_one() {
+        let rules = rules(&["https://example.com/charts/", "https://*.cdn.example/", "registry.example.com"]);
+        for covered in [
+            "https://example.com/charts",
+            "https://example.com/charts/stable/",
+            "https://eu.cdn.example/",
+            "https://*.cdn.example/x",
+            "registry.example.com/team/",
+        ] {
+            assert!(rules.covers(covered), "{covered}");
+        }
+        for open in
+            ["https://example.com/", "http://example.com/charts/", "registry.example.com:5000/team/", "nonsense:x"]
+        {
+            assert!(!rules.covers(open), "{open}");
+        }
+        assert!(Rules::everything().covers("https://anything/"));
+    }
+
+    #[test]
+    fn a_pattern_does_not_name_its_hosts() {
+        let rules = rules(&["*.example.com/team/", "registry.example.com/team/"]);
+        assert!(rules.restriction("registry.example.com").unwrap().by_name);
+        assert!(!rules.restriction("other.example.com").unwrap().by_name);
     }
 
     #[test]

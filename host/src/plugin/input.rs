@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::attempt::LOCK;
 use super::bindings::trees::{Entry, EntryKind};
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
+use super::room::{Room, Taken};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Class, Error, Result};
 use crate::fs;
@@ -38,11 +39,14 @@ enum Kind {
 }
 
 #[derive(Debug)]
-struct Unpacked(Tree);
+struct Unpacked {
+    tree: Tree,
+    _room: Taken,
+}
 
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0.root);
+        let _ = fs::remove_dir_all(&self.tree.root);
     }
 }
 
@@ -61,9 +65,11 @@ impl InputTree {
         Self(Arc::new(Kind::Committed(tree)))
     }
 
-    /// The tree's directory is removed with the last handle.
-    pub(super) fn unpacked(tree: Tree) -> Self {
-        Self(Arc::new(Kind::Unpacked(Unpacked(tree))))
+    /// The tree's directory is removed with the last handle, and what it takes
+    /// of the room given back.
+    pub(super) fn unpacked(tree: Tree, room: &Room) -> Self {
+        let _room = room.take(&tree.listing);
+        Self(Arc::new(Kind::Unpacked(Unpacked { tree, _room })))
     }
 
     /// Those of the files that exist.
@@ -114,7 +120,7 @@ impl InputTree {
     /// The artifacts, where a listing says what they are.
     pub(super) fn listed(&self) -> Option<&Tree> {
         match &*self.0 {
-            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => Some(tree),
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => Some(tree),
             Kind::Directory(_) | Kind::Files(_) => None,
         }
     }
@@ -131,7 +137,7 @@ impl InputTree {
             check_relative(prefix)?;
         }
         let mut entries = match &*self.0 {
-            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 let listed = tree.listing.artifacts.iter().filter(|artifact| is_below(&artifact.path, prefix));
                 listed.map(entry_of).collect()
             }
@@ -150,7 +156,7 @@ impl InputTree {
     pub(super) fn stat(&self, path: &str) -> Result<Option<Entry>> {
         check_relative(path)?;
         match &*self.0 {
-            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 Ok(tree.listing.get(path).map(entry_of).or_else(|| implied_directory(tree, path)))
             }
             Kind::Files(files) => files.get(path).map(|file| entry_on_disk(path, file)).transpose(),
@@ -166,7 +172,7 @@ impl InputTree {
     pub(super) fn locate(&self, path: &str) -> Result<Located> {
         check_relative(path)?;
         match &*self.0 {
-            Kind::Committed(tree) | Kind::Unpacked(Unpacked(tree)) => {
+            Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 let artifact = tree.listing.get(path).ok_or_else(|| absent(path))?;
                 Ok(Located {
                     path: tree.path_of(path),

@@ -1,14 +1,16 @@
-//! What a call has put into its output tree, against the limits.
+//! What a call has put into its output tree, against the limits, and which of
+//! it is still being written: of two writers on one path nobody could say whose
+//! bytes the file has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::limits::{CallLimits, Limit};
 use crate::error::{Class, Error, Result};
 use crate::tree::check_path;
 
-/// Bytes by path. Files that the host fetched or packed count as files of no
-/// bytes: other limits hold for them.
+/// Bytes by path. Files that the host fetched count as files of no bytes: other
+/// limits hold for them.
 #[derive(Debug)]
 pub(super) struct Ledger {
     bytes: u64,
@@ -20,6 +22,8 @@ pub(super) struct Ledger {
 struct Written {
     by_path: BTreeMap<String, u64>,
     bytes: u64,
+    /// Paths with an unfinished stream or archive.
+    open: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -36,6 +40,7 @@ impl Ledger {
         check_path(path).map_err(|error| error.with_class(Class::Plugin))?;
         let mut written = self.written();
         check_conflict(&written.by_path, path)?;
+        check_open(&written.open, path)?;
         let before = written.by_path.get(path).copied();
         let files = written.by_path.len() as u64 + u64::from(before.is_none());
         if files > self.files {
@@ -46,6 +51,33 @@ impl Ledger {
         written.by_path.insert(path.to_owned(), bytes);
         written.bytes = total;
         Ok(())
+    }
+
+    /// Enters a file that will be written piece by piece. Until [`Self::end`]
+    /// or [`Self::release`] nobody else may write there.
+    ///
+    /// # Errors
+    /// As [`Self::charge`].
+    pub(super) fn begin(&self, path: &str) -> Result<()> {
+        self.charge(path, 0)?;
+        self.written().open.insert(path.to_owned());
+        Ok(())
+    }
+
+    /// The file is complete.
+    pub(super) fn end(&self, path: &str) {
+        self.written().open.remove(path);
+    }
+
+    /// What was charged for a file.
+    pub(super) fn charged(&self, path: &str) -> u64 {
+        self.written().by_path.get(path).copied().unwrap_or(0)
+    }
+
+    /// # Errors
+    /// `plugin` where somebody still writes to `path`.
+    pub(super) fn check_idle(&self, path: &str) -> Result<()> {
+        check_open(&self.written().open, path)
     }
 
     /// A file that is being written has become longer.
@@ -63,6 +95,7 @@ impl Ledger {
     /// The file is gone.
     pub(super) fn release(&self, path: &str) {
         let mut written = self.written();
+        written.open.remove(path);
         if let Some(bytes) = written.by_path.remove(path) {
             written.bytes -= bytes;
         }
@@ -94,6 +127,13 @@ fn check_conflict(by_path: &BTreeMap<String, u64>, path: &str) -> Result<()> {
         return Err(Error::new(Class::Plugin, format!("`{path}` would be both a file and a directory of the output")));
     }
     Ok(())
+}
+
+fn check_open(open: &BTreeSet<String>, path: &str) -> Result<()> {
+    if !open.contains(path) {
+        return Ok(());
+    }
+    Err(Error::new(Class::Plugin, format!("`{path}` is still being written")).hint("close the stream or archive first"))
 }
 
 #[cfg(test)]
@@ -128,5 +168,19 @@ mod tests {
         ledger.charge("ab", 0).unwrap();
         assert!(ledger.charge("c", 0).unwrap_err().message().contains("`plugins.output_files`"));
         ledger.charge("ab", 1).unwrap();
+    }
+
+    /// The file of one writer would be recorded with the digest of the other.
+    #[test]
+    fn a_path_has_one_writer_at_a_time() {
+        let ledger = ledger(1, 10);
+        ledger.begin("a").unwrap();
+        for refused in [ledger.begin("a"), ledger.charge("a", 1), ledger.check_idle("a")] {
+            assert!(refused.unwrap_err().message().contains("still being written"));
+        }
+        ledger.end("a");
+        ledger.begin("a").unwrap();
+        ledger.release("a");
+        ledger.charge("a", 1).unwrap();
     }
 }

@@ -83,6 +83,14 @@ pub const LOCAL_ENTRIES: usize = 100_000;
 /// Depth of a local directory.
 pub const LOCAL_DEPTH: usize = 64;
 
+/// Files in all unpacked archives of a call that are there at the same time:
+/// inodes run out before bytes do.
+pub const UNPACKED_ENTRIES: u32 = 1_000_000;
+
+/// Bytes of what an archive entry takes beside its content: a header, and the
+/// tables of a frame.
+pub const ENTRY_BYTES: u64 = 1024;
+
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
 pub const REQUESTS: usize = 100_000;
 pub const TAGS: u32 = 100_000;
@@ -96,6 +104,9 @@ pub const MARKS_BYTES: u64 = 64 << 20;
 
 /// Bytes of a description with its schema.
 pub const DESCRIPTION_BYTES: usize = 1 << 20;
+
+/// Things that a plugin may want: each is a line for the user to read.
+pub const WANTS: usize = 100;
 
 /// Seconds of guest time and MiB for `describe`, which computes nothing.
 pub const DESCRIBE_SECONDS: u64 = 10;

@@ -7,7 +7,8 @@
 //! `imports` through which the guest reaches its inputs (`input`), its output
 //! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
 //! Whatever ends the call early is put into words by `stop`. Every limit stands
-//! in `limits`.
+//! in `limits`. Before any call, [`review`] compares what the plugins of a
+//! pipeline say about themselves with what the project gives them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ mod input;
 mod ledger;
 pub mod limits;
 mod marks;
+pub mod review;
+mod room;
+mod schema;
 mod stop;
 mod stream;
 mod text;

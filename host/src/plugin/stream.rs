@@ -77,12 +77,15 @@ struct Open {
 impl FileWriter {
     /// Replaces what lies at `path`.
     pub(super) fn create(output: TreeBuilder, ledger: Arc<Ledger>, path: &str, executable: bool) -> Result<Self> {
-        ledger.charge(path, 0)?;
-        output.forget(path);
-        let full = output.prepare(path)?;
-        // Another name of the same bytes must not be written through.
-        fs::remove_file(&full)?;
-        let file = fs::create(&full)?;
+        ledger.begin(path)?;
+        let opened = || {
+            output.forget(path);
+            let full = output.prepare(path)?;
+            // Another name of the same bytes must not be written through.
+            fs::remove_file(&full)?;
+            Ok((fs::create(&full)?, full))
+        };
+        let (file, full) = opened().inspect_err(|_: &Error| ledger.release(path))?;
         let hasher = Hasher::new();
         let open = Open { file, full, path: path.to_owned(), executable, hasher, size: 0, output, ledger };
         Ok(Self(Arc::new(Mutex::new(State { open: Some(open), late: None }))))
@@ -129,6 +132,7 @@ impl Open {
             fs::set_mode(&self.full, 0o755)?;
         }
         let Self { path, executable, size, .. } = self;
+        self.ledger.end(&path);
         self.output.record(Artifact { path, digest: self.hasher.finish(), size, executable });
         Ok(())
     }

@@ -436,6 +436,13 @@ async fn archives_are_unpacked_for_a_call_and_gone_after_it() {
     attempt.output = bench.output();
     let error = bench.runtime().run(&guest("unpacks"), &attempt).await.unwrap_err();
     assert_says(&error, Class::InvalidInput, &["`junk` can not be unpacked", "unsafe-archive"]);
+    assert!(error.hint_text().is_some(), "the host's hint reaches the user: {error}");
+
+    attempt.configuration = json!({"path": "archive.tar.zst"});
+    attempt.output = bench.output();
+    attempt.largest_unpacked = 1;
+    let error = bench.runtime().run(&guest("unpacks"), &attempt).await.unwrap_err();
+    assert_says(&error, Class::InvalidInput, &["`archive.tar.zst` can not be unpacked", "too-large"]);
     assert_eq!(std::fs::read_dir(bench.path("build/staging/step/unpacked")).unwrap().count(), 0);
 }
 
@@ -448,6 +455,14 @@ async fn a_guest_plans_an_archive_and_the_host_writes_it() {
     assert_eq!(outcome.summary, artifact.digest.to_string());
     assert_eq!(Digest::of(&bench.written("out.tar.zst").unwrap()), artifact.digest);
     assert!(bench.written("abandoned.tar").is_none() && attempt.output.get("abandoned.tar").is_none());
+}
+
+/// What lies on the disk already may be packed; everything else is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pinned_plugin_packs_counts_as_its_output() {
+    let bench = Bench::with(PluginSettings { output_mib: 0, ..PluginSettings::default() });
+    let error = failure(&bench, "packs", json!({})).await;
+    assert_says(&error, Class::Plugin, &["more than 0 MiB", "`plugins.output_mib`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

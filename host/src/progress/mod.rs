@@ -199,6 +199,14 @@ impl Progress {
         }
     }
 
+    /// Tells what is being worked on; the items are as they were.
+    pub fn working(&self, message: &str) {
+        let told = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, Event::StepProgress { done, total, unit, .. })) = told {
+            self.items(done, total, &unit, message);
+        }
+    }
+
     pub fn fetched(&self, bytes: u64) {
         self.counters.bytes_fetched.fetch_add(bytes, Ordering::Relaxed);
     }

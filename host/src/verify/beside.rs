@@ -1,5 +1,6 @@
 //! What lies next to a package: its `.sha256`, and the artifact-manifest.json
-//! that lists what the build put into it.
+//! that lists what the build put into it. A folder holds one such list and
+//! maybe several packages: a list about another one says nothing about this.
 
 use std::path::Path;
 
@@ -93,6 +94,7 @@ pub(super) fn check_artifact_manifest(
     facts: &Facts,
     package: Option<&Package>,
     problems: &mut Problems,
+    remarks: &mut Vec<String>,
 ) -> Result<Beside> {
     let path = whole.path.with_file_name("artifact-manifest.json");
     let Some(bytes) = fs::read_optional(&path, LARGEST_MANIFEST)? else { return Ok(Beside::Missing) };
@@ -103,8 +105,12 @@ pub(super) fn check_artifact_manifest(
             problems.add("artifact-manifest", message);
         }
         Ok(manifest) if manifest.package.file != whole.name => {
-            let other = &manifest.package.file;
-            problems.add("artifact-manifest", format!("artifact-manifest.json beside the package is about `{other}`"));
+            let other: String = manifest.package.file.chars().take(200).collect();
+            remarks.push(format!(
+                "artifact-manifest.json beside the package is about `{}`: nothing was compared with it",
+                other.escape_debug()
+            ));
+            return Ok(Beside::Missing);
         }
         Ok(manifest) => Comparison { manifest: &manifest, facts, problems }.run(whole, package),
         Err(error) => problems.add("artifact-manifest", format!("artifact-manifest.json cannot be read: {error}")),
@@ -199,11 +205,14 @@ impl Comparison<'_> {
     fn nothing_unlisted(&mut self, package: &Package) {
         for component in package.components() {
             let listed = |items: &[Item]| items.iter().filter(|item| item.component == component.name).count();
-            if listed(&self.manifest.charts) != component.charts.len() {
-                self.differs(format!(
-                    "the charts of component `{}` are not all in artifact-manifest.json",
-                    component.name
-                ));
+            for (what, items, count) in [
+                ("charts", &self.manifest.charts, component.charts.len()),
+                ("files", &self.manifest.files, component.files.len()),
+            ] {
+                if listed(items) != count {
+                    let name = &component.name;
+                    self.differs(format!("the {what} of component `{name}` are not all in artifact-manifest.json"));
+                }
             }
             for url in &component.repos {
                 let folder = repository_folder(url).unwrap_or_default();

@@ -5,18 +5,25 @@
 //! and the members of component tars. All of it is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
 
 use super::Problems;
 use crate::archive::reader::{EntryKind, Header, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::tree::check_path;
 
-/// Entries of the package, and of all component tars together.
-const LARGEST_COUNT: usize = 500_000;
 const MIB: u64 = 1024 * 1024;
+/// Memory for what is kept: some 300,000 files, a hundred times a platform.
+const KEPT: u64 = 128 * MIB;
+/// What keeping one file or one descriptor costs beside its text, roughly.
+const ENTRY: u64 = 200;
+/// Descriptors of one manifest or index. Images have some hundred layers, and
+/// the index of a package one descriptor for each image.
+const DESCRIPTORS: usize = 100_000;
 /// What registries and Zarf's client accept as a manifest.
 pub(super) const LARGEST_MANIFEST: u64 = 4 * MIB;
 
@@ -56,9 +63,9 @@ pub(super) struct Member {
 pub(super) struct Blob {
     #[serde(default)]
     pub(super) config: Option<Descriptor>,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "descriptors")]
     pub(super) layers: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "descriptors")]
     pub(super) manifests: Vec<Descriptor>,
     #[serde(default)]
     pub(super) os: Option<String>,
@@ -76,7 +83,16 @@ pub(super) struct Descriptor {
     #[serde(default)]
     pub(super) size: u64,
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) annotations: Annotations,
+}
+
+/// Those that say which image a descriptor of images/index.json is.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Annotations {
+    #[serde(default, rename = "org.opencontainers.image.base.name")]
+    pub(super) base_name: String,
+    #[serde(default, rename = "org.opencontainers.image.ref.name")]
+    pub(super) ref_name: String,
 }
 
 /// Go writes an empty list as `null`.
@@ -88,10 +104,39 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A list that is refused before it fills the memory: three bytes of JSON are
+/// enough for a descriptor.
+pub(super) fn descriptors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
+    struct Bounded;
+    impl<'de> Visitor<'de> for Bounded {
+        type Value = Vec<Descriptor>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {DESCRIPTORS} descriptors")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if all.len() == DESCRIPTORS {
+                    return Err(serde::de::Error::invalid_length(DESCRIPTORS + 1, &self));
+                }
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_any(Bounded)
+}
+
 /// Reads the tar to its end, or to where it is damaged. Gives the bytes read
 /// as well.
 pub(super) fn collect(content: impl BufRead, problems: &mut Problems) -> (Facts, u64) {
-    let mut walk = Walk { facts: Facts::default(), seen: BTreeSet::new(), members: 0, problems };
+    let mut walk = Walk { facts: Facts::default(), seen: BTreeSet::new(), room: KEPT, problems };
     let mut counted = Counted { inner: content, read: 0 };
     let mut current = String::new();
     match walk.package(&mut counted, &mut current) {
@@ -113,20 +158,27 @@ pub(super) fn collect(content: impl BufRead, problems: &mut Problems) -> (Facts,
 struct Walk<'a> {
     facts: Facts,
     seen: BTreeSet<String>,
-    members: usize,
+    /// What is left of [`KEPT`].
+    room: u64,
     problems: &'a mut Problems,
 }
 
 impl Walk<'_> {
+    /// Called before something is kept.
+    fn keep(&mut self, bytes: u64) -> io::Result<()> {
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            io::Error::other(format!("what describes its content needs more than {} MiB of memory", KEPT / MIB))
+        })?;
+        Ok(())
+    }
+
     fn package(&mut self, content: &mut impl BufRead, current: &mut String) -> io::Result<()> {
         let mut reader = TarReader::new(content);
         while let Some(header) = reader.next_entry()? {
             let path = header.path.trim_end_matches('/').to_owned();
             current.clone_from(&path);
             self.hygiene(&path, &header);
-            if self.seen.len() >= LARGEST_COUNT {
-                return Err(io::Error::other(format!("it holds more than {LARGEST_COUNT} entries")));
-            }
+            self.keep(2 * path.len() as u64 + ENTRY)?;
             if !self.seen.insert(path.clone()) {
                 self.problems.add_for("duplicate", &path, "is in the package twice");
             }
@@ -142,6 +194,7 @@ impl Walk<'_> {
     fn file<R: BufRead>(&mut self, path: &str, size: u64, reader: &mut TarReader<R>) -> io::Result<File> {
         let limit = text_limit(path);
         if limit.is_some_and(|limit| size <= limit) {
+            self.keep(size)?;
             let bytes = read_all(reader, size)?;
             let file = File { digest: Digest::of(&bytes), size };
             self.facts.texts.insert(path.to_owned(), bytes);
@@ -155,7 +208,9 @@ impl Walk<'_> {
             && reader.chunk()?.first() == Some(&b'{')
         {
             let bytes = read_all(reader, size)?;
-            if let Ok(blob) = serde_json::from_slice(&bytes) {
+            if let Ok(blob) = serde_json::from_slice::<Blob>(&bytes) {
+                let count = blob.layers.len() + blob.manifests.len();
+                self.keep(size + count as u64 * ENTRY)?;
                 self.facts.blobs.insert(hex.to_owned(), blob);
             }
             return Ok(File { digest: Digest::of(&bytes), size });
@@ -187,13 +242,10 @@ impl Walk<'_> {
         while let Some(header) = reader.next_entry()? {
             let path = header.path.trim_end_matches('/').to_owned();
             self.hygiene(&path, &header);
-            self.members += 1;
-            if self.members > LARGEST_COUNT {
-                return Err(io::Error::other(format!("component tars hold more than {LARGEST_COUNT} entries")));
-            }
             if header.kind != EntryKind::File {
                 continue;
             }
+            self.keep(path.len() as u64 + ENTRY)?;
             let digest = if wants_digest(&path) {
                 let mut hashed = Hashed { inner: &mut reader, hasher: Hasher::new() };
                 hashed.drain()?;
@@ -251,8 +303,10 @@ impl Walk<'_> {
 /// Limits of the files whose text is kept.
 fn text_limit(path: &str) -> Option<u64> {
     match path {
-        "zarf.yaml" => Some(16 * MIB),
-        "checksums.txt" | "images/index.json" => Some(64 * MIB),
+        // A parsed YAML takes a hundred times its text at worst.
+        "zarf.yaml" => Some(2 * MIB),
+        "images/index.json" => Some(32 * MIB),
+        "checksums.txt" => Some(64 * MIB),
         "images/oci-layout" => Some(MIB),
         _ => None,
     }

@@ -8,15 +8,13 @@ use serde::Deserialize;
 
 use super::Problems;
 use super::definition::Package;
-use super::facts::{Descriptor, Facts, LARGEST_MANIFEST};
+use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
 
-const BASE_NAME: &str = "org.opencontainers.image.base.name";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const INDEX: &str = "images/index.json";
 
 #[derive(Debug, Default, Deserialize)]
 struct Index {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "descriptors")]
     manifests: Vec<Descriptor>,
 }
 
@@ -39,8 +37,7 @@ fn is_manifest(media_type: &str) -> bool {
 /// read.
 pub(super) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
     let index: Index = facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-    let named = index.manifests.into_iter();
-    named.filter_map(|descriptor| Some((descriptor.annotations.get(REF_NAME)?.clone(), descriptor))).collect()
+    index.manifests.into_iter().map(|descriptor| (descriptor.annotations.ref_name.clone(), descriptor)).collect()
 }
 
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
@@ -86,8 +83,7 @@ impl Walk<'_> {
         let index: Index = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         let mut references = BTreeSet::new();
         for descriptor in &index.manifests {
-            let annotation = |key: &str| descriptor.annotations.get(key).map_or("", String::as_str);
-            let (base, name) = (annotation(BASE_NAME), annotation(REF_NAME));
+            let (base, name) = (descriptor.annotations.base_name.as_str(), descriptor.annotations.ref_name.as_str());
             if base != name || name.is_empty() {
                 self.problems.add_for("layout", INDEX, format!("calls an image `{base}` and `{name}` at once"));
             }

@@ -27,6 +27,8 @@ mod stream;
 
 /// Problems that are listed; more are counted.
 const LISTED: usize = 1000;
+/// Characters of a message: it may quote a name from the package.
+const MESSAGE: usize = 1000;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,6 +83,8 @@ pub struct Report {
     /// `<package>.sha256`.
     pub checksum_file: Beside,
     pub artifact_manifest: Beside,
+    /// What is worth knowing and not wrong.
+    pub remarks: Vec<String>,
     pub problems: Vec<Problem>,
     /// Problems that are not listed.
     pub unlisted: usize,
@@ -121,6 +125,9 @@ impl Report {
         }
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
+        for remark in &self.remarks {
+            let _ = writeln!(text, "{remark}");
+        }
         for problem in &self.problems {
             let _ = writeln!(text, "✗ {}: {}", problem.rule, problem.message);
         }
@@ -158,8 +165,19 @@ impl Problems {
         self.push(Problem { rule, file: Some(shown.to_string()), message: format!("`{shown}` {}", message.as_ref()) });
     }
 
-    fn push(&mut self, problem: Problem) {
-        if self.listed.len() < LISTED { self.listed.push(problem) } else { self.unlisted += 1 }
+    fn push(&mut self, mut problem: Problem) {
+        if self.listed.len() >= LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        for text in [Some(&mut problem.message), problem.file.as_mut()].into_iter().flatten() {
+            if let Some((end, _)) = text.char_indices().nth(MESSAGE) {
+                text.truncate(end);
+                text.push('…');
+                text.shrink_to_fit();
+            }
+        }
+        self.listed.push(problem);
     }
 
     fn count(&self) -> usize {
@@ -174,7 +192,9 @@ impl Problems {
 /// is in the report.
 pub fn verify(path: &Path) -> Result<Report> {
     let mut problems = Problems::default();
-    let (whole, content) = stream::open(path)?;
+    let mut remarks = Vec::new();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (whole, content, damage) = stream::open(path)?;
     let (facts, unpacked) = facts::collect(content, &mut problems);
     let (sha256, size) = whole.finish()?;
 
@@ -185,10 +205,18 @@ pub fn verify(path: &Path) -> Result<Report> {
         images::check(&facts, package, &mut problems);
         package.identity()
     });
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if damage.is_there() && problems.count() == 0 {
+        problems.add_for(
+            "digest",
+            "zarf.yaml",
+            "is damaged: the checksum of its part of the archive is wrong, and every other file is sound",
+        );
+    }
+    check_name(&name, &mut problems);
     let whole = beside::Whole { path, name: &name, sha256, size };
     let checksum_file = beside::check_checksum_file(&whole, &mut problems)?;
-    let artifact_manifest = beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems)?;
+    let artifact_manifest =
+        beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems, &mut remarks)?;
     Ok(Report {
         package: path.display().to_string(),
         sha256,
@@ -198,9 +226,17 @@ pub fn verify(path: &Path) -> Result<Report> {
         identity,
         checksum_file,
         artifact_manifest,
+        remarks,
         problems: problems.listed,
         unlisted: problems.unlisted,
     })
+}
+
+/// Zarf takes a package, and chooses how to read it, by the end of its name.
+fn check_name(name: &str, problems: &mut Problems) {
+    if !name.ends_with(".tar.zst") && !name.ends_with(".tar") {
+        problems.add("name", "the name ends in neither `.tar.zst` nor `.tar`: zarf would not take it for a package");
+    }
 }
 
 #[cfg(test)]

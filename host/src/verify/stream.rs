@@ -1,12 +1,21 @@
 //! The threads behind a verification: one reads the file and hashes it, one
 //! decompresses, and the caller parses and hashes the content. Buffers go
 //! round, so memory stays the same for any package.
+//!
+//! A frame whose checksum is wrong is noted and read on: the digests of the
+//! files in it say which of them is damaged.
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
+
+use twox_hash::XxHash64;
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
@@ -16,6 +25,7 @@ const BUFFER: usize = 1024 * 1024;
 const QUEUE: usize = 3;
 /// The window that a frame may ask for: 128 MiB.
 const WINDOW_LOG: u32 = 27;
+const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
 /// Nothing honest unpacks to more than this factor once it is large.
 const LARGEST_RATIO: u64 = 1000;
 const RATIO_FREE: u64 = 256 << 20;
@@ -30,9 +40,20 @@ impl Whole {
     }
 }
 
+/// Whether a frame was not what its checksum says. Known when the content was
+/// read to its end.
+#[derive(Clone, Default)]
+pub(super) struct Damage(Arc<AtomicBool>);
+
+impl Damage {
+    pub(super) fn is_there(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Starts to read the package at `path`: the file as a whole, and the tar in
 /// it. The name decides whether it is compressed, as it does for Zarf.
-pub(super) fn open(path: &Path) -> Result<(Whole, Pipe)> {
+pub(super) fn open(path: &Path) -> Result<(Whole, Pipe, Damage)> {
     let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
     let metadata = file.metadata().map_err(|source| Error::io("cannot read", path, source))?;
     if !metadata.is_file() {
@@ -42,12 +63,14 @@ pub(super) fn open(path: &Path) -> Result<(Whole, Pipe)> {
     let owned: PathBuf = path.to_path_buf();
     let whole = spawn("verify-read", move || read_and_hash(file, &owned, feed))?;
     if path.extension().is_some_and(|extension| extension == "tar") {
-        return Ok((Whole(whole), bytes));
+        return Ok((Whole(whole), bytes, Damage::default()));
     }
     let allowed = RATIO_FREE.saturating_add(metadata.len().saturating_mul(LARGEST_RATIO));
     let (feed, content) = Pipe::new();
-    spawn("verify-zstd", move || decompress(bytes, feed, allowed))?;
-    Ok((Whole(whole), content))
+    let damage = Damage::default();
+    let noted = damage.clone();
+    spawn("verify-zstd", move || decompress(bytes, feed, allowed, noted))?;
+    Ok((Whole(whole), content, damage))
 }
 
 fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64)> {
@@ -80,10 +103,10 @@ fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64
     }
 }
 
-fn decompress(bytes: Pipe, feed: Feed, allowed: u64) {
+fn decompress(mut bytes: Pipe, feed: Feed, allowed: u64, damage: Damage) {
     let mut left = allowed;
-    let result = zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
-        decoder.window_log_max(WINDOW_LOG)?;
+    let result = begins_with_a_frame(&mut bytes).and_then(|()| {
+        let mut decoder = Frames::new(bytes, damage)?;
         loop {
             let mut buffer = feed.buffer();
             let (length, result) = fill(&mut decoder, &mut buffer);
@@ -99,6 +122,99 @@ fn decompress(bytes: Pipe, feed: Feed, allowed: u64) {
     });
     if let Err(error) = result {
         feed.send(Err(error));
+    }
+}
+
+/// The content of one frame after the other. The decoder would stop at a wrong
+/// checksum, so the flag that announces one is taken out of each header, and
+/// the checksum compared here.
+struct Frames<R> {
+    input: R,
+    decoder: Decoder<'static>,
+    /// In the middle of a frame.
+    is_open: bool,
+    has_checksum: bool,
+    found: XxHash64,
+    damage: Damage,
+}
+
+const CHECKSUM_FLAG: u8 = 0b100;
+
+impl<R: BufRead> Frames<R> {
+    fn new(input: R, damage: Damage) -> io::Result<Self> {
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        let found = XxHash64::with_seed(0);
+        Ok(Self { input, decoder, is_open: false, has_checksum: false, found, damage })
+    }
+
+    /// Reads up to the frame's descriptor; false where there is no frame more.
+    fn begin(&mut self) -> io::Result<bool> {
+        if self.input.fill_buf()?.is_empty() {
+            return Ok(false);
+        }
+        let mut header = [0; 5];
+        self.input.read_exact(&mut header)?;
+        let is_frame = header.starts_with(&MAGIC);
+        self.has_checksum = is_frame && header[4] & CHECKSUM_FLAG != 0;
+        if is_frame {
+            header[4] &= !CHECKSUM_FLAG;
+        }
+        self.found = XxHash64::with_seed(0);
+        self.is_open = true;
+        let mut nowhere: [u8; 0] = [];
+        let (mut input, mut nothing) = (InBuffer::around(&header), OutBuffer::around(&mut nowhere[..]));
+        while input.pos() < header.len() {
+            self.decoder.run(&mut input, &mut nothing)?;
+        }
+        Ok(true)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.is_open = false;
+        if self.has_checksum {
+            let mut claimed = [0; 4];
+            self.input.read_exact(&mut claimed)?;
+            if self.found.finish().to_le_bytes()[..4] != claimed {
+                self.damage.0.store(true, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.is_open && !self.begin()? {
+                return Ok(0);
+            }
+            let bytes = self.input.fill_buf()?;
+            let is_cut = bytes.is_empty();
+            let (mut input, mut output) = (InBuffer::around(bytes), OutBuffer::around(&mut *buffer));
+            let left = self.decoder.run(&mut input, &mut output)?;
+            let (read, written) = (input.pos(), output.pos());
+            self.input.consume(read);
+            self.found.write(&buffer[..written]);
+            if left == 0 {
+                self.end()?;
+            }
+            if written > 0 {
+                return Ok(written);
+            }
+            if is_cut && left > 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends in the middle of a frame"));
+            }
+        }
+    }
+}
+
+/// Zarf's reader wants content first: neither a skippable frame nor one of an
+/// older format. Buffers are never shorter than a magic number but at the end.
+fn begins_with_a_frame(bytes: &mut Pipe) -> io::Result<()> {
+    match bytes.fill_buf()?.starts_with(&MAGIC) {
+        true => Ok(()),
+        false => Err(io::Error::other("it does not begin with a Zstandard frame")),
     }
 }
 

@@ -101,6 +101,23 @@ fn what_we_pack_is_sound_and_damage_is_named_by_file() {
     assert_eq!(report.error().unwrap().class(), crate::error::Class::Integrity);
 }
 
+/// zarf.yaml has no digest in the package, so its frame's checksum stands in.
+#[test]
+fn no_flipped_bit_of_the_last_frame_goes_unnoticed() {
+    let place = Place::new();
+    let files = content(&tar()).unwrap();
+    let ours = packed(&place, &files);
+    let decoded = zstd::decode_all(ours.as_slice()).unwrap();
+    let last = ours.windows(4).rposition(|window| window == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    for bit in (last * 8..ours.len() * 8).step_by(7) {
+        let mut flipped = ours.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // A header may say the same in other words.
+        let same = zstd::decode_all(flipped.as_slice()).is_ok_and(|found| found == decoded);
+        assert!(same || !place.verify("p.tar.zst", &flipped).is_sound(), "bit {bit}");
+    }
+}
+
 #[test]
 fn the_checksum_file_is_compared() {
     let place = Place::new();
@@ -123,7 +140,10 @@ fn the_artifact_manifest_must_say_the_same() {
         "package": {"file": NAME, "sha256": Digest::of(&golden()).hex(), "size": golden().len()},
         "images": [image(0, first), image(1, second)],
         "charts": [{"component": "web", "path": "web/charts/hello-0.2.0.tgz", "size": 402}],
-        "files": [{"component": "web", "path": "web/files/0/note.txt", "size": 11}],
+        "files": [
+            {"component": "web", "path": "web/files/0/note.txt", "size": 11},
+            {"component": "web", "path": "web/files/1/tool", "size": 20},
+        ],
     });
     let compare = |manifest: &serde_json::Value| {
         fs::write_new(&place.path("artifact-manifest.json"), manifest.to_string().as_bytes()).unwrap();
@@ -138,21 +158,76 @@ fn the_artifact_manifest_must_say_the_same() {
     };
     for (pointer, value) in [
         ("/package/size", 1.into()),
-        ("/package/file", "other".into()),
         ("/images/0/digest", second.into()),
         ("/images/0/reference", "docker.io/library/nginx:1".into()),
         ("/images", serde_json::json!([image(0, first)])),
         ("/charts/0/size", 1.into()),
         ("/charts", serde_json::json!([])),
         ("/files/0/path", "web/files/9/x".into()),
+        ("/files", serde_json::json!([])),
         ("/format", 2.into()),
     ] {
         assert_eq!(compare(&spoilt(pointer, value)).0, Beside::Differs, "{pointer}");
     }
 }
 
-/// Everything that checksums.txt covers. zarf.yaml is covered by the checksum
-/// file beside the package alone.
+/// dist/ keeps older packages and those for another architecture.
+#[test]
+fn the_artifact_manifest_of_another_package_is_a_remark() {
+    let place = Place::new();
+    let other = r#"{"format": 1, "package": {"file": "other.tar.zst", "sha256": "00", "size": 1}}"#;
+    fs::write_new(&place.path("artifact-manifest.json"), other.as_bytes()).unwrap();
+    let report = place.verify(NAME, &golden());
+    assert!(report.is_sound(), "{}", report.render_text());
+    assert_eq!(report.artifact_manifest, Beside::Missing);
+    assert!(report.render_text().contains("is about `other.tar.zst`"), "{}", report.render_text());
+}
+
+/// Whatever the bytes are, zarf looks at the name first, and at the first
+/// frame then.
+#[test]
+fn what_zarf_would_not_open_is_not_sound() {
+    let place = Place::new();
+    assert_eq!(rules(&place.verify("package.zst", &golden())), ["name"]);
+    let mut skipped = vec![0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
+    skipped.extend(golden());
+    let report = place.verify(NAME, &skipped);
+    assert!(report.problems[0].message.contains("begin with a Zstandard frame"), "{}", report.render_text());
+}
+
+/// Sixty kilobytes that would become hundreds of megabytes of descriptors.
+#[test]
+fn manifests_of_nothing_but_descriptors_end_early() {
+    let place = Place::new();
+    let manifest =
+        |count: usize, salt: usize| format!(r#"{{"salt":{salt},"layers":[{}{{}}]}}"#, "{},".repeat(count)).into_bytes();
+    let packed_with = |blobs: Vec<Vec<u8>>| {
+        let named = |blob: Vec<u8>| (format!("images/blobs/sha256/{}", Digest::of(&blob).hex()), blob);
+        packed(&place, &blobs.into_iter().map(named).collect())
+    };
+    let many = place.verify("many.tar.zst", &packed_with((0..20).map(|salt| manifest(90_000, salt)).collect()));
+    assert!(many.problems[0].message.contains("128 MiB of memory"), "{}", many.render_text());
+
+    let huge = manifest(1_300_000, 0);
+    let (facts, _) = facts_of(&place, &packed_with(vec![huge]));
+    assert!(facts.blobs.is_empty(), "a list that is too long is not kept");
+}
+
+fn facts_of(place: &Place, package: &[u8]) -> (facts::Facts, u64) {
+    place.verify("p.tar.zst", package);
+    let (_, content, _) = stream::open(&place.path("p.tar.zst")).unwrap();
+    facts::collect(content, &mut Problems::default())
+}
+
+#[test]
+fn a_message_quotes_no_more_than_fits_a_screen() {
+    let mut problems = Problems::default();
+    problems.add_for("missing", &"x".repeat(5_000_000), "is not there");
+    assert!(problems.listed[0].message.chars().count() <= MESSAGE + 1);
+}
+
+/// Everything that checksums.txt covers. zarf.yaml is covered by the checksums
+/// of the frames and by the file beside the package.
 fn covered(tar: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     let mut files = content(tar)?;
     files.retain(|path, bytes| path != "zarf.yaml" && !bytes.is_empty());

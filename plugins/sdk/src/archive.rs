@@ -9,7 +9,7 @@ use crate::{Artifact, Sink, StepError, Tree};
 ///
 /// # Errors
 /// `invalid-input`: code `unsafe-archive` for links and paths that lead out,
-/// `too-large` where it exceeds `limits`.
+/// `too-large` where it exceeds `limits` or the room of the call.
 pub fn unpack(source: &Tree, path: &str, limits: Limits) -> Result<Tree, StepError> {
     wit::unpack(source, path, limits)
 }

@@ -1,6 +1,6 @@
 //! The component tars: for everything that zarf.yaml lists there is a file at
 //! exactly the place where the deployment looks for it, and there is nothing
-//! else.
+//! else. Charts are opened as Helm opens them.
 
 use std::collections::BTreeSet;
 
@@ -104,6 +104,7 @@ fn check_tar(path: &str, tar: &[u8], component: &Value, expected: &[Expected], f
     }
     check_nothing_else(path, &members, expected, findings);
     check_executables(path, &members, component, findings);
+    check_charts(&members, component, findings);
     for Expected { path: wanted, .. } in expected.iter().filter(|expected| expected.path.contains("/repos/")) {
         check_repository(wanted, &members, findings);
     }
@@ -130,6 +131,53 @@ fn check_executables(path: &str, members: &[Member<'_>], component: &Value, find
             findings.add("mode", format!("`{wanted}` in `{path}` is not executable"));
         }
     }
+}
+
+/// The deployment hands each archive to Helm's loader.
+fn check_charts(members: &[Member<'_>], component: &Value, findings: &mut Findings) {
+    for chart in list(component, "charts") {
+        let (name, version) = (text(chart, "name"), text(chart, "version"));
+        let stem = if version.is_empty() { name.to_owned() } else { format!("{name}-{version}") };
+        let path = format!("{}/charts/{stem}.tgz", text(component, "name"));
+        let Some(archive) = members.iter().find(|member| member.kind == Kind::File && member.path == path) else {
+            continue;
+        };
+        match chart_description(archive.content) {
+            Err(why) => findings.add("chart", format!("`{path}` {why}")),
+            Ok(description) => {
+                let of = |key: &str| text(&description, key).to_owned();
+                if of("name").is_empty() || !matches!(of("apiVersion").as_str(), "v1" | "v2") {
+                    findings.add("chart", format!("`{path}` has a Chart.yaml without a name or an apiVersion"));
+                }
+                let plain = |version: &str| version.trim_start_matches('v').to_owned();
+                if plain(&of("version")) != plain(version) {
+                    findings.add("chart", format!("`{path}` holds version `{}`", of("version")));
+                }
+            }
+        }
+    }
+}
+
+/// Chart.yaml of a chart's archive: in its one folder, whose name is free.
+fn chart_description(archive: &[u8]) -> Result<Value, String> {
+    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(archive));
+    let bad = |error: std::io::Error| format!("is not an archive that can be read: {error}");
+    let mut description = None;
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let path = entry.path().map_err(bad)?.display().to_string();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).map_err(bad)?;
+        match path.trim_start_matches("./").split('/').collect::<Vec<_>>()[..] {
+            [_, "Chart.yaml"] => description = Some(content),
+            [_, ..] if path.starts_with('/') || path.split('/').any(|part| part == "..") => {
+                return Err(format!("holds `{path}`, which leads out of it"));
+            }
+            _ => {}
+        }
+    }
+    let description = description.ok_or("has no Chart.yaml in its folder")?;
+    serde_yaml::from_slice(&description).map_err(|error| format!("has a Chart.yaml that is no YAML: {error}"))
 }
 
 /// What the push to the git server reads.

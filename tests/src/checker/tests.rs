@@ -225,7 +225,7 @@ fn bad_definitions_are_rejected() {
 fn bad_component_tars_are_rejected() {
     type Members = Vec<(String, u32, Vec<u8>)>;
     type Case = (&'static str, fn(&mut Members), &'static str);
-    let cases: [Case; 6] = [
+    let cases: [Case; 8] = [
         ("a manifest that is gone", |m| m.retain(|(path, ..)| !path.contains("manifests")), "component"),
         (
             "a chart under another version",
@@ -235,6 +235,8 @@ fn bad_component_tars_are_rejected() {
         ("no folder of the component", |m| m.iter_mut().for_each(|e| e.0 = e.0.replacen("web/", "", 1)), "component"),
         ("a file of no list", |m| m.push(("web/files/9/x".into(), 0o600, vec![])), "component"),
         ("a name that the extractor refuses", |m| m.push(("web/files/0/note.txt/aux.c".into(), 0o600, vec![])), "path"),
+        ("a chart that is no archive", |m| spoil_chart(m, |_| b"no gzip".to_vec()), "chart"),
+        ("a chart without Chart.yaml", |m| spoil_chart(m, |_| gzip(&[0; 1024])), "chart"),
         ("a tool that cannot be run", |m| m.iter_mut().for_each(|e| e.1 = 0o600), "mode"),
     ];
     for (what, change, expected) in cases {
@@ -255,6 +257,17 @@ fn bad_component_tars_are_rejected() {
     let repository =
         Variant::new().replace("zarf.yaml", "  images:\n", "  repos: ['https://example.com/x/y.git']\n  images:\n");
     assert_eq!(repository.rules(), ["component", "repository"]);
+}
+
+fn spoil_chart(members: &mut [(String, u32, Vec<u8>)], change: fn(&[u8]) -> Vec<u8>) {
+    let (.., content) = members.iter_mut().find(|(path, ..)| path.ends_with(".tgz")).unwrap();
+    *content = change(content);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 #[test]

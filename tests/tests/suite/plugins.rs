@@ -75,9 +75,47 @@ fn other_bytes_than_the_pinned_ones_do_not_run() {
     project.run(&["build"]).code(3).says(&["guest"]);
 }
 
+/// Before the first step: what a build would run into after an hour.
 #[test]
-fn a_wrong_configuration_is_the_users_to_mend() {
-    fails("hello", &json!({ "nmae": "world" }), &["nmae"]);
+fn a_wrong_configuration_is_refused_before_the_build() {
+    let Some(project) = with_guest("hello", &json!({ "nmae": "world" })) else { return };
+    let parts = ["config/pipeline.yaml", "`guest`", "configuration.nmae", "configuration.name` is missing"];
+    project.run(&["build"]).code(3).says(&parts).says(&["plugin inspect guest"]);
+    assert!(!project.exists("build/state.json"));
+}
+
+#[test]
+fn a_plugin_is_pinned_listed_and_inspected_by_command() {
+    let Some(project) = with_guest("hello", &json!({ "name": "world" })) else { return };
+    let digest = sha256_file(&project.path("plugins/guest.wasm"));
+    project.remove("config/plugins.lock");
+    project.run(&["build"]).code(3).says(&["there is no plugin `guest`"]);
+
+    let add = ["plugin", "add", "plugins/guest.wasm", "--name", "guest"];
+    project.run(&add).success().prints(&["pinned guest", &digest, "wants no grants"]);
+    project.run(&["build"]).success();
+    assert_eq!(project.read("dist/hello.txt"), "hello world from guest, attempt 1\n");
+
+    project.run(&add).code(3).says(&["pinned already", "--replace"]);
+    let granted = [&add[..], &["--replace", "--grant-fetch", "https://example.com/x/", "--grant-directories"]].concat();
+    project.run(&granted).success();
+    let lock = project.read("config/plugins.lock");
+    assert!(lock.contains("https://example.com/x/") && lock.contains("directories: true"), "{lock}");
+    project.run(&["plugin", "list"]).success().prints(&[
+        "guest",
+        "https://example.com/x/, directories",
+        "charts",
+        "core",
+    ]);
+    project.run(&["plugin", "inspect", "guest"]).success().prints(&["hello", "Writes a greeting", &digest, "\"name\""]);
+    let listed = project.run(&["plugin", "list", "--json"]).success().json();
+    assert!(listed["plugins"].as_array().unwrap().iter().any(|plugin| plugin["name"] == "guest"), "{listed}");
+
+    let outside = [&add[..2], &["/bin/true"]].concat();
+    project.run(&outside).code(3).says(&["lies outside of"]);
+    project.run(&["plugin", "add", "plugins/missing.wasm"]).code(3).says(&["plugins/missing.wasm"]);
+    let bad = [&add[..], &["--replace", "--grant-fetch", "nonsense://"]].concat();
+    project.run(&bad).code(3).says(&["nonsense"]);
 }
 
 #[test]

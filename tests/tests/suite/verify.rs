@@ -42,6 +42,19 @@ fn neither_configuration_nor_build_nor_network_is_needed() {
     assert!(!field.exists("build") && !field.exists("config"));
 }
 
+/// dist/ keeps what earlier builds made, and one list of what is in the last.
+#[test]
+fn an_older_package_in_dist_is_sound() {
+    let registry = Registry::start();
+    let project = built(&registry);
+    let old = path(&project);
+    let older = old.replace("1.0.0", "0.9.0");
+    std::fs::copy(&old, &older).unwrap();
+    let report = project.run(&["verify", "--json", &older]).success().json();
+    assert_eq!(report["artifact_manifest"], "missing");
+    assert!(report["remarks"][0].as_str().unwrap().contains("1.0.0"), "{report}");
+}
+
 #[test]
 fn a_damaged_byte_ends_with_4() {
     let registry = Registry::start();

@@ -4,15 +4,16 @@ use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
-use crate::archive::unpack::{UnpackLimits, unpack};
-use crate::archive::writer::{self, ArchiveWriter, Entry};
-use crate::error::Result;
+use crate::archive::unpack::{TOO_LARGE, UnpackLimits, unpack};
+use crate::archive::writer::{self, ArchiveWriter, Content, Entry};
+use crate::error::{Error, Result};
 use crate::plugin::archive_handle::ArchiveHandle;
 use crate::plugin::bindings::OutputSink;
-use crate::plugin::bindings::archives::{Added, Compression, Content, Host, HostArchive, Limits, Member};
-use crate::plugin::bindings::types::Artifact as WitArtifact;
+use crate::plugin::bindings::archives::{Added, Compression, Content as WitContent, Host, HostArchive, Limits, Member};
+use crate::plugin::bindings::types::{Artifact as WitArtifact, Failure, StepError};
 use crate::plugin::call::Call;
 use crate::plugin::input::InputTree;
+use crate::plugin::limits::ENTRY_BYTES;
 use crate::plugin::stop::Refusal;
 use crate::transaction::UNPACKED;
 use crate::tree::{Artifact, Tree, TreeBuilder};
@@ -28,15 +29,15 @@ impl Host for Call {
         let work = self.work("archives.unpack")?;
         work.unpacked += 1;
         let root = work.staging.join(UNPACKED).join(work.unpacked.to_string());
-        let largest = work.cx.largest_unpacked;
-        let limits = UnpackLimits { total: limits.total.min(largest), entries: limits.entries };
+        let room = work.room.clone();
+        let limits = room.limits(UnpackLimits { total: limits.total, entries: limits.entries });
         let unpacked = self
             .blocking("archives.unpack", move || {
                 let builder = TreeBuilder::new(root.clone());
                 let result = unpack(&located.path, &builder, limits);
                 // Owns the directory from here on, so that a failure leaves
                 // nothing behind.
-                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() });
+                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room);
                 result.map_err(|error| error.context(format!("`{}` can not be unpacked", path.escape_debug())))?;
                 Ok(tree)
             })
@@ -61,12 +62,16 @@ impl HostArchive for Call {
             Compression::None => writer::Compression::None,
             Compression::Zstd => writer::Compression::Zstd,
         };
-        let progress = work.cx.progress.clone();
-        let writer = work.ledger.charge(&path, 0).and_then(|()| work.cx.output.prepare(&path)).and_then(|full| {
+        let create = || {
+            let full = work.cx.output.prepare(&path)?;
             work.cx.output.forget(&path);
             crate::fs::remove_file(&full)?;
-            Ok(ArchiveWriter::create(full, compression)?.watched_by(progress))
-        });
+            Ok(ArchiveWriter::create(full, compression)?.watched_by(work.cx.progress.clone()))
+        };
+        let writer = match work.ledger.begin(&path) {
+            Ok(()) => create().inspect_err(|_: &Error| work.ledger.release(&path)),
+            Err(error) => Err(error),
+        };
         Ok(self.table.push(ArchiveHandle::new(path, writer))?)
     }
 
@@ -77,6 +82,7 @@ impl HostArchive for Call {
         members: Vec<Member>,
     ) -> Answer<Vec<Added>> {
         let entries = self.entries_of(&trees, members)?;
+        self.charge(&archive, &entries)?;
         let job = self.table.get(&archive)?.job(move |writer| {
             entries.into_iter().map(|entry| writer.add(entry).map(added)).collect::<Result<Vec<_>>>()
         });
@@ -90,8 +96,9 @@ impl HostArchive for Call {
         prefix: String,
     ) -> Answer<Vec<Added>> {
         let tree = self.table.get(&source)?.clone();
+        let entries = self.blocking("archive.add-tree", move || tree_entries(&tree, &prefix)).await?;
+        self.charge(&archive, &entries)?;
         let job = self.table.get(&archive)?.job(move |writer| {
-            let entries = tree_entries(&tree, &prefix)?;
             entries.into_iter().map(|entry| writer.add(entry).map(added)).collect::<Result<Vec<_>>>()
         });
         self.blocking("archive.add-tree", job).await
@@ -106,6 +113,7 @@ impl HostArchive for Call {
         members: Vec<Member>,
     ) -> Answer<Added> {
         let entries = self.entries_of(&trees, members)?;
+        self.charge(&archive, &entries)?;
         let job = self.table.get(&archive)?.job(move |writer| writer.add_nested(&path, mode, entries).map(added));
         self.blocking("archive.add-nested", job).await
     }
@@ -113,9 +121,12 @@ impl HostArchive for Call {
     async fn finish(&mut self, archive: Resource<ArchiveHandle>) -> Answer<WitArtifact> {
         let handle = self.table.get(&archive)?;
         let (writer, path) = (handle.take()?, handle.path.clone());
-        let (digest, size) = self.blocking("archive.finish", move || writer.finish()).await?;
+        let finished = self.blocking("archive.finish", move || writer.finish()).await;
+        let work = self.work("archive.finish")?;
+        let (digest, size) = finished.inspect_err(|_| work.ledger.release(&path))?;
+        work.ledger.end(&path);
         let artifact = Artifact { path, digest, size, executable: false };
-        self.work("archive.finish")?.cx.output.record(artifact.clone());
+        work.cx.output.record(artifact.clone());
         Ok(wit(artifact))
     }
 
@@ -135,14 +146,35 @@ impl Call {
             trees.iter().map(|tree| self.table.get(tree)).collect::<std::result::Result<_, _>>()?;
         members.into_iter().map(|member| entry_of(&trees, member)).collect()
     }
+
+    /// What a pinned plugin packs counts as its output, but for the first time
+    /// that a file goes in: that much lies on the disk already, and it is what
+    /// packing is for. Core plugins pack what the configuration names.
+    fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
+        let path = self.table.get(archive)?.path.clone();
+        let work = self.work("archive.add")?;
+        if work.rules.is_core() {
+            return Ok(());
+        }
+        let mut bytes = 0u64;
+        for entry in entries {
+            bytes += ENTRY_BYTES;
+            match &entry.content {
+                Content::Bytes(content) => bytes += content.len() as u64,
+                Content::File { path, size, .. } if !work.packed.insert(path.clone()) => bytes += size,
+                Content::File { .. } | Content::Directory => {}
+            }
+        }
+        Ok(work.ledger.grow(&path, bytes)?)
+    }
 }
 
 fn entry_of(trees: &[&InputTree], member: Member) -> Answer<Entry> {
     let Member { path, mode, content } = member;
     Ok(match content {
-        Content::Bytes(bytes) => Entry::bytes(path, mode, bytes),
-        Content::Directory => Entry::directory(path, mode),
-        Content::File((index, source)) => {
+        WitContent::Bytes(bytes) => Entry::bytes(path, mode, bytes),
+        WitContent::Directory => Entry::directory(path, mode),
+        WitContent::File((index, source)) => {
             let tree = usize::try_from(index).ok().and_then(|index| trees.get(index));
             let tree = tree.ok_or_else(|| {
                 Refusal::invalid(
@@ -178,8 +210,9 @@ fn added(added: writer::Added) -> Added {
 /// An archive that can not be unpacked safely has a code of its own.
 fn as_unsafe(refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::Step(crate::plugin::bindings::types::StepError::InvalidInput(failure)) => {
-            Refusal::invalid("unsafe-archive", failure.message)
+        Refusal::Step(StepError::InvalidInput(failure)) => {
+            let code = if failure.message.contains(TOO_LARGE) { "too-large" } else { "unsafe-archive" };
+            Refusal::Step(StepError::InvalidInput(Failure { code: code.to_owned(), ..failure }))
         }
         other => other,
     }

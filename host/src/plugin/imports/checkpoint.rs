@@ -18,11 +18,11 @@ impl Host for Call {
     async fn mark(&mut self, key: String, paths: Vec<String>) -> Answer<()> {
         self.marks().await?;
         let work = self.work("checkpoint.mark")?;
-        let output = work.cx.output.clone();
+        let (output, ledger) = (work.cx.output.clone(), work.ledger.clone());
         if let Some(mut marks) = work.marks.take() {
             let (result, marks) = self
                 .blocking("checkpoint.mark", move || {
-                    let result = marks.mark(key, &paths, &output);
+                    let result = marks.mark(key, &paths, &output, &ledger);
                     Ok((result, marks))
                 })
                 .await?;

@@ -134,6 +134,8 @@ impl Fetcher {
             Some(network) => Ok(network.download(store, &download, lock, progress).await?),
             None => network::cached(store, &download, lock)?.ok_or_else(|| offline(&download.label)),
         }
+        // What the store holds already was not counted on its way.
+        .and_then(|fetched| too_large(&download.label, download.limit, fetched.size).map(|()| fetched))
     }
 
     async fn blob(&self, reference: &str, wanted: Wanted) -> Outcome<Fetched> {
@@ -164,6 +166,8 @@ impl Fetcher {
         let locked = if wanted.mutable { None } else { self.cx.lock.lock().files.get(&key).map(|file| file.sha256) };
         let known = reference.digest().or(wanted.expected).or(locked);
         if let Some((digest, size)) = known.and_then(|digest| Some((digest, self.cx.store.get(&digest)?))) {
+            check_expected(&wanted, digest)?;
+            check_limit(&wanted, size)?;
             self.cx.progress.reused(size);
             return Ok(Fetched { digest, size });
         }
@@ -220,9 +224,13 @@ fn check_expected(wanted: &Wanted, found: Digest) -> Result<()> {
 }
 
 fn check_limit(wanted: &Wanted, size: u64) -> Outcome<()> {
-    match wanted.limit {
+    too_large(&wanted.label, wanted.limit, size)
+}
+
+fn too_large(label: &str, limit: Option<u64>, size: u64) -> Outcome<()> {
+    match limit {
         Some(limit) if size > limit => {
-            let message = format!("{} has {size} bytes, and at most {limit} are wanted", wanted.label);
+            let message = format!("{label} has {size} bytes, and at most {limit} are wanted");
             Err(Failed { kind: Some(FetchErrorKind::TooLarge), error: Error::invalid(message) })
         }
         _ => Ok(()),

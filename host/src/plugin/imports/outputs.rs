@@ -87,6 +87,7 @@ impl HostSink for Call {
     async fn remove(&mut self, _: Resource<OutputSink>, path: String) -> Answer<()> {
         check_path(&path)?;
         let work = self.work("sink.remove")?;
+        work.ledger.check_idle(&path)?;
         if work.cx.output.get(&path).is_some() {
             work.cx.output.discard(&path)?;
             work.ledger.release(&path);

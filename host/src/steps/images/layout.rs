@@ -139,6 +139,28 @@ mod tests {
         assert_eq!(String::from_utf8(index_json(&references).unwrap()).unwrap(), expected.concat());
     }
 
+    /// What zarf wrote into the reference package for the same images.
+    #[test]
+    fn the_index_is_byte_for_byte_that_of_zarf() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden");
+        let layout = std::fs::read(folder.join("layout/index.json")).unwrap();
+        let mut layout: serde_json::Value = serde_json::from_slice(&layout).unwrap();
+        let mut references = BTreeMap::new();
+        for image in layout["manifests"].as_array_mut().unwrap() {
+            let name = image["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
+            let reference = components::image::normalized(&format!("127.0.0.1:5001/{name}"));
+            image.as_object_mut().unwrap().remove("annotations");
+            references.insert(reference, serde_json::from_value::<Descriptor>(image.clone()).unwrap());
+        }
+        let package = std::fs::File::open(folder.join("zarf-package-golden-amd64-1.2.3.tar.zst")).unwrap();
+        let mut package = tar::Archive::new(zstd::Decoder::new(package).unwrap());
+        let is_index = |entry: &tar::Entry<'_, _>| entry.path().unwrap().ends_with("images/index.json");
+        let mut entry = package.entries().unwrap().map(Result::unwrap).find(is_index).unwrap();
+        let mut expected = String::new();
+        std::io::Read::read_to_string(&mut entry, &mut expected).unwrap();
+        assert_eq!(String::from_utf8(index_json(&references).unwrap()).unwrap(), expected);
+    }
+
     #[test]
     fn leftovers_of_an_earlier_attempt_go() {
         let folder = tempfile::tempdir().unwrap();

@@ -252,7 +252,9 @@ impl TreeScan {
     fn enter(&mut self, record: &str) {
         let Some((meta, path)) = record.split_once('\t') else { return };
         let object = meta.rsplit(' ').next().unwrap_or_default();
-        if meta.starts_with("160000 ") || path == ".gitmodules" {
+        // A `.gitmodules` without a gitlink is a leftover: git has nothing to
+        // fetch for it.
+        if meta.starts_with("160000 ") {
             self.submodules.push(path.to_owned());
         } else if path == ".gitattributes" || path.ends_with("/.gitattributes") {
             self.attributes.push((object.to_owned(), path.to_owned()));

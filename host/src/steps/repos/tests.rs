@@ -226,6 +226,15 @@ async fn submodules_and_lfs_are_refused_by_name() {
     assert!(error.items()[0].message.contains("inner/module"), "{:?}", error.items());
 }
 
+/// kubespray has such a file, left over from submodules that it removed.
+#[tokio::test]
+async fn a_file_of_submodules_without_a_submodule_is_no_reason_to_refuse() {
+    let lab = Lab::new();
+    lab.write(".gitmodules", "[submodule \"gone\"]\n\tpath = gone\n\turl = https://example.com/gone.git\n");
+    lab.commit("x", "leftover");
+    lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_bad_repository_does_not_stop_the_others() {
     let lab = Lab::new();

@@ -111,7 +111,7 @@ fn a_pin_that_is_removed_takes_its_components_along() {
     let folder = Folder::new();
     folder.replace("config/versions.env", "GITEA_VERSION=", "# GITEA_VERSION=");
     folder.replace("config/versions.env", "CNI_PLUGIN=\"calico\"", "CNI_PLUGIN=\"none\"");
-    folder.replace("config/versions.env", "CALICO_VERSION=\"v3.31.3\"\n", "");
+    folder.replace("config/versions.env", "CALICO_VERSION=\"v3.30.6\"\n", "");
     let project = folder.load().unwrap();
     let manifest = project.catalog.generate(&project.versions.pins).unwrap().manifest;
     assert!(!manifest.images.iter().any(|image| image.image.contains("gitea") || image.image.contains("calico")));

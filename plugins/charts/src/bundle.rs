@@ -50,6 +50,9 @@ struct Bundled {
     /// Those of its images whose tag is the chart's appVersion, which the
     /// chart may put a `v` in front of.
     by_app_version: BTreeSet<String>,
+    /// Images whose values say neither tag nor digest.
+    #[serde(default)]
+    untagged: Vec<String>,
 }
 
 /// An archive that lies in the output.
@@ -94,7 +97,7 @@ pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError>
 }
 
 fn key(at: usize, chart: &Chart) -> String {
-    format!("{at} {} {} {}", chart.repo, chart.name, chart.version)
+    format!("{at} {}", chart.lock_key())
 }
 
 /// Where the row of a finished chart waits for the others.
@@ -217,7 +220,7 @@ fn fetch_provenance(
             // Most charts have none, and some servers say so with a 403.
             (Err(error), _)
                 if matches!(error.kind, FetchErrorKind::NotFound | FetchErrorKind::Auth | FetchErrorKind::Offline) => {}
-            (Err(error), _) => host.info(&format!("{} is left out: {}", request.label, error.message)),
+            (Err(error), _) => host.warn(&format!("{} is left out: {}", request.label, error.message)),
             _ => {}
         }
     }
@@ -260,7 +263,8 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         values.push(path);
         overrides.push(node);
     }
-    let found = images::of(&about, &overrides);
+    let (untagged, found): (Vec<_>, Vec<_>) =
+        images::of(&about, &overrides).into_iter().partition(|found| found.unresolved);
     let entry = ChartEntry {
         name: chart.name.clone(),
         version: archive.version.clone(),
@@ -277,7 +281,11 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
     let mut paths = vec![path.clone(), note(at)];
     paths.extend(entry.provenance.iter().cloned().chain(entry.values.iter().cloned()));
     let uncertain = found.into_iter().filter(|found| found.tag_from_app_version);
-    let bundled = Bundled { entry, by_app_version: uncertain.map(|found| found.image).collect() };
+    let bundled = Bundled {
+        entry,
+        by_app_version: uncertain.map(|found| found.image).collect(),
+        untagged: untagged.into_iter().map(|found| found.image).collect(),
+    };
     host.write(&note(at), &serde_json::to_vec(&bundled)?)?;
     host.mark(&key(at, chart), &paths)?;
     Ok(bundled)
@@ -367,8 +375,10 @@ fn tell_missing_images<'a>(
 ) -> Result<(), StepError> {
     let packaged: BTreeSet<String> = job.images.iter().map(|image| normalized(image)).collect();
     let mut messages = Vec::new();
-    for Bundled { entry, by_app_version } in bundled {
-        let missing = images::missing(&entry.images, by_app_version, &packaged);
+    for Bundled { entry, by_app_version, untagged } in bundled {
+        let mut missing = images::missing(&entry.images, by_app_version, &packaged);
+        let unknown = images::unknown(untagged, &packaged);
+        missing.extend(unknown.map(|image| format!("{image} (in a version that its values do not say)")));
         if !missing.is_empty() {
             let list = missing.join(", ");
             messages

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use components::image::normalized;
+use components::image::{ImageName, normalized};
 use image_finder::{Defaults, Found, Node, Value};
 
 use crate::archive::{Chart, Dependency};
 
 /// The images of `chart` when `overrides` (values files, in order) are laid
-/// over its own values.
+/// over its own values. Those without tag and digest are unresolved; what only
+/// templates could tell is left out.
 pub fn of(chart: &Chart, overrides: &[Node]) -> Vec<Found> {
     let mut values = chart.values.clone();
     for file in overrides {
@@ -17,7 +18,8 @@ pub fn of(chart: &Chart, overrides: &[Node]) -> Vec<Found> {
     let mut found = Vec::new();
     collect(chart, &values, &mut found);
     let mut seen = BTreeSet::new();
-    found.retain(|found| !found.unresolved && seen.insert(found.image.clone()));
+    let is_reference = |found: &Found| !found.unresolved || ImageName::parse(&found.image).is_ok();
+    found.retain(|found| is_reference(found) && seen.insert(found.image.clone()));
     found
 }
 
@@ -76,6 +78,13 @@ pub fn missing(images: &[String], by_app_version: &BTreeSet<String>, packaged: &
     let other_is_there =
         |image: &String| by_app_version.contains(image) && other_v(image).is_some_and(|other| is_there(&other));
     images.iter().filter(|image| !is_there(image) && !other_is_there(image)).cloned().collect()
+}
+
+/// Those of `untagged` of whose repositories nothing is packaged.
+pub fn unknown<'a>(untagged: &'a [String], packaged: &BTreeSet<String>) -> impl Iterator<Item = &'a String> {
+    let repository = |image: &str| ImageName::parse(image).map(|name| name.name()).ok();
+    let there: BTreeSet<String> = packaged.iter().filter_map(|image| repository(image)).collect();
+    untagged.iter().filter(move |image| !repository(image).is_some_and(|name| there.contains(&name)))
 }
 
 /// The same with or without a `v` before the tag: charts differ in whether

@@ -5,7 +5,8 @@
 //! line by line, keeps the lines of the wanted chart and the names of the
 //! others, and parses only what it kept. JSON, which is YAML too, streams
 //! through serde_json. What is written in a way that lines do not tell (flow
-//! style at the top, anchors across charts) is parsed whole, up to a bound.
+//! style at the top, anchors across charts) is read again and parsed whole, up
+//! to a bound.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -41,22 +42,26 @@ pub enum Answer {
     NoSuchChart(Vec<String>),
 }
 
-/// Reads an index for the chart `name`.
+/// Reads an index for the chart `name`; `open` opens it from the start.
 ///
 /// # Errors
 /// Where the text is no index, or larger than the bounds; a fragment.
-pub fn read(source: impl Read, name: &str) -> Result<Answer, String> {
-    let mut source = io::BufReader::with_capacity(64 << 10, source.take(INDEX_LIMIT));
+pub fn read<R: Read>(open: impl Fn() -> Result<R, String>, name: &str) -> Result<Answer, String> {
+    let opened = || Ok::<_, String>(io::BufReader::with_capacity(64 << 10, open()?.take(INDEX_LIMIT)));
+    let mut source = opened()?;
     if first_byte(&mut source)? == Some(b'{') {
         return read_json(source, name);
     }
     match scan(&mut source, name)? {
         Scan::Chart(block) => match yaml::parse(&block) {
             Ok(root) => Ok(Answer::Chart(entries_of(root.get(name)))),
-            Err(error) => Err(format!("the entry `{name}` of the index is not YAML: {error}")),
+            // Its lines may lean on those of another chart.
+            Err(error) => {
+                read_whole(opened()?, name).map_err(|_| format!("the entry `{name}` of the index is not YAML: {error}"))
+            }
         },
         Scan::Names(names) => Ok(Answer::NoSuchChart(names)),
-        Scan::Whole(text) => read_whole(&text, name),
+        Scan::Whole => read_whole(opened()?, name),
     }
 }
 
@@ -87,8 +92,8 @@ enum Scan {
     /// The lines of the chart, beginning with its key.
     Chart(String),
     Names(Vec<String>),
-    /// The lines do not tell: everything.
-    Whole(String),
+    /// The lines do not tell.
+    Whole,
 }
 
 /// Where the scan is.
@@ -113,10 +118,11 @@ fn scan(source: &mut impl BufRead, name: &str) -> Result<Scan, String> {
         let content = text.trim_start_matches(' ');
         let indent = text.len() - content.len();
         let blank = content.trim().is_empty() || (content.starts_with('#') && !inside);
-        if indent == 0 && !blank && at == At::Head && text.trim_start_matches('\u{feff}').starts_with("entries:") {
-            let rest = text.split_once(':').map_or("", |(_, rest)| rest).trim();
-            if !(rest.is_empty() || rest.starts_with('#')) {
-                return whole(source, text);
+        if at == At::Head {
+            let key = key_of(text.trim_start_matches('\u{feff}')).filter(|_| indent == 0 && !blank);
+            let Some(("entries", value)) = key else { continue };
+            if !(value.is_empty() || value.starts_with('#')) {
+                return Ok(Scan::Whole);
             }
             at = At::Entries(None);
             continue;
@@ -137,10 +143,11 @@ fn scan(source: &mut impl BufRead, name: &str) -> Result<Scan, String> {
         // At the depth of the names, a dash continues the list of the name
         // above it.
         if indent <= children && !content.starts_with("- ") && content.trim_end() != "-" {
-            let key = key_of(content).ok_or_else(|| format!("the index has an unreadable line: `{}`", cut(text)))?;
+            let (key, _) =
+                key_of(content).ok_or_else(|| format!("the index has an unreadable line: `{}`", cut(text)))?;
             inside = key == name;
             if !inside && names.len() < NAMES_LIMIT {
-                names.push(key);
+                names.push(key.to_owned());
             }
         }
         if inside {
@@ -158,18 +165,13 @@ fn scan(source: &mut impl BufRead, name: &str) -> Result<Scan, String> {
     }
 }
 
-/// Everything from `line` on.
-fn whole(source: &mut impl BufRead, line: &str) -> Result<Scan, String> {
-    let mut text = format!("{line}\n");
+fn read_whole(source: impl Read, name: &str) -> Result<Answer, String> {
+    let mut text = String::new();
     source.take(WHOLE_LIMIT as u64 + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() > WHOLE_LIMIT {
         return Err(format!("it is written in flow style and larger than {} MiB", WHOLE_LIMIT >> 20));
     }
-    Ok(Scan::Whole(text))
-}
-
-fn read_whole(text: &str, name: &str) -> Result<Answer, String> {
-    let root = yaml::parse(text).map_err(|error| format!("it is not YAML: {error}"))?;
+    let root = yaml::parse(&text).map_err(|error| format!("it is not YAML: {error}"))?;
     let entries = root.get("entries").map_or(&[][..], Node::entries);
     Ok(match entries.iter().find(|(key, _)| key == name) {
         Some((_, entry)) => Answer::Chart(entries_of(Some(entry))),
@@ -191,8 +193,8 @@ fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Stri
     Ok(read > 0)
 }
 
-/// `name:`, `"name":` or `'name':`, whatever follows.
-fn key_of(content: &str) -> Option<String> {
+/// The key of `name: value`, `"name": value` or `'name': value`, and the value.
+fn key_of(content: &str) -> Option<(&str, &str)> {
     let quote = content.chars().next().filter(|c| matches!(c, '"' | '\''));
     let (key, rest) = match quote {
         Some(quote) => content[1..].split_once(quote)?,
@@ -201,7 +203,7 @@ fn key_of(content: &str) -> Option<String> {
             (&content[..end], &content[end..])
         }
     };
-    rest.trim_start().starts_with(':').then(|| key.trim().to_owned())
+    Some((key.trim(), rest.trim_start().strip_prefix(':')?.trim()))
 }
 
 fn cut(text: &str) -> String {
@@ -320,8 +322,12 @@ mod tests {
         Entry { version: version.into(), urls, digest: digest.map(Into::into) }
     }
 
+    fn read_text(text: &str, name: &str) -> Result<Answer, String> {
+        read(|| Ok(text.as_bytes()), name)
+    }
+
     fn chart(text: &str, name: &str) -> Vec<Entry> {
-        match read(text.as_bytes(), name).unwrap() {
+        match read_text(text, name).unwrap() {
             Answer::Chart(entries) => entries,
             Answer::NoSuchChart(names) => panic!("no {name}, but {names:?}"),
         }
@@ -390,6 +396,11 @@ generated: "2024-05-01T10:00:00Z"
             "entries:\n  b: [{version: 2}]\n  a: [{version: 1.0.0, urls: [a.tgz], digest: d}]\n",
             "  {\"apiVersion\": \"v1\", \"entries\": {\"b\": [], \"a\": [{\"version\": \"1.0.0\", \"urls\": [\"a.tgz\"], \"digest\": \"d\"}]}}",
             "generated: x\nentries:\n a:\n - version: 1.0.0\n   urls: [a.tgz]\n   digest: d\n",
+            "\"apiVersion\": v1\n\"entries\":\n  \"a\":\n  - version: 1.0.0\n    urls: [a.tgz]\n    digest: d\n",
+            "'entries': # all\n  a:\n  - {version: 1.0.0, urls: [a.tgz], digest: d}\n",
+            "entries:\n  b:\n  - &first\n    version: 1.0.0\n    urls: &urls [a.tgz]\n    digest: d\n  a:\n  - {version: 1.0.0, urls: *urls, digest: d}\n",
+            "entries:\n  b: &b\n  - {version: 1.0.0, urls: [a.tgz], digest: d}\n  a: *b\n",
+            "common: &common {urls: [a.tgz], digest: d}\nentries:\n  a:\n  - <<: *common\n    version: 1.0.0\n",
         ] {
             assert_eq!(chart(text, "a"), expected, "{text}");
         }
@@ -398,9 +409,9 @@ generated: "2024-05-01T10:00:00Z"
     #[test]
     fn a_chart_that_is_not_there_lists_what_is() {
         let names = vec!["alpha".to_owned(), "beta".to_owned()];
-        assert_eq!(read(HELM.as_bytes(), "gamma"), Ok(Answer::NoSuchChart(names.clone())));
+        assert_eq!(read_text(HELM, "gamma"), Ok(Answer::NoSuchChart(names.clone())));
         let json = "{\"entries\": {\"alpha\": [], \"beta\": []}}";
-        assert_eq!(read(json.as_bytes(), "gamma"), Ok(Answer::NoSuchChart(names)));
+        assert_eq!(read_text(json, "gamma"), Ok(Answer::NoSuchChart(names)));
     }
 
     #[test]
@@ -411,7 +422,7 @@ generated: "2024-05-01T10:00:00Z"
             ("{\"entries\": [", "JSON"),
             ("entries:\n  a:\n  - version: [\n", "not YAML"),
         ] {
-            assert!(read(text.as_bytes(), "a").unwrap_err().contains(word), "{text}");
+            assert!(read_text(text, "a").unwrap_err().contains(word), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use components::Chart;
+use components::image::normalized;
 use image_finder::Node;
 use sdk::StepError;
 use sdk::fetch::Request;
@@ -21,6 +22,7 @@ use crate::version::{Constraint, Version, compare};
 /// Of one index, as the host fetches it.
 const INDEX_LIMIT: u64 = 256 << 20;
 const MANIFEST_LIMIT: u64 = 4 << 20;
+/// Of one repository; the host reads no more.
 const TAGS_LIMIT: u32 = 100_000;
 /// Names and versions that an error lists.
 const SUGGESTED: usize = 10;
@@ -65,11 +67,6 @@ pub fn is_local(repo: &str) -> bool {
     !repo.contains("://")
 }
 
-/// The key of a chart in airgap.lock.
-pub fn lock_key(chart: &Chart) -> String {
-    format!("{} {} {}", chart.repo, chart.name, chart.version)
-}
-
 type Results = BTreeMap<usize, Result<Located, StepError>>;
 
 /// Resolves the charts with these indices.
@@ -80,8 +77,8 @@ pub fn all(host: &dyn Host, wanted: &[(usize, &Chart)], lock: &Node) -> Result<R
     let mut results = Results::new();
     let mut open = Vec::new();
     for (at, chart) in wanted {
-        match locked(chart, lock) {
-            Some(located) => drop(results.insert(*at, Ok(located))),
+        match Locked::of(chart, lock) {
+            Some(locked) => drop(results.insert(*at, passed(locked.located(host, *at, chart))?)),
             None => open.push((*at, *chart)),
         }
     }
@@ -112,19 +109,49 @@ fn passed<T>(result: Result<T, StepError>) -> Result<Result<T, StepError>, StepE
     }
 }
 
-fn locked(chart: &Chart, lock: &Node) -> Option<Located> {
-    let entry = lock.get("charts")?.get(&lock_key(chart))?;
-    let (version, address, digest) = (entry.text_of("version")?, entry.text_of("url")?, entry.text_of("digest")?);
-    let place = if address.starts_with("oci://") {
-        blob(address, digest)
-    } else {
-        Place::Url(url::resolve(&chart.repo, address).ok()?)
-    };
-    let provenance = match &place {
-        Place::Url(address) => Some(Place::Url(url::provenance_of(address))),
-        Place::Blob { .. } => None,
-    };
-    Some(Located { version: version.to_owned(), places: vec![place], digest: Some(digest.to_owned()), provenance })
+/// What airgap.lock says about a chart.
+struct Locked<'a> {
+    version: &'a str,
+    address: &'a str,
+    digest: &'a str,
+    /// What else was fetched, by URL.
+    files: Option<&'a Node>,
+}
+
+impl<'a> Locked<'a> {
+    fn of(chart: &Chart, lock: &'a Node) -> Option<Self> {
+        let entry = lock.get("charts")?.get(&chart.lock_key())?;
+        Some(Self {
+            version: entry.text_of("version")?,
+            address: entry.text_of("url")?,
+            digest: entry.text_of("digest")?,
+            files: lock.get("files"),
+        })
+    }
+
+    /// A provenance file is carried if it was there when the chart was locked:
+    /// the same lock gives the same package, whatever appears later.
+    fn located(&self, host: &dyn Host, at: usize, chart: &Chart) -> Result<Located, StepError> {
+        let Self { version, address, digest, .. } = *self;
+        let is_known = |address: &str| self.files.is_some_and(|files| files.get(address).is_some());
+        let located = |place: Place, provenance| Located {
+            version: version.to_owned(),
+            places: vec![place],
+            digest: Some(digest.to_owned()),
+            provenance,
+        };
+        if !address.starts_with("oci://") {
+            let address = url::resolve(&chart.repo, address)
+                .map_err(|why| StepError::invalid_input("lock", format!("airgap.lock, {}: {why}", named(chart))))?;
+            let provenance = Some(url::provenance_of(&address)).filter(|address| is_known(address)).map(Place::Url);
+            return Ok(located(Place::Url(address), provenance));
+        }
+        let provenance = match oci::tag_of(address).filter(|_| is_known(address)) {
+            Some(tag) => manifest(host, at, chart, oci::repository_of(address), tag, version)?.provenance,
+            None => None,
+        };
+        Ok(located(blob(address, digest), provenance))
+    }
 }
 
 fn blob(address: &str, digest: &str) -> Place {
@@ -158,7 +185,8 @@ fn fetch_indexes(
 
 fn in_index(host: &dyn Host, chart: &Chart, path: &str) -> Result<Located, StepError> {
     let Chart { name, repo, .. } = chart;
-    let answer = index::read(host.open(path)?, name)
+    let open = || host.open(path).map_err(|error| error.failure().map_or_else(String::new, |why| why.message.clone()));
+    let answer = index::read(open, name)
         .map_err(|why| StepError::invalid_input("index", format!("the index of {repo}: {why}")))?;
     let entries = match answer {
         Answer::Chart(entries) => entries,
@@ -216,15 +244,28 @@ fn constraint(wanted: &str) -> Result<Constraint, String> {
     })
 }
 
-/// An index may point into a registry.
+/// An index may point into a registry. Where it has a digest, the registry must
+/// have the same archive.
 fn through_registry(host: &dyn Host, at: usize, chart: &Chart, located: Located) -> Result<Located, StepError> {
     let Some(Place::Url(address)) = located.places.first() else { return Ok(located) };
     if !address.starts_with("oci://") {
         return Ok(located);
     }
     let tag = oci::tag_of(address).map_or_else(|| oci::tag_for(&located.version), str::to_owned);
-    let repository = oci::repository_of(address).to_owned();
-    manifest(host, at, chart, &repository, &tag, &located.version)
+    let served = manifest(host, at, chart, oci::repository_of(address), &tag, &located.version)?;
+    let bare = |digest: &Option<String>| digest.as_ref().map(|digest| digest.trim_start_matches("sha256:").to_owned());
+    match (bare(&located.digest), bare(&served.digest)) {
+        (Some(listed), Some(there)) if !listed.eq_ignore_ascii_case(&there) => {
+            let message = format!(
+                "{}: the index of {} says sha256:{listed}, {address} is sha256:{there}",
+                named(chart),
+                chart.repo
+            );
+            Err(StepError::other("integrity", message)
+                .hint("ask whoever runs the repository which of the two is right"))
+        }
+        _ => Ok(served),
+    }
 }
 
 fn in_registry(host: &dyn Host, at: usize, chart: &Chart) -> Result<Located, StepError> {
@@ -232,8 +273,8 @@ fn in_registry(host: &dyn Host, at: usize, chart: &Chart) -> Result<Located, Ste
     let below = format!("{base}/{}", chart.name);
     match in_repository(host, at, chart, &below) {
         // `repo` may be the chart itself.
-        Err(error) if is_missing(&error) && base.ends_with(&format!("/{}", chart.name)) => {
-            in_repository(host, at, chart, &base).map_err(|_| error)
+        Err(error) if may_be_absent(&error) && base.ends_with(&format!("/{}", chart.name)) => {
+            in_repository(host, at, chart, &base).map_err(|other| if may_be_absent(&other) { error } else { other })
         }
         other => other,
     }
@@ -241,6 +282,12 @@ fn in_registry(host: &dyn Host, at: usize, chart: &Chart) -> Result<Located, Ste
 
 fn is_missing(error: &StepError) -> bool {
     matches!(error.failure(), Some(failure) if failure.code == "not-found")
+}
+
+/// Many registries answer for a repository that does not exist as for one that
+/// nobody may see.
+fn may_be_absent(error: &StepError) -> bool {
+    is_missing(error) || matches!(error.failure(), Some(failure) if failure.code == "auth")
 }
 
 fn in_repository(host: &dyn Host, at: usize, chart: &Chart, repository: &str) -> Result<Located, StepError> {
@@ -256,10 +303,16 @@ fn in_repository(host: &dyn Host, at: usize, chart: &Chart, repository: &str) ->
     let tags = host.tags(repository, TAGS_LIMIT).map_err(|error| StepError::from(error).context(named(chart)))?;
     match oci::newest(&tags, &constraint) {
         Some(version) => manifest(host, at, chart, repository, &oci::tag_for(&version), &version),
+        None if tags.len() >= TAGS_LIMIT as usize => {
+            let message = format!("chart `{}`: none of the first {TAGS_LIMIT} tags of {repository} fits", chart.name);
+            Err(StepError::other("not-found", message)
+                .hint("write the exact `version` of the chart in components.yaml"))
+        }
         None => Err(no_such_version(chart, tags.iter().map(String::as_str))),
     }
 }
 
+/// The layers behind a tag. The host locks the manifest at first sight.
 fn manifest(
     host: &dyn Host,
     at: usize,
@@ -269,9 +322,11 @@ fn manifest(
     version: &str,
 ) -> Result<Located, StepError> {
     let path = format!("{WORK}/manifest-{at}.json");
-    let shown = format!("oci://{repository}:{tag}");
-    let request = Request::oci_manifest(format!("{repository}:{tag}"), path.clone(), named(chart));
-    let mut results = host.fetch(&[request.limit(MANIFEST_LIMIT).mutable()])?;
+    // Spelled as the host spells it in the lock.
+    let reference = normalized(&format!("{repository}:{tag}"));
+    let shown = format!("oci://{reference}");
+    let request = Request::oci_manifest(reference, path.clone(), named(chart));
+    let mut results = host.fetch(&[request.limit(MANIFEST_LIMIT)])?;
     let fetched = results.pop().ok_or_else(|| StepError::other("fetch", "the host gave no answer to a request"))?;
     fetched.map_err(|error| StepError::from(error).context(format!("{} ({shown})", named(chart))))?;
     let layers = oci::layers(&host.read(&path, MANIFEST_LIMIT)?);

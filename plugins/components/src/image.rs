@@ -1,9 +1,16 @@
-//! Image references: completed as docker does it, and checked so that a typo
-//! is named before anything is fetched.
+//! Image references: completed as docker, containerd and Zarf do it, and checked
+//! so that a typo is named before anything is fetched.
+//!
+//! The host pulls and Zarf deploys by the complete spelling, so all of them must
+//! complete a reference in the same way: a leading `oci://` is dropped, and only
+//! `index.docker.io` is another word for `docker.io`. What is stricter here is
+//! that `Org/app` is refused, where the others take `Org` for a host.
 
 use std::fmt;
 
 use crate::problem::{redacted, shown};
+
+const DOCKER_HUB: &str = "docker.io";
 
 /// A reference in its parts. `nginx` is `docker.io` `library/nginx`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +44,7 @@ impl ImageName {
                 hint: "write registry/repository:tag, for example `registry.k8s.io/pause:3.10.1`".into(),
             });
         }
+        let text = text.strip_prefix("oci://").unwrap_or(text);
         if text.contains("://") {
             return refuse("is a URL, not an image reference", "leave out the scheme: registry/repository:tag");
         }
@@ -119,21 +127,28 @@ pub fn normalized(text: &str) -> String {
     ImageName::parse(text).map_or_else(|_| text.to_owned(), |name| name.to_string())
 }
 
+/// What stands before the first slash is a registry where it looks like a host.
 fn split_registry(name: &str) -> (String, String) {
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
     let (registry, repository) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-        _ => ("docker.io", name),
+        Some((first, rest)) if is_host(first) => (if first == "index.docker.io" { DOCKER_HUB } else { first }, rest),
+        _ => (DOCKER_HUB, name),
     };
-    let registry = match registry {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        other => other,
-    };
-    let repository = if registry == "docker.io" && !repository.contains('/') {
+    let repository = if registry == DOCKER_HUB && !repository.contains('/') {
         format!("library/{repository}")
     } else {
         repository.to_owned()
     };
     (registry.to_owned(), repository)
+}
+
+/// Whether a media type is that of an index: several manifests, one for each
+/// platform.
+pub fn is_index(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
+    )
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -209,6 +224,8 @@ mod tests {
             ("nginx:1.27", "docker.io/library/nginx:1.27".into()),
             ("index.docker.io/nginx:1.27", "docker.io/library/nginx:1.27".into()),
             ("bitnami/redis:7", "docker.io/bitnami/redis:7".into()),
+            ("registry-1.docker.io/org/x:1", "registry-1.docker.io/org/x:1".into()),
+            ("oci://quay.io/a/b:1", "quay.io/a/b:1".into()),
             ("localhost/x:1", "localhost/x:1".into()),
             ("127.0.0.1:5000/a/b__c:v1", "127.0.0.1:5000/a/b__c:v1".into()),
             ("[::1]:5000/a", "[::1]:5000/a:latest".into()),
@@ -228,6 +245,7 @@ mod tests {
             ("nginx::1.27", "colon"),
             ("nginx:1.27:latest", "second colon"),
             ("NGINX:1", "capital letters"),
+            ("Org/app:1", "capital letters"),
             ("nginx :1", "white space"),
             ("https://docker.io/nginx", "URL"),
             ("registry.k8s.io//pause:3", "empty part"),

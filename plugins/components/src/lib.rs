@@ -181,6 +181,13 @@ pub struct Chart {
     pub values: Vec<String>,
 }
 
+impl Chart {
+    /// Its key in airgap.lock: `https://charts.jetstack.io cert-manager v1.16.2`.
+    pub fn lock_key(&self) -> String {
+        format!("{} {} {}", self.repo, self.name, self.version)
+    }
+}
+
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

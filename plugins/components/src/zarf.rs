@@ -6,6 +6,8 @@
 //! Every string is written in double quotes: Zarf reads an unquoted number as
 //! a number first, and `1.10` would come back as `1.1`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -26,6 +28,9 @@ pub struct Definition {
     pub metadata: Metadata,
     #[serde(default)]
     pub components: Vec<Component>,
+    /// Documents that go along, by name; nothing is deployed from them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub documentation: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

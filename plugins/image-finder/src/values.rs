@@ -12,8 +12,10 @@
 //! - environment entries whose name contains `IMAGE`, and arguments like
 //!   `--acme-http01-solver-image=repo:tag`.
 //!
-//! What is switched off by `enabled: false` is left out. Texts with templates
-//! in them are reported apart, because nobody knows what they become.
+//! What is switched off by `enabled: false` is left out. Reported apart, because
+//! nobody knows what they become, are texts with templates in them, and
+//! references without tag and digest: only where a container names one is it
+//! what the kubelet completes.
 
 use components::image::ImageName;
 
@@ -29,9 +31,13 @@ pub struct Found {
     /// Whether the tag is not written but the chart's appVersion, which some
     /// charts put a `v` in front of.
     pub tag_from_app_version: bool,
-    /// Whether templates in the text keep it from being a reference.
+    /// Whether the text is no whole reference: it holds templates, or has
+    /// neither tag nor digest.
     pub unresolved: bool,
 }
+
+/// What an item of `containers` is called while it is walked.
+const CONTAINER: &str = "container";
 
 /// What stands in for what the values leave out.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +86,7 @@ impl Finder {
                 if let Some(parts) = parts(key, node) {
                     self.assemble(node, &parts);
                 } else {
-                    self.texts(node, entries);
+                    self.texts(node, entries, key == CONTAINER);
                 }
                 self.environment(node);
                 for (key, node) in entries {
@@ -95,13 +101,14 @@ impl Finder {
             match item.text() {
                 Some(text) if is_list_of_images(key) => self.complete(text, item.line),
                 Some(text) => self.argument(text, item.line),
+                None if key.ends_with("ontainers") => self.walk(CONTAINER, item),
                 None => self.walk("", item),
             }
         }
     }
 
     /// `image: repo:tag` and its like.
-    fn texts(&mut self, map: &Node, entries: &[(String, Node)]) {
+    fn texts(&mut self, map: &Node, entries: &[(String, Node)], in_container: bool) {
         for (key, node) in entries {
             let Some(text) = node.text().filter(|text| !text.is_empty() && names_an_image(key)) else { continue };
             if node.as_bool().is_some() {
@@ -110,6 +117,12 @@ impl Finder {
             let text = self.with_hub(text, map);
             match tag_beside(map, key) {
                 Some(tag) if !has_tag(&text) => self.push(&format!("{text}:{tag}"), node.line, false),
+                None if in_container && key == "image" => self.add(Found {
+                    unresolved: is_template(&text),
+                    image: text,
+                    line: node.line,
+                    tag_from_app_version: false,
+                }),
                 _ => self.push(&text, node.line, false),
             }
         }
@@ -174,12 +187,21 @@ impl Finder {
         self.push(&image, parts.repository.line, default.is_some());
     }
 
+    /// What has neither tag nor digest is no whole reference.
     fn push(&mut self, image: &str, line: u32, tag_from_app_version: bool) {
-        let unresolved = image.contains("{{") || image.contains("${") || image.contains("$(");
-        if unresolved || ImageName::parse(image).is_ok() {
-            self.found.push(Found { image: image.to_owned(), line, tag_from_app_version, unresolved });
+        let unresolved = is_template(image) || !has_tag(image);
+        self.add(Found { image: image.to_owned(), line, tag_from_app_version, unresolved });
+    }
+
+    fn add(&mut self, found: Found) {
+        if is_template(&found.image) || ImageName::parse(&found.image).is_ok() {
+            self.found.push(found);
         }
     }
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("${") || text.contains("$(")
 }
 
 /// `global.imageRegistry` replaces the registry, also one that is written
@@ -336,6 +358,23 @@ mod tests {
             "args: [--config=/etc/x:y]\n",
         ] {
             assert_eq!(images(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_neither_tag_nor_digest_is_reported_apart() {
+        let table = [
+            ("image: {repository: registry/app}\n", "registry/app", true),
+            ("image: registry/app\n", "registry/app", true),
+            ("image: registry:5000/app\n", "registry:5000/app", true),
+            ("containers: [{name: x, image: busybox}]\n", "busybox", false),
+            ("spec: {initContainers: [{image: a/b}]}\n", "a/b", false),
+            ("image: {repository: registry/app, tag: \"1\"}\n", "registry/app:1", false),
+        ];
+        for (text, image, unresolved) in table {
+            let found = find(&parse(text).unwrap(), &Defaults::default());
+            let found: Vec<(&str, bool)> = found.iter().map(|one| (one.image.as_str(), one.unresolved)).collect();
+            assert_eq!(found, [(image, unresolved)], "{text}");
         }
     }
 

@@ -1,132 +1,157 @@
 //! The merge of image lists. An image is known by its registry and repository
 //! where each side lists that repository at most once: then another tag is an
-//! edit. Where one side lists several tags of a repository, or `additional`
-//! lists it as well, each complete reference is an entry of its own.
+//! edit. Where one side lists several tags of a repository, each complete
+//! reference is an entry of its own. `additional` belongs to people alone: what
+//! it lists counts as not generated.
 
-use components::image::{ImageName, normalized};
+use components::image::ImageName;
 use components::{Image, Images};
 
 use crate::merge::{Mode, place};
 use crate::note::Notes;
 
-/// Merges `auto_discover`, the list that the generator and `scan` write. What
-/// `additional` lists already is not generated again.
+/// Merges `auto_discover`, the list that the generator and `scan` write.
 pub fn merge_images(base: &Images, generated: &Images, current: &Images, mode: Mode, notes: &mut Notes) -> Vec<Image> {
+    let additional = entries(&current.additional);
+    let not_additional = |images: &Images| -> Vec<Entry> {
+        entries(&images.auto_discover).into_iter().filter(|entry| !has(&additional, entry)).collect()
+    };
     let sides = Sides {
-        base: &base.auto_discover,
-        generated: &generated.auto_discover,
-        current: &current.auto_discover,
-        additional: &current.additional,
+        base: not_additional(base),
+        generated: not_additional(generated),
+        current: entries(&current.auto_discover),
         mode,
     };
-    sides.merge(notes)
+    sides.merge(notes).into_iter().map(|entry| Image { image: entry.written }).collect()
 }
 
-struct Sides<'a> {
-    base: &'a [Image],
-    generated: &'a [Image],
-    current: &'a [Image],
-    additional: &'a [Image],
+/// An image, taken apart once: each is compared with all others.
+#[derive(Clone, Debug)]
+struct Entry {
+    written: String,
+    /// Registry and repository; the text itself where it is no reference.
+    repository: String,
+    /// The complete spelling.
+    reference: String,
+}
+
+fn entries(images: &[Image]) -> Vec<Entry> {
+    let entry = |image: &Image| {
+        let name = ImageName::parse(&image.image).ok();
+        let or_text = |text: Option<String>| text.unwrap_or_else(|| image.image.clone());
+        Entry {
+            written: image.image.clone(),
+            repository: or_text(name.as_ref().map(ImageName::name)),
+            reference: or_text(name.as_ref().map(ToString::to_string)),
+        }
+    };
+    images.iter().map(entry).collect()
+}
+
+fn same(one: &Entry, other: &Entry) -> bool {
+    one.reference == other.reference
+}
+
+fn has(list: &[Entry], entry: &Entry) -> bool {
+    list.iter().any(|other| same(other, entry))
+}
+
+fn of_repository<'a>(list: &'a [Entry], like: &'a Entry) -> impl Iterator<Item = &'a Entry> {
+    list.iter().filter(|entry| entry.repository == like.repository)
+}
+
+fn repository(entry: &Entry) -> &str {
+    &entry.repository
+}
+
+struct Sides {
+    base: Vec<Entry>,
+    generated: Vec<Entry>,
+    current: Vec<Entry>,
     mode: Mode,
 }
 
-/// Registry and repository; the text itself where it is no reference.
-fn repository(image: &Image) -> String {
-    ImageName::parse(&image.image).map_or_else(|_| image.image.clone(), |name| name.name())
-}
-
-fn same(one: &Image, other: &Image) -> bool {
-    normalized(&one.image) == normalized(&other.image)
-}
-
-fn has(list: &[Image], image: &Image) -> bool {
-    list.iter().any(|other| same(other, image))
-}
-
-fn of_repository<'a>(list: &'a [Image], name: &str) -> Vec<&'a Image> {
-    list.iter().filter(|image| repository(image) == name).collect()
-}
-
-impl Sides<'_> {
-    fn merge(&self, notes: &mut Notes) -> Vec<Image> {
+impl Sides {
+    fn merge(&self, notes: &mut Notes) -> Vec<Entry> {
         let mut result = Vec::new();
-        for image in self.current {
-            result.extend(self.present(image, notes));
+        for entry in &self.current {
+            result.extend(self.present(entry, notes));
         }
-        for (index, image) in self.generated.iter().enumerate() {
-            if self.is_new(image) && !has(&result, image) && !has(self.additional, image) {
-                notes.added("image", &image.image);
-                let names: Vec<String> = self.generated.iter().map(repository).collect();
-                let before = names[..index].iter().rev().map(String::as_str);
-                let after = names[index + 1..].iter().map(String::as_str);
-                let at = place(&result, before, after, |one, name| repository(one) == name);
-                result.insert(at, image.clone());
+        for (index, entry) in self.generated.iter().enumerate() {
+            if self.is_new(entry) && !has(&result, entry) {
+                notes.added("image", &entry.written);
+                let before = self.generated[..index].iter().rev().map(repository);
+                let after = self.generated[index + 1..].iter().map(repository);
+                let at = place(&result, before, after, |one, name| one.repository == name);
+                result.insert(at, entry.clone());
             }
         }
-        if self.current == self.base { self.in_generated_order(result) } else { result }
+        if self.is_unedited() { self.in_generated_order(&result) } else { result }
     }
 
     /// Whether no side lists several tags of the repository.
-    fn is_single(&self, name: &str) -> bool {
-        of_repository(self.additional, name).is_empty()
-            && [self.base, self.generated, self.current].iter().all(|list| of_repository(list, name).len() <= 1)
+    fn is_single(&self, entry: &Entry) -> bool {
+        [&self.base, &self.generated, &self.current].iter().all(|list| of_repository(list, entry).nth(1).is_none())
+    }
+
+    fn is_unedited(&self) -> bool {
+        self.current.iter().map(|entry| &entry.written).eq(self.base.iter().map(|entry| &entry.written))
     }
 
     /// What becomes of an image that is listed now.
-    fn present(&self, image: &Image, notes: &mut Notes) -> Option<Image> {
-        let name = repository(image);
-        if !self.is_single(&name) {
-            let dropped = has(self.base, image) && !has(self.generated, image);
+    fn present(&self, entry: &Entry, notes: &mut Notes) -> Option<Entry> {
+        if !self.is_single(entry) {
+            let dropped = has(&self.base, entry) && !has(&self.generated, entry);
             if dropped {
-                notes.removed("image", &image.image);
+                notes.removed("image", &entry.written);
             }
-            return (!dropped).then(|| image.clone());
+            return (!dropped).then(|| entry.clone());
         }
-        let base = of_repository(self.base, &name).first().copied();
-        let generated = of_repository(self.generated, &name).first().copied();
+        let base = of_repository(&self.base, entry).next();
+        let generated = of_repository(&self.generated, entry).next();
         match (base, generated) {
-            (None, _) => Some(image.clone()),
-            (Some(base), None) if same(base, image) || self.mode == Mode::Force => {
-                notes.removed("image", &image.image);
+            (None, _) => Some(entry.clone()),
+            (Some(base), None) if same(base, entry) || self.mode == Mode::Force => {
+                notes.removed("image", &entry.written);
                 None
             }
             (Some(_), None) => {
-                notes.kept("image", &image.image);
-                Some(image.clone())
+                notes.kept("image", &entry.written);
+                Some(entry.clone())
             }
-            (Some(base), Some(generated)) => Some(self.pinned(base, generated, image, notes)),
+            (Some(base), Some(generated)) => Some(self.pinned(base, generated, entry, notes)),
         }
     }
 
-    fn pinned(&self, base: &Image, generated: &Image, image: &Image, notes: &mut Notes) -> Image {
-        if same(generated, image) {
-            return image.clone();
+    fn pinned(&self, base: &Entry, generated: &Entry, entry: &Entry, notes: &mut Notes) -> Entry {
+        if same(generated, entry) {
+            return entry.clone();
         }
-        if self.mode == Mode::Force || same(base, image) {
-            notes.changed("image", "reference", &image.image, &generated.image);
+        if self.mode == Mode::Force || same(base, entry) {
+            notes.changed("image", "reference", &entry.written, &generated.written);
             return generated.clone();
         }
         if !same(base, generated) {
-            notes.conflict("image", "reference", &image.image, &generated.image);
+            notes.conflict("image", "reference", &entry.written, &generated.written);
         }
-        image.clone()
+        entry.clone()
     }
 
     /// Whether a generated image is to be added where it is not listed.
-    fn is_new(&self, image: &Image) -> bool {
-        let name = repository(image);
-        if self.is_single(&name) {
-            let known = !of_repository(self.base, &name).is_empty();
-            let listed = !of_repository(self.current, &name).is_empty();
-            // Known and not listed: removed by hand. Known and listed: merged
-            // already.
-            return !known || (self.mode == Mode::Force && !listed);
+    fn is_new(&self, entry: &Entry) -> bool {
+        let known = of_repository(&self.base, entry).next().is_some();
+        let listed = of_repository(&self.current, entry).next().is_some();
+        match (known, listed) {
+            (false, _) => true,
+            // Removed by hand.
+            (true, false) => self.mode == Mode::Force,
+            // Merged already, unless complete references count.
+            (true, true) => !self.is_single(entry) && (self.mode == Mode::Force || !has(&self.base, entry)),
         }
-        self.mode == Mode::Force || !has(self.base, image)
     }
 
     /// Nothing was edited: the generation's own order and spelling.
-    fn in_generated_order(&self, result: Vec<Image>) -> Vec<Image> {
-        self.generated.iter().filter(|image| has(&result, image)).cloned().collect()
+    fn in_generated_order(&self, result: &[Entry]) -> Vec<Entry> {
+        self.generated.iter().filter(|entry| has(result, entry)).cloned().collect()
     }
 }

@@ -10,6 +10,7 @@ use crate::plan::{self, Member, Plan, Source, Tar};
 use crate::sources::Sources;
 
 const LARGEST_VALUES: u64 = 16 << 20;
+pub const DOCUMENTS: &str = "documentation.tar";
 
 /// Adds `values.yaml`, `values.schema.json` and `documentation.tar` where the
 /// definition asks for them.
@@ -80,7 +81,7 @@ fn documentation(documents: &Mapping, home: &str, sources: &dyn Sources) -> Resu
         let name = if shared { format!("{key}-{base}") } else { base.to_owned() };
         members.push(plan::file(name, 0o600, &tree, &found));
     }
-    Ok(Tar { path: "documentation.tar".into(), members })
+    Ok(Tar { path: DOCUMENTS.into(), members })
 }
 
 #[cfg(test)]

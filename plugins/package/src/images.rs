@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use components::image::ImageName;
+use components::image::{ImageName, is_index};
 use components::zarf::Definition;
 use sdk::StepError;
 use serde::Deserialize;
@@ -40,13 +40,6 @@ impl Image {
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }
-}
-
-fn is_index(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
-    )
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::definition::Package;
-use crate::plan::Plan;
+use crate::extras::DOCUMENTS;
+use crate::plan::{Plan, Source};
 use crate::sources::{Found, Sources};
 
 /// Of this file's format.
@@ -77,8 +78,19 @@ pub struct Chart {
     /// Where it came from: a URL, or the path in the definition.
     pub source: String,
     pub values_files: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
     #[serde(skip)]
     from: (String, String),
+}
+
+/// The provenance file of a chart, in `documentation.tar`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    pub size: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -123,6 +135,7 @@ impl Chart {
             size: found.size,
             source: source.clone(),
             values_files: chart.values_files.len() + chart.templated_values_files.len(),
+            provenance: None,
             from: (tree.to_owned(), found.path.clone()),
         }
     }
@@ -216,7 +229,7 @@ pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) 
             architecture: metadata.architecture.clone(),
         },
         images: plan.images.iter().map(image).collect(),
-        charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), lists)).collect(),
+        charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), plan, lists)).collect(),
         files: plan.files.iter().map(|file| with_file_source(file.clone(), lists)).collect(),
         repositories: plan.repositories.iter().map(|entry| with_commit(entry.clone(), lists)).collect(),
     }
@@ -234,12 +247,24 @@ fn image(image: &crate::images::Image) -> ImageRecord {
     }
 }
 
-fn with_chart_source(mut chart: Chart, lists: &Lists) -> Chart {
+fn with_chart_source(mut chart: Chart, plan: &Plan, lists: &Lists) -> Chart {
     let listed = lists.charts.iter().find(|entry| chart.from.0 == "charts" && entry.path == chart.from.1);
     if let Some(entry) = listed {
         chart.source = if entry.url.is_empty() { entry.repo.clone() } else { entry.url.clone() };
+        chart.provenance = entry.provenance.as_ref().and_then(|path| provenance(plan, path));
     }
     chart
+}
+
+/// The document that `path` of the charts' tree became.
+fn provenance(plan: &Plan, path: &str) -> Option<Provenance> {
+    let documents = plan.tars.iter().filter(|tar| tar.path == DOCUMENTS).flat_map(|tar| &tar.members);
+    documents.into_iter().find_map(|member| match &member.source {
+        Source::File { tree, path: from, size, sha256 } if tree == "charts" && from == path => {
+            Some(Provenance { path: member.path.clone(), sha256: sha256.clone(), size: *size })
+        }
+        _ => None,
+    })
 }
 
 fn with_file_source(mut file: File, lists: &Lists) -> File {
@@ -278,5 +303,22 @@ mod tests {
         assert_eq!(value["files"][0]["sha256"], sha256(b"t"));
         assert_eq!(value["files"][0]["path"], "a/files/0/tool");
         assert_eq!(value["files"][0].get("from"), None);
+    }
+
+    #[test]
+    fn a_provenance_file_is_a_document_of_its_chart() {
+        let list = r#"[{"name":"c","version":"1.0","repo":"https://h","url":"https://h/c.tgz","namespace":"n","path":"charts/c-1.0.tgz","sha256":"","provenance":"charts/c-1.0.tgz.prov","values":[],"images":[]}]"#;
+        let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1'}\ncomponents:\n- name: a\n  charts: [{name: c, version: '1.0', localPath: ../charts/charts/c-1.0.tgz, namespace: n}]\n\
+                    documentation: {c-1.0.tgz.prov: ../charts/charts/c-1.0.tgz.prov}\n";
+        let sources = Memory::default()
+            .with("charts", "charts.json", list)
+            .with("charts", "charts/c-1.0.tgz", "c")
+            .with("charts", "charts/c-1.0.tgz.prov", "signed");
+        let package = read(text, Some("amd64")).unwrap();
+        let plan = crate::plan::plan(&package, "zarf_gen", &sources).unwrap();
+        let whole = Whole { file: "p", sha256: "00", size: 7, epoch: 0, tool: "1.0.0" };
+        let value = serde_json::to_value(record(&package, &plan, &Lists::read(&sources).unwrap(), &whole)).unwrap();
+        let expected = serde_json::json!({ "path": "c-1.0.tgz.prov", "sha256": sha256(b"signed"), "size": 6 });
+        assert_eq!(value["charts"][0]["provenance"], expected);
     }
 }

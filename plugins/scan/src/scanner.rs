@@ -1,8 +1,8 @@
 //! One file after the other, in the order of their paths.
 //!
 //! What a file is follows from its path and content: a chart's description,
-//! its values, its templates; role defaults; a kustomization; anything else
-//! that is YAML. The order matters only in that `Chart.yaml` comes before the
+//! its values, its templates; variables of a role; a kustomization; anything
+//! else that is YAML. The order matters only in that `Chart.yaml` comes before the
 //! rest of its chart, as it does in byte order.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const WARNING_LIMIT: usize = 1000;
 pub struct Scanner {
     report: Report,
     flux: Flux,
-    kubespray: kubespray::Defaults,
+    kubespray: kubespray::Roles,
     /// By the chart's folder its appVersion.
     charts: BTreeMap<String, Option<String>>,
 }
@@ -32,7 +32,16 @@ pub struct Scanner {
 pub fn is_wanted(path: &str) -> bool {
     let hidden = path.split('/').any(|part| part == ".git" || part == "node_modules");
     let text = [".yaml", ".yml", ".json", ".tpl"].iter().any(|end| path.ends_with(end));
-    !hidden && text && !path.ends_with("values.schema.json")
+    !hidden && (text || is_kustomization(base(path))) && !path.ends_with("values.schema.json")
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The names that kustomize looks for.
+fn is_kustomization(name: &str) -> bool {
+    matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
 }
 
 impl Scanner {
@@ -71,18 +80,21 @@ impl Scanner {
     }
 
     fn document(&mut self, file: &str, root: &Node, app_version: Option<&str>) {
-        let name = file.rsplit('/').next().unwrap_or(file);
+        let name = base(file);
         let kind = root.text_of("kind").unwrap_or_default();
+        let role = kubespray::kind(file);
+        if let Some(role) = role {
+            self.kubespray.file(role, file, root);
+        }
         if name == "Chart.yaml" && root.get("name").is_some() {
             self.chart(file, root);
-        } else if kubespray::is_defaults(file) {
-            self.kubespray.file(file, root);
-        } else if matches!(name, "kustomization.yaml" | "kustomization.yml") {
+        } else if is_kustomization(name) || kind == "Kustomization" {
             self.kustomization(file, root);
-        } else if kind != "CustomResourceDefinition" {
+        } else if kind != "CustomResourceDefinition" && role != Some(kubespray::Kind::Defaults) {
             self.flux.resource(kind, root, file);
             self.images(file, root, app_version, 0);
             self.embedded(file, kind, root);
+            self.post_renderers(file, root);
         }
     }
 
@@ -117,17 +129,38 @@ impl Scanner {
         }
     }
 
-    /// `images: [{name, newName, newTag, digest}]`.
+    /// Of kustomize itself, and Flux's resource of the same kind.
     fn kustomization(&mut self, file: &str, root: &Node) {
-        for item in root.get("images").map_or(&[][..], Node::items) {
+        for images in [root.get("images"), root.at("spec.images")] {
+            self.replaced_images(file, images);
+        }
+    }
+
+    /// What a HelmRelease replaces in what its chart renders.
+    fn post_renderers(&mut self, file: &str, root: &Node) {
+        for renderer in root.at("spec.postRenderers").map_or(&[][..], Node::items) {
+            self.replaced_images(file, renderer.at("kustomize.images"));
+        }
+    }
+
+    /// `[{name, newName, newTag, digest}]`.
+    fn replaced_images(&mut self, file: &str, list: Option<&Node>) {
+        for item in list.map_or(&[][..], Node::items) {
             let Some(name) = item.text_of("newName").or(item.text_of("name")) else { continue };
             let image = match (item.text_of("digest"), item.text_of("newTag")) {
                 (Some(digest), _) => format!("{name}@{digest}"),
                 (None, Some(tag)) => format!("{name}:{tag}"),
+                // Another registry alone: the tag is that of the manifest.
+                (None, None) if item.get("newName").is_some() => {
+                    self.report.unresolved(name, file, item.line);
+                    continue;
+                }
                 (None, None) => continue,
             };
             if components::image::ImageName::parse(&image).is_ok() {
                 self.report.image(&image, file, item.line);
+            } else {
+                self.report.unresolved(&image, file, item.line);
             }
         }
     }
@@ -206,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_flux_and_kustomizations() {
+    fn manifests_and_flux() {
         let report = scan(&[
             (
                 "m/all.yaml",
@@ -221,7 +254,6 @@ mod tests {
                 "f/values.yaml",
                 "kind: ConfigMap\ndata:\n  values.yaml: |\n    image:\n      repository: a/config\n      tag: v1\n",
             ),
-            ("k/kustomization.yaml", "images:\n- name: a/x\n  newName: b/x\n  newTag: v2\n- name: a/untouched\n"),
         ]);
         assert_eq!(
             rows(&report),
@@ -232,11 +264,57 @@ mod tests {
                 ("a/prometheus:1", "m/all.yaml", 16),
                 ("a/related:1", "m/all.yaml", 11),
                 ("a/release:1", "f/release.yaml", 7),
-                ("b/x:v2", "k/kustomization.yaml", 2),
             ]
         );
         assert_eq!(report.charts[0].repo, "https://h");
         assert_eq!((report.unresolved[0].text.as_str(), report.unresolved[0].line), ("${REGISTRY}/x:1", 9));
+    }
+
+    /// Guards the images that only a replacement names: by kustomize's file
+    /// names, by the kind whatever the file is called, in a HelmRelease.
+    #[test]
+    fn replaced_images_are_found_wherever_they_are_written() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let report = scan(&[
+            ("k/kustomization.yaml", "images:\n- name: a/x\n  newName: b/x\n  newTag: v2\n- name: a/untouched\n"),
+            ("k/Kustomization", "images: [{name: a/bare, newTag: \"1\"}]\n"),
+            (
+                "clusters/apps.yaml",
+                &format!(
+                    "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: apps}}\nspec:\n  path: ./apps\n  images:\n  - name: a/flux\n    newTag: v3\n  - {{name: a/pinned, digest: \"{digest}\"}}\n  - {{name: a/vars, newTag: \"${{TAG}}\"}}\n  - {{name: a/moved, newName: mirror/moved}}\n"
+                ),
+            ),
+            (
+                "r/release.yaml",
+                "kind: HelmRelease\nspec:\n  postRenderers:\n  - kustomize:\n      images:\n      - name: a/rendered\n        newTag: v4\n",
+            ),
+        ]);
+        assert_eq!(
+            rows(&report),
+            [
+                ("a/bare:1", "k/Kustomization", 1),
+                ("a/flux:v3", "clusters/apps.yaml", 7),
+                (format!("a/pinned@{digest}").as_str(), "clusters/apps.yaml", 9),
+                ("a/rendered:v4", "r/release.yaml", 6),
+                ("b/x:v2", "k/kustomization.yaml", 2),
+            ]
+        );
+        let unresolved: Vec<&str> = report.unresolved.iter().map(|one| one.text.as_str()).collect();
+        assert_eq!(unresolved, ["a/vars:${TAG}", "mirror/moved"]);
+    }
+
+    /// A reference without a tag would become `:latest`, which nobody deploys.
+    #[test]
+    fn an_image_without_a_tag_is_not_found_but_told() {
+        let report = scan(&[
+            (
+                "release.yaml",
+                "kind: HelmRelease\nspec:\n  values:\n    image:\n      repository: registry.example.com/app\n",
+            ),
+            ("pod.yaml", "kind: Pod\nspec:\n  containers:\n  - name: x\n    image: busybox\n"),
+        ]);
+        assert_eq!(rows(&report), [("busybox", "pod.yaml", 5)], "what the kubelet completes is complete");
+        assert_eq!((report.unresolved[0].text.as_str(), report.unresolved[0].line), ("registry.example.com/app", 5));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! repositories, and one component for each chart with the images it names.
 //! Images come before the charts that start them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use components::image::normalized;
 use components::zarf::{self, Chart, Component, Definition, File, Metadata};
@@ -52,12 +52,13 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
             "add something to config/components.yaml, or let `build --force-regenerate` generate it from versions.env",
         ));
     }
-    check_targets(&components)?;
+    check_targets(&components, fetched, configuration)?;
     Ok(Definition {
         api_version: zarf::API_VERSION.into(),
         kind: zarf::KIND.into(),
         metadata: metadata(fetched)?,
         components,
+        documentation: provenance(fetched),
     })
 }
 
@@ -126,7 +127,7 @@ fn binaries(fetched: &Fetched, configuration: &Configuration) -> Option<Componen
         name: "kubernetes-binaries".into(),
         description: format!("Kubernetes {version}: {}", names(&files)),
         required: Some(true),
-        files: files.iter().map(|entry| file(entry, &configuration.kubernetes_directory)).collect(),
+        files: files.iter().map(|entry| file(entry, true, configuration)).collect(),
         ..Component::default()
     })
 }
@@ -139,7 +140,7 @@ fn tools(fetched: &Fetched, configuration: &Configuration) -> Option<Component> 
         name: "tools".into(),
         description: format!("Command-line tools: {}", versions.join(", ")),
         required: Some(true),
-        files: files.iter().map(|entry| file(entry, &configuration.tools_directory)).collect(),
+        files: files.iter().map(|entry| file(entry, fetched.programs.contains(&entry.path), configuration)).collect(),
         ..Component::default()
     })
 }
@@ -148,14 +149,27 @@ fn names(files: &[&FileEntry]) -> String {
     files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn file(entry: &FileEntry, directory: &str) -> File {
+fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> File {
+    let directory = match entry.kind {
+        FileKind::Kubernetes => &configuration.kubernetes_directory,
+        FileKind::Tool if executable => &configuration.tools_directory,
+        FileKind::Tool => &configuration.files_directory,
+    };
+    let target = configuration.targets.get(&entry.name).cloned();
     File {
         source: format!("../files/{}", entry.path),
         shasum: entry.sha256.clone(),
-        target: format!("{}/{}", directory.trim_end_matches('/'), entry.name),
-        executable: true,
+        target: target.unwrap_or_else(|| format!("{}/{}", directory.trim_end_matches('/'), entry.name)),
+        executable,
         extract_path: String::new(),
     }
+}
+
+/// The provenance files of charts, for whoever wants to check them: documents,
+/// because deploying needs none of them.
+fn provenance(fetched: &Fetched) -> BTreeMap<String, String> {
+    let paths = fetched.charts.iter().filter_map(|entry| entry.provenance.as_ref());
+    paths.map(|path| (zarf::base_name(path).to_owned(), format!("../charts/{path}"))).collect()
 }
 
 /// The images that no chart names.
@@ -240,8 +254,16 @@ fn unique(name: &str, components: &[Component]) -> String {
     (2..).map(|number| format!("{name}-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// Two files must not be put into the same place.
-fn check_targets(components: &[Component]) -> Result<(), Problem> {
+/// Two files must not be put into the same place, and a place must be for one.
+fn check_targets(components: &[Component], fetched: &Fetched, configuration: &Configuration) -> Result<(), Problem> {
+    let is_file = |name: &str| fetched.files.iter().any(|file| file.name == name);
+    if let Some(name) = configuration.targets.keys().find(|name| !is_file(name)) {
+        return Err(Problem::new(
+            "unknown-file",
+            format!("`targets` of this step names `{name}`, which is no binary or tool of components.yaml"),
+            "correct the name in config/pipeline.yaml, or remove the line",
+        ));
+    }
     let mut seen = BTreeSet::new();
     for file in components.iter().flat_map(|component| &component.files) {
         if !seen.insert(&file.target) {
@@ -299,6 +321,7 @@ mod tests {
             },
             images: images.map(normalized).into_iter().collect(),
             files: vec![file_entry(FileKind::Kubernetes, "kubectl"), file_entry(FileKind::Tool, "helm")],
+            programs: ["bin/kubectl".into(), "bin/helm".into()].into(),
             repositories: vec![RepositoryEntry {
                 name: "kubespray".into(),
                 url: "https://github.com/x/kubespray.git".into(),
@@ -324,6 +347,48 @@ mod tests {
         assert!(definition.components.iter().all(|component| component.required == Some(true)));
         let text = zarf::to_text(&definition).unwrap();
         assert!(text.contains("version: \"1.10\"\n") && text.contains("      - name: \"cert-manager\"\n"), "{text}");
+    }
+
+    /// Guards the folder of programs: an archive in it would be in the way of
+    /// whoever calls it, and nothing that cannot be run is executable.
+    #[test]
+    fn only_programs_are_executable_and_every_file_may_have_its_own_place() {
+        let mut fetched = everything();
+        fetched.files.push(file_entry(FileKind::Tool, "containerd.tar.gz"));
+        let file = |configuration: &Configuration| {
+            let definition = compose(&fetched, configuration).unwrap();
+            definition.components[1].files.iter().map(|file| (file.target.clone(), file.executable)).collect::<Vec<_>>()
+        };
+        let archive = |target: &str| [("/usr/local/bin/helm".to_owned(), true), (target.to_owned(), false)];
+        assert_eq!(file(&Configuration::default()), archive("/opt/opencenter/files/containerd.tar.gz"));
+        let own = |name: &str| Configuration {
+            targets: [(name.to_owned(), "/var/cache/containerd.tgz".to_owned())].into(),
+            ..Configuration::default()
+        };
+        assert_eq!(file(&own("containerd.tar.gz")), archive("/var/cache/containerd.tgz"));
+        assert_eq!(compose(&fetched, &own("containerd")).unwrap_err().code, "unknown-file");
+        for (start, expected) in [
+            (&b"\x7fELF\x02"[..], true),
+            (b"#!/bin/sh", true),
+            (b"\x1f\x8b\x08\x00", false),
+            (b"PK\x03\x04", false),
+            (b"", false),
+        ] {
+            assert_eq!(crate::inputs::is_program(start), expected, "{start:?}");
+        }
+    }
+
+    #[test]
+    fn provenance_files_go_along_as_documents() {
+        let mut fetched = everything();
+        assert!(
+            !zarf::to_text(&compose(&fetched, &Configuration::default()).unwrap()).unwrap().contains("documentation")
+        );
+        fetched.charts[0].provenance = Some("charts/cert-manager-1.16.2.tgz.prov".into());
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        let documents: Vec<(&str, &str)> =
+            definition.documentation.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
+        assert_eq!(documents, [("cert-manager-1.16.2.tgz.prov", "../charts/charts/cert-manager-1.16.2.tgz.prov")]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What the earlier steps fetched, read from their trees.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use components::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
-use sdk::{Inputs, StepError};
+use sdk::{Inputs, StepError, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +15,8 @@ pub struct Fetched {
     /// Complete references of the images that were pulled.
     pub images: BTreeSet<String>,
     pub files: Vec<FileEntry>,
+    /// Paths of those that the nodes can run.
+    pub programs: BTreeSet<String>,
     pub repositories: Vec<RepositoryEntry>,
     pub charts: Vec<ChartEntry>,
 }
@@ -41,10 +44,16 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         Some(tree) => references(tree.read_json("index.json")?),
         None => BTreeSet::new(),
     };
+    let files: Vec<FileEntry> = list(inputs, "files", "files.json")?;
+    let programs = match inputs.find("files") {
+        Some(tree) => programs(tree, &files)?,
+        None => BTreeSet::new(),
+    };
     Ok(Fetched {
         components,
         images,
-        files: list(inputs, "files", "files.json")?,
+        files,
+        programs,
         repositories: list(inputs, "repos", "repos.json")?,
         charts: list(inputs, "charts", "charts.json")?,
     })
@@ -55,6 +64,25 @@ fn list<T: DeserializeOwned>(inputs: &Inputs, tree: &str, path: &str) -> Result<
         Some(found) if found.exists(path)? => found.read_json(path),
         _ => Ok(Vec::new()),
     }
+}
+
+/// A tool may be kept as the archive that it came in.
+fn programs(tree: &Tree, files: &[FileEntry]) -> Result<BTreeSet<String>, StepError> {
+    let mut programs = BTreeSet::new();
+    for FileEntry { path, .. } in files {
+        let mut start = Vec::new();
+        tree.reader(path)?.take(4).read_to_end(&mut start)?;
+        if is_program(&start) {
+            programs.insert(path.clone());
+        }
+    }
+    Ok(programs)
+}
+
+/// What Linux runs by its first bytes: ELF, and scripts that name their
+/// interpreter.
+pub fn is_program(start: &[u8]) -> bool {
+    start.starts_with(b"\x7fELF") || start.starts_with(b"#!")
 }
 
 fn references(index: Index) -> BTreeSet<String> {

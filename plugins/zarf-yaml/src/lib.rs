@@ -8,6 +8,8 @@
 pub mod compose;
 pub mod inputs;
 
+use std::collections::BTreeMap;
+
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::Deserialize;
 
@@ -18,13 +20,23 @@ use serde::Deserialize;
 pub struct Configuration {
     /// The folder for the binaries of kubernetes.
     pub kubernetes_directory: String,
-    /// The folder for tools.
+    /// The folder for tools that can be run.
     pub tools_directory: String,
+    /// The folder for tools that are archives or data.
+    pub files_directory: String,
+    /// By the name of a binary or tool: where that one goes, file name
+    /// included.
+    pub targets: BTreeMap<String, String>,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { kubernetes_directory: "/opt/opencenter/bin".into(), tools_directory: "/usr/local/bin".into() }
+        Self {
+            kubernetes_directory: "/opt/opencenter/bin".into(),
+            tools_directory: "/usr/local/bin".into(),
+            files_directory: "/opt/opencenter/files".into(),
+            targets: BTreeMap::new(),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ struct Lab {
     warnings: RefCell<Vec<String>>,
     /// Fetches that fail for a while.
     down: RefCell<BTreeSet<String>>,
+    /// What nobody may see, by how it begins.
+    private: Vec<String>,
 }
 
 fn failed(kind: FetchErrorKind, message: &str) -> FetchError {
@@ -66,6 +68,9 @@ impl Host for Lab {
             self.fetched.borrow_mut().push(address.clone());
             if self.down.borrow().contains(address) {
                 return Err(failed(FetchErrorKind::Transient, "503"));
+            }
+            if self.private.iter().any(|start| address.starts_with(start)) {
+                return Err(failed(FetchErrorKind::Auth, "403"));
             }
             let content = self.served.get(address).ok_or_else(|| failed(FetchErrorKind::NotFound, "404"))?;
             let artifact = artifact(&request.path, content);
@@ -198,7 +203,7 @@ fn a_registry_serves_exact_versions_and_constraints() {
         assert_eq!((entry.version.as_str(), entry.url.as_str()), ("1.2.0+b", "oci://ghcr.io/org/charts/app:1.2.0_b"));
         let lock = format!(
             "charts: {{\"{}\": {{version: 1.2.0+b, url: \"{}\", digest: {digest}}}}}",
-            resolve::lock_key(&wanted),
+            wanted.lock_key(),
             entry.url
         );
         lab.marks.borrow_mut().clear();
@@ -217,6 +222,80 @@ fn a_registry_serves_exact_versions_and_constraints() {
     }
     let error = message(&lab.run(&[chart("app", "oci://ghcr.io/org/charts", "9")], &[], "", false).unwrap_err());
     assert!(error.contains("no version `9`") && error.contains("1.2.0+b, 1.1.0"), "{error}");
+}
+
+/// A chart of a registry with its provenance, and the digest of its archive.
+fn signed() -> (Lab, String) {
+    let mut lab = Lab::default();
+    let digest = lab.serve_chart("blob", "app", "1.2.0", "");
+    let blob = lab.served.remove("blob").unwrap();
+    let provenance = artifact("", b"signed").digest;
+    lab.served.insert(format!("ghcr.io/org/app@sha256:{digest}"), blob);
+    lab.serve(&format!("ghcr.io/org/app@{provenance}"), "signed");
+    let manifest = format!(
+        r#"{{"layers":[{{"mediaType":"application/vnd.cncf.helm.chart.provenance.v1.prov","digest":"{provenance}"}},
+        {{"mediaType":"application/vnd.cncf.helm.chart.content.v1.tar+gzip","digest":"sha256:{digest}"}}]}}"#
+    );
+    lab.serve("ghcr.io/org/app:1.2.0", &manifest);
+    (lab, digest)
+}
+
+/// The same lock gives the same package, with or without provenance.
+#[test]
+fn provenance_is_carried_if_it_was_there_when_the_chart_was_locked() {
+    let (mut lab, _) = signed();
+    let digest = lab.serve_chart("https://h/web-2.0.0.tgz", "web", "2.0.0", "");
+    lab.serve("https://h/web-2.0.0.tgz.prov", "signed too");
+    lab.serve("https://h/index.yaml", "entries: {web: [{version: 2.0.0, urls: [web-2.0.0.tgz]}]}");
+    let charts = [chart("app", "oci://ghcr.io/org", "1.2.0"), chart("web", "https://h", "2.0.0")];
+    let open = lab.run(&charts, &[], "", false).unwrap();
+    let signed = ["charts/app-1.2.0.tgz.prov", "charts/web-2.0.0.tgz.prov"];
+    assert_eq!(open.iter().map(|entry| entry.provenance.as_deref().unwrap()).collect::<Vec<_>>(), signed);
+
+    let lock = format!(
+        "charts:\n  \"{}\": {{version: 1.2.0, url: \"{}\", digest: {}}}\n  \"{}\": {{version: 2.0.0, url: \"{}\", digest: {digest}}}\n",
+        charts[0].lock_key(),
+        open[0].url,
+        open[0].sha256,
+        charts[1].lock_key(),
+        open[1].url
+    );
+    let files = "files: {\"oci://ghcr.io/org/app:1.2.0\": {}, \"https://h/web-2.0.0.tgz.prov\": {}}\n";
+    for (lock, expected) in [(format!("{lock}{files}"), signed.map(Some)), (lock, [None, None])] {
+        lab.marks.borrow_mut().clear();
+        let locked = lab.run(&charts, &[], &lock, false).unwrap();
+        assert_eq!(locked.iter().map(|entry| entry.provenance.as_deref()).collect::<Vec<_>>(), expected, "{lock}");
+    }
+}
+
+#[test]
+fn an_index_and_the_registry_it_points_to_must_agree() {
+    let (mut lab, digest) = signed();
+    let index = |digest: &str| {
+        format!("entries: {{app: [{{version: 1.2.0, digest: \"{digest}\", urls: [\"oci://ghcr.io/org/app:1.2.0\"]}}]}}")
+    };
+    for (listed, agrees) in [(digest.clone(), true), (digest.to_uppercase(), true), ("0".repeat(64), false)] {
+        lab.marks.borrow_mut().clear();
+        lab.serve("https://h/index.yaml", &index(&listed));
+        let result = lab.run(&[chart("app", "https://h", "1.2.0")], &[], "", false);
+        assert_eq!(result.is_ok(), agrees, "{listed}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.failure().unwrap().code, "integrity");
+            assert!(message(&error).contains(&listed) && message(&error).contains(&digest), "{error:?}");
+        }
+    }
+}
+
+/// GitHub and Docker Hub answer 401 or 403 for what does not exist.
+#[test]
+fn a_registry_that_refuses_what_is_not_there_is_asked_for_the_chart_itself() {
+    let (mut lab, _) = signed();
+    lab.private = vec!["ghcr.io/org/app/app".into()];
+    let entry = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.2.0")], &[], "", false).unwrap().remove(0);
+    assert_eq!(entry.url, "oci://ghcr.io/org/app:1.2.0");
+    lab.private = vec!["ghcr.io/".into()];
+    let error = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.3.0")], &[], "", false).unwrap_err();
+    assert_eq!(error.failure().unwrap().code, "auth", "what is refused everywhere is refused");
 }
 
 #[test]
@@ -303,6 +382,19 @@ fn images_that_the_package_lacks_are_told_or_refused() {
     let error = lab.run(&charts, &[], "", true).unwrap_err();
     assert!(message(&error).contains("org/app:1.0.0"));
     assert!(error.failure().unwrap().hint.as_ref().unwrap().contains("images.additional"));
+}
+
+/// Values that say no tag leave it to the templates, which nobody renders here.
+#[test]
+fn an_image_without_a_tag_is_told_unless_its_repository_is_packaged() {
+    let mut lab = Lab::default();
+    lab.serve_chart("https://h/app-1.0.0.tgz", "app", "1.0.0", "sidecar: {image: org/side}\n");
+    lab.serve("https://h/index.yaml", "entries: {app: [{version: 1.0.0, urls: [app-1.0.0.tgz]}]}");
+    let charts = [chart("app", "https://h", "1.0.0")];
+    let entry = lab.run(&charts, &["org/side:7"], "", true).unwrap().remove(0);
+    assert_eq!(entry.images, [""; 0], "a reference without a tag is none that a package could hold");
+    let error = lab.run(&charts, &["org/other:7"], "", true).unwrap_err();
+    assert!(message(&error).contains("org/side (in a version that its values do not say)"), "{error:?}");
 }
 
 #[test]

@@ -142,6 +142,34 @@ fn what_additional_lists_is_not_generated_again() {
     assert_eq!(shown(&merged.manifest), "a:2", "the pins caught up with the addition");
 }
 
+/// What they guard: an image that somebody replaced by one of their own must
+/// not come back with the next pins.
+#[test]
+fn what_was_removed_stays_away_whatever_additional_lists() {
+    // What happened, base, generated, auto_discover, additional, result.
+    let cases = [
+        ("replaced by an own build", "a:1", "a:2", "", "a:mine", "a:mine"),
+        ("several tags removed", "a:1, a:2", "a:3, a:4", "", "a:mine", "a:mine"),
+        ("edited, and another one added", "a:1", "a:2", "a:9", "a:mine", "a:9, a:mine"),
+        ("an own build beside it", "a:1", "a:2", "a:1", "a:mine", "a:2, a:mine"),
+        ("never generated, as additional had it", "a:1", "a:2", "", "a:1", "a:2, a:1"),
+        ("one of two moved to additional", "a:1, a:2", "a:1, a:2", "", "a:1", "a:1"),
+        ("never known", "", "a:2", "", "a:mine", "a:2, a:mine"),
+    ];
+    for (what, base, generated, listed, additional, result) in cases {
+        let current = manifest(&format!("images: {{auto_discover: [{listed}], additional: [{additional}]}}"));
+        let (base, generated) = (manifest(&images(base)), manifest(&images(generated)));
+        let merged = merge_manifests(Some(&base), &generated, Some(&current), Mode::KeepEdits).manifest;
+        assert_eq!(shown(&merged), result, "{what}");
+        let again = merge_manifests(Some(&generated), &generated, Some(&merged), Mode::KeepEdits).manifest;
+        assert_eq!(again, merged, "{what}: a second build changes nothing");
+    }
+    let current = manifest("images: {additional: [a:mine]}");
+    let merged =
+        merge_manifests(Some(&manifest(&images("a:1"))), &manifest(&images("a:2")), Some(&current), Mode::Force);
+    assert_eq!(shown(&merged.manifest), "a:2, a:mine", "forced, it comes back");
+}
+
 #[test]
 fn images_are_compared_in_their_complete_spelling() {
     let current = manifest(&images("docker.io/library/a:1"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::http::Entry;
-use airgap_tests::images::{Image, Noise};
+use airgap_tests::images::{Image, Noise, Packing, layer_of};
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
 
@@ -109,9 +109,8 @@ fn a_server_without_validators_is_asked_from_the_beginning() {
 #[test]
 fn a_layer_that_was_all_there_when_the_build_was_killed_is_not_asked_for_again() {
     let registry = Registry::start();
-    let content = Noise::new(5).bytes(SIZE - 1024);
-    // A tar has a header of 512 bytes and an end of 1024 at least.
-    let layer = airgap_tests::images::layer_of("data", &content[..SIZE - 1536], airgap_tests::images::Packing::Plain);
+    // The tar around it adds a header of 512 bytes and an end of 1024.
+    let layer = layer_of("data", &Noise::new(5).bytes(SIZE - 1536), Packing::Plain);
     assert_eq!(layer.blob.size(), SIZE as u64);
     let image = Image::new(1, &[layer]);
     registry.push("app:1", &image);

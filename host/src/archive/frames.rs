@@ -8,11 +8,10 @@
 //! content, so that whoever reads it notices a damaged byte wherever it is.
 
 use std::fs::File;
-use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use twox_hash::XxHash64;
+use xxhash_rust::xxh64::Xxh64;
 use zstd::bulk::Compressor;
 
 /// Bytes of content in one frame at most; its window is never larger.
@@ -83,7 +82,7 @@ pub(super) fn seal_stored(frame: &mut [u8], length: usize) {
     // Single segment, four bytes of content size, a checksum, no dictionary.
     frame[4] = 0b1010_0100;
     frame[5..FRAME_HEADER].copy_from_slice(&(length as u32).to_le_bytes());
-    let mut checksum = XxHash64::with_seed(0);
+    let mut checksum = Xxh64::new(0);
     let mut at = 0;
     while at < length {
         let size = RAW_BLOCK.min(length - at);
@@ -91,11 +90,11 @@ pub(super) fn seal_stored(frame: &mut [u8], length: usize) {
         let header = (size as u32) << 3 | u32::from(last);
         let start = raw_offset(at) - BLOCK_HEADER;
         frame[start..start + BLOCK_HEADER].copy_from_slice(&header.to_le_bytes()[..BLOCK_HEADER]);
-        checksum.write(&frame[start + BLOCK_HEADER..][..size]);
+        checksum.update(&frame[start + BLOCK_HEADER..][..size]);
         at += size;
     }
     let end = stored_length(length);
-    frame[end - CHECKSUM..end].copy_from_slice(&checksum.finish().to_le_bytes()[..CHECKSUM]);
+    frame[end - CHECKSUM..end].copy_from_slice(&checksum.digest().to_le_bytes()[..CHECKSUM]);
 }
 
 /// What [`compress`] needs, made once for many frames.

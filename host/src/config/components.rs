@@ -10,7 +10,7 @@ use components::{Chart, ComponentManifest, Package, Repository};
 use crate::config::local;
 use crate::config::source::Source;
 use crate::config::span::Spans;
-use crate::config::web::url_problem;
+use crate::config::web::{url_problem, without_ssh_user};
 use crate::error::Result;
 use crate::{layout, tree};
 
@@ -170,17 +170,6 @@ fn repositories(repositories: &[Repository], problems: &mut Vec<Problem>) {
 /// Beside web addresses `ssh://git@host/path`, whose user is no secret, and
 /// `file:///path`, which has no host.
 fn repository_url(text: &str, path: &YamlPath) -> Option<Problem> {
-    let web = |text: &str| url_problem(text, &GIT, path);
-    if let Some(rest) = text.strip_prefix("ssh://") {
-        let (user, host) = rest.split_once('@').unwrap_or(("", rest));
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let authority = host.split('/').next().unwrap_or_default();
-        if user.starts_with('-') || authority.starts_with('-') || authority.contains('%') {
-            let message = format!("`{}` would be an option of ssh", shown(&redacted(text)));
-            return Some(Problem::new(path, message, "write ssh://git@host/path"));
-        }
-        return if user.chars().all(plain) { web(&format!("ssh://{host}")) } else { web(text) };
-    }
     if let Some(rest) = text.strip_prefix("file://") {
         if rest.starts_with('/') && !rest.contains(char::is_control) {
             return None;
@@ -188,7 +177,13 @@ fn repository_url(text: &str, path: &YamlPath) -> Option<Problem> {
         let message = format!("`{}` is not absolute", shown(text));
         return Some(Problem::new(path, message, "write file:///absolute/path"));
     }
-    web(text)
+    let text = without_ssh_user(text);
+    let authority = text.strip_prefix("ssh://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if authority.starts_with('-') || authority.contains('%') {
+        let message = format!("`{}` would be an option of ssh", shown(&redacted(&text)));
+        return Some(Problem::new(path, message, "write ssh://git@host/path"));
+    }
+    url_problem(&text, &GIT, path)
 }
 
 /// The rules of git-check-ref-format that matter to a command line.

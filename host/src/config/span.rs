@@ -8,6 +8,8 @@ use components::image::ImageName;
 use components::problem::{Problem, Segment, YamlPath, is_secret_name, redacted};
 use marked_yaml::{LoadError, LoaderOptions, Marker, Node};
 
+use crate::config::web::without_ssh_user;
+
 /// Both start at 1; the column counts characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -81,7 +83,8 @@ impl Spans {
     pub fn credentials(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         walk(&self.root, &YamlPath::root(), &mut |path, text| {
-            if redacted(text) != text {
+            let text = without_ssh_user(text);
+            if redacted(&text) != text {
                 problems.push(Problem::new(
                     path,
                     "credentials in a URL",

@@ -39,6 +39,17 @@ pub fn url_problem(text: &str, schemes: &[&str], path: &YamlPath) -> Option<Prob
     None
 }
 
+/// `ssh://git@host/path` without the user, which is no secret there. A password
+/// stays, to be found.
+pub fn without_ssh_user(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let user_and_host = text.strip_prefix("ssh://").and_then(|rest| rest.split_once('@'));
+    match user_and_host.filter(|(user, _)| user.chars().all(plain) && !user.starts_with('-')) {
+        Some((_, host)) => format!("ssh://{host}"),
+        None => text.to_owned(),
+    }
+}
+
 /// `host` or `host:port`, no scheme, no path.
 pub fn host_problem(text: &str, path: &YamlPath) -> Option<Problem> {
     if text.contains("://") {

@@ -13,7 +13,7 @@ const TOLD: usize = 10;
 /// What is wrong, each with its place below `root`. Keys of the outermost
 /// object that `provided` names are not missed: somebody else fills them in.
 pub(super) fn problems(schema: &Value, value: &Value, root: &str, provided: &[&str]) -> Vec<String> {
-    let mut check = Check { schema, provided, steps: STEPS };
+    let mut check = Check { schema, root, provided, steps: STEPS };
     let mut found = check.value(schema, value, root, 0);
     found.truncate(TOLD);
     found
@@ -21,6 +21,7 @@ pub(super) fn problems(schema: &Value, value: &Value, root: &str, provided: &[&s
 
 struct Check<'a> {
     schema: &'a Value,
+    root: &'a str,
     provided: &'a [&'a str],
     steps: u32,
 }
@@ -91,7 +92,8 @@ impl<'a> Check<'a> {
             }
         }
         for name in list(rules, "required").filter_map(Value::as_str) {
-            if !fields.contains_key(name) && !(depth == 0 && self.provided.contains(&name)) {
+            let is_provided = place == self.root && self.provided.contains(&name);
+            if !fields.contains_key(name) && !is_provided {
                 found.push(format!("`{place}.{name}` is missing"));
             }
         }

@@ -6,7 +6,6 @@
 //! files in it say which of them is damaged.
 
 use std::fs::File;
-use std::hash::Hasher as _;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use twox_hash::XxHash64;
+use xxhash_rust::xxh64::Xxh64;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::digest::{Digest, Hasher};
@@ -134,7 +133,7 @@ struct Frames<R> {
     /// In the middle of a frame.
     is_open: bool,
     has_checksum: bool,
-    found: XxHash64,
+    found: Xxh64,
     damage: Damage,
 }
 
@@ -144,7 +143,7 @@ impl<R: BufRead> Frames<R> {
     fn new(input: R, damage: Damage) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
-        let found = XxHash64::with_seed(0);
+        let found = Xxh64::new(0);
         Ok(Self { input, decoder, is_open: false, has_checksum: false, found, damage })
     }
 
@@ -160,7 +159,7 @@ impl<R: BufRead> Frames<R> {
         if is_frame {
             header[4] &= !CHECKSUM_FLAG;
         }
-        self.found = XxHash64::with_seed(0);
+        self.found = Xxh64::new(0);
         self.is_open = true;
         let mut nowhere: [u8; 0] = [];
         let (mut input, mut nothing) = (InBuffer::around(&header), OutBuffer::around(&mut nowhere[..]));
@@ -175,7 +174,7 @@ impl<R: BufRead> Frames<R> {
         if self.has_checksum {
             let mut claimed = [0; 4];
             self.input.read_exact(&mut claimed)?;
-            if self.found.finish().to_le_bytes()[..4] != claimed {
+            if self.found.digest().to_le_bytes()[..4] != claimed {
                 self.damage.0.store(true, Ordering::Release);
             }
         }
@@ -195,7 +194,7 @@ impl<R: BufRead> Read for Frames<R> {
             let left = self.decoder.run(&mut input, &mut output)?;
             let (read, written) = (input.pos(), output.pos());
             self.input.consume(read);
-            self.found.write(&buffer[..written]);
+            self.found.update(&buffer[..written]);
             if left == 0 {
                 self.end()?;
             }

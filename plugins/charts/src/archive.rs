@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use components::problem::shown;
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use image_finder::yaml::{self, Node};
@@ -75,12 +76,12 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).replace('\\', "/");
         if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-            return Err(format!("it holds the path `{}`, which leads out", path.escape_default()));
+            return Err(format!("it holds the path `{}`, which leads out", shown(&path)));
         }
         let Some((_, inner)) = path.trim_start_matches("./").split_once('/') else { continue };
         let Some(limit) = wanted(inner).filter(|_| entry.header().entry_type().is_file()) else { continue };
         if entry.size() > limit {
-            return Err(format!("its `{}` is larger than {} MiB", inner.escape_default(), limit >> 20));
+            return Err(format!("its `{}` is larger than {} MiB", shown(inner), limit >> 20));
         }
         let mut content = Vec::new();
         entry.take(limit).read_to_end(&mut content).map_err(unreadable)?;

@@ -24,6 +24,7 @@ use crate::host::Host;
 use crate::images;
 use crate::local::{self, Files};
 use crate::resolve::{self, Located, Place, WORK, named};
+use crate::url;
 use crate::version::{Constraint, Version, compare};
 
 /// Of one archive.
@@ -202,21 +203,22 @@ fn fetch_provenance(
 ) -> Result<(), StepError> {
     let mut wanted = Vec::new();
     for (at, one) in located {
-        if let (Some(place), Some(Ok(_))) = (&one.provenance, archives.get(at)) {
-            let path = format!("{}.prov", path_of(&job.charts[*at].name, &one.version));
-            wanted.push((
-                *at,
-                request(place, path, format!("provenance of {}", named(&job.charts[*at]))).limit(PROVENANCE_LIMIT),
-            ));
+        let Some(Ok(archive)) = archives.get(at) else { continue };
+        if let Some(place) = provenance_of(one, archive) {
+            let path = format!("{}.prov", archive.artifact.path);
+            let label = format!("provenance of {}", named(&job.charts[*at]));
+            wanted.push((*at, one.is_locked, request(&place, path, label).limit(PROVENANCE_LIMIT)));
         }
     }
     if wanted.is_empty() {
         return Ok(());
     }
-    let requests: Vec<Request> = wanted.iter().map(|(_, request)| request.clone()).collect();
-    for ((at, request), result) in wanted.into_iter().zip(host.fetch(&requests)?) {
+    let requests: Vec<Request> = wanted.iter().map(|(.., request)| request.clone()).collect();
+    for ((at, is_locked, request), result) in wanted.into_iter().zip(host.fetch(&requests)?) {
         match (result, archives.get_mut(&at)) {
             (Ok(artifact), Some(Ok(archive))) => archive.provenance = Some(artifact.path),
+            // Without it the package would not be the same.
+            (Err(error), Some(archive)) if is_locked => *archive = Err(StepError::from(error).context(request.label)),
             // Most charts have none, and some servers say so with a 403.
             (Err(error), _)
                 if matches!(error.kind, FetchErrorKind::NotFound | FetchErrorKind::Auth | FetchErrorKind::Offline) => {}
@@ -225,6 +227,13 @@ fn fetch_provenance(
         }
     }
     Ok(())
+}
+
+/// Known, or looked for beside the archive: not for a locked chart, which goes
+/// without what was not there when it was locked.
+fn provenance_of(located: &Located, archive: &Archive) -> Option<Place> {
+    let looked_for = !located.is_locked && !archive.url.starts_with("oci://");
+    located.provenance.clone().or_else(|| looked_for.then(|| Place::Url(url::provenance_of(&archive.url))))
 }
 
 /// A directory of the project as an archive.

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use components::problem::shown;
 use image_finder::yaml::{self, Node};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -144,7 +145,7 @@ fn scan(source: &mut impl BufRead, name: &str) -> Result<Scan, String> {
         // above it.
         if indent <= children && !content.starts_with("- ") && content.trim_end() != "-" {
             let (key, _) =
-                key_of(content).ok_or_else(|| format!("the index has an unreadable line: `{}`", cut(text)))?;
+                key_of(content).ok_or_else(|| format!("the index has an unreadable line: `{}`", shown(text)))?;
             inside = key == name;
             if !inside && names.len() < NAMES_LIMIT {
                 names.push(key.to_owned());
@@ -204,10 +205,6 @@ fn key_of(content: &str) -> Option<(&str, &str)> {
         }
     };
     Some((key.trim(), rest.trim_start().strip_prefix(':')?.trim()))
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_default).collect()
 }
 
 fn entries_of(list: Option<&Node>) -> Vec<Entry> {

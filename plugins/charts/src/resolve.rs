@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use components::Chart;
 use components::image::normalized;
+use components::problem::shown;
 use image_finder::Node;
 use sdk::StepError;
 use sdk::fetch::Request;
@@ -58,8 +59,10 @@ pub struct Located {
     pub places: Vec<Place>,
     /// SHA-256 of the archive, where it is known.
     pub digest: Option<String>,
-    /// Where the provenance file may be.
+    /// Where the provenance file is, where that is known.
     pub provenance: Option<Place>,
+    /// Whether all this comes from airgap.lock.
+    pub is_locked: bool,
 }
 
 /// Whether `repo` of a chart is a directory of the project.
@@ -139,6 +142,7 @@ impl<'a> Locked<'a> {
             places: vec![place],
             digest: Some(digest.to_owned()),
             provenance,
+            is_locked: true,
         };
         if !address.starts_with("oci://") {
             let address = url::resolve(&chart.repo, address)
@@ -203,13 +207,12 @@ fn in_index(host: &dyn Host, chart: &Chart, path: &str) -> Result<Located, StepE
             format!("the index of {repo} has an address for `{name}` that cannot be used: {why}"),
         )
     })?;
-    let Some(Place::Url(first)) = places.first() else {
+    if places.is_empty() {
         let message = format!("the index of {repo} has no address for `{name}` {}", entry.version);
         return Err(StepError::invalid_input("index", message));
-    };
-    let provenance = (!first.starts_with("oci://")).then(|| Place::Url(url::provenance_of(first)));
+    }
     let digest = entry.digest.as_ref().filter(|digest| is_sha256(digest)).cloned();
-    Ok(Located { version: entry.version.clone(), places, digest, provenance })
+    Ok(Located { version: entry.version.clone(), places, digest, provenance: None, is_locked: false })
 }
 
 fn is_sha256(digest: &str) -> bool {
@@ -239,8 +242,7 @@ pub fn pick<'a>(entries: &'a [Entry], wanted: &str) -> Result<Option<&'a Entry>,
 
 fn constraint(wanted: &str) -> Result<Constraint, String> {
     Constraint::parse(wanted).ok_or_else(|| {
-        let shown: String = wanted.chars().take(100).flat_map(char::escape_default).collect();
-        format!("`{shown}` is neither a version nor a constraint (`1.2.3`, `^1.2`, `>=1.0 <2.0`)")
+        format!("`{}` is neither a version nor a constraint (`1.2.3`, `^1.2`, `>=1.0 <2.0`)", shown(wanted))
     })
 }
 
@@ -338,6 +340,7 @@ fn manifest(
         places: vec![blob(&shown, &layers.chart)],
         digest: Some(layers.chart),
         provenance: layers.provenance.map(|digest| blob(&shown, &digest)),
+        is_locked: false,
     })
 }
 

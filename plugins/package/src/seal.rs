@@ -72,7 +72,7 @@ fn requirements(package: &Package, plan: &Plan) -> Vec<Value> {
     needed.iter().filter(|(.., needed)| *needed).map(|(version, what, _)| requirement(version, what)).collect()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

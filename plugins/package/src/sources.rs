@@ -87,9 +87,8 @@ pub(crate) mod memory {
 
     use std::collections::BTreeMap;
 
-    use sha2::{Digest, Sha256};
-
     use super::*;
+    pub(crate) use crate::seal::sha256;
 
     #[derive(Default)]
     pub(crate) struct Memory {
@@ -101,10 +100,6 @@ pub(crate) mod memory {
             self.files.insert((tree.into(), path.into()), content.into());
             self
         }
-    }
-
-    pub(crate) fn sha256(bytes: &[u8]) -> String {
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     impl Sources for Memory {

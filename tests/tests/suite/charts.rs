@@ -3,7 +3,11 @@
 
 use airgap_tests::charts::{chart, index};
 use airgap_tests::file_server::FileServer;
+use airgap_tests::http::Content;
+use airgap_tests::images::{Blob, OCI_MANIFEST};
+use airgap_tests::package::Package;
 use airgap_tests::project::Project;
+use airgap_tests::registry::Registry;
 use serde_json::{Value, json};
 
 /// A server with `app` in two versions, and a project that may use it.
@@ -93,4 +97,48 @@ fn images_that_the_package_lacks_are_told() {
     let project = project.with_chart(wanted(&server, "1.1.0"));
     let run = project.run(&["build"]).success();
     assert!(run.stderr.contains("quay.io/org/app:2"), "{run}");
+}
+
+/// A registry with `charts/app` 1.2.0 and its provenance.
+fn signed() -> Registry {
+    let registry = Registry::start();
+    let archive = Blob::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart("app", "1.2.0", &[]));
+    let provenance = Blob::new("application/vnd.cncf.helm.chart.provenance.v1.prov", b"signed\n".to_vec());
+    let config = Blob::new("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": config.descriptor(),
+        "layers": [archive.descriptor(), provenance.descriptor()],
+    });
+    for blob in [&archive, &provenance, &config] {
+        registry.push_blob("charts/app", &blob.digest, Content::Memory(blob.bytes.clone()));
+    }
+    registry.push_manifest("charts/app", Some("1.2.0"), &Blob::new(OCI_MANIFEST, manifest.to_string().into_bytes()));
+    registry
+}
+
+/// Guards the provenance of a chart from a registry: it is in the package, and
+/// whoever builds from the lock alone gets the same package.
+#[test]
+fn the_provenance_of_a_registry_chart_is_packaged_and_locked() {
+    let registry = signed();
+    let project = || {
+        let repo = format!("oci://{}", registry.reference("charts"));
+        let wanted = json!({ "name": "app", "repo": repo, "version": "^1.0" });
+        Project::new().with_registry(&registry.host()).with_chart(wanted)
+    };
+    let first = project();
+    first.build();
+    let package = Package::open(&first.package());
+    let documents = package.nested("documentation.tar");
+    assert_eq!(documents["app-1.2.0.tgz.prov"], b"signed\n");
+    let manifest: Value = serde_json::from_str(&first.read("dist/artifact-manifest.json")).unwrap();
+    assert_eq!(manifest["charts"][0]["provenance"]["path"], "app-1.2.0.tgz.prov", "{manifest:#}");
+
+    let second = project();
+    second.write("config/airgap.lock", first.read("config/airgap.lock"));
+    let _ = second.run(&["build", "--locked"]).success();
+    assert_eq!(Package::open(&second.package()).sha256, package.sha256);
+    let _ = first.run(&["build", "--clean", "--offline"]).success();
+    assert_eq!(Package::open(&first.package()).sha256, package.sha256);
 }

@@ -7,8 +7,10 @@ use airgap_tests::charts::gzip;
 use airgap_tests::digest::sha256;
 use airgap_tests::file_server::FileServer;
 use airgap_tests::images::tar_of;
+use airgap_tests::package::Package;
 use airgap_tests::platform::program;
 use airgap_tests::project::Project;
+use serde_json::Value;
 
 fn project(files: &FileServer) -> Project {
     Project::new().with_file_server(&files.host())
@@ -27,6 +29,24 @@ fn a_plain_file_is_executable_and_recorded() {
     assert!(project.read("build/steps/files/files.json").contains(&sha256(&content)));
     // Nobody knew the digest: it goes into the lock at first sight.
     assert!(project.read("config/airgap.lock").contains(&sha256(&content)));
+}
+
+/// A tool that is kept as its archive has no place among programs.
+#[test]
+fn only_programs_are_deployed_as_such() {
+    let files = FileServer::start();
+    let tool = files.put("/yq_linux_amd64", program("yq", 1, 1000));
+    let archive = files.put("/containerd.tar.gz", gzip(&tar_of(&[("bin/containerd", b"x")])));
+    let project = project(&files).with_tool("yq", &tool, None).with_tool("containerd.tar.gz", &archive, None);
+    project.build();
+    let definition: Value = serde_yaml::from_str(&Package::open(&project.package()).text("zarf.yaml")).unwrap();
+    let places: Vec<(&str, bool)> = definition["components"][0]["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["target"].as_str().unwrap(), file["executable"].as_bool().unwrap_or_default()))
+        .collect();
+    assert_eq!(places, [("/usr/local/bin/yq", true), ("/opt/opencenter/files/containerd.tar.gz", false)]);
 }
 
 #[test]

@@ -49,3 +49,30 @@ fn a_path_that_is_not_there_is_a_usage_error() {
     files(&project);
     project.run(&["scan", "--write", "apps"]).code(3).says(&["no configuration"]);
 }
+
+/// Guards what a platform of kubespray and Flux deploys: the images that only
+/// an expression or a replacement names, and no `:latest` that nobody wrote.
+#[test]
+fn kubespray_and_flux_are_understood() {
+    let project = Project::new();
+    let defaults = "roles/kubespray_defaults/defaults/main";
+    project.write(
+        &format!("kubespray/{defaults}/download.yml"),
+        "quay_image_repo: quay.io\ncalico_version: \"{{ (calicoctl_binary_checksums['amd64'] | dict2items)[0].key }}\"\ncalico_node_image_repo: \"{{ quay_image_repo }}/calico/node\"\ncalico_node_image_tag: \"v{{ calico_version }}\"\nkube_proxy_image_repo: registry.k8s.io/kube-proxy\n",
+    );
+    project.write(
+        "kubespray/roles/kubespray_defaults/vars/main/checksums.yml",
+        "calicoctl_binary_checksums: {amd64: {3.30.6: sha256:a, 3.30.5: sha256:b}}\n",
+    );
+    project.write(
+        "flux/apps.yaml",
+        "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nspec:\n  images:\n  - {name: org/app, newTag: v3}\n",
+    );
+    project.write("flux/release.yaml", "kind: HelmRelease\nspec: {values: {image: {repository: org/untagged}}}\n");
+    let run = project.run(&["scan", "--write", "kubespray", "flux"]).success();
+    let run = run.prints(&["quay.io/calico/node:v3.30.6", "org/app:v3"]);
+    run.says(&["registry.k8s.io/kube-proxy", "org/untagged"]);
+    let written = project.read("config/components.yaml");
+    assert!(written.contains("quay.io/calico/node:v3.30.6") && written.contains("org/app:v3"), "{written}");
+    assert!(!written.contains("org/untagged") && !written.contains("kube-proxy"), "{written}");
+}

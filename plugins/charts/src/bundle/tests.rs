@@ -158,7 +158,7 @@ fn lab() -> Lab {
 #[test]
 fn a_chart_comes_from_the_first_address_that_has_it() {
     let mut lab = lab();
-    lab.serve("https://down.example/app.tgz.prov", "signed");
+    lab.serve("https://cdn.example/app-1.1.0.tgz.prov", "signed");
     lab.local.insert("values/app.yaml".into(), Memory::of(&[("app.yaml", "image: {tag: v7}\n")]));
     let wanted = Chart { values: vec!["./values/app.yaml".into()], ..chart("app", "https://h/charts", "^1.0") };
     let entry = lab.run(&[wanted], &["org/app:v7"], "", true).unwrap().remove(0);
@@ -261,11 +261,16 @@ fn provenance_is_carried_if_it_was_there_when_the_chart_was_locked() {
         open[1].url
     );
     let files = "files: {\"oci://ghcr.io/org/app:1.2.0\": {}, \"https://h/web-2.0.0.tgz.prov\": {}}\n";
-    for (lock, expected) in [(format!("{lock}{files}"), signed.map(Some)), (lock, [None, None])] {
+    let with_files = format!("{lock}{files}");
+    for (lock, expected) in [(&with_files, signed.map(Some)), (&lock, [None, None])] {
         lab.marks.borrow_mut().clear();
-        let locked = lab.run(&charts, &[], &lock, false).unwrap();
+        let locked = lab.run(&charts, &[], lock, false).unwrap();
         assert_eq!(locked.iter().map(|entry| entry.provenance.as_deref()).collect::<Vec<_>>(), expected, "{lock}");
     }
+    lab.served.retain(|_, content| content != b"signed too");
+    lab.marks.borrow_mut().clear();
+    let error = message(&lab.run(&charts, &[], &with_files, false).unwrap_err());
+    assert!(error.contains("provenance of chart web") && error.contains("1 of 2"), "{error}");
 }
 
 #[test]

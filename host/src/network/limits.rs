@@ -125,15 +125,12 @@ impl Host {
     }
 
     async fn enter(&self, patience: Duration, cancel: &CancellationToken) -> Result<u64> {
+        let _baton = Baton(&self.changed);
         loop {
             let changed = self.changed.notified();
             let entry = self.window().try_enter(Instant::now());
             match entry {
-                Entry::Free(epoch) => {
-                    // Two places may have come free with one notice.
-                    self.changed.notify_one();
-                    return Ok(epoch);
-                }
+                Entry::Free(epoch) => return Ok(epoch),
                 Entry::Full => tokio::select! {
                     () = changed => {}
                     () = cancel.cancelled() => return Err(Error::interrupted()),
@@ -152,9 +149,11 @@ impl Host {
         self.changed.notify_one();
     }
 
-    /// Nobody asks the host before `pause` is over.
+    /// Nobody asks the host before `pause` is over. Everyone who waits for a
+    /// place learns it now, not when a long download frees one.
     pub(super) fn pause(&self, pause: Duration) {
         self.window().pause_until(Instant::now() + pause);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn heed(&self, quota: Quota, patience: Duration) {
@@ -169,6 +168,17 @@ impl Host {
 
     pub(super) fn is_unreachable(&self) -> bool {
         self.window().unreachable
+    }
+}
+
+/// Tells the next one who waits, whatever becomes of who holds it: two places
+/// may have come free with one notice, and who was told of one may return
+/// without taking it.
+struct Baton<'a>(&'a Notify);
+
+impl Drop for Baton<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
@@ -392,5 +402,44 @@ mod tests {
         assert!(futures_util::poll!(&mut waiting).is_pending());
         held.pop();
         waiting.await.unwrap();
+    }
+
+    /// More wait for a place than hold one: a long pause ends them all.
+    #[tokio::test]
+    async fn a_pause_beyond_the_patience_ends_everyone_who_waits() {
+        let limits = Limits::new(16);
+        let host = limits.host("a", 1);
+        let cancel = CancellationToken::new();
+        let patience = Duration::from_secs(1);
+        let held = limits.acquire(&host, patience, &cancel).await.unwrap();
+        let waiting = futures_util::future::join_all((0..8).map(|_| limits.acquire(&host, patience, &cancel)));
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        host.pause(Duration::from_secs(3600));
+        drop(held);
+        let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("everyone is told");
+        for result in ended {
+            let error = result.unwrap_err();
+            assert_eq!((error.class(), error.until().is_some()), (crate::error::Class::RateLimited, true));
+        }
+    }
+
+    /// Who is told that a place is free and then goes away tells the next one.
+    #[tokio::test]
+    async fn a_notice_is_not_lost_with_who_stops_waiting() {
+        let limits = Limits::new(16);
+        let host = limits.host("a", 1);
+        let cancel = CancellationToken::new();
+        let patience = Duration::from_secs(60);
+        let held = limits.acquire(&host, patience, &cancel).await.unwrap();
+        let mut first = Box::pin(limits.acquire(&host, patience, &cancel));
+        let mut second = Box::pin(limits.acquire(&host, patience, &cancel));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        host.window().pause_until(Instant::now() + Duration::from_millis(50));
+        drop(held);
+        assert!(futures_util::poll!(&mut first).is_pending(), "the pause is not over");
+        drop(first);
+        tokio::time::timeout(Duration::from_secs(10), second).await.expect("it is told").unwrap();
     }
 }

@@ -6,7 +6,7 @@
 //! full window. A host that asks to wait is left alone by everyone until then.
 //! Remaining-quota headers narrow the window before a 429 is needed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,14 +160,19 @@ impl Host {
         self.window().heed(quota, patience, Instant::now());
     }
 
-    /// Remembers that the host could not be reached by someone who tried long
-    /// enough, so that the others fail at once.
-    pub(super) fn set_unreachable(&self, unreachable: bool) {
-        self.window().unreachable = unreachable;
+    /// Remembers that someone of this attempt tried to reach the host for long
+    /// enough: the others of the attempt fail at once, the next one tries anew.
+    pub(super) fn give_up(&self, attempt: u64) {
+        self.window().given_up.insert(attempt);
     }
 
-    pub(super) fn is_unreachable(&self) -> bool {
-        self.window().unreachable
+    pub(super) fn is_given_up(&self, attempt: u64) -> bool {
+        self.window().given_up.contains(&attempt)
+    }
+
+    /// The host answered, whatever it said.
+    pub(super) fn reached(&self) {
+        self.window().given_up.clear();
     }
 }
 
@@ -202,7 +207,8 @@ struct Window {
     /// not halve again.
     epoch: u64,
     paused_until: Option<Instant>,
-    unreachable: bool,
+    /// Attempts of steps that found the host unreachable.
+    given_up: BTreeSet<u64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -223,7 +229,7 @@ impl Window {
             in_flight: 0,
             epoch: 0,
             paused_until: None,
-            unreachable: false,
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -246,7 +252,6 @@ impl Window {
     fn succeeded(&mut self) {
         let step = if self.size < self.slow_from { 1.0 } else { 1.0 / self.size };
         self.size = (self.size + step).min(self.most);
-        self.unreachable = false;
     }
 
     fn throttled(&mut self, epoch: u64) {

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::credentials::{Credentials, Found, Secret};
 use super::mirrors::host_of;
-use super::restrict::check_addresses;
+use super::restrict::{Bounds, Reach};
 use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
 use crate::progress::Progress;
@@ -110,8 +110,9 @@ pub(super) struct Subject<'a> {
     pub(super) scope: &'a str,
     /// False for a guest that was not granted the host's credentials.
     pub(super) credentials: bool,
-    /// Whether a guest asks: then the token service must not be inside.
-    pub(super) guest: bool,
+    /// Which addresses the host may have: where a guest asks, its token service
+    /// must not be inside.
+    pub(super) reach: Reach,
 }
 
 impl Subject<'_> {
@@ -279,11 +280,10 @@ impl Auth {
             let header = secret_header(&format!("Bearer {token}"))?;
             return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
         }
-        let request = token_request(realm, service, scope, found.as_ref())?;
-        if subject.guest {
-            let own = request.url.host_str()
-                == subject.host.rsplit_once(':').map_or(Some(subject.host), |(host, _)| Some(host));
-            check_addresses(&request.url, own).await?;
+        let mut request = token_request(realm, service, scope, found.as_ref())?;
+        if subject.reach != Reach::Everywhere {
+            let registry = subject.host.rsplit_once(':').map_or(subject.host, |(host, _)| host).to_owned();
+            request.bounds = Bounds::TokenService { registry, reach: subject.reach };
         }
         let what = format!("a token for {}", subject.host);
         let mut tries = Tries::default();
@@ -296,7 +296,7 @@ impl Auth {
                 Ok(answer) => answer.refusal(&what).await,
                 Err(failure) => failure,
             };
-            if let Err(error) = tries.next(failure, &request.url, transport, progress).await {
+            if let Err(error) = tries.next(failure, &request, transport, progress).await {
                 return Err(self.explain(subject, error).await);
             }
         }

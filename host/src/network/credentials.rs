@@ -1,8 +1,8 @@
 //! Credentials as `docker login` leaves them: config.json, credential helpers,
 //! identity tokens.
 //!
-//! Each host is looked up once per build, however many requests wait for it: a
-//! helper may open a browser. Errors say where credentials came from and never
+//! Each host is looked up once per build, however many requests wait for it and
+//! whether or not it succeeds: a helper may open a browser. Errors say where credentials came from and never
 //! what they are.
 
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +57,9 @@ impl fmt::Debug for Found {
     }
 }
 
+/// What came of looking for a host's credentials, be it an error.
+type LookedUp = Arc<OnceCell<Result<Option<Found>>>>;
+
 /// The credentials of the user who runs the build.
 #[derive(Debug)]
 pub(super) struct Credentials {
@@ -64,7 +67,7 @@ pub(super) struct Credentials {
     /// Where helpers are looked for instead of in PATH.
     helpers: Option<PathBuf>,
     config: OnceCell<DockerConfig>,
-    hosts: Mutex<HashMap<String, Arc<OnceCell<Option<Found>>>>>,
+    hosts: Mutex<HashMap<String, LookedUp>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,7 +117,7 @@ impl Credentials {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             hosts.entry(host.to_owned()).or_default().clone()
         };
-        cell.get_or_try_init(|| self.look_up(host)).await.cloned()
+        cell.get_or_init(|| self.look_up(host)).await.clone()
     }
 
     async fn look_up(&self, host: &str) -> Result<Option<Found>> {

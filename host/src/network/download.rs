@@ -5,7 +5,7 @@ use url::Url;
 
 use super::auth::Subject;
 use super::mirrors::{host_of, shown};
-use super::restrict::{Place, Restriction};
+use super::restrict::{Bounds, Place, Restriction};
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
@@ -113,8 +113,8 @@ impl Network {
     ) -> Result<Fetched> {
         let url = self.transport.places.locate(&download.url)?;
         let (host, source) = (host_of(&url), shown(&url));
-        let restriction = download.restriction.as_ref().map(|reach| mirrored(reach, &download.url, &url));
-        let credentials = restriction.as_ref().is_none_or(|restriction| restriction.credentials);
+        let bounds = Bounds::of(download.restriction.as_ref().map(|reach| mirrored(reach, &download.url, &url)));
+        let reach = bounds.reach(&url)?;
         let wanted = Wanted {
             key,
             identity,
@@ -123,8 +123,8 @@ impl Network {
             limit: download.limit.unwrap_or(u64::MAX).min(self.largest),
             what: &download.label,
             source: &source,
-            subject: Subject { host: &host, scope: "", credentials, guest: restriction.is_some() },
-            request: Request { restriction, ..Request::get(url) },
+            subject: Subject { host: &host, scope: "", credentials: bounds.credentials(), reach },
+            request: Request { bounds, ..Request::get(url) },
         };
         self.transfer(&wanted, store, progress).await
     }

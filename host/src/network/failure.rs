@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use super::restrict::{Refused, refused};
 use super::retry::Cause;
 use crate::error::{Class, Error};
 
@@ -48,10 +49,16 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> Innermost {
     Innermost(last.to_string())
 }
 
-/// Sorts out what reqwest reports for a request to `shown`.
-pub(super) fn from_reqwest(error: &reqwest::Error, shown: &str) -> Failure {
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return certificate(tls, shown);
+/// Sorts out what reqwest reports before an answer of `shown` came. A server
+/// that wants a certificate may say so behind the handshake.
+pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
+    if let Some(Refused(why)) = find::<Refused>(error) {
+        return refused(shown, why).into();
+    }
+    match find::<rustls::Error>(error) {
+        Some(tls @ rustls::Error::AlertReceived(_)) => return handshake(tls, shown),
+        Some(tls) if error.is_connect() => return handshake(tls, shown),
+        _ => {}
     }
     if error.is_connect() {
         let message = format!("cannot reach {shown}");
@@ -60,13 +67,18 @@ pub(super) fn from_reqwest(error: &reqwest::Error, shown: &str) -> Failure {
         );
         return Failure::new(Cause::Unreachable, error);
     }
+    broke_off(error, shown)
+}
+
+/// A connection that worked broke, TLS or not: another one may hold.
+pub(super) fn broke_off(error: &reqwest::Error, shown: &str) -> Failure {
     let message = format!("the connection to {shown} broke");
     Failure::broken(Error::transient(message).caused_by(innermost(error)))
 }
 
 /// A handshake that fails because of who the server is fails again; one that
 /// was cut off may not.
-fn certificate(tls: &rustls::Error, shown: &str) -> Failure {
+fn handshake(tls: &rustls::Error, shown: &str) -> Failure {
     let error = |message: String| Error::new(Class::Local, message).caused_by(Innermost(tls.to_string()));
     match tls {
         rustls::Error::InvalidCertificate(_) => error(format!("the certificate of {shown} is not trusted"))

@@ -6,7 +6,7 @@
 //! full window. A host that asks to wait is left alone by everyone until then.
 //! Remaining-quota headers narrow the window before a 429 is needed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -125,15 +125,12 @@ impl Host {
     }
 
     async fn enter(&self, patience: Duration, cancel: &CancellationToken) -> Result<u64> {
+        let _baton = Baton(&self.changed);
         loop {
             let changed = self.changed.notified();
             let entry = self.window().try_enter(Instant::now());
             match entry {
-                Entry::Free(epoch) => {
-                    // Two places may have come free with one notice.
-                    self.changed.notify_one();
-                    return Ok(epoch);
-                }
+                Entry::Free(epoch) => return Ok(epoch),
                 Entry::Full => tokio::select! {
                     () = changed => {}
                     () = cancel.cancelled() => return Err(Error::interrupted()),
@@ -152,23 +149,41 @@ impl Host {
         self.changed.notify_one();
     }
 
-    /// Nobody asks the host before `pause` is over.
+    /// Nobody asks the host before `pause` is over. Everyone who waits for a
+    /// place learns it now, not when a long download frees one.
     pub(super) fn pause(&self, pause: Duration) {
         self.window().pause_until(Instant::now() + pause);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn heed(&self, quota: Quota, patience: Duration) {
         self.window().heed(quota, patience, Instant::now());
     }
 
-    /// Remembers that the host could not be reached by someone who tried long
-    /// enough, so that the others fail at once.
-    pub(super) fn set_unreachable(&self, unreachable: bool) {
-        self.window().unreachable = unreachable;
+    /// Remembers that someone of this attempt tried to reach the host for long
+    /// enough: the others of the attempt fail at once, the next one tries anew.
+    pub(super) fn give_up(&self, attempt: u64) {
+        self.window().given_up.insert(attempt);
     }
 
-    pub(super) fn is_unreachable(&self) -> bool {
-        self.window().unreachable
+    pub(super) fn is_given_up(&self, attempt: u64) -> bool {
+        self.window().given_up.contains(&attempt)
+    }
+
+    /// The host answered, whatever it said.
+    pub(super) fn reached(&self) {
+        self.window().given_up.clear();
+    }
+}
+
+/// Tells the next one who waits, whatever becomes of who holds it: two places
+/// may have come free with one notice, and who was told of one may return
+/// without taking it.
+struct Baton<'a>(&'a Notify);
+
+impl Drop for Baton<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
@@ -192,7 +207,8 @@ struct Window {
     /// not halve again.
     epoch: u64,
     paused_until: Option<Instant>,
-    unreachable: bool,
+    /// Attempts of steps that found the host unreachable.
+    given_up: BTreeSet<u64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -213,7 +229,7 @@ impl Window {
             in_flight: 0,
             epoch: 0,
             paused_until: None,
-            unreachable: false,
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -236,7 +252,6 @@ impl Window {
     fn succeeded(&mut self) {
         let step = if self.size < self.slow_from { 1.0 } else { 1.0 / self.size };
         self.size = (self.size + step).min(self.most);
-        self.unreachable = false;
     }
 
     fn throttled(&mut self, epoch: u64) {
@@ -392,5 +407,44 @@ mod tests {
         assert!(futures_util::poll!(&mut waiting).is_pending());
         held.pop();
         waiting.await.unwrap();
+    }
+
+    /// More wait for a place than hold one: a long pause ends them all.
+    #[tokio::test]
+    async fn a_pause_beyond_the_patience_ends_everyone_who_waits() {
+        let limits = Limits::new(16);
+        let host = limits.host("a", 1);
+        let cancel = CancellationToken::new();
+        let patience = Duration::from_secs(1);
+        let held = limits.acquire(&host, patience, &cancel).await.unwrap();
+        let waiting = futures_util::future::join_all((0..8).map(|_| limits.acquire(&host, patience, &cancel)));
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        host.pause(Duration::from_secs(3600));
+        drop(held);
+        let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("everyone is told");
+        for result in ended {
+            let error = result.unwrap_err();
+            assert_eq!((error.class(), error.until().is_some()), (crate::error::Class::RateLimited, true));
+        }
+    }
+
+    /// Who is told that a place is free and then goes away tells the next one.
+    #[tokio::test]
+    async fn a_notice_is_not_lost_with_who_stops_waiting() {
+        let limits = Limits::new(16);
+        let host = limits.host("a", 1);
+        let cancel = CancellationToken::new();
+        let patience = Duration::from_secs(60);
+        let held = limits.acquire(&host, patience, &cancel).await.unwrap();
+        let mut first = Box::pin(limits.acquire(&host, patience, &cancel));
+        let mut second = Box::pin(limits.acquire(&host, patience, &cancel));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        host.window().pause_until(Instant::now() + Duration::from_millis(50));
+        drop(held);
+        assert!(futures_util::poll!(&mut first).is_pending(), "the pause is not over");
+        drop(first);
+        tokio::time::timeout(Duration::from_secs(10), second).await.expect("it is told").unwrap();
     }
 }

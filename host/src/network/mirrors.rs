@@ -22,6 +22,8 @@ pub(super) struct Endpoint {
     pub(super) name: String,
     /// Of the settings, and not the registry itself.
     pub(super) is_mirror: bool,
+    /// Whether another place is asked after this one.
+    pub(super) has_alternative: bool,
 }
 
 impl Endpoint {
@@ -72,6 +74,9 @@ impl Places {
             registry.clone_into(&mut own.name);
             own.is_mirror = false;
             endpoints.push(own);
+        }
+        if let Some((_, others)) = endpoints.split_last_mut() {
+            others.iter_mut().for_each(|endpoint| endpoint.has_alternative = true);
         }
         endpoints
     }
@@ -140,6 +145,7 @@ fn endpoint(location: &str, plain_http: bool, repository: &str) -> Endpoint {
         repository: if prefix.is_empty() { repository.to_owned() } else { format!("{prefix}/{repository}") },
         name: location.to_owned(),
         is_mirror: true,
+        has_alternative: false,
     }
 }
 
@@ -208,6 +214,8 @@ mod tests {
         let all = urls(&with(false), "nginx");
         assert_eq!(all[..2], mirrored);
         assert_eq!(all[2], "https://registry-1.docker.io/v2/library/nginx/tags/list");
+        let endpoints = with(true).endpoints(&Reference::parse("nginx").unwrap());
+        assert!(endpoints[0].has_alternative && !endpoints[1].has_alternative);
     }
 
     #[test]

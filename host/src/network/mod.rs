@@ -5,8 +5,9 @@
 //! `transport`: a place in the pool and in the host's window (`limits`), the
 //! client with the host's certificates (`tls`), redirects, silence. What to
 //! ask where is `mirrors`' business, who we are that of `auth` and
-//! `credentials`. A body goes into a partial blob of the store (`transfer`),
-//! under the rules of `range`, and a failure is repeated by those of `retry`.
+//! `credentials`, what a guest may reach that of `restrict` and `names`. A
+//! body goes into a partial blob of the store (`transfer`, `sink`), under the
+//! rules of `range`, and a failure is repeated by those of `retry`.
 //!
 //! No client exists before the first request.
 
@@ -20,7 +21,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use crate::config::settings::Settings;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 mod auth;
@@ -29,10 +30,12 @@ mod download;
 mod failure;
 mod limits;
 mod mirrors;
+mod names;
 mod oci;
 mod range;
 mod restrict;
 mod retry;
+mod sink;
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
@@ -111,9 +114,25 @@ impl Network {
         })
     }
 
-    /// Sends a request with what the host wants to see, and once more when
-    /// that had to be learnt or renewed. `what` is asked for.
+    /// Sends a request with what the host wants to see. `what` is asked for.
+    /// Nothing on the way keeps up who wants to stop: not a helper that asks a
+    /// person for credentials, nor others who ask for the same token.
     async fn send(
+        &self,
+        request: Request,
+        subject: Subject<'_>,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
+        tokio::select! {
+            answer = self.send_authorized(request, subject, what, progress) => answer,
+            () = progress.cancellation().cancelled() => Err(Error::interrupted().into()),
+        }
+    }
+
+    /// Sends it once more when what the host wants had to be learnt or
+    /// renewed.
+    async fn send_authorized(
         &self,
         mut request: Request,
         subject: Subject<'_>,

@@ -9,8 +9,8 @@ use url::Url;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::Endpoint;
-use super::restrict::{Place, Restriction};
-use super::transfer::Wanted;
+use super::restrict::{Bounds, Place, Restriction};
+use super::transfer::{Wanted, blocking};
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::digest::Digest;
@@ -75,7 +75,8 @@ impl Network {
         Err(trail.end(&what))
     }
 
-    /// Fetches a blob of a repository into the store, unless it is there.
+    /// Fetches a blob of a repository into the store, unless it is there. One
+    /// there of another `size` is looked into, and fetched again if damaged.
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `disk-full`.
@@ -104,7 +105,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<Fetched> {
         let _claim = store.claim(&digest.hex()).await;
-        if let Some(size) = store.get(digest) {
+        if let Some(size) = held(store, *digest, size).await? {
             progress.reused(size);
             return Ok(Fetched { digest: *digest, size });
         }
@@ -184,7 +185,7 @@ impl Network {
             if failure.error.class() == Class::Integrity && std::mem::replace(&mut differed, true) {
                 return Err(failure.error);
             }
-            tries.next(failure, &request.url, &self.transport, progress).await?;
+            tries.next(failure, &request, &self.transport, progress).await?;
         }
     }
 
@@ -197,7 +198,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<ManifestBytes, Failure> {
         let scope = scope(endpoint);
-        let subject = subject(endpoint, &scope, request.restriction.as_ref());
+        let subject = subject(endpoint, &scope, request)?;
         let mut answer = self.send(request.clone(), subject, what, progress).await?;
         if answer.status() != 200 {
             return Err(self.refusal(answer, subject, what).await);
@@ -229,6 +230,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<Fetched> {
         let scope = scope(endpoint);
+        let request = get(endpoint, reach, &format!("blobs/{digest}"))?;
         let wanted = Wanted {
             key: digest.hex(),
             identity: Identity::blob(*digest, size),
@@ -237,8 +239,8 @@ impl Network {
             limit: self.largest,
             what,
             source: &endpoint.name,
-            request: get(endpoint, reach, &format!("blobs/{digest}"))?,
-            subject: subject(endpoint, &scope, reach),
+            subject: subject(endpoint, &scope, &request)?,
+            request,
         };
         self.transfer(&wanted, store, progress).await
     }
@@ -276,8 +278,8 @@ impl Network {
             tags: Option<Vec<String>>,
         }
         let scope = scope(endpoint);
-        let subject = subject(endpoint, &scope, reach);
-        let request = Request { restriction: widened(endpoint, reach), ..Request::get(url) };
+        let request = within(endpoint, reach, url);
+        let subject = subject(endpoint, &scope, &request)?;
         let mut tries = Tries::default();
         loop {
             let failure = match self.send(request.clone(), subject, what, progress).await {
@@ -293,7 +295,7 @@ impl Network {
                 Ok(answer) => self.refusal(answer, subject, what).await,
                 Err(failure) => failure,
             };
-            tries.next(failure, &request.url, &self.transport, progress).await?;
+            tries.next(failure, &request, &self.transport, progress).await?;
         }
     }
 }
@@ -302,17 +304,18 @@ fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
 
-fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, reach: Option<&Restriction>) -> Subject<'a> {
-    Subject {
-        host: &endpoint.host,
-        scope,
-        credentials: reach.is_none_or(|reach| reach.credentials),
-        guest: reach.is_some(),
-    }
+fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, request: &Request) -> Result<Subject<'a>> {
+    let reach = request.bounds.reach(&request.url)?;
+    Ok(Subject { host: &endpoint.host, scope, credentials: request.bounds.credentials(), reach })
 }
 
 fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {
-    Ok(Request { restriction: widened(endpoint, reach), ..Request::get(endpoint.url(path)?) })
+    Ok(within(endpoint, reach, endpoint.url(path)?))
+}
+
+fn within(endpoint: &Endpoint, reach: Option<&Restriction>, url: Url) -> Request {
+    let bounds = Bounds::of(widened(endpoint, reach));
+    Request { bounds, has_alternative: endpoint.has_alternative, ..Request::get(url) }
 }
 
 /// The place itself may be asked: the caller has checked the repository, and
@@ -333,6 +336,16 @@ fn next_page(link: &str, from: &Url) -> Option<Url> {
     (next.origin() == from.origin()).then_some(next)
 }
 
+/// Bytes of a blob that the store holds whole, as far as its size tells.
+async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option<u64>> {
+    let store = store.clone();
+    blocking(move || match size {
+        Some(size) if !store.is_whole(&digest, size)? => Ok(None),
+        _ => Ok(store.get(&digest)),
+    })
+    .await
+}
+
 /// The places that could not help.
 #[derive(Debug, Default)]
 struct Trail {
@@ -350,17 +363,27 @@ impl Trail {
         Ok(())
     }
 
-    /// The last place's error; with mirrors, theirs are told as well.
+    /// The error of the place that decides; the others' are told as well.
     fn end(mut self, what: &str) -> Error {
-        let Some((_, last)) = self.passed.pop() else {
+        let Some(decisive) = self.decisive() else {
             return Error::configuration(format!("no place is left to fetch {what} from"));
         };
+        let (_, error) = self.passed.remove(decisive);
         if self.passed.is_empty() {
-            return last;
+            return error;
         }
-        let mirrors: Vec<String> =
+        let others: Vec<String> =
             self.passed.iter().map(|(name, error)| format!("{name}: {}", error.one_line())).collect();
-        last.context(format!("no mirror had {what} ({})", mirrors.join("; ")))
+        error.context(format!("no place had {what} ({})", others.join("; ")))
+    }
+
+    /// The last place decides, which is the registry itself. But what it lacks
+    /// a mirror may have that just could not be asked.
+    fn decisive(&self) -> Option<usize> {
+        let may_recover = |(_, error): &(String, Error)| error.class().may_recover();
+        let last = self.passed.len().checked_sub(1)?;
+        let of_mirror = || self.passed.iter().position(may_recover);
+        if may_recover(&self.passed[last]) { Some(last) } else { of_mirror().or(Some(last)) }
     }
 }
 
@@ -381,22 +404,30 @@ mod tests {
     }
 
     #[test]
-    fn the_error_after_mirrors_tells_of_all_and_keeps_the_registrys_class() {
-        let endpoint = |name: &str| Endpoint {
-            base: String::new(),
-            host: String::new(),
-            repository: String::new(),
-            name: name.into(),
-            is_mirror: false,
-        };
-        let progress = Progress::silent("images");
-        let mut trail = Trail::default();
-        trail.follow(&endpoint("m.example"), Error::transient("down"), &progress).unwrap();
-        let missing = Error::new(Class::NotFound, "not there").with_status(404);
-        trail.follow(&endpoint("r.example"), missing, &progress).unwrap();
-        assert!(trail.follow(&endpoint("x"), Error::interrupted(), &progress).is_err());
-        let error = trail.end("the manifest of a:b");
-        assert_eq!((error.class(), error.status()), (Class::NotFound, Some(404)));
-        assert!(error.one_line().contains("m.example: down") && error.one_line().contains("not there"), "{error:?}");
+    fn the_error_after_mirrors_tells_of_all_and_may_recover_where_one_may() {
+        let missing = || Error::new(Class::NotFound, "not there").with_status(404);
+        let limited = || Error::new(Class::RateLimited, "slow down").with_status(429);
+        for (mirror, registry, status) in [
+            (Error::transient("down").with_status(503), missing(), 503),
+            (missing(), limited(), 429),
+            (Error::transient("down").with_status(503), limited(), 429),
+            (Error::new(Class::Auth, "who?").with_status(401), missing(), 404),
+        ] {
+            let told = [mirror.message().to_owned(), registry.message().to_owned()];
+            let mut trail = Trail { passed: vec![("m.example".into(), mirror), ("r.example".into(), registry)] };
+            let progress = Progress::silent("images");
+            let endpoint = Endpoint {
+                base: String::new(),
+                host: String::new(),
+                repository: String::new(),
+                name: String::new(),
+                is_mirror: false,
+                has_alternative: false,
+            };
+            assert!(trail.follow(&endpoint, Error::interrupted(), &progress).is_err());
+            let error = trail.end("the manifest of a:b");
+            assert_eq!(error.status(), Some(status));
+            assert!(told.iter().all(|message| error.one_line().contains(message)), "{error:?}");
+        }
     }
 }

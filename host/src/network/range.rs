@@ -3,8 +3,9 @@
 //! Servers ignore ranges, answer with other ranges, or with whole bodies of
 //! other content. Appending any of that would make a broken file that only the
 //! digest at the end catches, hours later. So bytes are appended only when the
-//! answer says that it begins exactly where ours end, and that the whole is as
-//! long as it should be.
+//! answer says that it begins exactly where ours end, that the whole is as
+//! long as it should be and, where no digest will tell, that it still is the
+//! same content.
 
 /// The parsed value of a Content-Range header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +49,33 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// An answer, as far as it matters here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answered<'a> {
     pub(super) status: u16,
     pub(super) content_range: Option<&'a str>,
     pub(super) content_length: Option<u64>,
+    pub(super) etag: Option<&'a str>,
+    pub(super) last_modified: Option<&'a str>,
+}
+
+impl Answered<'_> {
+    /// Whether it carries `validator`, an ETag or a date. A server that knows
+    /// the validator sends it with every part.
+    fn is_of(&self, validator: &str) -> bool {
+        let own = if validator.starts_with('"') { self.etag } else { self.last_modified };
+        own == Some(validator)
+    }
+}
+
+/// What is there already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held<'a> {
+    pub(super) bytes: u64,
+    /// How long the whole must be, where that is known.
+    pub(super) size: Option<u64>,
+    /// What the rest must carry, where no digest is known. The server was
+    /// asked to compare it, but not every server does.
+    pub(super) validator: Option<&'a str>,
 }
 
 /// What to do with the body.
@@ -64,29 +87,29 @@ pub(super) enum Verdict {
     StartOver { total: Option<u64> },
     /// Everything is there already: compare the digest.
     Complete,
-    /// It can not be used, and neither can what we have: ask again for the
-    /// whole.
+    /// It can not be used; where the source insists, neither can what we
+    /// have.
     Discard(&'static str),
 }
 
-/// Decides about a success or a 416. `have` bytes are there, and `size` is how
-/// long the whole must be, where that is known.
-pub(super) fn judge(answered: Answered<'_>, have: u64, size: Option<u64>) -> Verdict {
+/// Decides about a success or a 416.
+pub(super) fn judge(answered: Answered<'_>, held: Held<'_>) -> Verdict {
     match answered.status {
-        206 => judge_part(answered, have, size),
-        416 => judge_unsatisfiable(answered, have, size),
+        206 => judge_part(answered, held),
+        416 => judge_unsatisfiable(answered, held),
         _ => Verdict::StartOver { total: answered.content_length },
     }
 }
 
-fn judge_part(answered: Answered<'_>, have: u64, size: Option<u64>) -> Verdict {
+fn judge_part(answered: Answered<'_>, held: Held<'_>) -> Verdict {
+    let size = held.size;
     let Some(range) = answered.content_range.and_then(ContentRange::parse) else {
         return Verdict::Discard("a part without a valid Content-Range");
     };
     let Some((first, last)) = range.span else {
         return Verdict::Discard("a part without a range");
     };
-    if first != have {
+    if first != held.bytes {
         return Verdict::Discard("a part that begins elsewhere than asked");
     }
     if size.is_some() && range.total.is_some() && size != range.total {
@@ -95,13 +118,16 @@ fn judge_part(answered: Answered<'_>, have: u64, size: Option<u64>) -> Verdict {
     if answered.content_length.is_some_and(|length| length != last - first + 1) {
         return Verdict::Discard("a part whose length contradicts its range");
     }
+    if held.validator.is_some_and(|validator| !answered.is_of(validator)) {
+        return Verdict::Discard("a part of something that changed");
+    }
     Verdict::Append { total: range.total.or(size) }
 }
 
-fn judge_unsatisfiable(answered: Answered<'_>, have: u64, size: Option<u64>) -> Verdict {
+fn judge_unsatisfiable(answered: Answered<'_>, held: Held<'_>) -> Verdict {
     let total = answered.content_range.and_then(ContentRange::parse).and_then(|range| range.total);
-    match size.or(total) {
-        Some(whole) if whole == have && total.is_none_or(|total| total == whole) => Verdict::Complete,
+    match held.size.or(total) {
+        Some(whole) if whole == held.bytes && total.is_none_or(|total| total == whole) => Verdict::Complete,
         _ => Verdict::Discard("no such range"),
     }
 }
@@ -135,7 +161,14 @@ mod tests {
     #[test]
     fn only_the_exact_rest_is_appended() {
         use Verdict::{Append, Complete, Discard, StartOver};
-        let part = |content_range, content_length| Answered { status: 206, content_range, content_length };
+        let judge = |answered, bytes, size| judge(answered, Held { bytes, size, validator: None });
+        let answer = |status, content_range, content_length| Answered {
+            status,
+            content_range,
+            content_length,
+            ..Answered::default()
+        };
+        let part = |content_range, content_length| answer(206, content_range, content_length);
         let discards = |verdict| matches!(verdict, Discard(_));
         let all = Some(100);
 
@@ -156,16 +189,42 @@ mod tests {
             assert!(discards(judge(part(range, length), 40, all)), "{range:?}");
         }
 
-        let whole = |length| Answered { status: 200, content_range: None, content_length: length };
+        let whole = |length| answer(200, None, length);
         assert_eq!(judge(whole(Some(100)), 40, all), StartOver { total: all });
         assert_eq!(judge(whole(None), 0, None), StartOver { total: None });
 
-        let none = |content_range| Answered { status: 416, content_range, content_length: None };
+        let none = |content_range| answer(416, content_range, None);
         assert_eq!(judge(none(Some("bytes */100")), 100, all), Complete);
         assert_eq!(judge(none(None), 100, all), Complete);
         assert_eq!(judge(none(Some("bytes */100")), 100, None), Complete);
         assert!(discards(judge(none(Some("bytes */50")), 100, all)));
         assert!(discards(judge(none(None), 40, all)));
         assert!(discards(judge(none(None), 40, None)));
+    }
+
+    #[test]
+    fn a_part_of_what_has_no_digest_must_be_of_the_same_content() {
+        let (etag, date) = ("\"1\"", "Mon, 05 Jan 2026 00:00:00 GMT");
+        for (validator, sent_etag, sent_date, appended) in [
+            (Some(etag), Some(etag), None, true),
+            (Some(etag), Some("\"2\""), Some(date), false),
+            (Some(etag), Some("W/\"1\""), None, false),
+            (Some(etag), None, Some(date), false),
+            (Some(date), Some(etag), Some(date), true),
+            (Some(date), None, Some("Tue, 06 Jan 2026 00:00:00 GMT"), false),
+            (Some(date), Some(etag), None, false),
+            (None, Some("\"2\""), None, true),
+        ] {
+            let content_range = Some("bytes 40-99/100");
+            let part = Answered {
+                content_range,
+                status: 206,
+                etag: sent_etag,
+                last_modified: sent_date,
+                ..Answered::default()
+            };
+            let verdict = judge(part, Held { bytes: 40, size: None, validator });
+            assert_eq!(matches!(verdict, Verdict::Append { .. }), appended, "{validator:?} {part:?}");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! What a guest with granted prefixes may reach: those prefixes, redirects
 //! included, and no address of the inside unless its host was granted by name.
+//!
+//! [`Bounds`] look at the URL of each hop and say which addresses it may
+//! connect to: its [`Reach`], which `names` applies to what the host's name
+//! turns out to be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::mirrors::{host_of, shown};
+use super::mirrors::shown;
 use crate::error::{Class, Error, Result};
 
 /// The reach of one guest. Hosts may begin with `*.`.
@@ -32,15 +36,6 @@ pub struct Place {
 }
 
 impl Restriction {
-    /// Checks one hop, its address included.
-    ///
-    /// # Errors
-    /// `plugin` when it was not granted.
-    pub(super) async fn check(&self, url: &Url) -> Result<()> {
-        let literal = self.grant_for(url).ok_or_else(|| refused(url, "is not below a granted prefix"))?;
-        check_addresses(url, literal).await
-    }
-
     /// None when nothing grants `url`; whether a grant names its host
     /// literally.
     pub(super) fn grant_for(&self, url: &Url) -> Option<bool> {
@@ -50,22 +45,82 @@ impl Restriction {
     }
 }
 
-/// Link-local and reserved addresses are never reached for a guest, private ones only when
-/// the host was granted by name.
-pub(super) async fn check_addresses(url: &Url, by_name: bool) -> Result<()> {
-    for address in addresses(url).await {
-        if is_never_reached(address) {
-            return Err(refused(url, "leads to a link-local or reserved address"));
-        }
-        if is_private(address) && !by_name {
-            return Err(refused(url, "leads to a private address, and its host is not granted by name"));
-        }
-    }
-    Ok(())
+/// Where the hops of one request may lead.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Bounds {
+    /// Nobody's guest asks.
+    #[default]
+    None,
+    /// Below what a guest was granted.
+    Granted(Restriction),
+    /// The token service of a registry that a guest may ask: anywhere outside,
+    /// or the registry's own host and as far as that may be.
+    TokenService { registry: String, reach: Reach },
 }
 
-fn refused(url: &Url, why: &str) -> Error {
-    Error::new(Class::Plugin, format!("{} {why}", shown(url)))
+impl Bounds {
+    pub(super) fn of(restriction: Option<Restriction>) -> Self {
+        restriction.map_or(Bounds::None, Bounds::Granted)
+    }
+
+    /// Whether the host's credentials may be attached.
+    pub(super) fn credentials(&self) -> bool {
+        !matches!(self, Bounds::Granted(Restriction { credentials: false, .. }))
+    }
+
+    /// Checks one hop, and says which addresses its name may lead to.
+    ///
+    /// # Errors
+    /// `plugin` when it was not granted.
+    pub(super) fn reach(&self, url: &Url) -> Result<Reach> {
+        let reach = match self {
+            Bounds::None => Reach::Everywhere,
+            Bounds::Granted(restriction) => match restriction.grant_for(url) {
+                Some(true) => Reach::Named,
+                Some(false) => Reach::Outside,
+                None => return Err(refused(&shown(url), "is not below a granted prefix")),
+            },
+            Bounds::TokenService { registry, reach } if url.host_str() == Some(registry) => *reach,
+            Bounds::TokenService { .. } => Reach::Outside,
+        };
+        let objection = literal(url).and_then(|address| reach.objection(address));
+        objection.map_or(Ok(reach), |Refused(why)| Err(refused(&shown(url), why)))
+    }
+}
+
+/// Which addresses may be connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
+    #[default]
+    Everywhere,
+    /// For a host that was granted by name: never link-local and reserved
+    /// ones.
+    Named,
+    /// No private ones either.
+    Outside,
+}
+
+/// Why an address is out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its name {0}")]
+pub(super) struct Refused(pub(super) &'static str);
+
+impl Reach {
+    pub(super) fn objection(self, address: IpAddr) -> Option<Refused> {
+        if self == Reach::Everywhere {
+            return None;
+        }
+        if is_never_reached(address) {
+            return Some(Refused("leads to a link-local or reserved address"));
+        }
+        let inside = self == Reach::Outside && is_private(address);
+        inside.then_some(Refused("leads to a private address, and its host is not granted by name"))
+    }
+}
+
+/// `what` is out of a guest's reach.
+pub(super) fn refused(what: &str, why: &str) -> Error {
+    Error::new(Class::Plugin, format!("{what} {why}"))
         .hint("grant the plugin a prefix in config/plugins.lock if it is meant to fetch from there")
 }
 
@@ -87,22 +142,12 @@ fn matches(prefix: &str, url: &Url) -> Option<bool> {
     (same && below).then_some(literal)
 }
 
-/// The addresses behind a URL. A name that can not be looked up has none: then
-/// a proxy looks it up, or the request fails anyway.
-async fn addresses(url: &Url) -> Vec<IpAddr> {
-    match url.host() {
-        Some(Host::Ipv4(address)) => vec![address.into()],
-        Some(Host::Ipv6(address)) => vec![address.into()],
-        Some(Host::Domain(_)) => {
-            let port = url.port_or_known_default().unwrap_or(443);
-            let host = host_of(url);
-            let name = host.strip_suffix(&format!(":{port}")).unwrap_or(&host).to_owned();
-            match tokio::net::lookup_host((name, port)).await {
-                Ok(found) => found.map(|address| address.ip()).collect(),
-                Err(_) => Vec::new(),
-            }
-        }
-        None => Vec::new(),
+/// The address that is written in the URL itself, which nobody looks up.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
     }
 }
 
@@ -168,28 +213,51 @@ mod tests {
 
     /// `*.example.com` may be pointed at the inside by whoever holds a name
     /// there.
-    #[tokio::test]
-    async fn a_place_has_a_private_address_only_by_name() {
-        let url = Url::parse("http://127.0.0.1:5000/v2/a/manifests/1").unwrap();
-        let reach = |by_name: bool| {
+    #[test]
+    fn a_place_has_a_private_address_only_by_name() {
+        let reach = |by_name: bool, url: &str| {
             let place = Place { prefix: "http://127.0.0.1:5000/v2/a/".to_owned(), by_name };
-            Restriction { place: Some(place), ..restriction(&["https://*.example.com/v2/"]) }
+            let restriction = Restriction { place: Some(place), ..restriction(&["https://*.example.com/v2/"]) };
+            Bounds::Granted(restriction).reach(&Url::parse(url).unwrap())
         };
-        assert!(reach(true).check(&url).await.is_ok());
-        let error = reach(false).check(&url).await.unwrap_err();
+        let url = "http://127.0.0.1:5000/v2/a/manifests/1";
+        assert_eq!(reach(true, url).unwrap(), Reach::Named);
+        let error = reach(false, url).unwrap_err();
         assert!(error.message().contains("not granted by name"), "{error}");
-        assert!(reach(true).check(&Url::parse("http://127.0.0.1:5000/v2/b").unwrap()).await.is_err());
+        assert!(reach(true, "http://127.0.0.1:5000/v2/b").is_err());
     }
 
-    #[tokio::test]
-    async fn the_inside_needs_a_grant_by_name() {
-        let check = async |prefix: &str, url: &str| restriction(&[prefix]).check(&Url::parse(url).unwrap()).await;
-        assert!(check("http://127.0.0.1:1/", "http://127.0.0.1:1/x").await.is_ok());
-        assert!(check("http://169.254.169.254/", "http://169.254.169.254/latest").await.is_err());
-        assert!(check("http://[fe80::1]/", "http://[fe80::1]/x").await.is_err());
-        assert!(check("http://[::ffff:169.254.1.1]/", "http://[::ffff:169.254.1.1]/x").await.is_err());
-        assert!(check("http://[64:ff9b::a9fe:a9fe]/", "http://[64:ff9b::a9fe:a9fe]/x").await.is_err());
-        assert!(check("http://224.0.0.1/", "http://224.0.0.1/x").await.is_err());
+    #[test]
+    fn the_inside_needs_a_grant_by_name() {
+        let reach = |prefix: &str, url: &str| {
+            let restriction = restriction(&[prefix]);
+            Bounds::Granted(restriction).reach(&Url::parse(url).unwrap()).ok()
+        };
+        assert_eq!(reach("http://127.0.0.1:1/", "http://127.0.0.1:1/x"), Some(Reach::Named));
+        assert_eq!(reach("http://a.example/", "http://a.example/x"), Some(Reach::Named));
+        assert_eq!(reach("http://*.example/", "http://a.example/x"), Some(Reach::Outside));
+        for never in [
+            "http://169.254.169.254/",
+            "http://[fe80::1]/",
+            "http://[::ffff:169.254.1.1]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://224.0.0.1/",
+        ] {
+            assert_eq!(reach(never, &format!("{never}latest")), None, "{never}");
+        }
+    }
+
+    #[test]
+    fn a_token_service_is_outside_or_with_its_registry() {
+        let reach = |reach: Reach, url: &str| {
+            let bounds = Bounds::TokenService { registry: "10.0.0.1".into(), reach };
+            bounds.reach(&Url::parse(url).unwrap()).ok()
+        };
+        assert_eq!(reach(Reach::Named, "https://10.0.0.1:444/token"), Some(Reach::Named));
+        assert_eq!(reach(Reach::Outside, "https://10.0.0.1:444/token"), None);
+        assert_eq!(reach(Reach::Named, "https://auth.example/token"), Some(Reach::Outside));
+        assert_eq!(reach(Reach::Named, "https://10.0.0.2/token"), None);
+        assert_eq!(Bounds::None.reach(&Url::parse("http://10.0.0.2/").unwrap()).unwrap(), Reach::Everywhere);
     }
 
     #[test]

@@ -30,12 +30,20 @@ impl Cause {
     }
 }
 
+/// A host that cannot be reached may be starting again: it is given the time
+/// that so many more attempts would take.
+const ATTEMPTS_TO_REACH: u32 = 3;
+/// No server means more, and no clock can add much more to now.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// The rules, from settings.yaml.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     attempts: u32,
     backoff: Duration,
     backoff_limit: Duration,
+    /// How long a host that cannot be reached is tried.
+    reach_time: Duration,
     pub(super) longest_wait: Duration,
 }
 
@@ -47,6 +55,10 @@ pub(super) struct History {
     /// Time spent waiting because a server asked for it, since bytes last
     /// came.
     pub(super) waited: Duration,
+    /// Time since the first of these failures.
+    pub(super) failing: Duration,
+    /// Whether another place can be asked instead.
+    pub(super) has_alternative: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +73,16 @@ pub(super) enum Decision {
 impl Policy {
     pub(super) fn new(settings: &RetrySettings) -> Self {
         let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        Self {
+        let mut policy = Self {
             attempts: settings.requests.max(1),
             backoff: seconds(settings.backoff),
             backoff_limit: seconds(settings.backoff_limit),
+            reach_time: Duration::ZERO,
             longest_wait: Duration::from_secs(settings.longest_wait),
-        }
+        };
+        let failures = 1..policy.attempts.saturating_add(ATTEMPTS_TO_REACH);
+        policy.reach_time = failures.map(|failures| policy.pause(failures)).sum();
+        policy
     }
 
     /// `asked` is what the server wants us to wait; `spread` in 0..1 is drawn
@@ -86,11 +102,17 @@ impl Policy {
                 Decision::Again(pause + Duration::from_millis(250).mul_f64(spread))
             };
         }
-        if history.failures >= self.attempts {
+        if history.failures >= self.attempts && !self.may_be_reached(cause, history) {
             let limited = cause == Cause::Status(429);
             return if limited { Decision::ComeBack(self.backoff_limit) } else { Decision::GiveUp };
         }
         Decision::Again(self.pause(history.failures).mul_f64(0.5 + spread / 2.0))
+    }
+
+    /// Refusing a connection takes no time: attempts alone would be over
+    /// before a server has started again.
+    fn may_be_reached(&self, cause: Cause, history: History) -> bool {
+        cause == Cause::Unreachable && !history.has_alternative && history.failing < self.reach_time
     }
 
     /// Doubles with every failure up to the limit.
@@ -105,11 +127,11 @@ impl Policy {
 pub(super) fn retry_after(value: &str, server_now: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST));
     }
     let until = httpdate::parse_http_date(value).ok()?;
     let now = server_now.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
-    Some(until.duration_since(now).unwrap_or_default())
+    Some(until.duration_since(now).unwrap_or_default().min(LONGEST))
 }
 
 #[cfg(test)]
@@ -121,7 +143,7 @@ mod tests {
     }
 
     fn after(failures: u32) -> History {
-        History { failures, waited: Duration::ZERO }
+        History { failures, ..History::default() }
     }
 
     #[test]
@@ -150,6 +172,18 @@ mod tests {
         assert!(matches!(policy().decide(Cause::Status(429), None, after(5), 0.0), Decision::ComeBack(_)));
     }
 
+    /// A minute at the settings' defaults, and the attempts at least.
+    #[test]
+    fn a_host_that_cannot_be_reached_is_tried_for_a_time() {
+        let decide = |history| policy().decide(Cause::Unreachable, None, history, 1.0);
+        let failing = |failures, seconds| History { failing: Duration::from_secs(seconds), ..after(failures) };
+        assert_eq!(decide(failing(8, 61)), Decision::Again(Duration::from_secs(30)));
+        assert_eq!(decide(failing(8, 62)), Decision::GiveUp);
+        assert!(matches!(decide(failing(4, 600)), Decision::Again(_)));
+        assert_eq!(decide(History { has_alternative: true, ..failing(5, 1) }), Decision::GiveUp);
+        assert_eq!(policy().decide(Cause::Broken, None, failing(5, 1), 1.0), Decision::GiveUp);
+    }
+
     #[test]
     fn a_server_that_names_a_time_is_given_it_up_to_the_longest_wait() {
         let minute = Duration::from_secs(60);
@@ -162,7 +196,7 @@ mod tests {
         assert_eq!(decide(Cause::Status(429), minute * 16, after(1)), Decision::ComeBack(minute * 16));
         let often = policy().decide(Cause::Status(429), Some(Duration::ZERO), after(7), 1.0);
         assert_eq!(often, Decision::Again(Duration::from_millis(30_250)));
-        let patient = History { failures: 1, waited: minute * 15 };
+        let patient = History { waited: minute * 15, ..after(1) };
         assert_eq!(decide(Cause::Status(429), minute, patient), Decision::ComeBack(minute));
     }
 
@@ -176,6 +210,8 @@ mod tests {
         // Our clock is an hour behind the server's.
         assert_eq!(seconds("Tue, 15 Nov 1994 09:12:41 GMT", Some("Tue, 15 Nov 1994 09:12:31 GMT")), Some(10));
         assert_eq!(seconds("soon", None), None);
+        // No clock can add this to now.
+        assert!(seconds("18446744073709551615", None).is_some_and(|wait| wait < 1 << 33));
         assert_eq!(seconds("-5", None), None);
     }
 }

@@ -21,6 +21,10 @@ use crate::fs;
 use crate::reference::Reference;
 use crate::store::{Identity, Store};
 
+mod doubt;
+mod patience;
+mod secrets;
+
 /// Larger than what is collected in memory.
 const SIZE: usize = 3_000_000;
 
@@ -247,9 +251,10 @@ async fn a_registry_that_is_down_is_transient_and_holds_up_nobody_twice() {
     let error = network.manifest(&reference, &progress).await.unwrap_err();
     assert_eq!(error.class(), Class::Transient);
     assert!(error.message().contains(&host), "{error}");
-    assert_eq!(progress.counters().requests.load(Ordering::Relaxed), 5);
+    let requests = progress.counters().requests.load(Ordering::Relaxed);
+    assert!(requests >= 5, "{requests}");
     network.manifest(&reference, &progress).await.unwrap_err();
-    assert_eq!(progress.counters().requests.load(Ordering::Relaxed), 6);
+    assert_eq!(progress.counters().requests.load(Ordering::Relaxed), requests + 1);
 }
 
 /// One request per blob, and nothing else: no ping, no HEAD.
@@ -409,8 +414,8 @@ async fn mirrors_are_asked_first_and_passed_over() {
     bench.store.discard(&bench.digest).unwrap();
     bench.registry.forget();
     let error = bench.fetch(&network(&settings)).await.unwrap_err();
-    assert_eq!(error.class(), Class::NotFound);
-    assert!(error.message().contains(down), "{error}");
+    assert_eq!(error.class(), Class::Transient, "the one that is down may have it");
+    assert!(error.one_line().contains(down) && error.message().contains(&empty.host()), "{error:?}");
     assert!(bench.registry.log().is_empty());
 }
 

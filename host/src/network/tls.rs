@@ -1,5 +1,6 @@
 //! The HTTP clients: one for everybody, and one for each registry that has a
-//! certificate authority or a client certificate of its own.
+//! certificate authority or a client certificate of its own. Guests have their
+//! own ones, which connect to nothing out of their reach.
 //!
 //! Certificates of the operating system are trusted, and those of
 //! `network.ca_files`. Nothing is built before the first request.
@@ -10,8 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy};
+use url::Url;
 
 use super::NetworkEnvironment;
+use super::mirrors::shown;
+use super::names::{Lookup, Names};
+use super::restrict::{Reach, Refused, refused};
 use crate::config::settings::{RegistrySettings, Settings};
 use crate::error::{Error, Result};
 use crate::fs;
@@ -32,7 +37,8 @@ pub(super) struct Clients {
     /// Registries with TLS settings of their own, by the host they are
     /// reached at.
     special: HashMap<String, RegistrySettings>,
-    built: Mutex<HashMap<String, Client>>,
+    pub(super) lookup: Lookup,
+    built: Mutex<HashMap<(String, Reach), Client>>,
 }
 
 #[derive(Debug)]
@@ -66,6 +72,7 @@ impl Clients {
                 .filter(|(_, registry)| own_tls(registry))
                 .map(|(host, registry)| (super::mirrors::api_host(host).to_owned(), registry.clone()))
                 .collect(),
+            lookup: Lookup::system(),
             built: Mutex::default(),
         }
     }
@@ -74,19 +81,34 @@ impl Clients {
     ///
     /// # Errors
     /// `configuration` when a file that the settings name is unusable.
-    pub(super) fn get(&self, host: &str) -> Result<Client> {
+    pub(super) fn get(&self, host: &str, reach: Reach) -> Result<Client> {
         let special = self.special.get_key_value(host);
-        let key = special.map_or("", |(host, _)| host);
+        let key = (special.map_or_else(String::new, |(host, _)| host.clone()), reach);
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = built.get(key) {
+        if let Some(client) = built.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(special.map(|(_, registry)| registry))?;
-        built.insert(key.to_owned(), client.clone());
+        let client = self.build(special.map(|(_, registry)| registry), reach)?;
+        built.insert(key, client.clone());
         Ok(client)
     }
 
-    fn build(&self, registry: Option<&RegistrySettings>) -> Result<Client> {
+    /// A proxy connects to addresses that nobody here sees: where there is
+    /// one, our own lookup must lead to none that is out of reach. A name that
+    /// only the proxy knows is the proxy's to judge.
+    ///
+    /// # Errors
+    /// `plugin`.
+    pub(super) async fn check(&self, url: &Url, reach: Reach) -> Result<()> {
+        let Some(name) = url.domain().filter(|_| reach != Reach::Everywhere && self.proxies.any()) else {
+            return Ok(());
+        };
+        let found = self.lookup.find(name).await.unwrap_or_default();
+        let objection = found.into_iter().find_map(|address| reach.objection(address));
+        objection.map_or(Ok(()), |Refused(why)| Err(refused(&shown(url), why)))
+    }
+
+    fn build(&self, registry: Option<&RegistrySettings>, reach: Reach) -> Result<Client> {
         install_provider();
         let mut own = Vec::new();
         for path in self.ca_files.iter().chain(registry.and_then(|registry| registry.ca_file.as_ref())) {
@@ -97,10 +119,10 @@ impl Clients {
             Some(identity) => builder.identity(identity.clone()),
             None => builder,
         };
-        let trusting_system = with(self.plain_builder()?).tls_certs_merge(own.clone()).build();
+        let trusting_system = with(self.plain_builder(reach)?).tls_certs_merge(own.clone()).build();
         // A machine without any certificate still reaches what it reaches
         // over http, or with the settings' own authorities.
-        let bare = with(self.plain_builder()?);
+        let bare = with(self.plain_builder(reach)?);
         trusting_system.or_else(|_| bare.tls_certs_only(own).build()).map_err(|error| {
             Error::configuration("the HTTP client can not be built from `network` in settings.yaml")
                 .caused_by(super::failure::innermost(&error))
@@ -111,7 +133,7 @@ impl Clients {
     /// which host may see which header. HTTP/1.1 gives each download its own
     /// connection: one that breaks takes no other with it, and the kernel
     /// bounds what is buffered.
-    fn plain_builder(&self) -> Result<ClientBuilder> {
+    fn plain_builder(&self, reach: Reach) -> Result<ClientBuilder> {
         let mut builder = Client::builder()
             .user_agent(&self.user_agent)
             .connect_timeout(self.connect_timeout)
@@ -130,6 +152,10 @@ impl Clients {
                     .hint("check `network.proxy` in settings.yaml and HTTPS_PROXY: `http://proxy.example:3128`")
             })?;
             builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.proxies.direct)));
+        }
+        if reach != Reach::Everywhere {
+            let proxies = self.proxies.hosts();
+            builder = builder.dns_resolver(Arc::new(Names { lookup: self.lookup.clone(), reach, proxies }));
         }
         Ok(builder)
     }
@@ -169,6 +195,17 @@ impl Clients {
     }
 }
 
+impl Proxies {
+    fn any(&self) -> bool {
+        self.http.is_some() || self.https.is_some()
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        let urls = [&self.http, &self.https].into_iter().flatten();
+        urls.filter_map(|url| Some(Url::parse(url).ok()?.host_str()?.to_owned())).collect()
+    }
+}
+
 /// rustls takes its cryptography from a process-wide provider.
 fn install_provider() {
     // An error means that someone installed one already.
@@ -188,9 +225,30 @@ mod tests {
     fn clients_are_shared_but_for_registries_with_their_own_tls() {
         let folder = tempfile::tempdir().unwrap();
         let clients = clients(&Settings::default(), folder.path());
-        clients.get("a.example").unwrap();
-        clients.get("b.example").unwrap();
+        clients.get("a.example", Reach::Everywhere).unwrap();
+        clients.get("b.example", Reach::Everywhere).unwrap();
         assert_eq!(clients.built.lock().unwrap().len(), 1);
+        clients.get("b.example", Reach::Outside).unwrap();
+        assert_eq!(clients.built.lock().unwrap().len(), 2);
+    }
+
+    /// What a proxy connects to is not seen here, so the name is looked up.
+    #[tokio::test]
+    async fn behind_a_proxy_a_guests_name_must_not_lead_inside() {
+        let mut settings = Settings::default();
+        settings.network.proxy = Some("http://proxy.example:3128".into());
+        let mut clients = clients(&settings, Path::new("."));
+        assert_eq!(clients.proxies.hosts(), ["proxy.example", "proxy.example"]);
+        clients.lookup = Lookup::with(|name| vec![[if name == "in.example" { 10 } else { 1 }, 1, 1, 1].into()]);
+        for (url, reach, allowed) in [
+            ("https://in.example/", Reach::Outside, false),
+            ("https://in.example/", Reach::Named, true),
+            ("https://in.example/", Reach::Everywhere, true),
+            ("https://out.example/", Reach::Outside, true),
+        ] {
+            let checked = clients.check(&Url::parse(url).unwrap(), reach).await;
+            assert_eq!(checked.is_ok(), allowed, "{url} {reach:?}");
+        }
     }
 
     #[test]
@@ -198,19 +256,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.network.ca_files = vec!["ca.pem".into()];
-        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
         assert_eq!(error.class(), Class::Configuration);
         assert!(error.message().contains("ca.pem` does not exist"), "{error}");
         fs::write_new(&folder.path().join("ca.pem"), b"nothing").unwrap();
-        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
         assert!(error.message().contains("holds no certificate"), "{error}");
 
         let mut settings = Settings::default();
         let registry = RegistrySettings { client_certificate: Some("ca.pem".into()), ..RegistrySettings::default() };
         settings.registries.insert("r.example".into(), registry);
         let clients = clients(&settings, folder.path());
-        assert!(clients.get("r.example").unwrap_err().message().contains("client certificate"));
-        assert!(clients.get("other.example").is_ok());
+        assert!(clients.get("r.example", Reach::Everywhere).unwrap_err().message().contains("client certificate"));
+        assert!(clients.get("other.example", Reach::Everywhere).is_ok());
     }
 
     #[test]
@@ -218,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.network.proxy = Some("http://user:secret@[".into());
-        let error = clients(&settings, folder.path()).get("a.example").unwrap_err();
+        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
         assert!(!format!("{error:?}").contains("secret"));
     }
 }

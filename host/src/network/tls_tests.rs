@@ -28,6 +28,15 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
 
 /// Answers every request over TLS with a manifest. Returns `127.0.0.1:port`.
 fn serve(wants_client_certificate: bool) -> String {
+    serve_with(wants_client_certificate, false)
+}
+
+/// The first answer turns into something that is no TLS.
+fn serve_broken_once() -> String {
+    serve_with(false, true)
+}
+
+fn serve_with(wants_client_certificate: bool, mut broken: bool) -> String {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificate = CertificateDer::from_pem_slice(SERVER).unwrap();
     let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();
@@ -53,6 +62,12 @@ fn serve(wants_client_certificate: bool) -> String {
             }
             let length = MANIFEST.len();
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{MANIFEST}");
+            if std::mem::take(&mut broken) {
+                let _ = stream.write_all(&answer.as_bytes()[..answer.len() - 5]);
+                let _ = stream.flush();
+                let _ = stream.sock.write_all(&[b'x'; 100]);
+                continue;
+            }
             let _ = stream.write_all(answer.as_bytes());
             stream.conn.send_close_notify();
             let _ = stream.flush();
@@ -128,4 +143,15 @@ async fn a_server_without_tls_is_named_as_such() {
     let error = ask(&host, &settings(&[]), folder.path(), &Progress::silent("images")).await.unwrap_err();
     assert_eq!(error.class(), Class::Local, "{error:?}");
     assert!(error.hint_text().unwrap().contains("plain_http"), "{error:?}");
+}
+
+/// What breaks in the middle is no matter of certificates.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_that_breaks_inside_a_body_is_tried_again() {
+    let (host, folder) = (serve_broken_once(), config_folder());
+    let mut settings = settings(&[]);
+    settings.network.ca_files = vec!["ca.pem".into()];
+    let progress = Progress::silent("images");
+    ask(&host, &settings, folder.path(), &progress).await.unwrap();
+    assert_eq!(progress.counters().requests.load(Ordering::Relaxed), 2);
 }

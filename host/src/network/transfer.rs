@@ -1,21 +1,18 @@
 //! One body into the store: resumed, bounded, verified.
 //!
 //! A body that is known to be small is collected in memory and enters the
-//! store as a whole. Everything else flows into a [`Partial`], written and
-//! hashed by a thread of its own, so that a slow disk blocks no other
-//! download; what is under way per download is one piece being written and
+//! store as a whole. Everything else flows through a `sink` into a
+//! [`Partial`]; what is under way per download is one piece being written and
 //! one waiting.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::auth::Subject;
 use super::failure::Failure;
-use super::range::{Answered, Verdict, judge};
+use super::range::{Answered, Held, Verdict, judge};
+use super::sink::Sink;
 use super::transport::{Answer, Piece, Request, Tries, silent};
 use super::{Fetched, Network};
 use crate::digest::Digest;
@@ -26,8 +23,6 @@ use crate::store::{Identity, Partial, Store};
 
 /// Bodies of at most this many bytes are collected in memory.
 const SMALL: u64 = 128 * 1024;
-/// Pieces that wait for the writing thread.
-const WAITING_PIECES: usize = 1;
 
 /// What is wanted, and what is known about it.
 #[derive(Debug)]
@@ -49,7 +44,7 @@ pub(super) struct Wanted<'a> {
 
 /// What is there so far.
 #[derive(Debug)]
-enum Buffer {
+pub(super) enum Buffer {
     Small(Vec<u8>),
     Large(Box<Partial>),
 }
@@ -59,6 +54,35 @@ impl Buffer {
         match self {
             Buffer::Small(bytes) => bytes.len() as u64,
             Buffer::Large(partial) => partial.written(),
+        }
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Buffer::Small(_) => None,
+            Buffer::Large(partial) => Some(partial.identity()),
+        }
+    }
+}
+
+/// What has been tried so far.
+#[derive(Debug, Default)]
+struct Course {
+    tries: Tries,
+    /// Bytes that were there at most.
+    furthest: u64,
+    /// Another size than announced came: once may be an accident.
+    differed: bool,
+    /// All that came was wrong, and is fetched from the beginning.
+    refetched: bool,
+}
+
+impl Course {
+    /// Bytes beyond those that were there before are progress.
+    fn advance(&mut self, written: u64) {
+        if written > self.furthest {
+            self.furthest = written;
+            self.tries.progressed();
         }
     }
 }
@@ -78,34 +102,27 @@ impl Network {
     async fn transfer_now(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
         let mut buffer = open(wanted, store, progress).await?;
         progress.reused(buffer.written());
-        let mut tries = Tries::default();
-        let mut refetched = false;
-        let mut differed = false;
-        let mut furthest = buffer.written();
+        let mut course = Course { furthest: buffer.written(), ..Course::default() };
         loop {
             if wanted.size.is_none_or(|size| buffer.written() < size) || buffer.written() == 0 {
                 let (filled, result) = self.fill(buffer, wanted, progress).await?;
                 buffer = filled;
-                if buffer.written() > furthest {
-                    furthest = buffer.written();
-                    tries.progressed();
-                }
+                course.advance(buffer.written());
                 if let Err(failure) = result {
-                    // Another size than announced: once may be an accident.
-                    if failure.error.class() == Class::Integrity && std::mem::replace(&mut differed, true) {
+                    if failure.error.class() == Class::Integrity && std::mem::replace(&mut course.differed, true) {
                         return Err(failure.error);
                     }
-                    tries.next(failure, &wanted.request.url, &self.transport, progress).await?;
+                    course.tries.next(failure, &wanted.request, &self.transport, progress).await?;
                     continue;
                 }
             }
             buffer = match finish(buffer, wanted, store).await? {
                 Ok(fetched) => return Ok(fetched),
-                Err((_, found)) if refetched => return Err(wrong_digest(wanted, found)),
-                Err((rest, found)) => {
-                    refetched = true;
+                Err((_, found)) if course.refetched => return Err(wrong_digest(wanted, found)),
+                Err((empty, found)) => {
+                    course = Course { refetched: true, ..Course::default() };
                     progress.retrying(0, &wrong_digest(wanted, found).one_line());
-                    rest
+                    empty
                 }
             };
         }
@@ -120,35 +137,15 @@ impl Network {
         progress: &Progress,
     ) -> Result<(Buffer, Result<(), Failure>)> {
         let buffer = if may_continue(&buffer, wanted) { buffer } else { restart(buffer).await? };
-        let have = buffer.written();
-        let mut request = wanted.request.clone();
-        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        ask_for_rest(&mut request, &buffer, wanted);
-        let answer = match self.send(request, wanted.subject, wanted.what, progress).await {
-            Ok(answer) => answer,
+        let (answer, verdict) = match self.ask(&buffer, wanted, progress).await {
+            Ok(answered) => answered,
             Err(failure) => return Ok((buffer, Err(failure))),
         };
-        if !matches!(answer.status(), 200 | 203 | 206 | 416) {
-            return Ok((buffer, Err(self.refusal(answer, wanted.subject, wanted.what).await)));
-        }
-        let answered = Answered {
-            status: answer.status(),
-            content_range: answer.header("content-range"),
-            content_length: answer.content_length(),
-        };
-        let known = wanted.size.or(match &buffer {
-            Buffer::Large(partial) => partial.identity().size,
-            Buffer::Small(_) => None,
-        });
-        match judge(answered, have, known) {
+        match verdict {
             Verdict::Complete => Ok((buffer, Ok(()))),
-            Verdict::Discard(why) => {
-                let message = format!("{} sent {why} for {}", wanted.source, wanted.what);
-                answer.drain().await;
-                Ok((restart(buffer).await?, Err(Failure::broken(Error::transient(message)))))
-            }
+            Verdict::Discard(why) => Ok((restart(buffer).await?, Err(Failure::broken(impossible(wanted, why))))),
             Verdict::StartOver { total } => {
-                if have > 0 {
+                if buffer.written() > 0 {
                     progress.log(Level::Debug, &format!("{} sent {} from the beginning", wanted.source, wanted.what));
                 }
                 if let Err(failure) = check_size(wanted, total) {
@@ -163,6 +160,61 @@ impl Network {
             },
         }
     }
+
+    /// Asks for what the buffer lacks. An answer that cannot be is asked for
+    /// once more before it costs what is there: of many servers behind one
+    /// name a single one may be wrong.
+    async fn ask(
+        &self,
+        buffer: &Buffer,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<(Answer, Verdict), Failure> {
+        let (answer, verdict) = self.ask_once(buffer, wanted, progress).await?;
+        let Verdict::Discard(why) = verdict else { return Ok((answer, verdict)) };
+        drop(answer);
+        progress.retrying(0, &impossible(wanted, why).one_line());
+        self.ask_once(buffer, wanted, progress).await
+    }
+
+    async fn ask_once(
+        &self,
+        buffer: &Buffer,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<(Answer, Verdict), Failure> {
+        let mut request = wanted.request.clone();
+        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        ask_for_rest(&mut request, buffer, wanted);
+        let answer = self.send(request, wanted.subject, wanted.what, progress).await?;
+        if !matches!(answer.status(), 200 | 203 | 206 | 416) {
+            return Err(self.refusal(answer, wanted.subject, wanted.what).await);
+        }
+        let answered = Answered {
+            status: answer.status(),
+            content_range: answer.header("content-range"),
+            content_length: answer.content_length(),
+            etag: answer.header("etag"),
+            last_modified: answer.header("last-modified"),
+        };
+        let verdict = judge(answered, held(buffer, wanted));
+        Ok((answer, verdict))
+    }
+}
+
+fn held<'a>(buffer: &'a Buffer, wanted: &Wanted<'_>) -> Held<'a> {
+    Held {
+        bytes: buffer.written(),
+        size: wanted.size.or(buffer.identity().and_then(|identity| identity.size)),
+        validator: validator(buffer, wanted),
+    }
+}
+
+/// What tells whether the rest belongs to what is there; a digest does so
+/// better.
+fn validator<'a>(buffer: &'a Buffer, wanted: &Wanted<'_>) -> Option<&'a str> {
+    let asked = wanted.expected.is_none() && buffer.written() > 0;
+    buffer.identity().filter(|_| asked)?.validator.as_deref()
 }
 
 async fn open(wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Buffer> {
@@ -179,10 +231,7 @@ async fn open(wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result
 /// Without a digest for the end, the rest is only asked for where the server
 /// can tell whether the content is still the same.
 fn may_continue(buffer: &Buffer, wanted: &Wanted<'_>) -> bool {
-    match buffer {
-        Buffer::Large(partial) => wanted.expected.is_some() || partial.identity().validator.is_some(),
-        Buffer::Small(_) => wanted.expected.is_some(),
-    }
+    wanted.expected.is_some() || validator(buffer, wanted).is_some()
 }
 
 fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
@@ -193,11 +242,8 @@ fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
     if let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-")) {
         request.headers.insert(RANGE, range);
     }
-    if let (None, Buffer::Large(partial)) = (wanted.expected, buffer) {
-        let validator = partial.identity().validator.as_deref().unwrap_or_default();
-        if let Ok(validator) = HeaderValue::from_str(validator) {
-            request.headers.insert(IF_RANGE, validator);
-        }
+    if let Some(Ok(validator)) = validator(buffer, wanted).map(HeaderValue::from_str) {
+        request.headers.insert(IF_RANGE, validator);
     }
 }
 
@@ -211,6 +257,10 @@ fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
         return Err(too_large(wanted).into());
     }
     Ok(())
+}
+
+fn impossible(wanted: &Wanted<'_>, why: &str) -> Error {
+    Error::transient(format!("{} sent {why} for {}", wanted.source, wanted.what))
 }
 
 fn too_large(wanted: &Wanted<'_>) -> Error {
@@ -300,75 +350,6 @@ fn overflow(wanted: &Wanted<'_>, most: u64) -> Failure {
     Failure::broken(Error::integrity(message))
 }
 
-/// Where pieces go while a body is read.
-enum Sink {
-    Small(Vec<u8>),
-    Large { orders: mpsc::Sender<Order>, thread: JoinHandle<Result<Box<Partial>>> },
-}
-
-enum Order {
-    Write(Bytes),
-    Sync,
-    /// The body is whole: what follows is the commit, which syncs anyway.
-    End,
-}
-
-impl Sink {
-    fn new(buffer: Buffer) -> Self {
-        match buffer {
-            Buffer::Small(bytes) => Sink::Small(bytes),
-            Buffer::Large(partial) => {
-                let (orders, receiver) = mpsc::channel(WAITING_PIECES);
-                Sink::Large { orders, thread: tokio::task::spawn_blocking(move || obey(partial, receiver)) }
-            }
-        }
-    }
-
-    /// False when the writing thread failed; `close` says why.
-    async fn write(&mut self, piece: Bytes) -> bool {
-        match self {
-            Sink::Small(bytes) => {
-                bytes.extend_from_slice(&piece);
-                true
-            }
-            Sink::Large { orders, .. } => orders.send(Order::Write(piece)).await.is_ok(),
-        }
-    }
-
-    async fn sync(&mut self) {
-        if let Sink::Large { orders, .. } = self {
-            let _ = orders.send(Order::Sync).await;
-        }
-    }
-
-    async fn close(self, whole: bool) -> Result<Buffer> {
-        match self {
-            Sink::Small(bytes) => Ok(Buffer::Small(bytes)),
-            Sink::Large { orders, thread } => {
-                if whole {
-                    let _ = orders.send(Order::End).await;
-                }
-                drop(orders);
-                thread.await.map_err(panicked)?.map(Buffer::Large)
-            }
-        }
-    }
-}
-
-/// The writing thread. When the orders stop without an end, what came is made
-/// durable: the next try, in this process or another, goes on behind it.
-fn obey(mut partial: Box<Partial>, mut orders: mpsc::Receiver<Order>) -> Result<Box<Partial>> {
-    while let Some(order) = orders.blocking_recv() {
-        match order {
-            Order::Write(piece) => partial.write(&piece)?,
-            Order::Sync => partial.checkpoint()?,
-            Order::End => return Ok(partial),
-        }
-    }
-    partial.checkpoint()?;
-    Ok(partial)
-}
-
 /// Compares the digest and commits. With another digest the buffer comes back
 /// empty, along with what was found.
 async fn finish(buffer: Buffer, wanted: &Wanted<'_>, store: &Store) -> Result<Result<Fetched, (Buffer, Digest)>> {
@@ -407,6 +388,6 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }
 
-fn panicked(error: tokio::task::JoinError) -> Error {
+pub(super) fn panicked(error: tokio::task::JoinError) -> Error {
     Error::new(Class::Local, "a writing thread failed").caused_by(error)
 }

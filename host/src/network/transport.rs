@@ -4,16 +4,17 @@
 //! Whether it is sent again is decided by [`Tries`], with the rules of
 //! `retry`.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
 
-use super::failure::{Failure, from_reqwest};
-use super::limits::{Limits, Permit, come_back, quota};
+use super::failure::{Failure, before_answer, broke_off};
+use super::limits::{Host, Limits, Permit, come_back, quota};
 use super::mirrors::{Places, host_of, shown};
-use super::restrict::Restriction;
+use super::restrict::{Bounds, Reach};
 use super::retry::{Cause, Decision, History, Policy, retry_after};
 use super::tls::Clients;
 use crate::error::{Class, Error, Result};
@@ -39,8 +40,11 @@ pub(super) struct Transport {
 pub(super) struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    /// Holds a secret: shown to no other server than that of `url`.
     pub(super) form: Option<String>,
-    pub(super) restriction: Option<Restriction>,
+    pub(super) bounds: Bounds,
+    /// Whether another place is asked when this one cannot be reached.
+    pub(super) has_alternative: bool,
 }
 
 /// Without what may hold a secret.
@@ -55,7 +59,7 @@ impl std::fmt::Debug for Request {
 
 impl Request {
     pub(super) fn get(url: Url) -> Self {
-        Self { url, headers: HeaderMap::new(), form: None, restriction: None }
+        Self { url, headers: HeaderMap::new(), form: None, bounds: Bounds::None, has_alternative: false }
     }
 }
 
@@ -74,66 +78,47 @@ pub(super) struct Answer {
 impl Transport {
     /// Sends a request once and follows redirects.
     pub(super) async fn send(&self, request: &Request, progress: &Progress) -> Result<Answer, Failure> {
-        let mut url = request.url.clone();
-        let mut headers = request.headers.clone();
-        for hop in 0..=MOST_REDIRECTS {
-            if let Some(restriction) = &request.restriction {
-                restriction.check(&url).await?;
-            }
-            let answer = self.send_to(&url, &headers, request, hop > 0, progress).await?;
+        let mut hop = Hop::first(request);
+        for number in 0..=MOST_REDIRECTS {
+            let reach = request.bounds.reach(&hop.url)?;
+            self.clients.check(&hop.url, reach).await?;
+            let answer = self.send_to(&hop, reach, number > 0, progress).await?;
             let Some(next) = redirection(&answer)? else { return Ok(answer) };
-            if url.scheme() == "https" && next.scheme() != "https" && !self.places.may_be_plain(&next) {
-                let message = format!("{} redirects to http at {}", shown(&url), host_of(&next));
-                return Err(Error::invalid(message)
-                    .hint("list that host under `network.plain_http_hosts` if it is fine")
-                    .into());
-            }
-            if !same_origin(&url, &next) {
-                headers.remove(AUTHORIZATION);
-            }
+            hop.turn(answer.status(), next, &self.places)?;
             answer.drain().await;
-            url = next;
         }
         Err(Error::invalid(format!("{} redirects more than {MOST_REDIRECTS} times", shown(&request.url))).into())
     }
 
-    async fn send_to(
-        &self,
-        url: &Url,
-        headers: &HeaderMap,
-        request: &Request,
-        redirected: bool,
-        progress: &Progress,
-    ) -> Result<Answer, Failure> {
+    async fn send_to(&self, hop: &Hop, reach: Reach, redirected: bool, progress: &Progress) -> Result<Answer, Failure> {
+        let url = &hop.url;
         let name = host_of(url);
-        let most = self.places.concurrency(&name).unwrap_or(self.per_host);
-        let host = self.limits.host(&name, most);
+        let host = self.host(url);
         let patience = self.policy.longest_wait;
         let permit = self.limits.acquire(&host, patience, progress.cancellation()).await.map_err(|error| {
             if error.class() == Class::RateLimited { error.context(format!("{name} limits the rate")) } else { error }
         })?;
-        let client = self.clients.get(&name)?;
-        let builder = match &request.form {
-            Some(form) => client
-                .request(Method::POST, url.clone())
-                .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form.clone()),
-            None => client.get(url.clone()),
-        };
+        let request = hop.request(&self.clients.get(&name, reach)?);
         progress.request();
         let sent = tokio::select! {
-            sent = tokio::time::timeout(self.silence, builder.headers(headers.clone()).send()) => sent,
+            sent = tokio::time::timeout(self.silence, request.send()) => sent,
             () = progress.cancellation().cancelled() => return Err(Error::interrupted().into()),
         };
         let response = sent
             .map_err(|_| silent(url, self.silence))?
-            .map_err(|error| from_reqwest(&error, &format!("{}://{name}", url.scheme())))?;
-        host.set_unreachable(false);
+            .map_err(|error| before_answer(&error, &format!("{}://{name}", url.scheme())))?;
+        self.learn(&host, &permit, &response);
+        Ok(Answer { response, url: url.clone(), redirected, _permit: permit, silence: self.silence })
+    }
+
+    /// What an answer tells about how much the host bears.
+    fn learn(&self, host: &Host, permit: &Permit, response: &Response) {
+        host.reached();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         if let Some(quota) = quota(header) {
-            host.heed(quota, patience);
+            host.heed(quota, self.policy.longest_wait);
         }
-        let asked = asked_to_wait(&response);
+        let asked = asked_to_wait(response);
         match response.status().as_u16() {
             429 => permit.throttled(),
             503 | 403 if asked.is_some() => permit.throttled(),
@@ -143,16 +128,58 @@ impl Transport {
         if let Some(asked) = asked {
             host.pause(asked);
         }
-        Ok(Answer { response, url: url.clone(), redirected, _permit: permit, silence: self.silence })
     }
 
-    /// Remembers that a host is down, once somebody tried long enough.
-    fn note_unreachable(&self, url: &Url) {
-        self.limits.host(&host_of(url), self.per_host).set_unreachable(true);
+    /// The limits of the host behind a URL.
+    fn host(&self, url: &Url) -> Arc<Host> {
+        let name = host_of(url);
+        let most = self.places.concurrency(&name).unwrap_or(self.per_host);
+        self.limits.host(&name, most)
+    }
+}
+
+/// What goes to one server on the way to an answer.
+struct Hop {
+    url: Url,
+    headers: HeaderMap,
+    form: Option<String>,
+}
+
+impl Hop {
+    fn first(request: &Request) -> Self {
+        Self { url: request.url.clone(), headers: request.headers.clone(), form: request.form.clone() }
     }
 
-    fn is_unreachable(&self, url: &Url) -> bool {
-        self.limits.host(&host_of(url), self.per_host).is_unreachable()
+    /// Follows a redirect, without what the next server must not see.
+    fn turn(&mut self, status: u16, next: Url, places: &Places) -> Result<()> {
+        let (from, to) = (shown(&self.url), host_of(&next));
+        if self.url.scheme() == "https" && next.scheme() != "https" && !places.may_be_plain(&next) {
+            return Err(Error::invalid(format!("{from} redirects to http at {to}"))
+                .hint("list that host under `network.plain_http_hosts` if it is fine"));
+        }
+        if !same_origin(&self.url, &next) {
+            self.headers.remove(AUTHORIZATION);
+            if self.form.is_some() {
+                return Err(Error::invalid(format!("{from} redirects to {to}, which must not see an identity token"))
+                    .hint("log in with a password or an access token instead, or ask who runs the registry"));
+            }
+        }
+        if status <= 303 {
+            self.form = None;
+        }
+        self.url = next;
+        Ok(())
+    }
+
+    fn request(&self, client: &Client) -> RequestBuilder {
+        let request = match &self.form {
+            Some(form) => client
+                .post(self.url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.clone()),
+            None => client.get(self.url.clone()),
+        };
+        request.headers(self.headers.clone())
     }
 }
 
@@ -182,7 +209,7 @@ impl Answer {
             Err(_) => Ok(Piece::Nothing),
             Ok(Ok(Some(bytes))) => Ok(Piece::Bytes(bytes)),
             Ok(Ok(None)) => Ok(Piece::End),
-            Ok(Err(error)) => Err(from_reqwest(&error, &shown(&self.url))),
+            Ok(Err(error)) => Err(broke_off(&error, &shown(&self.url))),
         }
     }
 
@@ -262,27 +289,31 @@ pub(super) enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     history: History,
+    since: Option<Instant>,
 }
 
 impl Tries {
     /// Bytes came: failures are counted anew.
     pub(super) fn progressed(&mut self) {
-        self.history = History::default();
+        *self = Self::default();
     }
 
-    /// Waits until the request to `url` may be sent again.
+    /// Waits until `request` may be sent again.
     ///
     /// # Errors
     /// The failure's error, when it should not be; `interrupted`.
     pub(super) async fn next(
         &mut self,
         failure: Failure,
-        url: &Url,
+        request: &Request,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<()> {
         self.history.failures += 1;
-        let down = failure.cause == Cause::Unreachable && transport.is_unreachable(url);
+        self.history.failing = self.since.get_or_insert_with(Instant::now).elapsed();
+        self.history.has_alternative = request.has_alternative;
+        let (host, attempt) = (transport.host(&request.url), progress.attempt());
+        let down = failure.cause == Cause::Unreachable && host.is_given_up(attempt);
         let decision = match transport.policy.decide(failure.cause, failure.asked, self.history, fastrand::f64()) {
             Decision::Again(_) if down => Decision::GiveUp,
             decision => decision,
@@ -301,7 +332,7 @@ impl Tries {
             }
             Decision::GiveUp => {
                 if failure.cause == Cause::Unreachable {
-                    transport.note_unreachable(url);
+                    host.give_up(attempt);
                 }
                 Err(failure.error)
             }

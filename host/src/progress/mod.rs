@@ -146,10 +146,14 @@ impl Counters {
     }
 }
 
+/// Numbers attempts.
+static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+
 /// The reporting and cancellation handle of one step attempt. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress {
     step: Arc<str>,
+    attempt: u64,
     observer: Arc<dyn Observer>,
     counters: Arc<Counters>,
     warnings: Arc<Mutex<Vec<String>>>,
@@ -162,7 +166,8 @@ impl Progress {
     pub fn new(step: &str, observer: Arc<dyn Observer>, cancel: CancellationToken) -> Self {
         let counters = Arc::new(Counters::default());
         observer.watch(step, counters.clone());
-        Self { step: step.into(), observer, counters, warnings: Arc::default(), last: Arc::default(), cancel }
+        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        Self { step: step.into(), attempt, observer, counters, warnings: Arc::default(), last: Arc::default(), cancel }
     }
 
     /// For tests and for work outside a build.
@@ -172,6 +177,11 @@ impl Progress {
 
     pub fn step(&self) -> &str {
         &self.step
+    }
+
+    /// Tells attempts apart, over all steps of this process.
+    pub fn attempt(&self) -> u64 {
+        self.attempt
     }
 
     pub fn counters(&self) -> &Counters {

@@ -244,6 +244,37 @@ fn a_wait_of_hours_ends_with_75_and_the_time() {
     bench.succeeds();
 }
 
+/// More images wait for a place than are asked for when the limit is met.
+#[test]
+fn a_wait_of_hours_ends_a_build_of_many_images() {
+    let registry = Registry::start();
+    let mut project = Project::new().with_registry(&registry.host());
+    for number in 0..40_u64 {
+        let name = format!("app{number}:1");
+        registry.push(&name, &Image::small(number, 1_000));
+        project = project.with_image(registry.reference(&name));
+    }
+    registry.fault(On::get("/manifests/").after(3), Fault::too_many(Some("21600")));
+    let run = project.start(&["build"]).finish_within(Duration::from_secs(60)).code(75);
+    run.says(&["429", "come back at", "images failed"]);
+    assert_eq!(project.step("images")["error"]["class"], "rate-limited");
+    registry.heal();
+    registry.forget();
+    project.build();
+    assert_eq!(registry.requests("GET", "/manifests/").len(), 37, "{}", registry.render_log());
+}
+
+/// The store's files are those of the trees: what shortens one shortens both.
+#[test]
+fn a_blob_that_lost_its_end_is_fetched_again() {
+    let bench = Bench::new();
+    bench.succeeds();
+    let blob = bench.project.path(&format!("build/store/blobs/sha256/{}", bench.layer.blob.hex()));
+    std::fs::OpenOptions::new().write(true).open(blob).unwrap().set_len(1000).unwrap();
+    bench.registry.forget();
+    assert_eq!(bench.succeeds().len(), 1, "{}", bench.registry.render_log());
+}
+
 #[test]
 fn server_errors_with_web_pages_are_retried() {
     for status in [500, 502, 503, 504, 408] {

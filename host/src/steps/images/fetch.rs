@@ -63,18 +63,35 @@ impl Fetch<'_> {
             failed: vec![false; items.len()],
             done: 0,
         };
+        let held = self.held(&wanted).await?;
         let mut missing = Vec::new();
-        for digest in order {
-            let Some(blob) = wanted.get(&digest) else { continue };
-            match self.store.get(&digest) {
-                Some(size) => {
-                    self.progress.reused(size);
-                    self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
-                }
-                None => missing.push(blob),
+        for blob in order.iter().filter_map(|digest| wanted.get(digest)) {
+            if held.contains(&blob.digest) {
+                self.progress.reused(blob.size);
+                self.arrived(blob, &Ok(()), items, &mut pending, failures)?;
+            } else {
+                missing.push(blob);
             }
         }
         self.fetch_all(missing, items, &mut pending, failures).await
+    }
+
+    /// What the store holds whole. A blob of another size than its manifest
+    /// gives is read: a damaged one is dropped, and fetched again.
+    async fn held(&self, wanted: &BTreeMap<Digest, Wanted<'_>>) -> Result<BTreeSet<Digest>> {
+        let store = self.store.clone();
+        let sizes: Vec<(Digest, u64)> = wanted.values().map(|blob| (blob.digest, blob.size)).collect();
+        let look = move || {
+            let mut held = BTreeSet::new();
+            for (digest, size) in sizes {
+                if store.is_whole(&digest, size)? {
+                    held.insert(digest);
+                }
+            }
+            Ok(held)
+        };
+        let failed = |error| Error::local("a reading thread failed").caused_by(error);
+        tokio::task::spawn_blocking(look).await.map_err(failed)?
     }
 
     async fn fetch_all(

@@ -322,3 +322,21 @@ async fn a_hand_edited_lock_is_not_believed() {
     let error = bench.run(&["a:1"]).await.result.unwrap_err();
     assert!(error.items()[0].hint.as_ref().unwrap().contains("update"), "{error:?}");
 }
+
+/// A tree shares its files with the store: what shortens one shortens both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_cut_short_is_fetched_again() {
+    let bench = bench();
+    let image = Image::small(1, 200_000);
+    bench.registry.push("a:1", &image);
+    let ran = bench.run(&["a:1"]).await.succeeded();
+    let digest = &image.layers[0].digest;
+    let path = ran.tree.root().join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1000).unwrap();
+    fs::remove_dir_all(ran.tree.root()).unwrap();
+    bench.registry.forget();
+    let again = bench.run(&["a:1"]).await.succeeded();
+    assert!(again.has(digest));
+    assert_eq!(bench.registry.requests("GET", "/blobs/").len(), 1, "{}", bench.registry.render_log());
+    assert_eq!(bench.store.get(&digest.parse().unwrap()), Some(image.layers[0].size()));
+}

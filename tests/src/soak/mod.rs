@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::images::Noise;
 use crate::outcome::{Outcome, leftovers, steps};
-use crate::project::{Project, target_folder};
+use crate::project::{Project, Running, target_folder};
 
 mod site;
 mod streams;
@@ -77,7 +77,7 @@ impl Soak {
     }
 
     /// Kills builds until there were `kills` kills, and finishes the last one.
-    /// Tells what it does, a line for each build.
+    /// Tells what it does, a line for each kill.
     ///
     /// # Panics
     /// When a rerun fails or makes another package, something is left over, or
@@ -102,35 +102,35 @@ impl Soak {
     /// Builds one project to its end through as many kills as it takes.
     fn one_build(&mut self, kills: usize, tell: &mut impl FnMut(&str)) {
         let project = self.project();
-        let mut history = format!("build {}:", self.report.builds + 1);
+        self.report.builds += 1;
         let mut spent = Duration::ZERO;
         while self.report.kills < kills
             && let Some(lived) = self.one_kill(&project, spent)
         {
             spent += lived;
             self.report.kills += 1;
-            history.push_str(&format!(" {:.3} s in {};", lived.as_secs_f64(), self.note_steps(&project)));
+            let steps = self.note_steps(&project);
+            tell(&format!("build {}: killed after {:.3} s in {steps}", self.report.builds, lived.as_secs_f64()));
         }
-        tell(&history);
         if self.report.kills == kills {
             self.finish(&project);
         }
         self.check(&project);
-        self.report.builds += 1;
     }
 
-    /// Starts a build and kills it at a random moment of what is left of it.
-    /// None when it was done by then. Says how long it lived.
+    /// Starts a build and kills it. None when it was done by then. Says how
+    /// long it lived.
     fn one_kill(&mut self, project: &Project, spent: Duration) -> Option<Duration> {
-        // Every run has the beginning and the end of a build to go through,
-        // and some are to reach the end.
-        let left = self.whole.saturating_sub(spent).max(self.whole / 2);
-        let moment = left.mul_f64(self.noise.number() as f64 / u64::MAX as f64);
+        let share = self.noise.number() as f64 / u64::MAX as f64;
         let before = partials(project);
         self.site.forget();
         let begun = Instant::now();
         let mut running = project.start(&["build"]);
-        thread::sleep(moment);
+        if spent.is_zero() && !self.report.builds.is_multiple_of(2) {
+            self.wait_for_bytes(project, &mut running, share);
+        } else {
+            thread::sleep(self.left(spent).mul_f64(share));
+        }
         let killed = running.is_running().then(|| begun.elapsed());
         if killed.is_some() {
             running.kill();
@@ -139,6 +139,21 @@ impl Soak {
         }
         self.report.resumed.add(&before, &self.site);
         killed
+    }
+
+    /// Every other build meets its first kill when a share of a large stream
+    /// has come, however slow the machine is.
+    fn wait_for_bytes(&self, project: &Project, running: &mut Running, share: f64) {
+        let enough = (self.site.sizes.layer as f64 * share).clamp(1.0, self.site.sizes.layer as f64 * 0.9) as u64;
+        while running.is_running() && partials(project).into_values().max().is_none_or(|there| there < enough) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The time within which the next kill comes. Every run has the beginning
+    /// and the end of a build to go through, and some are to reach the end.
+    fn left(&self, spent: Duration) -> Duration {
+        self.whole.saturating_sub(spent).max(self.whole / 2)
     }
 
     fn finish(&mut self, project: &Project) {

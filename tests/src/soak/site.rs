@@ -31,6 +31,7 @@ const FILE: &str = "/large/file";
 
 /// The running servers.
 pub(super) struct Site {
+    pub(super) sizes: Sizes,
     platform: Platform,
     /// In front of the real registry: logs, and is slow.
     front: PassThrough,
@@ -58,7 +59,7 @@ impl Site {
         front.fault(On::get("/large/blobs/"), slow.clone());
         platform.files.fault(On::get(FILE), slow);
         let files = keys(&platform);
-        Some(Self { platform, front, _registry: registry, files })
+        Some(Self { sizes, platform, front, _registry: registry, files })
     }
 
     /// Configures `project` to package all of it.

@@ -4,8 +4,8 @@
 use airgap_tests::images::random_seed;
 use airgap_tests::soak::{Sizes, Soak};
 
-const KILLS: usize = 12;
-const SIZES: Sizes = Sizes { layer: 28 << 20, file: 20 << 20, bytes_per_second: 28 << 20 };
+const KILLS: usize = 10;
+const SIZES: Sizes = Sizes { layer: 24 << 20, file: 18 << 20, bytes_per_second: 24 << 20 };
 
 #[test]
 fn kills_at_random_moments_cost_no_finished_work() {

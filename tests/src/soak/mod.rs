@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::images::Noise;
 use crate::outcome::{Outcome, leftovers, steps};
-use crate::project::{Project, Running, target_folder};
+use crate::project::{Project, target_folder};
 
 mod site;
 mod streams;
@@ -103,11 +103,11 @@ impl Soak {
     fn one_build(&mut self, kills: usize, tell: &mut impl FnMut(&str)) {
         let project = self.project();
         self.report.builds += 1;
-        let mut spent = Duration::ZERO;
+        // Every other build, so that others are killed before that.
+        let mut aims = !self.report.builds.is_multiple_of(2);
         while self.report.kills < kills
-            && let Some(lived) = self.one_kill(&project, spent)
+            && let Some(lived) = self.one_kill(&project, std::mem::take(&mut aims))
         {
-            spent += lived;
             self.report.kills += 1;
             let steps = self.note_steps(&project);
             tell(&format!("build {}: killed after {:.3} s in {steps}", self.report.builds, lived.as_secs_f64()));
@@ -118,18 +118,18 @@ impl Soak {
         self.check(&project);
     }
 
-    /// Starts a build and kills it. None when it was done by then. Says how
-    /// long it lived.
-    fn one_kill(&mut self, project: &Project, spent: Duration) -> Option<Duration> {
+    /// Starts a build and kills it: at any moment, or when it `aims` while the
+    /// large streams come. None when it was done by then. Says how long it
+    /// lived.
+    fn one_kill(&mut self, project: &Project, aims: bool) -> Option<Duration> {
         let share = self.noise.number() as f64 / u64::MAX as f64;
         let before = partials(project);
         self.site.forget();
         let begun = Instant::now();
         let mut running = project.start(&["build"]);
-        if spent.is_zero() && !self.report.builds.is_multiple_of(2) {
-            self.wait_for_bytes(project, &mut running, share);
-        } else {
-            thread::sleep(self.left(spent).mul_f64(share));
+        let is_due = || if aims { self.has_come(project, share) } else { begun.elapsed() >= self.whole.mul_f64(share) };
+        while running.is_running() && !is_due() {
+            thread::sleep(Duration::from_millis(1));
         }
         let killed = running.is_running().then(|| begun.elapsed());
         if killed.is_some() {
@@ -141,19 +141,10 @@ impl Soak {
         killed
     }
 
-    /// Every other build meets its first kill when a share of a large stream
-    /// has come, however slow the machine is.
-    fn wait_for_bytes(&self, project: &Project, running: &mut Running, share: f64) {
-        let enough = (self.site.sizes.layer as f64 * share).clamp(1.0, self.site.sizes.layer as f64 * 0.9) as u64;
-        while running.is_running() && partials(project).into_values().max().is_none_or(|there| there < enough) {
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// The time within which the next kill comes. Every run has the beginning
-    /// and the end of a build to go through, and some are to reach the end.
-    fn left(&self, spent: Duration) -> Duration {
-        self.whole.saturating_sub(spent).max(self.whole / 2)
+    /// Whether a share of a large stream is there, but not all of it.
+    fn has_come(&self, project: &Project, share: f64) -> bool {
+        let enough = (self.site.sizes.layer as f64 * share.min(0.9)) as u64;
+        partials(project).into_values().max().is_some_and(|there| there > enough)
     }
 
     fn finish(&mut self, project: &Project) {

@@ -39,11 +39,11 @@ check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources
 
-bench: tools build ## Time whole builds against skopeo and tar; prints a table
-	target/release/bench
+bench: tools build ## Time builds against skopeo and tar; BENCH="3 growth" for ten times the data
+	target/release/bench $(BENCH)
 
 chaos: build ## Serve a registry that fails in every way it can, to try builds by hand
 	target/release/chaos
 
-soak: tools build ## Kill builds at random moments and compare the packages
-	target/release/soak
+soak: tools build ## Kill builds at random moments, compare the packages; SOAK="<kills> <seed>" repeats one
+	target/release/soak $(SOAK)

@@ -91,6 +91,11 @@ impl FileServer {
         }
     }
 
+    /// Every path with something behind it.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     pub fn remove(&self, path: &str) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
     }

@@ -578,11 +578,13 @@ impl Exchange<'_> {
         let mut buffer = vec![0; 64 * 1024];
         let mut stall = line.stall;
         let mut sent = 0;
+        let begun = Instant::now();
         while start + sent < end {
             let mut step = (end - start - sent).min(buffer.len() as u64);
             if let Some(rate) = line.bytes_per_second {
                 step = step.min((rate / 20).max(1));
-                self.pause(Duration::from_millis(50))?;
+                let due = Duration::from_secs_f64((sent + step) as f64 / rate as f64);
+                self.pause(due.saturating_sub(begun.elapsed()))?;
             }
             for edge in [line.cut_after, stall.map(|(after, _)| after)].into_iter().flatten() {
                 step = if edge > sent { step.min(edge - sent) } else { step };

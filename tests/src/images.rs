@@ -81,6 +81,12 @@ impl Noise {
     }
 }
 
+/// Another one each time, for tests that try what chance brings.
+pub fn random_seed() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970");
+    u64::from(since.subsec_nanos()) ^ (since.as_secs() << 20)
+}
+
 /// `size` bytes of which every second 4 KiB are incompressible and the others
 /// read like text.
 pub fn half_noise(seed: u64, size: usize) -> Vec<u8> {

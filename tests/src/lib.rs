@@ -20,6 +20,7 @@ pub mod http;
 pub mod images;
 pub mod layout;
 pub mod measure;
+pub mod outcome;
 pub mod package;
 pub mod pass_through;
 pub mod platform;

@@ -49,6 +49,25 @@ fn high_water_mark(status_file: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Bytes that a command wrote, to files and elsewhere, by the kernel's count.
+///
+/// # Panics
+/// When the command fails.
+pub fn bytes_written(command: &mut Command) -> u64 {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap_or_else(|err| panic!("cannot run {command:?}: {err}"));
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
+    // Once it has ended and before it is waited for, its count is final.
+    while !read("stat").rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let counters = read("io");
+    let status = child.wait().expect("a child can be waited for");
+    assert!(status.success(), "{command:?} failed");
+    let written = counters.lines().find_map(|line| line.strip_prefix("wchar: "));
+    written.and_then(|count| count.parse().ok()).expect("the kernel counts what is written")
+}
+
 /// Watches how much disk a folder takes, hard links counted once.
 pub struct DiskWatch {
     done: Arc<AtomicBool>,

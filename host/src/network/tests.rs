@@ -19,7 +19,7 @@ use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error};
 use crate::fs;
 use crate::reference::Reference;
-use crate::store::{Identity, Store};
+use crate::store::{Identity, Keep, Store};
 
 mod doubt;
 mod patience;
@@ -582,6 +582,23 @@ async fn a_file_beyond_its_limit_is_refused() {
         let error = files.get(&settings(&[]), &limited).await.unwrap_err();
         assert_eq!(error.class(), Class::InvalidInput, "{error}");
     }
+}
+
+/// What is not there may never be asked for again, as the provenance of a
+/// chart; what was begun is continued.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_never_began_leaves_nothing() {
+    let files = files();
+    let mut settings = settings(&[]);
+    settings.retries.requests = 1;
+    let missing = files.server.url("/missing");
+    assert_eq!(files.get(&settings, &download(&missing)).await.unwrap_err().class(), Class::NotFound);
+    let nothing = Keep { every_partial: false, ..Keep::default() };
+    assert_eq!(files.store.remove_all_but(&nothing, true).unwrap().partials, 0);
+    let begun = files.server.put("/begun", Noise::new(1).bytes(SIZE));
+    files.server.fault(On::get("/begun"), Fault::Cut { after: 1000 });
+    assert_eq!(files.get(&settings, &download(&begun)).await.unwrap_err().class(), Class::Transient);
+    assert_eq!(files.store.remove_all_but(&nothing, true).unwrap().partials, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use airgap_tests::images::{Image, layer};
+use airgap_tests::outcome::Outcome;
 use airgap_tests::platform::{Platform, program};
 use airgap_tests::project::Run;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use crate::faulty::{self, Plan, was_killed};
-use crate::fixture::{Built, Case, is_thorough, tell};
+use crate::fixture::{Case, is_thorough, tell};
 
 /// For as long as this, sequences are tried.
 const BUDGET: Duration = Duration::from_secs(50);
@@ -95,7 +96,7 @@ struct Model<'a> {
 /// Servers and references; none of it changes.
 struct World {
     platform: Platform,
-    built: [Built; 2],
+    built: [Outcome; 2],
     /// The size of everything that is fetched by digest, by its hex digits.
     sizes: BTreeMap<String, u64>,
     /// The digest of each file by its path.

@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use airgap_tests::digest::sha256_file;
 use airgap_tests::file_server::FileServer;
 use airgap_tests::images::Image;
+use airgap_tests::outcome::{Outcome, leftovers, steps};
 use airgap_tests::platform::{Platform, program};
 use airgap_tests::project::{Project, Run};
 use airgap_tests::registry::Registry;
@@ -66,12 +66,8 @@ impl Case {
     }
 
     /// What a finished build leaves.
-    pub(crate) fn result(&self) -> Built {
-        Built {
-            package: sha256_file(&self.package()),
-            components: self.read("config/components.yaml"),
-            lock: without_time(&self.read("config/airgap.lock")),
-        }
+    pub(crate) fn result(&self) -> Outcome {
+        Outcome::of(&self.project)
     }
 
     /// The state, where there is one.
@@ -89,7 +85,7 @@ impl Case {
 
     /// The steps that the state calls COMPLETED.
     pub(crate) fn completed(&self) -> Vec<String> {
-        steps_of(self.readable_state().as_ref(), "COMPLETED")
+        steps(&self.readable_state().unwrap_or_default(), Some("COMPLETED"))
     }
 
     /// Checks that a finished build left nothing lying around.
@@ -97,21 +93,7 @@ impl Case {
     /// # Panics
     /// With what lies there.
     pub(crate) fn assert_tidy(&self) {
-        let mut left = Vec::new();
-        for folder in ["build/staging", "build/store/partial"] {
-            let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
-            left.extend(entries.map(|entry| entry.path()));
-        }
-        for folder in ["build", "config", "dist"] {
-            collect_temporary(&self.path(folder), &self.path("config"), &mut left);
-        }
-        let known: Vec<String> = steps_of(self.readable_state().as_ref(), "");
-        for entry in std::fs::read_dir(self.path("build/steps")).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !known.iter().any(|id| *id == name.trim_end_matches(".json")) {
-                left.push(entry.path());
-            }
-        }
+        let left = leftovers(&self.project);
         assert!(left.is_empty(), "left over: {left:#?}");
     }
 
@@ -120,7 +102,7 @@ impl Case {
     /// # Panics
     /// When it fails, or made something else, or left something.
     #[track_caller]
-    pub(crate) fn finishes_as(&self, wanted: &Built, arguments: &[&str]) -> Run {
+    pub(crate) fn finishes_as(&self, wanted: &Outcome, arguments: &[&str]) -> Run {
         let run = self.run(arguments).success();
         assert_eq!(self.result(), *wanted, "another result after\n{run}");
         self.assert_tidy();
@@ -128,45 +110,10 @@ impl Case {
     }
 }
 
-/// The ids of the steps with a status; with an empty one, of all.
-pub(crate) fn steps_of(state: Option<&Value>, status: &str) -> Vec<String> {
-    let steps = state.and_then(|state| state["steps"].as_array()).into_iter().flatten();
-    let with_status = steps.filter(|step| status.is_empty() || step["status"] == status);
-    with_status.filter_map(|step| step["id"].as_str().map(str::to_owned)).collect()
-}
-
-fn collect_temporary(folder: &Path, config: &Path, left: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let of_git = name.ends_with(".lock") && name != "state.lock" && !path.starts_with(config);
-        if name.ends_with(".tmp") || of_git || name.starts_with("tmp_") {
-            left.push(path.clone());
-        }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            collect_temporary(&path, config, left);
-        }
-    }
-}
-
-/// The one thing in the lock that depends on when a build began.
-fn without_time(lock: &str) -> String {
-    lock.lines().filter(|line| !line.starts_with("resolved_at")).collect::<Vec<_>>().join("\n")
-}
-
-/// What two builds of one configuration have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Built {
-    /// SHA-256.
-    pub(crate) package: String,
-    pub(crate) components: String,
-    pub(crate) lock: String,
-}
-
 /// One of everything.
 pub(crate) struct Everything {
     pub(crate) platform: Platform,
-    pub(crate) built: Built,
+    pub(crate) built: Outcome,
 }
 
 /// One of everything, shared by all tests: nobody makes its servers fail.
@@ -191,7 +138,7 @@ impl Everything {
 pub(crate) struct Little {
     pub(crate) registry: Registry,
     pub(crate) files: FileServer,
-    pub(crate) built: Built,
+    pub(crate) built: Outcome,
     url: String,
     checksum_url: String,
 }
@@ -206,18 +153,12 @@ pub(crate) fn little() -> &'static Little {
             &Image::new(1, &[airgap_tests::images::layer(1, 200_000), airgap_tests::images::layer(2, 900)]),
         );
         let (url, checksum_url) = files.put_with_checksum("/tool", program("tool", 1, 150_000));
-        let mut little = Little { registry, files, built: Built::none(), url, checksum_url };
+        let mut little = Little { registry, files, built: Outcome::default(), url, checksum_url };
         let case = little.case();
         case.build();
         little.built = case.result();
         little
     })
-}
-
-impl Built {
-    fn none() -> Self {
-        Self { package: String::new(), components: String::new(), lock: String::new() }
-    }
 }
 
 impl Little {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use airgap_tests::digest::sha256_file;
 use airgap_tests::fault::{Fault, On};
+use airgap_tests::outcome::steps;
 use airgap_tests::project::{Project, Running, target_folder};
 use airgap_tests::registry::Registry;
 
-use crate::fixture::{Case, little, steps_of};
+use crate::fixture::{Case, little};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// From the first signal to the end.
@@ -79,7 +80,7 @@ fn the_first_signal_ends_in_time_and_keeps_everything() {
         running.finish().code(code).says(&["same command"]);
         assert!(begun.elapsed() < GRACE, "{signal} took {:?}", begun.elapsed());
         let state = waiting.case.readable_state().expect("a state");
-        assert_eq!(steps_of(Some(&state), "RUNNING"), [""; 0], "nothing runs any more");
+        assert_eq!(steps(&state, Some("RUNNING")), [""; 0], "nothing runs any more");
 
         waiting.registry.heal();
         waiting.registry.forget();
@@ -123,11 +124,11 @@ fn start_spinning(case: &Case) -> Running {
     let running = case.start(&["build"]);
     let deadline = Instant::now() + LIMIT;
     loop {
-        let state = case.exists("build/state.json").then(|| case.state());
-        if steps_of(state.as_ref(), "RUNNING") == ["spin"] {
+        let state = case.readable_state().unwrap_or_default();
+        if steps(&state, Some("RUNNING")) == ["spin"] {
             break;
         }
-        assert!(Instant::now() < deadline, "the guest did not start: {state:?}");
+        assert!(Instant::now() < deadline, "the guest did not start: {state:#}");
         std::thread::sleep(Duration::from_millis(5));
     }
     // Long enough for the engine to be made and the guest to be entered.
@@ -143,7 +144,7 @@ fn a_running_plugin_is_stopped_too() {
     running.signal("TERM");
     running.finish().code(143);
     assert!(begun.elapsed() < GRACE, "{:?}", begun.elapsed());
-    assert_eq!(steps_of(case.readable_state().as_ref(), "RUNNING"), [""; 0]);
+    assert_eq!(steps(&case.readable_state().unwrap_or_default(), Some("RUNNING")), [""; 0]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod plugins;
 mod repos;
 mod resume;
 mod scan;
+mod soak;
 mod update;
 mod verify;
 

@@ -1,0 +1,84 @@
+//! Whole builds beside `skopeo copy` and `tar | zstd`, taking turns.
+
+use std::path::PathBuf;
+
+use airgap_tests::measure::{DiskWatch, median};
+use airgap_tests::project::target_folder;
+
+use crate::run::{build, metrics, steps, sum, typical};
+use crate::table::{Table, Target, Unit};
+use crate::workload::{IMAGES, LEAST_REQUESTS, Workload};
+
+/// Peak memory of any build.
+pub(crate) const MEMORY: f64 = 100.0 * 1024.0 * 1024.0;
+
+pub(crate) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
+    let Some(workload) = Workload::new(1) else { return Ok(()) };
+    table.begin(&format!("{IMAGES} images of 5 layers from a local docker-registry, cold store"));
+    table.tell("blobs", Unit::Megabytes, workload.payload as f64);
+    // Compiles the plugins into the shared cache.
+    build(&workload.project())?;
+    rounds_of(table, &workload, rounds)?;
+    cold_cache(table, &workload)?;
+    one_build(table, &workload)
+}
+
+fn rounds_of(table: &mut Table, workload: &Workload, rounds: usize) -> anyhow::Result<()> {
+    let (mut theirs, mut ours, mut memory) = (Vec::new(), Vec::new(), 0);
+    for round in 1..=rounds {
+        let other = workload.by_hand()?.time;
+        let own = build(&workload.project())?;
+        let both = own.time.as_secs_f64() / other.as_secs_f64();
+        table.tell(&format!("round {round}: build ÷ by hand"), Unit::Times, both);
+        theirs.push(other);
+        ours.push(own.time);
+        memory = memory.max(own.memory);
+    }
+    let (theirs, ours) = (median(theirs).as_secs_f64(), median(ours).as_secs_f64());
+    table.tell("skopeo, tar and zstd by hand, median", Unit::Seconds, theirs);
+    table.tell("`build`, median", Unit::Seconds, ours);
+    table.row("`build` ÷ by hand", Unit::Times, Target::AtMost(0.5), ours / theirs);
+    table.row("peak memory", Unit::Mebibytes, Target::AtMost(MEMORY), memory as f64);
+    Ok(())
+}
+
+fn cold_cache(table: &mut Table, workload: &Workload) -> anyhow::Result<()> {
+    let project = workload.project().with_env("XDG_CACHE_HOME", empty_cache()?.display().to_string());
+    let cost = build(&project)?;
+    table.tell("with a cold compilation cache", Unit::Seconds, cost.time.as_secs_f64());
+    table.tell("with a cold compilation cache, peak memory", Unit::Mebibytes, cost.memory as f64);
+    Ok(())
+}
+
+fn empty_cache() -> anyhow::Result<PathBuf> {
+    let folder = target_folder().join("bench-cold-cache");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(folder)
+}
+
+/// What one build fetched and wrote, and how fast the package is verified.
+fn one_build(table: &mut Table, workload: &Workload) -> anyhow::Result<()> {
+    let project = workload.project();
+    let watch = DiskWatch::start(project.root());
+    build(&project)?;
+    let disk = watch.stop();
+    let metrics = metrics(&project)?;
+    table.tell("bytes fetched", Unit::Megabytes, sum(&metrics, "bytes_fetched") as f64);
+    let least = Target::AtMost(LEAST_REQUESTS as f64);
+    table.row("requests", Unit::Count, least, sum(&metrics, "requests") as f64);
+    table.row("peak disk ÷ payload", Unit::Times, Target::AtMost(2.1), disk as f64 / workload.payload as f64);
+    for step in steps(&metrics) {
+        let name = format!("step {}", step["id"].as_str().unwrap_or("?"));
+        table.tell(&name, Unit::Milliseconds, step["duration_ms"].as_f64().unwrap_or(0.0) / 1e3);
+    }
+    let package = project.package();
+    let bytes = std::fs::metadata(&package)?.len();
+    table.tell("the package", Unit::Megabytes, bytes as f64);
+    let time = typical(&project, &["verify", &package.display().to_string()], 5)?.as_secs_f64();
+    table.tell("`verify`, of the compressed package", Unit::GigabytesPerSecond, bytes as f64 / time);
+    let content = workload.payload as f64 / time;
+    table.row("`verify`, of what is packaged", Unit::GigabytesPerSecond, Target::AtLeast(1e9), content);
+    Ok(())
+}

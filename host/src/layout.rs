@@ -12,8 +12,17 @@ pub struct Layout {
 
 /// Names directly under build/ that are ours, so no git repository may be
 /// called like them.
-pub const RESERVED: &[&str] =
-    &["state.json", "state.lock", "CACHEDIR.TAG", "store", "steps", "staging", "metrics.json", "resolved.jsonl"];
+pub const RESERVED: &[&str] = &[
+    "state.json",
+    "state.lock",
+    "CACHEDIR.TAG",
+    "store",
+    "steps",
+    "staging",
+    "metrics.json",
+    "resolved.jsonl",
+    "known-lock.yaml",
+];
 
 impl Layout {
     pub fn new(config: impl Into<PathBuf>, build: impl Into<PathBuf>, dist: impl Into<PathBuf>) -> Self {
@@ -57,6 +66,10 @@ impl Layout {
     }
     pub fn metrics(&self) -> PathBuf {
         self.build.join("metrics.json")
+    }
+    /// airgap.lock as the recorded build knows it.
+    pub fn known_lock(&self) -> PathBuf {
+        self.build.join("known-lock.yaml")
     }
     pub fn store(&self) -> PathBuf {
         self.build.join("store")

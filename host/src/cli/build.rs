@@ -131,7 +131,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     };
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
-        let report = run.into_report();
+        let report = run.keep_everything()?;
         finish(&report, &layout, ui);
         return Ok(ExitCode::Done);
     }

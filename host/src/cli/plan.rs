@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use components::count::counted;
 use serde::Serialize;
 
 use super::environment::Variables;
@@ -81,6 +82,10 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
     lines.push(String::new());
     lines.extend(fetches(&preview.outlook, ui));
     lines.extend(disk(&preview.outlook));
+    if !preview.outlook.unnamed.is_empty() {
+        let entries = counted(preview.outlook.unnamed.len(), "entry", "entries");
+        lines.push(format!("Drops {entries} of airgap.lock that nothing names any more."));
+    }
     lines
 }
 

@@ -2,17 +2,20 @@
 //!
 //! The lock is loaded once, shared by the steps as a
 //! [`SharedLock`](super::shared_lock::SharedLock), and written back by the
-//! step's commit. What is in the lock wins over what a server says now.
+//! step's commit. What is in the lock wins over what a server says now; what
+//! nothing names any more goes when a build ends well
+//! ([`lock_names`](super::lock_names)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use components::Repository;
 use components::problem::{Problem, YamlPath};
 use components::yaml_text::{flow_scalar, scalar};
-use components::{Repository, ResolvedComponents};
 use serde::{Deserialize, Serialize};
 
+use crate::config::lock_names::provenance_of;
 use crate::config::source::Source;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -175,8 +178,17 @@ impl AirgapLock {
     /// The key of a repository: its URL and the ref as written, the commit
     /// where it has none, else `HEAD`.
     pub fn repository_key(repository: &Repository) -> String {
-        let written = repository.reference.as_deref().or(repository.commit.as_deref()).unwrap_or("HEAD");
-        format!("{} {written}", repository.url)
+        let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
+        let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
+        format!("{} {}", repository.url, reference.or(commit).unwrap_or("HEAD"))
+    }
+
+    /// What `update` calls what lies at a URL: the name of the chart that it
+    /// belongs to, else the URL itself.
+    pub fn name_of(&self, url: &str) -> String {
+        let belongs = |chart: &LockedChart| chart.url == url || provenance_of(&chart.url) == url;
+        let key = self.charts.iter().find(|(_, chart)| belongs(chart)).map(|(key, _)| key.as_str());
+        key.and_then(|key| key.split(' ').nth(1)).unwrap_or(url).to_owned()
     }
 
     /// The file's text: sorted, one line per fact, the same for equal locks.
@@ -221,36 +233,6 @@ impl AirgapLock {
         }
         fs::write_atomic(path, text.as_bytes())?;
         Ok(true)
-    }
-
-    /// Drops what the components no longer name and returns the keys. Files
-    /// that charts came from stay with their charts; what other plugins
-    /// fetched is recorded anew when they next run.
-    pub fn prune(&mut self, components: &ResolvedComponents) -> Vec<String> {
-        let mut dropped = Vec::new();
-        let images: BTreeSet<&str> = components.images.iter().map(String::as_str).collect();
-        retain(&mut self.images, &mut dropped, |key| key.split(' ').next().is_some_and(|image| images.contains(image)));
-        let charts: BTreeSet<String> =
-            components.charts.iter().map(|chart| Self::chart_key(&chart.repo, &chart.name, &chart.version)).collect();
-        retain(&mut self.charts, &mut dropped, |key| charts.contains(key));
-        let repositories: BTreeSet<String> = components.repositories.iter().map(Self::repository_key).collect();
-        retain(&mut self.repositories, &mut dropped, |key| repositories.contains(key));
-        let files: BTreeSet<&str> = components
-            .files
-            .iter()
-            .flat_map(|file| [Some(file.url.as_str()), file.checksum_url.as_deref()])
-            .flatten()
-            .collect();
-        let from_charts: Vec<String> = self
-            .charts
-            .values()
-            .map(|chart| chart.url.clone())
-            .chain(components.charts.iter().map(|chart| chart.repo.clone()))
-            .collect();
-        retain(&mut self.files, &mut dropped, |url| {
-            files.contains(url) || from_charts.iter().any(|prefix| url.starts_with(prefix.as_str()))
-        });
-        dropped
     }
 
     /// What is different in `new`.
@@ -311,16 +293,6 @@ fn image_text(image: &LockedImage, text: &mut String) {
 
 fn blob(blob: &LockedBlob) -> String {
     format!("{{digest: {}, size: {}}}", flow_scalar(&blob.digest.to_string()), blob.size)
-}
-
-fn retain<T>(entries: &mut BTreeMap<String, T>, dropped: &mut Vec<String>, keep: impl Fn(&str) -> bool) {
-    entries.retain(|key, _| {
-        let kept = keep(key);
-        if !kept {
-            dropped.push(key.clone());
-        }
-        kept
-    });
 }
 
 /// One difference between two locks.
@@ -485,15 +457,5 @@ mod tests {
             ]
         );
         assert!(old.diff(&old).is_empty());
-    }
-
-    #[test]
-    fn prune_keeps_what_is_still_named() {
-        let mut lock = lock();
-        let components = ResolvedComponents { images: vec!["nginx:1.27".into()], ..ResolvedComponents::default() };
-        let dropped = lock.prune(&components);
-        assert_eq!(dropped.len(), 5, "{dropped:?}");
-        assert_eq!(lock.images.keys().collect::<Vec<_>>(), ["nginx:1.27 linux/amd64"]);
-        assert!(lock.charts.is_empty() && lock.files.is_empty() && lock.repositories.is_empty());
     }
 }

@@ -32,6 +32,7 @@ pub mod components;
 pub mod edit;
 pub mod hash;
 pub mod local;
+pub mod lock_names;
 pub mod pipeline;
 pub mod plugins_lock;
 mod refresh;

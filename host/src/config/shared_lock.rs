@@ -7,6 +7,11 @@
 //! diary belongs to one text of airgap.lock, named in its first line; beside
 //! any other text it is worth nothing. Losing it costs a question to a server,
 //! so it is not synced.
+//!
+//! With `--locked` the lock is frozen: whatever a step would resolve newly or
+//! differently is refused as `changed`, wherever it is resolved. The check
+//! before the first download lists all that can be known then; this is what
+//! nothing slips past.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,15 +19,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::airgap_lock::AirgapLock;
+use super::airgap_lock::{AirgapLock, LockChange};
+use super::lock_names::Names;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Class, Error, ItemFailure, Result};
 use crate::fs;
+
+/// What to do about a lock that lacks something.
+pub const UNLOCK: &str =
+    "run `opencenter-airgap update` (or a build without --locked), review the difference and commit the lock";
 
 /// The lock as the steps share it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedLock {
     inner: Arc<Mutex<Inner>>,
+    is_frozen: bool,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +45,16 @@ struct Inner {
 impl SharedLock {
     /// One that keeps no diary.
     pub fn new(lock: AirgapLock) -> Self {
-        Self { inner: Arc::new(Mutex::new(Inner { lock, diary: None })) }
+        Self { inner: Arc::new(Mutex::new(Inner { lock, diary: None })), is_frozen: false }
+    }
+
+    /// For `--locked`: one into which nothing can be entered.
+    pub fn frozen(lock: AirgapLock) -> Self {
+        Self { is_frozen: true, ..Self::new(lock) }
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen
     }
 
     /// Takes up what a killed build had resolved beside this very lock.
@@ -46,7 +66,7 @@ impl SharedLock {
         let held = found_since(&lock, &diary)?;
         lock.absorb(&held);
         let diary = Diary { path: diary, base, held, file: None };
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })) })
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })), is_frozen: false })
     }
 
     /// What it holds now. Hold it briefly: never across an await.
@@ -54,14 +74,29 @@ impl SharedLock {
         LockGuard(self.inner())
     }
 
+    /// Asked before a server is asked what something is: not with `--locked`.
+    /// `what` is a kind and a name: "the file https://…".
+    ///
+    /// # Errors
+    /// `changed`.
+    pub fn may_resolve(&self, what: &str) -> Result<()> {
+        let message = || format!("config/airgap.lock does not hold {what}, and --locked resolves nothing anew");
+        if self.is_frozen { Err(Error::new(Class::Changed, message()).hint(UNLOCK)) } else { Ok(()) }
+    }
+
     /// Enters what something resolved to.
     ///
     /// # Errors
-    /// `local`, `disk-full`.
+    /// `local`, `disk-full`; `changed` with `--locked`, listing every entry
+    /// that is new or different.
     pub fn enter(&self, found: &AirgapLock) -> Result<()> {
         let mut inner = self.inner();
-        if found.lacking_in(&inner.lock).is_empty() {
+        let new = found.lacking_in(&inner.lock);
+        if new.is_empty() {
             return Ok(());
+        }
+        if self.is_frozen {
+            return Err(refused(&inner.lock, &new));
         }
         inner.lock.absorb(found);
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.note(found))
@@ -78,9 +113,31 @@ impl SharedLock {
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.begin(written, rest))
     }
 
+    /// Drops what nothing names.
+    pub fn prune(&self, names: &Names) {
+        self.inner().lock.prune(names);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses what a frozen lock does not hold, all of it at once.
+fn refused(lock: &AirgapLock, new: &AirgapLock) -> Error {
+    let mut wanted = lock.clone();
+    wanted.absorb(new);
+    let row = |LockChange { kind, key, old, .. }: LockChange| -> ItemFailure {
+        let message = match old {
+            Some(_) => format!("airgap.lock says something else about this {kind}"),
+            None => format!("airgap.lock does not hold this {kind}"),
+        };
+        Error::new(Class::Changed, message).into_item(key, "")
+    };
+    let rows: Vec<ItemFailure> = lock.diff(&wanted).into_iter().map(row).collect();
+    Error::new(Class::Changed, format!("config/airgap.lock does not hold what was resolved: {} differ", rows.len()))
+        .with_items(rows)
+        .hint(UNLOCK)
 }
 
 /// A view of the lock.
@@ -221,6 +278,25 @@ mod tests {
         assert_eq!(open().lock().files, both(&on_disk, &file("https://a/2")).files);
         open().enter(&file("https://a/4")).unwrap();
         assert_eq!(open().lock().files.len(), 3);
+    }
+
+    #[test]
+    fn a_frozen_lock_lists_everything_that_is_new_or_different() {
+        let known = both(&file("https://a/1"), &file("https://a/2"));
+        let frozen = SharedLock::frozen(known.clone());
+        SharedLock::new(known.clone()).may_resolve("the file https://a/3").unwrap();
+        assert_eq!(frozen.may_resolve("the file https://a/3").unwrap_err().class(), Class::Changed);
+        frozen.enter(&known).unwrap();
+        let mut found = both(&known, &file("https://a/3"));
+        found.files.get_mut("https://a/1").unwrap().size = 2;
+        let error = frozen.enter(&found).unwrap_err();
+        let rows: Vec<_> = error.items().iter().map(|row| (row.item.as_str(), row.message.as_str())).collect();
+        let expected = [
+            ("https://a/1", "airgap.lock says something else about this file"),
+            ("https://a/3", "airgap.lock does not hold this file"),
+        ];
+        assert_eq!((error.class(), &rows[..]), (Class::Changed, &expected[..]));
+        assert_eq!(*frozen.lock(), known);
     }
 
     #[test]

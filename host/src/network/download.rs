@@ -28,6 +28,8 @@ pub struct Download {
     pub limit: Option<u64>,
     /// For people: "kubectl", "chart cert-manager".
     pub label: String,
+    /// What `update` calls it, where airgap.lock does not know better.
+    pub name: Option<String>,
     /// Whether the content may change under the same URL: then it is neither
     /// looked up in the lock nor entered there.
     pub mutable: bool,
@@ -36,23 +38,39 @@ pub struct Download {
 }
 
 /// What is known about a download before it begins.
-///
+#[derive(Clone, Debug)]
+struct Known {
+    digest: Digest,
+    size: Option<u64>,
+    /// What `update` calls it, where airgap.lock says all this.
+    locked: Option<String>,
+}
+
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
-fn known(download: &Download, lock: &SharedLock) -> Result<Option<(Digest, Option<u64>)>> {
-    let locked = if download.mutable { None } else { lock.lock().files.get(&download.url).cloned() };
+fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
+    let lock = lock.lock();
+    let locked = if download.mutable { None } else { lock.files.get(&download.url) };
+    let name = || download.name.clone().unwrap_or_else(|| lock.name_of(&download.url));
     match (download.expected, locked) {
-        (Some(expected), Some(locked)) if expected != locked.sha256 => Err(Error::integrity(format!(
-            "{} has the checksum {expected}, but config/airgap.lock says {}",
-            download.label, locked.sha256
-        ))
-        .hint(format!(
-            "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {}`",
-            download.url
-        ))),
-        (_, Some(locked)) => Ok(Some((locked.sha256, Some(locked.size)))),
-        (expected, None) => Ok(expected.map(|expected| (expected, None))),
+        (Some(expected), Some(locked)) if expected != locked.sha256 => {
+            let found = format!("{} has the checksum {expected}", download.label);
+            Err(contradicts(&found, &locked.sha256.to_string(), &name()))
+        }
+        (_, Some(locked)) => Ok(Some(Known { digest: locked.sha256, size: Some(locked.size), locked: Some(name()) })),
+        (Some(expected), None) => {
+            let of_chart = lock.charts.values().any(|chart| chart.url == download.url && chart.digest == expected);
+            Ok(Some(Known { digest: expected, size: None, locked: of_chart.then(name) }))
+        }
+        (None, None) => Ok(None),
     }
+}
+
+/// Something is not what airgap.lock says.
+pub(super) fn contradicts(found: &str, locked: &str, name: &str) -> Error {
+    Error::integrity(format!("{found}, but config/airgap.lock says {locked}")).hint(format!(
+        "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {name}`"
+    ))
 }
 
 /// What the store holds of a download already, without any network.
@@ -60,7 +78,7 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<(Digest, Optio
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
 pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Fetched>> {
-    let Some((digest, size)) = known(download, lock)? else { return Ok(None) };
+    let Some(Known { digest, size, .. }) = known(download, lock)? else { return Ok(None) };
     if let Some(size) = size
         && !store.is_whole(&digest, size)?
     {
@@ -75,7 +93,8 @@ impl Network {
     /// # Errors
     /// `integrity` when the bytes differ from the checksum or the lock,
     /// `not-found`, `auth`, `transient`, `rate-limited`, `disk-full`; `plugin`
-    /// for what a guest may not reach.
+    /// for what a guest may not reach; `changed` with `--locked` and a file
+    /// that nobody knows.
     pub async fn download(
         &self,
         store: &Store,
@@ -84,8 +103,11 @@ impl Network {
         progress: &Progress,
     ) -> Result<Fetched> {
         let known = known(download, lock)?;
-        let (key, identity) = match known {
-            Some((digest, size)) => (digest.hex(), Identity::blob(digest, size)),
+        if known.is_none() && !download.mutable {
+            lock.may_resolve(&format!("the file {}", download.url))?;
+        }
+        let (key, identity) = match &known {
+            Some(known) => (known.digest.hex(), Identity::blob(known.digest, known.size)),
             None => (format!("url-{}", Digest::of(download.url.as_bytes()).hex()), Identity::url(&download.url)),
         };
         let _claim = store.claim(&key).await;
@@ -106,7 +128,7 @@ impl Network {
         &self,
         store: &Store,
         download: &Download,
-        known: Option<(Digest, Option<u64>)>,
+        known: Option<Known>,
         key: String,
         identity: Identity,
         progress: &Progress,
@@ -118,8 +140,9 @@ impl Network {
         let wanted = Wanted {
             key,
             identity,
-            expected: known.map(|(digest, _)| digest),
-            size: known.and_then(|(_, size)| size),
+            expected: known.as_ref().map(|known| known.digest),
+            size: known.as_ref().and_then(|known| known.size),
+            locked: known.as_ref().and_then(|known| known.locked.as_deref()),
             limit: download.limit.unwrap_or(u64::MAX).min(self.largest),
             what: &download.label,
             source: &source,
@@ -142,9 +165,10 @@ fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     Restriction { place, ..reach.clone() }
 }
 
-/// Remembers what came, unless the lock knows.
+/// Remembers what came, unless the lock knows. Into a frozen one comes only
+/// what was asked for by a digest, which needs no entry.
 pub(crate) fn enter(lock: &SharedLock, url: &str, fetched: Fetched) -> Result<()> {
-    if lock.lock().files.contains_key(url) {
+    if lock.is_frozen() || lock.lock().files.contains_key(url) {
         return Ok(());
     }
     let locked = LockedFile { sha256: fetched.digest, size: fetched.size };

@@ -236,6 +236,7 @@ impl Network {
             identity: Identity::blob(*digest, size),
             expected: Some(*digest),
             size,
+            locked: None,
             limit: self.largest,
             what,
             source: &endpoint.name,

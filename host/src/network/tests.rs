@@ -526,6 +526,15 @@ async fn a_file_is_locked_at_first_sight_and_checked_ever_after() {
     files.server.put("/tool", Noise::new(2).bytes(SIZE));
     let error = files.get(&settings, &download(&url)).await.unwrap_err();
     assert_eq!(error.class(), Class::Integrity);
+    assert!(
+        error.message().contains("config/airgap.lock says") && error.hint_text().unwrap().contains(&url),
+        "{error:?}"
+    );
+    files.server.put("/tool", Noise::new(2).bytes(SIZE + 1));
+    let named = Download { name: Some("the-tool".into()), ..download(&url) };
+    let error = files.get(&settings, &named).await.unwrap_err();
+    assert!(error.message().contains(&format!("says {SIZE} bytes")), "{error:?}");
+    assert!(error.hint_text().unwrap().contains("opencenter-airgap update the-tool"), "{error:?}");
     let contradicting = Download { expected: Some(Digest::of(b"x")), ..download(&url) };
     let error = files.get(&settings, &contradicting).await.unwrap_err();
     assert!(error.message().contains("airgap.lock") && error.hint_text().unwrap().contains("update"), "{error:?}");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
 
 use super::auth::Subject;
+use super::download::contradicts;
 use super::failure::Failure;
 use super::range::{Answered, Held, Verdict, judge};
 use super::sink::Sink;
@@ -33,6 +34,8 @@ pub(super) struct Wanted<'a> {
     pub(super) expected: Option<Digest>,
     /// Bytes, when they are known beforehand.
     pub(super) size: Option<u64>,
+    /// What `update` calls it, where airgap.lock says what is expected.
+    pub(super) locked: Option<&'a str>,
     pub(super) limit: u64,
     /// "blob sha256:… of nginx:1.27".
     pub(super) what: &'a str,
@@ -250,8 +253,12 @@ fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
 fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
     let Some(total) = total else { return Ok(()) };
     if let Some(size) = wanted.size.filter(|size| *size != total) {
-        let message = format!("{} sends {total} bytes for {}, which has {size}", wanted.source, wanted.what);
-        return Err(Failure::broken(Error::integrity(message)));
+        let found = format!("{} sends {total} bytes for {}", wanted.source, wanted.what);
+        let error = match wanted.locked {
+            Some(name) => contradicts(&found, &format!("{size} bytes"), name),
+            None => Error::integrity(format!("{found}, which has {size}")),
+        };
+        return Err(Failure::broken(error));
     }
     if total > wanted.limit {
         return Err(too_large(wanted).into());
@@ -346,8 +353,13 @@ fn overflow(wanted: &Wanted<'_>, most: u64) -> Failure {
     if most == wanted.limit {
         return too_large(wanted).into();
     }
-    let message = format!("{} sends more than the {most} bytes of {}", wanted.source, wanted.what);
-    Failure::broken(Error::integrity(message))
+    Failure::broken(match wanted.locked {
+        Some(name) => {
+            let found = format!("{} sends more than {most} bytes for {}", wanted.source, wanted.what);
+            contradicts(&found, &format!("{most} bytes"), name)
+        }
+        None => Error::integrity(format!("{} sends more than the {most} bytes of {}", wanted.source, wanted.what)),
+    })
 }
 
 /// Compares the digest and commits. With another digest the buffer comes back
@@ -379,6 +391,10 @@ async fn finish(buffer: Buffer, wanted: &Wanted<'_>, store: &Store) -> Result<Re
 
 fn wrong_digest(wanted: &Wanted<'_>, found: Digest) -> Error {
     let expected = wanted.expected.map(|digest| digest.to_string()).unwrap_or_default();
+    if let Some(name) = wanted.locked {
+        let found = format!("{} from {} has the digest {found}", wanted.what, wanted.source);
+        return contradicts(&found, &expected, name);
+    }
     Error::integrity(format!("{} from {} has the digest {found} instead of {expected}", wanted.what, wanted.source))
         .hint("the server, or a proxy on the way, delivers other bytes than it announces: nothing of it was kept")
 }

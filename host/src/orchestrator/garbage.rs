@@ -16,6 +16,7 @@ use super::outputs::tree_of;
 use super::preview::in_memory;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
+use crate::config::lock_names::Names;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -57,7 +58,8 @@ impl Garbage {
 pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dry_run: bool) -> Result<Garbage> {
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
-    let mut blobs = locked_blobs(project.lock.clone(), &components);
+    let names = Names::new(&components, project.components.as_ref(), &project.plugin_pins);
+    let mut blobs = locked_blobs(project.lock.clone(), &names);
     for spec in &project.pipeline.steps {
         if let Ok(tree) = tree_of(&project.layout, &spec.id) {
             blobs.extend(tree.listing.artifacts.iter().map(|artifact| artifact.digest));
@@ -75,9 +77,9 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     })
 }
 
-/// Every blob of the lock that the components still name.
-fn locked_blobs(mut lock: AirgapLock, components: &ResolvedComponents) -> BTreeSet<Digest> {
-    lock.prune(components);
+/// Every blob of the lock that something still names.
+fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
+    lock.prune(names);
     let mut blobs = BTreeSet::new();
     for image in lock.images.values() {
         blobs.extend(image.index);
@@ -111,7 +113,6 @@ fn remove_clones(layout: &Layout, components: &ResolvedComponents, dry_run: bool
         stale.push(StaleClone { path: shown(&path), bytes: bytes_below(&path)? });
         if !dry_run {
             fs::remove_dir_all(&path)?;
-            fs::remove_file(&path.with_file_name(format!(".{name}.authorities.pem")))?;
         }
     }
     Ok(stale)
@@ -160,6 +161,7 @@ mod tests {
     use super::*;
     use crate::config::airgap_lock::LockedFile;
     use crate::config::pipeline::Pipeline;
+    use crate::config::plugins_lock::PluginsLock;
 
     #[test]
     fn only_what_the_components_name_stays_of_the_lock() {
@@ -172,7 +174,8 @@ mod tests {
             "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
         }))
         .unwrap();
-        assert_eq!(locked_blobs(lock, &components), [Digest::of(b"yq")].into());
+        let names = Names::new(&components, None, &PluginsLock::default());
+        assert_eq!(locked_blobs(lock, &names), [Digest::of(b"yq")].into());
     }
 
     #[test]

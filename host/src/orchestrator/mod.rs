@@ -11,9 +11,10 @@
 //!
 //! Beside that stands what looks ahead: [`needs`] lists what a configuration
 //! needs and what of it is there, [`preflight`] whether the disk has room for
-//! it, [`preview`] what a build would do, [`refresh`] what an update resolves
-//! again, and [`garbage`] what `gc` may drop. [`aside`] runs a plugin
-//! outside of any build.
+//! it ([`room`] asks again later), [`preview`] what a build would do,
+//! [`refresh`] what an update resolves again, and [`garbage`] what `gc` may
+//! drop. [`known_lock`] tells which entry of a changed lock changed, [`aside`]
+//! runs a plugin outside of any build.
 //!
 //! `plan`, `decide`, `needs` and `refresh` do no I/O.
 
@@ -21,6 +22,7 @@ pub mod aside;
 pub mod decide;
 pub mod facts;
 pub mod garbage;
+pub mod known_lock;
 pub mod needs;
 pub mod outputs;
 pub mod plan;
@@ -28,6 +30,7 @@ pub mod preflight;
 pub mod preview;
 pub mod refresh;
 pub mod report;
+pub mod room;
 pub mod run;
 pub mod session;
 

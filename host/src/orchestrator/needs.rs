@@ -11,11 +11,15 @@ use components::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
 use url::Url;
 
-use crate::config::airgap_lock::{AirgapLock, LockedImage};
+use crate::config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
 use crate::config::local::is_local;
+use crate::config::lock_names::provenance_of;
+use crate::config::shared_lock::UNLOCK;
 use crate::digest::Digest;
 use crate::error::{Class, Error, ItemFailure};
 use crate::reference::Reference;
+use crate::steps::images::distinct;
+use crate::steps::repos::is_commit;
 
 /// What kind of thing is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +50,10 @@ pub struct Need {
     pub item: String,
     /// The registry or server that it comes from.
     pub origin: String,
-    /// Whether airgap.lock holds it. What it is made of is not known before.
+    /// Whether airgap.lock holds it.
+    pub is_locked: bool,
+    /// Whether it is known what it is made of: by airgap.lock, or by the
+    /// digest or commit that it is pinned at.
     pub is_resolved: bool,
     /// Why the entry of the lock does not answer the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +63,7 @@ pub struct Need {
     /// Requests beside one for each part: what resolves it, a checksum file.
     #[serde(skip)]
     pub requests: u64,
-    /// Of a repository: whether its clone is there.
+    /// Of a repository: whether its clone holds the commit.
     #[serde(skip)]
     pub has_clone: bool,
 }
@@ -81,14 +88,21 @@ pub trait Held {
     fn partial(&self, digest: &Digest) -> u64;
     /// Everything that an image is made of, with its bytes.
     fn image(&self, written: &str, locked: &LockedImage) -> Vec<(Digest, u64)>;
-    /// Whether there is a clone of this name.
-    fn clone_of(&self, repository: &str) -> bool;
+    /// What an image is that is pinned at a digest, where its manifests are
+    /// there.
+    fn pinned(&self, written: &str, architecture: &str) -> Option<LockedImage>;
+    /// The provenance file of a chart in a registry, where the chart's manifest
+    /// is there and names one.
+    fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)>;
+    /// Whether the clone of this name holds these objects.
+    fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool;
 }
 
 /// Everything that the components name, in their order: images, files,
 /// repositories, charts. Local charts need nothing.
 pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
-    let images = components.images.iter().map(|image| image_need(image, &components.architecture, lock, held));
+    let images = distinct(&components.images);
+    let images = images.into_iter().map(|image| image_need(image, &components.architecture, lock, held));
     let files = components.files.iter().map(|file| file_need(file, lock, held));
     let repositories = components.repositories.iter().map(|repository| repository_need(repository, lock, held));
     let remote = components.charts.iter().filter(|chart| !is_local(&chart.repo));
@@ -104,7 +118,8 @@ fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
 
 fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
     let locked = lock.images.get(&AirgapLock::image_key(image, &format!("linux/{architecture}")));
-    let parts = locked.map(|locked| held.image(image, locked)).unwrap_or_default();
+    let known = locked.cloned().or_else(|| held.pinned(image, architecture));
+    let parts = known.as_ref().map(|known| held.image(image, known)).unwrap_or_default();
     let reference = Reference::parse(image).ok();
     let differs = reference.as_ref().and_then(Reference::digest).zip(locked).and_then(|(pinned, locked)| {
         let is_it = locked.manifest == pinned || locked.index == Some(pinned);
@@ -115,11 +130,12 @@ fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Hel
         kind: Kind::Image,
         item: image.to_owned(),
         origin: reference.map_or_else(String::new, |reference| reference.registry().to_owned()),
-        is_resolved: locked.is_some(),
+        is_locked: locked.is_some(),
+        is_resolved: known.is_some(),
         differs,
         parts: parts.into_iter().map(|(digest, size)| part(digest, Some(size), held)).collect(),
         // The reference, and the manifest that its index chooses.
-        requests: if locked.is_some() { 0 } else { 2 },
+        requests: if known.is_some() { 0 } else { 2 },
         has_clone: false,
     }
 }
@@ -130,6 +146,7 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
         kind: Kind::File,
         item: file.url.clone(),
         origin: host(&file.url),
+        is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
         differs: None,
         parts: locked.map(|locked| part(locked.sha256, Some(locked.size), held)).into_iter().collect(),
@@ -140,16 +157,30 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
 
 fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
     let locked = lock.charts.get(&AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version));
-    let size =
-        |url: &str, digest: Digest| lock.files.get(url).filter(|file| file.sha256 == digest).map(|file| file.size);
-    let parts = locked.map(|locked| part(locked.digest, size(&locked.url, locked.digest), held));
+    let archive = |locked: &LockedChart| {
+        let file = lock.files.get(&locked.url).filter(|file| file.sha256 == locked.digest);
+        part(locked.digest, file.map(|file| file.size), held)
+    };
+    let beside = |locked: &LockedChart| match lock.files.get(&locked.url).filter(|_| locked.url.starts_with("oci://")) {
+        Some(manifest) => {
+            let provenance = held.provenance(&manifest.sha256);
+            std::iter::once((manifest.sha256, manifest.size)).chain(provenance).collect()
+        }
+        None => {
+            let file = lock.files.get(&provenance_of(&locked.url));
+            file.map(|file| (file.sha256, file.size)).into_iter().collect::<Vec<_>>()
+        }
+    };
+    let beside =
+        locked.map(beside).unwrap_or_default().into_iter().map(|(digest, size)| part(digest, Some(size), held));
     Need {
         kind: Kind::Chart,
         item: format!("{} {} ({})", chart.name, chart.version, chart.repo),
         origin: host(&chart.repo),
+        is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
         differs: None,
-        parts: parts.into_iter().collect(),
+        parts: locked.map(archive).into_iter().chain(beside).collect(),
         // The index or the tags, and the archive.
         requests: if locked.is_some() { 0 } else { 2 },
         has_clone: false,
@@ -158,28 +189,26 @@ fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
 
 fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) -> Need {
     let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
-    let locked = lock.repositories.get(&repository_key(repository));
-    let differs = commit.zip(locked).and_then(|(pinned, locked)| {
+    let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
+    let named = if reference.is_none() { commit } else { reference.filter(|reference| is_commit(reference)) };
+    let locked = lock.repositories.get(&AirgapLock::repository_key(repository));
+    let differs = named.or(commit).zip(locked).and_then(|(pinned, locked)| {
         let differs = pinned != locked.commit;
         differs.then(|| format!("it is pinned at {pinned}, airgap.lock holds {}", locked.commit))
     });
+    let of_lock = || locked.map(|locked| std::iter::once(&*locked.commit).chain(locked.tag.as_deref()).collect());
+    let objects: Option<Vec<&str>> = named.map(|commit| vec![commit]).or_else(of_lock);
     Need {
         kind: Kind::Repository,
         item: format!("{} ({})", repository.name, repository.url),
         origin: host(&repository.url),
-        is_resolved: locked.is_some(),
+        is_locked: locked.is_some(),
+        is_resolved: objects.is_some(),
         differs,
         parts: Vec::new(),
         requests: 1,
-        has_clone: held.clone_of(&repository.name),
+        has_clone: objects.is_some_and(|objects| held.clone_holds(&repository.name, &objects)),
     }
-}
-
-/// The key of a repository in airgap.lock, as the step writes it.
-fn repository_key(repository: &Repository) -> String {
-    let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
-    let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
-    format!("{} {}", repository.url, reference.or(commit).unwrap_or("HEAD"))
 }
 
 /// The server of a URL, with its port where it has one.
@@ -203,8 +232,8 @@ impl Need {
     }
 
     /// Whether airgap.lock answers for it.
-    pub fn is_locked(&self) -> bool {
-        self.is_resolved && self.differs.is_none()
+    fn is_answered(&self) -> bool {
+        self.is_locked && self.differs.is_none()
     }
 }
 
@@ -275,8 +304,9 @@ pub fn requests<'a>(needs: impl IntoIterator<Item = &'a Need>) -> BTreeMap<Strin
     by_origin
 }
 
-/// Refuses what airgap.lock does not hold, all of it at once.
-pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<Error> {
+/// Refuses what a build would change in airgap.lock, all of it at once: what
+/// the lock does not hold, or contradicts, and what it holds for nobody.
+pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>, unnamed: &[LockChange]) -> Option<Error> {
     let row = |need: &Need| {
         let message = match &need.differs {
             Some(why) => why.clone(),
@@ -284,12 +314,15 @@ pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<Error> {
         };
         Error::new(Class::Changed, message).into_item(&need.item, &need.origin)
     };
-    let items: Vec<ItemFailure> = needs.into_iter().filter(|need| !need.is_locked()).map(row).collect();
+    let unnamed = unnamed.iter().map(|entry| {
+        let message = format!("nothing names this {} of airgap.lock any more", entry.kind);
+        Error::new(Class::Changed, message).into_item(&entry.key, "")
+    });
+    let needs = needs.into_iter().filter(|need| !need.is_answered()).map(row);
+    let items: Vec<ItemFailure> = needs.chain(unnamed).collect();
     (!items.is_empty()).then(|| {
-        let message = format!("config/airgap.lock does not hold what the configuration names: {} differ", items.len());
-        Error::new(Class::Changed, message).with_items(items).hint(
-            "run `opencenter-airgap update` (or a build without --locked), review the difference and commit the lock",
-        )
+        let message = format!("config/airgap.lock is not what the configuration names: {} differ", items.len());
+        Error::new(Class::Changed, message).with_items(items).hint(UNLOCK)
     })
 }
 
@@ -299,7 +332,7 @@ pub fn missing_offline<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<
     (!items.is_empty()).then(|| {
         Error::new(Class::NotFound, format!("--offline: {} of what the package needs is not there", items.len()))
             .with_items(items)
-            .hint("run the build once without --offline, or bring build/store over from where it ran")
+            .hint("run the build once without --offline, or bring build/store and the clones over from where it ran")
     })
 }
 
@@ -307,9 +340,10 @@ fn missing_row(need: &Need) -> ItemFailure {
     let lacking = need.parts.iter().filter(|part| !part.is_held).count();
     let message = match (need.kind, need.is_resolved, &need.differs) {
         (_, true, Some(why)) => why.clone(),
-        (Kind::Repository, true, None) => "it is not cloned".to_owned(),
+        (Kind::Repository, true, None) => "build/ has no clone of it that holds its commit".to_owned(),
         (Kind::Image, true, None) => format!("{lacking} of its {} blobs are not in the store", need.parts.len()),
         (_, true, None) => "it is not in the store".to_owned(),
+        (Kind::Image, false, _) if need.item.contains('@') => "its manifest is not in the store".to_owned(),
         (_, false, _) => "airgap.lock does not say what it is".to_owned(),
     };
     Error::new(Class::NotFound, message).into_item(&need.item, &need.origin)
@@ -327,6 +361,8 @@ mod tests {
         blobs: BTreeMap<Digest, u64>,
         partials: BTreeMap<Digest, u64>,
         clones: BTreeSet<String>,
+        /// Pinned images whose manifests are there.
+        pinned: BTreeMap<String, LockedImage>,
     }
 
     impl Held for Disk {
@@ -341,8 +377,14 @@ mod tests {
             let blobs = blobs.map(|blob| (blob.digest, blob.size));
             std::iter::once((locked.manifest, locked.size)).chain(blobs).collect()
         }
-        fn clone_of(&self, repository: &str) -> bool {
-            self.clones.contains(repository)
+        fn pinned(&self, written: &str, _: &str) -> Option<LockedImage> {
+            self.pinned.get(written).cloned()
+        }
+        fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)> {
+            self.blobs.contains_key(manifest).then(|| (digest("prov"), 3))
+        }
+        fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool {
+            objects.iter().all(|object| self.clones.contains(&format!("{repository} {object}")))
         }
     }
 
@@ -457,7 +499,7 @@ mod tests {
         components.images.push(format!("nginx@{}", digest("else")));
         let mut lock = lock();
         lock.images.insert(format!("nginx@{} linux/amd64", digest("else")), image("m1", &[]));
-        let error = drift(&needs(&components, &lock, &Disk::default())).unwrap();
+        let error = drift(&needs(&components, &lock, &Disk::default()), &[]).unwrap();
         let named: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
         assert_eq!(named.len(), 3, "{named:?}");
         assert_eq!(named[0], "new:1");
@@ -466,7 +508,7 @@ mod tests {
         assert_eq!(error.class(), Class::Changed);
         components.images.truncate(2);
         components.repositories.clear();
-        assert!(drift(&needs(&components, &lock, &Disk::default())).is_none());
+        assert!(drift(&needs(&components, &lock, &Disk::default()), &[]).is_none());
     }
 
     #[test]
@@ -477,9 +519,78 @@ mod tests {
         let mut lock = lock();
         let entry = |commit: String| serde_json::from_value(serde_json::json!({ "commit": commit })).unwrap();
         lock.repositories.insert("https://git.example/base.git v1".into(), entry("b".repeat(40)));
-        assert_eq!(drift(&needs(&components, &lock, &Disk::default())).unwrap().items().len(), 1);
+        assert_eq!(drift(&needs(&components, &lock, &Disk::default()), &[]).unwrap().items().len(), 1);
         lock.repositories.insert("https://git.example/base.git v1".into(), entry("a".repeat(40)));
-        assert!(drift(&needs(&components, &lock, &Disk::default())).is_none());
+        assert!(drift(&needs(&components, &lock, &Disk::default()), &[]).is_none());
+    }
+
+    #[test]
+    fn entries_that_nothing_names_are_drift_too() {
+        let entry = LockChange { kind: "image", key: "old:1 linux/amd64".into(), old: Some("x".into()), new: None };
+        let error = drift(&[], std::slice::from_ref(&entry)).unwrap();
+        assert_eq!((error.class(), error.items()[0].item.as_str()), (Class::Changed, "old:1 linux/amd64"));
+        assert!(error.items()[0].message.contains("nothing names this image"), "{error:?}");
+    }
+
+    /// Nothing is left to ask about them, but the lock does not hold them.
+    #[test]
+    fn what_is_pinned_to_what_is_there_can_be_built_but_is_not_locked() {
+        let mut components = components();
+        let pinned = format!("nginx@{}", digest("m1"));
+        components.images = vec![pinned.clone()];
+        components.files.clear();
+        components.charts.clear();
+        let (commit, other) = ("a".repeat(40), "b".repeat(40));
+        components.repositories[0] = Repository {
+            name: "base".into(),
+            url: "https://git.example/base.git".into(),
+            reference: None,
+            commit: Some(commit.clone()),
+        };
+        let mut disk = Disk::default();
+        disk.pinned.insert(pinned, image("m1", &[("one", 50)]));
+        for (text, size) in [("m1", 10), ("config", 5), ("one", 50)] {
+            disk.blobs.insert(digest(text), size);
+        }
+        disk.clones.insert(format!("base {commit}"));
+        let lock = AirgapLock::default();
+        let all = needs(&components, &lock, &disk);
+        assert!(missing_offline(&all).is_none(), "{all:#?}");
+        assert_eq!(drift(&all, &[]).unwrap().items().len(), 2);
+        assert_eq!(Total::of(&all).unknown, 0);
+
+        disk.blobs.remove(&digest("one"));
+        disk.clones = [format!("base {other}")].into();
+        let missing = missing_offline(&needs(&components, &lock, &disk)).unwrap();
+        let messages: Vec<&str> = missing.items().iter().map(|item| item.message.as_str()).collect();
+        let expected = ["1 of its 3 blobs are not in the store", "build/ has no clone of it that holds its commit"];
+        assert_eq!(messages, expected);
+    }
+
+    /// The package holds it, so a build without it would be another one.
+    #[test]
+    fn a_locked_provenance_file_is_needed_with_its_chart() {
+        let mut lock = lock();
+        let provenance = "https://charts.example:8443/x/web-1.0.3.tgz.prov".to_owned();
+        lock.files.insert(provenance, LockedFile { sha256: digest("prov"), size: 3 });
+        let mut disk = Disk::default();
+        disk.blobs.insert(digest("chart"), 7);
+        let all = needs(&components(), &lock, &disk);
+        let chart = all.iter().find(|need| need.kind == Kind::Chart).unwrap();
+        assert_eq!(chart.parts.len(), 2);
+        assert!(!chart.is_available() && chart.is_answered());
+
+        // Of one in a registry the manifest says so.
+        let url = "oci://charts.example:8443/x/web:1.0.3".to_owned();
+        lock.files.insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9 });
+        lock.charts.values_mut().for_each(|chart| chart.url.clone_from(&url));
+        let parts = |disk: &Disk| {
+            let all = needs(&components(), &lock, disk);
+            all.iter().find(|need| need.kind == Kind::Chart).unwrap().parts.clone()
+        };
+        assert_eq!(parts(&disk).iter().map(|part| part.is_held).collect::<Vec<_>>(), [true, false]);
+        disk.blobs.insert(digest("manifest"), 9);
+        assert_eq!(parts(&disk).iter().map(|part| part.is_held).collect::<Vec<_>>(), [true, true, false]);
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Plan {
         self.steps.iter().find(|step| step.id == id).map(|step| &step.action)
     }
 
+    /// Whether every step is asked for.
+    pub fn is_whole(&self) -> bool {
+        self.steps.iter().all(|step| step.action != Action::Leave)
+    }
+
     /// Whether no step runs.
     pub fn is_empty(&self) -> bool {
         !self.steps.iter().any(|step| matches!(step.action, Action::Run(_)))

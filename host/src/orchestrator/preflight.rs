@@ -123,7 +123,7 @@ pub fn shortfall(demands: &[Demand]) -> Option<Error> {
 fn told(demand: &Demand) -> String {
     let places: Vec<String> = demand.mount.places.iter().map(ToString::to_string).collect();
     format!(
-        "`{}` ({}) needs {} ({} bytes) and has {} free ({} bytes)",
+        "`{}` ({}) needs up to {} ({} bytes) and has {} free ({} bytes)",
         demand.mount.path,
         places.join(", "),
         text::bytes(demand.needed),
@@ -139,16 +139,6 @@ fn told(demand: &Demand) -> String {
 /// `local` where the operating system does not say.
 pub fn mounts(layout: &Layout) -> Result<Vec<Mount>> {
     mounts_of(&[(Place::Store, &layout.store()), (Place::Staging, &layout.staging()), (Place::Dist, &layout.dist)])
-}
-
-/// Refuses when the mounts of these places have no room for what will be
-/// written.
-///
-/// # Errors
-/// `disk-full` with both numbers; `local` where the operating system does not
-/// say.
-pub fn check(places: &[(Place, &Path)], writes: &Writes) -> Result<()> {
-    shortfall(&demands(writes, &mounts_of(places)?)).map_or(Ok(()), Err)
 }
 
 fn mounts_of(places: &[(Place, &Path)]) -> Result<Vec<Mount>> {

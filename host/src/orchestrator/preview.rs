@@ -18,15 +18,16 @@ use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::config::Project;
-use crate::config::airgap_lock::{AirgapLock, LockedImage};
+use crate::config::airgap_lock::{AirgapLock, LockChange, LockedImage};
 use crate::config::hash::Change;
+use crate::config::lock_names::Names;
 use crate::config::pipeline::{Pipeline, Runner, StepSpec, Target};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
 use crate::state::BuildState;
-use crate::steps::images;
+use crate::steps::{images, repos};
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -67,6 +68,8 @@ pub struct Outlook {
     pub requests: BTreeMap<String, Requests>,
     /// By mount.
     pub disk: Vec<Demand>,
+    /// What a build of all steps drops from airgap.lock.
+    pub unnamed: Vec<LockChange>,
     /// What the planned steps need, there already or not.
     #[serde(skip)]
     needed: Vec<Need>,
@@ -91,8 +94,16 @@ impl Held for OnDisk<'_> {
         images::parts(written, locked, self.store)
     }
 
-    fn clone_of(&self, repository: &str) -> bool {
-        self.layout.clone_of(repository).join("HEAD").is_file()
+    fn pinned(&self, written: &str, architecture: &str) -> Option<LockedImage> {
+        images::pinned(written, architecture, self.store)
+    }
+
+    fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)> {
+        images::provenance(manifest, self.store)
+    }
+
+    fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool {
+        repos::holds(&self.layout.clone_of(repository), objects)
     }
 }
 
@@ -160,26 +171,33 @@ pub fn outlook(
     let (packaged, running) = (kinds(&project.pipeline, |_| true), kinds(&project.pipeline, |spec| runs(&spec)));
     let mut all = needs::needs(components, lock, &held);
     all.retain(|need| packaged.contains(&need.kind));
-    let packs = |spec: &StepSpec| spec.publish.iter().any(|publish| publish.to == Target::Dist);
     let is_packed = project.pipeline.steps.iter().filter(runs).any(packs);
     let package = is_packed.then(|| Total::of(&all));
     let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
+    let names = || Names::new(components, project.components.as_ref(), &project.plugin_pins);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
         requests: needs::requests(&needed),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
+        unnamed: if plan.is_whole() { lock.unnamed(&names()) } else { Vec::new() },
         total,
         needed,
     })
+}
+
+/// Whether a step makes the package.
+pub fn packs(spec: &StepSpec) -> bool {
+    let is_archive = |name: &str| name.ends_with(".tar.zst") || name.ends_with(".tar");
+    spec.publish.iter().any(|publish| publish.to == Target::Dist && is_archive(&publish.from))
 }
 
 impl Outlook {
     /// Why a build with these options stops before its first download: the
     /// lock, what `--offline` lacks, or the disk.
     pub fn refusal(&self, options: &Options) -> Option<Error> {
-        let drift = options.locked.then(|| needs::drift(&self.needed)).flatten();
+        let drift = options.locked.then(|| needs::drift(&self.needed, &self.unnamed)).flatten();
         let missing = || options.offline.then(|| needs::missing_offline(&self.needed)).flatten();
         drift.or_else(missing).or_else(|| preflight::shortfall(&self.disk))
     }

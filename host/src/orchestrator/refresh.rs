@@ -9,6 +9,7 @@ use super::needs::Kind;
 use super::preview::kind_of;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
+use crate::config::lock_names::provenance_of;
 use crate::config::pipeline::Pipeline;
 use crate::error::{Class, Error, Result};
 
@@ -59,6 +60,9 @@ fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipelin
         if found.is_empty() {
             return Err(unknown(name, candidates));
         }
+        // Of a chart its archive alone would come back as the lock has it.
+        let of: BTreeSet<(Kind, &str)> = found.iter().map(|found| (found.kind, found.name.as_str())).collect();
+        found = candidates.iter().filter(|candidate| of.contains(&(candidate.kind, &*candidate.name))).collect();
         kinds.extend(found.iter().map(|candidate| candidate.kind));
         keys.extend(found.iter().map(|candidate| candidate.key.clone()));
     }
@@ -116,6 +120,7 @@ fn named(
         let key = AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version);
         if let Some(locked) = lock.charts.get(&key) {
             add(Kind::Chart, &chart.name, locked.url.clone());
+            add(Kind::Chart, &chart.name, provenance_of(&locked.url));
         }
         add(Kind::Chart, &chart.name, key);
     }
@@ -178,7 +183,7 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::airgap_lock::LockedFile;
+    use crate::config::airgap_lock::{LockedChart, LockedFile};
     use crate::digest::Digest;
 
     fn manifest() -> ComponentManifest {
@@ -221,6 +226,19 @@ mod tests {
         assert_eq!(found.keys, ["https://get.example/yq", "nginx:1.27 linux/amd64"]);
         assert_eq!(found.steps, ["images", "files"]);
         assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"]);
+    }
+
+    /// The archive alone would come back as the chart's own entry has it.
+    #[test]
+    fn a_part_of_a_charts_address_means_the_whole_chart() {
+        let mut lock = AirgapLock::default();
+        let (key, url) = ("https://charts.example web ~1", "https://cdn.example/web-1.tgz");
+        let chart = LockedChart { version: "1.0.0".into(), url: url.into(), digest: Digest::of(b"x") };
+        lock.charts.insert(key.into(), chart);
+        lock.files.insert(url.into(), LockedFile { sha256: Digest::of(b"x"), size: 1 });
+        let all = candidates(&lock, Some(&manifest()), "amd64");
+        let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
+        assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));
     }
 
     #[test]

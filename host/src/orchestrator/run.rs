@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use components::ResolvedComponents;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -19,13 +20,14 @@ use super::decide::{Ending, Next, decide};
 use super::facts::{epoch, facts, identity, made_from, made_with, plugin_source};
 use super::outputs::{self, tree_of};
 use super::plan::{Action, Plan, Reason, plan};
-use super::preview;
 use super::report::{Report, StepReport};
+use super::room::{self, Room};
 use super::session::{Options, Session};
-use super::{CONFIG, MANIFESTS};
+use super::{CONFIG, MANIFESTS, needs, preview};
 use crate::config::Project;
-use crate::config::airgap_lock::AirgapLock;
+use crate::config::airgap_lock::{AirgapLock, LockChange};
 use crate::config::hash;
+use crate::config::lock_names::Names;
 use crate::config::pipeline::{Pipeline, Publish, Runner, StepSpec, Target};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
@@ -65,7 +67,7 @@ pub struct Run {
     session: Session,
     options: Options,
     environment: Environment,
-    plan: Plan,
+    plan: Arc<Plan>,
     started: Instant,
     started_at: String,
     runtime: Arc<Runtime>,
@@ -141,9 +143,10 @@ impl Run {
         lock.forget(&options.refresh);
         // Under `--locked` nothing counts but airgap.lock itself, and what an
         // `update` that was killed had found is not known to be wanted.
-        let lock = match options.locked || !options.refresh.is_empty() {
-            true => SharedLock::new(lock),
-            false => SharedLock::with_diary(lock, project.layout.resolved())?,
+        let lock = match (options.locked, options.refresh.is_empty()) {
+            (true, _) => SharedLock::frozen(lock),
+            (false, false) => SharedLock::new(lock),
+            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
         };
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
@@ -153,7 +156,7 @@ impl Run {
             session,
             options,
             environment,
-            plan,
+            plan: Arc::new(plan),
             runtime: Arc::new(runtime),
             store,
             network,
@@ -178,6 +181,17 @@ impl Run {
     pub async fn run(mut self) -> Result<Report> {
         self.reopen_planned()?;
         self.drive().await?;
+        self.tidy_lock()?;
+        self.session.remember_lock()?;
+        Ok(self.into_report())
+    }
+
+    /// What came of a run in which every step is done already.
+    ///
+    /// # Errors
+    /// `changed` with `--locked`, where the lock holds what nothing names.
+    pub fn keep_everything(mut self) -> Result<Report> {
+        self.tidy_lock()?;
         Ok(self.into_report())
     }
 
@@ -273,15 +287,19 @@ impl Run {
             return Ok(());
         }
         self.is_checked = true;
-        let project = &self.session.project;
-        let tree = tree_of(&project.layout, MANIFESTS)?;
-        if tree.listing.get(preview::COMPONENTS).is_none() {
-            return Ok(());
-        }
-        let components = preview::components_of(&tree)?;
+        let Some(components) = self.components()? else { return Ok(()) };
         let lock = self.lock.lock().clone();
-        let outlook = preview::outlook(project, &self.plan, &components, &lock, &self.store)?;
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &lock, &self.store)?;
         outlook.refusal(&self.options).map_or(Ok(()), Err)
+    }
+
+    /// What the step `manifests` resolved, where there is one.
+    fn components(&self) -> Result<Option<ResolvedComponents>> {
+        if self.pipeline().step(MANIFESTS).is_none() {
+            return Ok(None);
+        }
+        let tree = tree_of(&self.session.project.layout, MANIFESTS)?;
+        tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
     }
 
     fn is_ready(&self, spec: &StepSpec) -> bool {
@@ -343,6 +361,8 @@ impl Run {
         let id = spec.id.clone();
         let recorded = plugin.as_ref().map(identity);
         let step = self.make_step(spec, plugin)?;
+        let has_room =
+            if preview::packs(spec) { room::for_package(&self.session.project.layout, &inputs) } else { Ok(()) };
         let transaction = Transaction::begin(&self.session.project.layout, &id)?;
         let progress = Progress::new(&id, self.environment.observer.clone(), self.environment.cancel.clone());
         let now = self.now();
@@ -363,8 +383,8 @@ impl Run {
             store: self.store.clone(),
             network: self.network.clone(),
             lock: self.lock.clone(),
+            room: self.room(),
             plugin_configuration: self.plugin_configuration(spec),
-            locked: self.options.locked,
         };
         self.session.state.update(now, |state| {
             if let Some(step) = state.step_mut(&id) {
@@ -383,7 +403,10 @@ impl Run {
             entry.open = Some(Open { transaction, progress, started: Instant::now(), started_at, inputs: key });
         }
         tasks.spawn(async move {
-            let result = step.run(&cx).await;
+            let result = match has_room {
+                Ok(()) => step.run(&cx).await,
+                Err(error) => Err(error),
+            };
             Message::Ended(id, result)
         });
         Ok(())
@@ -400,6 +423,11 @@ impl Run {
             )) => reason.to_string(),
             _ => String::new(),
         }
+    }
+
+    fn room(&self) -> Room {
+        let (project, plan) = (self.session.project.clone(), self.plan.clone());
+        Room { project, plan, lock: self.lock.clone(), store: self.store.clone() }
     }
 
     fn make_step(&self, spec: &StepSpec, plugin: Option<PluginSource>) -> Result<Box<dyn Step>> {
@@ -612,8 +640,38 @@ impl Run {
 
     /// What a failed attempt resolved stays resolved.
     fn keep_resolved(&mut self) -> Result<()> {
-        let Some(text) = self.changed_lock()? else { return Ok(()) };
-        self.announce_lock(&text)?;
+        let text = self.changed_lock()?;
+        text.map_or(Ok(()), |text| self.write_lock(&text))
+    }
+
+    /// Once every step is done, or an update has ended well, nothing stays in
+    /// the lock that the configuration does not name. Nothing is resolved by
+    /// that, so the time of resolution stays.
+    fn tidy_lock(&mut self) -> Result<()> {
+        let is_finished = self.session.state.get().is_some_and(BuildState::is_finished);
+        let is_updated = !self.options.refresh.is_empty() && self.finished();
+        if !self.errors.is_empty() || !(is_finished || is_updated) {
+            return Ok(());
+        }
+        let Some(components) = self.components()? else { return Ok(()) };
+        let project = self.session.project.clone();
+        let names = Names::new(&components, project.components.as_ref(), &project.plugin_pins);
+        let mut lock = AirgapLock::load(&project.layout.airgap_lock())?;
+        let unnamed = lock.unnamed(&names);
+        if unnamed.is_empty() || self.options.locked {
+            let refused = self.plan.is_whole().then(|| needs::drift(&[], &unnamed)).flatten();
+            return refused.map_or(Ok(()), Err);
+        }
+        lock.prune(&names);
+        self.lock.prune(&names);
+        self.write_lock(&lock.to_text())?;
+        log(self.environment.observer.as_ref(), Level::Info, dropped(&unnamed));
+        Ok(())
+    }
+
+    /// Writes the lock outside of a step's commit.
+    fn write_lock(&mut self, text: &str) -> Result<()> {
+        self.announce_lock(text)?;
         crate::fs::write_atomic(&self.session.project.layout.airgap_lock(), text.as_bytes())?;
         let now = self.now();
         self.session.state.update(now, BuildState::lock_written)?;
@@ -756,6 +814,17 @@ impl Entry {
             },
         }
     }
+}
+
+/// What went from the lock, in one line.
+fn dropped(unnamed: &[LockChange]) -> String {
+    const SHOWN: usize = 10;
+    let mut keys: Vec<String> =
+        unnamed.iter().take(SHOWN).map(|entry| format!("{} {}", entry.kind, entry.key)).collect();
+    if unnamed.len() > SHOWN {
+        keys.push(format!("and {} more", unnamed.len() - SHOWN));
+    }
+    format!("dropped from {}, because nothing names it: {}", hash::AIRGAP_LOCK, keys.join(", "))
 }
 
 /// Whether a declaration names this path of the tree. A leading `*` stands for

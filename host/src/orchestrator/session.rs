@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::known_lock;
 use super::plan::Request;
 use crate::config::Project;
-use crate::config::hash::{Change, changes};
+use crate::config::hash::{Change, ConfigHashes, changes};
 use crate::config::pipeline::OnFailure;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
@@ -105,14 +106,25 @@ impl Session {
             }
             Some(Standing::UnfinishedAndChanged(changes)) => return Err(refusal(&changes)),
         }
-        Ok(Self { project, state })
+        let session = Self { project, state };
+        session.remember_lock()?;
+        Ok(session)
+    }
+
+    /// Keeps the lock as this build knows it, for telling what changed.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn remember_lock(&self) -> Result<()> {
+        let recorded = self.state.get().and_then(|state| state.configuration.as_ref()).and_then(ConfigHashes::lock);
+        known_lock::remember(&self.project.layout, recorded)
     }
 }
 
 /// Drops what a kill left half-written outside of every transaction.
 fn sweep(project: &Project) -> Result<()> {
     let layout = &project.layout;
-    for path in [layout.state(), layout.metrics(), layout.resolved(), layout.airgap_lock()] {
+    for path in [layout.state(), layout.metrics(), layout.resolved(), layout.known_lock(), layout.airgap_lock()] {
         fs::remove_file(&fs::temporary_beside(&path))?;
     }
     Store::open(layout.store())?.sweep()
@@ -135,6 +147,7 @@ pub fn standing(state: &BuildState, project: &Project) -> Standing {
         return Standing::Unchanged;
     }
     let changes = changes(recorded, &project.hashes);
+    let changes = known_lock::in_detail(changes, &project.layout, recorded.lock(), &project.lock);
     if state.is_finished() { Standing::FinishedAndChanged(changes) } else { Standing::UnfinishedAndChanged(changes) }
 }
 

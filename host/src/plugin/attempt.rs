@@ -7,6 +7,7 @@ use std::sync::Arc;
 use components::ResolvedComponents;
 use serde_json::Value;
 
+use super::drift::Drift;
 use super::input::InputTree;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::shared_lock::SharedLock;
@@ -39,6 +40,8 @@ pub struct Attempt {
     /// None when offline.
     pub network: Option<Arc<Network>>,
     pub lock: SharedLock,
+    /// What was asked for and a frozen lock does not hold.
+    pub drift: Drift,
     pub layout: Layout,
     /// What local paths are relative to.
     pub root: PathBuf,
@@ -62,6 +65,7 @@ impl Attempt {
             store: cx.store.clone(),
             network: cx.network.clone(),
             lock: cx.lock.clone(),
+            drift: Drift::default(),
             layout: cx.project.layout.clone(),
             root: cx.project.root.clone(),
             largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
@@ -89,6 +93,7 @@ impl Attempt {
             store: Arc::new(Store::open(project.layout.store())?),
             network: None,
             lock: SharedLock::new(project.lock.clone()),
+            drift: Drift::default(),
             layout: project.layout.clone(),
             root: project.root.clone(),
             largest_unpacked: project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),

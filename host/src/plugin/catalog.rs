@@ -8,7 +8,7 @@ use super::grants::Rules;
 use super::limits::COMPONENT_BYTES;
 use crate::config::plugins_lock::{Grants, Pin, PluginsLock};
 use crate::digest::Digest;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, Result};
 use crate::{fs, layout};
 
 /// A plugin that is part of the binary.
@@ -107,8 +107,8 @@ impl fmt::Debug for PluginSource {
 /// The plugin of a name: a pin, else the core plugin.
 ///
 /// # Errors
-/// `configuration` for an unknown name and for a pin whose file is missing;
-/// `integrity` where the file is not what was pinned.
+/// `configuration` for an unknown name, and for a pin whose file is missing or
+/// is not what was pinned.
 pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
     if pins.pin(name).is_some() {
         return pinned(name, pins);
@@ -144,10 +144,10 @@ fn check_digest(name: &str, shown: &str, pin: &Pin, bytes: &[u8]) -> Result<()> 
     if found == pin.sha256 {
         return Ok(());
     }
-    Err(Error::new(
-        Class::Integrity,
-        format!("plugin `{name}`: {shown} has {found}, and config/plugins.lock pins {}", pin.sha256),
-    )
+    Err(Error::configuration(format!(
+        "plugin `{name}`: {shown} has {found}, and config/plugins.lock pins {}",
+        pin.sha256
+    ))
     .hint("bring back the file that was pinned; if the new one is meant, check it and change the pin"))
 }
 
@@ -157,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::config::source::Source;
+    use crate::error::Class;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {
         let text = format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n", digest.hex());
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!((source.bytes(), source.is_core()), (b"mine".as_slice(), false));
 
         let error = find("charts", &lock(root.path(), "charts", Digest::of(b"other"))).unwrap_err();
-        assert_eq!(error.class(), Class::Integrity);
+        assert_eq!(error.class(), Class::Configuration);
         for digest in [Digest::of(b"mine"), Digest::of(b"other")] {
             assert!(error.message().contains(&digest.to_string()), "{error}");
         }

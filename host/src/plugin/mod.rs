@@ -34,6 +34,7 @@ pub mod catalog;
 mod console;
 mod description;
 mod directories;
+mod drift;
 mod engine;
 pub mod grants;
 mod imports;
@@ -99,7 +100,8 @@ impl Runtime {
     ///
     /// # Errors
     /// What the step reports, by its kind; `plugin` for a trap, a limit, a
-    /// refused right and a component that is no step; `interrupted`.
+    /// refused right and a component that is no step; `changed` where it failed
+    /// for want of what a frozen lock does not hold; `interrupted`.
     pub async fn run(self: &Arc<Self>, source: &PluginSource, cx: &Attempt) -> Result<StepOutcome> {
         let subject = subject_of(source, Some(&cx.step));
         let loaded = self.load(source).await?;
@@ -146,7 +148,7 @@ impl Runtime {
         }
         drop(running);
         idle.wait().await;
-        outcome
+        outcome.map_err(|error| cx.drift.explain(error))
     }
 
     /// What a plugin says about itself. Kept by its digest.

@@ -225,7 +225,7 @@ fn class_of(failure: &Failure) -> Class {
     match failure.code.as_str() {
         _ if failure.retryable => Class::Transient,
         "auth" => Class::Auth,
-        "not-found" => Class::NotFound,
+        "not-found" | "offline" => Class::NotFound,
         "integrity" => Class::Integrity,
         _ => Class::InvalidInput,
     }

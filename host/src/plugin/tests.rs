@@ -24,6 +24,7 @@ use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::layout::Layout;
 use crate::network::{Network, NetworkEnvironment};
+use crate::plugin::drift::Drift;
 use crate::progress::{Event, Observer, Progress, Silent};
 use crate::steps::StepOutcome;
 use crate::store::Store;
@@ -100,6 +101,7 @@ impl Bench {
             store: Arc::new(Store::open(self.path("build/store")).unwrap()),
             network: None,
             lock: SharedLock::new(AirgapLock::default()),
+            drift: Drift::default(),
             layout: Layout::new(self.path("config"), self.path("build"), self.path("dist")),
             root: self.root.path().to_owned(),
             largest_unpacked: 1 << 30,
@@ -316,7 +318,7 @@ async fn offline_the_store_answers_and_nothing_else() {
     let url = "https://example.com/a/b";
     let source = granted("fetches", Grants { fetch: vec!["https://example.com/a/".into()], ..Grants::default() });
     let error = bench.run(&source, json!({"url": url})).await.unwrap_err();
-    assert_says(&error, Class::InvalidInput, &["not in the store", "offline"]);
+    assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
     let digest = Store::open(bench.path("build/store")).unwrap().insert_bytes(b"from the store").unwrap();
     let outcome = bench.run(&source, json!({"url": url, "sha256": digest.hex()})).await.unwrap();
     assert_eq!(outcome.summary, "from the store");

@@ -19,7 +19,8 @@ const LIST_LIMIT: u64 = 64 << 20;
 /// Enters every chart that came from a repository or registry.
 ///
 /// # Errors
-/// `plugin` where charts.json does not describe the tree it lies in.
+/// `plugin` where charts.json does not describe the tree it lies in; `changed`
+/// with `--locked` and a chart that resolved to something else.
 pub(super) fn record(output: &TreeBuilder, lock: &SharedLock) -> Result<()> {
     if output.get(LIST).is_none() {
         return Ok(());
@@ -38,7 +39,7 @@ pub(super) fn record(output: &TreeBuilder, lock: &SharedLock) -> Result<()> {
                 format!("charts.json lists the chart `{name}` with a digest that its archive does not have"),
             )
         })?;
-        let key = format!("{} {} {}", row.repo, row.name, row.requested);
+        let key = AirgapLock::chart_key(&row.repo, &row.name, &row.requested);
         let chart = LockedChart { version: row.version.clone(), url: row.url.clone(), digest: artifact.digest };
         found.charts.insert(key, chart);
     }

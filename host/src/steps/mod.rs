@@ -16,6 +16,7 @@ use crate::config::Project;
 use crate::config::shared_lock::SharedLock;
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::orchestrator::room::Room;
 use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::store::Store;
@@ -47,13 +48,13 @@ pub struct StepContext {
     pub store: Arc<Store>,
     /// None with `--offline`: then only the store answers.
     pub network: Option<Arc<Network>>,
-    /// What references resolved to.
+    /// What references resolved to; frozen with `--locked`.
     pub lock: SharedLock,
+    /// Whether the disks have room for what is left to do.
+    pub room: Room,
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,
-    /// `--locked`: whatever the lock does not hold is refused as `changed`.
-    pub locked: bool,
 }
 
 /// What a finished attempt says about itself.

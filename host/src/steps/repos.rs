@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use components::count::counted;
 use components::{Repository, RepositoryEntry};
 use futures_util::StreamExt;
 
@@ -40,6 +41,8 @@ mod pack;
 mod pin;
 mod source;
 
+pub use source::is_commit;
+
 /// Repositories at the same time: packing keeps a core busy, fetching waits.
 const CONCURRENCY: usize = 3;
 /// Where distributions keep the authorities that programs trust.
@@ -51,6 +54,7 @@ const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 const BUNDLE_LIMIT: u64 = 16 << 20;
+const PACKED_REFS_LIMIT: u64 = 64 << 20;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +69,7 @@ impl Step for ReposStep {
                 build: &cx.project.layout.build,
                 online: cx.network.is_some(),
                 network: &settings.network,
-                authorities: authorities(&settings.network, &cx.project.layout.config)?,
+                authorities: authorities(&settings.network, &cx.project.layout.config, &cx.output)?,
                 retries: &settings.retries,
                 lock: &cx.lock,
                 output: &cx.output,
@@ -77,9 +81,10 @@ impl Step for ReposStep {
     }
 }
 
-/// The system's authorities and those of the settings in one text: git takes
-/// one file and then trusts nothing else. None where the settings name none.
-fn authorities(settings: &NetworkSettings, config: &Path) -> Result<Option<Vec<u8>>> {
+/// The system's authorities and those of the settings in one file: git takes
+/// one and then trusts nothing else. It lies beside the tree of the attempt and
+/// goes with it. None where the settings name none.
+fn authorities(settings: &NetworkSettings, config: &Path, output: &TreeBuilder) -> Result<Option<PathBuf>> {
     if settings.ca_files.is_empty() {
         return Ok(None);
     }
@@ -92,7 +97,9 @@ fn authorities(settings: &NetworkSettings, config: &Path) -> Result<Option<Vec<u
         bundle.extend_from_slice(&bytes);
         bundle.push(b'\n');
     }
-    Ok(Some(bundle))
+    let path = absolute(&output.root().with_file_name("authorities.pem"))?;
+    fs::write_atomic(&path, &bundle)?;
+    Ok(Some(path))
 }
 
 /// What one run of the step works with.
@@ -101,7 +108,7 @@ struct Work<'a> {
     build: &'a Path,
     online: bool,
     network: &'a NetworkSettings,
-    authorities: Option<Vec<u8>>,
+    authorities: Option<PathBuf>,
     retries: &'a RetrySettings,
     lock: &'a SharedLock,
     output: &'a TreeBuilder,
@@ -126,6 +133,7 @@ impl Work<'_> {
         let mut failures = Failures::default();
         if total > 0 {
             let git = Git::find(RemoteOptions::new(self.network), self.progress).await?;
+            let git = self.authorities.clone().map_or_else(|| git.clone(), |bundle| git.trusting(bundle));
             self.progress.items(0, Some(total), "repositories", "");
             let mut all: Vec<BoxFuture<'_, (usize, Result<Packaged>)>> = Vec::new();
             for (at, repository) in repositories.iter().enumerate() {
@@ -156,7 +164,7 @@ impl Work<'_> {
         let text = serde_json::to_vec_pretty(&entries)
             .map_err(|source| Error::invalid("cannot write repos.json").caused_by(source))?;
         self.output.write("repos.json", &text, false)?;
-        let summary = format!("{total} repositories, {fetched} fetched");
+        let summary = format!("{}, {fetched} fetched", counted(repositories.len(), "repository", "repositories"));
         Ok(StepOutcome { summary, items: total, unit: "repositories".to_owned() })
     }
 
@@ -188,15 +196,16 @@ impl Work<'_> {
     }
 
     async fn attempt(&self, git: &Git, source: &Source, directory: &Path) -> Result<Packaged> {
-        let key = source.lock_key();
-        let locked = self.lock.lock().repositories.get(&key).cloned();
+        let locked = self.lock.lock().repositories.get(&source.lock_key).cloned();
         let known = pin::known(source, locked.as_ref());
+        if known.is_none() {
+            self.lock.may_resolve("this repository")?;
+        }
         if !self.online && (known.is_none() || !directory.exists()) {
             return Err(unreachable_offline(source));
         }
-        let git = self.trusting(git, directory)?;
         let clone = RepositoryClone {
-            git: &git,
+            git,
             directory: directory.to_owned(),
             source,
             retries: self.retries,
@@ -212,7 +221,8 @@ impl Work<'_> {
         if !fetched {
             self.progress.reused(bytes);
         }
-        self.lock.enter(&AirgapLock { repositories: [(key, pin.to_locked())].into(), ..AirgapLock::default() })?;
+        let found = [(source.lock_key.clone(), pin.to_locked())].into();
+        self.lock.enter(&AirgapLock { repositories: found, ..AirgapLock::default() })?;
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),
@@ -230,7 +240,7 @@ impl Work<'_> {
                 self.warn_where_moved(clone, &pin).await?;
                 pin
             }
-            None => pin::resolve(clone.source, &clone.ask().await?)?,
+            None => pin::resolve(clone.source, &clone.ask(self.retries.requests).await?)?,
         };
         if clone.holds(&pin).await? {
             return Ok((pin, false));
@@ -243,13 +253,14 @@ impl Work<'_> {
     }
 
     /// A reference that moved keeps the lock. A server that does not answer
-    /// is no failure here: nothing is needed from it yet.
+    /// is no failure here: nothing is needed from it yet, and it is not asked
+    /// again.
     async fn warn_where_moved(&self, clone: &RepositoryClone<'_>, pin: &Pin) -> Result<()> {
         let source = clone.source;
         if !self.online || source.commit.is_some() || pin.reference.is_none() {
             return Ok(());
         }
-        let now = match clone.ask().await {
+        let now = match clone.ask(1).await {
             Ok(advertised) => pin::resolve(source, &advertised),
             Err(error) => Err(error),
         };
@@ -265,16 +276,16 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
 
-    /// git with the authorities of the settings, which lie in one file in
-    /// the clone.
-    fn trusting(&self, git: &Git, directory: &Path) -> Result<Git> {
-        let Some(authorities) = &self.authorities else { return Ok(git.clone()) };
-        let name = format!(".{}.authorities.pem", directory.file_name().unwrap_or_default().to_string_lossy());
-        let path = directory.with_file_name(name);
-        fs::write_atomic(&path, authorities)?;
-        Ok(git.trusting(path))
-    }
+/// Whether a clone holds all of these objects, told from its files: git names
+/// what was fetched completely `refs/pins/<object>`.
+pub fn holds(clone: &Path, objects: &[&str]) -> bool {
+    let packed = fs::read_optional(&clone.join("packed-refs"), PACKED_REFS_LIMIT).ok().flatten().unwrap_or_default();
+    let packed = String::from_utf8_lossy(&packed);
+    let is_packed = |object: &str| packed.lines().any(|line| line == format!("{object} refs/pins/{object}"));
+    let is_there = |object: &&str| clone.join("refs/pins").join(object).is_file() || is_packed(object);
+    clone.join("HEAD").is_file() && objects.iter().all(is_there)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -6,6 +6,7 @@
 use std::io::Read;
 
 use components::ResolvedComponents;
+use components::count::counted;
 use image_finder::{Node, yaml};
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
@@ -53,7 +54,8 @@ impl Step for Charts {
         };
         let entries = bundle::run(&Guest { inputs, output }, &job)?;
         output.write_json("charts.json", &entries)?;
-        Ok(Summary::new(entries.len() as u64, "charts"))
+        let message = counted(entries.len(), "chart", "charts");
+        Ok(Summary::new(entries.len() as u64, "charts").message(message))
     }
 }
 

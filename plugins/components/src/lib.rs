@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub mod catalog;
 pub mod condition;
+pub mod count;
 pub mod image;
 pub mod pins;
 pub mod problem;

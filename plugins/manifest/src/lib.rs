@@ -13,6 +13,7 @@ pub mod note;
 pub mod regenerate;
 pub mod write;
 
+use components::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary, log};
 use serde::Deserialize;
 
@@ -71,11 +72,11 @@ fn write(regenerated: &Regenerated, output: &Sink) -> Result<Summary, StepError>
     output.write_json("components.resolved.json", resolved)?;
     let count = resolved.images.len() + resolved.files.len() + resolved.charts.len() + resolved.repositories.len();
     let message = format!(
-        "{} images, {} files, {} charts, {} repositories{}",
-        resolved.images.len(),
-        resolved.files.len(),
-        resolved.charts.len(),
-        resolved.repositories.len(),
+        "{}, {}, {}, {}{}",
+        counted(resolved.images.len(), "image", "images"),
+        counted(resolved.files.len(), "file", "files"),
+        counted(resolved.charts.len(), "chart", "charts"),
+        counted(resolved.repositories.len(), "repository", "repositories"),
         if regenerated.components.is_some() { "; components.yaml written" } else { "" }
     );
     Ok(Summary::new(count as u64, "components").message(message))

@@ -16,6 +16,7 @@ pub mod record;
 pub mod seal;
 pub mod sources;
 
+use components::count::counted;
 use sdk::archive::{Added, Archive, Compression, Item};
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::Deserialize;
@@ -69,7 +70,9 @@ impl Step for PackageStep {
         let lists = record::Lists::read(&trees)?;
         output.write_json("artifact-manifest.json", &record::record(&package, &plan, &lists, &whole))?;
         let (components, images) = (package.definition.components.len(), plan.images.len());
-        Ok(Summary::new(components as u64, "components").message(format!("{components} components, {images} images")))
+        let message =
+            format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));
+        Ok(Summary::new(components as u64, "components").message(message))
     }
 }
 

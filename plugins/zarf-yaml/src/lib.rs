@@ -10,6 +10,7 @@ pub mod inputs;
 
 use std::collections::BTreeMap;
 
+use components::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::Deserialize;
 
@@ -52,7 +53,8 @@ impl Step for ZarfYaml {
         let definition = compose::compose(&fetched, &configuration).map_err(refused)?;
         let text = components::zarf::to_text(&definition)?;
         output.write_text("zarf.yaml", &text)?;
-        Ok(Summary::new(definition.components.len() as u64, "components"))
+        let count = definition.components.len();
+        Ok(Summary::new(count as u64, "components").message(counted(count, "component", "components")))
     }
 }
 

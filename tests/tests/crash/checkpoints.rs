@@ -138,3 +138,36 @@ fn a_kill_before_the_point_of_no_return_publishes_nothing() {
         case.finishes_as(&fixture.built, &["build"]);
     });
 }
+
+/// The last thing that a build writes: the lock without what nothing names.
+#[test]
+fn killed_while_the_lock_is_tidied_the_rerun_tidies_it() {
+    let fixture = everything();
+    let with_stale_entry = || {
+        let case = fixture.case();
+        let stale =
+            format!("format: 1\nfiles:\n  https://nobody.example/x:\n    sha256: {}\n    size: 1\n", "0".repeat(64));
+        case.write("config/airgap.lock", stale);
+        case
+    };
+    let case = with_stale_entry();
+    let counted = faulty::count(&case, &["build"]);
+    case.finishes_as(&fixture.built, &["build"]);
+    let last = |name: &str| (counted.checkpoints[name], name.to_owned());
+    // The announcement, the file, the record that it is written; its copy.
+    let plans: Vec<Plan> = ["lock-announced", "temporary-written", "state-written"]
+        .iter()
+        .flat_map(|name| {
+            let (visits, checkpoint) = last(name);
+            (visits.saturating_sub(4).max(1)..=visits)
+                .map(move |visit| Plan::Kill { checkpoint: checkpoint.clone(), visit })
+        })
+        .collect();
+    in_parallel(plans, |plan| {
+        let case = with_stale_entry();
+        faulty::run(&case, plan, &["build"]);
+        case.finishes_as(&fixture.built, &["build"]);
+        // What the build recorded is what lies there.
+        case.run(&["build", "--locked"]).success().prints(&["Nothing to do"]);
+    });
+}

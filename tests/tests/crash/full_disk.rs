@@ -6,8 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use airgap_tests::fault::{Fault, Gate, On};
+use airgap_tests::file_server::FileServer;
 use airgap_tests::images::{Image, Noise, Packing, layer_of};
+use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
+use airgap_tests::tools;
 use tempfile::TempDir;
 
 use crate::fixture::{Case, tell};
@@ -37,12 +40,18 @@ impl SmallDisk {
     }
 
     fn case(&self, registry: &Registry) -> Case {
+        self.case_with(|project| project.with_registry(&registry.host()).with_image(registry.reference("app:1")))
+    }
+
+    fn case_with(&self, configure: impl FnOnce(Project) -> Project) -> Case {
         let folder = tempfile::Builder::new().tempdir_in(&self.folder).expect("a folder on the small disk");
-        Case::on(folder, |project| {
-            project.write("config/versions.env", airgap_tests::project::VERSIONS_ENV);
-            project.write("config/catalog.yaml", airgap_tests::project::EMPTY_CATALOG);
-            project.with_registry(&registry.host()).with_image(registry.reference("app:1"))
-        })
+        Case::on(folder, |project| configure(plain(project)))
+    }
+
+    /// Makes it larger, or smaller.
+    fn resize(&self, mib: usize) {
+        let size = format!("remount,size={mib}m");
+        tools::run(Command::new("mount").args(["-o", &size]).arg(&self.folder));
     }
 
     /// Leaves so many bytes free. Returns the file that takes the rest.
@@ -60,6 +69,13 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
     }
+}
+
+/// Without anything to package yet.
+fn plain(project: Project) -> Project {
+    project.write("config/versions.env", airgap_tests::project::VERSIONS_ENV);
+    project.write("config/catalog.yaml", airgap_tests::project::EMPTY_CATALOG);
+    project
 }
 
 fn registry_with(size: usize) -> (Registry, String) {
@@ -103,4 +119,50 @@ fn a_disk_that_is_too_small_is_refused_before_the_first_byte() {
     // What is needed and what is there.
     let run = case.run(&["build"]).code(75).says(&["MiB", "free"]);
     assert!(registry.requests("GET", &layer).is_empty(), "{}\n{run}", registry.render_log());
+}
+
+/// The layer itself would fit; it is the package of it that does not.
+#[test]
+fn a_disk_without_room_for_the_package_is_refused_before_the_first_blob() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let (registry, layer) = registry_with(20 * MIB);
+    let case = disk.case(&registry);
+    let run = case.run(&["build"]).code(75).says(&["needs up to 40.0 MiB", "free", "store, staging, dist"]);
+    assert!(registry.requests("GET", &layer).is_empty(), "{}\n{run}", registry.render_log());
+    disk.resize(96);
+    case.build();
+    case.assert_tidy();
+}
+
+/// A disk of its own for dist/ counts by itself.
+#[test]
+fn a_small_disk_below_dist_is_refused_before_the_first_blob() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    let (registry, layer) = registry_with(20 * MIB);
+    let case =
+        Case::new(|project| plain(project).with_registry(&registry.host()).with_image(registry.reference("app:1")));
+    let dist = disk.folder.join("dist");
+    let arguments = ["--dist-dir", dist.to_str().expect("a plain path"), "build"];
+    let run = case.run(&arguments).code(75).says(&["(dist) needs up to 20.0 MiB", "disk/dist"]);
+    assert!(!run.stderr.contains("(store"), "the other disk is large enough: {run}");
+    assert!(registry.requests("GET", &layer).is_empty(), "{}\n{run}", registry.render_log());
+    disk.resize(64);
+    case.run(&arguments).success();
+}
+
+/// Nobody knows the size of a file before it is there; the package of it is
+/// refused before its first byte.
+#[test]
+fn a_package_without_room_is_refused_before_it_is_begun() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    let files = FileServer::start();
+    let url = files.put("/tool", Noise::new(1).bytes(20 * MIB));
+    let case = disk.case_with(|project| project.with_file_server(&files.host()).with_tool("tool", &url, None));
+    case.run(&["build"]).code(75).says(&["`package` failed", "needs up to 20.0 MiB", "free"]);
+    assert_eq!(case.step("files")["status"], "COMPLETED");
+    disk.resize(96);
+    files.forget();
+    case.build();
+    assert_eq!(files.render_log(), "");
+    case.assert_tidy();
 }

@@ -45,6 +45,21 @@ fn a_whole_platform_becomes_one_package() {
     assert!(project.exists("build/metrics.json"));
 }
 
+/// Whatever a step forgot to say, one that is done has done all of its items.
+#[test]
+fn the_table_counts_to_the_end() {
+    let platform = Platform::start();
+    let project = platform.configure(Project::new());
+    let run = project.build().prints(&["1 chart"]).never_says("1 charts").never_says("1 repositories");
+    if platform.git.is_some() {
+        run.prints(&["1 repository, 1 fetched"]);
+    }
+    let metrics: serde_json::Value = serde_json::from_str(&project.read("build/metrics.json")).expect("JSON");
+    for step in metrics["steps"].as_array().expect("steps") {
+        assert_eq!(step["counts"]["items_done"], step["counts"]["items_total"], "{step:#}");
+    }
+}
+
 #[test]
 fn a_second_build_asks_nobody_and_says_so() {
     let registry = Registry::start();

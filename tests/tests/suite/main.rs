@@ -15,6 +15,7 @@ mod harness;
 mod images;
 mod interop;
 mod kept;
+mod lock;
 mod plan;
 mod plugins;
 mod repos;

@@ -67,7 +67,7 @@ fn a_pinned_plugin_runs_and_publishes() {
 fn other_bytes_than_the_pinned_ones_do_not_run() {
     let Some(project) = with_guest("hello", &json!({ "name": "world" })) else { return };
     pin(&project, "plugins/guest.wasm", &sha256(b"other"));
-    project.run(&["build"]).code(1).says(&["guest", "plugins.lock", &sha256(b"other")]);
+    project.run(&["build"]).code(3).says(&["guest", "plugins.lock", &sha256(b"other")]);
     assert!(!project.exists("dist/hello.txt"));
     pin(&project, "plugins/missing.wasm", &sha256(b"other"));
     project.run(&["build"]).code(3).says(&["plugins/missing.wasm"]);

@@ -60,6 +60,37 @@ fn a_server_that_is_down_for_a_moment_is_asked_again() {
     project(&server, Some("main")).build();
 }
 
+/// The commit is known and cloned: whether the branch went on is a courtesy.
+#[test]
+fn a_server_that_is_down_is_asked_once_whether_a_branch_moved() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    let project = project(&server, Some("main"));
+    project.build();
+    server.fault(On::any(), Fault::status(503));
+    server.forget();
+    project.run(&["build", "--clean"]).success();
+    assert_eq!(server.log().len(), 1, "{}", server.render_log());
+    assert_eq!(project.step("repos")["counts"]["retries"], 0);
+}
+
+/// They lie beside the tree of the attempt, and go with it.
+#[test]
+fn authorities_leave_nothing_beside_the_clones() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    let project =
+        project(&server, Some("main")).with_settings(|settings| settings["network"]["ca_files"] = json!(["ca.pem"]));
+    project.write("config/ca.pem", "");
+    project.build();
+    let names: Vec<String> = std::fs::read_dir(project.path("build"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(!names.iter().any(|name| name.ends_with(".pem")), "{names:?}");
+    assert_eq!(std::fs::read_dir(project.path("build/staging")).map(Iterator::count).unwrap_or(0), 0);
+}
+
 #[test]
 fn a_server_that_wants_a_password_is_named_and_nothing_is_asked() {
     let Some(server) = GitServer::start() else { return };

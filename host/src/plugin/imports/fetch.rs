@@ -119,6 +119,7 @@ impl Fetcher {
             return Err(Error::invalid(format!("the URL of {} holds credentials", wanted.label)).into());
         }
         self.rules.url(&parsed)?;
+        self.check_url(&url, &wanted)?;
         let host = parsed.host_str().unwrap_or_default();
         let host = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let download = Download {
@@ -126,6 +127,7 @@ impl Fetcher {
             expected: wanted.expected,
             limit: wanted.limit,
             label: wanted.label,
+            name: None,
             mutable: wanted.mutable,
             restriction: self.rules.restriction(&host),
         };
@@ -171,6 +173,9 @@ impl Fetcher {
             self.cx.progress.reused(size);
             return Ok(Fetched { digest, size });
         }
+        if known.is_none() {
+            self.may_ask(&wanted.label)?;
+        }
         let asked = known.map_or_else(|| reference.clone(), |digest| reference.at(digest));
         let reach = self.rules.restriction(reference.registry());
         let manifest = self.network(&wanted.label)?.manifest_within(reach.as_ref(), &asked, &self.cx.progress).await?;
@@ -192,9 +197,25 @@ impl Fetcher {
         let reach = self.rules.restriction(reference.registry());
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let what = format!("the tags of {}", reference.name());
+        self.may_ask(&what)?;
         let tags = self.network(&what)?.list_tags_within(reach.as_ref(), &reference, limit, &self.cx.progress).await?;
         self.cx.progress.log(Level::Debug, &format!("{}: {} tags", reference.name(), tags.len()));
         Ok(tags)
+    }
+
+    /// With `--locked` a URL gives only what is known already.
+    fn check_url(&self, url: &str, wanted: &Wanted) -> Outcome<()> {
+        let in_lock = || self.cx.lock.lock().files.contains_key(url);
+        let is_known = !wanted.mutable && (wanted.expected.is_some() || in_lock());
+        if is_known { Ok(()) } else { self.may_ask(&wanted.label) }
+    }
+
+    /// With `--locked` nobody is asked what something is now.
+    fn may_ask(&self, what: &str) -> Outcome<()> {
+        self.cx.lock.may_resolve(what).map_err(|error| {
+            self.cx.drift.note(what);
+            Failed { kind: Some(FetchErrorKind::Offline), error }
+        })
     }
 
     fn network(&self, what: &str) -> Outcome<&Network> {

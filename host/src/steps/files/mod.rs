@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use components::count::counted;
 use components::{FileEntry, ResolvedFile};
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
@@ -127,7 +128,7 @@ impl Work<'_> {
         let text = serde_json::to_vec_pretty(&entries)
             .map_err(|source| Error::invalid("files.json can not be written").caused_by(source))?;
         self.output.write("files.json", &text, false)?;
-        Ok(StepOutcome { summary: format!("{total} files"), items: total as u64, unit: "files".to_owned() })
+        Ok(StepOutcome { summary: counted(total, "file", "files"), items: total as u64, unit: "files".to_owned() })
     }
 
     async fn one(&self, file: &ResolvedFile) -> Result<FileEntry> {
@@ -152,43 +153,35 @@ impl Work<'_> {
 
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
-        let mut download =
-            Download { url: file.url.clone(), label: format!("{} {}", file.name, file.version), ..Download::default() };
+        let mut download = Download {
+            url: file.url.clone(),
+            label: format!("{} {}", file.name, file.version),
+            name: Some(file.name.clone()),
+            ..Download::default()
+        };
         if let Some(there) = cached(self.store, &download, self.lock)? {
             self.progress.reused(there.size);
             return Ok(there.digest);
+        }
+        let is_locked = self.lock.lock().files.contains_key(&file.url);
+        if !is_locked {
+            self.lock.may_resolve("this file")?;
         }
         let network = self.network.ok_or_else(|| {
             Error::new(Class::NotFound, format!("{} is not in the store", file.url)).hint("run once without --offline")
         })?;
         match &file.checksum_url {
             Some(url) => {
-                let published = self.checksum(network, file, url).await?;
-                self.agrees_with_lock(file, published)?;
-                download.expected = Some(published);
+                // What was locked stays, whatever is published now.
+                download.expected = Some(self.checksum(network, file, url).await?);
             }
-            None if self.security.require_checksums && !self.lock.lock().files.contains_key(&file.url) => {
+            None if self.security.require_checksums && !is_locked => {
                 return Err(Error::invalid(format!("no checksum is known for {}", file.url))
                     .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"));
             }
             None => {}
         }
         Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest)
-    }
-
-    /// What was locked stays, whatever is published now.
-    fn agrees_with_lock(&self, file: &ResolvedFile, published: Digest) -> Result<()> {
-        match self.lock.lock().files.get(&file.url) {
-            Some(locked) if locked.sha256 != published => Err(Error::integrity(format!(
-                "the checksum of {} {} is now {published}, but config/airgap.lock says {}",
-                file.name, file.version, locked.sha256
-            ))
-            .hint(format!(
-                "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {}`",
-                file.name
-            ))),
-            _ => Ok(()),
-        }
     }
 
     async fn checksum(&self, network: &Network, file: &ResolvedFile, url: &str) -> Result<Digest> {

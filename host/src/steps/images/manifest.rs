@@ -35,6 +35,22 @@ pub(super) struct Descriptor {
     pub(super) artifact_type: Option<String>,
 }
 
+impl Descriptor {
+    /// Of something by itself, without what an index adds.
+    pub(super) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Platform {
     #[serde(default)]

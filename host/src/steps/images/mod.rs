@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use components::ResolvedComponents;
+use components::count::counted;
 use futures_util::StreamExt;
 
 use self::fetch::Fetch;
@@ -22,7 +23,7 @@ use crate::config::shared_lock::SharedLock;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::network::Network;
-use crate::orchestrator::preflight::{self, Place, Writes};
+use crate::orchestrator::room::Room;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
@@ -38,7 +39,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Missing, missing, needed, parts};
+pub use plan::{Missing, missing, needed, parts, pinned, provenance};
 
 /// Of components.resolved.json.
 const LARGEST_COMPONENTS: u64 = 64 << 20;
@@ -59,6 +60,7 @@ impl Step for ImagesStep {
                 journal: Some(&cx.journal),
                 progress: &cx.progress,
                 concurrency: cx.project.settings.network.concurrency.max(1),
+                room: Some(&cx.room),
             };
             work.run(&resolved).await
         })
@@ -84,6 +86,7 @@ struct Work<'a> {
     journal: Option<&'a Journal>,
     progress: &'a Progress,
     concurrency: usize,
+    room: Option<&'a Room>,
 }
 
 /// An image that could be resolved.
@@ -102,7 +105,8 @@ impl Work<'_> {
         }
         let mut failures = Failures::default();
         let items = self.resolve_all(&images, &components.architecture, &mut failures).await?;
-        self.check_room(&items)?;
+        // The manifests told every size, and no blob is fetched yet.
+        self.room.map_or(Ok(()), |room| room.check(components))?;
         let fetch = Fetch {
             store: self.store,
             network: self.network,
@@ -117,7 +121,7 @@ impl Work<'_> {
             return Err(self.explain(failures.into_error(total, "images")));
         }
         let blobs = self.write_layout(&items).await?;
-        let summary = format!("{total} images, {blobs} blobs");
+        let summary = format!("{}, {}", counted(total, "image", "images"), counted(blobs, "blob", "blobs"));
         Ok(StepOutcome { summary, items: total as u64, unit: "images".to_owned() })
     }
 
@@ -151,24 +155,6 @@ impl Work<'_> {
         Ok(items)
     }
 
-    /// The manifests told every size: what the disks have no room for is
-    /// refused before the first blob.
-    fn check_room(&self, items: &[Item<'_>]) -> Result<()> {
-        let blobs: BTreeMap<_, _> =
-            items.iter().flat_map(|item| &item.resolved.blobs).map(|blob| (blob.digest, blob.size)).collect();
-        let mut writes = Writes::default();
-        let mut folder = None;
-        for (digest, size) in blobs {
-            writes.linked = writes.linked.saturating_add(size);
-            if self.store.get(&digest).is_none() {
-                writes.store = writes.store.saturating_add(size.saturating_sub(self.store.partial_bytes(&digest)));
-                folder.get_or_insert_with(|| self.store.path(&digest).with_file_name(""));
-            }
-        }
-        let Some(folder) = folder else { return Ok(()) };
-        preflight::check(&[(Place::Store, &folder), (Place::Staging, self.output.root())], &writes)
-    }
-
     async fn write_layout(&self, items: &[Item<'_>]) -> Result<usize> {
         let references: BTreeMap<String, Descriptor> =
             items.iter().map(|item| (item.resolved.reference.normalized(), item.resolved.descriptor.clone())).collect();
@@ -196,7 +182,7 @@ impl Work<'_> {
 }
 
 /// Each reference once, by what it means.
-fn distinct(images: &[String]) -> Vec<&str> {
+pub fn distinct(images: &[String]) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     let meaning = |written: &str| Reference::parse(written).map_or_else(|_| written.to_owned(), |one| one.normalized());
     images.iter().map(String::as_str).filter(|written| seen.insert(meaning(written))).collect()

@@ -7,8 +7,8 @@ use components::ResolvedComponents;
 use serde::Serialize;
 
 use super::distinct;
-use super::manifest::{Document, is_foreign};
-use super::resolve::lock_key;
+use super::manifest::{Descriptor, Document, is_foreign, select};
+use super::resolve::{lock_key, locked_image};
 use crate::config::airgap_lock::{AirgapLock, LockedImage};
 use crate::digest::Digest;
 use crate::network::LARGEST_MANIFEST;
@@ -91,6 +91,37 @@ pub fn parts(written: &str, locked: &LockedImage, store: &Store) -> Vec<(Digest,
     let Parts { manifests, blobs } = Parts::of(written, locked, store);
     let size = |digest: &Digest| if *digest == locked.manifest { locked.size } else { store.get(digest).unwrap_or(0) };
     manifests.iter().map(|digest| (*digest, size(digest))).chain(blobs).collect()
+}
+
+/// What an image is that is pinned at a digest, where the store holds the
+/// manifests that say so: nothing is left to ask.
+pub fn pinned(written: &str, architecture: &str, store: &Store) -> Option<LockedImage> {
+    let digest = Reference::parse(written).ok()?.digest()?;
+    let read = |digest: Digest| {
+        let bytes = store.read(&digest, LARGEST_MANIFEST).ok()??;
+        Some((Document::parse(&bytes, None).ok()?, bytes.len() as u64))
+    };
+    match read(digest)? {
+        (Document::Image { media_type, config, layers }, size) => {
+            Some(locked_image(None, &Descriptor::new(&media_type, digest, size), &config, &layers))
+        }
+        (Document::Index { manifests, .. }, _) => {
+            let chosen = select(&manifests, architecture).ok()?;
+            let (Document::Image { config, layers, .. }, _) = read(chosen.digest)? else { return None };
+            Some(locked_image(Some(digest), chosen, &config, &layers))
+        }
+    }
+}
+
+/// As helm pushes it beside a chart.
+const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
+
+/// The provenance file that the manifest of a chart names, where the store
+/// holds the manifest.
+pub fn provenance(manifest: &Digest, store: &Store) -> Option<(Digest, u64)> {
+    let bytes = store.read(manifest, LARGEST_MANIFEST).ok()??;
+    let Document::Image { layers, .. } = Document::parse(&bytes, None).ok()? else { return None };
+    layers.iter().find(|layer| layer.media_type == PROVENANCE).map(|layer| (layer.digest, layer.size))
 }
 
 /// The digests of one image.

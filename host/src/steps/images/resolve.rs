@@ -53,7 +53,7 @@ struct Loaded {
 
 /// The key of an image in airgap.lock.
 pub(super) fn lock_key(written: &str, architecture: &str) -> String {
-    format!("{written} linux/{architecture}")
+    AirgapLock::image_key(written, &format!("linux/{architecture}"))
 }
 
 impl Resolver<'_> {
@@ -61,7 +61,8 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// Those of the network; `not-found` offline, or when the platform is
-    /// missing; `integrity` when the lock contradicts a pinned digest.
+    /// missing; `configuration` when the lock contradicts a pinned digest or a
+    /// manifest; `changed` with `--locked` and an image that the lock lacks.
     pub(super) async fn resolve(&self, written: &str) -> Result<Resolved> {
         self.progress.check()?;
         let reference = Reference::parse(written)?;
@@ -74,14 +75,20 @@ impl Resolver<'_> {
                 let load = self.load(&reference, &root, None).await;
                 load.map_err(|error| gone(error, written))?
             }
-            None => self.look_up(&reference).await?,
+            None => {
+                self.lock.may_resolve("this image")?;
+                self.look_up(&reference).await?
+            }
         };
         let (resolved, entry) = self.follow(&reference, root).await?;
         match locked {
-            Some(locked) if locked != entry => {
-                Err(Error::integrity(format!("config/airgap.lock does not say of {written} what its manifest says"))
-                    .hint(format!("if the file was edited by hand, run `opencenter-airgap update {written}`")))
-            }
+            Some(locked) if locked != entry => Err(Error::configuration(format!(
+                "config/airgap.lock does not say of {written} what its manifest says"
+            ))
+            .hint(format!(
+                "bring the entry back from version control, or resolve it again: \
+                         `opencenter-airgap update {written}`"
+            ))),
             Some(_) => Ok(resolved),
             None => {
                 self.lock.enter(&AirgapLock { images: [(key, entry)].into(), ..AirgapLock::default() })?;
@@ -128,7 +135,7 @@ impl Resolver<'_> {
         let descriptor = root.descriptor();
         match root.document {
             Document::Image { config, layers, .. } => {
-                let entry = entry(None, &descriptor, &config, &layers);
+                let entry = locked_image(None, &descriptor, &config, &layers);
                 let resolved = Resolved {
                     reference: reference.clone(),
                     descriptor,
@@ -157,7 +164,7 @@ impl Resolver<'_> {
         let Document::Image { config, layers, .. } = &child.document else {
             return Err(Error::invalid("the index names another index for the platform"));
         };
-        let entry = entry(Some(index), chosen, config, layers);
+        let entry = locked_image(Some(index), chosen, config, layers);
         let resolved = Resolved {
             reference: reference.clone(),
             descriptor: chosen.clone(),
@@ -192,7 +199,7 @@ impl Resolver<'_> {
                 Document::Index { manifests, .. } => open.extend(manifests),
                 Document::Image { config, layers, .. } => {
                     if next.digest == own.digest {
-                        locked = Some(entry(Some(root.digest), &own, &config, &layers));
+                        locked = Some(locked_image(Some(root.digest), &own, &config, &layers));
                     }
                     all.extend(blobs(&config, &layers));
                 }
@@ -224,16 +231,7 @@ impl Loaded {
     }
 
     fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            media_type: self.document.media_type().to_owned(),
-            digest: self.digest,
-            size: self.size,
-            urls: Vec::new(),
-            annotations: std::collections::BTreeMap::new(),
-            data: None,
-            platform: None,
-            artifact_type: None,
-        }
+        Descriptor::new(self.document.media_type(), self.digest, self.size)
     }
 }
 
@@ -251,7 +249,13 @@ fn locked_blob(descriptor: &Descriptor) -> LockedBlob {
     LockedBlob { digest: descriptor.digest, size: descriptor.size }
 }
 
-fn entry(index: Option<Digest>, manifest: &Descriptor, config: &Descriptor, layers: &[Descriptor]) -> LockedImage {
+/// The entry of an image in airgap.lock.
+pub(super) fn locked_image(
+    index: Option<Digest>,
+    manifest: &Descriptor,
+    config: &Descriptor,
+    layers: &[Descriptor],
+) -> LockedImage {
     LockedImage {
         index,
         manifest: manifest.digest,
@@ -265,7 +269,7 @@ fn entry(index: Option<Digest>, manifest: &Descriptor, config: &Descriptor, laye
 fn check_pin(reference: &Reference, root: Digest, written: &str) -> Result<()> {
     match reference.digest() {
         Some(pinned) if pinned != root => {
-            Err(Error::integrity(format!("{written} is pinned to {pinned}, but config/airgap.lock says {root}"))
+            Err(Error::configuration(format!("{written} is pinned to {pinned}, but config/airgap.lock says {root}"))
                 .hint(format!("run `opencenter-airgap update {written}`")))
         }
         _ => Ok(()),

@@ -54,6 +54,7 @@ impl Bench {
             journal: None,
             progress: &progress,
             concurrency: 8,
+            room: None,
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }
@@ -316,7 +317,7 @@ async fn a_hand_edited_lock_is_not_believed() {
     let key = format!("{} linux/amd64", bench.registry.reference("a:1"));
     bench.lock.lock().images.get_mut(&key).unwrap().size += 1;
     let error = bench.run(&["a:1"]).await.result.unwrap_err();
-    assert_eq!(error.items()[0].class, Class::Integrity);
+    assert_eq!(error.items()[0].class, Class::Configuration);
     // The registry deleted what the lock names.
     bench.lock.lock().images.get_mut(&key).unwrap().manifest = Digest::of(b"gone");
     let error = bench.run(&["a:1"]).await.result.unwrap_err();

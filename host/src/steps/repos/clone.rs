@@ -63,12 +63,13 @@ impl RepositoryClone<'_> {
         Ok(pin.objects().iter().all(|object| present.contains(object)))
     }
 
-    /// Asks the server what the reference of the source is now.
-    pub(super) async fn ask(&self) -> Result<Advertised> {
+    /// Asks the server what the reference of the source is now, at most
+    /// `attempts` times.
+    pub(super) async fn ask(&self, attempts: u32) -> Result<Advertised> {
         let patterns = patterns(self.source);
         let mut arguments = vec!["ls-remote", "--symref", "--", self.source.url.as_str()];
         arguments.extend(patterns.iter().map(String::as_str));
-        let listed = self.remote(&arguments).await.map_err(|failure| self.error(failure, "ask"))?;
+        let listed = self.remote(&arguments, attempts).await.map_err(|failure| self.error(failure, "ask"))?;
         Ok(Advertised::parse(&String::from_utf8_lossy(&listed)))
     }
 
@@ -108,7 +109,7 @@ impl RepositoryClone<'_> {
         let mut arguments = vec!["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"];
         arguments.extend(["--no-recurse-submodules", "--force", "--", self.source.url.as_str()]);
         arguments.extend(specs.iter().map(String::as_str));
-        self.remote(&arguments).await.map(drop)
+        self.remote(&arguments, self.retries.requests).await.map(drop)
     }
 
     /// Refuses what the package could not carry: an object that is no commit,
@@ -166,14 +167,14 @@ impl RepositoryClone<'_> {
     }
 
     /// A call to the server, repeated while that may help.
-    async fn remote(&self, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+    async fn remote(&self, arguments: &[&str], attempts: u32) -> Result<Vec<u8>, Failure> {
         let mut attempt = 1;
         loop {
             self.progress.request();
             let result =
                 self.git.collect(self.progress, Reach::Remote, Some(&self.directory), arguments, LISTING_LIMIT).await;
             let failure = match result {
-                Err(failure) if failure.class() == Class::Transient && attempt < self.retries.requests => failure,
+                Err(failure) if failure.class() == Class::Transient && attempt < attempts => failure,
                 other => return other,
             };
             let pause = pause(self.retries, attempt);

@@ -2,6 +2,7 @@
 
 use components::Repository;
 
+use crate::config::airgap_lock::AirgapLock;
 use crate::error::{Error, Result};
 use crate::tree::check_path;
 
@@ -19,6 +20,8 @@ pub(super) struct Source {
     pub zarf_reference: String,
     /// The folder in the package: `<repo>-<crc32>`.
     pub folder: String,
+    /// The key in airgap.lock.
+    pub lock_key: String,
 }
 
 impl Source {
@@ -53,13 +56,8 @@ impl Source {
             None => url.clone(),
         };
         let folder = format!("{last}-{}", crc32fast::hash(zarf_reference.as_bytes()));
-        Ok(Self { name: name.clone(), url: url.clone(), reference, commit, zarf_reference, folder })
-    }
-
-    /// The key in airgap.lock.
-    pub(super) fn lock_key(&self) -> String {
-        let written = self.reference.as_deref().or(self.commit.as_deref()).unwrap_or("HEAD");
-        format!("{} {written}", self.url)
+        let lock_key = AirgapLock::repository_key(repository);
+        Ok(Self { name: name.clone(), url: url.clone(), reference, commit, zarf_reference, folder, lock_key })
     }
 
     /// The commit, where components.yaml names one: nothing is left to ask.
@@ -80,7 +78,7 @@ impl Source {
 }
 
 /// 40 lowercase hexadecimal digits.
-pub(super) fn is_commit(text: &str) -> bool {
+pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
@@ -213,7 +211,7 @@ mod tests {
         let commit = "0123456789012345678901234567890123456789";
         let named = |reference, pinned| {
             let source = Source::new(&repository("https://h:1/a", reference, pinned)).unwrap();
-            (source.named_commit().is_some(), source.lock_key())
+            (source.named_commit().is_some(), source.lock_key)
         };
         assert_eq!(named(None, Some(commit)), (true, format!("https://h:1/a {commit}")));
         assert_eq!(named(Some(commit), None), (true, format!("https://h:1/a {commit}")));

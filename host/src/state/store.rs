@@ -139,7 +139,8 @@ fn prepare_folder(layout: &Layout) -> Result<()> {
         ))
         .hint("choose another folder with --build-dir, or empty this one"));
     }
-    fs::create_dir_all(&layout.build)
+    // Whatever is published elsewhere is recorded in here.
+    fs::create_dir_all_durable(&layout.build)
 }
 
 /// Whether a folder carries our marker.

@@ -2,8 +2,6 @@
 //! package name them by the guests'. Guards against a package that refuses, or
 //! fails to deploy, what was pulled.
 
-#![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
-
 use components::image::ImageName;
 use opencenter_airgap::reference::Reference;
 

@@ -272,6 +272,8 @@ impl<'a> Model<'a> {
     /// Whatever happened, this is a way on.
     fn finish(&mut self) {
         self.build(&["build", "--on-change", "restart"], None);
+        // What was on its way for another configuration is not needed now.
+        self.case.run(&["gc"]).success();
         self.case.assert_tidy();
     }
 }
@@ -287,22 +289,17 @@ fn collect(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// One world for all tests of this file.
-fn world() -> &'static World {
-    static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
-    WORLD.get_or_init(World::new)
-}
-
 /// A build that is killed while it publishes the components must not take an
 /// edit that comes then for what it has built.
 #[test]
 fn an_edit_after_a_kill_in_the_middle_of_publishing_is_not_lost() {
     let places = [("commit-decided", 1), ("commit-tree-visible", 1), ("commit-published", 1), ("commit-recorded", 1)];
-    // One after the other: the model looks at everything that the servers are
-    // asked for.
+    // One after the other, in a world of their own: the model looks at
+    // everything that the servers are asked for.
+    let world = World::new();
     places.into_iter().for_each(|(checkpoint, visit)| {
         let kill = Plan::Kill { checkpoint: checkpoint.to_owned(), visit };
-        let mut model = Model::new(world());
+        let mut model = Model::new(&world);
         model.apply(&Command::Build(&["build"], Some(kill)));
         model.apply(&Command::EditConfiguration);
         model.apply(&Command::Build(&["build"], None));
@@ -312,7 +309,7 @@ fn an_edit_after_a_kill_in_the_middle_of_publishing_is_not_lost() {
 
 #[test]
 fn any_sequence_of_commands_and_faults_keeps_what_is_finished() {
-    let world = world();
+    let world = &World::new();
     let seed = std::env::var("AIRGAP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -105,7 +105,8 @@ impl Case {
     pub(crate) fn finishes_as(&self, wanted: &Outcome, arguments: &[&str]) -> Run {
         let run = self.run(arguments).success();
         assert_eq!(self.result(), *wanted, "another result after\n{run}");
-        self.assert_tidy();
+        let left = leftovers(&self.project);
+        assert!(left.is_empty(), "left over: {left:#?} after\n{run}");
         run
     }
 }

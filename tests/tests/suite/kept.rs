@@ -84,8 +84,9 @@ fn the_lock_that_an_update_left_gives_the_same_package_elsewhere() {
     project.build().prints(&["Nothing to do"]);
 
     let elsewhere = Project::bare();
-    for (name, content) in project.config_files() {
-        elsewhere.write(&format!("config/{name}"), content);
+    for (path, content) in project.config_files() {
+        let name = std::path::Path::new(&path).strip_prefix(project.root()).unwrap();
+        elsewhere.write(&name.to_string_lossy(), content);
     }
     elsewhere.build();
     assert_eq!(Package::open(&elsewhere.package()).sha256, Package::open(&project.package()).sha256);

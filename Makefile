@@ -2,6 +2,8 @@
 # compiled once for the product, the tests, the demo and the bench.
 CARGO ?= cargo
 FLAGS := --release --workspace --locked
+# What failed is said in words; a backtrace would only hide it.
+export RUST_BACKTRACE ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help plugins tools build faults demo test crash check bench chaos soak

@@ -11,6 +11,7 @@ use crate::fs;
 use crate::layout::{Layout, shown};
 use crate::state::lock::BuildLock;
 use crate::state::{self, store};
+use crate::transaction;
 
 /// Wipe the build folder: state, store, trees and clones
 ///
@@ -42,6 +43,9 @@ pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode
         if args.dist {
             removed.extend(remove_published(layout)?);
         }
+        // What a kill left beside the files that it was about to publish.
+        transaction::abandon(layout)?;
+        fs::remove_file(&fs::temporary_beside(&layout.airgap_lock()))?;
         // These go last, with the folder: a clean that is cut short can be
         // repeated, and until its end no build begins.
         let last = [layout.marker(), layout.state_lock()];

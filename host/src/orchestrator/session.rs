@@ -141,9 +141,11 @@ pub enum Standing {
 /// Compares the configuration that a build recorded with the present one. A
 /// build that recorded none yet has nothing to be compared with.
 pub fn standing(state: &BuildState, project: &Project) -> Standing {
-    let Some(recorded) = &state.configuration else { return Standing::Unchanged };
-    let present = project.hashes.total;
-    if state.config_hash == present || state.announced().is_some_and(|announced| announced.total == present) {
+    let Some(fixed) = &state.configuration else { return Standing::Unchanged };
+    // What the build itself wrote is nobody's change.
+    let announced = state.announced().filter(|announced| announced.lock() == project.hashes.lock());
+    let recorded = announced.as_ref().unwrap_or(fixed);
+    if recorded.total == project.hashes.total {
         return Standing::Unchanged;
     }
     let changes = changes(recorded, &project.hashes);
@@ -163,7 +165,7 @@ fn settle(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Resu
             _ => state.fix(&project.hashes),
         });
     }
-    if build.announced().is_some_and(|announced| announced.total == project.hashes.total) {
+    if build.announced().is_some_and(|announced| announced.lock() == project.hashes.lock()) {
         return state.update(now, BuildState::lock_written);
     }
     Ok(())

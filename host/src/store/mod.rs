@@ -91,10 +91,12 @@ impl Store {
         self.blobs.join(digest.hex())
     }
 
-    /// Puts a small blob in. Blocks until it is durable.
+    /// Puts a small blob in; one that is there and damaged is replaced. Blocks
+    /// until it is durable.
     pub fn insert_bytes(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let _alone = self.inserting.enter(digest);
+        self.drop_if_damaged(&digest)?;
         if self.get(&digest).is_some() {
             return Ok(digest);
         }
@@ -298,6 +300,17 @@ mod tests {
     }
 
     /// One that is cut short is noticed without reading the others.
+    #[test]
+    fn a_damaged_blob_is_replaced_by_what_is_inserted() {
+        let (_folder, store) = store();
+        let digest = store.insert_bytes(b"right").unwrap();
+        for damaged in ["", "wrong", "longer than it was"] {
+            std::fs::write(store.path(&digest), damaged).unwrap();
+            assert_eq!(store.insert_bytes(b"right").unwrap(), digest);
+            assert_eq!(std::fs::read(store.path(&digest)).unwrap(), b"right");
+        }
+    }
+
     #[test]
     fn of_two_sizes_the_one_that_the_digest_confirms_counts() {
         let (_folder, store) = store();

@@ -38,7 +38,7 @@ mod recovery;
 mod tests;
 
 pub use commit::{Committed, Publication};
-pub use recovery::{Recovered, decided, recover};
+pub use recovery::{Recovered, abandon, decided, recover};
 
 /// The open attempt of a step.
 #[must_use = "end with commit(), roll_back() or preserve()"]

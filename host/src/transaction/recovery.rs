@@ -65,6 +65,15 @@ pub fn recover(
     Ok(recovered)
 }
 
+/// Drops every open attempt with what it placed outside build/, for a folder
+/// that is about to be wiped: a commit that was decided is not carried out.
+///
+/// # Errors
+/// `local`; may be repeated.
+pub fn abandon(layout: &Layout) -> Result<()> {
+    open_transactions(layout)?.iter().try_for_each(|id| discard(&StagingPaths::new(layout, id), OnFailure::RollBack))
+}
+
 /// The steps whose commit was decided: the next start carries it out.
 pub fn decided(layout: &Layout) -> Vec<String> {
     let mut ids = open_transactions(layout).unwrap_or_default();

@@ -5,8 +5,9 @@
 //! line of build/resolved.jsonl, appended when it is found: a tool without a
 //! checksum that came down in an hour is known by its digest from then on. The
 //! diary belongs to one text of airgap.lock, named in its first line; beside
-//! any other text it is worth nothing. Losing it costs a question to a server,
-//! so it is not synced.
+//! any other text it is worth nothing. Losing it to a power loss costs a question
+//! to a server, so it is synced only for a plugin that marks what it made of an
+//! entry: that is not made again, so the entry must be there.
 //!
 //! With `--locked` the lock is frozen: whatever a step would resolve newly or
 //! differently is refused as `changed`, wherever it is resolved. The check
@@ -65,7 +66,7 @@ impl SharedLock {
         let base = base_of(&lock);
         let held = found_since(&lock, &diary)?;
         lock.absorb(&held);
-        let diary = Diary { path: diary, base, held, file: None };
+        let diary = Diary { path: diary, base, held, file: None, is_synced: false };
         Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })), is_frozen: false })
     }
 
@@ -100,6 +101,14 @@ impl SharedLock {
         }
         inner.lock.absorb(found);
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.note(found))
+    }
+
+    /// Makes durable what was entered so far.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn sync(&self) -> Result<()> {
+        self.inner().diary.as_mut().map_or(Ok(()), Diary::sync)
     }
 
     /// airgap.lock says `written` now: the diary begins anew with what is not
@@ -174,6 +183,8 @@ struct Diary {
     /// What it holds.
     held: AirgapLock,
     file: Option<File>,
+    /// Whether every line, and the name of the file, is durable.
+    is_synced: bool,
 }
 
 impl Diary {
@@ -183,6 +194,7 @@ impl Diary {
             Some(file) => file,
             None => self.start()?,
         };
+        self.is_synced = false;
         let written = fs::write_all(&mut file, &self.path, line(found).as_bytes());
         self.held.absorb(found);
         // A file that may end in the middle of a line is begun anew.
@@ -203,6 +215,15 @@ impl Diary {
         fs::append(&self.path)
     }
 
+    fn sync(&mut self) -> Result<()> {
+        if let Some(file) = self.file.as_ref().filter(|_| !self.is_synced) {
+            fs::sync(file, &self.path)?;
+            fs::sync_parent(&self.path)?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, beside: &AirgapLock, rest: AirgapLock) -> Result<()> {
         self.base = base_of(beside);
         self.held = rest;
@@ -210,6 +231,7 @@ impl Diary {
         if self.held.is_empty() {
             return fs::remove_file(&self.path);
         }
+        self.is_synced = false;
         self.file = Some(self.start()?);
         Ok(())
     }

@@ -79,12 +79,7 @@ pub(super) fn contradicts(found: &str, locked: &str, name: &str) -> Error {
 /// `integrity` when the lock says something else than the checksum.
 pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Fetched>> {
     let Some(Known { digest, size, .. }) = known(download, lock)? else { return Ok(None) };
-    if let Some(size) = size
-        && !store.is_whole(&digest, size)?
-    {
-        return Ok(None);
-    }
-    Ok(store.get(&digest).map(|size| Fetched { digest, size }))
+    Ok(store.whole(&digest, size)?.map(|size| Fetched { digest, size }))
 }
 
 impl Network {

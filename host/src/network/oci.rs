@@ -337,14 +337,10 @@ fn next_page(link: &str, from: &Url) -> Option<Url> {
     (next.origin() == from.origin()).then_some(next)
 }
 
-/// Bytes of a blob that the store holds whole, as far as its size tells.
+/// Bytes of a blob that the store holds whole.
 async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option<u64>> {
     let store = store.clone();
-    blocking(move || match size {
-        Some(size) if !store.is_whole(&digest, size)? => Ok(None),
-        _ => Ok(store.get(&digest)),
-    })
-    .await
+    blocking(move || store.whole(&digest, size)).await
 }
 
 /// The places that could not help.

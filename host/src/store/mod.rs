@@ -54,19 +54,19 @@ impl Store {
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// Whether a blob is there with the `size` that others say it has. Where
-    /// the sizes differ the bytes decide: a damaged blob is dropped.
+    /// Bytes of a blob that is there whole. Where others say which size it has
+    /// a stat tells; without that, or where the sizes differ, its bytes are
+    /// read: a damaged blob is dropped.
     ///
     /// # Errors
     /// `local`.
-    pub fn is_whole(&self, digest: &Digest, size: u64) -> Result<bool> {
-        match self.get(digest) {
-            None => return Ok(false),
-            Some(there) if there == size => return Ok(true),
-            Some(_) => {}
+    pub fn whole(&self, digest: &Digest, size: Option<u64>) -> Result<Option<u64>> {
+        let there = self.get(digest);
+        if there.is_none() || there == size {
+            return Ok(there);
         }
         self.drop_if_damaged(digest)?;
-        Ok(self.get(digest).is_some())
+        Ok(self.get(digest))
     }
 
     /// Reads a whole blob, and drops it where it is not what its name says, so
@@ -315,11 +315,11 @@ mod tests {
     fn of_two_sizes_the_one_that_the_digest_confirms_counts() {
         let (_folder, store) = store();
         let digest = store.insert_bytes(b"good").unwrap();
-        assert!(store.is_whole(&digest, 4).unwrap());
-        assert!(store.is_whole(&digest, 5).unwrap(), "whoever said 5 was wrong");
+        assert_eq!(store.whole(&digest, Some(4)).unwrap(), Some(4));
+        assert_eq!(store.whole(&digest, Some(5)).unwrap(), Some(4), "whoever said 5 was wrong");
         let mut file = fs::create(&store.path(&digest)).unwrap();
         fs::write_all(&mut file, &store.path(&digest), b"go").unwrap();
-        assert!(!store.is_whole(&digest, 4).unwrap());
+        assert_eq!(store.whole(&digest, Some(4)).unwrap(), None);
         assert_eq!(store.get(&digest), None);
     }
 

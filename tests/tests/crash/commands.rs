@@ -347,6 +347,22 @@ fn a_damaged_manifest_in_the_store_is_replaced_by_what_the_registry_sends() {
     model.finish();
 }
 
+/// A download whose size nobody recorded is believed by its bytes alone.
+#[test]
+fn a_damaged_file_in_the_store_is_fetched_again_when_the_lock_is_gone() {
+    let world = World::new();
+    let mut model = Model::new(&world);
+    model.apply(&Command::Build(&["build"], None));
+    let digests: BTreeSet<&String> = world.files.values().collect();
+    for digest in digests {
+        let blob = model.case.path(&format!("build/store/blobs/sha256/{digest}"));
+        std::fs::remove_file(&blob).expect("a blob");
+        std::fs::write(&blob, "half").expect("a shorter blob");
+    }
+    std::fs::remove_file(model.case.path("config/airgap.lock")).expect("a lock");
+    model.finish();
+}
+
 #[test]
 fn any_sequence_of_commands_and_faults_keeps_what_is_finished() {
     let world = &World::new();

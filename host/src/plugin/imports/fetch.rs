@@ -147,7 +147,7 @@ impl Fetcher {
         })?;
         self.rules.repository(reference.registry(), reference.repository())?;
         check_expected(&wanted, digest)?;
-        if let Some(size) = self.cx.store.get(&digest) {
+        if let Some(size) = self.held(digest).await? {
             check_limit(&wanted, size)?;
             self.cx.progress.reused(size);
             return Ok(Fetched { digest, size });
@@ -160,6 +160,12 @@ impl Fetcher {
         Ok(fetched)
     }
 
+    /// Bytes of a blob that the store holds whole.
+    async fn held(&self, digest: Digest) -> Outcome<Option<u64>> {
+        let store = self.cx.store.clone();
+        Ok(blocking(move || store.whole(&digest, None)).await?)
+    }
+
     /// A tag is locked at first sight like a file: under `oci://<reference>`.
     async fn manifest(&self, reference: &str, wanted: Wanted) -> Outcome<Fetched> {
         let reference = Reference::parse(reference)?;
@@ -167,7 +173,9 @@ impl Fetcher {
         let key = format!("oci://{}", reference.normalized());
         let locked = if wanted.mutable { None } else { self.cx.lock.lock().files.get(&key).map(|file| file.sha256) };
         let known = reference.digest().or(wanted.expected).or(locked);
-        if let Some((digest, size)) = known.and_then(|digest| Some((digest, self.cx.store.get(&digest)?))) {
+        if let Some(digest) = known
+            && let Some(size) = self.held(digest).await?
+        {
             check_expected(&wanted, digest)?;
             check_limit(&wanted, size)?;
             self.cx.progress.reused(size);
@@ -183,8 +191,7 @@ impl Fetcher {
         check_limit(&wanted, size)?;
         check_expected(&wanted, manifest.digest)?;
         let store = self.cx.store.clone();
-        let inserted = tokio::task::spawn_blocking(move || store.insert_bytes(&manifest.bytes)).await;
-        let digest = inserted.map_err(|error| Error::local("a thread of the host ended badly").caused_by(error))??;
+        let digest = blocking(move || store.insert_bytes(&manifest.bytes)).await?;
         if !wanted.mutable && reference.digest().is_none() && locked.is_none() {
             network::enter(&self.cx.lock, &key, Fetched { digest, size })?;
         }
@@ -221,6 +228,12 @@ impl Fetcher {
     fn network(&self, what: &str) -> Outcome<&Network> {
         self.cx.network.as_deref().ok_or_else(|| offline(what))
     }
+}
+
+/// Work on the disk, beside the threads that serve the network.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|error| Error::local("a thread of the host ended badly").caused_by(error))?
 }
 
 /// What is asked for, without where.

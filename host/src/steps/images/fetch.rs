@@ -84,7 +84,7 @@ impl Fetch<'_> {
         let look = move || {
             let mut held = BTreeSet::new();
             for (digest, size) in sizes {
-                if store.is_whole(&digest, size)? {
+                if store.whole(&digest, Some(size))?.is_some() {
                     held.insert(digest);
                 }
             }

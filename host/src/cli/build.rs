@@ -137,11 +137,13 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     }
     let (report, signals) = drive(run, cancel)?;
     finish(&report, &layout, ui);
-    write_metrics(&layout, &report)?;
-    Ok(match report.exit_code() {
-        ExitCode::Interrupted => signals.exit_code(),
-        code => code,
-    })
+    let written = write_metrics(&layout, &report);
+    match report.exit_code() {
+        ExitCode::Done => written.map(|()| ExitCode::Done),
+        // What ended the build is what is told, even where the disk is full.
+        ExitCode::Interrupted => Ok(signals.exit_code()),
+        code => Ok(code),
+    }
 }
 
 /// Runs to the end, or to the first signal.
@@ -152,7 +154,7 @@ pub(super) fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Sign
         .map_err(|source| Error::local("cannot start the runtime").caused_by(source))?;
     let result = runtime.block_on(async {
         let signals = Signals::listen(cancel)?;
-        Ok((run.run().await?, signals))
+        Ok((run.run().await, signals))
     });
     // Blocking work of a stopped attempt may still hold a thread.
     runtime.shutdown_background();
@@ -163,7 +165,7 @@ pub(super) fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Sign
 fn write_metrics(layout: &Layout, report: &Report) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
     bytes.push(b'\n');
-    fs::write_atomic(&layout.metrics(), &bytes)
+    fs::replace_unsynced(&layout.metrics(), &bytes)
 }
 
 fn finish(report: &Report, layout: &Layout, ui: &Ui) {

@@ -46,6 +46,14 @@ fn write_atomic_via(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     sync_parent(path)
 }
 
+/// Replaces `path` without any sync: for what a power loss may take along.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let mut file = create(&temporary)?;
+    write_all(&mut file, &temporary, bytes)?;
+    rename(&temporary, path)
+}
+
 /// Creates or truncates `path`, writes `bytes` and syncs them.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = create(path)?;

@@ -64,6 +64,8 @@ pub fn read(path: &Path) -> Result<Option<BuildState>> {
 pub struct ExclusiveState {
     layout: Layout,
     state: Option<BuildState>,
+    /// Whether the file does not say what `state` does.
+    is_changed: bool,
     _lock: BuildLock,
 }
 
@@ -80,7 +82,7 @@ impl ExclusiveState {
             fs::write_atomic(&layout.marker(), MARKER.as_bytes())?;
         }
         let state = read(&layout.state())?;
-        Ok(Self { layout: layout.clone(), state, _lock: lock })
+        Ok(Self { layout: layout.clone(), state, is_changed: false, _lock: lock })
     }
 
     pub fn get(&self) -> Option<&BuildState> {
@@ -95,11 +97,21 @@ impl ExclusiveState {
 
     /// Changes the state and writes it. Without a state nothing happens.
     pub fn update(&mut self, now: Timestamp, change: impl FnOnce(&mut BuildState)) -> Result<()> {
+        self.change(change);
+        self.write_changes(now)
+    }
+
+    /// Changes the state; the next write takes it along.
+    pub fn change(&mut self, change: impl FnOnce(&mut BuildState)) {
         if let Some(state) = &mut self.state {
             change(state);
-            self.write(now)?;
+            self.is_changed = true;
         }
-        Ok(())
+    }
+
+    /// Writes what was changed since the last write.
+    pub fn write_changes(&mut self, now: Timestamp) -> Result<()> {
+        if self.is_changed { self.write(now) } else { Ok(()) }
     }
 
     /// Forgets the build: deletes state.json.
@@ -116,6 +128,7 @@ impl ExclusiveState {
             .map_err(|error| Error::new(Class::State, "cannot write the state as JSON").caused_by(error))?;
         bytes.push(b'\n');
         fs::write_atomic(&self.layout.state(), &bytes)?;
+        self.is_changed = false;
         fs::checkpoint("state-written");
         Ok(())
     }

@@ -79,9 +79,9 @@ impl Transaction {
         let mut placed = Vec::new();
         let planned: Vec<PathBuf> =
             publications.iter().map(|publication| placed_beside(&publication.to, &self.id)).collect();
-        write_json(&self.paths.placed(), &planned)?;
         if !planned.is_empty() {
             // Known before it is there: recovery finds what it has to remove.
+            write_json(&self.paths.placed(), &planned)?;
             fs::sync_dir(&self.paths.root)?;
         }
         for (publication, waiting) in publications.iter().zip(planned) {
@@ -135,7 +135,8 @@ impl Transaction {
 }
 
 impl Committed {
-    /// Drops the staging directory. The state has been written.
+    /// Drops the staging directory. The state has been written. Durable with
+    /// the next [`sync_staging`](super::sync_staging).
     pub fn finish(self) -> Result<()> {
         finish(&self.paths)
     }
@@ -147,9 +148,7 @@ pub(super) fn finish(paths: &StagingPaths) -> Result<()> {
     // and there is nothing left in it that could be.
     fs::remove_file(&paths.placed())?;
     fs::remove_file(&paths.commit())?;
-    fs::remove_dir_all(&paths.root)?;
-    // Brought back by a crash, the record would decide about a later build.
-    fs::sync_parent(&paths.root)
+    fs::remove_dir_all(&paths.root)
 }
 
 /// Carries a decided commit out. Every act may be repeated: what is renamed

@@ -9,8 +9,8 @@
 //!    process or by the next one's [`recover`].
 //! 3. [`apply`](commit::apply) carries it out: the tree is renamed to
 //!    `build/steps/<id>`, published files are renamed into place. Each act may
-//!    be repeated. The state is the caller's last write, then
-//!    [`Committed::finish`] removes the staging directory.
+//!    be repeated. Then the caller writes the state, [`Committed::finish`]
+//!    removes the staging directory, and [`sync_staging`] ends it for good.
 //!
 //! [`Transaction::roll_back`] drops everything, [`Transaction::preserve`] keeps
 //! what a next attempt can use: the journal and the outputs that a plugin
@@ -93,13 +93,15 @@ impl StagingPaths {
 
 impl Transaction {
     /// Opens an attempt. What an earlier attempt preserved stays beside the
-    /// new, empty tree; its journal begins anew.
+    /// new, empty tree; its journal begins anew. Call [`sync_staging`] before
+    /// the attempt makes anything durable in it.
     ///
     /// # Errors
     /// `local`, `disk-full`. Nothing has become visible.
     pub fn begin(layout: &Layout, id: &str) -> Result<Self> {
         let paths = StagingPaths::new(layout, id);
-        fs::create_dir_all_durable(&paths.root)?;
+        fs::create_dir_all_durable(&layout.staging())?;
+        fs::create_dir_all(&paths.root)?;
         fs::remove_dir_all(&paths.tree())?;
         fs::remove_dir_all(&paths.unpacked())?;
         fs::remove_file(&paths.journal())?;
@@ -138,6 +140,16 @@ impl Transaction {
     pub fn preserve(self) -> Result<()> {
         recovery::discard(&self.paths, OnFailure::Preserve)
     }
+}
+
+/// Makes durable which attempts are open: those that began since the last call,
+/// and those that are finished. A finished one that a crash brought back would
+/// decide about a later build.
+///
+/// # Errors
+/// `local`, `disk-full`.
+pub fn sync_staging(layout: &Layout) -> Result<()> {
+    fs::sync_dir(&layout.staging())
 }
 
 /// The journal of a step that is running or was interrupted, for `status`.

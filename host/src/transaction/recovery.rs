@@ -36,7 +36,11 @@ pub fn recover(
     now: jiff::Timestamp,
 ) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
-    for id in open_transactions(layout)? {
+    let open = open_transactions(layout)?;
+    if open.is_empty() {
+        return Ok(recovered);
+    }
+    for id in open {
         let paths = StagingPaths::new(layout, &id);
         fs::checkpoint("recovery-began");
         match read_json::<CommitRecord>(&paths.commit())? {
@@ -62,6 +66,7 @@ pub fn recover(
             }
         }
     }
+    super::sync_staging(layout)?;
     Ok(recovered)
 }
 

@@ -1,0 +1,496 @@
+//! The run loop: every step whose needs are met runs, each attempt in one
+//! transaction.
+//!
+//! The loop owns the state and does every commit itself, one after the other;
+//! attempts run as tasks and only hand back their result. A failed step stops
+//! those that need it, never its neighbours. [`attempt`] is how one begins and
+//! ends, [`lock`] what becomes of airgap.lock meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use components::ResolvedComponents;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::facts::{epoch, facts, identity, made_from, plugin_source};
+use super::outputs::{self, tree_of};
+use super::plan::{Action, Plan, Reason, plan};
+use super::report::{Report, StepReport};
+use super::session::{Options, Session};
+use super::{CONFIG, MANIFESTS, preview};
+use crate::config::pipeline::{Pipeline, StepSpec};
+use crate::config::shared_lock::SharedLock;
+use crate::digest::Digest;
+use crate::error::{Class, Error, Result};
+use crate::network::{Network, NetworkEnvironment};
+use crate::plugin::catalog::PluginSource;
+use crate::plugin::{Runtime, RuntimeOptions};
+use crate::progress::{Counts, Event, Level, Observer};
+use crate::state::Status;
+use crate::state::format::{Published, rfc3339};
+use crate::store::Store;
+use crate::tree::Tree;
+
+mod attempt;
+mod lock;
+
+use attempt::{Message, Open, Turn};
+
+/// What the command line hands in: the world outside the project.
+#[derive(Clone)]
+pub struct Environment {
+    pub observer: Arc<dyn Observer>,
+    pub cancel: CancellationToken,
+    pub now: fn() -> Timestamp,
+    /// SOURCE_DATE_EPOCH, seconds.
+    pub source_date_epoch: Option<u64>,
+    /// Where compiled plugins are kept; None keeps none.
+    pub cache_dir: Option<PathBuf>,
+    pub network: NetworkEnvironment,
+}
+
+/// How often a step that fetches one large thing tells of its bytes.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long running steps may take to stop before they are stopped.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// A prepared run: the plan, and the loop's own book with one entry per step.
+pub struct Run {
+    session: Session,
+    options: Options,
+    environment: Environment,
+    plan: Arc<Plan>,
+    started: Instant,
+    started_at: String,
+    runtime: Arc<Runtime>,
+    store: Arc<Store>,
+    network: Option<Arc<Network>>,
+    lock: SharedLock,
+    /// Seconds since 1970: the clock of every step.
+    epoch: u64,
+    book: BTreeMap<String, Entry>,
+    /// Whether what the steps will fetch and write was looked at.
+    is_checked: bool,
+    /// Whether a commit failed: then nothing more begins.
+    is_over: bool,
+    turn: Turn,
+    warnings: Vec<String>,
+    errors: Vec<(String, Error)>,
+}
+
+/// Where a step stands in this run.
+struct Entry {
+    phase: Phase,
+    attempt: u32,
+    reason: String,
+    ran: bool,
+    open: Option<Open>,
+    report: StepReport,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Running,
+    /// Between two attempts.
+    Pausing,
+    Done,
+    /// Failed, or needs one that failed.
+    Stopped,
+    Left,
+}
+
+impl Run {
+    /// Plans the run; nothing is started.
+    ///
+    /// # Errors
+    /// `configuration` where a plugin of the pipeline is not there; `local`.
+    pub fn prepare(session: Session, options: Options, environment: Environment) -> Result<Self> {
+        let facts = facts(&session.project, session.state.get(), &options, environment.source_date_epoch)?;
+        let plan = plan(&session.project.pipeline, &facts, &options.request);
+        let store = Arc::new(Store::open(session.project.layout.store())?);
+        for broken in facts.values().filter_map(|facts| facts.broken_output.as_ref()) {
+            broken.digests.iter().try_for_each(|digest| store.drop_if_damaged(digest))?;
+        }
+        let project = session.project.clone();
+        let epoch = epoch(&project, session.state.get(), environment.source_date_epoch);
+        let runtime = Runtime::new(RuntimeOptions {
+            cache_dir: environment.cache_dir.clone(),
+            settings: project.settings.plugins.clone(),
+        });
+        let network = None;
+        let mut lock = project.lock.clone();
+        lock.forget(&options.refresh);
+        // Under `--locked` nothing counts but airgap.lock itself, and what an
+        // `update` that was killed had found is not known to be wanted.
+        let lock = match (options.locked, options.refresh.is_empty()) {
+            (true, _) => SharedLock::frozen(lock),
+            (false, false) => SharedLock::new(lock),
+            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
+        };
+        let book =
+            plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
+        Ok(Self {
+            started: Instant::now(),
+            started_at: rfc3339((environment.now)()),
+            session,
+            options,
+            environment,
+            plan: Arc::new(plan),
+            runtime: Arc::new(runtime),
+            store,
+            network,
+            lock,
+            epoch,
+            book,
+            is_checked: false,
+            is_over: false,
+            turn: Turn::default(),
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        })
+    }
+
+    /// Whether every step is done already.
+    pub fn has_nothing_to_do(&self) -> bool {
+        self.plan.is_empty()
+    }
+
+    /// Runs what the plan says and reports what came of it.
+    /// Whatever fails is in the report, what ends the run as a whole as well.
+    pub async fn run(mut self) -> Report {
+        if let Err(error) = self.go().await {
+            self.errors.push((String::new(), error));
+        }
+        self.into_report()
+    }
+
+    async fn go(&mut self) -> Result<()> {
+        self.reopen_planned();
+        self.drive().await?;
+        self.tidy_lock()?;
+        self.session.remember_lock()
+    }
+
+    /// What came of a run in which every step is done already.
+    ///
+    /// # Errors
+    /// `changed` with `--locked`, where the lock holds what nothing names.
+    pub fn keep_everything(mut self) -> Result<Report> {
+        self.tidy_lock()?;
+        Ok(self.into_report())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.environment.now)()
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.session.project.pipeline
+    }
+
+    /// Steps that will run are no longer complete: a kill from here on must
+    /// not find the record of an output that is being replaced.
+    fn reopen_planned(&mut self) {
+        let planned: BTreeSet<String> = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| matches!(&step.action, Action::Run(reason) if !matches!(reason, Reason::Needs(_))))
+            .map(|step| step.id.clone())
+            .collect();
+        let regenerates = matches!(self.plan.action(MANIFESTS), Some(Action::Run(_)));
+        self.session.state.change(|state| {
+            if regenerates {
+                state.release();
+            }
+            for step in &mut state.steps {
+                if planned.contains(&step.id) && step.id != CONFIG {
+                    step.status = Status::Pending;
+                    step.error = None;
+                }
+            }
+        });
+    }
+
+    async fn drive(&mut self) -> Result<()> {
+        if !self.options.offline {
+            let project = &self.session.project;
+            let network = Network::new(&project.settings, &project.layout.config, self.environment.network.clone())?;
+            self.network = Some(Arc::new(network));
+        }
+        let mut tasks: JoinSet<Message> = JoinSet::new();
+        let cancel = self.environment.cancel.clone();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut grace = std::pin::pin!(grace_over(&cancel));
+        loop {
+            let started = if cancel.is_cancelled() || self.is_over { Ok(()) } else { self.start_ready() };
+            self.record(&mut tasks)?;
+            started?;
+            if tasks.is_empty() || self.is_over {
+                return Ok(());
+            }
+            tokio::select! {
+                ended = tasks.join_next() => match ended {
+                    Some(Ok(message)) => self.handle(message, &mut tasks)?,
+                    Some(Err(panic)) => self.handle_panic(&panic)?,
+                    None => return Ok(()),
+                },
+                _ = heartbeat.tick() => {
+                    self.book.values().filter_map(|entry| entry.open.as_ref()).for_each(|open| open.progress.beat());
+                }
+                () = &mut grace => {
+                    tasks.abort_all();
+                    self.stop_running()?;
+                    return self.record(&mut tasks);
+                }
+            }
+        }
+    }
+
+    /// Starts every waiting step whose needs are met.
+    fn start_ready(&mut self) -> Result<()> {
+        loop {
+            let ready = self.pipeline().steps.iter().find(|spec| self.is_ready(spec)).cloned();
+            let Some(spec) = ready else { return Ok(()) };
+            self.check_ahead()?;
+            let inputs = self.input_trees(&spec)?;
+            let plugin = plugin_source(&self.session.project, &spec)?;
+            let key = self.key(&spec, plugin.as_ref());
+            if self.may_be_kept(&spec.id, key) {
+                self.keep(&spec.id, "its inputs turned out to be the same");
+                continue;
+            }
+            self.start(&spec, plugin, inputs, key)?;
+        }
+    }
+
+    /// Once the components are known, and before anything of them is fetched:
+    /// what the lock does not hold, what `--offline` lacks, what the disk has
+    /// no room for.
+    fn check_ahead(&mut self) -> Result<()> {
+        if self.is_checked || self.phase(MANIFESTS) != Some(Phase::Done) {
+            return Ok(());
+        }
+        self.is_checked = true;
+        let Some(components) = self.components()? else { return Ok(()) };
+        let lock = self.lock.lock().clone();
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &lock, &self.store)?;
+        outlook.refusal(&self.options).map_or(Ok(()), Err)
+    }
+
+    /// What the step `manifests` resolved, where there is one.
+    fn components(&self) -> Result<Option<ResolvedComponents>> {
+        if self.pipeline().step(MANIFESTS).is_none() {
+            return Ok(None);
+        }
+        let tree = tree_of(&self.session.project.layout, MANIFESTS)?;
+        tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
+    }
+
+    fn is_ready(&self, spec: &StepSpec) -> bool {
+        self.phase(&spec.id) == Some(Phase::Waiting)
+            && spec.needs.iter().all(|need| matches!(self.phase(need), None | Some(Phase::Done)))
+    }
+
+    fn phase(&self, id: &str) -> Option<Phase> {
+        self.book.get(id).map(|entry| entry.phase)
+    }
+
+    /// A step that runs only because one that it needs runs is kept when that
+    /// one's outputs are what they were.
+    fn may_be_kept(&self, id: &str, key: Digest) -> bool {
+        let only_by_need = matches!(self.plan.action(id), Some(Action::Run(Reason::Needs(_))));
+        let recorded = self.session.state.get().and_then(|state| state.step(id));
+        only_by_need
+            && recorded.is_some_and(|step| {
+                step.status == Status::Completed
+                    && step.inputs == Some(key)
+                    && outputs::broken(&self.session.project.layout, step, self.options.verify_outputs).is_none()
+            })
+    }
+
+    fn keep(&mut self, id: &str, reason: &str) {
+        if let Some(entry) = self.book.get_mut(id) {
+            entry.phase = Phase::Done;
+            entry.reason = reason.to_owned();
+            entry.report.status = Status::Completed;
+        }
+        self.environment.observer.observe(&Event::StepSkipped { step: id.to_owned(), reason: reason.to_owned() });
+    }
+
+    fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
+        let plugin = plugin.map(identity);
+        let state = self.session.state.get();
+        made_from(&self.session.project, state, spec, plugin.as_ref(), self.options.strict_images, self.epoch)
+    }
+
+    fn input_trees(&self, spec: &StepSpec) -> Result<BTreeMap<String, Tree>> {
+        let needs = spec.needs.iter().filter(|need| *need != CONFIG);
+        needs.map(|need| Ok((need.clone(), tree_of(&self.session.project.layout, need)?))).collect()
+    }
+
+    fn handle(&mut self, message: Message, tasks: &mut JoinSet<Message>) -> Result<()> {
+        match message {
+            Message::RetryDue(id) => {
+                if let Some(entry) = self.book.get_mut(&id) {
+                    entry.phase = Phase::Waiting;
+                }
+                Ok(())
+            }
+            Message::Ended(id, result) => {
+                crate::fs::checkpoint("step-returned");
+                let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else {
+                    // Interrupted between two attempts.
+                    if let Err(error) = result {
+                        self.record_failure(&id, error, None);
+                    }
+                    return Ok(());
+                };
+                self.warnings.extend(open.progress.warnings());
+                match result {
+                    Ok(outcome) => {
+                        if let Err(error) = self.complete(&id, open, outcome) {
+                            // The disk decides at the next start what became of
+                            // it. Nothing else may be committed before that:
+                            // recovery would publish this step's lock over a
+                            // newer one.
+                            self.is_over = true;
+                            self.record_failure(&id, error.context("it could not be committed"), None);
+                        }
+                        Ok(())
+                    }
+                    Err(error) => self.fail(&id, open, error, tasks),
+                }
+            }
+        }
+    }
+
+    fn spec(&self, id: &str) -> Result<StepSpec> {
+        let spec = self.pipeline().steps.iter().find(|spec| spec.id == id);
+        spec.cloned().ok_or_else(|| Error::local(format!("BUG: the step `{id}` is not in the pipeline")))
+    }
+
+    fn handle_panic(&mut self, panic: &tokio::task::JoinError) -> Result<()> {
+        if panic.is_cancelled() {
+            return Ok(());
+        }
+        // A panic is our mistake. Which task it was is not told, so the whole
+        // run ends here; recovery of the next start takes it up.
+        Err(Error::local("BUG: a step panicked")
+            .caused_by(std::io::Error::other(panic.to_string()))
+            .hint("please report this; running the same command again resumes"))
+    }
+
+    /// Ends what did not stop by itself.
+    fn stop_running(&mut self) -> Result<()> {
+        let running: Vec<String> =
+            self.book.iter().filter(|(_, entry)| entry.open.is_some()).map(|(id, _)| id.clone()).collect();
+        for id in running {
+            let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else { continue };
+            let folded = open.transaction.items().ok();
+            // The task may still hold files of the attempt: the tree is left
+            // to the next start, which drops it.
+            drop(open);
+            self.record_failure(&id, Error::interrupted(), folded);
+        }
+        if self.errors.is_empty() {
+            self.errors.push((String::new(), Error::interrupted()));
+        }
+        self.keep_resolved()
+    }
+
+    /// What came of it.
+    pub fn into_report(mut self) -> Report {
+        // Whatever else failed on the way: it was a signal that ended it.
+        let interrupted = self.errors.iter().any(|(_, error)| error.class() == Class::Interrupted);
+        if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {
+            self.errors.push((String::new(), Error::interrupted()));
+        }
+        let (state, layout) = (self.session.state.get(), &self.session.project.layout);
+        let published: Vec<Published> = state
+            .iter()
+            .flat_map(|state| &state.steps)
+            .filter(|step| step.status == Status::Completed)
+            .flat_map(|step| step.outputs.iter().flat_map(|outputs| outputs.published.clone()))
+            .map(|published| Published { path: layout.published(&published.path).display().to_string(), ..published })
+            .filter(|published| Path::new(&published.path).starts_with(&layout.dist))
+            .collect();
+        let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
+        let order: Vec<String> = self.pipeline().steps.iter().map(|spec| spec.id.clone()).collect();
+        let mut steps = Vec::new();
+        for id in order {
+            if let Some(mut entry) = self.book.remove(&id) {
+                entry.report.ran = entry.ran;
+                entry.report.reason = entry.reason;
+                entry.report.attempts = entry.attempt;
+                steps.push(entry.report);
+            }
+        }
+        Report {
+            build_id,
+            started_at: self.started_at,
+            duration_ms: millis(self.started.elapsed()),
+            nothing_to_do: self.plan.is_empty(),
+            steps,
+            published,
+            warnings: self.warnings,
+            errors: self.errors,
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.book.values().all(|entry| matches!(entry.phase, Phase::Done | Phase::Left))
+    }
+}
+
+impl Entry {
+    fn new(session: &Session, id: &str, action: &Action) -> Self {
+        let recorded = session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
+        let (phase, reason) = match action {
+            // Loaded in every run, before the plan is made.
+            Action::Run(_) | Action::Keep if id == CONFIG => (Phase::Done, "valid".to_owned()),
+            Action::Run(reason) => (Phase::Waiting, reason.to_string()),
+            Action::Keep => (Phase::Done, "done before".to_owned()),
+            Action::Leave => (Phase::Left, "not asked for".to_owned()),
+        };
+        let kept = phase == Phase::Done;
+        Self {
+            phase,
+            attempt: 0,
+            reason,
+            ran: false,
+            open: None,
+            report: StepReport {
+                id: id.to_owned(),
+                name: recorded.name,
+                status: if kept { Status::Completed } else { Status::Pending },
+                ran: false,
+                reason: String::new(),
+                attempts: 0,
+                duration_ms: if kept { recorded.duration_ms.unwrap_or(0) } else { 0 },
+                summary: if kept { recorded.summary.unwrap_or_default() } else { String::new() },
+                counts: Counts::default(),
+            },
+        }
+    }
+}
+
+async fn grace_over(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A line for the log of the build as a whole.
+pub fn log(observer: &dyn Observer, level: Level, message: String) {
+    observer.observe(&Event::Log { step: None, level, message });
+}

@@ -17,7 +17,7 @@ use crate::verify::{Report, verify};
 /// with 4 where anything is wrong, each damaged file named.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// The package: zarf-package-….tar.zst
+    /// The package: zarf-package-….tar.zst, or - for the standard input
     #[arg(value_name = "PACKAGE")]
     package: PathBuf,
 }

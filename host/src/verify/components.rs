@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use components::zarf::{self, Component, RepositoryUrl};
 
-use super::Problems;
 use super::definition::Package;
 use super::facts::{Facts, Member};
+use super::{Problems, charts};
 
 /// The CRC-32 that names the folder of a repository.
 pub(super) fn repository_folder(url: &str) -> Option<String> {
@@ -16,11 +16,12 @@ pub(super) fn repository_folder(url: &str) -> Option<String> {
     RepositoryUrl::parse(url).map(|parsed| parsed.folder(crc.sum()))
 }
 
-pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
+pub(super) fn check(facts: &mut Facts, package: &Package, problems: &mut Problems) {
     let mut known = BTreeSet::new();
     for component in package.components() {
         let tar = format!("components/{}.tar", component.name);
         let wanted = wanted(component, problems);
+        check_contents(facts, component, problems);
         match facts.components.get(&tar) {
             Some(members) => check_members(&tar, members, &wanted, problems),
             None if wanted.is_empty() => {}
@@ -31,6 +32,27 @@ pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
     }
     for tar in facts.components.keys().filter(|tar| !known.contains(*tar)) {
         problems.add_for("component", tar, "belongs to no component of zarf.yaml");
+    }
+}
+
+/// What is inside of the charts and repositories that are there.
+fn check_contents(facts: &mut Facts, component: &Component, problems: &mut Problems) {
+    for chart in &component.charts {
+        let path = format!("{}/charts/{}.tgz", component.name, chart.stem());
+        let wrong = match facts.charts.get(&path) {
+            Some(Ok(description)) => charts::check(description, chart),
+            Some(Err(why)) => Some(why.clone()),
+            None => None,
+        };
+        wrong.into_iter().for_each(|why| problems.add_for("chart", &path, why));
+    }
+    let members = facts.components.get(&format!("components/{}.tar", component.name));
+    for folder in component.repos.iter().filter_map(|url| repository_folder(url)) {
+        let path = format!("{}/repos/{folder}", component.name);
+        if members.is_some_and(|members| below(members, &path).next().is_some()) {
+            let repository = facts.repositories.entry(path.clone()).or_default();
+            repository.check().iter().for_each(|why| problems.add_for("repository", &path, why));
+        }
     }
 }
 

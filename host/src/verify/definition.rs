@@ -125,6 +125,19 @@ fn check(package: &Package, problems: &mut Problems) {
     if package.components().is_empty() {
         bad("has no components".to_owned());
     }
+    for chart in package.components().iter().flat_map(|component| &component.charts) {
+        let release = if chart.release_name.is_empty() { &chart.name } else { &chart.release_name };
+        if chart.namespace.is_empty() {
+            bad(format!("has the chart `{}` without a namespace", chart.name.escape_debug()));
+        }
+        if !is_release_name(release) {
+            bad(format!(
+                "would release the chart `{}` as `{}`, which is no DNS label",
+                chart.name.escape_debug(),
+                release.escape_debug()
+            ));
+        }
+    }
     let mut names = std::collections::BTreeSet::new();
     let mut parts = vec![metadata.name.as_str(), metadata.version.as_str()];
     for component in package.components() {
@@ -138,4 +151,13 @@ fn check(package: &Package, problems: &mut Problems) {
     for part in parts.into_iter().filter(|part| *part == ".." || part.contains(['/', '\\'])) {
         bad(format!("has the name `{}`, which would make an invalid path", part.escape_debug()));
     }
+}
+
+/// A label of RFC 1035: what Zarf takes as the name of a release.
+fn is_release_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(allowed)
 }

@@ -11,7 +11,8 @@ use std::io::{self, BufRead, Read};
 use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
-use super::Problems;
+use super::repositories::{self, Repository};
+use super::{Problems, charts};
 use crate::archive::reader::{EntryKind, Header, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::tree::check_path;
@@ -45,6 +46,10 @@ pub(super) struct Facts {
     pub(super) blobs: BTreeMap<String, Blob>,
     /// By path of the component tar: its regular files.
     pub(super) components: BTreeMap<String, BTreeMap<String, Member>>,
+    /// By path in their component tar.
+    pub(super) charts: BTreeMap<String, ChartResult>,
+    /// By folder in their component tar.
+    pub(super) repositories: BTreeMap<String, Repository>,
     /// Whether the tar was read to its end.
     pub(super) complete: bool,
 }
@@ -57,6 +62,9 @@ pub(super) struct Member {
     /// Of charts and files.
     pub(super) digest: Option<Digest>,
 }
+
+/// What is inside of a chart; what is wrong with it continues its name.
+pub(super) type ChartResult = Result<charts::Description, String>;
 
 /// What an image manifest, an index or a configuration says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -166,10 +174,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Called before something is kept.
     fn keep(&mut self, bytes: u64) -> io::Result<()> {
-        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
-            io::Error::other(format!("what describes its content needs more than {} MiB of memory", KEPT / MIB))
-        })?;
-        Ok(())
+        take(&mut self.room, bytes)
     }
 
     fn package(&mut self, content: &mut impl BufRead, current: &mut String) -> io::Result<()> {
@@ -246,18 +251,32 @@ impl Walk<'_> {
                 continue;
             }
             self.keep(path.len() as u64 + ENTRY)?;
-            let digest = if wants_digest(&path) {
-                let mut hashed = Hashed { inner: &mut reader, hasher: Hasher::new() };
-                hashed.drain()?;
-                Some(hashed.hasher.finish())
-            } else {
-                None
-            };
+            let digest = self.member(&path, header.size, &mut reader)?;
             if members.insert(path.clone(), Member { size: header.size, mode: header.mode, digest }).is_some() {
                 self.problems.add_for("duplicate", &path, format!("is in `{tar}` twice"));
             }
         }
         self.rest_is_empty(tar, reader.into_inner())
+    }
+
+    /// Looks into a member of a component tar; gives the digest of one that has
+    /// a digest elsewhere.
+    fn member<R: BufRead>(&mut self, path: &str, size: u64, reader: &mut TarReader<R>) -> io::Result<Option<Digest>> {
+        if let Some((folder, part)) = repositories::part_of(path) {
+            let room = &mut self.room;
+            let repository = self.facts.repositories.entry(folder.to_owned()).or_default();
+            repository.read(part, size, reader, &mut |bytes| take(room, bytes))?;
+            return Ok(None);
+        }
+        if !wants_digest(path) {
+            return Ok(None);
+        }
+        let mut hashed = Hashed { inner: reader, hasher: Hasher::new() };
+        if charts::is_chart(path) {
+            self.facts.charts.insert(path.to_owned(), charts::read(&mut hashed));
+        }
+        hashed.drain()?;
+        Ok(Some(hashed.hasher.finish()))
     }
 
     fn hygiene(&mut self, path: &str, header: &Header) {
@@ -298,6 +317,14 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes some of the memory for what is kept.
+fn take(room: &mut u64, bytes: u64) -> io::Result<()> {
+    *room = room.checked_sub(bytes).ok_or_else(|| {
+        io::Error::other(format!("what describes its content needs more than {} MiB of memory", KEPT / MIB))
+    })?;
+    Ok(())
 }
 
 /// Limits of the files whose text is kept.

@@ -4,8 +4,9 @@
 //! [`stream`] reads the archive on threads of its own (read and hash,
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
-//! Then [`entries`], [`definition`], [`components`] and [`images`] apply the
-//! rules of the format, and [`beside`] compares with the `.sha256` and the
+//! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
+//! [`definition`], [`components`] and [`images`] apply the rules of the format,
+//! and [`beside`] compares with the `.sha256` and the
 //! artifact-manifest.json that lie next to the package. Everything that is
 //! wrong is reported, by file.
 
@@ -18,11 +19,13 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 mod beside;
+mod charts;
 mod components;
 mod definition;
 mod entries;
 mod facts;
 mod images;
+mod repositories;
 mod stream;
 
 /// Problems that are listed; more are counted.
@@ -185,7 +188,8 @@ impl Problems {
     }
 }
 
-/// Checks the package at `path`.
+/// Checks the package at `path`, or the one that comes through the standard
+/// input where that is `-`. A package out of a pipe has nothing beside it.
 ///
 /// # Errors
 /// Only where the file itself can not be read: what is wrong with the package
@@ -194,14 +198,16 @@ pub fn verify(path: &Path) -> Result<Report> {
     let mut problems = Problems::default();
     let mut remarks = Vec::new();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (whole, content, damage) = stream::open(path)?;
-    let (facts, unpacked) = facts::collect(content, &mut problems);
+    let source = stream::Source::open(path)?;
+    let is_file = source.is_file;
+    let (whole, content, damage) = stream::read(source)?;
+    let (mut facts, unpacked) = facts::collect(content, &mut problems);
     let (sha256, size) = whole.finish()?;
 
     let package = definition::read(&facts, &mut problems);
     entries::check(&facts, package.as_ref(), &mut problems);
     let identity = package.as_ref().map(|package| {
-        components::check(&facts, package, &mut problems);
+        components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
         package.identity()
     });
@@ -212,11 +218,16 @@ pub fn verify(path: &Path) -> Result<Report> {
             "is damaged: the checksum of its part of the archive is wrong, and every other file is sound",
         );
     }
-    check_name(&name, &mut problems);
-    let whole = beside::Whole { path, name: &name, sha256, size };
-    let checksum_file = beside::check_checksum_file(&whole, &mut problems)?;
-    let artifact_manifest =
-        beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems, &mut remarks)?;
+    let (checksum_file, artifact_manifest) = if is_file {
+        check_name(&name, &mut problems);
+        let whole = beside::Whole { path, name: &name, sha256, size };
+        (
+            beside::check_checksum_file(&whole, &mut problems)?,
+            beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems, &mut remarks)?,
+        )
+    } else {
+        (Beside::Missing, Beside::Missing)
+    };
     Ok(Report {
         package: path.display().to_string(),
         sha256,

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,25 +51,48 @@ impl Damage {
     }
 }
 
-/// Starts to read the package at `path`: the file as a whole, and the tar in
-/// it. The name decides whether it is compressed, as it does for Zarf.
-pub(super) fn open(path: &Path) -> Result<(Whole, Pipe, Damage)> {
-    let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
-    let metadata = file.metadata().map_err(|source| Error::io("cannot read", path, source))?;
-    if !metadata.is_file() {
-        return Err(Error::invalid(format!("`{}` is not a file", path.display())).hint("name the package itself"));
+/// The package as it comes: a file, or a pipe of which nothing is known
+/// beforehand.
+pub(super) struct Source {
+    file: File,
+    path: PathBuf,
+    /// Whether there is a name, which Zarf goes by, and a folder with more.
+    pub(super) is_file: bool,
+}
+
+impl Source {
+    /// `-` is the standard input.
+    ///
+    /// # Errors
+    /// `local`, `not-found`; `invalid-input` for a folder.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let unreadable = |source| Error::io("cannot read", path, source);
+        let file = match path.to_str() {
+            Some("-") => io::stdin().as_fd().try_clone_to_owned().map_err(unreadable)?.into(),
+            _ => File::open(path).map_err(unreadable)?,
+        };
+        let kind = file.metadata().map_err(unreadable)?.file_type();
+        if kind.is_dir() {
+            return Err(Error::invalid(format!("`{}` is not a file", path.display())).hint("name the package itself"));
+        }
+        Ok(Self { file, path: path.to_owned(), is_file: kind.is_file() && path.as_os_str() != "-" })
     }
+}
+
+/// Starts to read a package: all of it, and the tar in it. The name decides
+/// whether it is compressed, as it does for Zarf; without one it is.
+pub(super) fn read(source: Source) -> Result<(Whole, Pipe, Damage)> {
+    let Source { file, path, is_file } = source;
+    let is_plain = is_file && path.extension().is_some_and(|extension| extension == "tar");
     let (feed, bytes) = Pipe::new();
-    let owned: PathBuf = path.to_path_buf();
-    let whole = spawn("verify-read", move || read_and_hash(file, &owned, feed))?;
-    if path.extension().is_some_and(|extension| extension == "tar") {
+    let whole = spawn("verify-read", move || read_and_hash(file, &path, feed))?;
+    if is_plain {
         return Ok((Whole(whole), bytes, Damage::default()));
     }
-    let allowed = RATIO_FREE.saturating_add(metadata.len().saturating_mul(LARGEST_RATIO));
     let (feed, content) = Pipe::new();
     let damage = Damage::default();
     let noted = damage.clone();
-    spawn("verify-zstd", move || decompress(bytes, feed, allowed, noted))?;
+    spawn("verify-zstd", move || decompress(bytes, feed, noted))?;
     Ok((Whole(whole), content, damage))
 }
 
@@ -102,16 +126,18 @@ fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64
     }
 }
 
-fn decompress(mut bytes: Pipe, feed: Feed, allowed: u64, damage: Damage) {
-    let mut left = allowed;
+fn decompress(mut bytes: Pipe, feed: Feed, damage: Damage) {
     let result = begins_with_a_frame(&mut bytes).and_then(|()| {
         let mut decoder = Frames::new(bytes, damage)?;
+        let mut unpacked: u64 = 0;
         loop {
             let mut buffer = feed.buffer();
             let (length, result) = fill(&mut decoder, &mut buffer);
-            left = left
-                .checked_sub(length as u64)
-                .ok_or_else(|| io::Error::other(format!("it unpacks to more than {allowed} bytes")))?;
+            unpacked += length as u64;
+            let allowed = RATIO_FREE.saturating_add(decoder.input.taken.saturating_mul(LARGEST_RATIO));
+            if unpacked > allowed {
+                return Err(io::Error::other(format!("it unpacks to more than {LARGEST_RATIO} times its size")));
+            }
             let wanted = length > 0 && feed.send(Ok(Filled { buffer, length }));
             result?;
             if !wanted {
@@ -127,8 +153,8 @@ fn decompress(mut bytes: Pipe, feed: Feed, allowed: u64, damage: Damage) {
 /// The content of one frame after the other. The decoder would stop at a wrong
 /// checksum, so the flag that announces one is taken out of each header, and
 /// the checksum compared here.
-struct Frames<R> {
-    input: R,
+struct Frames {
+    input: Pipe,
     decoder: Decoder<'static>,
     /// In the middle of a frame.
     is_open: bool,
@@ -139,8 +165,8 @@ struct Frames<R> {
 
 const CHECKSUM_FLAG: u8 = 0b100;
 
-impl<R: BufRead> Frames<R> {
-    fn new(input: R, damage: Damage) -> io::Result<Self> {
+impl Frames {
+    fn new(input: Pipe, damage: Damage) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         let found = Xxh64::new(0);
@@ -182,7 +208,7 @@ impl<R: BufRead> Frames<R> {
     }
 }
 
-impl<R: BufRead> Read for Frames<R> {
+impl Read for Frames {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if !self.is_open && !self.begin()? {
@@ -260,6 +286,8 @@ pub(super) struct Pipe {
     empty: Sender<Vec<u8>>,
     current: Filled,
     at: usize,
+    /// Bytes of the buffers that came so far.
+    taken: u64,
 }
 
 impl Pipe {
@@ -267,7 +295,7 @@ impl Pipe {
         let (full, receive) = mpsc::sync_channel(QUEUE);
         let (empty, reuse) = mpsc::channel();
         let current = Filled { buffer: Vec::new(), length: 0 };
-        (Feed { full, empty: reuse }, Self { full: receive, empty, current, at: 0 })
+        (Feed { full, empty: reuse }, Self { full: receive, empty, current, at: 0, taken: 0 })
     }
 }
 
@@ -281,6 +309,7 @@ impl BufRead for Pipe {
                 let _ = self.empty.send(used.buffer);
             }
             self.at = 0;
+            self.taken += self.current.length as u64;
         }
         Ok(&self.current.buffer[self.at..self.current.length])
     }

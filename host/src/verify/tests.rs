@@ -215,7 +215,7 @@ fn manifests_of_nothing_but_descriptors_end_early() {
 
 fn facts_of(place: &Place, package: &[u8]) -> (facts::Facts, u64) {
     place.verify("p.tar.zst", package);
-    let (_, content, _) = stream::open(&place.path("p.tar.zst")).unwrap();
+    let (_, content, _) = stream::read(stream::Source::open(&place.path("p.tar.zst")).unwrap()).unwrap();
     facts::collect(content, &mut Problems::default())
 }
 
@@ -290,6 +290,88 @@ proptest! {
         for name in ["p.tar", "p.tar.zst"] {
             prop_assert!(!Place::new().verify(name, &bytes).is_sound());
         }
+    }
+}
+
+/// The rules that are broken once zarf.yaml and the members of the component
+/// `web` are changed like this. What the checksums say of that does not count.
+fn rules_of(
+    zarf: impl FnOnce(String) -> String,
+    web: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
+) -> (Vec<&'static str>, String) {
+    let place = Place::new();
+    let mut files = content(&tar()).unwrap();
+    let text = zarf(String::from_utf8(files["zarf.yaml"].clone()).unwrap());
+    files.insert("zarf.yaml".into(), text.into_bytes());
+    let mut members = content(&files["components/web.tar"]).unwrap();
+    members.retain(|_, bytes| !bytes.is_empty());
+    web(&mut members);
+    let mut component = tar::Builder::new(Vec::new());
+    for (path, bytes) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        component.append_data(&mut header, path, bytes.as_slice()).unwrap();
+    }
+    files.insert("components/web.tar".into(), component.into_inner().unwrap());
+    let report = place.verify("p.tar.zst", &packed(&place, &files));
+    let rules = rules(&report).into_iter().filter(|rule| !matches!(*rule, "digest" | "aggregate")).collect();
+    (rules, report.render_text())
+}
+
+const CHART: &str = "web/charts/hello-0.2.0.tgz";
+
+fn chart(path: &str, text: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(text.len() as u64);
+    header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_cksum();
+    archive.append(&header, text.as_bytes()).unwrap();
+    archive.into_inner().unwrap().finish().unwrap()
+}
+
+/// The deployment would fail on them behind the gap, where nobody can help.
+#[test]
+fn a_chart_that_helm_would_not_load_or_release_is_named() {
+    let same = |text: String| text;
+    let (rules, text) = rules_of(same, |_| {});
+    assert_eq!(rules, [""; 0], "{text}");
+    let good = "apiVersion: v2\nname: hello\nversion: 0.2.0\n";
+    let zeros = "\0".repeat(101 << 20);
+    for (archive, expected) in [
+        (b"no archive".to_vec(), "is no chart that Helm could read"),
+        (chart("hello/Chart.yaml", good)[..60].to_vec(), "is no chart that Helm could read"),
+        (chart("Chart.yaml", good), "has no Chart.yaml in its folder"),
+        (chart("hello/../Chart.yaml", good), "leads out of the chart"),
+        (chart("hello/Chart.yaml", "[]"), "cannot be read"),
+        (chart("hello/Chart.yaml", "apiVersion: v3\nname: hello\nversion: 0.2.0\n"), "without a name or an apiVersion"),
+        (chart("hello/Chart.yaml", "apiVersion: v2\nname: hello\nversion: 0.3.0\n"), "holds the version `0.3.0`"),
+        (chart("hello/zeros", &zeros), "unpacks to more than 100 MiB"),
+    ] {
+        let (rules, text) = rules_of(same, |members| drop(members.insert(CHART.into(), archive)));
+        assert_eq!(rules, ["chart"], "{text}");
+        assert!(text.contains(expected) && text.contains(CHART), "{expected}: {text}");
+    }
+    for (from, to, expected) in [
+        ("    namespace: web\n    valuesFiles", "    valuesFiles", "`hello` without a namespace"),
+        ("    namespace: web\n    valuesFiles", "    namespace: web\n    releaseName: 1x\n    valuesFiles", "as `1x`"),
+    ] {
+        let (rules, text) = rules_of(|text| text.replace(from, to), |_| {});
+        assert_eq!(rules, ["definition"], "{text}");
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn a_repository_that_could_not_be_pushed_is_named() {
+    let listed =
+        |text: String| text.replacen("  images:\n", "  repos: ['https://example.com/x/y.git']\n  images:\n", 1);
+    let folder = format!("web/repos/{}", components::repository_folder("https://example.com/x/y.git").unwrap());
+    let (rules, text) = rules_of(listed, |members| drop(members.insert(format!("{folder}/README"), vec![1])));
+    assert!(!rules.is_empty() && rules.iter().all(|rule| *rule == "repository"), "{text}");
+    for expected in ["has no .git/HEAD", "has no remote `online-upstream`", "has neither heads nor tags"] {
+        assert!(text.contains(&format!("`{folder}` {expected}")), "{expected}: {text}");
     }
 }
 

@@ -91,3 +91,26 @@ fn a_package_that_was_cut_or_exchanged_ends_with_4() {
 fn a_package_that_is_not_there_is_said_to_be_so() {
     Project::bare().run(&["verify", "nothing.tar.zst"]).code(1).says(&["nothing.tar.zst"]);
 }
+
+/// A data diode, or `ssh build-host cat …`, has no file to name.
+#[test]
+fn a_package_is_verified_as_it_streams_in() {
+    let registry = Registry::start();
+    let project = built(&registry);
+    let package = std::fs::read(project.package()).unwrap();
+    let piped = |bytes: &[u8]| {
+        let mut command = project.command(&["verify", "--json", "-"]);
+        let mut running =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut input = running.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, bytes).unwrap();
+        drop(input);
+        let output = running.wait_with_output().unwrap();
+        (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap())
+    };
+    let (code, report) = piped(&package);
+    assert_eq!((code, &report["sound"]), (Some(0), &true.into()), "{report}");
+    assert_eq!(report["checksum_file"], "missing", "of a pipe nothing lies beside");
+    let (code, report) = piped(&package[..package.len() - 1]);
+    assert_eq!((code, &report["sound"]), (Some(4), &false.into()), "{report}");
+}

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Project;
@@ -83,6 +84,23 @@ pub fn of_host(name: &str) -> Result<Box<dyn Step>> {
 
 /// A boxed future, so that steps can be kept in one list.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Works on `items`, at most `limit` at a time, and gives the results as they
+/// come. What an item needs is made when its turn comes, so that thousands
+/// that wait cost nothing.
+fn at_once<'a, T, R, I>(
+    items: I,
+    limit: usize,
+    work: impl Fn(T) -> BoxFuture<'a, R> + Send + 'a,
+) -> impl Stream<Item = R> + Send + Unpin
+where
+    I: IntoIterator<Item = T>,
+    I::IntoIter: Send + 'a,
+    T: Send + 'a,
+    R: Send + 'a,
+{
+    futures_util::stream::iter(items).map(work).buffer_unordered(limit)
+}
 
 /// A unit of the pipeline.
 pub trait Step: Send + Sync {

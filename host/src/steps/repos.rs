@@ -33,7 +33,7 @@ use crate::git::{Git, RemoteOptions};
 use crate::layout::RESERVED;
 use crate::progress::{Level, Progress};
 use crate::state::journal::Journal;
-use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
 use crate::tree::TreeBuilder;
 
 mod clone;
@@ -135,11 +135,10 @@ impl Work<'_> {
             let git = Git::find(RemoteOptions::new(self.network), self.progress).await?;
             let git = self.authorities.clone().map_or_else(|| git.clone(), |bundle| git.trusting(bundle));
             self.progress.items(0, Some(total), "repositories", "");
-            let mut all: Vec<BoxFuture<'_, (usize, Result<Packaged>)>> = Vec::new();
-            for (at, repository) in repositories.iter().enumerate() {
-                all.push(Box::pin(self.indexed(&git, at, repository)));
-            }
-            let mut done = futures_util::stream::iter(all).buffer_unordered(CONCURRENCY);
+            let one = |(at, repository)| -> BoxFuture<'_, (usize, Result<Packaged>)> {
+                Box::pin(self.indexed(&git, at, repository))
+            };
+            let mut done = at_once(repositories.iter().enumerate(), CONCURRENCY, one);
             while let Some((at, result)) = done.next().await {
                 let repository = &repositories[at];
                 match result {

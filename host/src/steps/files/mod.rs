@@ -26,7 +26,7 @@ use crate::error::{Class, Error, Result};
 use crate::network::{Download, Network, cached};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
-use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
 use crate::store::Store;
 use crate::tree::{Artifact, TreeBuilder, check_path};
 
@@ -90,18 +90,17 @@ impl Work<'_> {
         let mut failures = Failures::default();
         let mut entries = BTreeMap::new();
         let bad = badly_named(files);
-        let mut all: Vec<BoxFuture<'_, (usize, Result<FileEntry>)>> = Vec::new();
-        for (at, file) in files.iter().enumerate() {
+        let one = |(at, file)| -> BoxFuture<'_, (usize, Result<FileEntry>)> {
             let refused = bad.get(&at).cloned();
-            all.push(Box::pin(async move {
+            Box::pin(async move {
                 let result = match refused {
                     Some(error) => Err(error),
                     None => self.one(file).await,
                 };
                 (at, result)
-            }));
-        }
-        let mut done = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
+            })
+        };
+        let mut done = at_once(files.iter().enumerate(), self.concurrency, one);
         let mut fatal: Option<Error> = None;
         while let Some((at, result)) = done.next().await {
             let file = &files[at];

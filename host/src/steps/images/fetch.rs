@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
 use crate::steps::failures::{Failures, is_fatal};
+use crate::steps::{BoxFuture, at_once};
 use crate::store::Store;
 
 /// Repositories that are asked for a blob which the first one lacks.
@@ -102,15 +103,14 @@ impl Fetch<'_> {
         failures: &mut Failures,
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
-        let mut all: Vec<crate::steps::BoxFuture<'_, _>> = Vec::new();
-        for &blob in &missing {
+        let fetch = |blob| -> BoxFuture<'_, (&Wanted<'_>, Result<()>)> {
             let stop = &stop;
-            all.push(Box::pin(async move {
+            Box::pin(async move {
                 let stopped = stop.load(Ordering::Relaxed);
                 (blob, if stopped { Err(Error::interrupted()) } else { self.fetch(blob).await })
-            }));
-        }
-        let mut fetching = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
+            })
+        };
+        let mut fetching = at_once(missing, self.concurrency, fetch);
         let mut fatal: Option<Error> = None;
         while let Some((blob, result)) = fetching.next().await {
             match result {

@@ -27,7 +27,7 @@ use crate::orchestrator::room::Room;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
-use crate::steps::{BoxFuture, Step, StepContext, StepOutcome};
+use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
 use crate::store::Store;
 use crate::tree::{Tree, TreeBuilder};
 
@@ -138,11 +138,10 @@ impl Work<'_> {
             architecture,
             progress: self.progress,
         };
-        let mut all: Vec<BoxFuture<'_, (&'i str, Result<Resolved>)>> = Vec::new();
-        for &written in images {
-            all.push(Box::pin(async move { (written, resolver.resolve(written).await) }));
-        }
-        let mut resolving = futures_util::stream::iter(all).buffer_unordered(self.concurrency);
+        let resolve = |written: &'i str| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
+            Box::pin(async move { (written, resolver.resolve(written).await) })
+        };
+        let mut resolving = at_once(images.iter().copied(), self.concurrency, resolve);
         let mut items = Vec::new();
         while let Some((written, result)) = resolving.next().await {
             match result {

@@ -1,6 +1,6 @@
 //! Memory must not grow with the data.
 
-use crate::compare::MEMORY;
+use crate::compare::{MEMORY, verify};
 use crate::run::{build, metrics, steps};
 use crate::table::{Table, Target, Unit};
 use crate::workload::Workload;
@@ -19,5 +19,7 @@ pub(crate) fn measure(table: &mut Table, _: usize) -> anyhow::Result<()> {
         table.tell(&name, Unit::Milliseconds, step["duration_ms"].as_f64().unwrap_or(0.0) / 1e3);
     }
     table.row("peak memory", Unit::Mebibytes, Target::AtMost(MEMORY), cost.memory as f64);
+    let speed = verify(table, &project, &workload)?;
+    table.tell("`verify`, of what is packaged", Unit::GigabytesPerSecond, speed);
     Ok(())
 }

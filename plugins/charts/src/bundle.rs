@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use components::image::normalized;
 use components::{Chart, ChartEntry};
-use image_finder::yaml::{self, Node};
+use image_finder::yaml::{self, Node, Value};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use crate::images;
 use crate::local::{self, Files};
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
-use crate::version::{Constraint, Version, compare};
+use components::version::{Constraint, Version, compare};
 
 /// Of one archive.
 const ARCHIVE_LIMIT: u64 = 64 << 20;
@@ -316,7 +316,8 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<archive::Cha
     Ok(about)
 }
 
-/// A values file of the project, which must be YAML.
+/// A values file of the project, which must be a mapping in YAML, or nothing:
+/// helm refuses the rest.
 fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError> {
     let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
     let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
@@ -325,7 +326,11 @@ fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError
     let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let text = str::from_utf8(&bytes).map_err(|_| refuse("is not UTF-8".to_owned()))?;
     let node = yaml::parse(text).map_err(|error| refuse(format!("is not YAML: {error}")))?;
-    Ok((bytes, node))
+    match node.value {
+        Value::Map(_) => Ok((bytes, node)),
+        _ if node.is_null() => Ok((bytes, Node::empty())),
+        _ => Err(refuse("is not a mapping".to_owned()).hint("write `key: value` lines, as helm wants them")),
+    }
 }
 
 /// The host hands a single file in as a tree that holds it alone.

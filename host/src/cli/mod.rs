@@ -11,7 +11,7 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 
@@ -145,7 +145,12 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
 /// directory later.
 fn layout(args: &GlobalArgs) -> Result<Layout> {
     let absolute = |path: &PathBuf| {
-        std::path::absolute(path).map_err(|source| crate::error::Error::io("cannot resolve", path, source))
+        let path = std::path::absolute(path).map_err(|source| Error::io("cannot resolve", path, source))?;
+        match path.to_str() {
+            Some(_) => Ok(path),
+            None => Err(Error::local(format!("the path `{}` ({path:?}) is not UTF-8", path.display()))
+                .hint("rename the folder: state, lists and packages name their files in UTF-8")),
+        }
     };
     Ok(Layout::new(absolute(&args.config_dir)?, absolute(&args.build_dir)?, absolute(&args.dist_dir)?))
 }

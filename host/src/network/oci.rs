@@ -346,7 +346,15 @@ async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option
 /// The places that could not help.
 #[derive(Debug, Default)]
 struct Trail {
-    passed: Vec<(String, Error)>,
+    passed: Vec<Passed>,
+}
+
+/// A place, and why it could not help.
+#[derive(Debug)]
+struct Passed {
+    name: String,
+    is_mirror: bool,
+    error: Error,
 }
 
 impl Trail {
@@ -356,7 +364,7 @@ impl Trail {
             return Err(error);
         }
         progress.log(Level::Debug, &format!("{}: {}", endpoint.name, error.one_line()));
-        self.passed.push((endpoint.name.clone(), error));
+        self.passed.push(Passed { name: endpoint.name.clone(), is_mirror: endpoint.is_mirror, error });
         Ok(())
     }
 
@@ -365,23 +373,30 @@ impl Trail {
         let Some(decisive) = self.decisive() else {
             return Error::configuration(format!("no place is left to fetch {what} from"));
         };
-        let (_, error) = self.passed.remove(decisive);
+        let Passed { error, .. } = self.passed.remove(decisive);
         if self.passed.is_empty() {
             return error;
         }
         let others: Vec<String> =
-            self.passed.iter().map(|(name, error)| format!("{name}: {}", error.one_line())).collect();
+            self.passed.iter().map(|passed| format!("{}: {}", passed.name, passed.error.one_line())).collect();
         error.context(format!("no place had {what} ({})", others.join("; ")))
     }
 
-    /// The last place decides, which is the registry itself. But what it lacks
-    /// a mirror may have that just could not be asked.
+    /// The last place decides, which is the registry itself unless only
+    /// mirrors are asked. What the registry says it lacks is nowhere; in every
+    /// other case a mirror may have it that just could not be asked.
     fn decisive(&self) -> Option<usize> {
-        let may_recover = |(_, error): &(String, Error)| error.class().may_recover();
+        let may_recover = |passed: &Passed| passed.error.class().may_recover();
         let last = self.passed.len().checked_sub(1)?;
+        let decides = |last: &Passed| may_recover(last) || (!last.is_mirror && is_lacking(&last.error));
         let of_mirror = || self.passed.iter().position(may_recover);
-        if may_recover(&self.passed[last]) { Some(last) } else { of_mirror().or(Some(last)) }
+        if decides(&self.passed[last]) { Some(last) } else { of_mirror().or(Some(last)) }
     }
+}
+
+/// Whether a server said so, and not that it has no address.
+fn is_lacking(error: &Error) -> bool {
+    error.class() == Class::NotFound && error.status().is_some()
 }
 
 #[cfg(test)]
@@ -404,14 +419,22 @@ mod tests {
     fn the_error_after_mirrors_tells_of_all_and_may_recover_where_one_may() {
         let missing = || Error::new(Class::NotFound, "not there").with_status(404);
         let limited = || Error::new(Class::RateLimited, "slow down").with_status(429);
-        for (mirror, registry, status) in [
-            (Error::transient("down").with_status(503), missing(), 503),
-            (missing(), limited(), 429),
-            (Error::transient("down").with_status(503), limited(), 429),
-            (Error::new(Class::Auth, "who?").with_status(401), missing(), 404),
+        let down = || Error::transient("down").with_status(503);
+        let unauthorized = || Error::new(Class::Auth, "who?").with_status(401);
+        let nameless = || Error::new(Class::NotFound, "no such host");
+        for (mirror, last, last_is_mirror, status) in [
+            (down(), missing(), false, 404),
+            (down(), missing(), true, 503),
+            (down(), nameless(), false, 503),
+            (down(), unauthorized(), false, 503),
+            (missing(), limited(), false, 429),
+            (down(), limited(), false, 429),
+            (unauthorized(), missing(), false, 404),
         ] {
-            let told = [mirror.message().to_owned(), registry.message().to_owned()];
-            let mut trail = Trail { passed: vec![("m.example".into(), mirror), ("r.example".into(), registry)] };
+            let told = [mirror.message().to_owned(), last.message().to_owned()];
+            let passed = |name: &str, is_mirror, error| Passed { name: name.into(), is_mirror, error };
+            let mut trail =
+                Trail { passed: vec![passed("m.example", true, mirror), passed("r.example", last_is_mirror, last)] };
             let progress = Progress::silent("images");
             let endpoint = Endpoint {
                 base: String::new(),

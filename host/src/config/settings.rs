@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::source::Source;
 use crate::config::web::{host_problem, url_problem};
 use crate::error::Result;
-use crate::tree;
+use crate::{layout, network, tree};
 
 /// config/settings.yaml.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -242,14 +242,29 @@ fn range<N: PartialOrd + std::fmt::Display>(
 }
 
 /// A file that the settings name must be there.
-fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) -> bool {
     let full = config.join(relative);
     if !full.is_file() {
         problems.push(Problem::new(
             path,
-            format!("there is no file `{}`", full.display()),
+            format!("there is no file `{}`", layout::shown(&full)),
             "the path is relative to the configuration folder",
         ));
+        return false;
+    }
+    true
+}
+
+/// A file of certificate authorities must hold some.
+fn authorities(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+    if file(relative, config, path, problems) {
+        refused(network::check_authorities(&config.join(relative)), path, problems);
+    }
+}
+
+fn refused(result: Result<()>, path: &YamlPath, problems: &mut Vec<Problem>) {
+    if let Err(error) = result {
+        problems.push(Problem::new(path, error.one_line(), error.hint_text().unwrap_or("correct the file")));
     }
 }
 
@@ -261,7 +276,7 @@ impl NetworkSettings {
         range(self.connect_timeout, 1, 3600, "seconds", &path.key("connect_timeout"), problems);
         range(self.idle_timeout, 1, 3600, "seconds", &path.key("idle_timeout"), problems);
         for (index, ca) in self.ca_files.iter().enumerate() {
-            file(ca, config, &path.key("ca_files").index(index), problems);
+            authorities(ca, config, &path.key("ca_files").index(index), problems);
         }
         let proxy = self.proxy.as_deref();
         problems.extend(proxy.and_then(|proxy| url_problem(proxy, &["http", "https"], &path.key("proxy"))));
@@ -305,15 +320,13 @@ impl RegistrySettings {
             let at = path.key("mirrors_only");
             problems.push(Problem::new(&at, "there are no mirrors to use only", "list `mirrors`, or remove the line"));
         }
-        let files = [
-            ("ca_file", &self.ca_file),
-            ("client_certificate", &self.client_certificate),
-            ("client_key", &self.client_key),
-        ];
-        for (key, named) in files {
-            if let Some(named) = named {
-                file(named, config, &path.key(key), problems);
-            }
+        if let Some(ca) = &self.ca_file {
+            authorities(ca, config, &path.key("ca_file"), problems);
+        }
+        let files = [("client_certificate", &self.client_certificate), ("client_key", &self.client_key)];
+        let there = files.into_iter().filter_map(|(key, named)| Some((key, named.as_ref()?)));
+        if there.filter(|(key, named)| file(named, config, &path.key(key), problems)).count() == files.len() {
+            refused(network::check_identity(self, config), &path.key("client_certificate"), problems);
         }
         if self.client_certificate.is_some() != self.client_key.is_some() {
             problems.push(Problem::new(

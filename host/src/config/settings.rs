@@ -207,7 +207,11 @@ fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
     if !name_fits {
         problems.push(Problem::new(
             &path.key("name"),
-            format!("`{}` is no package name", shown(&package.name)),
+            if package.name.is_empty() {
+                "is missing or empty".to_owned()
+            } else {
+                format!("`{}` is no package name", shown(&package.name))
+            },
             "use at most 63 lowercase letters, digits and dashes, no dash first, for example opencenter-airgap",
         ));
     }
@@ -216,7 +220,11 @@ fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
     if version.is_empty() || version.len() > 100 || version.contains(bad) || tree::check_path(version).is_err() {
         problems.push(Problem::new(
             &path.key("version"),
-            format!("`{}` is no package version", shown(version)),
+            if version.is_empty() {
+                "is missing or empty".to_owned()
+            } else {
+                format!("`{}` is no package version", shown(version))
+            },
             "use letters, digits, `.`, `_`, `+` and `-`, for example \"1.0.0\"; it becomes part of the file name",
         ));
     }
@@ -403,11 +411,11 @@ mod tests {
             ("package: {name: -a, version: '1'}", "1:17", "no package name"),
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
             ("package: {name: a}", "1:", "missing field `version`"),
-            ("", "1:1", "no package name"),
+            ("", "1:1", "package.name: is missing"),
             ("netwrok: {}", "2:1", "unknown field `netwrok`"),
             ("network: {concurrency: 0}", "2:24", "0 is out of range"),
             ("network: {concurrency: 1000}", "2:24", "out of range"),
-            ("network: {idle_timeout: -1}", "2:25", "expected u64"),
+            ("network: {idle_timeout: -1}", "2:25", "expected a number"),
             ("network: {ca_files: [ca.pem]}", "2:22", "there is no file"),
             ("network: {proxy: 'http://u:hunter2@p:3128'}", "2:18", "credentials"),
             ("network: {proxy: 'socks5://p:1080'}", "2:18", "scheme"),

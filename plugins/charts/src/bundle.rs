@@ -362,10 +362,7 @@ fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
     let transient = failures.iter().all(|(_, error)| matches!(error, StepError::Transient(_)));
     let decisive = failures.iter().find(|(_, error)| !matches!(error, StepError::Transient(_))).or(failures.first());
     let failure = decisive.and_then(|(_, error)| error.failure()).cloned();
-    let rows: Vec<String> = failures
-        .iter()
-        .map(|(chart, error)| format!("{chart}: {}", error.failure().map_or("interrupted", |failure| &failure.message)))
-        .collect();
+    let rows: Vec<String> = failures.iter().map(|(chart, error)| row(chart, error, failures.len() > 1)).collect();
     let message = format!("{} of {total} charts failed: {}", failures.len(), rows.join("; "));
     let code = failure.as_ref().map_or("charts", |failure| &failure.code).to_owned();
     let error = match decisive.map(|(_, error)| error) {
@@ -375,9 +372,24 @@ fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
         Some(StepError::Denied(_)) => StepError::denied(&code, message),
         _ => StepError::other(&code, message),
     };
-    match failure.and_then(|failure| failure.hint) {
+    let own = failure.and_then(|failure| failure.hint).filter(|_| failures.len() == 1 || transient);
+    match own {
         Some(hint) => error.hint(hint),
-        None => error,
+        None if transient => error,
+        None => error.hint(MEND),
+    }
+}
+
+const MEND: &str = "correct the chart in components.yaml, or what lies there; the charts that did not fail are kept";
+
+/// What failed and why, the chart named once; with its own hint where it is
+/// one of several.
+fn row(chart: &str, error: &StepError, with_hint: bool) -> String {
+    let Some(failure) = error.failure() else { return format!("{chart}: interrupted") };
+    let why = failure.message.strip_prefix(chart).map_or(&*failure.message, |why| why.trim_start_matches([':', ' ']));
+    match failure.hint.as_ref().filter(|_| with_hint) {
+        Some(hint) => format!("{chart}: {why} ({hint})"),
+        None => format!("{chart}: {why}"),
     }
 }
 

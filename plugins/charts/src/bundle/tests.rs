@@ -327,9 +327,12 @@ fn all_bad_charts_are_listed_with_what_is_there() {
         "gzipped tar",
         "no `entries`",
         "index of https://nowhere.example",
+        "(correct `version` of the chart in components.yaml)",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
+    assert!(!text.contains("chart app 9.x: chart app 9.x"), "{text}");
+    assert!(error.failure().is_some_and(|failure| failure.hint.as_deref() == Some(MEND)));
     assert!(matches!(error, StepError::Other(_)));
     assert_eq!(lab.marks.borrow().len(), 1, "the good one is kept");
     assert!(!lab.paths().contains(&"charts/bad-1.0.0.tgz".to_owned()));

@@ -251,6 +251,26 @@ fn a_configuration_that_names_nothing() {
     assert!(!project.exists("dist"));
 }
 
+/// What came first counts from then on, so it is said once what that was.
+#[test]
+fn a_tool_whose_checksum_nobody_knows_is_told() {
+    let files = FileServer::start();
+    let url = files.put("/tool", b"the tool".to_vec());
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, None);
+    let run = project.build().says(&["warning:", "no checksum", &url, &airgap_tests::digest::sha256(b"the tool")]);
+    drop(run);
+    project.run(&["build", "--clean"]).success().never_says("no checksum");
+}
+
+#[test]
+fn a_checksum_of_another_file_is_named_as_such() {
+    let files = FileServer::start();
+    let url = files.put("/tool", b"the tool".to_vec());
+    let checksum = files.put("/tool.sha256", format!("{}  other.tgz\n", "0".repeat(64)));
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, Some(&checksum));
+    project.run(&["build"]).code(1).says(&[&checksum, "`other.tgz`", "checksum_url"]);
+}
+
 #[test]
 fn a_checksum_that_does_not_match() {
     let files = FileServer::start();

@@ -205,6 +205,9 @@ impl Network {
         }
         let limit = usize::try_from(LARGEST_MANIFEST).unwrap_or(usize::MAX);
         let bytes = answer.body(limit, progress).await?;
+        if let Some(page) = no_json(&bytes) {
+            return Err(page_instead(&endpoint.name, what, answer.header("content-type"), &page).into());
+        }
         let digest = Digest::of(&bytes);
         let announced = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
         for expected in [reference.digest(), announced].into_iter().flatten() {
@@ -299,6 +302,27 @@ impl Network {
             tries.next(failure, &request, &self.transport, progress).await?;
         }
     }
+}
+
+/// The first words of what is no manifest at all; None of what may be one.
+fn no_json(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_json = words.first().is_some_and(|word| word.starts_with('{'));
+    let shown = || words.join(" ").chars().filter(|c| !c.is_control()).take(60).collect();
+    (!is_json).then(shown)
+}
+
+fn page_instead(place: &str, what: &str, media_type: Option<&str>, words: &str) -> Error {
+    let came = match (words, media_type) {
+        ("", _) => "nothing".to_owned(),
+        (_, Some(media_type)) => format!("{media_type} that begins with `{words}`"),
+        (_, None) => format!("what begins with `{words}`"),
+    };
+    Error::invalid(format!("{place} sent {came} instead of {what}")).hint(
+        "a login page or a proxy may have answered instead of a registry: check the host in the reference, and \
+         `network.proxy`",
+    )
 }
 
 fn scope(endpoint: &Endpoint) -> String {
@@ -413,6 +437,18 @@ mod tests {
         );
         assert_eq!(next(r#"<https://evil.example/x>; rel="next""#), None);
         assert_eq!(next("nonsense"), None);
+    }
+
+    #[test]
+    fn what_came_instead_of_a_manifest_is_told() {
+        assert_eq!(no_json(b" \n{\"schemaVersion\": 2}"), None);
+        let told = |bytes: &[u8], media_type| {
+            let page = no_json(bytes).unwrap();
+            page_instead("r.example", "the manifest of a:b", media_type, &page).message().to_owned()
+        };
+        assert_eq!(told(b"", None), "r.example sent nothing instead of the manifest of a:b");
+        let page = told(b"<html>\n<title>Sign in", Some("text/html"));
+        assert!(page.contains("text/html that begins with `<html> <title>Sign in`"), "{page}");
     }
 
     #[test]

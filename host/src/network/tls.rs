@@ -109,6 +109,12 @@ impl Clients {
         objection.map_or(Ok(()), |Refused(why)| Err(refused(&shown(url), why)))
     }
 
+    /// The host of the proxy for a URL, unless the URL's own is exempt.
+    pub(super) fn proxy(&self, url: &Url) -> Option<String> {
+        let proxy = if url.scheme() == "https" { &self.proxies.https } else { &self.proxies.http };
+        Some(super::mirrors::host_of(&Url::parse(proxy.as_ref()?).ok()?))
+    }
+
     fn build(&self, registry: Option<&RegistrySettings>, reach: Reach) -> Result<Client> {
         install_provider();
         let mut own = Vec::new();
@@ -277,6 +283,8 @@ mod tests {
         settings.network.proxy = Some("http://proxy.example:3128".into());
         let mut clients = clients(&settings, Path::new("."));
         assert_eq!(clients.proxies.hosts(), ["proxy.example", "proxy.example"]);
+        let proxy = clients.proxy(&Url::parse("https://a.example/").unwrap());
+        assert_eq!(proxy.as_deref(), Some("proxy.example:3128"));
         clients.lookup = Lookup::with(|name| vec![[if name == "in.example" { 10 } else { 1 }, 1, 1, 1].into()]);
         for (url, reach, allowed) in [
             ("https://in.example/", Reach::Outside, false),

@@ -11,7 +11,7 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 
@@ -126,8 +126,12 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         return version::print(ui, cli.global.verbose);
     }
     let layout = layout(&cli.global)?;
+    // A package can be looked at wherever it lies.
+    if !matches!(cli.command, Some(Command::Verify(_))) {
+        check_names(&layout)?;
+    }
     match &cli.command {
-        None => version::print(ui, cli.global.verbose),
+        None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
         Some(Command::Init(args)) => init::run(args, &layout, ui),
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
@@ -144,15 +148,18 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
 /// The three folders, absolute, so that nothing depends on the current
 /// directory later.
 fn layout(args: &GlobalArgs) -> Result<Layout> {
-    let absolute = |path: &PathBuf| {
-        let path = std::path::absolute(path).map_err(|source| Error::io("cannot resolve", path, source))?;
-        match path.to_str() {
-            Some(_) => Ok(path),
-            None => Err(Error::local(format!("the path `{}` ({path:?}) is not UTF-8", path.display()))
-                .hint("rename the folder: state, lists and packages name their files in UTF-8")),
-        }
-    };
+    let absolute =
+        |path: &PathBuf| std::path::absolute(path).map_err(|source| Error::io("cannot resolve", path, source));
     Ok(Layout::new(absolute(&args.config_dir)?, absolute(&args.build_dir)?, absolute(&args.dist_dir)?))
+}
+
+/// State and lists name their files in UTF-8.
+fn check_names(layout: &Layout) -> Result<()> {
+    let odd = [&layout.config, &layout.build, &layout.dist].into_iter().find(|path| path.to_str().is_none());
+    odd.map_or(Ok(()), |path| {
+        Err(Error::local(format!("the name of the folder {path:?} is not UTF-8"))
+            .hint("rename it, or choose other folders with --config-dir, --build-dir and --dist-dir"))
+    })
 }
 
 /// Help is data and goes to stdout; a wrong command line is exit 2.

@@ -50,6 +50,7 @@ struct ImageArgs {
 
 #[derive(Debug, Args)]
 struct ChartArgs {
+    /// As its repository calls it
     name: String,
     /// https://… (a repository with index.yaml), oci://…, or a local folder
     /// (./charts/name)
@@ -58,6 +59,7 @@ struct ChartArgs {
     /// A version, or a constraint as helm reads it
     #[arg(long)]
     version: String,
+    /// Where the package deploys it; by default the one called like the chart
     #[arg(long)]
     namespace: Option<String>,
     /// A values file, relative to the folder that holds config/; may be
@@ -68,6 +70,7 @@ struct ChartArgs {
 
 #[derive(Debug, Args)]
 struct ToolArgs {
+    /// Of the program
     name: String,
     #[arg(long)]
     version: String,
@@ -87,6 +90,7 @@ struct ToolArgs {
 
 #[derive(Debug, Args)]
 struct RepoArgs {
+    /// Of its folder under build/
     name: String,
     #[arg(long)]
     url: String,

@@ -57,31 +57,34 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// What `--help` puts these under, apart from a command's own.
+const COMMON: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct GlobalArgs {
     /// The folder of the configuration
-    #[arg(long, global = true, value_name = "DIR", default_value = "config")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "config")]
     config_dir: PathBuf,
 
     /// The folder of the build's state, store and trees
-    #[arg(long, global = true, value_name = "DIR", default_value = "build")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "build")]
     build_dir: PathBuf,
 
     /// The folder of the finished package
-    #[arg(long, global = true, value_name = "DIR", default_value = "dist")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "dist")]
     dist_dir: PathBuf,
 
     /// Print data instead of text: one JSON object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
 
     /// Print nothing but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     quiet: bool,
 
     /// Print more
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     verbose: bool,
 }
 
@@ -111,7 +114,11 @@ pub fn main() -> ProcessExitCode {
         Err(error) => return usage(&error).into(),
     };
     let ui = Ui::new(&cli.global, &variables);
-    let code = match run(&cli, &ui, &variables) {
+    let ran = run(&cli, &ui, &variables).and_then(|code| match code {
+        ExitCode::Done => ui.complete().map(|()| code),
+        _ => Ok(code),
+    });
+    let code = match ran {
         Ok(code) => code,
         Err(error) => {
             ui.error(&error);

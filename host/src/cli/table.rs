@@ -1,6 +1,6 @@
 //! Tables of plain text: columns as wide as their widest cell.
 
-use crate::error::ItemFailure;
+use crate::error::{Class, ItemFailure};
 use crate::progress::text;
 
 /// Lines of a table; the first row is the heading. The last column is cut so
@@ -39,6 +39,13 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
     let mut lines = Vec::new();
     for (at, (first, names)) in groups.iter().enumerate() {
         let status = first.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
+        // Of a file of the configuration it is the place and the key.
+        if first.class == Class::Configuration {
+            let key = if first.origin.is_empty() { String::new() } else { format!("{}: ", first.origin) };
+            lines.extend(names.iter().map(|place| text::plain(&format!("  ✗ {place}: {key}{}", first.message))));
+            lines.extend(hint_behind(&groups, at));
+            continue;
+        }
         let origin = if first.origin.is_empty() { String::new() } else { format!(" from {}", first.origin) };
         let (class, message) = (first.class, &first.message);
         let named = match names.as_slice() {
@@ -49,15 +56,18 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
         if names.len() > 1 {
             lines.push(text::plain(&format!("      {}", names.join(", "))));
         }
-        let next = groups.get(at + 1).and_then(|(next, _)| next.hint.as_ref());
-        if let Some(hint) = first.hint.as_ref().filter(|hint| next != Some(hint)) {
-            lines.push(text::plain(&format!("      hint: {hint}")));
-        }
+        lines.extend(hint_behind(&groups, at));
     }
     if items.len() > FAILURES_SHOWN {
         lines.push(format!("  … and {} more; build/state.json lists them", items.len() - FAILURES_SHOWN));
     }
     lines
+}
+
+/// The hint of a row, where the next one has another.
+fn hint_behind(groups: &[(&ItemFailure, Vec<&str>)], at: usize) -> Option<String> {
+    let of = |at: usize| groups.get(at).and_then(|(first, _)| first.hint.as_ref());
+    of(at).filter(|hint| of(at + 1) != Some(hint)).map(|hint| text::plain(&format!("      hint: {hint}")))
 }
 
 /// Groups with the names of their items, those of one hint side by side.
@@ -79,7 +89,6 @@ fn alike(items: &[ItemFailure]) -> Vec<(&ItemFailure, Vec<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Class;
 
     #[test]
     fn what_failed_alike_is_one_row_and_its_hint_is_told_once() {

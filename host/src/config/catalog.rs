@@ -106,11 +106,12 @@ fn requirement_problems(catalog: &Catalog) -> Vec<Problem> {
             ));
         }
         if let Some(Err(error)) = required.pattern.as_deref().map(anchored) {
-            let message = error.to_string().replace('\n', " ");
+            let message = error.to_string();
+            let message = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
             problems.push(Problem::new(
                 &path.key("pattern"),
-                format!("`pattern` is not a regular expression: {}", shown(&message)),
-                "write it in single quotes, for example '^v\\d+\\.\\d+\\.\\d+$'",
+                format!("`pattern` is not a regular expression: {}", shown(message)),
+                "correct it; single quotes keep its backslashes, for example '^v\\d+\\.\\d+\\.\\d+$'",
             ));
         }
     }

@@ -125,6 +125,8 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, key, old, new } = self;
+        let [old, new] =
+            [old, new].map(|value| value.as_deref().map(|text| if text.is_empty() { "nothing" } else { text }));
         match (key, old, new) {
             (Some(key), Some(old), Some(new)) => write!(f, "{key}: {old} → {new} in {file}"),
             (Some(key), None, Some(new)) => write!(f, "{key}: {new} was added in {file}"),

@@ -203,7 +203,8 @@ fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
     let path = YamlPath::root().key("package");
     let name_fits = package.name.len() <= 63
         && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        && !package.name.ends_with('-');
     if !name_fits {
         problems.push(Problem::new(
             &path.key("name"),
@@ -212,10 +213,10 @@ fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
             } else {
                 format!("`{}` is no package name", shown(&package.name))
             },
-            "use at most 63 lowercase letters, digits and dashes, no dash first, for example opencenter-airgap",
+            "use at most 63 lowercase letters, digits and dashes, no dash first or last, for example opencenter-airgap",
         ));
     }
-    let bad = |c: char| matches!(c, '/' | '\\') || c.is_whitespace() || c.is_control();
+    let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
     let version = &package.version;
     if version.is_empty() || version.len() > 100 || version.contains(bad) || tree::check_path(version).is_err() {
         problems.push(Problem::new(
@@ -409,6 +410,8 @@ mod tests {
         for (text, place, word) in [
             ("package: {name: Big, version: '1'}", "1:17", "`Big` is no package name"),
             ("package: {name: -a, version: '1'}", "1:17", "no package name"),
+            ("package: {name: a-, version: '1'}", "1:17", "no package name"),
+            ("package: {name: a, version: '1-💥'}", "1:29", "no package version"),
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
             ("package: {name: a}", "1:", "missing field `version`"),
             ("", "1:1", "package.name: is missing"),

@@ -114,6 +114,8 @@ impl Source {
         let wrong_type = message.contains("invalid type") && message.contains("expected a string");
         let hint = if wrong_type {
             "put the value into quotes: YAML reads it as a number or another type without them"
+        } else if message.contains("cannot start any token") && self.text.contains('\t') {
+            "indent with spaces: YAML takes no tabs there"
         } else if message.contains("unknown field") {
             "correct the spelling or remove the line; docs/configuration.md lists every field"
         } else if message.contains("missing field") {
@@ -247,6 +249,7 @@ mod tests {
             ("text: [1.30]\n", "config/x.yaml:1:7: ", "expected a string"),
             ("text: a\ntext: b\n", "config/x.yaml:2:1: ", "`text` a second time"),
             ("map:\n  a: 1\n  b: 2\n  a: 3\n", "config/x.yaml:4:3: ", "`a` a second time"),
+            ("map:\n\ta: 1\n", "config/x.yaml:2:1: ", "cannot start any token"),
             ("map: {a: -1}\n", "config/x.yaml:1:10: ", "expected a number"),
             ("map: {a: 99999999999999999999}\n", "config/x.yaml:1:10: ", "integer `99999999999999999999`, expected"),
             ("map: [a]\n", "config/x.yaml:1:6: ", "a list, expected a mapping"),

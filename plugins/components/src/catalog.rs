@@ -201,11 +201,12 @@ impl Generator<'_> {
         match template::expand(template, lookup) {
             Ok(text) => text,
             Err(message) => {
-                self.problems.push(Problem::new(
-                    path,
-                    message,
-                    "set the variable in versions.env, or give the entry a condition such as `when: NAME`",
-                ));
+                let hint = if message.contains("versions.env") {
+                    "set the variable in versions.env, or give the entry a condition such as `when: NAME`"
+                } else {
+                    "write {{NAME}}, or {{NAME|bare}} without a leading `v`"
+                };
+                self.problems.push(Problem::new(path, message, hint));
                 String::new()
             }
         }

@@ -314,10 +314,11 @@ fn base_name(url: &str) -> String {
     String::from_utf8_lossy(&name).into_owned()
 }
 
-/// The host of a URL.
+/// The host of a URL, with its port where it is not the usual one.
 fn origin(url: &str) -> String {
-    Url::parse(url)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .unwrap_or_else(|| "components.yaml".to_owned())
+    let host = |url: Url| {
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    };
+    Url::parse(url).ok().and_then(host).unwrap_or_else(|| "components.yaml".to_owned())
 }

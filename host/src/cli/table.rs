@@ -32,8 +32,8 @@ pub(super) fn render(rows: &[Vec<String>], width: usize) -> Vec<String> {
 const FAILURES_SHOWN: usize = 100;
 
 /// The items of a step that failed: what, where from, status, why, what to do.
-/// Those of one place that failed alike are one row, and a hint stands once
-/// under the rows that it is for.
+/// Those of one place that failed alike are one row where there is something
+/// to do about them all, and that stands once under the rows that it is for.
 pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
     let groups = alike(&items[..items.len().min(FAILURES_SHOWN)]);
     let mut lines = Vec::new();
@@ -75,10 +75,12 @@ fn alike(items: &[ItemFailure]) -> Vec<(&ItemFailure, Vec<&str>)> {
     let reason = |item: &'_ ItemFailure| (item.origin.clone(), item.class, item.status, item.message.clone());
     let mut groups: Vec<(&ItemFailure, Vec<&str>)> = Vec::new();
     for item in items {
-        match groups.iter_mut().find(|(first, _)| reason(first) == reason(item) && first.hint == item.hint) {
+        let same =
+            |first: &ItemFailure| item.hint.is_some() && first.hint == item.hint && reason(first) == reason(item);
+        match groups.iter_mut().find(|(first, _)| same(first)) {
             Some((_, names)) => names.push(&item.item),
             None => {
-                let behind = groups.iter().rposition(|(first, _)| first.hint == item.hint);
+                let behind = groups.iter().rposition(|(first, _)| item.hint.is_some() && first.hint == item.hint);
                 groups.insert(behind.map_or(groups.len(), |at| at + 1), (item, vec![&item.item]));
             }
         }
@@ -104,6 +106,7 @@ mod tests {
         let lines = failures(&[
             item("quay.io/a:1", "quay.io", "cannot reach quay.io", network),
             item("quay.io/b:1", "quay.io", "not found", None),
+            item("quay.io/d:1", "quay.io", "not found", None),
             item("r.io/a:1", "r.io", "cannot reach r.io", network),
             item("quay.io/c:1", "quay.io", "cannot reach quay.io", network),
         ]);
@@ -115,6 +118,7 @@ mod tests {
                 "  ✗ r.io/a:1 from r.io (transient): cannot reach r.io",
                 "      hint: check the network",
                 "  ✗ quay.io/b:1 from quay.io (transient): not found",
+                "  ✗ quay.io/d:1 from quay.io (transient): not found",
             ]
         );
     }

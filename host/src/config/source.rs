@@ -253,7 +253,6 @@ mod tests {
             ("map: {a: -1}\n", "config/x.yaml:1:10: ", "expected a number"),
             ("map: {a: 99999999999999999999}\n", "config/x.yaml:1:10: ", "integer `99999999999999999999`, expected"),
             ("map: [a]\n", "config/x.yaml:1:6: ", "a list, expected a mapping"),
-            ("text:\n", "config/x.yaml:1:", "nothing, expected a string"),
             ("# a\n---\ntext: a\n---\ntext: b\n", "config/x.yaml:4:1: ", "second YAML document"),
             ("- a\n", "config/x.yaml:1:1: ", "a list, expected a mapping"),
             ("map: [a\n", "config/x.yaml:1:", ""),

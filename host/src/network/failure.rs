@@ -150,6 +150,7 @@ mod tests {
     /// A registry with a typo is no reason to wait, a resolver that is away is.
     #[tokio::test]
     async fn a_name_without_an_address_is_given_up_at_once() {
+        crate::network::tls::install_provider();
         for (answer, cause, class) in [
             ("Name or service not known", Cause::Fatal, Class::NotFound),
             ("No address associated with hostname", Cause::Fatal, Class::NotFound),

@@ -251,7 +251,7 @@ impl Proxies {
 }
 
 /// rustls takes its cryptography from a process-wide provider.
-fn install_provider() {
+pub(super) fn install_provider() {
     // An error means that someone installed one already.
     let _: Result<_, Arc<_>> = rustls::crypto::ring::default_provider().install_default();
 }

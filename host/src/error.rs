@@ -173,7 +173,7 @@ impl Error {
             _ if class == Class::DiskFull => {
                 error.hint("free some space and run the same command again: finished work is kept")
             }
-            io::ErrorKind::PermissionDenied => error.hint(
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error.hint(
                 "it belongs to another user, or its folder is read-only: mend the permissions, or choose other folders \
                  with --config-dir, --build-dir and --dist-dir",
             ),

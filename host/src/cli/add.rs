@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::fs;
 use crate::layout::{Layout, shown};
-use crate::orchestrator::preview::manifest;
+use crate::orchestrator::preview;
 use crate::state::lock::BuildLock;
 use crate::state::{self, store};
 
@@ -50,6 +50,7 @@ struct ImageArgs {
 
 #[derive(Debug, Args)]
 struct ChartArgs {
+    /// As its repository calls it
     name: String,
     /// https://… (a repository with index.yaml), oci://…, or a local folder
     /// (./charts/name)
@@ -58,6 +59,7 @@ struct ChartArgs {
     /// A version, or a constraint as helm reads it
     #[arg(long)]
     version: String,
+    /// Where the package deploys it; by default the one called like the chart
     #[arg(long)]
     namespace: Option<String>,
     /// A values file, relative to the folder that holds config/; may be
@@ -68,6 +70,7 @@ struct ChartArgs {
 
 #[derive(Debug, Args)]
 struct ToolArgs {
+    /// Of the program
     name: String,
     #[arg(long)]
     version: String,
@@ -87,6 +90,7 @@ struct ToolArgs {
 
 #[derive(Debug, Args)]
 struct RepoArgs {
+    /// Of its folder under build/
     name: String,
     #[arg(long)]
     url: String,
@@ -157,7 +161,10 @@ pub(super) fn run(args: &AddArgs, layout: Layout, ui: &Ui) -> Result<ExitCode> {
 /// images.auto_discover, and returns them.
 pub(super) fn discovered(project: &Project, found: &BTreeSet<&str>) -> Result<Vec<String>> {
     let _lock = hold(&project.layout)?;
-    let known: BTreeSet<String> = manifest(project)?.images.iter().map(|image| normalized(&image.image)).collect();
+    let generated = to_be_generated(project)?;
+    let manifests = project.components.iter().chain(&generated);
+    let known: BTreeSet<String> =
+        manifests.flat_map(|manifest| manifest.images.iter()).map(|image| normalized(&image.image)).collect();
     let missing = found.iter().filter(|image| !known.contains(&normalized(image)));
     let missing: Vec<String> = missing.map(|image| (*image).to_owned()).collect();
     edit::merge_discovered_into_project(&project.layout, &missing)
@@ -172,8 +179,9 @@ fn hold(layout: &Layout) -> Result<Option<BuildLock>> {
 
 /// Adds everything or nothing.
 fn add(project: &Project, additions: &[Addition]) -> Result<()> {
-    let generated = manifest(project)?;
-    additions.iter().try_for_each(|addition| refuse_generated(&generated, addition))?;
+    if let Some(generated) = to_be_generated(project)? {
+        additions.iter().try_for_each(|addition| refuse_generated(&generated, addition))?;
+    }
     additions.iter().try_for_each(|addition| refuse_missing_files(project, addition))?;
     let path = project.layout.components();
     let mut source = match Source::read(&path)? {
@@ -195,8 +203,15 @@ fn named(addition: &Addition) -> String {
     }
 }
 
+/// What the first build puts into components.yaml beside what stands there:
+/// none once it has, which the base tells.
+fn to_be_generated(project: &Project) -> Result<Option<ComponentManifest>> {
+    let is_generated = project.components.is_some() && project.layout.components_base().exists();
+    (!is_generated).then(|| preview::generated(project)).transpose()
+}
+
 /// What the catalog will generate is there already, even where components.yaml
-/// is not written yet.
+/// does not name it yet. What it does name is refused with its line.
 fn refuse_generated(manifest: &ComponentManifest, addition: &Addition) -> Result<()> {
     let is_there = match addition {
         Addition::Image(image) => manifest.images.iter().any(|known| normalized(&known.image) == normalized(image)),
@@ -212,7 +227,7 @@ fn refuse_generated(manifest: &ComponentManifest, addition: &Addition) -> Result
     };
     if is_there {
         return Err(Error::configuration(format!("{} is named already", named(addition)))
-            .hint("edit the entry in config/components.yaml to change it; the first build writes that file"));
+            .hint("the catalog generates it: change its pin in config/versions.env, or its entry in config/components.yaml once the first build has written it"));
     }
     Ok(())
 }

@@ -15,14 +15,15 @@ use super::ui::{Color, Ui};
 use crate::config::Project;
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
-use crate::fs;
 use crate::layout::{Layout, shown};
 use crate::orchestrator::plan::Request;
 use crate::orchestrator::report::Report;
 use crate::orchestrator::run::{Environment, Run};
 use crate::orchestrator::session::{self, Options, Session};
+use crate::plugin::catalog;
 use crate::progress::text;
 use crate::state::Status;
+use crate::{fs, network};
 
 /// Build the package, or go on with an unfinished build
 #[derive(Debug, Args)]
@@ -114,10 +115,12 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
+    check_outside(&project, options.offline, variables)?;
     super::plugin::review(&project, ui, variables)?;
     if args.plan {
         return super::plan::run(&project, &options, &layout, ui, variables);
     }
+    super::plan::refuse_drift(&project, &options, variables)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let cancel = CancellationToken::new();
@@ -144,6 +147,13 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         ExitCode::Interrupted => Ok(signals.exit_code()),
         code => Ok(code),
     }
+}
+
+/// What the configuration leads to outside of itself, while nothing is written
+/// yet: the pipeline's plugins, and the proxies of the environment.
+pub(super) fn check_outside(project: &Project, offline: bool, variables: &Variables) -> Result<()> {
+    catalog::check(project)?;
+    if offline { Ok(()) } else { network::check_proxies(&project.settings, &variables.network) }
 }
 
 /// Runs to the end, or to the first signal.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::network::NetworkEnvironment;
 
+/// Of the year 9999, the last that timestamps can tell.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// Every variable that means something to us.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
@@ -56,7 +59,7 @@ impl Variables {
         self.source_date_epoch
             .as_ref()
             .map(|text| {
-                text.parse().map_err(|_| {
+                text.parse().ok().filter(|seconds| *seconds <= LAST_SECOND).ok_or_else(|| {
                     Error::new(
                         crate::error::Class::Usage,
                         format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"),

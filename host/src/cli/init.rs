@@ -38,7 +38,10 @@ pub(super) fn run(args: &InitArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode>
     fs::create_dir_all(&layout.config)?;
     let pipeline = Pipeline::built_in().to_text();
     let pipeline = args.pipeline.then_some(("pipeline.yaml", pipeline.as_str()));
-    for (name, content) in config::DEFAULTS.iter().copied().chain(pipeline) {
+    // In a project of one's own the pipeline alone is asked for.
+    let has_project = args.pipeline && !args.force && layout.versions_env().exists();
+    let defaults = config::DEFAULTS.iter().copied().filter(|_| !has_project);
+    for (name, content) in defaults.chain(pipeline) {
         let path = layout.config.join(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

@@ -11,7 +11,7 @@ use std::process::ExitCode as ProcessExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 
@@ -57,31 +57,34 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// What `--help` puts these under, apart from a command's own.
+const COMMON: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct GlobalArgs {
     /// The folder of the configuration
-    #[arg(long, global = true, value_name = "DIR", default_value = "config")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "config")]
     config_dir: PathBuf,
 
     /// The folder of the build's state, store and trees
-    #[arg(long, global = true, value_name = "DIR", default_value = "build")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "build")]
     build_dir: PathBuf,
 
     /// The folder of the finished package
-    #[arg(long, global = true, value_name = "DIR", default_value = "dist")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR", default_value = "dist")]
     dist_dir: PathBuf,
 
     /// Print data instead of text: one JSON object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
 
     /// Print nothing but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     quiet: bool,
 
     /// Print more
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     verbose: bool,
 }
 
@@ -111,7 +114,11 @@ pub fn main() -> ProcessExitCode {
         Err(error) => return usage(&error).into(),
     };
     let ui = Ui::new(&cli.global, &variables);
-    let code = match run(&cli, &ui, &variables) {
+    let ran = run(&cli, &ui, &variables).and_then(|code| match code {
+        ExitCode::Done => ui.complete().map(|()| code),
+        _ => Ok(code),
+    });
+    let code = match ran {
         Ok(code) => code,
         Err(error) => {
             ui.error(&error);
@@ -126,8 +133,12 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         return version::print(ui, cli.global.verbose);
     }
     let layout = layout(&cli.global)?;
+    // A package can be looked at wherever it lies.
+    if !matches!(cli.command, Some(Command::Verify(_))) {
+        check_names(&layout)?;
+    }
     match &cli.command {
-        None => version::print(ui, cli.global.verbose),
+        None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
         Some(Command::Init(args)) => init::run(args, &layout, ui),
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
@@ -144,10 +155,18 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
 /// The three folders, absolute, so that nothing depends on the current
 /// directory later.
 fn layout(args: &GlobalArgs) -> Result<Layout> {
-    let absolute = |path: &PathBuf| {
-        std::path::absolute(path).map_err(|source| crate::error::Error::io("cannot resolve", path, source))
-    };
+    let absolute =
+        |path: &PathBuf| std::path::absolute(path).map_err(|source| Error::io("cannot resolve", path, source));
     Ok(Layout::new(absolute(&args.config_dir)?, absolute(&args.build_dir)?, absolute(&args.dist_dir)?))
+}
+
+/// State and lists name their files in UTF-8.
+fn check_names(layout: &Layout) -> Result<()> {
+    let odd = [&layout.config, &layout.build, &layout.dist].into_iter().find(|path| path.to_str().is_none());
+    odd.map_or(Ok(()), |path| {
+        Err(Error::local(format!("the name of the folder {path:?} is not UTF-8"))
+            .hint("rename it, or choose other folders with --config-dir, --build-dir and --dist-dir"))
+    })
 }
 
 /// Help is data and goes to stdout; a wrong command line is exit 2.

@@ -16,10 +16,10 @@ use crate::orchestrator::aside::Aside;
 use crate::orchestrator::needs::Kind;
 use crate::orchestrator::plan::Action;
 use crate::orchestrator::preview::{Begins, Outlook, Preview, preview};
-use crate::orchestrator::session::Options;
+use crate::orchestrator::session::{OnChange, Options, Standing, standing};
 use crate::progress::{Silent, text};
-use crate::state;
 use crate::state::lock::{Holder, holder};
+use crate::state::{self, BuildState};
 
 /// `--json`: everything, on one line.
 #[derive(Serialize)]
@@ -42,6 +42,45 @@ pub(super) fn run(
 ) -> Result<ExitCode> {
     let state = state::read(&layout.state())?;
     let holder = holder(&layout.state_lock());
+    let preview = look_ahead(project, state.as_ref(), options, variables)?;
+    let refusal = preview.outlook.refusal(options);
+    let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
+    ui.say(&render(&preview, holder.as_ref(), ui).join("\n"));
+    ui.data(&Planned { event: "plan", holder: holder.as_ref(), preview: &preview, exit_code: code as u8 });
+    if let Some(error) = refusal {
+        ui.error(&error);
+    }
+    Ok(code)
+}
+
+/// Why a build with `--locked` that would begin anew stops: said while the
+/// recorded build is still there, which goes on when the change is reverted.
+///
+/// # Errors
+/// `changed`, and whatever stops a plan.
+pub(super) fn refuse_drift(project: &Project, options: &Options, variables: &Variables) -> Result<()> {
+    if !options.locked {
+        return Ok(());
+    }
+    let Some(state) = state::read(&project.layout.state())? else { return Ok(()) };
+    let begins_anew = match standing(&state, project) {
+        Standing::Unchanged => options.clean,
+        Standing::FinishedAndChanged(_) => true,
+        Standing::UnfinishedAndChanged(_) => options.clean || options.on_change == OnChange::Restart,
+    };
+    if !begins_anew {
+        return Ok(());
+    }
+    let preview = look_ahead(project, Some(&state), options, variables)?;
+    preview.outlook.refusal(options).map_or(Ok(()), Err)
+}
+
+fn look_ahead(
+    project: &Project,
+    state: Option<&BuildState>,
+    options: &Options,
+    variables: &Variables,
+) -> Result<Preview> {
     let generate = |project: &Project| {
         let aside = Aside {
             project,
@@ -51,15 +90,7 @@ pub(super) fn run(
         };
         aside.components(options.request.force_regenerate)
     };
-    let preview = preview(project, state.as_ref(), options, variables.epoch()?, generate)?;
-    let refusal = preview.outlook.refusal(options);
-    let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
-    ui.say(&render(&preview, holder.as_ref(), ui).join("\n"));
-    ui.data(&Planned { event: "plan", holder: holder.as_ref(), preview: &preview, exit_code: code as u8 });
-    if let Some(error) = refusal {
-        ui.error(&error);
-    }
-    Ok(code)
+    preview(project, state, options, variables.epoch()?, generate)
 }
 
 fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Tables of plain text: columns as wide as their widest cell.
 
-use crate::error::ItemFailure;
+use crate::error::{Class, ItemFailure};
 use crate::progress::text;
 
 /// Lines of a table; the first row is the heading. The last column is cut so
@@ -32,15 +32,31 @@ pub(super) fn render(rows: &[Vec<String>], width: usize) -> Vec<String> {
 const FAILURES_SHOWN: usize = 100;
 
 /// The items of a step that failed: what, where from, status, why, what to do.
+/// Those of one place that failed alike are one row where there is something
+/// to do about them all, and that stands once under the rows that it is for.
 pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
+    let groups = alike(&items[..items.len().min(FAILURES_SHOWN)]);
     let mut lines = Vec::new();
-    for item in items.iter().take(FAILURES_SHOWN) {
-        let status = item.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
-        let origin = if item.origin.is_empty() { String::new() } else { format!(" from {}", item.origin) };
-        lines.push(text::plain(&format!("  ✗ {}{origin} ({}{status}): {}", item.item, item.class, item.message)));
-        if let Some(hint) = &item.hint {
-            lines.push(text::plain(&format!("      hint: {hint}")));
+    for (at, (first, names)) in groups.iter().enumerate() {
+        let status = first.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
+        // Of a file of the configuration it is the place and the key.
+        if first.class == Class::Configuration {
+            let key = if first.origin.is_empty() { String::new() } else { format!("{}: ", first.origin) };
+            lines.extend(names.iter().map(|place| text::plain(&format!("  ✗ {place}: {key}{}", first.message))));
+            lines.extend(hint_behind(&groups, at));
+            continue;
         }
+        let origin = if first.origin.is_empty() { String::new() } else { format!(" from {}", first.origin) };
+        let (class, message) = (first.class, &first.message);
+        let named = match names.as_slice() {
+            [one] => (*one).to_owned(),
+            many => many.len().to_string(),
+        };
+        lines.push(text::plain(&format!("  ✗ {named}{origin} ({class}{status}): {message}")));
+        if names.len() > 1 {
+            lines.push(text::plain(&format!("      {}", names.join(", "))));
+        }
+        lines.extend(hint_behind(&groups, at));
     }
     if items.len() > FAILURES_SHOWN {
         lines.push(format!("  … and {} more; build/state.json lists them", items.len() - FAILURES_SHOWN));
@@ -48,9 +64,64 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
     lines
 }
 
+/// The hint of a row, where the next one has another.
+fn hint_behind(groups: &[(&ItemFailure, Vec<&str>)], at: usize) -> Option<String> {
+    let of = |at: usize| groups.get(at).and_then(|(first, _)| first.hint.as_ref());
+    of(at).filter(|hint| of(at + 1) != Some(hint)).map(|hint| text::plain(&format!("      hint: {hint}")))
+}
+
+/// Groups with the names of their items, those of one hint side by side.
+fn alike(items: &[ItemFailure]) -> Vec<(&ItemFailure, Vec<&str>)> {
+    let reason = |item: &'_ ItemFailure| (item.origin.clone(), item.class, item.status, item.message.clone());
+    let mut groups: Vec<(&ItemFailure, Vec<&str>)> = Vec::new();
+    for item in items {
+        let same =
+            |first: &ItemFailure| item.hint.is_some() && first.hint == item.hint && reason(first) == reason(item);
+        match groups.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, names)) => names.push(&item.item),
+            None => {
+                let behind = groups.iter().rposition(|(first, _)| item.hint.is_some() && first.hint == item.hint);
+                groups.insert(behind.map_or(groups.len(), |at| at + 1), (item, vec![&item.item]));
+            }
+        }
+    }
+    groups
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_alike_is_one_row_and_its_hint_is_told_once() {
+        let item = |item: &str, origin: &str, message: &str, hint: Option<&str>| ItemFailure {
+            item: item.into(),
+            origin: origin.into(),
+            class: Class::Transient,
+            status: None,
+            message: message.into(),
+            hint: hint.map(str::to_owned),
+        };
+        let network = Some("check the network");
+        let lines = failures(&[
+            item("quay.io/a:1", "quay.io", "cannot reach quay.io", network),
+            item("quay.io/b:1", "quay.io", "not found", None),
+            item("quay.io/d:1", "quay.io", "not found", None),
+            item("r.io/a:1", "r.io", "cannot reach r.io", network),
+            item("quay.io/c:1", "quay.io", "cannot reach quay.io", network),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "  ✗ 2 from quay.io (transient): cannot reach quay.io",
+                "      quay.io/a:1, quay.io/c:1",
+                "  ✗ r.io/a:1 from r.io (transient): cannot reach r.io",
+                "      hint: check the network",
+                "  ✗ quay.io/b:1 from quay.io (transient): not found",
+                "  ✗ quay.io/d:1 from quay.io (transient): not found",
+            ]
+        );
+    }
 
     #[test]
     fn columns_align_and_the_last_is_cut() {

@@ -2,14 +2,15 @@
 //! the way to standard error.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 
 use super::GlobalArgs;
 use super::environment::Variables;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::progress::json::JsonLines;
 use crate::progress::lines::Lines;
 use crate::progress::terminal::Terminal;
@@ -24,10 +25,9 @@ pub(super) struct Ui {
     color: bool,
     error_color: bool,
     columns: Option<usize>,
+    /// Why standard output could not be written.
+    failure: Arc<OnceLock<io::Error>>,
 }
-
-/// Columns where neither a terminal nor COLUMNS says how many.
-const DEFAULT_WIDTH: usize = 120;
 
 impl Ui {
     pub(super) fn new(args: &GlobalArgs, variables: &Variables) -> Self {
@@ -39,6 +39,7 @@ impl Ui {
             color: color(io::stdout().is_terminal()),
             error_color: color(io::stderr().is_terminal()),
             columns: variables.columns,
+            failure: Arc::default(),
         }
     }
 
@@ -72,13 +73,24 @@ impl Ui {
     }
 
     fn write(&self, text: &str) {
-        // A reader that went away is not a failure of ours: the work is done.
         let mut out = io::stdout().lock();
-        let _ = out.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = out.write_all(b"\n");
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written =
+            out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+        match written {
+            // A reader that went away is not a failure of ours: the work is done.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.failure.set(error)),
+            _ => {}
         }
-        let _ = out.flush();
+    }
+
+    /// What was printed and did not arrive.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub(super) fn complete(&self) -> Result<()> {
+        let failed = self.failure.get().map(|error| io::Error::new(error.kind(), error.to_string()));
+        failed.map_or(Ok(()), |error| Err(Error::io("cannot write to", Path::new("standard output"), error)))
     }
 
     /// A remark on standard error.
@@ -102,7 +114,8 @@ impl Ui {
             cause = inner.source();
         }
         lines.extend(super::table::failures(error.items()));
-        if let Some(hint) = error.hint_text() {
+        let is_told = |hint: &&str| error.items().iter().any(|item| item.hint.as_deref() == Some(*hint));
+        if let Some(hint) = error.hint_text().filter(|hint| !is_told(hint)) {
             lines.push(format!("hint: {}", text::plain(hint)));
         }
         if let Some(until) = error.until() {
@@ -120,13 +133,14 @@ impl Ui {
         if self.color { format!("\u{1b}[{}m{text}\u{1b}[0m", color as u8) } else { text.to_owned() }
     }
 
-    /// Columns of standard output.
+    /// Columns of standard output; without end where neither a terminal nor
+    /// COLUMNS says how many: a log is cut nowhere.
     pub(super) fn width(&self) -> usize {
         let of_terminal = || {
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
             (size.ws_col > 0).then_some(usize::from(size.ws_col))
         };
-        self.columns.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH).max(40)
+        self.columns.or_else(of_terminal).unwrap_or(usize::MAX).max(40)
     }
 }
 

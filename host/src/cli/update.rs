@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::build::drive;
+use super::build::{check_outside, drive};
 use super::environment::Variables;
 use super::ui::{Color, Ui};
 use crate::config::Project;
@@ -43,6 +43,7 @@ struct Updated<'a> {
 pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
+    check_outside(&project, false, variables)?;
     let before = project.lock.clone();
     let Selection { keys, steps } = refresh::select(&project, &args.names)?;
     let options =

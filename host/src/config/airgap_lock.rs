@@ -138,7 +138,12 @@ impl AirgapLock {
         if source.text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let (lock, spans) = source.yaml::<Self>()?;
+        let (lock, spans) = source.yaml::<Self>().map_err(|error| {
+            error.hint(
+                "a build writes this file: resolve a merge conflict in it, restore it from version control, or delete it, \
+                 and the next build locks what is there then",
+            )
+        })?;
         source.refuse(&spans, &lock.problems())?;
         Ok(lock)
     }

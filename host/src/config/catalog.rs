@@ -7,6 +7,7 @@
 use components::catalog::{Catalog, Generation, Required};
 use components::condition::is_name;
 use components::problem::{Problem, YamlPath, shown};
+use components::template;
 use regex::Regex;
 
 use crate::config::source::{Located, Source, refuse_all};
@@ -41,13 +42,16 @@ impl CatalogFile {
     /// a value that is not accepted.
     pub fn check_pins(&self, versions: &VersionsEnv) -> Result<()> {
         let mut problems = Vec::new();
+        let mut is_architecture_told = false;
         for (index, required) in self.catalog.required.iter().enumerate() {
             if required.when.as_ref().is_none_or(|when| when.holds(&versions.pins)) {
                 let by = self.source.place_of(&self.spans, &YamlPath::root().key("required").index(index).key("name"));
-                problems.extend(pin_problem(required, versions, &by));
+                let problem = pin_problem(required, versions, &by);
+                is_architecture_told |= problem.is_some() && required.name == "TARGET_ARCH";
+                problems.extend(problem);
             }
         }
-        if !problems.iter().any(|problem| problem.key == "TARGET_ARCH") {
+        if !is_architecture_told {
             problems.extend(architecture_problem(versions));
         }
         refuse_all(problems)
@@ -66,11 +70,18 @@ impl CatalogFile {
     }
 
     /// A problem of the generated manifest, placed at the template that made
-    /// it.
-    pub fn locate(&self, generation: &Generation, problem: &Problem) -> Located {
+    /// it, with the pins that are in it: one of them may be the mistake.
+    pub fn locate(&self, generation: &Generation, versions: &VersionsEnv, problem: &Problem) -> Located {
         let template = generation.origin(&problem.path);
-        let at = Problem { path: template, ..problem.clone() };
-        self.source.locate(&self.spans, &at)
+        let names = template::variables(self.spans.text(&template).unwrap_or_default());
+        let pin = |name: &str| Some(format!("{name} is `{}` in {}", shown(versions.get(name)?), versions.place(name)));
+        let pins: Vec<String> = names.into_iter().filter_map(pin).collect();
+        let at = Problem { path: template.clone(), ..problem.clone() };
+        let mut located = self.source.locate(&self.spans, &at);
+        if !pins.is_empty() {
+            located.message = format!("{}; {}", located.message, pins.join(", "));
+        }
+        located
     }
 }
 
@@ -95,11 +106,12 @@ fn requirement_problems(catalog: &Catalog) -> Vec<Problem> {
             ));
         }
         if let Some(Err(error)) = required.pattern.as_deref().map(anchored) {
-            let message = error.to_string().replace('\n', " ");
+            let message = error.to_string();
+            let message = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
             problems.push(Problem::new(
                 &path.key("pattern"),
-                format!("`pattern` is not a regular expression: {}", shown(&message)),
-                "write it in single quotes, for example '^v\\d+\\.\\d+\\.\\d+$'",
+                format!("`pattern` is not a regular expression: {}", shown(message)),
+                "correct it; single quotes keep its backslashes, for example '^v\\d+\\.\\d+\\.\\d+$'",
             ));
         }
     }
@@ -205,6 +217,26 @@ mod tests {
     fn every_missing_pin_is_listed() {
         let error = catalog(CATALOG).unwrap().check_pins(&versions("")).unwrap_err();
         assert_eq!(error.items().len(), 3, "{:?}", error.items());
+    }
+
+    #[test]
+    fn an_architecture_that_is_required_is_told_once() {
+        let catalog = catalog("required:\n  - {name: TARGET_ARCH, allowed: [amd64, arm64]}\n").unwrap();
+        for text in ["", "TARGET_ARCH=x86"] {
+            let error = catalog.check_pins(&versions(text)).unwrap_err();
+            assert!(error.items().is_empty() && error.message().contains("TARGET_ARCH"), "{:?}", error.items());
+        }
+    }
+
+    #[test]
+    fn a_pin_that_spoils_its_template_is_named_with_its_line() {
+        let catalog = catalog(CATALOG).unwrap();
+        let versions = versions("CNI=none\nK=a:b\n");
+        let generation = catalog.generate(&versions).unwrap();
+        let image = YamlPath::root().key("images").key("auto_discover").index(0);
+        let located = catalog.locate(&generation, &versions, &Problem::new(&image, "is bad", "mend it"));
+        assert_eq!((located.key.as_str(), located.place.as_str()), ("images[0].image", "config/catalog.yaml:7:12"));
+        assert_eq!(located.message, "is bad; K is `a:b` in config/versions.env:2:1");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use components::image::ImageName;
 use components::problem::{Problem, YamlPath, redacted, shown};
+use components::version::{Constraint, Version};
 use components::{Chart, ComponentManifest, Package, Repository};
 
 use crate::config::local;
@@ -250,7 +251,7 @@ fn charts(charts: &[Chart], problems: &mut Vec<Problem>) {
                 "use a shorter name",
             ));
         }
-        text(&chart.version.replace(' ', ""), &path.key("version"), problems);
+        chart_version(&chart.version, &path.key("version"), problems);
         problems.extend(chart_source(&chart.repo, &path.key("repo")));
         if let Some(namespace) = chart.namespace.as_deref().filter(|namespace| !is_namespace(namespace)) {
             problems.push(Problem::new(
@@ -262,6 +263,16 @@ fn charts(charts: &[Chart], problems: &mut Vec<Problem>) {
         for (number, values) in chart.values.iter().enumerate() {
             problems.extend(local::problem(values, &path.key("values").index(number)));
         }
+    }
+}
+
+fn chart_version(version: &str, path: &YamlPath, problems: &mut Vec<Problem>) {
+    if version.trim().is_empty() || version.contains(char::is_control) {
+        return text(version, path, problems);
+    }
+    if Version::parse(version).is_none() && Constraint::parse(version).is_none() {
+        let message = format!("`{}` is neither a version nor a constraint", shown(version));
+        problems.push(Problem::new(path, message, "write it as helm reads it: `1.2.3`, `^1.2`, `>=1.0 <2.0`"));
     }
 }
 
@@ -361,6 +372,8 @@ charts:
             ("charts:\n  - {name: c, repo: ./../c, version: '1'}\n".into(), "2:21", "leaves the project"),
             ("charts:\n  - {name: c, repo: 'oci://u:hunter2@h', version: '1'}\n".into(), "2:21", "credentials"),
             ("charts:\n  - {name: c, repo: 'https://h', version: ''}\n".into(), "2:43", "is empty"),
+            ("charts:\n  - {name: c, repo: 'https://h', version: '>>1'}\n".into(), "2:43", "neither a version nor a constraint"),
+            ("charts:\n  - {name: c, repo: 'https://h', version: 'the newest'}\n".into(), "2:43", "neither a version"),
             ("charts:\n  - {name: c, repo: 'https://h', version: '1', namespace: A_b}\n".into(), "2:59", "namespace"),
             ("charts:\n  - {name: c, repo: 'https://h', version: '1', values: [/etc/passwd]}\n".into(), "2:57", "absolute"),
         ];

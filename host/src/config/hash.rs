@@ -116,7 +116,7 @@ pub struct Change {
     /// `config/versions.env`.
     pub file: String,
     /// A pin or a place in a YAML file; None where only the file is known to
-    /// differ.
+    /// differ. Without old and new as well, no value differs.
     pub key: Option<String>,
     pub old: Option<String>,
     pub new: Option<String>,
@@ -125,12 +125,15 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, key, old, new } = self;
+        let [old, new] =
+            [old, new].map(|value| value.as_deref().map(|text| if text.is_empty() { "nothing" } else { text }));
         match (key, old, new) {
             (Some(key), Some(old), Some(new)) => write!(f, "{key}: {old} → {new} in {file}"),
             (Some(key), None, Some(new)) => write!(f, "{key}: {new} was added in {file}"),
             (Some(key), Some(old), None) => write!(f, "{key}: {old} was removed in {file}"),
             (None, None, Some(_)) => write!(f, "{file} was added"),
             (None, Some(_), None) => write!(f, "{file} was removed"),
+            (None, None, None) => write!(f, "{file} changed (comments or layout only)"),
             _ => write!(f, "{file} changed"),
         }
     }
@@ -153,9 +156,13 @@ pub fn changes(old: &ConfigHashes, new: &ConfigHashes) -> Vec<Change> {
         };
         let keys = match (before, after) {
             (Some(_), Some(_)) => key_changes(name, values_of(old, name), values_of(new, name)),
-            _ => Vec::new(),
+            _ => None,
         };
-        if keys.is_empty() { changes.push(whole) } else { changes.extend(keys) }
+        match keys {
+            None => changes.push(whole),
+            Some(keys) if keys.is_empty() => changes.push(Change { old: None, new: None, ..whole }),
+            Some(keys) => changes.extend(keys),
+        }
     }
     changes
 }
@@ -164,23 +171,24 @@ fn values_of<'a>(hashes: &'a ConfigHashes, name: &str) -> Option<&'a BTreeMap<St
     if name == VERSIONS_ENV { Some(&hashes.pins) } else { hashes.values.get(name) }
 }
 
+/// By key; None where the values are not known.
 fn key_changes(
     file: &str,
     old: Option<&BTreeMap<String, String>>,
     new: Option<&BTreeMap<String, String>>,
-) -> Vec<Change> {
-    let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
+) -> Option<Vec<Change>> {
+    let (old, new) = (old?, new?);
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    keys.into_iter()
-        .filter(|key| !key.starts_with("_generated"))
-        .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| Change {
-            file: file.to_owned(),
-            key: Some(key.clone()),
-            old: old.get(key).cloned(),
-            new: new.get(key).cloned(),
-        })
-        .collect()
+    let changes =
+        keys.into_iter().filter(|key| !key.starts_with("_generated")).filter(|key| old.get(*key) != new.get(*key)).map(
+            |key| Change {
+                file: file.to_owned(),
+                key: Some(key.clone()),
+                old: old.get(key).cloned(),
+                new: new.get(key).cloned(),
+            },
+        );
+    Some(changes.collect())
 }
 
 #[cfg(test)]
@@ -244,6 +252,10 @@ mod tests {
             ]
         );
         assert!(changes(&old, &old).is_empty());
+        let mut commented = old.clone();
+        commented.add(VERSIONS_ENV, Digest::of(b"with a comment"), None);
+        let shown: Vec<String> = changes(&old, &commented).iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["config/versions.env changed (comments or layout only)"]);
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn joined(from: &str, path: &str) -> Option<String> {
 ///
 /// # Errors
 /// `local` where something cannot be read, `configuration` where it is too
-/// much.
+/// much or has a name that is not UTF-8.
 pub fn digest(layout: &Layout, root: &Path, written: &str) -> Result<Digest> {
     let path = resolve(layout, root, written);
     let mut hasher = Hasher::new();
@@ -183,7 +183,11 @@ fn children(path: &Path) -> Result<Vec<String>> {
     let failed = |source| Error::io("cannot read", path, source);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        let name = entry.map_err(failed)?.file_name();
+        names.push(name.into_string().map_err(|name| {
+            Error::configuration(format!("`{}` holds the name {name:?}, which is not UTF-8", path.display()))
+                .hint("rename or remove the file: a package names its files in UTF-8")
+        })?);
     }
     names.sort();
     Ok(names)

@@ -157,7 +157,11 @@ impl Files {
         let settings = Settings::parse(&Source::read_required(&layout.settings())?, &layout.config)?;
         let components = Source::read(&layout.components())?.map(ComponentsFile::parse).transpose()?;
         if let Some(base) = Source::read(&layout.components_base())? {
-            base.yaml::<ComponentManifest>()?;
+            base.yaml::<ComponentManifest>().map_err(|error| {
+                error.hint(
+                    "a build writes this file: resolve a merge conflict in it, or restore it from version control",
+                )
+            })?;
         }
         let mut plain = Vec::new();
         let pipeline = match Source::read(&layout.pipeline())? {
@@ -214,7 +218,8 @@ impl Files {
         if self.components.is_none() {
             problems.extend(missing_local_paths(&generation.manifest, layout, root));
         }
-        let located = problems.iter().map(|problem| self.catalog.locate(&generation, problem)).collect();
+        let located =
+            problems.iter().map(|problem| self.catalog.locate(&generation, &self.versions, problem)).collect();
         refuse_all(located)
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::source::Source;
 use crate::config::web::{host_problem, url_problem};
 use crate::error::Result;
-use crate::tree;
+use crate::{layout, network, tree};
 
 /// config/settings.yaml.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -203,20 +203,29 @@ fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
     let path = YamlPath::root().key("package");
     let name_fits = package.name.len() <= 63
         && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        && !package.name.ends_with('-');
     if !name_fits {
         problems.push(Problem::new(
             &path.key("name"),
-            format!("`{}` is no package name", shown(&package.name)),
-            "use at most 63 lowercase letters, digits and dashes, no dash first, for example opencenter-airgap",
+            if package.name.is_empty() {
+                "is missing or empty".to_owned()
+            } else {
+                format!("`{}` is no package name", shown(&package.name))
+            },
+            "use at most 63 lowercase letters, digits and dashes, no dash first or last, for example opencenter-airgap",
         ));
     }
-    let bad = |c: char| matches!(c, '/' | '\\') || c.is_whitespace() || c.is_control();
+    let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
     let version = &package.version;
     if version.is_empty() || version.len() > 100 || version.contains(bad) || tree::check_path(version).is_err() {
         problems.push(Problem::new(
             &path.key("version"),
-            format!("`{}` is no package version", shown(version)),
+            if version.is_empty() {
+                "is missing or empty".to_owned()
+            } else {
+                format!("`{}` is no package version", shown(version))
+            },
             "use letters, digits, `.`, `_`, `+` and `-`, for example \"1.0.0\"; it becomes part of the file name",
         ));
     }
@@ -242,14 +251,29 @@ fn range<N: PartialOrd + std::fmt::Display>(
 }
 
 /// A file that the settings name must be there.
-fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) -> bool {
     let full = config.join(relative);
     if !full.is_file() {
         problems.push(Problem::new(
             path,
-            format!("there is no file `{}`", full.display()),
+            format!("there is no file `{}`", layout::shown(&full)),
             "the path is relative to the configuration folder",
         ));
+        return false;
+    }
+    true
+}
+
+/// A file of certificate authorities must hold some.
+fn authorities(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+    if file(relative, config, path, problems) {
+        refused(network::check_authorities(&config.join(relative)), path, problems);
+    }
+}
+
+fn refused(result: Result<()>, path: &YamlPath, problems: &mut Vec<Problem>) {
+    if let Err(error) = result {
+        problems.push(Problem::new(path, error.one_line(), error.hint_text().unwrap_or("correct the file")));
     }
 }
 
@@ -261,7 +285,7 @@ impl NetworkSettings {
         range(self.connect_timeout, 1, 3600, "seconds", &path.key("connect_timeout"), problems);
         range(self.idle_timeout, 1, 3600, "seconds", &path.key("idle_timeout"), problems);
         for (index, ca) in self.ca_files.iter().enumerate() {
-            file(ca, config, &path.key("ca_files").index(index), problems);
+            authorities(ca, config, &path.key("ca_files").index(index), problems);
         }
         let proxy = self.proxy.as_deref();
         problems.extend(proxy.and_then(|proxy| url_problem(proxy, &["http", "https"], &path.key("proxy"))));
@@ -305,15 +329,13 @@ impl RegistrySettings {
             let at = path.key("mirrors_only");
             problems.push(Problem::new(&at, "there are no mirrors to use only", "list `mirrors`, or remove the line"));
         }
-        let files = [
-            ("ca_file", &self.ca_file),
-            ("client_certificate", &self.client_certificate),
-            ("client_key", &self.client_key),
-        ];
-        for (key, named) in files {
-            if let Some(named) = named {
-                file(named, config, &path.key(key), problems);
-            }
+        if let Some(ca) = &self.ca_file {
+            authorities(ca, config, &path.key("ca_file"), problems);
+        }
+        let files = [("client_certificate", &self.client_certificate), ("client_key", &self.client_key)];
+        let there = files.into_iter().filter_map(|(key, named)| Some((key, named.as_ref()?)));
+        if there.filter(|(key, named)| file(named, config, &path.key(key), problems)).count() == files.len() {
+            refused(network::check_identity(self, config), &path.key("client_certificate"), problems);
         }
         if self.client_certificate.is_some() != self.client_key.is_some() {
             problems.push(Problem::new(
@@ -388,13 +410,15 @@ mod tests {
         for (text, place, word) in [
             ("package: {name: Big, version: '1'}", "1:17", "`Big` is no package name"),
             ("package: {name: -a, version: '1'}", "1:17", "no package name"),
+            ("package: {name: a-, version: '1'}", "1:17", "no package name"),
+            ("package: {name: a, version: '1-💥'}", "1:29", "no package version"),
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
             ("package: {name: a}", "1:", "missing field `version`"),
-            ("", "1:1", "no package name"),
+            ("", "1:1", "package.name: is missing"),
             ("netwrok: {}", "2:1", "unknown field `netwrok`"),
             ("network: {concurrency: 0}", "2:24", "0 is out of range"),
             ("network: {concurrency: 1000}", "2:24", "out of range"),
-            ("network: {idle_timeout: -1}", "2:25", "expected u64"),
+            ("network: {idle_timeout: -1}", "2:25", "expected a number"),
             ("network: {ca_files: [ca.pem]}", "2:22", "there is no file"),
             ("network: {proxy: 'http://u:hunter2@p:3128'}", "2:18", "credentials"),
             ("network: {proxy: 'socks5://p:1080'}", "2:18", "scheme"),

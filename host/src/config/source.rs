@@ -44,8 +44,10 @@ impl Source {
     /// `configuration` where the file is missing, too long or not UTF-8.
     pub fn read_required(path: &Path) -> Result<Self> {
         Self::read(path)?.ok_or_else(|| {
-            Error::configuration(format!("{} is missing", layout::shown(path)))
-                .hint("`opencenter-airgap init` writes the files that are missing and leaves the others alone")
+            Error::configuration(format!("{} is missing", layout::shown(path))).hint(
+                "run the command in the folder that holds config/, or name it with `--config-dir`; where there is none \
+                       yet, `opencenter-airgap init` writes it",
+            )
         })
     }
 
@@ -103,11 +105,17 @@ impl Source {
                 let suffix = format!(" at line {} column {}", at.line(), at.column());
                 (format!("{}:{}: ", at.line(), at.column()), text.replacen(&suffix, "", 1))
             }
-            None => (String::new(), text),
+            None => (self.second_document().map(|line| format!("{line}:1: ")).unwrap_or_default(), text),
         };
+        if message.contains("more than one document") {
+            return Error::configuration(format!("{}:{at}a second YAML document begins", self.shown))
+                .hint("a configuration file is one document: remove the `---`");
+        }
         let wrong_type = message.contains("invalid type") && message.contains("expected a string");
         let hint = if wrong_type {
             "put the value into quotes: YAML reads it as a number or another type without them"
+        } else if message.contains("cannot start any token") && self.text.contains('\t') {
+            "indent with spaces: YAML takes no tabs there"
         } else if message.contains("unknown field") {
             "correct the spelling or remove the line; docs/configuration.md lists every field"
         } else if message.contains("missing field") {
@@ -115,7 +123,15 @@ impl Source {
         } else {
             "correct the file; docs/configuration.md shows its shape"
         };
-        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&message))).hint(hint)
+        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&in_plain_words(&message))))
+            .hint(hint)
+    }
+
+    /// The line of the `---` between two documents.
+    fn second_document(&self) -> Option<usize> {
+        let is_content = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
+        let mut lines = self.text.lines().enumerate().skip_while(|(_, line)| !is_content(line)).skip(1);
+        lines.find(|(_, line)| line.starts_with("---")).map(|(index, _)| index + 1)
     }
 
     /// Turns problems into one error that names the first with its place and
@@ -186,6 +202,29 @@ pub fn refuse_all(problems: Vec<Located>) -> Result<()> {
     Err(error.with_items(problems.into_iter().map(item).collect()))
 }
 
+/// What serde found and expected, in the words of YAML and not of a program.
+fn in_plain_words(message: &str) -> String {
+    let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let is_number = |word: &str| {
+        let bits = word.strip_prefix(['u', 'i', 'f']).unwrap_or_default();
+        bits == "size" || (!bits.is_empty() && bits.bytes().all(|c| c.is_ascii_digit()))
+    };
+    let expected = match expected {
+        "a map" => "a mapping",
+        "a sequence" => "a list",
+        text if text.starts_with("struct ") => "a mapping",
+        text if is_number(text) => "a number that fits",
+        text => text,
+    };
+    let mut found = found.trim_end_matches(" as u128").trim_end_matches(" as i128").to_owned();
+    for (word, plain) in [("unit value", "nothing"), ("sequence", "a list"), ("map", "a mapping")] {
+        if let Some(before) = found.strip_suffix(word).filter(|before| before.ends_with(": ")) {
+            found = format!("{before}{plain}");
+        }
+    }
+    format!("{found}, expected {expected}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +249,12 @@ mod tests {
             ("text: [1.30]\n", "config/x.yaml:1:7: ", "expected a string"),
             ("text: a\ntext: b\n", "config/x.yaml:2:1: ", "`text` a second time"),
             ("map:\n  a: 1\n  b: 2\n  a: 3\n", "config/x.yaml:4:3: ", "`a` a second time"),
-            ("map: {a: -1}\n", "config/x.yaml:1:10: ", "expected u32"),
+            ("map:\n\ta: 1\n", "config/x.yaml:2:1: ", "cannot start any token"),
+            ("map: {a: -1}\n", "config/x.yaml:1:10: ", "expected a number"),
+            ("map: {a: 99999999999999999999}\n", "config/x.yaml:1:10: ", "integer `99999999999999999999`, expected"),
+            ("map: [a]\n", "config/x.yaml:1:6: ", "a list, expected a mapping"),
+            ("# a\n---\ntext: a\n---\ntext: b\n", "config/x.yaml:4:1: ", "second YAML document"),
+            ("- a\n", "config/x.yaml:1:1: ", "a list, expected a mapping"),
             ("map: [a\n", "config/x.yaml:1:", ""),
             ("text: \"a\n", "config/x.yaml:2:1: ", "unexpected end"),
             ("text: &a b\n", "config/x.yaml:1:", "anchor"),

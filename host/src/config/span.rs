@@ -66,17 +66,21 @@ impl Spans {
     pub fn position(&self, path: &YamlPath) -> Position {
         let mut node = &self.root;
         for segment in path.segments() {
-            let next = match (segment, node) {
-                (Segment::Key(key), Node::Mapping(mapping)) => mapping.get_node(key),
-                (Segment::Index(index), Node::Sequence(sequence)) => sequence.get_node(*index),
-                _ => None,
-            };
-            match next {
+            match child(node, segment) {
                 Some(next) => node = next,
                 None => break,
             }
         }
         start_of(node)
+    }
+
+    /// The text at `path`, where one stands exactly there.
+    pub fn text(&self, path: &YamlPath) -> Option<&str> {
+        let mut node = &self.root;
+        for segment in path.segments() {
+            node = child(node, segment)?;
+        }
+        node.as_scalar().map(|scalar| scalar.as_str())
     }
 
     /// Every text in the file that holds a password.
@@ -103,6 +107,14 @@ impl Spans {
         let mut values = BTreeMap::new();
         flatten(&self.root, String::new(), &mut values);
         values
+    }
+}
+
+fn child<'a>(node: &'a Node, segment: &Segment) -> Option<&'a Node> {
+    match (segment, node) {
+        (Segment::Key(key), Node::Mapping(mapping)) => mapping.get_node(key),
+        (Segment::Index(index), Node::Sequence(sequence)) => sequence.get_node(*index),
+        _ => None,
     }
 }
 
@@ -138,7 +150,10 @@ fn refusal(error: LoadError) -> Refusal {
             hint: "write `key: value` lines",
         },
         LoadError::ScanError(marker, _) => {
-            Refusal { at: at(marker), message: error.to_string(), hint: "correct the YAML syntax" }
+            let text = error.to_string();
+            let own_place = format!("{}: ", Position::from(marker));
+            let message = text.strip_prefix(&own_place).unwrap_or(&text).to_owned();
+            Refusal { at: at(marker), message, hint: "correct the YAML syntax" }
         }
     }
 }

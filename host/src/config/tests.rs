@@ -159,7 +159,7 @@ fn refusals_name_the_file_and_the_line() {
         (
             |f| f.write("config/components.base.yaml", "imagez: []"),
             "config/components.base.yaml:1:1: unknown field",
-            "spelling",
+            "version control",
         ),
         (
             |f| f.write("config/components.yaml", "charts: [{name: c, repo: ./charts/c, version: '1'}]"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use components::pins::Pins;
+use components::pins::{PinError, Pins};
 use components::problem::{is_secret_name, redacted};
 
 use crate::config::source::{Located, Source, refuse_all};
@@ -23,15 +23,20 @@ pub struct VersionsEnv {
 
 impl VersionsEnv {
     /// # Errors
-    /// `configuration` with line and column of the first line that is not of
-    /// the documented subset, and for credentials in a value.
+    /// `configuration` with line and column of every line that is not of the
+    /// documented subset, and for credentials in a value.
     pub fn parse(source: &Source) -> Result<Self> {
         if source.text.len() > LIMIT {
             return Err(Error::configuration(format!("{} is longer than {} KiB", source.shown, LIMIT >> 10))
                 .hint("it holds one KEY=\"value\" line for each pin, nothing else"));
         }
-        let pins = Pins::parse(&source.text)
-            .map_err(|error| Error::configuration(format!("{}:{error}", source.shown)).hint(error.hint))?;
+        let pins = match Pins::parse(&source.text) {
+            Ok(pins) => pins,
+            Err(errors) => {
+                refuse_all(errors.into_iter().map(|error| located(source, error)).collect())?;
+                Pins::default()
+            }
+        };
         let versions = Self { pins, shown: source.shown.clone() };
         refuse_all(versions.credentials())?;
         Ok(versions)
@@ -70,6 +75,11 @@ impl VersionsEnv {
     }
 }
 
+fn located(source: &Source, error: PinError) -> Located {
+    let PinError { line, column, message, hint } = error;
+    Located { place: format!("{}:{line}:{column}", source.shown), key: String::new(), message, hint }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +103,11 @@ mod tests {
             assert!(error.message().starts_with(expected), "{}", error.message());
             assert!(error.hint_text().is_some() && !error.message().contains("hunter2"));
         }
+        let error = parse("A\nB=1\nC\n").unwrap_err();
+        assert_eq!(
+            error.items().iter().map(|item| item.item.as_str()).collect::<Vec<_>>(),
+            ["config/versions.env:1:2", "config/versions.env:3:2"]
+        );
         assert!(parse(&"#".repeat(LIMIT + 1)).is_err(), "the size is bounded");
     }
 

@@ -60,6 +60,12 @@ pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
         Some(tls) if error.is_connect() => return handshake(tls, shown),
         _ => {}
     }
+    if error.is_connect() && leads_nowhere(&innermost(error).to_string()) {
+        let error = Error::new(Class::NotFound, format!("cannot reach {shown}: its name has no address"))
+            .caused_by(innermost(error))
+            .hint("check the spelling of the name, and `network.proxy` where only a proxy knows it");
+        return error.into();
+    }
     if error.is_connect() {
         let message = format!("cannot reach {shown}");
         let error = Error::transient(message).caused_by(innermost(error)).hint(
@@ -68,6 +74,19 @@ pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
         return Failure::new(Cause::Unreachable, error);
     }
     broke_off(error, shown)
+}
+
+/// Whether the lookup of a name ended with the answer that there is no such
+/// name or no address of it, and not for now (EAI_AGAIN). The standard library
+/// keeps nothing but the words of the C library: those of glibc, then of musl.
+fn leads_nowhere(cause: &str) -> bool {
+    let answers = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "Name has no usable address",
+    ];
+    cause.strip_prefix("failed to lookup address information: ").is_some_and(|why| answers.contains(&why))
 }
 
 /// A connection that worked broke, TLS or not: another one may hold.
@@ -117,6 +136,41 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A resolver that gives this answer.
+    struct Answering(&'static str);
+
+    impl reqwest::dns::Resolve for Answering {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            let error = std::io::Error::other(format!("failed to lookup address information: {}", self.0));
+            Box::pin(async move { Err(error.into()) })
+        }
+    }
+
+    /// A registry with a typo is no reason to wait, a resolver that is away is.
+    #[tokio::test]
+    async fn a_name_without_an_address_is_given_up_at_once() {
+        crate::network::tls::install_provider();
+        for (answer, cause, class) in [
+            ("Name or service not known", Cause::Fatal, Class::NotFound),
+            ("No address associated with hostname", Cause::Fatal, Class::NotFound),
+            ("Temporary failure in name resolution", Cause::Unreachable, Class::Transient),
+        ] {
+            let resolver = std::sync::Arc::new(Answering(answer));
+            let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).dns_resolver(resolver).build();
+            let error = client.unwrap().get("http://nobody.example/").send().await.unwrap_err();
+            let failure = before_answer(&error, "http://nobody.example");
+            assert_eq!((failure.cause, failure.error.class()), (cause, class), "{answer}");
+            assert!(failure.error.one_line().contains(answer), "{}", failure.error.one_line());
+        }
+    }
+
+    /// The words are those of this machine's C library.
+    #[tokio::test]
+    async fn the_standard_library_says_what_is_looked_for() {
+        let error = tokio::net::lookup_host(("nobody.invalid", 0)).await.map(drop).unwrap_err().to_string();
+        assert!(leads_nowhere(&error) || error.contains("Temporary failure"), "{error}");
+    }
 
     #[test]
     fn errors_are_found_through_layers_of_io() {

@@ -50,6 +50,7 @@ pub(crate) use download::enter;
 pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
 pub use restrict::{Place, Restriction};
+pub use tls::{check_authorities, check_identity, check_proxies};
 
 use auth::{Auth, Refusal, Subject};
 use failure::Failure;

@@ -205,6 +205,9 @@ impl Network {
         }
         let limit = usize::try_from(LARGEST_MANIFEST).unwrap_or(usize::MAX);
         let bytes = answer.body(limit, progress).await?;
+        if let Some(page) = no_json(&bytes) {
+            return Err(page_instead(&endpoint.name, what, answer.header("content-type"), &page).into());
+        }
         let digest = Digest::of(&bytes);
         let announced = answer.header("docker-content-digest").and_then(|text| text.parse().ok());
         for expected in [reference.digest(), announced].into_iter().flatten() {
@@ -301,6 +304,27 @@ impl Network {
     }
 }
 
+/// The first words of what is no manifest at all; None of what may be one.
+fn no_json(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_json = words.first().is_some_and(|word| word.starts_with('{'));
+    let shown = || words.join(" ").chars().filter(|c| !c.is_control()).take(60).collect();
+    (!is_json).then(shown)
+}
+
+fn page_instead(place: &str, what: &str, media_type: Option<&str>, words: &str) -> Error {
+    let came = match (words, media_type) {
+        ("", _) => "nothing".to_owned(),
+        (_, Some(media_type)) => format!("{media_type} that begins with `{words}`"),
+        (_, None) => format!("what begins with `{words}`"),
+    };
+    Error::invalid(format!("{place} sent {came} instead of {what}")).hint(
+        "a login page or a proxy may have answered instead of a registry: check the host in the reference, and \
+         `network.proxy`",
+    )
+}
+
 fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
@@ -346,7 +370,15 @@ async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option
 /// The places that could not help.
 #[derive(Debug, Default)]
 struct Trail {
-    passed: Vec<(String, Error)>,
+    passed: Vec<Passed>,
+}
+
+/// A place, and why it could not help.
+#[derive(Debug)]
+struct Passed {
+    name: String,
+    is_mirror: bool,
+    error: Error,
 }
 
 impl Trail {
@@ -356,7 +388,7 @@ impl Trail {
             return Err(error);
         }
         progress.log(Level::Debug, &format!("{}: {}", endpoint.name, error.one_line()));
-        self.passed.push((endpoint.name.clone(), error));
+        self.passed.push(Passed { name: endpoint.name.clone(), is_mirror: endpoint.is_mirror, error });
         Ok(())
     }
 
@@ -365,23 +397,30 @@ impl Trail {
         let Some(decisive) = self.decisive() else {
             return Error::configuration(format!("no place is left to fetch {what} from"));
         };
-        let (_, error) = self.passed.remove(decisive);
+        let Passed { error, .. } = self.passed.remove(decisive);
         if self.passed.is_empty() {
             return error;
         }
         let others: Vec<String> =
-            self.passed.iter().map(|(name, error)| format!("{name}: {}", error.one_line())).collect();
+            self.passed.iter().map(|passed| format!("{}: {}", passed.name, passed.error.one_line())).collect();
         error.context(format!("no place had {what} ({})", others.join("; ")))
     }
 
-    /// The last place decides, which is the registry itself. But what it lacks
-    /// a mirror may have that just could not be asked.
+    /// The last place decides, which is the registry itself unless only
+    /// mirrors are asked. What the registry says it lacks is nowhere; in every
+    /// other case a mirror may have it that just could not be asked.
     fn decisive(&self) -> Option<usize> {
-        let may_recover = |(_, error): &(String, Error)| error.class().may_recover();
+        let may_recover = |passed: &Passed| passed.error.class().may_recover();
         let last = self.passed.len().checked_sub(1)?;
+        let decides = |last: &Passed| may_recover(last) || (!last.is_mirror && is_lacking(&last.error));
         let of_mirror = || self.passed.iter().position(may_recover);
-        if may_recover(&self.passed[last]) { Some(last) } else { of_mirror().or(Some(last)) }
+        if decides(&self.passed[last]) { Some(last) } else { of_mirror().or(Some(last)) }
     }
+}
+
+/// Whether a server said so, and not that it has no address.
+fn is_lacking(error: &Error) -> bool {
+    error.class() == Class::NotFound && error.status().is_some()
 }
 
 #[cfg(test)]
@@ -401,17 +440,37 @@ mod tests {
     }
 
     #[test]
+    fn what_came_instead_of_a_manifest_is_told() {
+        assert_eq!(no_json(b" \n{\"schemaVersion\": 2}"), None);
+        let told = |bytes: &[u8], media_type| {
+            let page = no_json(bytes).unwrap();
+            page_instead("r.example", "the manifest of a:b", media_type, &page).message().to_owned()
+        };
+        assert_eq!(told(b"", None), "r.example sent nothing instead of the manifest of a:b");
+        let page = told(b"<html>\n<title>Sign in", Some("text/html"));
+        assert!(page.contains("text/html that begins with `<html> <title>Sign in`"), "{page}");
+    }
+
+    #[test]
     fn the_error_after_mirrors_tells_of_all_and_may_recover_where_one_may() {
         let missing = || Error::new(Class::NotFound, "not there").with_status(404);
         let limited = || Error::new(Class::RateLimited, "slow down").with_status(429);
-        for (mirror, registry, status) in [
-            (Error::transient("down").with_status(503), missing(), 503),
-            (missing(), limited(), 429),
-            (Error::transient("down").with_status(503), limited(), 429),
-            (Error::new(Class::Auth, "who?").with_status(401), missing(), 404),
+        let down = || Error::transient("down").with_status(503);
+        let unauthorized = || Error::new(Class::Auth, "who?").with_status(401);
+        let nameless = || Error::new(Class::NotFound, "no such host");
+        for (mirror, last, last_is_mirror, status) in [
+            (down(), missing(), false, 404),
+            (down(), missing(), true, 503),
+            (down(), nameless(), false, 503),
+            (down(), unauthorized(), false, 503),
+            (missing(), limited(), false, 429),
+            (down(), limited(), false, 429),
+            (unauthorized(), missing(), false, 404),
         ] {
-            let told = [mirror.message().to_owned(), registry.message().to_owned()];
-            let mut trail = Trail { passed: vec![("m.example".into(), mirror), ("r.example".into(), registry)] };
+            let told = [mirror.message().to_owned(), last.message().to_owned()];
+            let passed = |name: &str, is_mirror, error| Passed { name: name.into(), is_mirror, error };
+            let mut trail =
+                Trail { passed: vec![passed("m.example", true, mirror), passed("r.example", last_is_mirror, last)] };
             let progress = Progress::silent("images");
             let endpoint = Endpoint {
                 base: String::new(),

@@ -20,6 +20,7 @@ use super::restrict::{Reach, Refused, refused};
 use crate::config::settings::{RegistrySettings, Settings};
 use crate::error::{Error, Result};
 use crate::fs;
+use crate::layout::shown as shown_path;
 
 /// Bytes of one PEM file.
 const LARGEST_PEM: u64 = 4 * 1024 * 1024;
@@ -108,13 +109,19 @@ impl Clients {
         objection.map_or(Ok(()), |Refused(why)| Err(refused(&shown(url), why)))
     }
 
+    /// The host of the proxy for a URL, unless the URL's own is exempt.
+    pub(super) fn proxy(&self, url: &Url) -> Option<String> {
+        let proxy = if url.scheme() == "https" { &self.proxies.https } else { &self.proxies.http };
+        Some(super::mirrors::host_of(&Url::parse(proxy.as_ref()?).ok()?))
+    }
+
     fn build(&self, registry: Option<&RegistrySettings>, reach: Reach) -> Result<Client> {
         install_provider();
         let mut own = Vec::new();
         for path in self.ca_files.iter().chain(registry.and_then(|registry| registry.ca_file.as_ref())) {
-            own.extend(self.certificates(path)?);
+            own.extend(authorities(&self.config_dir.join(path))?);
         }
-        let identity = registry.map(|registry| self.identity(registry)).transpose()?.flatten();
+        let identity = registry.map(|registry| identity_of(registry, &self.config_dir)).transpose()?.flatten();
         let with = |builder: ClientBuilder| match &identity {
             Some(identity) => builder.identity(identity.clone()),
             None => builder,
@@ -147,10 +154,7 @@ impl Clients {
             [(&self.proxies.http, |url| Proxy::http(url)), (&self.proxies.https, |url| Proxy::https(url))];
         for (url, make) in kinds {
             let Some(url) = url else { continue };
-            let proxy = make(url).map_err(|_| {
-                Error::configuration("the proxy's address is not a URL")
-                    .hint("check `network.proxy` in settings.yaml and HTTPS_PROXY: `http://proxy.example:3128`")
-            })?;
+            let proxy = make(url).map_err(|_| no_proxy_at("`network.proxy` in settings.yaml or HTTPS_PROXY"))?;
             builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.proxies.direct)));
         }
         if reach != Reach::Everywhere {
@@ -159,40 +163,80 @@ impl Clients {
         }
         Ok(builder)
     }
+}
 
-    fn certificates(&self, path: &Path) -> Result<Vec<Certificate>> {
-        let (path, bytes) = self.read_pem(path)?;
-        let unusable = || {
-            Error::configuration(format!("`{}` holds no certificate", path.display()))
-                .hint("it must be a PEM file with `-----BEGIN CERTIFICATE-----`")
-        };
-        let certificates = Certificate::from_pem_bundle(&bytes).map_err(|_| unusable())?;
-        if certificates.is_empty() { Err(unusable()) } else { Ok(certificates) }
-    }
+/// Whether the certificate authorities in a file can be trusted at all.
+///
+/// # Errors
+/// `configuration`: it is no PEM file, or what it holds is no certificate.
+pub fn check_authorities(path: &Path) -> Result<()> {
+    install_provider();
+    let found = authorities(path)?;
+    Client::builder().tls_certs_only(found).build().map(drop).map_err(|_| no_certificate(path))
+}
 
-    fn identity(&self, registry: &RegistrySettings) -> Result<Option<Identity>> {
-        let Some(certificate) = &registry.client_certificate else { return Ok(None) };
-        let (path, mut pem) = self.read_pem(certificate)?;
-        if let Some(key) = &registry.client_key {
-            pem.push(b'\n');
-            pem.extend(self.read_pem(key)?.1);
-        }
-        Identity::from_pem(&pem).map(Some).map_err(|_| {
-            Error::configuration(format!("`{}` and its key are not a client certificate", path.display()))
-                .hint("`client_certificate` must be a PEM certificate and `client_key` its PEM private key")
-        })
-    }
+/// Whether a registry's client certificate and key are some.
+///
+/// # Errors
+/// `configuration`.
+pub fn check_identity(registry: &RegistrySettings, config_dir: &Path) -> Result<()> {
+    install_provider();
+    let Some(identity) = identity_of(registry, config_dir)? else { return Ok(()) };
+    let client = Client::builder().tls_certs_only([]).identity(identity).build();
+    client.map(drop).map_err(|_| no_identity(registry.client_certificate.as_deref().unwrap_or(config_dir)))
+}
 
-    fn read_pem(&self, path: &Path) -> Result<(PathBuf, Vec<u8>)> {
-        let path = self.config_dir.join(path);
-        let bytes = fs::read_optional(&path, LARGEST_PEM)
-            .map_err(|error| error.with_class(crate::error::Class::Configuration))?;
-        let bytes = bytes.ok_or_else(|| {
-            Error::configuration(format!("`{}` does not exist", path.display()))
-                .hint("settings.yaml names it; paths there are relative to the folder of settings.yaml")
-        })?;
-        Ok((path, bytes))
+/// Whether the environment's proxies are addresses. What the settings say
+/// instead was checked when they were loaded.
+///
+/// # Errors
+/// `configuration`.
+pub fn check_proxies(settings: &Settings, environment: &NetworkEnvironment) -> Result<()> {
+    let named = [("HTTPS_PROXY", &environment.https_proxy), ("http_proxy", &environment.http_proxy)];
+    let used = named.into_iter().filter(|_| settings.network.proxy.is_none());
+    let wrong = |url: &String| !url.is_empty() && Proxy::all(url.as_str()).is_err();
+    let bad = used.filter(|(_, url)| url.as_ref().is_some_and(wrong)).map(|(name, _)| name).next();
+    bad.map_or(Ok(()), |name| Err(no_proxy_at(name)))
+}
+
+fn no_proxy_at(place: &str) -> Error {
+    Error::configuration(format!("the proxy's address in {place} is not a URL"))
+        .hint("write it like `http://proxy.example:3128`")
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>> {
+    let bytes = read_pem(path)?;
+    let certificates = Certificate::from_pem_bundle(&bytes).map_err(|_| no_certificate(path))?;
+    if certificates.is_empty() { Err(no_certificate(path)) } else { Ok(certificates) }
+}
+
+fn no_certificate(path: &Path) -> Error {
+    Error::configuration(format!("`{}` holds no certificate", shown_path(path)))
+        .hint("it must be a PEM file with `-----BEGIN CERTIFICATE-----`")
+}
+
+fn identity_of(registry: &RegistrySettings, config_dir: &Path) -> Result<Option<Identity>> {
+    let Some(certificate) = &registry.client_certificate else { return Ok(None) };
+    let mut pem = read_pem(&config_dir.join(certificate))?;
+    if let Some(key) = &registry.client_key {
+        pem.push(b'\n');
+        pem.extend(read_pem(&config_dir.join(key))?);
     }
+    Identity::from_pem(&pem).map(Some).map_err(|_| no_identity(&config_dir.join(certificate)))
+}
+
+fn no_identity(path: &Path) -> Error {
+    Error::configuration(format!("`{}` and its key are not a client certificate", shown_path(path)))
+        .hint("`client_certificate` must be a PEM certificate and `client_key` its PEM private key")
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>> {
+    let bytes =
+        fs::read_optional(path, LARGEST_PEM).map_err(|error| error.with_class(crate::error::Class::Configuration))?;
+    bytes.ok_or_else(|| {
+        Error::configuration(format!("`{}` does not exist", shown_path(path)))
+            .hint("settings.yaml names it; paths there are relative to the folder of settings.yaml")
+    })
 }
 
 impl Proxies {
@@ -207,7 +251,7 @@ impl Proxies {
 }
 
 /// rustls takes its cryptography from a process-wide provider.
-fn install_provider() {
+pub(super) fn install_provider() {
     // An error means that someone installed one already.
     let _: Result<_, Arc<_>> = rustls::crypto::ring::default_provider().install_default();
 }
@@ -239,6 +283,8 @@ mod tests {
         settings.network.proxy = Some("http://proxy.example:3128".into());
         let mut clients = clients(&settings, Path::new("."));
         assert_eq!(clients.proxies.hosts(), ["proxy.example", "proxy.example"]);
+        let proxy = clients.proxy(&Url::parse("https://a.example/").unwrap());
+        assert_eq!(proxy.as_deref(), Some("proxy.example:3128"));
         clients.lookup = Lookup::with(|name| vec![[if name == "in.example" { 10 } else { 1 }, 1, 1, 1].into()]);
         for (url, reach, allowed) in [
             ("https://in.example/", Reach::Outside, false),
@@ -269,6 +315,16 @@ mod tests {
         let clients = clients(&settings, folder.path());
         assert!(clients.get("r.example", Reach::Everywhere).unwrap_err().message().contains("client certificate"));
         assert!(clients.get("other.example", Reach::Everywhere).is_ok());
+    }
+
+    #[test]
+    fn a_bad_proxy_of_the_environment_is_refused_where_it_counts() {
+        let environment = NetworkEnvironment { https_proxy: Some("http://[".into()), ..NetworkEnvironment::default() };
+        let mut settings = Settings::default();
+        let error = check_proxies(&settings, &environment).unwrap_err();
+        assert!(error.class() == Class::Configuration && error.message().contains("HTTPS_PROXY"), "{error}");
+        settings.network.proxy = Some("http://proxy.example".into());
+        check_proxies(&settings, &environment).unwrap();
     }
 
     #[test]

@@ -106,9 +106,19 @@ impl Transport {
         };
         let response = sent
             .map_err(|_| silent(url, self.silence))?
-            .map_err(|error| before_answer(&error, &format!("{}://{name}", url.scheme())))?;
+            .map_err(|error| self.explain(before_answer(&error, &format!("{}://{name}", url.scheme())), url))?;
         self.learn(&host, &permit, &response);
         Ok(Answer { response, url: url.clone(), redirected, _permit: permit, silence: self.silence })
+    }
+
+    /// A proxy that can not be reached looks like a host that can not.
+    fn explain(&self, mut failure: Failure, url: &Url) -> Failure {
+        if let Some(proxy) = self.clients.proxy(url).filter(|_| failure.cause == Cause::Unreachable) {
+            failure.error = failure.error.hint(format!(
+                "the proxy {proxy} is asked for every host that `no_proxy` does not name: check that it is there"
+            ));
+        }
+        failure
     }
 
     /// What an answer tells about how much the host bears.

@@ -241,7 +241,7 @@ pub fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
 /// # Errors
 /// `configuration`.
 pub fn in_memory(project: &Project) -> Result<ResolvedComponents> {
-    let manifest = manifest(project)?;
+    let manifest = project.components.clone().map_or_else(|| generated(project), Ok)?;
     manifest.resolve(&project.settings.package, project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
@@ -249,14 +249,11 @@ pub fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     })
 }
 
-/// components.yaml as it is now, or as it would first be generated.
+/// components.yaml as it would be generated from the catalog alone.
 ///
 /// # Errors
 /// `configuration`.
-pub fn manifest(project: &Project) -> Result<ComponentManifest> {
-    if let Some(manifest) = &project.components {
-        return Ok(manifest.clone());
-    }
+pub fn generated(project: &Project) -> Result<ComponentManifest> {
     let generation = project.catalog.generate(&project.versions.pins).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the catalog cannot be expanded: {}", text.join("; ")))

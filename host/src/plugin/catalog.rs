@@ -4,9 +4,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use components::problem::{Problem, YamlPath};
+
 use super::grants::Rules;
 use super::limits::COMPONENT_BYTES;
+use crate::config::Project;
+use crate::config::pipeline::Runner;
 use crate::config::plugins_lock::{Grants, Pin, PluginsLock};
+use crate::config::source::{Source, refuse_all};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::{fs, layout};
@@ -122,6 +127,31 @@ pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
         .hint("correct the name in config/pipeline.yaml, or pin the plugin in config/plugins.lock"))
 }
 
+/// Whether every plugin of the pipeline is there, before anything is written.
+///
+/// # Errors
+/// `configuration` with the line of every name and every pin that leads
+/// nowhere.
+pub fn check(project: &Project) -> Result<()> {
+    let mut problems = Vec::new();
+    for (index, step) in project.pipeline.steps.iter().enumerate() {
+        let Runner::Plugin(name) = &step.run else { continue };
+        let Err(error) = find(name, &project.plugin_pins) else { continue };
+        let (file, path) = if project.plugin_pins.pin(name).is_some() {
+            (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key("path"))
+        } else {
+            let step = YamlPath::root().key("steps").index(index);
+            (project.layout.pipeline(), step.key("run").key("plugin"))
+        };
+        // A built-in pipeline names what is built in.
+        let Some(source) = Source::read(&file)? else { return Err(error) };
+        let (_, spans) = source.yaml::<serde_yaml::Value>()?;
+        let hint = error.hint_text().unwrap_or_default().to_owned();
+        problems.push(source.locate(&spans, &Problem::new(&path, error.one_line(), hint)));
+    }
+    refuse_all(problems)
+}
+
 fn pinned(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
     let Some((pin, path)) = pins.pin(name) else {
         return Err(Error::configuration(format!("plugin `{name}` is not pinned")));
@@ -156,7 +186,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::source::Source;
     use crate::error::Class;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {

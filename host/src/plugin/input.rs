@@ -230,10 +230,11 @@ fn absent(path: &str) -> Error {
     Error::new(Class::NotFound, format!("there is no file `{}` in the tree", path.escape_debug()))
 }
 
+/// The guest may go on without the file, or say what it is part of.
 fn unreadable(path: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => absent(path),
-        _ => Error::local(format!("`{}` can not be read", path.escape_debug())).caused_by(error),
+        _ => Error::invalid(format!("`{}` can not be read", path.escape_debug())).caused_by(error),
     }
 }
 
@@ -438,6 +439,13 @@ mod tests {
         assert_eq!(tree.stat("bin").unwrap().unwrap().kind, EntryKind::Directory);
         assert!(tree.stat("unlisted").unwrap().is_none());
         assert!(tree.locate("bin/kubectl").unwrap().executable);
+    }
+
+    /// `scan` lists the others.
+    #[test]
+    fn a_file_that_may_not_be_read_is_the_guests_to_handle() {
+        let error = unreadable("a.yaml", io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.class(), Class::InvalidInput);
     }
 
     #[test]

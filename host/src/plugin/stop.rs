@@ -76,8 +76,9 @@ pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Err
             return exceeded(Limit::Time, message, error, about);
         }
         Some(Stop::ConsoleFlood) => {
-            let kib = about.limits.console_flood() / 1024;
-            return exceeded(Limit::Console, format!("{subject} printed more than {kib} KiB"), error, about);
+            let (kib, kept) = (about.limits.console_flood() / 1024, about.limits.console / 1024);
+            let message = format!("{subject} printed more than {kib} KiB, of which {kept} are kept");
+            return exceeded(Limit::Console, message, error, about);
         }
         Some(stop @ Stop::NotInDescribe(_)) => {
             return Error::new(Class::Plugin, format!("{subject} is not usable: {stop}"));

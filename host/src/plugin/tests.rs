@@ -382,6 +382,29 @@ async fn a_redirect_has_to_be_granted_too() {
     assert_eq!(fetch(&both, "/a/away").await.unwrap().summary, "secret");
 }
 
+/// What a digest names can not change, whatever the address gives tomorrow.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_frozen_lock_a_digest_is_enough() {
+    let (port, _) = servers();
+    let bench = Bench::new();
+    let network = NetworkSettings { plain_http_hosts: vec![format!("127.0.0.1:{port}")], ..NetworkSettings::default() };
+    let settings = Settings { network, ..Settings::default() };
+    let network = Arc::new(Network::new(&settings, &bench.path("config"), NetworkEnvironment::default()).unwrap());
+    let fetch = async |sha256: Option<String>| {
+        let grants = Grants { fetch: vec![format!("http://127.0.0.1:{port}/")], ..Grants::default() };
+        let url = format!("http://127.0.0.1:{port}/a/file");
+        let attempt = Attempt {
+            network: Some(network.clone()),
+            lock: SharedLock::frozen(AirgapLock::default()),
+            ..bench.attempt(json!({"url": url, "sha256": sha256, "mutable": true}))
+        };
+        bench.runtime().run(&granted("fetches", grants), &attempt).await
+    };
+    assert_eq!(fetch(None).await.unwrap_err().class(), Class::Changed);
+    let known = crate::digest::Digest::of(b"file").hex();
+    assert_eq!(fetch(Some(known)).await.unwrap().summary, "file");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn marked_outputs_survive_a_failed_attempt() {
     let mut bench = Bench::new();

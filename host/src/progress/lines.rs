@@ -39,6 +39,16 @@ impl Observer for Lines {
             }
             inner.told.insert(step.clone(), Instant::now());
         }
+        // Many items wait for one server: it is told once.
+        if let Event::Waiting { step, message, .. } = event
+            && !inner.verbose
+        {
+            let key = format!("{step}: {message}");
+            if inner.told.get(&key).is_some_and(|told| told.elapsed() < INTERVAL) {
+                return;
+            }
+            inner.told.insert(key, Instant::now());
+        }
         let fetched = match event {
             Event::StepProgress { step, .. } => inner.counters.get(step).map(|counters| counters.read().bytes_fetched),
             _ => None,

@@ -305,7 +305,7 @@ mod tests {
         let (_folder, store) = store();
         let digest = store.insert_bytes(b"right").unwrap();
         for damaged in ["", "wrong", "longer than it was"] {
-            std::fs::write(store.path(&digest), damaged).unwrap();
+            fs::write_atomic(&store.path(&digest), damaged.as_bytes()).unwrap();
             assert_eq!(store.insert_bytes(b"right").unwrap(), digest);
             assert_eq!(std::fs::read(store.path(&digest)).unwrap(), b"right");
         }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use components::image::normalized;
 use components::{Chart, ChartEntry};
-use image_finder::yaml::{self, Node};
+use image_finder::yaml::{self, Node, Value};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use crate::images;
 use crate::local::{self, Files};
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
-use crate::version::{Constraint, Version, compare};
+use components::version::{Constraint, Version, compare};
 
 /// Of one archive.
 const ARCHIVE_LIMIT: u64 = 64 << 20;
@@ -316,7 +316,8 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<archive::Cha
     Ok(about)
 }
 
-/// A values file of the project, which must be YAML.
+/// A values file of the project, which must be a mapping in YAML, or nothing:
+/// helm refuses the rest.
 fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError> {
     let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
     let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
@@ -325,7 +326,11 @@ fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError
     let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let text = str::from_utf8(&bytes).map_err(|_| refuse("is not UTF-8".to_owned()))?;
     let node = yaml::parse(text).map_err(|error| refuse(format!("is not YAML: {error}")))?;
-    Ok((bytes, node))
+    match node.value {
+        Value::Map(_) => Ok((bytes, node)),
+        _ if node.is_null() => Ok((bytes, Node::empty())),
+        _ => Err(refuse("is not a mapping".to_owned()).hint("write `key: value` lines, as helm wants them")),
+    }
 }
 
 /// The host hands a single file in as a tree that holds it alone.
@@ -357,10 +362,7 @@ fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
     let transient = failures.iter().all(|(_, error)| matches!(error, StepError::Transient(_)));
     let decisive = failures.iter().find(|(_, error)| !matches!(error, StepError::Transient(_))).or(failures.first());
     let failure = decisive.and_then(|(_, error)| error.failure()).cloned();
-    let rows: Vec<String> = failures
-        .iter()
-        .map(|(chart, error)| format!("{chart}: {}", error.failure().map_or("interrupted", |failure| &failure.message)))
-        .collect();
+    let rows: Vec<String> = failures.iter().map(|(chart, error)| row(chart, error, failures.len() > 1)).collect();
     let message = format!("{} of {total} charts failed: {}", failures.len(), rows.join("; "));
     let code = failure.as_ref().map_or("charts", |failure| &failure.code).to_owned();
     let error = match decisive.map(|(_, error)| error) {
@@ -370,9 +372,24 @@ fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
         Some(StepError::Denied(_)) => StepError::denied(&code, message),
         _ => StepError::other(&code, message),
     };
-    match failure.and_then(|failure| failure.hint) {
+    let own = failure.and_then(|failure| failure.hint).filter(|_| failures.len() == 1 || transient);
+    match own {
         Some(hint) => error.hint(hint),
-        None => error,
+        None if transient => error,
+        None => error.hint(MEND),
+    }
+}
+
+const MEND: &str = "correct the chart in components.yaml, or what lies there; the charts that did not fail are kept";
+
+/// What failed and why, the chart named once; with its own hint where it is
+/// one of several.
+fn row(chart: &str, error: &StepError, with_hint: bool) -> String {
+    let Some(failure) = error.failure() else { return format!("{chart}: interrupted") };
+    let why = failure.message.strip_prefix(chart).map_or(&*failure.message, |why| why.trim_start_matches([':', ' ']));
+    match failure.hint.as_ref().filter(|_| with_hint) {
+        Some(hint) => format!("{chart}: {why} ({hint})"),
+        None => format!("{chart}: {why}"),
     }
 }
 

@@ -22,7 +22,6 @@ pub mod local;
 pub mod oci;
 pub mod resolve;
 pub mod url;
-pub mod version;
 
 use local::{File, Files};
 

@@ -7,7 +7,7 @@ use image_finder::yaml::{self, Node};
 
 use crate::archive::{self, Dependency, dependency};
 use crate::ignore::Rules;
-use crate::version::{Constraint, Version};
+use components::version::{Constraint, Version};
 
 /// Of all files of a chart directory.
 const TOTAL_LIMIT: u64 = 64 << 20;

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::version::{Constraint, Version, compare};
+use components::version::{Constraint, Version, compare};
 
 const CHART_LAYERS: &[&str] = &["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
 const PROVENANCE_LAYER: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";

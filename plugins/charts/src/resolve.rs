@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::index::{self, Answer, Entry};
 use crate::oci;
 use crate::url;
-use crate::version::{Constraint, Version, compare};
+use components::version::{Constraint, Version, compare};
 
 /// Of one index, as the host fetches it.
 const INDEX_LIMIT: u64 = 256 << 20;

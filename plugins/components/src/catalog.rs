@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::pins::Pins;
-use crate::problem::{Problem, YamlPath, shown};
+use crate::problem::{Problem, Segment, YamlPath, shown};
 use crate::template::{self, Value};
 use crate::{
     Binary, Chart, ComponentManifest, Image, Images, Kubernetes, Repository, Tool, null_as_default, one_or_many,
@@ -140,13 +140,19 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Where in the catalog a place of the generated manifest comes from.
+    /// Where in the catalog a place of the generated manifest comes from. An
+    /// image comes from one text, everything else from fields of the same name.
     pub fn origin(&self, place: &YamlPath) -> YamlPath {
-        self.origins
-            .iter()
-            .filter(|(generated, _)| place.segments().starts_with(generated.segments()))
-            .max_by_key(|(generated, _)| generated.segments().len())
-            .map_or_else(YamlPath::root, |(_, template)| template.clone())
+        let of = self.origins.iter().filter(|(generated, _)| place.segments().starts_with(generated.segments()));
+        let Some((generated, template)) = of.max_by_key(|(generated, _)| generated.segments().len()) else {
+            return YamlPath::root();
+        };
+        let is_image = generated.to_string().starts_with("images.");
+        let fields = place.segments().iter().skip(generated.segments().len()).filter(|_| !is_image);
+        fields.fold(template.clone(), |path, segment| match segment {
+            Segment::Key(key) => path.key(key),
+            Segment::Index(index) => path.index(*index),
+        })
     }
 }
 
@@ -195,11 +201,12 @@ impl Generator<'_> {
         match template::expand(template, lookup) {
             Ok(text) => text,
             Err(message) => {
-                self.problems.push(Problem::new(
-                    path,
-                    message,
-                    "set the variable in versions.env, or give the entry a condition such as `when: NAME`",
-                ));
+                let hint = if message.contains("versions.env") {
+                    "set the variable in versions.env, or give the entry a condition such as `when: NAME`"
+                } else {
+                    "write {{NAME}}, or {{NAME|bare}} without a leading `v`"
+                };
+                self.problems.push(Problem::new(path, message, hint));
                 String::new()
             }
         }
@@ -366,6 +373,8 @@ charts:
         let place = YamlPath::root().key("images").key("auto_discover").index(2).key("image");
         assert_eq!(generation.origin(&place).to_string(), "images[1].images[1]");
         assert_eq!(generation.manifest.charts[0].values, ["v.yaml"]);
+        let place = YamlPath::root().key("charts").index(0).key("version");
+        assert_eq!(generation.origin(&place).to_string(), "charts[0].version");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Both readers refuse unknown fields. Around them lies what the host and the
 //! plugins both need to understand a configuration: the [pins], the [catalog]
 //! that turns them into components, [image] references, and the way from the
-//! manifest to its resolved form ([resolve]). Nothing here does I/O.
+//! manifest to its resolved form ([resolve]); and chart [version]s. Nothing here does I/O.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -17,6 +17,7 @@ pub mod pins;
 pub mod problem;
 pub mod resolve;
 pub mod template;
+pub mod version;
 pub mod yaml_text;
 pub mod zarf;
 

@@ -43,17 +43,17 @@ impl Pins {
     /// ends are fine.
     ///
     /// # Errors
-    /// The first line that is not of the subset, or repeats a key.
-    pub fn parse(text: &str) -> Result<Self, PinError> {
+    /// Every line that is not of the subset, or repeats a key; never none.
+    pub fn parse(text: &str) -> Result<Self, Vec<PinError>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut pins = Self::default();
+        let mut errors = Vec::new();
         for (index, line) in text.split('\n').enumerate() {
             let line = line.strip_suffix('\r').unwrap_or(line);
-            if let Some(pin) = (Cursor { line, at: 0, number: index + 1 }).pin()? {
-                pins.add(pin)?;
-            }
+            let pin = Cursor { line, at: 0, number: index + 1 }.pin();
+            errors.extend(pin.and_then(|pin| pin.map_or(Ok(()), |pin| pins.add(pin))).err());
         }
-        Ok(pins)
+        if errors.is_empty() { Ok(pins) } else { Err(errors) }
     }
 
     fn add(&mut self, pin: Pin) -> Result<(), PinError> {
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn one(line: &str) -> String {
-        Pins::parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).get("K").unwrap().to_owned()
+        Pins::parse(line).unwrap_or_else(|errors| panic!("{line}: {errors:?}")).get("K").unwrap().to_owned()
     }
 
     #[test]
@@ -295,6 +295,12 @@ mod tests {
         ] {
             assert_eq!(one(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn every_bad_line_is_named() {
+        let errors = Pins::parse("A=1\nB\nA=2\nC='\nD=1\n").unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [2, 3, 4]);
     }
 
     #[test]
@@ -321,7 +327,7 @@ mod tests {
             ("K=\u{0}", 1, 3, "control"),
             ("exportK 1", 1, 8, "`1`"),
         ] {
-            let error = Pins::parse(text).unwrap_err();
+            let error = &Pins::parse(text).unwrap_err()[0];
             assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
             assert!(error.message.contains(word), "{text:?}: {error}");
         }

@@ -33,6 +33,15 @@ pub fn expand(template: &str, lookup: impl Fn(&str) -> Value) -> Result<String, 
     Ok(out)
 }
 
+/// The variables that a template names; none of a broken one.
+pub fn variables(template: &str) -> Vec<&str> {
+    let names = pieces(template).unwrap_or_default().into_iter().filter_map(|piece| match piece {
+        Piece::Variable { name, .. } => Some(name),
+        Piece::Text(_) => None,
+    });
+    names.collect()
+}
+
 /// What a variable stands for.
 pub enum Value {
     Is(String),

@@ -55,10 +55,10 @@ pub struct Refused {
 /// The first file that cannot be used. The host has checked them all before,
 /// so this is about files that changed in between.
 pub fn regenerate(files: &Files<'_>, request: &Request) -> Result<Regenerated, Refused> {
-    let pins = Pins::parse(files.versions).map_err(|error| Refused {
-        file: "versions.env",
-        message: error.to_string(),
-        hint: error.hint,
+    let pins = Pins::parse(files.versions).map_err(|errors| {
+        let message = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let hint = errors.into_iter().next().map(|error| error.hint).unwrap_or_default();
+        Refused { file: "versions.env", message, hint }
     })?;
     let catalog: Catalog = parse("catalog.yaml", files.catalog)?;
     let current = files.components.map(|text| parse::<ComponentManifest>("components.yaml", text)).transpose()?;

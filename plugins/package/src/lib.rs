@@ -86,6 +86,7 @@ fn add_content(archive: &Archive, inputs: &Inputs, plan: &Plan) -> Result<Vec<Ad
     }
     sdk::progress(total - 1, Some(total), "parts", "images")?;
     added.extend(archive.add(&items(inputs, &plan.loose)?)?);
+    sdk::progress(total, Some(total), "parts", "")?;
     Ok(added)
 }
 

@@ -56,6 +56,11 @@ impl Step for Scan {
 
 sdk::export_step!(Scan);
 
+/// Why one file could not be read; the others still can.
+fn why(error: &StepError) -> String {
+    error.failure().map_or_else(|| "it can not be read".to_owned(), |failure| failure.message.clone())
+}
+
 fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {
     let entries = tree.entries("")?;
     let single = entries.len() == 1 && root.ends_with(&entries[0].path);
@@ -70,9 +75,10 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
             scanner.skip(&shown, &format!("larger than {} MiB", FILE_LIMIT >> 20));
             continue;
         }
-        match String::from_utf8(tree.read(&entry.path, FILE_LIMIT)?) {
-            Ok(text) => scanner.file(&shown, &text),
-            Err(_) => scanner.skip(&shown, "not UTF-8"),
+        match tree.read(&entry.path, FILE_LIMIT).map(String::from_utf8) {
+            Ok(Ok(text)) => scanner.file(&shown, &text),
+            Ok(Err(_)) => scanner.skip(&shown, "not UTF-8"),
+            Err(error) => scanner.skip(&shown, &why(&error)),
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ impl Step for Guest {
         if let Some(digest) = configuration["sha256"].as_str() {
             request = request.sha256(digest);
         }
+        request.mutable = configuration["mutable"].as_bool().unwrap_or_default();
         let artifact = sdk::fetch::one(request, output)?;
         let content = output.read("fetched", 1 << 20)?;
         Ok(Summary::new(artifact.size, "bytes").message(String::from_utf8_lossy(&content)))

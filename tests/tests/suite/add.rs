@@ -63,7 +63,14 @@ fn an_addition_before_the_first_build_is_packaged_with_what_is_generated() {
         .write("config/catalog.yaml", format!("{catalog}images:\n  - image: {}\n", registry.reference("generated:1")));
     project.run(&["add", "image", &registry.reference("generated:1")]).code(3).says(&["already"]);
     project.run(&["add", "image", &registry.reference("added:1")]).success();
+    // The file is there now, and still lacks what will be generated.
+    project.run(&["add", "image", &registry.reference("generated:1")]).code(3).says(&["already", "catalog"]);
+    project
+        .run(&["add", "image", &registry.reference("added:1")])
+        .code(3)
+        .says(&["config/components.yaml:", "already"]);
     project.build();
+    project.run(&["add", "image", &registry.reference("generated:1")]).code(3).says(&["config/components.yaml:"]);
     let text = project.read("config/components.yaml");
     assert!(text.contains("generated:1") && text.contains("added:1"), "{text}");
     assert_eq!(airgap_tests::layout::Layout::check(&project.path("build/steps/images")).entries.len(), 2);

@@ -114,6 +114,57 @@ fn a_url_with_a_password_is_refused_and_not_repeated() {
     refused_at_once(&project).says(&["config/components.yaml:4"]).never_says("hunter2");
 }
 
+/// With the first request it would be told once for each item.
+#[test]
+fn certificates_that_are_none_are_refused_once_and_with_their_line() {
+    let named = |settings: &mut serde_json::Value| {
+        settings["network"] = json!({ "ca_files": ["ca.pem"] });
+        settings["registries"] =
+            json!({ "r.example": { "client_certificate": "ca.pem", "client_key": "ca.pem", "ca_file": "bad.pem" } });
+    };
+    let project = Project::new().with_image("r.example/a:1").with_image("r.example/b:1").with_settings(named);
+    project.write("config/ca.pem", "no certificate");
+    project.write("config/bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let run = refused_at_once(&project);
+    let run = run.says(&[
+        "network.ca_files[0]",
+        "config/settings.yaml:",
+        "holds no certificate",
+        "are not a client certificate",
+    ]);
+    assert_eq!(run.stderr.matches("config/bad.pem` holds no certificate").count(), 1, "{run}");
+    assert!(!project.exists("build"));
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_is_no_address_is_refused_at_once() {
+    let project = Project::new().with_image("r.example/a:1").with_env("HTTPS_PROXY", "http://[");
+    refused_at_once(&project).says(&["HTTPS_PROXY"]);
+    assert!(!project.exists("build"));
+}
+
+#[test]
+fn a_folder_with_a_name_that_is_no_text_is_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt;
+    let project = Project::new();
+    let folder = project.path("p").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = project.command(&["build"]).current_dir(&folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("\\xFF") && said.contains("UTF-8"), "{said}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn a_local_chart_with_a_name_that_is_no_text_is_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt;
+    let project = Project::new().with_chart(json!({ "name": "web", "repo": "./charts/web", "version": "1.0.0" }));
+    project.write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    let name = std::ffi::OsStr::from_bytes(b"\xff.yaml");
+    std::fs::write(project.path("charts/web").join(name), "a: 1\n").unwrap();
+    refused_at_once(&project).says(&["charts/web", "\\xFF.yaml", "UTF-8"]);
+}
+
 #[test]
 fn settings_yaml_with_an_unknown_field() {
     let project = Project::new().with_settings(|settings| settings["pakage"] = json!({}));
@@ -198,6 +249,26 @@ fn a_configuration_that_names_nothing() {
     let project = Project::new();
     project.run(&["build"]).code(1).says(&["hold nothing", "config/components.yaml"]);
     assert!(!project.exists("dist"));
+}
+
+/// What came first counts from then on, so it is said once what that was.
+#[test]
+fn a_tool_whose_checksum_nobody_knows_is_told() {
+    let files = FileServer::start();
+    let url = files.put("/tool", b"the tool".to_vec());
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, None);
+    let run = project.build().says(&["warning:", "no checksum", &url, &airgap_tests::digest::sha256(b"the tool")]);
+    drop(run);
+    project.run(&["build", "--clean"]).success().never_says("no checksum");
+}
+
+#[test]
+fn a_checksum_of_another_file_is_named_as_such() {
+    let files = FileServer::start();
+    let url = files.put("/tool", b"the tool".to_vec());
+    let checksum = files.put("/tool.sha256", format!("{}  other.tgz\n", "0".repeat(64)));
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, Some(&checksum));
+    project.run(&["build"]).code(1).says(&[&checksum, "`other.tgz`", "checksum_url"]);
 }
 
 #[test]

@@ -267,6 +267,10 @@ fn init_writes_a_configuration_that_loads() {
     project.run(&["init"]).code(3).says(&["--force"]);
     assert_eq!(project.config_files(), written);
     project.run(&["status"]).success().prints(&["begins one"]);
+    project.run(&["--json"]).code(2).prints(&["no command"]);
+    project.remove("config/values/gitea.yaml");
+    project.run(&["init", "--pipeline"]).success().prints(&["wrote config/pipeline.yaml"]);
+    assert!(!project.exists("config/values/gitea.yaml"), "only what was asked for");
 }
 
 /// `script` gives the command a terminal.

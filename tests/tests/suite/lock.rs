@@ -126,6 +126,13 @@ fn locked_lists_all_drift_of_every_kind_and_asks_nobody() {
     }
     world.assert_nobody_was_asked(&run);
     assert_eq!(lock_of(&project), lock);
+    // What was built stays: with the change reverted there is nothing to do.
+    let id = project.state()["build_id"].clone();
+    let changed = project.read("config/components.yaml");
+    world.write(&project, &["app:1"], &["yq"], "^1", "v1");
+    project.run(&["build", "--locked"]).success().prints(&["Nothing to do"]);
+    assert_eq!(project.state()["build_id"], id);
+    project.write("config/components.yaml", changed);
     // The plan says the same.
     project.run(&["build", "--plan", "--locked"]).code(3).says(&["/app:2", "/yq"]).prints(&["Drops 5 entries"]);
 }

@@ -75,6 +75,27 @@ fn other_bytes_than_the_pinned_ones_do_not_run() {
     project.run(&["build"]).code(3).says(&["guest"]);
 }
 
+#[test]
+fn plugins_that_are_not_there_are_named_with_their_lines_before_anything_is_written() {
+    let step = |id: &str, plugin: &str| {
+        format!("  - {{id: {id}, name: n, run: {{plugin: {plugin}}}, on_failure: roll-back}}\n")
+    };
+    let project = Project::new();
+    project.write("config/pipeline.yaml", format!("steps:\n{}{}", step("a", "charst"), step("b", "sbom")));
+    project.write(
+        "config/plugins.lock",
+        format!("format: 1\nplugins:\n  sbom:\n    path: gone.wasm\n    sha256: {}\n", sha256(b"")),
+    );
+    project.run(&["build"]).code(3).says(&[
+        "config/pipeline.yaml:2:",
+        "`charst`",
+        "charts",
+        "config/plugins.lock:4:",
+        "gone.wasm",
+    ]);
+    assert!(!project.exists("build"));
+}
+
 /// Before the first step: what a build would run into after an hour.
 #[test]
 fn a_wrong_configuration_is_refused_before_the_build() {

@@ -87,19 +87,27 @@ async fn each_attempt_of_a_step_is_patient_once() {
     }
 }
 
-/// What may come right decides: the name may be known to the mirror alone.
+/// A mirror that is always down must not make what is nowhere look as if it
+/// could come. Where nobody else is asked, the mirror decides.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_may_recover_decides_about_a_rerun() {
+async fn what_the_registry_lacks_is_not_there_whatever_a_mirror_says() {
     let mirror = Registry::start();
     mirror.fault(On::get("/manifests/"), Fault::html(503));
     let registry = Registry::start();
     let mut settings = settings(&[]);
     settings.retries.requests = 1;
     let mirrors = vec![Mirror { location: mirror.host(), plain_http: true }];
-    let of = RegistrySettings { plain_http: true, mirrors, ..RegistrySettings::default() };
-    settings.registries.insert(registry.host(), of);
     let reference = Reference::parse(&registry.reference("a:1")).unwrap();
-    let error = network(&settings).manifest(&reference, &Progress::silent("images")).await.unwrap_err();
-    assert_eq!((error.class(), error.status()), (Class::Transient, Some(503)));
-    assert!(error.message().contains(&registry.host()) && error.message().contains("404"), "{error:?}");
+    for (mirrors_only, class, status) in [(false, Class::NotFound, 404), (true, Class::Transient, 503)] {
+        let of = RegistrySettings {
+            plain_http: true,
+            mirrors: mirrors.clone(),
+            mirrors_only,
+            ..RegistrySettings::default()
+        };
+        settings.registries.insert(registry.host(), of);
+        let error = network(&settings).manifest(&reference, &Progress::silent("images")).await.unwrap_err();
+        assert_eq!((error.class(), error.status()), (class, Some(status)));
+        assert!(error.one_line().contains(&mirror.host()), "{error:?}");
+    }
 }

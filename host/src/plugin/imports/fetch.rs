@@ -210,10 +210,11 @@ impl Fetcher {
         Ok(tags)
     }
 
-    /// With `--locked` a URL gives only what is known already.
+    /// With `--locked` a URL gives only what is known already. A digest says
+    /// what comes, however often the content changes.
     fn check_url(&self, url: &str, wanted: &Wanted) -> Outcome<()> {
-        let in_lock = || self.cx.lock.lock().files.contains_key(url);
-        let is_known = !wanted.mutable && (wanted.expected.is_some() || in_lock());
+        let in_lock = || !wanted.mutable && self.cx.lock.lock().files.contains_key(url);
+        let is_known = wanted.expected.is_some() || in_lock();
         if is_known { Ok(()) } else { self.may_ask(&wanted.label) }
     }
 

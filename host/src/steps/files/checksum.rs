@@ -11,12 +11,26 @@ use crate::error::{Class, Error, Result};
 /// Names shown when none fits.
 const SHOWN: usize = 8;
 
+/// A digest, and what the checksum file calls the file that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) digest: Digest,
+    called: Option<String>,
+}
+
+impl Found {
+    /// Another name than `name`, where the line has one.
+    pub(super) fn other_name(&self, name: &str) -> Option<&str> {
+        self.called.as_deref().filter(|called| called.rsplit(['/', '\\']).next() != Some(name))
+    }
+}
+
 /// The SHA-256 that the checksum file `text` gives for the file called `name`.
 ///
 /// # Errors
 /// `not-found` when the list lacks the file, `invalid-input` for other
 /// formats.
-pub(super) fn find(text: &str, name: &str) -> Result<Digest> {
+pub(super) fn find(text: &str, name: &str) -> Result<Found> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let entries: Vec<Entry<'_>> = lines.iter().filter_map(|line| Entry::parse(line)).collect();
     let mut digests: Vec<Digest> = match entries.as_slice() {
@@ -26,11 +40,16 @@ pub(super) fn find(text: &str, name: &str) -> Result<Digest> {
     };
     digests.sort();
     digests.dedup();
+    let called = entries.first().filter(|_| entries.len() == 1).and_then(|only| only.name);
     match digests.as_slice() {
-        [digest] => Ok(*digest),
+        [digest] => Ok(Found { digest: *digest, called: called.map(shown) }),
         [] => Err(not_listed(&entries, name)),
         _ => Err(Error::invalid(format!("the checksum file has several different digests for `{name}`"))),
     }
+}
+
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 #[derive(Debug, PartialEq)]
@@ -124,8 +143,16 @@ mod tests {
             ),
             format!("# comment\n{A}  tool.tar.gz\n{A}  tool.tar.gz\n"),
         ] {
-            assert_eq!(find(&text, "tool.tar.gz").unwrap().hex(), A, "{text}");
+            assert_eq!(find(&text, "tool.tar.gz").unwrap().digest.hex(), A, "{text}");
         }
+    }
+
+    #[test]
+    fn a_single_entry_with_another_name_is_known_as_such() {
+        let other = |text: String| find(&text, "tool.tgz").unwrap().other_name("tool.tgz").map(str::to_owned);
+        assert_eq!(other(format!("{A}  out/tool")).as_deref(), Some("out/tool"));
+        assert_eq!(other(format!("{A}  out/tool.tgz")), None);
+        assert_eq!(other(A.to_owned()), None);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! A bad file does not stop the others. [`plan`] answers what a run would do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use components::count::counted;
 use components::{FileEntry, ResolvedFile};
@@ -23,7 +26,7 @@ use crate::config::settings::SecuritySettings;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::network::{Download, Network, cached};
+use crate::network::{Download, Network, cached, enter};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
@@ -35,6 +38,7 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use checksum::Found;
 pub use plan::{MissingFiles, missing, needed};
 
 /// Bytes of a checksum file.
@@ -152,7 +156,7 @@ impl Work<'_> {
 
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
-        let mut download = Download {
+        let download = Download {
             url: file.url.clone(),
             label: format!("{} {}", file.name, file.version),
             name: Some(file.name.clone()),
@@ -170,20 +174,57 @@ impl Work<'_> {
             Error::new(Class::NotFound, format!("{} is not in the store", file.url)).hint("run once without --offline")
         })?;
         match &file.checksum_url {
-            Some(url) => {
-                // What was locked stays, whatever is published now.
-                download.expected = Some(self.checksum(network, file, url).await?);
+            // What was locked stays, whatever is published now.
+            Some(url) => self.checked(network, file, url, download).await,
+            None if is_locked => Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest),
+            None if self.security.require_checksums => {
+                Err(Error::invalid(format!("no checksum is known for {}", file.url))
+                    .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"))
             }
-            None if self.security.require_checksums && !is_locked => {
-                return Err(Error::invalid(format!("no checksum is known for {}", file.url))
-                    .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"));
-            }
-            None => {}
+            None => self.first_seen(network, download).await,
         }
-        Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest)
     }
 
-    async fn checksum(&self, network: &Network, file: &ResolvedFile, url: &str) -> Result<Digest> {
+    /// Nobody knows what the file must be: what comes first counts from then
+    /// on, unless it is plainly something else.
+    async fn first_seen(&self, network: &Network, mut download: Download) -> Result<Digest> {
+        // Into the lock comes only what was looked at.
+        download.mutable = true;
+        let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
+        let Download { url, label, .. } = &download;
+        if is_web_page(&self.store.path(&fetched.digest))? {
+            return Err(Error::invalid(format!("{url} gave a web page and no file"))
+                .hint("it may be a login page, or the address of a page about the file: correct `url`"));
+        }
+        enter(self.lock, url, fetched)?;
+        self.progress.warn(&format!(
+            "{label}: no checksum of {url} is known; what came, {}, is what airgap.lock holds from now on",
+            fetched.digest
+        ));
+        Ok(fetched.digest)
+    }
+
+    async fn checked(
+        &self,
+        network: &Network,
+        file: &ResolvedFile,
+        url: &str,
+        mut download: Download,
+    ) -> Result<Digest> {
+        let found = self.checksum(network, file, url).await?;
+        download.expected = Some(found.digest);
+        let fetched = network.download(self.store, &download, self.lock, self.progress).await;
+        let fetched = fetched.map_err(|error| match found.other_name(&base_name(&file.url)) {
+            Some(other) if error.class() == Class::Integrity => {
+                error.hint(format!("the checksum in {url} is that of `{other}`: correct `checksum_url`"))
+            }
+            _ if error.class() == Class::Integrity => error.context(format!("{} is not what {url} says", file.url)),
+            _ => error,
+        })?;
+        Ok(fetched.digest)
+    }
+
+    async fn checksum(&self, network: &Network, file: &ResolvedFile, url: &str) -> Result<Found> {
         let download = Download {
             url: url.to_owned(),
             label: format!("the checksum of {} {}", file.name, file.version),
@@ -238,6 +279,19 @@ fn badly_named(files: &[ResolvedFile]) -> BTreeMap<usize, Error> {
     bad
 }
 
+/// Bytes in which a web page shows itself.
+const HEAD: u64 = 512;
+
+/// Whether a file begins as HTML does.
+fn is_web_page(path: &Path) -> Result<bool> {
+    let failed = |error| Error::io("cannot read", path, error);
+    let mut head = Vec::new();
+    File::open(path).map_err(failed)?.take(HEAD).read_to_end(&mut head).map_err(failed)?;
+    let head =
+        String::from_utf8_lossy(&head).trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).to_ascii_lowercase();
+    Ok(head.starts_with("<!doctype html") || head.starts_with("<html"))
+}
+
 /// The last part of a URL's path, decoded.
 fn base_name(url: &str) -> String {
     let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
@@ -260,10 +314,11 @@ fn base_name(url: &str) -> String {
     String::from_utf8_lossy(&name).into_owned()
 }
 
-/// The host of a URL.
+/// The host of a URL, with its port where it is not the usual one.
 fn origin(url: &str) -> String {
-    Url::parse(url)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .unwrap_or_else(|| "components.yaml".to_owned())
+    let host = |url: Url| {
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    };
+    Url::parse(url).ok().and_then(host).unwrap_or_else(|| "components.yaml".to_owned())
 }

@@ -72,6 +72,22 @@ fn tar_gz(members: &[(&str, &[u8])]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A login page would be packaged as a program, and locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_is_no_tool_unless_a_checksum_says_so() {
+    let bench = bench();
+    let page = "\n<!DOCTYPE html><title>Sign in</title>";
+    let url = bench.server.put("/login", page);
+    let failure = bench.fails(file("tool", &url)).await;
+    assert!(failure.message.contains("web page") && failure.hint.is_some(), "{failure:?}");
+    assert!(bench.lock.lock().files.is_empty(), "it is not locked");
+    let known = with_checksum("tool", bench.server.put_with_checksum("/page", page));
+    bench.run(&[known], true).await.0.unwrap();
+    let url = bench.server.put("/tool", "a program");
+    bench.run(&[file("other", &url)], true).await.0.unwrap();
+    assert!(bench.lock.lock().files.contains_key(&url));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn binaries_and_archives_become_executables_with_a_list() {
     let bench = bench();

@@ -327,9 +327,12 @@ fn all_bad_charts_are_listed_with_what_is_there() {
         "gzipped tar",
         "no `entries`",
         "index of https://nowhere.example",
+        "(correct `version` of the chart in components.yaml)",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
+    assert!(!text.contains("chart app 9.x: chart app 9.x"), "{text}");
+    assert!(error.failure().is_some_and(|failure| failure.hint.as_deref() == Some(MEND)));
     assert!(matches!(error, StepError::Other(_)));
     assert_eq!(lab.marks.borrow().len(), 1, "the good one is kept");
     assert!(!lab.paths().contains(&"charts/bad-1.0.0.tgz".to_owned()));
@@ -405,12 +408,21 @@ fn an_image_without_a_tag_is_told_unless_its_repository_is_packaged() {
 #[test]
 fn a_bad_values_file_and_a_twin_are_refused() {
     let mut lab = lab();
-    lab.local.insert("v.yaml".into(), Memory::of(&[("v.yaml", "a: [\n")]));
+    for (file, text) in [("v.yaml", "a: [\n"), ("list.yaml", "- a\n"), ("word.yaml", "a\n"), ("none.yaml", "null\n")] {
+        lab.local.insert(file.into(), Memory::of(&[(file, text)]));
+    }
     let with = |file: &str| Chart { values: vec![file.into()], ..chart("app", "https://h/charts", "1.1.0") };
-    for (file, word) in [("v.yaml", "not YAML: line"), ("gone.yaml", "is not there")] {
+    let refused = [
+        ("v.yaml", "not YAML: line"),
+        ("gone.yaml", "is not there"),
+        ("list.yaml", "is not a mapping"),
+        ("word.yaml", "is not a mapping"),
+    ];
+    for (file, word) in refused {
         let error = message(&lab.run(&[with(file)], &[], "", false).unwrap_err());
         assert!(error.contains(word) && error.contains(file), "{error}");
     }
+    lab.run(&[with("none.yaml")], &[], "", false).unwrap();
     let twins = [chart("app", "https://h/charts", "1.1.0"), chart("app", "https://h/charts", "^1")];
     assert!(message(&lab.run(&twins, &[], "", false).unwrap_err()).contains("listed twice"));
 }

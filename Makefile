@@ -39,6 +39,7 @@ crash: tools faults build ## Fail at every file operation, kill at every checkpo
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) clippy $(FLAGS) --bin opencenter-airgap --features opencenter-airgap/faults -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources
 
 bench: tools build ## Time builds against skopeo and tar; BENCH="3 growth" for ten times the data

@@ -53,7 +53,9 @@ impl SmallDisk {
     /// Makes it larger, or smaller.
     fn resize(&self, mib: usize) {
         let size = format!("remount,size={mib}m");
-        tools::run(Command::new("mount").args(["-o", &size]).arg(&self.folder));
+        // With its source named, the options that it has are not given again:
+        // in a namespace they hold users that mean nothing there.
+        tools::run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&self.folder));
     }
 
     /// Leaves so many bytes free. Returns the file that takes the rest.

@@ -33,12 +33,13 @@ demo: build ## Build a small package from a registry and a file server on loopba
 test: tools faults build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
 
-crash: tools faults build ## Kill at every checkpoint, fail at every file operation, lose power
-	$(CARGO) test $(FLAGS) --test crash
+crash: tools faults build ## Fail at every file operation, kill at every checkpoint; `test` takes a sample
+	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
 
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) clippy $(FLAGS) --bin opencenter-airgap --features opencenter-airgap/faults -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources
 
 bench: tools build ## Time builds against skopeo and tar; BENCH="3 growth" for ten times the data

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::sha256;
 use crate::http::{Content, Request, Response, Server};
+use crate::tools;
 
 #[derive(Clone, Debug)]
 struct Served {
@@ -35,6 +36,16 @@ impl FileServer {
         let files = Files::default();
         let served = files.clone();
         let server = Server::start(move |request: &Request| answer(&served, request));
+        Self { server, files }
+    }
+
+    /// Lets in [`tools::USER`] with [`tools::PASSWORD`].
+    pub fn start_closed() -> Self {
+        let files = Files::default();
+        let served = files.clone();
+        let server = Server::start(move |request: &Request| {
+            request.refusal(tools::USER, tools::PASSWORD).unwrap_or_else(|| answer(&served, request))
+        });
         Self { server, files }
     }
 

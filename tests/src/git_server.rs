@@ -109,6 +109,18 @@ impl GitServer {
         Some(Self { server, root })
     }
 
+    /// Lets in [`tools::USER`] with [`tools::PASSWORD`]; None where git is not
+    /// installed.
+    pub fn start_closed() -> Option<Self> {
+        tools::require("git")?;
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let folder = root.path().to_owned();
+        let server = Server::start(move |request: &Request| {
+            request.refusal(tools::USER, tools::PASSWORD).unwrap_or_else(|| backend(&folder, request))
+        });
+        Some(Self { server, root })
+    }
+
     /// A new repository, served at `/name.git`.
     pub fn create(&self, name: &str) -> GitRepository {
         GitRepository::create(&self.root.path().join(name))
@@ -128,7 +140,7 @@ fn backend(root: &Path, request: &Request) -> Response {
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", &request.method)
-        .env("PATH_INFO", crate::http::decode(&request.path).replacen(".git/", "/.git/", 1))
+        .env("PATH_INFO", crate::http::decode(request.path_alone()).replacen(".git/", "/.git/", 1))
         .env("QUERY_STRING", &request.query)
         .env("CONTENT_TYPE", request.header("content-type").unwrap_or(""))
         .env("CONTENT_LENGTH", request.body.len().to_string())

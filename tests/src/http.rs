@@ -17,6 +17,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::fault::{Fault, Faults, On, Trigger};
 
 /// A request as it arrived.
@@ -39,6 +42,19 @@ impl Request {
     /// The decoded values of a parameter in the query.
     pub fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
         parameters(&self.query).filter(move |(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The path alone, also where a proxy is asked for a whole address.
+    pub fn path_alone(&self) -> &str {
+        let rest = self.path.strip_prefix("http://");
+        rest.and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(&self.path)
+    }
+
+    /// 401, unless the request comes with this user and password.
+    pub fn refusal(&self, user: &str, password: &str) -> Option<Response> {
+        let wanted = format!("Basic {}", BASE64.encode(format!("{user}:{password}")));
+        let refused = || Response::new(401, "").with("www-authenticate", "Basic realm=\"tests\"");
+        (self.header("authorization") != Some(&wanted)).then(refused)
     }
 
     /// The start and the inclusive end of `Range: bytes=…`.
@@ -177,14 +193,21 @@ pub struct Entry {
     pub sent: u64,
     /// Since the server started.
     pub at: Duration,
-    /// Whether the answer, complete or not, is over.
-    pub finished: bool,
+    /// When the answer, complete or not, was over.
+    pub ended: Option<Duration>,
 }
 
 impl Entry {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
+}
+
+/// How many requests were under way when each of these began, itself included.
+pub fn in_flight(log: &[Entry]) -> Vec<usize> {
+    let under_way =
+        |at: Duration| log.iter().filter(|entry| entry.at <= at && entry.ended.is_none_or(|ended| ended > at)).count();
+    log.iter().map(|entry| under_way(entry.at)).collect()
 }
 
 struct Shared {
@@ -368,7 +391,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<End> {
         shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
         let end = Exchange { stream, shared, number, request: &request }.answer();
         shared.in_flight.fetch_sub(1, Ordering::SeqCst);
-        update(shared, number, |entry| entry.finished = true);
+        update(shared, number, |entry| entry.ended = Some(shared.started.elapsed()));
         let closing = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         match end? {
             End::KeepOpen if closing => break,
@@ -390,7 +413,7 @@ fn record(shared: &Shared, request: &Request) -> usize {
         status: 0,
         sent: 0,
         at: shared.started.elapsed(),
-        finished: false,
+        ended: None,
     });
     shared.changed.notify_all();
     log.len() - 1

@@ -28,4 +28,5 @@ pub mod project;
 pub mod registry;
 pub mod soak;
 pub mod stand_ins;
+pub mod tls;
 pub mod tools;

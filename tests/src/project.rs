@@ -115,6 +115,13 @@ impl Project {
         files
     }
 
+    /// Whether a file of config/, build/ or dist/ contains `text` as it is.
+    pub fn holds(&self, text: &str) -> bool {
+        let mut files = Vec::new();
+        ["config", "build", "dist"].iter().for_each(|folder| collect(&self.path(folder), &mut files));
+        files.iter().any(|(_, bytes)| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
     /// Sets a variable for every command that follows.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::images::{self, Image};
@@ -55,6 +58,13 @@ pub fn free_port() -> u16 {
 /// The user that a closed [`DockerRegistry`] lets in.
 pub const USER: &str = "builder";
 pub const PASSWORD: &str = "correct horse";
+
+/// What `docker login` writes for [`USER`].
+pub fn docker_config(host: &str, password: &str) -> String {
+    let auth = BASE64.encode(format!("{USER}:{password}"));
+    json!({ "auths": { host: { "auth": auth } } }).to_string()
+}
+
 /// bcrypt of [`PASSWORD`], in htpasswd's format.
 const HTPASSWD: &str = "builder:$2y$05$airgapairgapairgapairecwmlJSKiUeBaXHTJ5RBSvl/yUSVJxCK\n";
 

@@ -44,7 +44,7 @@ pub struct NetworkSettings {
     /// PEM files with certificate authorities that are trusted besides the
     /// built-in ones; relative to config/.
     pub ca_files: Vec<PathBuf>,
-    /// `http://proxy:3128`; the environment's HTTPS_PROXY and HTTP_PROXY where
+    /// `http://proxy:3128`; the environment's HTTPS_PROXY and http_proxy where
     /// missing.
     pub proxy: Option<String>,
     /// Hosts that are reached directly; the environment's NO_PROXY where

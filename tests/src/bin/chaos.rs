@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
 
 fn show(name: &str, server: &Server, shown: &mut usize) {
     let log = server.log();
-    for entry in log.iter().skip(*shown).take_while(|entry| entry.finished) {
+    for entry in log.iter().skip(*shown).take_while(|entry| entry.ended.is_some()) {
         let range = entry.header("range").unwrap_or("");
         println!("{name} {} {} {range} -> {} with {} bytes", entry.method, entry.path, entry.status, entry.sent);
         *shown += 1;

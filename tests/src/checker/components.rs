@@ -8,7 +8,7 @@ use serde_yaml::Value;
 
 use super::definition::{Package, list, strings, text};
 use super::tarball::{self, Kind, Member};
-use super::{Files, Findings, checksums, entries};
+use super::{Files, Findings, checksums, entries, repositories};
 
 pub(super) fn check(files: &Files<'_>, package: &Package, findings: &mut Findings) {
     let mut known = BTreeSet::new();
@@ -106,7 +106,7 @@ fn check_tar(path: &str, tar: &[u8], component: &Value, expected: &[Expected], f
     check_executables(path, &members, component, findings);
     check_charts(&members, component, findings);
     for Expected { path: wanted, .. } in expected.iter().filter(|expected| expected.path.contains("/repos/")) {
-        check_repository(wanted, &members, findings);
+        repositories::check(wanted, &members, findings);
     }
 }
 
@@ -180,27 +180,8 @@ fn chart_description(archive: &[u8]) -> Result<Value, String> {
     serde_yaml::from_slice(&description).map_err(|error| format!("has a Chart.yaml that is no YAML: {error}"))
 }
 
-/// What the push to the git server reads.
-fn check_repository(folder: &str, members: &[Member<'_>], findings: &mut Findings) {
-    let content = |name: &str| {
-        let path = format!("{folder}/.git/{name}");
-        members.iter().find(|member| member.path == path).map(|member| String::from_utf8_lossy(member.content))
-    };
-    if content("HEAD").is_none() {
-        findings.add("repository", format!("`{folder}` has no .git/HEAD"));
-    }
-    if !content("config").is_some_and(|config| config.contains("[remote \"online-upstream\"]")) {
-        findings.add("repository", format!("`{folder}` has no remote `online-upstream`"));
-    }
-    let below = format!("{folder}/.git/");
-    let has = |what: &str| members.iter().any(|member| member.path.starts_with(&below) && member.path.contains(what));
-    if !has("/objects/") || !(has("/refs/heads/") || has("/refs/tags/") || has("/packed-refs")) {
-        findings.add("repository", format!("`{folder}` has no objects, or no heads and tags"));
-    }
-}
-
 /// `<name>-<crc32>`: the name without `.git`, and the CRC-32 of the URL.
-fn repository_folder(url: &str) -> Option<String> {
+pub(super) fn repository_folder(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (_, path) = rest.split_once('/')?;
     let path = match path.rfind('@') {

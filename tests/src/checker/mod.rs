@@ -4,7 +4,8 @@
 //! [`check`] opens the archive ([`tarball`]), looks at names, modes and
 //! duplicates ([`entries`]), compares checksums.txt and the aggregate
 //! ([`checksums`]), reads zarf.yaml ([`definition`]), opens every component tar
-//! and counts ([`components`]), and walks the image layout from the references
+//! and counts ([`components`]), has git look at every repository
+//! ([`repositories`]), and walks the image layout from the references
 //! of zarf.yaml to the last blob ([`images`]). It goes on after a finding
 //! wherever that makes sense, and returns all of them.
 
@@ -18,6 +19,7 @@ mod definition;
 mod entries;
 mod images;
 mod reference;
+mod repositories;
 mod tarball;
 #[cfg(test)]
 mod tests;
@@ -85,6 +87,10 @@ fn check_tar(name: &str, tar: &[u8], findings: &mut Findings) {
         }
     }
     let Some(package) = files.get("zarf.yaml").and_then(|text| definition::read(text, findings)) else { return };
+    let documented = package.0.get("documentation").and_then(serde_yaml::Value::as_mapping);
+    if documented.is_some_and(|documents| !documents.is_empty()) && !files.contains_key("documentation.tar") {
+        findings.add("missing", "zarf.yaml names documents, and there is no documentation.tar");
+    }
     definition::check_file_name(name, &package, findings);
     checksums::check(&files, &package, findings);
     components::check(&files, &package, findings);

@@ -4,6 +4,7 @@
 
 use super::checksums::sha256;
 use super::*;
+use crate::git_server::GitRepository;
 
 const NAME: &str = "zarf-package-golden-amd64-1.2.3.tar.zst";
 
@@ -146,6 +147,11 @@ fn damaged_bytes_and_lists_are_rejected() {
         ("no checksums.txt", golden.clone().remove("checksums.txt"), &["missing"]),
         ("no zarf.yaml", golden.clone().remove("zarf.yaml"), &["missing"]),
         (
+            "documents that are not there",
+            golden.clone().replace("zarf.yaml", "kind: ", "documentation:\n  readme: README.md\nkind: "),
+            &["missing"],
+        ),
+        (
             "a wrong aggregate",
             golden.clone().replace("zarf.yaml", "aggregateChecksum: 7", "aggregateChecksum: 8"),
             &["aggregate"],
@@ -223,7 +229,6 @@ fn bad_definitions_are_rejected() {
 
 #[test]
 fn bad_component_tars_are_rejected() {
-    type Members = Vec<(String, u32, Vec<u8>)>;
     type Case = (&'static str, fn(&mut Members), &'static str);
     let cases: [Case; 8] = [
         ("a manifest that is gone", |m| m.retain(|(path, ..)| !path.contains("manifests")), "component"),
@@ -257,6 +262,66 @@ fn bad_component_tars_are_rejected() {
     let repository =
         Variant::new().replace("zarf.yaml", "  images:\n", "  repos: ['https://example.com/x/y.git']\n  images:\n");
     assert_eq!(repository.rules(), ["component", "repository"]);
+}
+
+type Members = Vec<(String, u32, Vec<u8>)>;
+
+const REPOSITORY: &str = "https://example.com/x/y.git";
+
+/// The reference package with a real repository more; None without git.
+fn with_repository(change: impl FnOnce(&mut Members)) -> Option<Variant> {
+    crate::tools::require("git")?;
+    let folder = tempfile::tempdir().unwrap();
+    let repository = GitRepository::create(folder.path());
+    repository.commit("a", "1");
+    repository.commit("b", "2");
+    repository.git(&["remote", "add", "online-upstream", REPOSITORY]);
+    repository.git(&["gc", "--quiet"]);
+    let root = folder.path().join(".git");
+    let packs = std::fs::read_dir(root.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    let files = packs.chain(["HEAD", "config", "packed-refs"].map(|name| root.join(name)));
+    let inside = format!("web/repos/{}/.git", components::repository_folder(REPOSITORY).unwrap());
+    let mut added: Members = files
+        .map(|file| {
+            let path = format!("{inside}/{}", file.strip_prefix(&root).unwrap().display());
+            (path, 0o644, std::fs::read(&file).unwrap())
+        })
+        .collect();
+    change(&mut added);
+    let list = format!("  repos: ['{REPOSITORY}']\n  images:\n");
+    let variant = Variant::new().replace("zarf.yaml", "  images:\n", &list);
+    Some(variant.component(|members| members.extend(added)).sealed())
+}
+
+#[test]
+fn bad_repositories_are_rejected() {
+    type Case = (&'static str, fn(&mut Members), &'static [&'static str]);
+    let cases: [Case; 7] = [
+        ("a whole one", |_| {}, &[]),
+        ("no HEAD", |m| m.retain(|(path, ..)| !path.ends_with("/HEAD")), &["repository"]),
+        ("no remote", |m| edit(m, "/config", |text| text.replace("online-upstream", "origin")), &["repository"]),
+        ("no pack, only its index", |m| m.retain(|(path, ..)| !path.ends_with(".pack")), &["repository"]),
+        (
+            "a pack that was cut",
+            |m| m.iter_mut().filter(|e| e.0.ends_with(".pack")).for_each(|e| e.2.truncate(e.2.len() - 30)),
+            &["repository"],
+        ),
+        (
+            "a head that points to nothing",
+            |m| edit(m, "/packed-refs", |text| format!("{text}{} refs/heads/zz\n", "1".repeat(40))),
+            &["repository"],
+        ),
+        ("no heads", |m| m.retain(|(path, ..)| !path.ends_with("/packed-refs")), &["repository"]),
+    ];
+    for (what, change, expected) in cases {
+        let Some(variant) = with_repository(change) else { return };
+        assert_eq!(variant.rules(), expected, "{what}");
+    }
+}
+
+fn edit(members: &mut Members, name: &str, change: fn(String) -> String) {
+    let (.., content) = members.iter_mut().find(|(path, ..)| path.ends_with(name)).unwrap();
+    *content = change(String::from_utf8(content.clone()).unwrap()).into_bytes();
 }
 
 fn spoil_chart(members: &mut [(String, u32, Vec<u8>)], change: fn(&[u8]) -> Vec<u8>) {

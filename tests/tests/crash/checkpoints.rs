@@ -3,14 +3,15 @@
 use airgap_tests::project::Project;
 
 use crate::faulty::{self, Counted, Plan, was_killed};
-use crate::fixture::{everything, in_parallel, is_thorough, tell};
+use crate::fixture::{everything, in_parallel, is_thorough, seed, tell};
 
-/// First, middle and last visit of each checkpoint; all of them if thorough.
+/// First and last visit of each checkpoint and one in between, which the seed
+/// chooses; all of them if thorough.
 fn kills(counted: &Counted) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (checkpoint, visits) in &counted.checkpoints {
         let mut chosen: Vec<u64> =
-            if is_thorough() { (1..=*visits).collect() } else { vec![1, visits.div_ceil(2), *visits] };
+            if is_thorough() { (1..=*visits).collect() } else { vec![1, 1 + seed() % visits, *visits] };
         chosen.dedup();
         plans.extend(chosen.into_iter().map(|visit| Plan::Kill { checkpoint: checkpoint.clone(), visit }));
     }

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use crate::faulty::{self, Plan, was_killed};
-use crate::fixture::{Case, is_thorough, tell};
+use crate::fixture::{Case, is_thorough, seed, tell};
 
 /// For as long as this, sequences are tried.
 const BUDGET: Duration = Duration::from_secs(50);
@@ -366,7 +366,7 @@ fn a_damaged_file_in_the_store_is_fetched_again_when_the_lock_is_gone() {
 #[test]
 fn any_sequence_of_commands_and_faults_keeps_what_is_finished() {
     let world = &World::new();
-    let seed = std::env::var("AIRGAP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
+    let seed = seed();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
@@ -396,7 +396,7 @@ fn any_sequence_of_commands_and_faults_keeps_what_is_finished() {
             TestCaseError::fail(text)
         })
     });
-    tell(&format!("{} sequences of commands and faults, AIRGAP_SEED={seed}", tried.get()));
+    tell(&format!("{} sequences of commands and faults", tried.get()));
     if let Err(TestError::Fail(why, sequence)) = result {
         panic!("{sequence:#?}\n{why}");
     }

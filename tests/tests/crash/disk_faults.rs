@@ -3,15 +3,14 @@
 //! read, and what it calls done is there.
 
 use crate::faulty::{self, Plan, was_killed};
-use crate::fixture::{Case, in_parallel, is_thorough, little, tell};
+use crate::fixture::{Case, in_parallel, little, sample, tell};
 
 /// Runs of each kind of fault where not every operation is taken.
 const SAMPLE: usize = 90;
 
-/// Every n, or so many of them at equal distances with different remainders.
-fn places(operations: usize, kind: usize) -> Vec<u64> {
-    let stride = if is_thorough() { 1 } else { operations.div_ceil(SAMPLE).max(1) };
-    (1 + kind % stride..=operations).step_by(stride).map(|at| at as u64).collect()
+/// Every n, or so many of them at equal distances.
+fn places(operations: usize) -> Vec<u64> {
+    sample(1..=operations as u64, operations.div_ceil(SAMPLE))
 }
 
 fn say(kind: &str, places: &[u64], operations: usize) {
@@ -22,10 +21,10 @@ fn operations() -> usize {
     faulty::count(&little().case(), &["build"]).operations.len()
 }
 
-fn fails_once_then_finishes(error: &'static str, kind: usize, code: i32) {
+fn fails_once_then_finishes(error: &'static str, code: i32) {
     let fixture = little();
     let operations = operations();
-    let places = places(operations, kind);
+    let places = places(operations);
     say(error, &places, operations);
     in_parallel(places, |at| {
         let case = fixture.case();
@@ -43,12 +42,12 @@ fn fails_once_then_finishes(error: &'static str, kind: usize, code: i32) {
 
 #[test]
 fn an_input_output_error_anywhere_fails_the_run_and_costs_a_rerun() {
-    fails_once_then_finishes("EIO", 0, 1);
+    fails_once_then_finishes("EIO", 1);
 }
 
 #[test]
 fn a_full_disk_anywhere_keeps_the_work_and_costs_a_rerun() {
-    fails_once_then_finishes("ENOSPC", 1, 75);
+    fails_once_then_finishes("ENOSPC", 75);
 }
 
 /// After the lights are on again: the state is readable, what it calls done is
@@ -70,7 +69,7 @@ fn comes_back(case: &Case, plan: &Plan) {
 #[test]
 fn a_power_loss_anywhere_loses_nothing_that_is_recorded() {
     let operations = operations();
-    let places = places(operations, 2);
+    let places = places(operations);
     say("power loss", &places, operations);
     in_parallel(places, |at| comes_back(&little().case(), &Plan::PowerLoss { at: *at }));
 }
@@ -78,7 +77,7 @@ fn a_power_loss_anywhere_loses_nothing_that_is_recorded() {
 #[test]
 fn a_power_loss_between_names_and_bytes_loses_nothing_that_is_recorded() {
     let operations = operations();
-    let places = places(operations, 3);
+    let places = places(operations);
     say("torn power loss", &places, operations);
     in_parallel(places, |at| comes_back(&little().case(), &Plan::TornPowerLoss { at: *at }));
 }
@@ -88,9 +87,8 @@ fn a_power_loss_between_names_and_bytes_loses_nothing_that_is_recorded() {
 fn a_power_loss_in_recovery_loses_nothing_either() {
     let fixture = little();
     let kills = ["commit-decided", "commit-tree-visible", "commit-recorded", "blob-renamed", "step-started"];
-    let cases: Vec<(&str, u64)> = kills.iter().flat_map(|name| (1..=24).map(move |at| (*name, at))).collect();
-    let cases = cases.into_iter().step_by(if is_thorough() { 1 } else { 5 }).collect();
-    in_parallel(cases, |(checkpoint, at)| {
+    let cases = kills.iter().flat_map(|name| (1..=24).map(move |at| (*name, at)));
+    in_parallel(sample(cases, 5), |(checkpoint, at)| {
         let case = fixture.case();
         faulty::run(&case, &Plan::Kill { checkpoint: (*checkpoint).to_owned(), visit: 2 }, &["build"]);
         comes_back(&case, &Plan::PowerLoss { at: *at });

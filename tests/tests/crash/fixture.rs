@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use airgap_tests::file_server::FileServer;
-use airgap_tests::images::Image;
+use airgap_tests::images::{Image, random_seed};
 use airgap_tests::outcome::{Outcome, leftovers, steps};
 use airgap_tests::platform::{Platform, program};
 use airgap_tests::project::{Project, Run};
@@ -23,6 +23,27 @@ const EPOCH: &str = "1700000000";
 /// Whether every case is wanted instead of a sample.
 pub(crate) fn is_thorough() -> bool {
     std::env::var("AIRGAP_THOROUGH").is_ok_and(|value| value == "1")
+}
+
+/// What decides which cases are in a sample: another one in each run, so that
+/// many runs see all; `AIRGAP_SEED` repeats one.
+pub(crate) fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let wanted = std::env::var("AIRGAP_SEED").ok();
+        let seed = wanted.map_or_else(|| random_seed() % 10_000, |seed| seed.parse().expect("AIRGAP_SEED is a number"));
+        if !is_thorough() {
+            tell(&format!("AIRGAP_SEED={seed}"));
+        }
+        seed
+    })
+}
+
+/// Every case, or each `stride`-th from one that the seed chooses.
+pub(crate) fn sample<T>(cases: impl IntoIterator<Item = T>, stride: usize) -> Vec<T> {
+    let stride = if is_thorough() { 1 } else { stride.max(1) };
+    let first = usize::try_from(seed() % stride as u64).expect("less than the stride");
+    cases.into_iter().skip(first).step_by(stride).collect()
 }
 
 /// A project that is removed with the test.

@@ -3,7 +3,9 @@
 //! build.
 //!
 //! These tests run the binary whose disk fails on demand (`make faults`).
-//! `AIRGAP_THOROUGH=1` takes every case where otherwise a sample has to do.
+//! `AIRGAP_THOROUGH=1` (as `make crash` sets it) takes every case where
+//! otherwise a sample has to do; `AIRGAP_SEED`, which each run prints, repeats a
+//! sample.
 
 mod checkpoints;
 mod commands;

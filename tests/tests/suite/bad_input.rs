@@ -323,3 +323,14 @@ fn a_changed_configuration_of_a_finished_build_begins_a_new_one() {
     project.build();
     assert_ne!(project.state()["build_id"], first);
 }
+
+/// Found before anything is fetched, not by Zarf in the field.
+#[test]
+fn a_file_name_that_zarf_refuses_when_it_deploys() {
+    for name in ["aux.c", "a:b", "tool.", "a b", "..", "a\\b"] {
+        let project = Project::new();
+        let text = json!({ "tools": [{ "name": name, "version": "1", "url": "https://files.invalid/x" }] });
+        project.write("config/components.yaml", serde_yaml::to_string(&text).unwrap());
+        refused_at_once(&project).says(&["config/components.yaml:2", name, "hint:"]);
+    }
+}

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use airgap_tests::layout::Layout;
 use airgap_tests::package::Package;
 use airgap_tests::platform::Platform;
-use airgap_tests::project::{Project, Running};
+use airgap_tests::project::{Project, Run, Running};
 use airgap_tests::registry::Registry;
 use serde_json::json;
 
@@ -273,28 +273,95 @@ fn init_writes_a_configuration_that_loads() {
     assert!(!project.exists("config/values/gitea.yaml"), "only what was asked for");
 }
 
-/// `script` gives the command a terminal.
+/// Runs a command that succeeds; `script` gives it a terminal.
+fn on_a_terminal(project: &Project, arguments: &str, variables: &[(&str, &str)]) -> Option<Run> {
+    airgap_tests::tools::require("script")?;
+    let template = project.command(&[]);
+    let binary = airgap_tests::project::binary().display();
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &format!("{binary} {arguments}"), "/dev/null"]).current_dir(project.root()).env_clear();
+    for (name, value) in template.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("TERM", "xterm").envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(Running::spawn(&mut command, project.root()).finish().success())
+}
+
 #[test]
 fn no_color_is_honoured_on_a_terminal() {
-    if airgap_tests::tools::require("script").is_none() {
-        return;
-    }
     let registry = Registry::start();
     for (value, colored) in [("", true), ("1", false)] {
         let project = small(&registry);
         project.build();
-        let binary = airgap_tests::project::binary().display().to_string();
-        let mut command = project.command(&[]);
-        let environment: Vec<_> =
-            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
-        command = std::process::Command::new("script");
-        command.args(["-qec", &format!("{binary} status"), "/dev/null"]).current_dir(project.root()).env_clear();
-        for (name, value) in environment {
-            command.env(name, value.unwrap_or_default());
-        }
-        command.env("TERM", "xterm").env("NO_COLOR", value);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let run = Running::spawn(&mut command, project.root()).finish().success();
+        let Some(run) = on_a_terminal(&project, "status", &[("NO_COLOR", value)]) else { return };
         assert_eq!(run.stdout.contains("\u{1b}[32m"), colored, "{run}");
     }
+}
+
+/// Guards the merge of new pins with edits by hand, and the way out of it.
+#[test]
+fn an_edit_by_hand_stays_until_the_pins_are_to_win() {
+    let registry = Registry::start();
+    for (seed, name) in (1..).zip(["app:1", "app:2", "app:9", "tool:1", "tool:2", "mine:1"]) {
+        registry.push(name, &airgap_tests::images::Image::small(seed, 1_000));
+    }
+    let (app, tool, mine) = (registry.reference("app"), registry.reference("tool"), registry.reference("mine:1"));
+    let project = Project::new().with_registry(&registry.host());
+    let pins = project.read("config/versions.env");
+    let pin = |version: u32| {
+        project.write("config/versions.env", format!("{pins}APP_VERSION={version}\nTOOL_VERSION={version}\n"));
+    };
+    let images =
+        format!("images:\n  - image: \"{app}:{{{{APP_VERSION}}}}\"\n  - image: \"{tool}:{{{{TOOL_VERSION}}}}\"\n");
+    project.write("config/catalog.yaml", format!("{}{images}", airgap_tests::project::EMPTY_CATALOG));
+    pin(1);
+    project.build();
+
+    let edited = project.read("config/components.yaml").replace(&format!("{app}:1"), &format!("{app}:9"));
+    project.write("config/components.yaml", edited);
+    project.run(&["add", "image", &mine]).success();
+    pin(2);
+    let run = project.build();
+    let has = |image: &str| project.read("config/components.yaml").contains(image);
+    assert!(has(&format!("{app}:9")) && has(&format!("{tool}:2")) && has(&mine), "{run}");
+    let warning = run.stderr.lines().find(|line| line.contains("warning")).unwrap_or_default();
+    assert!(warning.contains(&format!("{app}:9")) && warning.contains(&format!("{app}:2")), "shows both: {run}");
+
+    let run = project.run(&["build", "--force-regenerate"]).success();
+    assert!(has(&format!("{app}:2")) && !has(&format!("{app}:9")) && has(&mine), "{run}");
+    let layout = Layout::check(&project.path("build/steps/images"));
+    assert_eq!(layout.entries.len(), 3);
+    project.build().prints(&["Nothing to do"]);
+}
+
+/// Long errors stay on their line, as wide as the terminal is.
+#[test]
+fn what_failed_is_shown_with_its_error_cut_to_the_width() {
+    let project = Project::new().with_env("COLUMNS", "80");
+    project.run(&["build"]).code(1).says(&["hold nothing"]);
+    let run = project.run(&["status"]).success();
+    let table: Vec<&str> = run.stdout.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    let table = table.split(|line| line.is_empty()).next().unwrap();
+    let failed: Vec<_> = table.iter().filter(|line| line.contains("✗ Failed")).collect();
+    assert!(matches!(failed[..], [row] if row.starts_with("zarf_gen") && row.ends_with('…')), "{run}");
+    assert!(table.iter().all(|line| line.chars().count() <= 80), "wider than 80 columns: {run}");
+    // The whole of it stands below.
+    assert!(run.stdout.contains("components.yaml") || run.stdout.contains("hint:"), "{run}");
+}
+
+/// A single large file: its bytes move on, with a rate, long before it is there.
+#[test]
+fn a_terminal_shows_how_a_download_moves_on() {
+    let files = airgap_tests::file_server::FileServer::start();
+    let url = files.put("/tool", airgap_tests::platform::program("tool", 1, 1_500_000));
+    let slow = airgap_tests::fault::Fault::Slow { bytes_per_second: 600_000 };
+    files.fault(airgap_tests::fault::On::get("/tool"), slow);
+    let project = Project::new().with_file_server(&files.host()).with_tool("tool", &url, None);
+    let Some(run) = on_a_terminal(&project, "build", &[]) else { return };
+    // Each drawing of the line, as `files  0/1 files  512.0 KiB (600.0 KiB/s)`.
+    let drawn = run.stdout.split("0/1 files  ").skip(1).filter_map(|rest| rest.split_once("/s)"));
+    let mut sizes: Vec<&str> = drawn.map(|(shown, _)| shown.split_once(" (").expect("a size and a rate").0).collect();
+    sizes.dedup();
+    assert!(sizes.len() >= 4, "the bytes move on: {sizes:?}\n{run}");
 }

@@ -8,6 +8,7 @@ use airgap_tests::images::{Blob, OCI_MANIFEST};
 use airgap_tests::package::Package;
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
+use airgap_tests::tools;
 use serde_json::{Value, json};
 
 /// A server with `app` in two versions, and a project that may use it.
@@ -141,4 +142,31 @@ fn the_provenance_of_a_registry_chart_is_packaged_and_locked() {
     assert_eq!(Package::open(&second.package()).sha256, package.sha256);
     let _ = first.run(&["build", "--clean", "--offline"]).success();
     assert_eq!(Package::open(&first.package()).sha256, package.sha256);
+}
+
+/// The same as an error, for those who want no such package.
+#[test]
+fn images_that_the_package_lacks_are_refused_where_that_is_asked_for() {
+    let (server, project) = served();
+    let project = project.with_chart(wanted(&server, "1.1.0"));
+    let run = project.run(&["build", "--strict-images"]).code(1);
+    run.says(&["app 1.1.0", "quay.io/org/app:2", "hint:", "images.additional"]);
+    assert_eq!(project.packages(), [""; 0].map(std::path::PathBuf::from));
+}
+
+/// Guards credentials of chart repositories: those of docker's config.json
+/// open one, its archives included, and nobody is told the password.
+#[test]
+fn a_closed_chart_repository_opens_with_dockers_credentials() {
+    let server = FileServer::start_closed();
+    let archive = chart("app", "1.0.0", &[]);
+    server.put("/charts/index.yaml", index(&[("app", "1.0.0", "app-1.0.0.tgz", &archive)]));
+    server.put("/charts/app-1.0.0.tgz", archive);
+    let project = Project::new().with_file_server(&server.host()).with_chart(wanted(&server, "1.0.0"));
+    project.run(&["build"]).code(1).says(&["401", &server.host(), "hint:"]);
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let run = project.build();
+    run.never_says(tools::PASSWORD);
+    assert_eq!(rows(&project)[0]["version"], "1.0.0");
+    assert!(!project.holds(tools::PASSWORD), "the password lies in the project");
 }

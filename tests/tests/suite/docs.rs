@@ -1,14 +1,18 @@
 //! Guards that the documents tell the truth: every command in a block marked
 //! `console` runs, and what a block shows as output is what comes out, but for
-//! numbers; a line with nothing but `…` stands for any others.
+//! numbers, times and sizes; a line with nothing but `…` stands for any others.
 //!
 //! A comment before a block sets the scene: `<!-- scene: empty -->` is an empty
 //! folder, `<!-- scene: configured -->` (how each document begins) a project
 //! for servers on loopback, `<!-- scene: built -->` the same after a build,
 //! `<!-- scene: failed -->` after a build with an image that is not there yet,
-//! `<!-- scene: interrupted -->` after a kill. `<!-- exit: 75 -->` is
-//! the exit code of the block's last command.
+//! `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
+//! a component in plugins/. `<!-- exit: 75 -->` is the exit code of the block's
+//! last command.
+//!
+//! What the documents list is what there is: events, variables, fields, paths.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -68,11 +72,47 @@ fn commands(block: &[&str]) -> Vec<Shown> {
     commands
 }
 
-/// What is the same in every run: the words without a digit, and no units.
+/// What is the same in every run: numbers and digests are `#`, times `#time`
+/// and sizes `#size`, whatever their unit.
 fn words(line: &str) -> String {
-    const UNITS: &[&str] = &["ms", "s", "min", "h", "B", "KiB", "MiB", "GiB"];
-    let stays = |word: &&str| !word.contains(|c: char| c.is_ascii_digit()) && !UNITS.contains(word);
-    line.split_whitespace().filter(stays).collect::<Vec<_>>().join(" ")
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        let counted = words.last().is_some_and(|last| last == "#");
+        let measure = match word {
+            "ms" | "s" | "min" | "h" if counted => "#time",
+            "B" | "KiB" | "MiB" | "GiB" if counted => "#size",
+            _ => {
+                words.push(masked(word));
+                continue;
+            }
+        };
+        words.pop();
+        // `4 min 05 s` is one time.
+        if words.last().is_none_or(|last| last != "#time" || measure != "#time") {
+            words.push(measure.to_owned());
+        }
+    }
+    words.join(" ")
+}
+
+/// A word with `#` for each number, version or digest in it.
+fn masked(word: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        let hex = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let length = if hex >= 12 {
+            hex
+        } else if first.is_ascii_digit() {
+            rest[..number].trim_end_matches('.').len()
+        } else {
+            0
+        };
+        shown.push(if length > 0 { '#' } else { first });
+        rest = &rest[length.max(first.len_utf8())..];
+    }
+    shown
 }
 
 struct Stage {
@@ -107,6 +147,11 @@ impl Stage {
                 gate.open();
                 platform.registry.heal();
             }
+            "plugin" => {
+                let guest = project::target_folder().parent().unwrap().join("test-guests/hello.wasm");
+                let bytes = std::fs::read(&guest);
+                project.write("plugins/hello.wasm", bytes.expect("`make plugins` builds the guests"));
+            }
             "empty" | "configured" => {}
             other => panic!("no scene is called {other}"),
         }
@@ -129,6 +174,7 @@ impl Stage {
         assert_eq!(output.status.code(), Some(code), "{place}: `{}`\n{text}\n{requests}", shown.command);
         let mut actual = text.lines().map(words);
         for line in &shown.output {
+            assert!(!words(line).is_empty(), "{place}: `{line}` says nothing");
             let found = actual.by_ref().any(|actual| actual == words(line));
             assert!(found, "{place}: `{}` does not print `{line}`, but\n{text}", shown.command);
         }
@@ -156,21 +202,28 @@ fn check(document: &Path) {
     }
 }
 
+/// README.md and its neighbours, and everything in docs/.
+fn documents() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let beside = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name));
+    folder.chain(beside).filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|err| panic!("{path}: {err}"))
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 #[test]
 fn commands_in_the_documents_run() {
-    if tools::require("jq").is_none() {
+    if ["jq", "skopeo", "zstd"].into_iter().any(|program| tools::require(program).is_none()) {
         return;
     }
-    let folder = std::fs::read_dir(root().join("docs")).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let documents: Vec<PathBuf> = folder
-        .chain([root().join("README.md"), root().join("ARCHITECTURE.md")])
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md") && path.is_file())
-        .collect();
-    assert!(!documents.is_empty());
+    let documents = documents();
+    assert!(documents.len() > 10, "{documents:?}");
     std::thread::scope(|scope| {
         for document in &documents {
             scope.spawn(|| check(document));
@@ -187,24 +240,165 @@ fn a_document_is_read_in_order() {
     };
     let commands = vec![shown("a \\\n  b", &["out 1"]), shown("c", &[])];
     assert_eq!(parse(text), [Item::Scene("failed".into()), Item::Block { line: 3, commands }, Item::Exit(75)]);
-    assert_eq!(words("images  4/5  1.2 MiB done"), "images done");
+    assert_eq!(words("images  4/5  1.2 MiB 4 min 05 s done"), "images #/# #size #time done");
+    let digest = "a6eaf1dfda53354ab22c00cdbe7826b895a85033d6f585aa70bd2f24375fdf5d";
+    assert_eq!(words(&format!("dist/x-1.0.0.tar.zst  9.0 MiB  sha256:{digest}.")), "dist/x-#.tar.zst #size sha#:#.");
 }
 
-/// Links between the documents lead somewhere.
+/// Links between the documents lead to a file and a heading that are there.
 #[test]
 fn links_between_the_documents_lead_somewhere() {
-    let folder = std::fs::read_dir(root().join("docs")).into_iter().flatten().map(|entry| entry.unwrap().path());
-    for document in
-        folder.chain([root().join("README.md"), root().join("ARCHITECTURE.md")]).filter(|path| path.is_file())
-    {
+    for document in documents() {
         let text = std::fs::read_to_string(&document).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            if file.is_empty() || file.contains("://") {
+            if target.contains("://") {
                 continue;
             }
-            let path = document.parent().unwrap().join(file);
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
             assert!(path.exists(), "{} links to {target}, which is not there", document.display());
+            let has =
+                || std::fs::read_to_string(&path).unwrap().lines().any(|line| anchor_of(line) == Some(anchor.into()));
+            assert!(anchor.is_empty() || has(), "{} links to {target}: no such heading", document.display());
         }
     }
+}
+
+/// The name that a heading can be linked by.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?.to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    Some(kept.map(|c| if c == ' ' { '-' } else { c }).collect())
+}
+
+/// The map of the code names files and folders that are there.
+#[test]
+fn paths_in_the_architecture_exist() {
+    let bases = ["", "host/src", "host/src/steps", "tests"].map(|base| root().join(base));
+    let made_by_builds = ["build/", "bin/", "charts/", "values/", "dist/"];
+    let text = read("ARCHITECTURE.md");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_path = |word: &&str| {
+        (word.contains('/') || word.ends_with(".rs"))
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+            && !made_by_builds.iter().any(|prefix| word.starts_with(prefix))
+    };
+    let paths: Vec<&str> = quoted.filter(is_path).collect();
+    assert!(paths.len() > 50, "{paths:?}");
+    for path in paths {
+        assert!(bases.iter().any(|base| base.join(path).exists()), "ARCHITECTURE.md: `{path}` is not there");
+    }
+}
+
+/// The fields of a struct, but for those that are never written.
+fn fields(source: &str, of: &str) -> Vec<String> {
+    let body = source.split_once(&format!("pub struct {of} {{\n")).unwrap_or_else(|| panic!("no struct {of}")).1;
+    let body = body.split_once("\n}").unwrap().0.replace("#[serde(skip)]\n    pub ", "");
+    let names = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    names.filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn kebab(name: &str) -> String {
+    name.chars().fold(String::new(), |mut text, c| {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.extend(c.to_lowercase());
+        text
+    })
+}
+
+/// The row of a table that begins with `name`.
+fn row<'a>(document: &'a str, name: &str) -> &'a str {
+    let start = format!("| `{name}` |");
+    document.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row for `{name}`"))
+}
+
+/// docs/json.md has every event of a running build, with all its fields.
+#[test]
+fn every_event_is_documented() {
+    let document = read("docs/json.md");
+    let source = read("host/src/progress/mod.rs");
+    let events = source.split_once("pub enum Event {\n").unwrap().1.split_once("\n}").unwrap().0;
+    let mut event = "";
+    let mut seen = 0;
+    for line in events.lines().filter(|line| !line.contains("//")) {
+        if let Some(name) = line.strip_prefix("    ").and_then(|line| line.strip_suffix(" {")) {
+            event = row(&document, &kebab(name));
+            seen += 1;
+        } else if let Some((field, _)) = line.trim().split_once(':') {
+            assert!(event.contains(&format!("`{field}`")), "the field `{field}` is not in {event}");
+        }
+    }
+    assert!(seen >= 8, "{seen} events");
+}
+
+/// docs/json.md has what every command ends with.
+#[test]
+fn every_last_line_is_documented() {
+    let document = read("docs/json.md");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("host/src/cli")).unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for mark in ["event: \"", "Shown::new(\""] {
+            for name in source.split(mark).skip(1).filter_map(|rest| rest.split('"').next()) {
+                row(&document, name);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 15, "{seen} events");
+}
+
+/// docs/json.md has every field of metrics.json, docs/state.md of state.json.
+#[test]
+fn every_field_of_the_recorded_files_is_documented() {
+    let (json, state) = (read("docs/json.md"), read("docs/state.md"));
+    let lists = |document: &str, prefix: &str, names: Vec<String>| {
+        assert!(!names.is_empty());
+        for name in names {
+            let shown = format!("`{prefix}{name}`");
+            assert!(document.contains(&shown), "{shown} is not documented");
+        }
+    };
+    let report = read("host/src/orchestrator/report.rs");
+    let of_report = fields(&report, "Report").into_iter().filter(|name| name != "steps");
+    lists(&json, "", of_report.collect());
+    lists(&json, "steps[].", fields(&report, "StepReport"));
+    lists(&json, "", fields(&read("host/src/progress/mod.rs"), "Counts"));
+    let format = read("host/src/state/format.rs");
+    let of_state = fields(&format, "BuildState").into_iter().filter(|name| name != "steps");
+    lists(&state, "", of_state.collect());
+    lists(&state, "steps[].", fields(&format, "StepState"));
+    for part in ["PluginIdentity", "ItemProgress", "Items", "FailedItem", "Outputs", "Published", "RecordedError"] {
+        lists(&state, "", fields(&format, part));
+    }
+}
+
+/// docs/environment.md has the variables that the program reads, and no others.
+#[test]
+fn every_variable_is_documented() {
+    let source = read("host/src/cli/environment.rs");
+    let source = source.split_once("#[cfg(test)]").map_or(source.as_str(), |(code, _)| code);
+    let quoted = source.split('"').skip(1).step_by(2);
+    let is_variable = |word: &&str| {
+        word.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
+            && (word.contains('_') || word.chars().all(|c| c.is_ascii_uppercase()))
+            && !["CARGO_PKG_VERSION", "OPENCENTER_AIRGAP_FAULTS"].contains(word)
+    };
+    let mut read_by_us: BTreeSet<&str> = quoted.filter(is_variable).collect();
+    // By the standard library.
+    read_by_us.insert("TMPDIR");
+    let document = read("docs/environment.md");
+    let cells = document.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let listed: BTreeSet<&str> = cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+    assert_eq!(listed, read_by_us);
+}
+
+/// The plugin that the documents show is one that the tests run.
+#[test]
+fn the_example_of_a_plugin_is_the_one_of_the_tests() {
+    let document = read("docs/write-a-plugin.md");
+    let block = document.split_once("```rust\n").unwrap().1.split_once("```").unwrap().0;
+    assert!(read("tests/guests/examples/hello.rs").contains(block), "another text than\n{block}");
 }

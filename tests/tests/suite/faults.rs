@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use airgap_tests::fault::{Fault, On, Trigger};
 use airgap_tests::file_server::FileServer;
-use airgap_tests::http::Entry;
+use airgap_tests::http::{Entry, in_flight};
 use airgap_tests::images::{Image, Layer, Packing, layer, layer_of};
 use airgap_tests::layout::Layout;
+use airgap_tests::outcome::Outcome;
 use airgap_tests::package::Package;
+use airgap_tests::platform::Platform;
 use airgap_tests::project::{Project, Run};
 use airgap_tests::registry::{Auth, Options, RateLimit, Redirects, Registry, TokenAuth};
 use serde_json::json;
@@ -212,7 +214,18 @@ fn retry_after_in_seconds_is_waited_for_and_shown() {
     let run = bench.project.run(&["build"]).code(0);
     let waited = pause(&bench.requests());
     assert!(waited >= Duration::from_secs(2), "{waited:?}");
-    run.says(&["429"]);
+    run.says(&["429", "again in 2"]);
+}
+
+/// The same as data.
+#[test]
+fn retry_after_is_told_in_milliseconds() {
+    let bench = Bench::new();
+    bench.registry.fault(bench.on_layer().once(), Fault::too_many(Some("2")));
+    let lines = bench.project.run(&["build", "--json"]).success().json_lines();
+    let waiting = lines.iter().find(|line| line["event"] == "waiting").expect("the wait is told");
+    assert!((2_000..4_000).contains(&waiting["wait_ms"].as_u64().unwrap()), "{waiting}");
+    assert_eq!(waiting["step"], "images");
 }
 
 #[test]
@@ -437,4 +450,81 @@ fn a_thousand_images_with_three_bad_ones_end_with_a_list_of_three() {
     project = project.with_env("LANG", "C");
     project.build();
     assert_eq!(registry.requests("GET", "/blobs/").len(), 3, "{}", registry.render_log());
+}
+
+/// Guards that neither the number of downloads at a time nor what went wrong
+/// on the way is seen in the package.
+#[test]
+fn any_concurrency_and_any_faults_give_the_same_package() {
+    let platform = Platform::smaller(4);
+    let build = |concurrency: u32| {
+        let project =
+            platform.configure(Project::new()).with_env("SOURCE_DATE_EPOCH", "1700000000").with_settings(|settings| {
+                settings["network"]["concurrency"] = json!(concurrency);
+                settings["network"]["concurrency_per_host"] = json!(concurrency);
+            });
+        project.build();
+        Outcome::of(&project)
+    };
+    let undisturbed = build(1);
+    for concurrency in [1, 4, 16] {
+        let cut = platform.registry.fault(On::get("/blobs/").every(3), Fault::Cut { after: 10_000 });
+        let busy = platform.registry.fault(On::get("/manifests/").every(4), Fault::html(503));
+        platform.registry.fault(On::get("/blobs/").every(5), Fault::too_many(None));
+        let reset = platform.files.fault(On::get("/").every(4), Fault::Reset { after: 20_000 });
+        platform.files.fault(On::get("/").with_range().every(3), Fault::IgnoreRange);
+        assert_eq!(build(concurrency), undisturbed, "{concurrency} at a time");
+        assert!([cut, busy, reset].iter().all(|fault| fault.count() > 0), "nothing went wrong");
+        platform.registry.heal();
+        platform.files.heal();
+    }
+}
+
+/// Eight at a time, until one is refused: then four at the most, and slowly
+/// more.
+#[test]
+fn a_429_halves_what_is_asked_at_a_time() {
+    let registry = Registry::start();
+    let layers: Vec<Layer> = (0..48).map(|seed| layer(seed, 1_000)).collect();
+    registry.push("app:1", &Image::new(1, &layers));
+    registry.fault(On::get("/blobs/").after(20).once(), Fault::too_many(None));
+    registry.fault(On::get("/blobs/"), Fault::Delay(Duration::from_millis(200)));
+    let project = Project::new()
+        .with_registry(&registry.host())
+        .with_image(registry.reference("app:1"))
+        .with_settings(|settings| settings["network"] = json!({ "concurrency_per_host": 8 }));
+    project.build();
+    let log = registry.log();
+    let under_way = in_flight(&log);
+    let refused = log.iter().position(|entry| entry.status == 429).expect("one was refused");
+    let shown = || format!("{refused} was refused: {under_way:?}\n{}", registry.render_log());
+    assert_eq!(under_way[..refused].iter().max(), Some(&8), "{}", shown());
+    // Until the first of those that begin now ends, the old ones' success makes
+    // it five. What was sent before the refusal was read may follow it.
+    let wave = log[refused].at..log[refused].at + Duration::from_millis(180);
+    let begun = log.iter().zip(&under_way).skip(refused + 1).filter(|(entry, _)| wave.contains(&entry.at));
+    assert!(begun.filter(|(_, count)| **count > 5).count() <= 2, "{}", shown());
+    assert!(under_way[refused + 1..].iter().max() >= Some(&5), "recovers: {}", shown());
+}
+
+/// Guards the headers of a rate limit: the registry never has to say no.
+#[test]
+fn what_a_registry_has_left_is_not_asked_for_all_at_once() {
+    let rate_limit = RateLimit { manifests: 12, window_seconds: 60, refuse: Some("1".into()) };
+    let registry = Registry::with(Options { rate_limit: Some(rate_limit), ..Options::default() });
+    let mut project = Project::new().with_registry(&registry.host());
+    for number in 0..10_u64 {
+        let name = format!("app{number}:1");
+        registry.push(&name, &Image::small(number, 1_000));
+        project = project.with_image(registry.reference(&name));
+    }
+    registry.fault(On::get("/blobs/"), Fault::Delay(Duration::from_millis(150)));
+    project.with_settings(|settings| settings["network"] = json!({ "concurrency_per_host": 8 })).build();
+    let log = registry.log();
+    let under_way = in_flight(&log);
+    let first_blob = log.iter().position(|entry| entry.path.contains("/blobs/")).expect("blobs are fetched");
+    assert!(log.iter().all(|entry| entry.status != 429), "{}", registry.render_log());
+    // Two manifests are left when the blobs begin; from there it grows slowly.
+    let first = &under_way[first_blob..first_blob + 8];
+    assert!(first.iter().all(|count| *count <= 4), "{under_way:?}\n{}", registry.render_log());
 }

@@ -1,7 +1,10 @@
 //! Guards downloaded programs: checksums in the formats that projects publish,
 //! archives unpacked to one file and no further.
 
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use airgap_tests::charts::gzip;
 use airgap_tests::digest::sha256;
@@ -10,7 +13,8 @@ use airgap_tests::images::tar_of;
 use airgap_tests::package::Package;
 use airgap_tests::platform::program;
 use airgap_tests::project::Project;
-use serde_json::Value;
+use airgap_tests::tools;
+use serde_json::{Value, json};
 
 fn project(files: &FileServer) -> Project {
     Project::new().with_file_server(&files.host())
@@ -145,21 +149,38 @@ fn hostile(path: &str, kind: tar::EntryType, target: &str) -> Vec<u8> {
     gzip(&archive.into_inner().unwrap())
 }
 
+/// Every file with this name, wherever it lies.
+fn files_called(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() && !path.is_symlink() {
+            true => files_called(&path, name),
+            false if path.ends_with(name) => vec![path],
+            false => Vec::new(),
+        })
+        .collect()
+}
+
 #[test]
 fn archives_do_not_reach_out_of_their_folder() {
     let entries = [
-        ("../tool", tar::EntryType::Regular, ""),
-        ("/tmp/tool", tar::EntryType::Regular, ""),
-        ("bin/tool", tar::EntryType::Symlink, "/etc/passwd"),
-        ("bin/tool", tar::EntryType::Link, "/etc/passwd"),
-        ("bin/tool", tar::EntryType::Char, ""),
+        ("../tool", tar::EntryType::Regular, "", "`../tool`"),
+        ("/tmp/tool", tar::EntryType::Regular, "", "`/tmp/tool`"),
+        ("bin/tool", tar::EntryType::Symlink, "/etc/passwd", "no file named `tool`"),
+        ("bin/tool", tar::EntryType::Link, "/etc/passwd", "no file named `tool`"),
+        ("bin/tool", tar::EntryType::Char, "", "`bin/tool`"),
     ];
-    for (path, kind, target) in entries {
+    for (path, kind, target, said) in entries {
         let files = FileServer::start();
         let url = files.put("/tool.tar.gz", hostile(path, kind, target));
         let project = project(&files).with_archive("tool", &url, None);
-        let run = project.run(&["build"]).code(1);
+        let run = project.run(&["build"]).code(1).says(&["tool.tar.gz", said, "hint:"]);
         assert!(!project.exists("build/steps/files/bin/tool"), "{path} {kind:?}\n{run}");
+        for outside in ["/tmp/tool", "/bin/tool"].map(std::path::Path::new) {
+            assert!(!outside.exists(), "{path} {kind:?} wrote {}\n{run}", outside.display());
+        }
+        let named_tool = files_called(project.root(), "tool");
+        assert!(named_tool.is_empty(), "{path} {kind:?} wrote {named_tool:?}\n{run}");
     }
 }
 
@@ -171,4 +192,81 @@ fn a_redirect_is_followed() {
     let project = project(&files).with_tool("tool", &redirected, None);
     project.build();
     assert_eq!(project.read("build/steps/files/bin/tool"), "the tool");
+}
+
+#[test]
+fn a_closed_file_server_opens_with_dockers_credentials() {
+    let files = FileServer::start_closed();
+    let (url, checksum) = files.put_with_checksum("/tool", b"the tool".to_vec());
+    let project = project(&files).with_tool("tool", &url, Some(&checksum));
+    project.run(&["build"]).code(1).says(&["401", &files.host(), "hint:"]);
+    project.write("home/.docker/config.json", tools::docker_config(&files.host(), tools::PASSWORD));
+    project.build().never_says(tools::PASSWORD);
+    assert_eq!(project.read("build/steps/files/bin/tool"), "the tool");
+    assert!(!project.holds(tools::PASSWORD), "the password lies in the project");
+}
+
+/// The proxy is asked for whole addresses, and nobody else for those that only
+/// it knows.
+#[test]
+fn the_proxy_of_the_environment_is_used_but_for_the_hosts_that_need_none() {
+    let (proxy, direct) = (FileServer::start(), FileServer::start());
+    proxy.put("http://files.invalid/far", "through the proxy");
+    let near = direct.put("/near", "from nearby");
+    let project = project(&direct)
+        .with_file_server("files.invalid")
+        .with_env("http_proxy", proxy.url(""))
+        .with_env("NO_PROXY", "127.0.0.1")
+        .with_tool("far", "http://files.invalid/far", None)
+        .with_tool("near", &near, None);
+    project.build();
+    assert_eq!(project.read("build/steps/files/bin/far"), "through the proxy");
+    assert_eq!(project.read("build/steps/files/bin/near"), "from nearby");
+    let asked = |server: &FileServer, part: &str| server.requests("GET", part).len();
+    assert_eq!((asked(&proxy, "/far"), asked(&proxy, "/near"), asked(&direct, "/near")), (1, 0, 1));
+}
+
+#[test]
+fn https_goes_through_its_own_proxy_and_the_settings_win() {
+    let (named, unnamed) = (FileServer::start(), FileServer::start());
+    let project = |settings: Option<&FileServer>| {
+        let project = Project::new()
+            .with_env("HTTPS_PROXY", unnamed.url(""))
+            .with_tool("far", "https://files.invalid/far", None)
+            .with_settings(|settings| settings["retries"] = json!({ "backoff": 0.01, "requests": 1, "steps": 1 }));
+        match settings {
+            Some(proxy) => project.with_settings(|settings| settings["network"]["proxy"] = json!(proxy.url(""))),
+            None => project,
+        }
+    };
+    // Neither lets anybody through: who is asked is the question.
+    let tunnels = |server: &FileServer| server.requests("CONNECT", "files.invalid:443").len();
+    assert_ne!(project(None).run(&["build"]).status.code(), Some(0));
+    assert!(tunnels(&unnamed) > 0, "HTTPS_PROXY: {}", unnamed.render_log());
+    unnamed.forget();
+    assert_ne!(project(Some(&named)).run(&["build"]).status.code(), Some(0));
+    assert!(tunnels(&named) > 0 && tunnels(&unnamed) == 0, "network.proxy: {}", named.render_log());
+}
+
+/// A server whose queue is full answers nobody: `network.connect_timeout` ends
+/// the wait.
+#[test]
+fn a_server_that_accepts_nobody_is_given_up() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // Those that are queued fill it; the others are not even refused.
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+    let queued: Vec<_> = std::iter::repeat_with(connect).take(20).take_while(Result::is_ok).collect();
+    assert!(queued.len() < 20, "the queue of the socket has no end");
+    let project = Project::new()
+        .with_file_server(&address.to_string())
+        .with_tool("tool", &format!("http://{address}/tool"), None)
+        .with_settings(|settings| {
+            settings["network"]["connect_timeout"] = json!(1);
+            settings["retries"] = json!({ "backoff": 0.01, "backoff_limit": 0.1, "requests": 1, "steps": 1 });
+        });
+    // The default of 20 seconds alone would take longer.
+    project.start(&["build"]).finish_within(Duration::from_secs(18)).code(75).says(&[&address.to_string()]);
 }

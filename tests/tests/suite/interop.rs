@@ -4,6 +4,7 @@
 use airgap_tests::images::{self, Dialect, Image, Platform, layer};
 use airgap_tests::layout::Layout;
 use airgap_tests::project::Project;
+use airgap_tests::registry::{Auth, Options, Registry};
 use airgap_tests::tools::{self, DockerRegistry, Skopeo};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -49,12 +50,6 @@ fn skopeo_reads_the_image_layout_of_a_build() {
     assert_eq!(copied, oci.layers[0].bytes[..]);
 }
 
-/// docker login's file with the password of a closed registry.
-fn docker_config(host: &str, password: &str) -> String {
-    let auth = BASE64.encode(format!("{}:{password}", tools::USER));
-    json!({ "auths": { host: { "auth": auth } } }).to_string()
-}
-
 #[test]
 fn credentials_of_docker_login_open_a_closed_registry() {
     let (Some(registry), Some(skopeo)) = (DockerRegistry::start_closed(), Skopeo::find()) else { return };
@@ -65,11 +60,11 @@ fn credentials_of_docker_login_open_a_closed_registry() {
     let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
     project.run(&["build"]).code(1).says(&[&registry.host(), "401"]);
 
-    project.write("home/.docker/config.json", docker_config(&registry.host(), "hunter2-wrong"));
+    project.write("home/.docker/config.json", tools::docker_config(&registry.host(), "hunter2-wrong"));
     let run = project.run(&["build"]).code(1).says(&[&registry.host(), "401", "config.json"]);
     run.never_says("hunter2").never_says(&BASE64.encode(format!("{}:hunter2-wrong", tools::USER)));
 
-    project.write("home/.docker/config.json", docker_config(&registry.host(), tools::PASSWORD));
+    project.write("home/.docker/config.json", tools::docker_config(&registry.host(), tools::PASSWORD));
     let run = project.build();
     run.never_says(tools::PASSWORD);
     Layout::check(&project.path("build/steps/images"));
@@ -102,4 +97,16 @@ fn credential_helpers_are_asked_for_the_host() {
     assert!(asked.starts_with("get") && asked.contains(&registry.host()), "{asked}");
     // Asked once, however many requests there were.
     assert_eq!(asked.matches("get").count(), 1, "{asked}");
+}
+
+#[test]
+fn docker_config_names_another_folder() {
+    let auth = Auth::Basic(tools::USER.to_owned(), tools::PASSWORD.to_owned());
+    let registry = Registry::with(Options { auth, ..Options::default() });
+    registry.push("app:1", &Image::small(1, 10_000));
+    let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
+    project.write("elsewhere/config.json", tools::docker_config(&registry.host(), tools::PASSWORD));
+    project.run(&["build"]).code(1).says(&[&registry.host(), "401"]);
+    let folder = project.path("elsewhere").display().to_string();
+    project.with_env("DOCKER_CONFIG", folder).build().never_says(tools::PASSWORD);
 }

@@ -4,6 +4,8 @@
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::git_server::GitServer;
 use airgap_tests::project::Project;
+use airgap_tests::tls::{self, TlsFront};
+use airgap_tests::tools;
 use serde_json::{Value, json};
 
 fn project(server: &GitServer, reference: Option<&str>) -> Project {
@@ -107,4 +109,50 @@ fn a_ref_that_is_not_there_is_named() {
     server.create("base").commit("a", "1");
     let run = project(&server, Some("v9")).run(&["build"]).code(1);
     assert!(run.stderr.contains("neither a branch nor a tag `v9`"), "{run}");
+}
+
+/// Guards that git's own helpers are asked, with what they say told to nobody.
+#[test]
+fn a_credential_helper_of_the_user_opens_a_closed_server() {
+    let Some(server) = GitServer::start_closed() else { return };
+    let commit = server.create("base").commit("a", "1");
+    let project = project(&server, Some("main"));
+    project.run(&["build"]).code(1).says(&["base"]);
+    let answer = format!("echo username={}; echo password='{}'", tools::USER, tools::PASSWORD);
+    project.write("home/.gitconfig", format!("[credential]\n\thelper = \"!f() {{ {answer}; }}; f\"\n"));
+    project.build().never_says(tools::PASSWORD);
+    assert_eq!(rows(&project)[0]["commit"], commit.as_str());
+    assert!(!project.holds(tools::PASSWORD), "the password lies in the project");
+}
+
+#[test]
+fn the_proxy_of_the_settings_is_asked_for_repositories_too() {
+    let Some(server) = GitServer::start() else { return };
+    let commit = server.create("base").commit("a", "1");
+    let repository = json!({ "name": "base", "url": "http://git.invalid/base.git", "ref": "main" });
+    let project = Project::new()
+        .with_file_server("git.invalid")
+        .with_repository(repository)
+        .with_settings(|settings| settings["network"]["proxy"] = json!(server.url("")));
+    project.build();
+    assert_eq!(rows(&project)[0]["commit"], commit.as_str());
+    let through = |entry: &airgap_tests::http::Entry| entry.path.starts_with("http://git.invalid/");
+    assert!(server.log().iter().all(through), "{}", server.render_log());
+}
+
+/// Guards that git trusts the authorities of the settings, and no server
+/// without them.
+#[test]
+fn the_authorities_of_the_settings_are_trusted_for_repositories_too() {
+    let Some(server) = GitServer::start() else { return };
+    let commit = server.create("base").commit("a", "1");
+    let front = TlsFront::start(&server.host());
+    let repository = json!({ "name": "base", "url": front.url("/base.git"), "ref": "main" });
+    let project = Project::new().with_repository(repository);
+    project.run(&["build"]).code(1).says(&["base", "certificate"]);
+    assert_eq!(server.render_log(), "", "nobody was asked over a connection that is not trusted");
+    let project = project.with_settings(|settings| settings["network"]["ca_files"] = json!(["ca.pem"]));
+    project.write("config/ca.pem", tls::AUTHORITY);
+    project.build();
+    assert_eq!(rows(&project)[0]["commit"], commit.as_str());
 }

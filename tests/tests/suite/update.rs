@@ -38,9 +38,17 @@ fn a_tag_that_moved_stays_until_it_is_updated() {
     let images = Layout::check(&project.path("build/steps/images"));
     assert_eq!(images.digest_of(&registry.reference("app:1")), moved.digest());
 
-    // What depends on it runs, and only that.
+    // What depends on it runs, and nothing is fetched again.
     let built = project.build();
     assert!(!built.stdout.contains("Nothing to do"), "{built}");
+    let metrics: serde_json::Value = serde_json::from_str(&project.read("build/metrics.json")).unwrap();
+    for step in metrics["steps"].as_array().unwrap() {
+        match step["id"].as_str().unwrap() {
+            "zarf_gen" | "package" => assert_eq!(step["ran"], true, "{built}"),
+            "images" | "files" | "repos" => assert_eq!(step["ran"], false, "{built}"),
+            _ => {}
+        }
+    }
     project.build().prints(&["Nothing to do"]);
 }
 

@@ -124,15 +124,7 @@ impl Run {
             settings: project.settings.plugins.clone(),
         });
         let network = None;
-        let mut lock = project.lock.clone();
-        lock.forget(&options.refresh);
-        // Under `--locked` nothing counts but airgap.lock itself, and what an
-        // `update` that was killed had found is not known to be wanted.
-        let lock = match (options.locked, options.refresh.is_empty()) {
-            (true, _) => SharedLock::frozen(lock),
-            (false, false) => SharedLock::new(lock),
-            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
-        };
+        let lock = options.lock(&project)?;
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {

@@ -119,6 +119,14 @@ pub struct Items {
     pub done: u64,
     pub total: u64,
     pub failed: Vec<FailedItem>,
+    /// Those that failed as well, beyond the longest list that is kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_unlisted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,6 +58,7 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How long running steps may take to stop before they are stopped.
 const GRACE: Duration = Duration::from_millis(1500);
+const _: () = assert!(crate::git::GRACE.as_millis() < GRACE.as_millis(), "git is stopped before its step is");
 
 /// A prepared run: the plan, and the loop's own book with one entry per step.
 pub struct Run {

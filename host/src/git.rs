@@ -61,7 +61,8 @@ const FOREIGN_VARIABLES: &[&str] = &[
 const KEPT_LINES: usize = 12;
 const LINE_LIMIT: usize = 300;
 /// How long a git that was asked to stop may take to remove its lock files.
-const GRACE: Duration = Duration::from_millis(1500);
+/// Less than a step has: what helps git must be gone before that.
+pub(crate) const GRACE: Duration = Duration::from_millis(1000);
 
 /// A git command that is new enough.
 #[derive(Clone, Debug)]
@@ -339,13 +340,14 @@ async fn drain(
 }
 
 /// Asks the whole group to end, so that git removes its lock files, then
-/// insists.
+/// insists: what helps git may not listen.
 async fn stop(child: &mut Child) {
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let Some(group) = group else { return };
     let _ = kill_process_group(group, Signal::TERM);
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        let _ = kill_process_group(group, Signal::KILL);
+    let ended = tokio::time::timeout(GRACE, child.wait()).await;
+    let _ = kill_process_group(group, Signal::KILL);
+    if ended.is_err() {
         let _ = child.wait().await;
     }
 }
@@ -697,5 +699,26 @@ mod tests {
         let error = Git::with_program("no-such-git".into(), RemoteOptions::default(), &progress).await.unwrap_err();
         assert_eq!(error.class(), Class::Local);
         assert!(error.hint_text().unwrap().contains("install git"));
+    }
+
+    /// git itself ends; what it started does not care.
+    #[tokio::test]
+    async fn a_helper_that_does_not_listen_is_stopped_with_git() {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", "(trap '' TERM; sleep 60) & trap 'exit 1' TERM; echo $!; wait"]);
+        command.process_group(0).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        let mut out = tokio::io::BufReader::new(child.stdout.take().unwrap());
+        tokio::io::AsyncBufReadExt::read_line(&mut out, &mut said).await.unwrap();
+        let group = child.id().unwrap();
+        stop(&mut child).await;
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", said.trim())).unwrap_or_default();
+        let is_gone = || state().is_empty() || state().contains(") Z ");
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !is_gone() {
+            assert!(std::time::Instant::now() < deadline, "{said} of the group {group} lives on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

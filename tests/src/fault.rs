@@ -110,7 +110,12 @@ pub enum Fault {
     Cut {
         after: u64,
     },
-    /// The same with RST.
+    /// The same, and no length was announced: the end of the connection is the
+    /// only end that the body has.
+    CutWithoutLength {
+        after: u64,
+    },
+    /// As `Cut`, with RST.
     Reset {
         after: u64,
     },

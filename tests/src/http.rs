@@ -495,6 +495,7 @@ struct Exchange<'a> {
 struct Line {
     cut_after: Option<u64>,
     reset: bool,
+    no_length: bool,
     stall: Option<(u64, Duration)>,
     bytes_per_second: Option<u64>,
     damage_at: Option<u64>,
@@ -514,6 +515,7 @@ impl Exchange<'_> {
                 response = Some(Response { status, headers, content: body.into(), ranges: false });
             }
             Some(Fault::Cut { after }) => line.cut_after = Some(after),
+            Some(Fault::CutWithoutLength { after }) => (line.cut_after, line.no_length) = (Some(after), true),
             Some(Fault::Reset { after }) => (line.cut_after, line.reset) = (Some(after), true),
             Some(Fault::Stall { after, time }) => line.stall = Some((after, time)),
             Some(Fault::Delay(time)) => self.pause(time)?,
@@ -568,7 +570,10 @@ impl Exchange<'_> {
         if response.ranges {
             head.push_str("accept-ranges: bytes\r\n");
         }
-        head.push_str(&format!("content-length: {}\r\n\r\n", end - start));
+        match line.no_length {
+            true => head.push_str("connection: close\r\n\r\n"),
+            false => head.push_str(&format!("content-length: {}\r\n\r\n", end - start)),
+        }
         update(self.shared, self.number, |entry| entry.status = status);
         (&mut &*self.stream).write_all(head.as_bytes())?;
         if request.method == "HEAD" {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
-use super::signals::Signals;
+use super::signals::Attended;
 use super::table;
 use super::ui::{Color, Ui};
 use crate::config::Project;
@@ -112,6 +111,7 @@ impl BuildArgs {
 }
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let attended = Attended::begin(ui)?;
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
@@ -123,10 +123,9 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     super::plan::refuse_drift(&project, &options, variables)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let cancel = CancellationToken::new();
     let environment = Environment {
         observer,
-        cancel: cancel.clone(),
+        cancel: attended.cancellation(),
         now: Timestamp::now,
         source_date_epoch: epoch,
         cache_dir: variables.cache_dir.clone(),
@@ -138,7 +137,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         finish(&report, &layout, ui);
         return Ok(ExitCode::Done);
     }
-    let (report, signals) = drive(run, cancel)?;
+    let (report, signals) = attended.drive(run);
     finish(&report, &layout, ui);
     let written = write_metrics(&layout, &report);
     match report.exit_code() {
@@ -154,21 +153,6 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
 pub(super) fn check_outside(project: &Project, offline: bool, variables: &Variables) -> Result<()> {
     catalog::check(project)?;
     if offline { Ok(()) } else { network::check_proxies(&project.settings, &variables.network) }
-}
-
-/// Runs to the end, or to the first signal.
-pub(super) fn drive(run: Run, cancel: CancellationToken) -> Result<(Report, Signals)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::local("cannot start the runtime").caused_by(source))?;
-    let result = runtime.block_on(async {
-        let signals = Signals::listen(cancel)?;
-        Ok((run.run().await, signals))
-    });
-    // Blocking work of a stopped attempt may still hold a thread.
-    runtime.shutdown_background();
-    result
 }
 
 /// metrics.json: the table as data.

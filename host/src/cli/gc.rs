@@ -18,7 +18,8 @@ use crate::state::{self, store};
 ///
 /// Removes blobs that neither airgap.lock nor a finished step refers to,
 /// unfinished downloads of them, and clones of repositories that are no longer
-/// named. What an unfinished build has fetched stays.
+/// named. As long as no build is finished, everything that was fetched since
+/// the last one was stays.
 #[derive(Debug, Args)]
 pub(super) struct GcArgs {
     /// Only say what would be removed
@@ -73,7 +74,9 @@ fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {
     }
     lines.push(format!("{} blobs stay, {}", store.kept_blobs, text::bytes(store.kept_bytes)));
     if garbage.is_unfinished {
-        lines.push("The build is not finished: everything that it fetched stays.".to_owned());
+        lines.push(
+            "The build is not finished: everything that was fetched since the last finished one stays.".to_owned(),
+        );
     }
     lines
 }

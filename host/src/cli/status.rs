@@ -138,7 +138,8 @@ fn failures(state: &BuildState) -> Vec<String> {
             lines.push(format!("✗ {}: {}", item.name, text::plain(&item.message)));
             lines.extend(item.hint.iter().map(|hint| format!("  hint: {}", text::plain(hint))));
         }
-        let more = failed.count().saturating_sub(SHOWN);
+        let unlisted = step.items.as_ref().map_or(0, |items| items.failed_unlisted);
+        let more = failed.count().saturating_sub(SHOWN) as u64 + unlisted;
         if more > 0 {
             lines.push(format!("  and {more} more of `{}`: see build/state.json", step.id));
         }

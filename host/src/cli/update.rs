@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use super::build::{check_outside, drive};
+use super::build::check_outside;
 use super::environment::Variables;
+use super::signals::Attended;
 use super::ui::{Color, Ui};
 use crate::config::Project;
 use crate::config::airgap_lock::{AirgapLock, LockChange};
@@ -41,6 +41,7 @@ struct Updated<'a> {
 }
 
 pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+    let attended = Attended::begin(ui)?;
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     check_outside(&project, false, variables)?;
@@ -50,16 +51,15 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         Options { request: Request { only: steps, ..Request::default() }, refresh: keys, ..Options::default() };
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let cancel = CancellationToken::new();
     let environment = Environment {
         observer,
-        cancel: cancel.clone(),
+        cancel: attended.cancellation(),
         now: Timestamp::now,
         source_date_epoch: epoch,
         cache_dir: variables.cache_dir.clone(),
         network: variables.network.clone(),
     };
-    let (report, signals) = drive(Run::prepare(session, options, environment)?, cancel)?;
+    let (report, signals) = attended.drive(Run::prepare(session, options, environment)?);
     for warning in &report.warnings {
         ui.note(&format!("warning: {warning}"));
     }

@@ -9,6 +9,8 @@
 //!   made, moved, replaced or removed in a directory since its last sync.
 //! - `torn-power-loss:<n>`: the same, but the names had reached the disk
 //!   before the bytes did.
+//! - `zeroed-power-loss:<n>`: the names and the lengths of the files had reached
+//!   the disk, and there are zeros where the bytes did not.
 //! - `kill:<name>:<n>`: the process is killed at the n-th visit of the
 //!   checkpoint.
 //! - `count:<file>`: nothing fails; at each operation and checkpoint a line is
@@ -38,9 +40,17 @@ pub(super) enum Operation {
 #[derive(Debug)]
 enum Plan {
     Fail { at: u64, error: rustix::io::Errno },
-    PowerLoss { at: u64, keeps_names: bool },
+    PowerLoss { at: u64, keeps: Keeps },
     Kill { checkpoint: String, at: u64 },
     Count { file: PathBuf },
+}
+
+/// What had reached the disk beside what was synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    Names,
+    NamesAndLengths,
 }
 
 /// What a crash would undo.
@@ -125,8 +135,9 @@ pub fn arm(text: &str) {
     let plan = match parts.as_slice() {
         ["fail", at, "EIO"] => Plan::Fail { at: number(at), error: rustix::io::Errno::IO },
         ["fail", at, "ENOSPC"] => Plan::Fail { at: number(at), error: rustix::io::Errno::NOSPC },
-        ["power-loss", at] => Plan::PowerLoss { at: number(at), keeps_names: false },
-        ["torn-power-loss", at] => Plan::PowerLoss { at: number(at), keeps_names: true },
+        ["power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Nothing },
+        ["torn-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Names },
+        ["zeroed-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::NamesAndLengths },
         ["kill", checkpoint, at] => Plan::Kill { checkpoint: (*checkpoint).to_owned(), at: number(at) },
         ["count", file] => Plan::Count { file: file.into() },
         _ => return,
@@ -284,10 +295,10 @@ impl Disk {
         self.operations += 1;
         match &self.plan {
             Plan::Fail { at, error } if *at == self.operations => Err((*error).into()),
-            Plan::PowerLoss { at, keeps_names } if *at == self.operations => {
-                let keeps_names = *keeps_names;
+            Plan::PowerLoss { at, keeps } if *at == self.operations => {
+                let keeps = *keeps;
                 let _ = writeln!(io::stderr(), "the power goes at: {what}");
-                self.lose(keeps_names);
+                self.lose(keeps);
                 die()
             }
             Plan::Count { .. } => {
@@ -308,7 +319,7 @@ impl Disk {
 
     /// Where something can wait for a power loss; None where none comes.
     fn place_to_keep(&self) -> Option<PathBuf> {
-        let will_lose = matches!(self.plan, Plan::PowerLoss { keeps_names: false, .. });
+        let will_lose = matches!(self.plan, Plan::PowerLoss { keeps: Keeps::Nothing, .. });
         let place = || std::env::temp_dir().join(format!("fault-{}-{}", std::process::id(), self.operations));
         will_lose.then(place)
     }
@@ -322,15 +333,18 @@ impl Disk {
     }
 
     /// What a power loss leaves: bytes first, then names, newest first.
-    fn lose(&mut self, keeps_names: bool) {
+    fn lose(&mut self, keeps: Keeps) {
         for path in &self.written {
             let Ok(file) = OpenOptions::new().write(true).open(path) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
             if let Some(durable) = self.durable.get(&inode(&metadata)).filter(|durable| metadata.len() > **durable) {
                 let _ = file.set_len(*durable);
+                if keeps == Keeps::NamesAndLengths {
+                    let _ = file.set_len(metadata.len());
+                }
             }
         }
-        if !keeps_names {
+        if keeps == Keeps::Nothing {
             self.undo.drain(..).rev().for_each(Undo::carry_out);
         }
     }

@@ -159,17 +159,48 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// A second name for the same bytes; a copy where the file system has no hard
 /// links or the two lie on different ones.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    link_or_copy_unless(&|| false, from, to)
+}
+
+/// The same; a copy ends early when it is told to stop.
+///
+/// # Errors
+/// `interrupted`: part of a copy lies there. `local`, `disk-full`.
+pub fn link_or_copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
     faults::before(Operation::Link, to).map_err(|source| Error::io("cannot link to", to, source))?;
     match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(_) => {
-            fs::copy(from, to).map_err(|source| Error::io("cannot copy to", to, source))?;
-            sync_file(to)?;
-        }
-        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(_) => copy_unless(stop, from, to)?,
+        Ok(()) => faults::linked(to),
     }
-    faults::linked(to);
     Ok(())
+}
+
+/// Copies piece by piece, and syncs on the way: no single act takes long.
+fn copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
+    use io::Read;
+    const PIECE: u64 = 1 << 20;
+    const PIECES_UNSYNCED: u64 = 16;
+    let failed = |source| Error::io("cannot read", from, source);
+    let mut source = File::open(from).map_err(failed)?;
+    let mut target = create(to)?;
+    let mut piece = Vec::new();
+    for number in 1.. {
+        if stop() {
+            return Err(Error::interrupted());
+        }
+        piece.clear();
+        if (&mut source).take(PIECE).read_to_end(&mut piece).map_err(failed)? == 0 {
+            break;
+        }
+        write_all(&mut target, to, &piece)?;
+        if number % PIECES_UNSYNCED == 0 {
+            sync(&target, to)?;
+        }
+    }
+    let mode = source.metadata().map_err(failed)?.permissions();
+    target.set_permissions(mode).map_err(|source| Error::io("cannot set the mode of", to, source))?;
+    sync(&target, to)
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
@@ -280,4 +311,27 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(|source| Error::io("cannot create", path, source))?;
     write_all(&mut file, path, bytes)?;
     sync(&file, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    #[test]
+    fn a_copy_is_whole_with_its_mode_or_stops_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let bytes: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        write_new(&from, &bytes).unwrap();
+        set_mode(&from, 0o755).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let after_two = || asked.replace(asked.get() + 1) == 2;
+        assert_eq!(copy_unless(&after_two, &from, &to).unwrap_err().class(), Class::Interrupted);
+        assert_eq!(fs::read(&to).unwrap(), bytes[..2 << 20]);
+        copy_unless(&|| false, &from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), bytes);
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(to.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+    }
 }

@@ -108,6 +108,7 @@ impl Network {
         let _claim = store.claim(&key).await;
         let fetched = match cached(store, download, lock)? {
             Some(fetched) => {
+                progress.expects(fetched.size);
                 progress.reused(fetched.size);
                 fetched
             }
@@ -139,6 +140,7 @@ impl Network {
             size: known.as_ref().and_then(|known| known.size),
             locked: known.as_ref().and_then(|known| known.locked.as_deref()),
             limit: download.limit.unwrap_or(u64::MAX).min(self.largest),
+            is_counted: false,
             what: &download.label,
             source: &source,
             subject: Subject { host: &host, scope: "", credentials: bounds.credentials(), reach },

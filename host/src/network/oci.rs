@@ -203,6 +203,7 @@ impl Network {
         if answer.status() != 200 {
             return Err(self.refusal(answer, subject, what).await);
         }
+        answer.refuse_encoding(what)?;
         let limit = usize::try_from(LARGEST_MANIFEST).unwrap_or(usize::MAX);
         let bytes = answer.body(limit, progress).await?;
         if let Some(page) = no_json(&bytes) {
@@ -241,6 +242,7 @@ impl Network {
             size,
             locked: None,
             limit: self.largest,
+            is_counted: true,
             what,
             source: &endpoint.name,
             subject: subject(endpoint, &scope, &request)?,

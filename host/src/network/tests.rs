@@ -21,6 +21,7 @@ use crate::fs;
 use crate::reference::Reference;
 use crate::store::{Identity, Keep, Store};
 
+mod bodies;
 mod doubt;
 mod patience;
 mod secrets;

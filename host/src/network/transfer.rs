@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 
 use super::auth::Subject;
 use super::download::contradicts;
@@ -37,6 +37,9 @@ pub(super) struct Wanted<'a> {
     /// What `update` calls it, where airgap.lock says what is expected.
     pub(super) locked: Option<&'a str>,
     pub(super) limit: u64,
+    /// Whether the step knows beforehand how many bytes all of its downloads
+    /// have, this one's included.
+    pub(super) is_counted: bool,
     /// "blob sha256:… of nginx:1.27".
     pub(super) what: &'a str,
     /// Where it comes from, for errors.
@@ -78,6 +81,8 @@ struct Course {
     differed: bool,
     /// All that came was wrong, and is fetched from the beginning.
     refetched: bool,
+    /// Whether its bytes are part of the step's total.
+    is_counted: bool,
 }
 
 impl Course {
@@ -86,6 +91,14 @@ impl Course {
         if written > self.furthest {
             self.furthest = written;
             self.tries.progressed();
+        }
+    }
+
+    /// Adds the bytes of the whole to the step's total, once they are known.
+    fn count(&mut self, whole: Option<u64>, progress: &Progress) {
+        if let Some(whole) = whole.filter(|_| !self.is_counted) {
+            self.is_counted = true;
+            progress.expects(whole);
         }
     }
 }
@@ -105,10 +118,10 @@ impl Network {
     async fn transfer_now(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
         let mut buffer = open(wanted, store, progress).await?;
         progress.reused(buffer.written());
-        let mut course = Course { furthest: buffer.written(), ..Course::default() };
+        let mut course = Course { furthest: buffer.written(), is_counted: wanted.is_counted, ..Course::default() };
         loop {
             if wanted.size.is_none_or(|size| buffer.written() < size) || buffer.written() == 0 {
-                let (filled, result) = self.fill(buffer, wanted, progress).await?;
+                let (filled, result) = self.fill(buffer, wanted, &mut course, progress).await?;
                 buffer = filled;
                 course.advance(buffer.written());
                 if let Err(failure) = result {
@@ -123,7 +136,7 @@ impl Network {
                 Ok(fetched) => return Ok(fetched),
                 Err((_, found)) if course.refetched => return Err(wrong_digest(wanted, found)),
                 Err((empty, found)) => {
-                    course = Course { refetched: true, ..Course::default() };
+                    course = Course { refetched: true, is_counted: true, ..Course::default() };
                     progress.retrying(0, &wrong_digest(wanted, found).one_line());
                     empty
                 }
@@ -137,6 +150,7 @@ impl Network {
         &self,
         buffer: Buffer,
         wanted: &Wanted<'_>,
+        course: &mut Course,
         progress: &Progress,
     ) -> Result<(Buffer, Result<(), Failure>)> {
         let buffer = if may_continue(&buffer, wanted) { buffer } else { restart(buffer).await? };
@@ -145,21 +159,31 @@ impl Network {
             Err(failure) => return Ok((buffer, Err(failure))),
         };
         match verdict {
-            Verdict::Complete => Ok((buffer, Ok(()))),
+            Verdict::Complete => {
+                course.count(Some(buffer.written()), progress);
+                Ok((buffer, Ok(())))
+            }
             Verdict::Discard(why) => Ok((restart(buffer).await?, Err(Failure::broken(impossible(wanted, why))))),
             Verdict::StartOver { total } => {
                 if buffer.written() > 0 {
                     progress.log(Level::Debug, &format!("{} sent {} from the beginning", wanted.source, wanted.what));
                 }
-                if let Err(failure) = check_size(wanted, total) {
+                if let Err(failure) = check(&answer, wanted, total) {
                     return Ok((buffer, Err(failure)));
                 }
                 let buffer = describe(restart(buffer).await?, &answer, total, wanted).await?;
-                pour(answer, buffer, total, wanted, self.transport.silence, progress).await
+                // Without an announced length the known size tells a body that
+                // was cut from a whole one.
+                let whole = total.or(wanted.size);
+                course.count(whole, progress);
+                pour(answer, buffer, whole, wanted, self.transport.silence, progress).await
             }
-            Verdict::Append { total } => match check_size(wanted, total) {
+            Verdict::Append { total } => match check(&answer, wanted, total) {
                 Err(failure) => Ok((buffer, Err(failure))),
-                Ok(()) => pour(answer, buffer, total, wanted, self.transport.silence, progress).await,
+                Ok(()) => {
+                    course.count(total, progress);
+                    pour(answer, buffer, total, wanted, self.transport.silence, progress).await
+                }
             },
         }
     }
@@ -187,7 +211,6 @@ impl Network {
         progress: &Progress,
     ) -> Result<(Answer, Verdict), Failure> {
         let mut request = wanted.request.clone();
-        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         ask_for_rest(&mut request, buffer, wanted);
         let answer = self.send(request, wanted.subject, wanted.what, progress).await?;
         if !matches!(answer.status(), 200 | 203 | 206 | 416) {
@@ -250,6 +273,17 @@ fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
     }
 }
 
+/// Whether the body can be what is wanted, as far as its head tells.
+fn check(answer: &Answer, wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
+    let is_as_long = wanted.expected.is_some() && total.is_some() && wanted.size == total;
+    // A server that calls the file itself an encoding of what is in it sends
+    // the right bytes: so does one whose body is as long as it should be.
+    if !is_as_long && !answer.is_encoded_by_name(&wanted.request.url) {
+        answer.refuse_encoding(wanted.what)?;
+    }
+    check_size(wanted, total)
+}
+
 fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
     let Some(total) = total else { return Ok(()) };
     if let Some(size) = wanted.size.filter(|size| *size != total) {
@@ -301,13 +335,13 @@ async fn restart(buffer: Buffer) -> Result<Buffer> {
 async fn pour(
     mut answer: Answer,
     buffer: Buffer,
-    total: Option<u64>,
+    whole: Option<u64>,
     wanted: &Wanted<'_>,
     silence: Duration,
     progress: &Progress,
 ) -> Result<(Buffer, Result<(), Failure>)> {
     let mut written = buffer.written();
-    let most = total.or(wanted.size).unwrap_or(wanted.limit);
+    let most = whole.unwrap_or(wanted.limit);
     let mut sink = Sink::new(buffer);
     let mut quiet = Duration::ZERO;
     let result = loop {
@@ -334,7 +368,7 @@ async fn pour(
                 }
                 sink.sync().await;
             }
-            Ok(Piece::End) if total.is_some_and(|total| written < total) => {
+            Ok(Piece::End) if whole.is_some_and(|whole| written < whole) => {
                 break Err(Failure::broken(Error::transient(format!(
                     "{} ended {} after {written} of {most} bytes",
                     wanted.source, wanted.what

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::HeaderValue;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
 
@@ -21,6 +22,8 @@ use crate::error::{Class, Error, Result};
 use crate::progress::Progress;
 
 const MOST_REDIRECTS: usize = 10;
+/// Content-Encodings that change the bytes.
+const PACKINGS: &[&str] = &["gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd"];
 /// Bytes of an error's body that are looked at.
 const ERROR_BODY: usize = 64 * 1024;
 
@@ -59,7 +62,8 @@ impl std::fmt::Debug for Request {
 
 impl Request {
     pub(super) fn get(url: Url) -> Self {
-        Self { url, headers: HeaderMap::new(), form: None, bounds: Bounds::None, has_alternative: false }
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        Self { url, headers, form: None, bounds: Bounds::None, has_alternative: false }
     }
 }
 
@@ -210,6 +214,30 @@ impl Answer {
     /// Bytes that the body will have, from its header.
     pub(super) fn content_length(&self) -> Option<u64> {
         self.header("content-length").and_then(|length| length.parse().ok())
+    }
+
+    /// How the body is packed beyond what it is. Other names are said of bodies
+    /// as they are: `aws-chunked` of what was once uploaded so, even `utf-8`.
+    fn encoding(&self) -> Option<&str> {
+        let mut names = self.header("content-encoding")?.split(',').map(str::trim);
+        names.find(|name| PACKINGS.iter().any(|packing| packing.eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether the server means the file itself by its Content-Encoding, as
+    /// some do of all that ends in `.gz`.
+    pub(super) fn is_encoded_by_name(&self, asked: &Url) -> bool {
+        let is_gzip = self.encoding().is_some_and(|name| name.to_ascii_lowercase().ends_with("gzip"));
+        is_gzip && [".gz", ".tgz"].iter().any(|ending| asked.path().ends_with(ending))
+    }
+
+    /// Refuses a body that is packed, which nobody asked for: it would be
+    /// taken for the thing itself.
+    pub(super) fn refuse_encoding(&self, what: &str) -> Result<(), Failure> {
+        let Some(encoding) = self.encoding() else { return Ok(()) };
+        let message = format!("{} sent {what} packed as `{encoding}`, which was not asked for", host_of(&self.url));
+        Err(Failure::broken(Error::invalid(message).hint(
+            "the server, or a proxy on the way, compresses what it delivers: switch that off there; nothing of it was kept",
+        )))
     }
 
     /// The next piece of the body; None at its end. Says so when nothing came

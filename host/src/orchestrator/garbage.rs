@@ -1,8 +1,9 @@
 //! `gc`: what lies in build/ and is not needed by the configuration.
 //!
-//! Needed is what airgap.lock holds of the components, and what the committed
-//! trees are made of. Of a build that is not finished, everything that it
-//! fetched stays as well: what that is for may be known only once it goes on.
+//! Needed is what airgap.lock and the diary of a killed build hold of the
+//! components, and what the committed trees are made of. As long as no build
+//! is finished, everything that was fetched since the last one was stays as
+//! well: what that is for may be known only once a build goes on.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,13 @@ use components::ResolvedComponents;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::needs::needs;
 use super::outputs::tree_of;
-use super::preview::in_memory;
+use super::preview::{OnDisk, in_memory};
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::lock_names::Names;
+use crate::config::shared_lock::found_since;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -31,7 +34,8 @@ pub struct Garbage {
     pub store: Removed,
     /// Clones of repositories that the configuration does not name.
     pub clones: Vec<StaleClone>,
-    /// Whether the build is unfinished, so that all it fetched stays.
+    /// Whether no build is finished, so that all that was fetched since the
+    /// last one was stays.
     pub is_unfinished: bool,
 }
 
@@ -59,15 +63,20 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
     let names = Names::new(&components, project.components.as_ref(), &project.plugin_pins);
-    let mut blobs = locked_blobs(project.lock.clone(), &names);
+    let mut lock = project.lock.clone();
+    lock.absorb(&found_since(&lock, &project.layout.resolved())?);
+    let held = OnDisk { store: &store, layout: &project.layout };
+    let needed = needs(&components, &lock, &held);
+    let mut blobs: BTreeSet<Digest> = needed.iter().flat_map(|need| &need.parts).map(|part| part.digest).collect();
+    blobs.extend(locked_blobs(lock, &names));
     for spec in &project.pipeline.steps {
         if let Ok(tree) = tree_of(&project.layout, &spec.id) {
             blobs.extend(tree.listing.artifacts.iter().map(|artifact| artifact.digest));
         }
     }
-    let is_unfinished = state.is_some_and(|state| !state.is_finished());
-    if let Some(state) = state.filter(|_| is_unfinished) {
-        blobs.extend(store.fetched_since(begun(state, now))?);
+    let is_unfinished = state.is_none_or(|state| !state.is_finished());
+    if is_unfinished {
+        blobs.extend(store.fetched_since(unfinished_since(state, now))?);
     }
     let keep = Keep { blobs, every_partial: is_unfinished };
     Ok(Garbage {
@@ -91,14 +100,18 @@ fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
     blobs
 }
 
-/// When a build began, by the clock of the disk. Where the clock was set back
-/// since then, what came later looks older than it is: then everything stays.
-fn begun(state: &BuildState, now: Timestamp) -> SystemTime {
-    let began = state.created_at.parse::<Timestamp>().ok();
-    let started = state.steps.iter().filter_map(|step| step.started_at.as_ref());
-    let mut later = started.chain([&state.updated_at]).filter_map(|time| time.parse().ok()).chain([now]);
-    let trusted = began.filter(|began| later.all(|time| time.as_second() >= began.as_second()));
-    let seconds = trusted.and_then(|began| u64::try_from(began.as_second()).ok()).unwrap_or_default();
+/// When the last finished build had ended, by the clock of the disk; the
+/// beginning of time where none is known of. Where the clock was set back since
+/// then, what came later looks older than it is: then everything stays.
+fn unfinished_since(state: Option<&BuildState>, now: Timestamp) -> SystemTime {
+    let since = |state: &BuildState| state.unfinished_since.as_ref()?.parse::<Timestamp>().ok();
+    let trusted = state.and_then(|state| {
+        let started = state.steps.iter().filter_map(|step| step.started_at.as_ref());
+        let times = started.chain([&state.created_at, &state.updated_at]);
+        let mut later = times.filter_map(|time| time.parse::<Timestamp>().ok()).chain([now]);
+        since(state).filter(|since| later.all(|time| time.as_second() >= since.as_second()))
+    });
+    let seconds = trusted.and_then(|since| u64::try_from(since.as_second()).ok()).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
@@ -181,17 +194,34 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_old() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let mut state = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-02T00:00:00Z"));
+        let new = |time| BuildState::new(&Pipeline { steps: Vec::new() }, at(time));
+        let mut state = new("2030-01-02T00:00:00Z").after(Some(&new("2030-01-01T00:00:00Z")));
         let seconds = |state: &BuildState, now| {
-            begun(state, at(now)).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
+            let since = unfinished_since(Some(state), at(now));
+            since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
         };
         assert_eq!(seconds(&state, "2030-01-02T00:00:00.5Z"), at("2030-01-02T00:00:00Z").as_second());
         assert_eq!(seconds(&state, "2030-01-01T23:59:59Z"), 0);
         // It was set back, and enough time has passed since.
         state.updated_at = "2030-01-01T12:00:00Z".into();
         assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
-        state.created_at = "rubbish".into();
+        state.unfinished_since = Some("rubbish".into());
         assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
+    }
+
+    /// What a build fetched may be known to nobody else: its record may go,
+    /// or give way to that of a build that is killed in its first moment.
+    #[test]
+    fn what_an_unfinished_build_fetched_outlives_its_record() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let done = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-01T00:00:00Z"));
+        let mut failed = BuildState { ..done.clone() }.after(Some(&done));
+        assert_eq!(failed.unfinished_since.as_deref(), Some("2030-01-01T00:00:00Z"));
+        failed.steps.push(crate::state::StepState::default());
+        let again = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-05T00:00:00Z"));
+        assert_eq!(again.clone().after(Some(&failed)).unfinished_since, failed.unfinished_since);
+        assert_eq!(again.after(None).unfinished_since, None);
+        assert_eq!(unfinished_since(None, at("2030-01-05T00:00:00Z")), SystemTime::UNIX_EPOCH);
     }
 
     #[test]

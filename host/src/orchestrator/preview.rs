@@ -133,8 +133,7 @@ pub fn preview(
         None => generate(project)?,
     };
     let store = Store::open(project.layout.store())?;
-    let mut lock = project.lock.clone();
-    lock.forget(&options.refresh);
+    let lock = options.lock(project)?.lock().clone();
     let outlook = outlook(project, &planned, &components, &lock, &store)?;
     Ok(Preview { begins, changes, steps: planned.steps, outlook })
 }

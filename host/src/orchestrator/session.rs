@@ -10,6 +10,7 @@ use super::plan::Request;
 use crate::config::Project;
 use crate::config::hash::{Change, ConfigHashes, changes};
 use crate::config::pipeline::OnFailure;
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::fs;
@@ -35,6 +36,24 @@ pub struct Options {
     pub strict_images: bool,
     /// Hash the outputs of completed steps instead of comparing sizes.
     pub verify_outputs: bool,
+}
+
+impl Options {
+    /// The lock as a build with these options knows it. Under `--locked`
+    /// nothing counts but airgap.lock itself, and what an `update` that was
+    /// killed had found is not known to be wanted.
+    ///
+    /// # Errors
+    /// `local` where the diary of a killed build can not be read.
+    pub fn lock(&self, project: &Project) -> Result<SharedLock> {
+        let mut lock = project.lock.clone();
+        lock.forget(&self.refresh);
+        match (self.locked, self.refresh.is_empty()) {
+            (true, _) => Ok(SharedLock::frozen(lock)),
+            (false, false) => Ok(SharedLock::new(lock)),
+            (false, true) => SharedLock::with_diary(lock, project.layout.resolved()),
+        }
+    }
 }
 
 /// What happens when the configuration of an unfinished build changed.
@@ -76,12 +95,13 @@ impl Session {
         // Where the last step publishes, hours from now.
         fs::check_writable(&project.layout.dist)?;
         fs::check_writable(&project.layout.config)?;
+        let next = BuildState::new(pipeline, now).after(state.get());
         if options.clean {
             state.delete()?;
         }
         match state.get().map(|state| standing(state, &project)) {
             None => {
-                begin(&mut state, &project, now)?;
+                begin(&mut state, next, now)?;
             }
             Some(Standing::Unchanged) => {
                 if state.get().is_some_and(|state| !aligned(state, &project)) {
@@ -94,7 +114,7 @@ impl Session {
                     Level::Info,
                     &format!("the configuration changed, a new build begins: {}", list(&changes)),
                 );
-                begin(&mut state, &project, now)?;
+                begin(&mut state, next, now)?;
             }
             Some(Standing::UnfinishedAndChanged(changes)) if options.on_change == OnChange::Restart => {
                 tell(
@@ -102,7 +122,7 @@ impl Session {
                     Level::Info,
                     &format!("the configuration changed, the build begins again: {}", list(&changes)),
                 );
-                begin(&mut state, &project, now)?;
+                begin(&mut state, next, now)?;
             }
             Some(Standing::UnfinishedAndChanged(changes)) => return Err(refusal(&changes)),
         }
@@ -186,8 +206,7 @@ fn aligned(state: &BuildState, project: &Project) -> bool {
 }
 
 /// Records a new build, in which the configuration is loaded already.
-fn begin(state: &mut ExclusiveState, project: &Project, now: Timestamp) -> Result<()> {
-    let mut build = BuildState::new(&project.pipeline, now);
+fn begin(state: &mut ExclusiveState, mut build: BuildState, now: Timestamp) -> Result<()> {
     let created_at = build.created_at.clone();
     if let Some(step) = build.step_mut(super::CONFIG) {
         step.status = Status::Completed;

@@ -104,7 +104,7 @@ pub struct Counters {
     pub bytes_fetched: AtomicU64,
     /// Bytes that the store held already.
     pub bytes_reused: AtomicU64,
-    /// Bytes of the current work in all; 0 while unknown.
+    /// Bytes of the work in all, as far as it is known; 0 while it is not.
     pub bytes_total: AtomicU64,
     /// HTTP requests sent.
     pub requests: AtomicU64,
@@ -215,6 +215,11 @@ impl Progress {
         if let Some((_, Event::StepProgress { done, total, unit, .. })) = told {
             self.items(done, total, &unit, message);
         }
+    }
+
+    /// So many bytes belong to the work, wherever they come from.
+    pub fn expects(&self, bytes: u64) {
+        self.counters.bytes_total.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub fn fetched(&self, bytes: u64) {

@@ -32,6 +32,11 @@ pub struct BuildState {
     /// RFC 3339, UTC.
     pub created_at: String,
     pub updated_at: String,
+    /// When the last finished build gave way to this one, or to one before it
+    /// that never finished: what came into the store since then may be known to
+    /// nobody yet. None where no finished build is known of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished_since: Option<String>,
     pub steps: Vec<StepState>,
     /// The configuration that the build began with, for telling what changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +119,14 @@ pub struct Items {
     pub done: u64,
     pub total: u64,
     pub failed: Vec<FailedItem>,
+    /// Those that failed as well, beyond the longest list that is kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_unlisted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +201,7 @@ impl BuildState {
             config_files: BTreeMap::new(),
             created_at: rfc3339(now),
             updated_at: rfc3339(now),
+            unfinished_since: None,
             steps,
             configuration: None,
             released: None,
@@ -240,6 +254,18 @@ impl BuildState {
     /// Whether every step is done.
     pub fn is_finished(&self) -> bool {
         self.steps.iter().all(|step| matches!(step.status, Status::Completed | Status::Skipped))
+    }
+
+    /// Knows what the build that it replaces leaves in the store. With the
+    /// record of an unfinished one goes the knowledge of what it fetched, not
+    /// what it fetched.
+    #[must_use]
+    pub fn after(mut self, replaced: Option<&Self>) -> Self {
+        self.unfinished_since = replaced.and_then(|replaced| match replaced.is_finished() {
+            true => Some(self.created_at.clone()),
+            false => replaced.unfinished_since.clone(),
+        });
+        self
     }
 
     /// Takes over the steps of a pipeline: states of steps that are still

@@ -78,7 +78,8 @@ impl Journal {
 /// Folds the lines of a journal. A line that a crash cut short is ignored;
 /// an item that failed and was done later counts as done.
 ///
-/// The list of failures is bounded: what is folded goes into state.json.
+/// The list of failures is bounded, for what is folded goes into state.json;
+/// those beyond it are counted.
 pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
     let mut done = BTreeSet::new();
     let mut failed = BTreeMap::new();
@@ -102,8 +103,9 @@ pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
     }
     let count = done.len() as u64;
     let progress = (!counted_in.is_empty()).then_some(ItemProgress { done: count, total, unit: counted_in });
+    let failed_unlisted = failed.len().saturating_sub(FAILURES_KEPT) as u64;
     let failed = failed.into_values().take(FAILURES_KEPT).collect();
-    (Items { done: count, total, failed }, progress)
+    (Items { done: count, total, failed, failed_unlisted }, progress)
 }
 
 /// Failures of one attempt that state.json lists.
@@ -140,5 +142,17 @@ mod tests {
         let (items, _) = fold(&text);
         assert_eq!((items.done, items.failed.len()), (2, 0));
         assert_eq!(read(&folder.path().join("none")).unwrap().0, Items::default());
+    }
+
+    #[test]
+    fn failures_beyond_the_list_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::open(&path).unwrap();
+        for number in 0..FAILURES_KEPT + 5 {
+            journal.failed(&crate::error::Error::transient("reset").into_item(number.to_string(), "r")).unwrap();
+        }
+        let (items, _) = read(&path).unwrap();
+        assert_eq!((items.failed.len(), items.failed_unlisted), (FAILURES_KEPT, 5));
     }
 }

@@ -32,6 +32,19 @@ impl Failures {
         self.found.is_empty()
     }
 
+    /// The error of a step that ended before all its items were tried: what
+    /// ended it decides, what had failed by then is listed.
+    pub(super) fn ended_by(self, fatal: Error) -> Error {
+        if self.found.is_empty() { fatal } else { fatal.with_items(self.into_items()) }
+    }
+
+    fn into_items(self) -> Vec<ItemFailure> {
+        let found = self.found.into_iter();
+        let mut items: Vec<ItemFailure> = found.map(|(item, origin, error)| error.into_item(item, origin)).collect();
+        items.sort_by(|a, b| a.item.cmp(&b.item));
+        items
+    }
+
     /// The error of the whole step. A permanent failure decides its class; of
     /// several rate limits the last to end decides when to come back.
     pub(super) fn into_error(self, total: usize, unit: &str) -> Error {
@@ -43,10 +56,7 @@ impl Failures {
         } else {
             "mend what is said of each of them; what was fetched is kept"
         };
-        let mut items: Vec<ItemFailure> =
-            self.found.into_iter().map(|(item, origin, error)| error.into_item(item, origin)).collect();
-        items.sort_by(|a, b| a.item.cmp(&b.item));
-        let error = Error::new(class, message).hint(hint).with_items(items);
+        let error = Error::new(class, message).hint(hint).with_items(self.into_items());
         match until.filter(|_| class == Class::RateLimited) {
             Some(until) => error.retry_at(until),
             None => error,
@@ -95,5 +105,16 @@ mod tests {
         assert_eq!(error.message(), "2 of 5 images failed");
         let items: Vec<_> = error.items().iter().map(|item| (item.item.as_str(), item.status)).collect();
         assert_eq!(items, [("a", Some(429)), ("b", Some(429))]);
+    }
+
+    #[test]
+    fn what_ends_a_step_decides_and_what_had_failed_is_listed() {
+        let mut failures = Failures::default();
+        let missing = Error::new(Class::NotFound, "no such image");
+        failures.add("a", "r.example", missing, None, &Progress::silent("images")).unwrap();
+        let full = || Error::new(Class::DiskFull, "cannot write");
+        let error = failures.ended_by(full());
+        assert_eq!((error.class(), error.message(), error.items().len()), (Class::DiskFull, "cannot write", 1));
+        assert!(Failures::default().ended_by(full()).items().is_empty());
     }
 }

@@ -147,7 +147,7 @@ impl Work<'_> {
                         packaged.insert(at, one);
                         self.progress.items(packaged.len() as u64, Some(total), "repositories", &repository.name);
                     }
-                    Err(error) if is_fatal(&error) => return Err(error),
+                    Err(error) if is_fatal(&error) => return Err(failures.ended_by(error)),
                     Err(error) => {
                         failures.add(&repository.name, &origin(repository), error, self.journal, self.progress)?;
                     }

@@ -15,10 +15,12 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::tree::{Artifact, TreeBuilder};
 
+mod boot;
 pub mod collect;
 mod group_sync;
 pub mod partial;
 
+use boot::Boot;
 pub use collect::{Keep, Removed};
 use group_sync::GroupSync;
 pub use partial::{Identity, Partial};
@@ -29,6 +31,7 @@ pub use partial::{Identity, Partial};
 pub struct Store {
     blobs: Arc<Path>,
     partial: Arc<Path>,
+    boot: Arc<Boot>,
     directory: Arc<GroupSync>,
     inserting: Arc<Inserting>,
     claims: Claims,
@@ -43,6 +46,7 @@ impl Store {
             directory: Arc::new(GroupSync::new(blobs.clone())),
             blobs: blobs.into(),
             partial: root.join("partial").into(),
+            boot: Arc::new(Boot::new(root)),
             inserting: Arc::default(),
             claims: Claims::default(),
         })
@@ -156,6 +160,7 @@ impl Store {
     /// whole file where its hash was not written down; `stop` ends that early.
     pub fn partial(&self, key: &str, identity: Identity, stop: &dyn Fn() -> bool) -> Result<Partial> {
         self.prepare()?;
+        self.boot.settle(&self.partial)?;
         Partial::open(self.partial_path(key), identity, stop)
     }
 
@@ -165,6 +170,7 @@ impl Store {
     /// # Errors
     /// `local`.
     pub fn sweep(&self) -> Result<()> {
+        self.boot.sweep()?;
         for entry in std::fs::read_dir(&*self.partial).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let digest = format!("sha256:{name}").parse();

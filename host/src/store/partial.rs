@@ -217,8 +217,9 @@ impl Partial {
         fs::remove_dir_all(&self.directory)
     }
 
-    /// Bytes without a journal are those of a first interval: they can be
-    /// hashed again where the end is checked against a digest.
+    /// Bytes without a journal are those of a first interval, written since the
+    /// machine started: they can be hashed again where the end is checked
+    /// against a digest.
     fn may_continue(&self, recorded: &Recorded) -> bool {
         match &recorded.identity {
             Some(identity) => self.identity.continues(identity),
@@ -378,6 +379,11 @@ fn data_path(directory: &Path) -> PathBuf {
 
 fn journal_path(directory: &Path) -> PathBuf {
     directory.join("journal")
+}
+
+/// Whether the journal in `directory` says of any byte that it is durable.
+pub(super) fn is_recorded(directory: &Path) -> Result<bool> {
+    Ok(!Recorded::read(&journal_path(directory))?.synced.is_empty())
 }
 
 /// Bytes that an interrupted download left in `directory`.

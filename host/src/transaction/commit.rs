@@ -68,12 +68,19 @@ impl Transaction {
     /// Makes the attempt visible, all at once.
     ///
     /// `step` is the step as state.json shall show it; its outputs are filled
-    /// in here. `publications` become visible outside build/ with the tree.
+    /// in here. `publications` become visible outside build/ with the tree;
+    /// where they have to be copied there, `stop` ends that.
     ///
     /// # Errors
     /// `disk-full`, `local`: the attempt may or may not be durable; `recover`
-    /// of the next start decides by what lies on disk.
-    pub fn commit(self, publications: &[Publication], mut step: StepState) -> Result<Committed> {
+    /// of the next start decides by what lies on disk. `interrupted` where
+    /// `stop` ended a copy: nothing is decided, and `recover` drops it.
+    pub fn commit(
+        self,
+        publications: &[Publication],
+        mut step: StepState,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Committed> {
         let listing = self.tree.listing();
         let mut published = Vec::new();
         let mut placed = Vec::new();
@@ -85,7 +92,7 @@ impl Transaction {
             fs::sync_dir(&self.paths.root)?;
         }
         for (publication, waiting) in publications.iter().zip(planned) {
-            published.push(self.place(publication, &waiting, &listing)?);
+            published.push(self.place(publication, &waiting, &listing, stop)?);
             placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });
         }
         // A recovery takes a file that does not wait any more for published.
@@ -111,7 +118,13 @@ impl Transaction {
         Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() } })
     }
 
-    fn place(&self, publication: &Publication, waiting: &Path, listing: &Listing) -> Result<Published> {
+    fn place(
+        &self,
+        publication: &Publication,
+        waiting: &Path,
+        listing: &Listing,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Published> {
         if let Some(folder) = waiting.parent() {
             fs::create_dir_all_durable(folder)?;
         }
@@ -125,7 +138,7 @@ impl Transaction {
                 let artifact = listing.get(path).ok_or_else(|| {
                     Error::invalid(format!("the step `{}` was to publish `{path}` and did not make it", self.id))
                 })?;
-                fs::link_or_copy(&self.tree.root().join(path), waiting)?;
+                fs::link_or_copy_unless(stop, &self.tree.root().join(path), waiting)?;
                 fs::sync_file(waiting)?;
                 (artifact.digest, artifact.size)
             }

@@ -57,7 +57,7 @@ fn attempt(bench: &Bench, content: &str) -> (Transaction, Vec<Publication>) {
 
 fn commit(bench: &mut Bench, content: &str) {
     let (transaction, publications) = attempt(bench, content);
-    let committed = transaction.commit(&publications, done()).unwrap();
+    let committed = transaction.commit(&publications, done(), &|| false).unwrap();
     let step = committed.step.clone();
     bench.state.update(now(), |state| *state.step_mut("s").unwrap() = step).unwrap();
     committed.finish().unwrap();
@@ -125,7 +125,7 @@ fn commit_of_a_missing_artifact_is_refused() {
     let bench = bench();
     let (transaction, _) = attempt(&bench, "one");
     let missing = [Publication::artifact("nothing", bench.layout.dist.join("x"))];
-    assert!(transaction.commit(&missing, done()).is_err());
+    assert!(transaction.commit(&missing, done(), &|| false).is_err());
     assert_eq!(visible(&bench), [None, None, None]);
 }
 
@@ -176,7 +176,7 @@ fn a_decided_commit_is_carried_out_from_wherever_it_stopped() {
         // commit whose `apply` has not begun.
         let committed = {
             copy(&staging, before.path());
-            transaction.commit(&publications, done()).unwrap()
+            transaction.commit(&publications, done(), &|| false).unwrap()
         };
         let record = std::fs::read(staging.join("commit.json")).unwrap();
         drop(committed);
@@ -217,4 +217,25 @@ fn a_torn_decision_counts_as_none() {
     drop(transaction);
     assert_eq!(recover_now(&mut bench), [Recovered::Discarded("s".into())]);
     assert_eq!(visible(&bench), [None, None, None]);
+}
+
+/// dist/ on another file system takes a copy, which may take minutes.
+#[test]
+fn a_copy_that_was_stopped_decides_nothing_and_leaves_nothing() {
+    let mut bench = bench();
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+    let dist = elsewhere.path().join("dist");
+    let (transaction, _) = attempt(&bench, "new");
+    let is_copied = std::fs::hard_link(transaction.tree().root().join("a"), elsewhere.path().join("a")).is_err();
+    let publications = [Publication::artifact("a", dist.join("a.out"))];
+    let result = transaction.commit(&publications, done(), &|| true);
+    if !is_copied {
+        return;
+    }
+    assert_eq!(result.unwrap_err().class(), crate::error::Class::Interrupted);
+    assert!(dist.read_dir().unwrap().next().is_some(), "part of a copy waits there");
+    let layout = bench.layout.clone();
+    let recovered = recover(&layout, &mut bench.state, |_| OnFailure::RollBack, now()).unwrap();
+    assert_eq!(recovered, [Recovered::Discarded("s".into())]);
+    assert_eq!(dist.read_dir().unwrap().count(), 0);
 }

@@ -47,5 +47,6 @@ fn spoil(server: &Server) {
     server.fault(On::get("/").every(17), Fault::Close);
     server.fault(On::get("/").every(19), Fault::Damage { at: 100 });
     server.fault(On::get("/").every(23), Fault::Stall { after: 1_000, time: Duration::from_secs(5) });
+    server.fault(On::get("/").without_range().every(31), Fault::CutWithoutLength { after: 20_000 });
     server.fault(On::get("/").every(29), Fault::Slow { bytes_per_second: 200_000 });
 }

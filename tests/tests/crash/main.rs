@@ -10,9 +10,11 @@
 mod checkpoints;
 mod commands;
 mod disk_faults;
+mod early_signals;
 mod faulty;
 mod fixture;
 mod full_disk;
+mod power;
 mod resume;
 mod signals;
 mod state;

@@ -2,7 +2,7 @@
 //! run only says so.
 
 use airgap_tests::fault::{Fault, On};
-use airgap_tests::images::Image;
+use airgap_tests::images::{Dialect, Image, Index, Platform, layer};
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
 
@@ -67,4 +67,22 @@ fn a_foreign_folder_is_left_alone() {
     project.write("build/precious.txt", "x");
     project.run(&["gc"]).code(1).says(&["not a build folder"]);
     assert!(project.exists("build/precious.txt"));
+}
+
+/// The lock names the image for this platform alone; the others that its pin
+/// names are known by the index in the store.
+#[test]
+fn an_image_pinned_at_an_index_keeps_all_that_the_index_names() {
+    let registry = Registry::start();
+    let other = Image::build(2, &[layer(2, 30_000)], Dialect::Oci, Platform::arm64());
+    let index = Index::new(&[Image::small(1, 20_000), other]);
+    registry.push_index("app:1", &index);
+    let pin = registry.reference(&format!("app@{}", index.manifest.digest));
+    let project = Project::new().with_registry(&registry.host()).with_image(pin);
+    project.build();
+    // The tree that is made of them is to be made again.
+    project.remove("build/steps/images.json");
+    project.run(&["gc"]).success().prints(&["nothing to remove"]);
+    registry.forget();
+    project.run(&["build", "--offline"]).success();
 }

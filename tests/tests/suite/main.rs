@@ -6,6 +6,7 @@ mod build;
 mod charts;
 mod clock;
 mod default_platform;
+mod diary;
 mod docs;
 mod faults;
 mod files;

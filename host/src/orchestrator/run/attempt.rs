@@ -199,7 +199,7 @@ impl Run {
             inputs: Some(open.inputs),
             ..recorded
         };
-        let committed = open.transaction.commit(&publications, step)?;
+        let committed = open.transaction.commit(&publications, step, &|| self.environment.cancel.is_cancelled())?;
         let step = committed.step.clone();
         let fixed = if id == MANIFESTS { Some(self.reload_configuration()?) } else { None };
         self.session.state.change(|state| {

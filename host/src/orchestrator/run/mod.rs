@@ -58,6 +58,7 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How long running steps may take to stop before they are stopped.
 const GRACE: Duration = Duration::from_millis(1500);
+const _: () = assert!(crate::git::GRACE.as_millis() < GRACE.as_millis(), "git is stopped before its step is");
 
 /// A prepared run: the plan, and the loop's own book with one entry per step.
 pub struct Run {
@@ -124,15 +125,7 @@ impl Run {
             settings: project.settings.plugins.clone(),
         });
         let network = None;
-        let mut lock = project.lock.clone();
-        lock.forget(&options.refresh);
-        // Under `--locked` nothing counts but airgap.lock itself, and what an
-        // `update` that was killed had found is not known to be wanted.
-        let lock = match (options.locked, options.refresh.is_empty()) {
-            (true, _) => SharedLock::frozen(lock),
-            (false, false) => SharedLock::new(lock),
-            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
-        };
+        let lock = options.lock(&project)?;
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {

@@ -122,7 +122,7 @@ impl Work<'_> {
             }
         }
         if let Some(error) = fatal {
-            return Err(error);
+            return Err(failures.ended_by(error));
         }
         if !failures.is_empty() {
             return Err(failures.into_error(total, "files"));
@@ -163,6 +163,7 @@ impl Work<'_> {
             ..Download::default()
         };
         if let Some(there) = cached(self.store, &download, self.lock)? {
+            self.progress.expects(there.size);
             self.progress.reused(there.size);
             return Ok(there.digest);
         }

@@ -104,7 +104,27 @@ impl Work<'_> {
             journal.total(total as u64, "images")?;
         }
         let mut failures = Failures::default();
-        let items = self.resolve_all(&images, &components.architecture, &mut failures).await?;
+        let items = match self.gather(&images, components, &mut failures).await {
+            Ok(items) => items,
+            Err(error) => return Err(failures.ended_by(error)),
+        };
+        if !failures.is_empty() {
+            return Err(self.explain(failures.into_error(total, "images")));
+        }
+        let blobs = self.write_layout(&items).await?;
+        let summary = format!("{}, {}", counted(total, "image", "images"), counted(blobs, "blob", "blobs"));
+        Ok(StepOutcome { summary, items: total as u64, unit: "images".to_owned() })
+    }
+
+    /// Everything that the images are made of into the store. Bad ones become
+    /// failures; an error ends it for all of them.
+    async fn gather<'i>(
+        &self,
+        images: &[&'i str],
+        components: &ResolvedComponents,
+        failures: &mut Failures,
+    ) -> Result<Vec<Item<'i>>> {
+        let items = self.resolve_all(images, &components.architecture, failures).await?;
         // The manifests told every size, and no blob is fetched yet.
         self.room.map_or(Ok(()), |room| room.check(components))?;
         let fetch = Fetch {
@@ -114,15 +134,10 @@ impl Work<'_> {
             progress: self.progress,
             concurrency: self.concurrency,
             architecture: &components.architecture,
-            total,
+            total: images.len(),
         };
-        fetch.run(&items, &mut failures).await?;
-        if !failures.is_empty() {
-            return Err(self.explain(failures.into_error(total, "images")));
-        }
-        let blobs = self.write_layout(&items).await?;
-        let summary = format!("{}, {}", counted(total, "image", "images"), counted(blobs, "blob", "blobs"));
-        Ok(StepOutcome { summary, items: total as u64, unit: "images".to_owned() })
+        fetch.run(&items, failures).await?;
+        Ok(items)
     }
 
     async fn resolve_all<'i>(

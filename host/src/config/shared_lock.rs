@@ -4,8 +4,9 @@
 //! airgap.lock itself is written when a step ends. Until then each entry is a
 //! line of build/resolved.jsonl, appended when it is found: a tool without a
 //! checksum that came down in an hour is known by its digest from then on. The
-//! diary belongs to one text of airgap.lock, named in its first line; beside
-//! any other text it is worth nothing. Losing it to a power loss costs a question
+//! diary belongs to one text of airgap.lock, named in its first line, and to the
+//! next one, which is announced in it before it is written; beside any other
+//! text it is worth nothing. Losing it to a power loss costs a question
 //! to a server, so it is synced only for a plugin that marks what it made of an
 //! entry: that is not made again, so the entry must be there.
 //!
@@ -66,7 +67,7 @@ impl SharedLock {
         let base = base_of(&lock);
         let held = found_since(&lock, &diary)?;
         lock.absorb(&held);
-        let diary = Diary { path: diary, base, held, file: None, is_synced: false };
+        let diary = Diary { path: diary, base, next: None, held, file: None, is_synced: false };
         Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })), is_frozen: false })
     }
 
@@ -109,6 +110,15 @@ impl SharedLock {
     /// `local`, `disk-full`.
     pub fn sync(&self) -> Result<()> {
         self.inner().diary.as_mut().map_or(Ok(()), Diary::sync)
+    }
+
+    /// airgap.lock is about to say `text`: what is entered until it does holds
+    /// beside either.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn announce(&self, text: &str) -> Result<()> {
+        self.inner().diary.as_mut().map_or(Ok(()), |diary| diary.announce(Digest::of(text.as_bytes())))
     }
 
     /// airgap.lock says `written` now: the diary begins anew with what is not
@@ -169,10 +179,18 @@ impl std::ops::DerefMut for LockGuard<'_> {
     }
 }
 
-/// The first line of a diary.
+/// The first line of a diary, and each later one that names the next lock.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Head {
     lock: Digest,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Head(Head),
+    Entry(Box<AirgapLock>),
 }
 
 #[derive(Debug)]
@@ -180,6 +198,8 @@ struct Diary {
     path: PathBuf,
     /// The lock beside which it is kept.
     base: Digest,
+    /// The one that is about to be written.
+    next: Option<Digest>,
     /// What it holds.
     held: AirgapLock,
     file: Option<File>,
@@ -205,7 +225,8 @@ impl Diary {
     /// A new file in place of what lies there, which may belong to another
     /// lock or end in the middle of a line.
     fn start(&self) -> Result<File> {
-        let head = line(&Head { lock: self.base });
+        let heads = [Some(self.base), self.next].into_iter().flatten();
+        let head: String = heads.map(|lock| line(&Head { lock })).collect();
         if self.held.is_empty() {
             let mut file = fs::create(&self.path)?;
             fs::write_all(&mut file, &self.path, head.as_bytes())?;
@@ -224,8 +245,19 @@ impl Diary {
         Ok(())
     }
 
+    fn announce(&mut self, next: Digest) -> Result<()> {
+        self.next = Some(next);
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        self.is_synced = false;
+        fs::write_all(&mut file, &self.path, line(&Head { lock: next }).as_bytes())?;
+        self.file = Some(file);
+        // What a mark made durable must hold beside the new lock as well.
+        self.sync()
+    }
+
     fn begin(&mut self, beside: &AirgapLock, rest: AirgapLock) -> Result<()> {
         self.base = base_of(beside);
+        self.next = None;
         self.held = rest;
         self.file = None;
         if self.held.is_empty() {
@@ -257,10 +289,18 @@ const LONGEST: u64 = 256 << 20;
 pub fn found_since(lock: &AirgapLock, diary: &Path) -> Result<AirgapLock> {
     let mut found = AirgapLock::default();
     let Some(bytes) = fs::read_optional(diary, LONGEST)? else { return Ok(found) };
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    let head = lines.next().and_then(|line| serde_json::from_slice::<Head>(line).ok());
-    if head.is_some_and(|head| head.lock == base_of(lock)) {
-        lines.map_while(|line| serde_json::from_slice(line).ok()).for_each(|line| found.absorb(&line));
+    let base = base_of(lock);
+    let mut is_beside = false;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Line::Head(head)) => is_beside |= head.lock == base,
+            Ok(Line::Entry(entry)) => found.absorb(&entry),
+            // Cut short by a crash.
+            Err(_) => break,
+        }
+    }
+    if !is_beside {
+        found = AirgapLock::default();
     }
     Ok(found)
 }
@@ -300,6 +340,32 @@ mod tests {
         assert_eq!(open().lock().files, both(&on_disk, &file("https://a/2")).files);
         open().enter(&file("https://a/4")).unwrap();
         assert_eq!(open().lock().files.len(), 3);
+    }
+
+    /// While one step's commit writes the lock, others go on resolving.
+    #[test]
+    fn what_is_found_while_the_lock_is_written_holds_beside_the_old_and_the_new_one() {
+        for begins_before in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("resolved.jsonl");
+            let old = file("https://a/1");
+            let shared = SharedLock::with_diary(old.clone(), path.clone()).unwrap();
+            if begins_before {
+                shared.enter(&file("https://a/2")).unwrap();
+            }
+            let new = both(&old, &file("https://a/2"));
+            shared.announce(&new.to_text()).unwrap();
+            shared.enter(&file("https://a/3")).unwrap();
+            for lock in [&old, &new] {
+                let found = SharedLock::with_diary(lock.clone(), path.clone()).unwrap();
+                assert!(found.lock().files.contains_key("https://a/3"), "begins before: {begins_before}");
+            }
+            let other = both(&new, &file("https://a/4"));
+            assert_eq!(found_since(&other, &path).unwrap(), AirgapLock::default());
+            shared.was_written(&new).unwrap();
+            assert!(found_since(&new, &path).unwrap().files.contains_key("https://a/3"));
+            assert_eq!(found_since(&old, &path).unwrap(), AirgapLock::default());
+        }
     }
 
     #[test]

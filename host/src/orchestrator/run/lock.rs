@@ -44,6 +44,7 @@ impl Run {
                 state.next_lock = Some(digest);
             }
         })?;
+        self.lock.announce(text)?;
         crate::fs::checkpoint("lock-announced");
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::error::{Class, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::{Layout, shown};
 use crate::orchestrator::facts::facts;
-use crate::orchestrator::plan::{Action, Request, plan};
+use crate::orchestrator::plan::{self, PlannedStep, Request, plan};
 use crate::orchestrator::session::{Options, Standing, standing};
 use crate::progress::text;
 use crate::state::lock::{Holder, holder};
@@ -32,7 +32,7 @@ struct Shown<'a> {
     holder: Option<&'a Holder>,
     /// Steps whose attempt was cut short.
     interrupted: Vec<&'a str>,
-    next: &'a [String],
+    next: &'a Next,
 }
 
 pub(super) fn run(_args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
@@ -50,9 +50,11 @@ pub(super) fn run(_args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Varia
         None => ui.say(&format!("No build in `{}` yet.", shown(&layout.build))),
         Some(state) => ui.say(&render(state, holder.as_ref(), &layout, ui).join("\n")),
     }
-    for line in &next {
-        ui.say(line);
+    let lines = next.lines();
+    if state.is_some() && !lines.is_empty() {
+        ui.say("");
     }
+    lines.iter().for_each(|line| ui.say(line));
     Ok(ExitCode::Done)
 }
 
@@ -164,53 +166,100 @@ fn paint(ui: &Ui, step: &StepState, held: bool, line: &str) -> String {
     line.replacen(word, &ui.paint(color, word), 1)
 }
 
+/// What the next start would do.
+#[derive(Debug, Default, Serialize)]
+struct Next {
+    action: Action,
+    /// Why, where the action alone does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Steps whose commit was decided and cut short: any command completes it.
+    completes: Vec<String>,
+    steps: Vec<NextStep>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Action {
+    /// A process builds just now.
+    #[default]
+    Wait,
+    /// The configuration cannot be read.
+    Mend,
+    /// It changed in the middle of a build: the user decides.
+    Decide,
+    /// `build` begins a new build.
+    Begin,
+    /// `build` goes on.
+    Build,
+    Nothing,
+}
+
+#[derive(Debug, Serialize)]
+struct NextStep {
+    id: String,
+    reason: String,
+}
+
+impl Next {
+    fn new(action: Action, reason: impl Into<String>) -> Self {
+        Self { action, reason: Some(reason.into()), ..Self::default() }
+    }
+
+    /// For people; the first line is set apart from what stands before it.
+    fn lines(&self) -> Vec<String> {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        let mut lines: Vec<String> = self
+            .completes
+            .iter()
+            .map(|id| format!("`{id}` is done: the next command completes its commit, which was cut short."))
+            .collect();
+        lines.push(match self.action {
+            Action::Wait => return Vec::new(),
+            Action::Mend => format!("Next: mend the configuration: {reason}"),
+            Action::Decide => format!(
+                "Next: the configuration changed since this build began ({reason}): revert it, or `build --on-change \
+                 restart`."
+            ),
+            Action::Begin => format!("Next: {reason}"),
+            Action::Build => "Next: `opencenter-airgap build` runs".to_owned(),
+            Action::Nothing => "Next: nothing to do.".to_owned(),
+        });
+        lines.extend(self.steps.iter().map(|step| format!("  {}: {}", step.id, step.reason)));
+        lines
+    }
+}
+
 /// What `build` would do now.
-fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, epoch: Option<u64>) -> Vec<String> {
+fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, epoch: Option<u64>) -> Next {
     if holder.is_some() {
-        return Vec::new();
+        return Next::default();
     }
     let project = match Project::load(layout.clone()) {
         Ok(project) => project,
-        Err(error) => return vec![format!("\nNext: mend the configuration: {}", error.one_line())],
+        Err(error) => return Next::new(Action::Mend, error.one_line()),
     };
-    let Some(state) = state else {
-        return vec!["Next: `opencenter-airgap build` begins one.".to_owned()];
-    };
+    let Some(state) = state else { return Next::new(Action::Begin, "`opencenter-airgap build` begins one.") };
     match standing(state, &project) {
         Standing::UnfinishedAndChanged(changes) => {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            return vec![format!(
-                "\nNext: the configuration changed since this build began ({}): revert it, or `build --on-change restart`.",
-                changes.join("; ")
-            )];
+            return Next::new(Action::Decide, changes.join("; "));
         }
         Standing::FinishedAndChanged(_) => {
-            return vec!["\nNext: the configuration changed; `build` begins a new build.".to_owned()];
+            return Next::new(Action::Begin, "the configuration changed; `build` begins a new build.");
         }
         Standing::Unchanged => {}
     }
     let facts = match facts(&project, Some(state), &Options::default(), epoch) {
         Ok(facts) => facts,
-        Err(error) => return vec![format!("\nNext: {}", error.one_line())],
+        Err(error) => return Next::new(Action::Mend, error.one_line()),
     };
-    let decided: Vec<String> = decided(layout)
-        .iter()
-        .map(|id| format!("\n`{id}` is done: the next command completes its commit, which was cut short."))
-        .collect();
     let planned = plan(&project.pipeline, &facts, &Request::default());
-    let mut lines: Vec<String> = planned
-        .steps
-        .iter()
-        .filter_map(|step| match &step.action {
-            Action::Run(reason) => Some(format!("  {}: {reason}", step.id)),
-            _ => None,
-        })
-        .collect();
-    if lines.is_empty() {
-        lines.push("\nNext: nothing to do.".to_owned());
-    } else {
-        lines.insert(0, "\nNext: `opencenter-airgap build` runs".to_owned());
-    }
-    lines.splice(0..0, decided);
-    lines
+    let runs = |step: &PlannedStep| match &step.action {
+        plan::Action::Run(reason) => Some(NextStep { id: step.id.clone(), reason: reason.to_string() }),
+        _ => None,
+    };
+    let steps: Vec<NextStep> = planned.steps.iter().filter_map(runs).collect();
+    let action = if steps.is_empty() { Action::Nothing } else { Action::Build };
+    Next { action, reason: None, completes: decided(layout), steps }
 }

@@ -23,6 +23,8 @@ use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
 use crate::progress::Progress;
 
+/// Chart repositories and file servers know no login.
+const ELSEWHERE: &str = ", or, where it is no registry, add it to `auths` in docker's config.json";
 /// Bytes of a token service's answer.
 const LARGEST_TOKEN: usize = 256 * 1024;
 /// The distribution specification's lifetime of a token that names none.
@@ -205,10 +207,14 @@ impl Auth {
         match found {
             Some(found) => {
                 let host = subject.host;
-                error.hint(format!("the credentials for {host} from {} were refused: run `docker login {host}`", found.origin))
+                error.hint(format!(
+                    "the credentials for {host} from {} were refused: run `docker login {host}`{ELSEWHERE}",
+                    found.origin
+                ))
             }
             None => error.hint(format!(
-                "asked without credentials: check the name (registries answer so for what does not exist), or run `docker login {}`",
+                "asked without credentials: check the name (registries answer so for what does not exist), or run \
+                 `docker login {}`{ELSEWHERE}",
                 subject.host
             )),
         }

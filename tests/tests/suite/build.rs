@@ -202,7 +202,9 @@ fn clean_wipes_build_and_spares_the_configuration() {
 fn status_tells_before_during_and_after() {
     let registry = Registry::start();
     let project = small(&registry);
+    let next = || project.run(&["status", "--json"]).success().json()["next"].clone();
     project.run(&["status"]).success().prints(&["No build"]);
+    assert_eq!(next()["action"], "begin");
 
     let gate = airgap_tests::fault::Gate::default();
     registry.fault(airgap_tests::fault::On::get("/blobs/"), airgap_tests::fault::Fault::Held(gate.clone()));
@@ -210,9 +212,15 @@ fn status_tells_before_during_and_after() {
     registry
         .wait_until(std::time::Duration::from_secs(60), |log| log.iter().any(|entry| entry.path.contains("/blobs/")));
     project.run(&["status"]).success().prints(&["● Running", "○ Pending", "✓ Completed"]);
+    assert_eq!(next()["action"], "wait");
     gate.open();
     running.finish().success();
     project.run(&["status"]).success().prints(&["✓ Completed"]).never_says("○ Pending");
+    assert_eq!((&next()["action"], &next()["steps"]), (&"nothing".into(), &serde_json::json!([])));
+    std::fs::remove_file(project.path("build/steps/images/index.json")).unwrap();
+    assert_eq!((&next()["action"], &next()["steps"][0]["id"]), (&"build".into(), &"images".into()));
+    project.write("config/versions.env", "no pins");
+    assert_eq!(next()["action"], "mend");
 }
 
 /// Whatever changes the build or its store waits its turn; whoever only looks

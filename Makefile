@@ -33,7 +33,7 @@ demo: build ## Build a small package from a registry and a file server on loopba
 test: tools faults build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
 
-crash: tools faults build ## Fail at every file operation, kill at every checkpoint; `test` takes a sample
+crash: tools faults build ## Kill at every visit of every checkpoint, try more sequences of faults
 	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
 
 check: ## Formatting, lints, licences and sources of dependencies

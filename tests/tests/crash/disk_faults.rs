@@ -2,31 +2,21 @@
 //! at most: the failing run ends with a documented code, its state can be
 //! read, and what it calls done is there.
 
+use std::ops::RangeInclusive;
+
 use crate::faulty::{self, Plan, was_killed};
-use crate::fixture::{Case, in_parallel, little, sample, tell};
+use crate::fixture::{Case, in_parallel, little, tell};
 
-/// Runs of each kind of fault where not every operation is taken.
-const SAMPLE: usize = 90;
-
-/// Every n, or so many of them at equal distances.
-fn places(operations: usize) -> Vec<u64> {
-    sample(1..=operations as u64, operations.div_ceil(SAMPLE))
-}
-
-fn say(kind: &str, places: &[u64], operations: usize) {
-    tell(&format!("{kind}: {} of {operations} operations fail in turn", places.len()));
-}
-
-fn operations() -> usize {
-    faulty::count(&little().case(), &["build"]).operations.len()
+/// Every operation of a build, by number from 1.
+fn places(kind: &str) -> RangeInclusive<u64> {
+    let operations = faulty::count(&little().case(), &["build"]).operations.len() as u64;
+    tell(&format!("{kind}: each of {operations} operations in turn"));
+    1..=operations
 }
 
 fn fails_once_then_finishes(error: &'static str, code: i32) {
     let fixture = little();
-    let operations = operations();
-    let places = places(operations);
-    say(error, &places, operations);
-    in_parallel(places, |at| {
+    in_parallel(places(error), |at| {
         let case = fixture.case();
         let run = faulty::run(&case, &Plan::Fail { at: *at, error }, &["build"]);
         case.readable_state();
@@ -68,18 +58,12 @@ fn comes_back(case: &Case, plan: &Plan) {
 
 #[test]
 fn a_power_loss_anywhere_loses_nothing_that_is_recorded() {
-    let operations = operations();
-    let places = places(operations);
-    say("power loss", &places, operations);
-    in_parallel(places, |at| comes_back(&little().case(), &Plan::PowerLoss { at: *at }));
+    in_parallel(places("power loss"), |at| comes_back(&little().case(), &Plan::PowerLoss { at: *at }));
 }
 
 #[test]
 fn a_power_loss_between_names_and_bytes_loses_nothing_that_is_recorded() {
-    let operations = operations();
-    let places = places(operations);
-    say("torn power loss", &places, operations);
-    in_parallel(places, |at| comes_back(&little().case(), &Plan::TornPowerLoss { at: *at }));
+    in_parallel(places("torn power loss"), |at| comes_back(&little().case(), &Plan::TornPowerLoss { at: *at }));
 }
 
 /// The disk fails again while the next run cleans up.
@@ -88,7 +72,7 @@ fn a_power_loss_in_recovery_loses_nothing_either() {
     let fixture = little();
     let kills = ["commit-decided", "commit-tree-visible", "commit-recorded", "blob-renamed", "step-started"];
     let cases = kills.iter().flat_map(|name| (1..=24).map(move |at| (*name, at)));
-    in_parallel(sample(cases, 5), |(checkpoint, at)| {
+    in_parallel(cases, |(checkpoint, at)| {
         let case = fixture.case();
         faulty::run(&case, &Plan::Kill { checkpoint: (*checkpoint).to_owned(), visit: 2 }, &["build"]);
         comes_back(&case, &Plan::PowerLoss { at: *at });

@@ -25,25 +25,19 @@ pub(crate) fn is_thorough() -> bool {
     std::env::var("AIRGAP_THOROUGH").is_ok_and(|value| value == "1")
 }
 
-/// What decides which cases are in a sample: another one in each run, so that
-/// many runs see all; `AIRGAP_SEED` repeats one.
+/// What chooses among cases that are too many to take them all: the same in
+/// each `make test`, another one in each thorough run, or `AIRGAP_SEED`.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
-        let wanted = std::env::var("AIRGAP_SEED").ok();
-        let seed = wanted.map_or_else(|| random_seed() % 10_000, |seed| seed.parse().expect("AIRGAP_SEED is a number"));
-        if !is_thorough() {
-            tell(&format!("AIRGAP_SEED={seed}"));
-        }
+        let seed = match std::env::var("AIRGAP_SEED") {
+            Ok(seed) => seed.parse().expect("AIRGAP_SEED is a number"),
+            Err(_) if is_thorough() => random_seed() % 10_000,
+            Err(_) => 1,
+        };
+        tell(&format!("AIRGAP_SEED={seed}"));
         seed
     })
-}
-
-/// Every case, or each `stride`-th from one that the seed chooses.
-pub(crate) fn sample<T>(cases: impl IntoIterator<Item = T>, stride: usize) -> Vec<T> {
-    let stride = if is_thorough() { 1 } else { stride.max(1) };
-    let first = usize::try_from(seed() % stride as u64).expect("less than the stride");
-    cases.into_iter().skip(first).step_by(stride).collect()
 }
 
 /// A project that is removed with the test.
@@ -202,9 +196,10 @@ impl Little {
 ///
 /// # Panics
 /// When one did.
-pub(crate) fn in_parallel<T: Send + std::fmt::Debug>(cases: Vec<T>, run: impl Fn(&T) + Sync) {
+pub(crate) fn in_parallel<T: Send + std::fmt::Debug>(cases: impl IntoIterator<Item = T>, run: impl Fn(&T) + Sync) {
+    let cases: VecDeque<T> = cases.into_iter().collect();
     let total = cases.len();
-    let queue: Mutex<VecDeque<T>> = Mutex::new(cases.into());
+    let queue = Mutex::new(cases);
     let failed: Mutex<BTreeMap<String, String>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
     std::thread::scope(|scope| {

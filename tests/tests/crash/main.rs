@@ -3,9 +3,9 @@
 //! build.
 //!
 //! These tests run the binary whose disk fails on demand (`make faults`).
-//! `AIRGAP_THOROUGH=1` (as `make crash` sets it) takes every case where
-//! otherwise a sample has to do; `AIRGAP_SEED`, which each run prints, repeats a
-//! sample.
+//! `AIRGAP_THOROUGH=1` (as `make crash` sets it) takes every visit of every
+//! checkpoint and more sequences of commands; `AIRGAP_SEED`, which each run
+//! prints, chooses others and repeats them.
 
 mod checkpoints;
 mod commands;

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
+use crate::plugin::worker;
 
 mod add;
 mod build;
@@ -31,6 +32,7 @@ mod ui;
 mod update;
 mod verify;
 mod version;
+mod wall;
 
 use environment::Variables;
 use ui::Ui;
@@ -104,6 +106,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ProcessExitCode {
+    // Before anything is read: this process is to have nothing.
+    if std::env::args_os().skip(1).eq([worker::COMMAND]) {
+        return worker::main();
+    }
     let variables = Variables::read();
     #[cfg(feature = "faults")]
     if let Some(plan) = &variables.faults {

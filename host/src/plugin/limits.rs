@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::config::settings::PluginSettings;
+use crate::error::{Class, Error};
 
 /// How often guest code looks up: bounds how late a deadline or an
 /// interruption is seen, and costs one callback each.
@@ -102,14 +103,18 @@ pub const MARK_KEY: usize = 1024;
 /// Bytes of the file with the marks.
 pub const MARKS_BYTES: u64 = 64 << 20;
 
-/// Bytes of a description with its schema.
-pub const DESCRIPTION_BYTES: usize = 1 << 20;
-
 /// Things that a plugin may want: each is a line for the user to read.
 pub const WANTS: usize = 100;
 
-/// Seconds of guest time and MiB for `describe`, which computes nothing.
+/// Seconds of guest time for `describe`, which computes nothing.
 pub const DESCRIBE_SECONDS: u64 = 10;
+
+/// Bytes that the process in which `describe` runs may write to beside the
+/// guest's memories and twice its code, which is read and then placed.
+pub const DESCRIBE_BYTES: u64 = 256 << 20;
+
+/// Bytes of the answer whether a configuration fits.
+pub const FIT_BYTES: u64 = 1 << 20;
 
 /// What one call may use, from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +171,9 @@ pub enum Limit {
     OutputBytes,
     OutputFiles,
     Console,
+    CompileMemory,
+    CompileTime,
+    Schema,
 }
 
 impl Limit {
@@ -177,7 +185,15 @@ impl Limit {
             Limit::OutputBytes => "plugins.output_mib",
             Limit::OutputFiles => "plugins.output_files",
             Limit::Console => "plugins.console_kib",
+            Limit::CompileMemory => "plugins.compile_mib",
+            Limit::CompileTime => "plugins.compile_seconds",
+            Limit::Schema => "plugins.schema_kib",
         }
+    }
+
+    /// The error of a plugin that met the limit; `message` says how.
+    pub fn exceeded(self, message: impl std::fmt::Display) -> Error {
+        Error::new(Class::Plugin, format!("{message} (`{}`)", self.setting())).hint(self.hint())
     }
 
     /// What to do when the limit was met.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -36,7 +37,7 @@ pub(super) enum Stop {
 }
 
 /// Whose call it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Subject {
     /// None for `describe`.
     pub(super) step: Option<String>,
@@ -98,8 +99,7 @@ pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Err
 }
 
 fn exceeded(limit: Limit, message: String, error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
-    let message = format!("{message} (`{}`)", limit.setting());
-    with_notes(Error::new(Class::Plugin, message).hint(limit.hint()), notes(None, error, about))
+    with_notes(limit.exceeded(message), notes(None, error, about))
 }
 
 /// A fault of the plugin, not of the user.
@@ -179,7 +179,7 @@ impl std::error::Error for Note {
     }
 }
 
-fn with_notes(error: Error, notes: Vec<String>) -> Error {
+pub(super) fn with_notes(error: Error, notes: Vec<String>) -> Error {
     let first = notes.into_iter().rev().fold(None, |next, text| Some(Note { text, next: next.map(Arc::new) }));
     match first {
         Some(note) => error.caused_by(note),

@@ -19,6 +19,7 @@ use super::walk;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
+use crate::leash::Leash;
 use crate::progress::{Progress, text};
 use crate::tree::{Tree, check_path};
 
@@ -112,6 +113,7 @@ pub struct ArchiveWriter {
     probe: Probe,
     seen: HashSet<String>,
     packed: Packed,
+    leash: Leash,
     finished: bool,
 }
 
@@ -135,8 +137,15 @@ impl ArchiveWriter {
             probe,
             seen: HashSet::new(),
             packed: Packed::default(),
+            leash: Leash::endless(),
             finished: false,
         })
+    }
+
+    /// What is added from here on is added as long as the leash holds.
+    pub fn leashed(&mut self, leash: Leash) -> &mut Self {
+        self.leash = leash;
+        self
     }
 
     /// Stops with an `interrupted` error when `progress` is cancelled, and
@@ -209,10 +218,13 @@ impl ArchiveWriter {
     }
 
     fn put_nested(&mut self, path: &str, mode: u32, members: Vec<Entry>) -> Result<Added> {
+        for member in &members {
+            check_path(&member.path).map_err(|error| error.context(format!("cannot put it into `{path}`")))?;
+        }
         let members = walk::in_walk_order(members)?;
         let mut size = ustar::TRAILER.len() as u64;
         for member in &members {
-            check_path(&member.path).map_err(|error| error.context(format!("cannot put it into `{path}`")))?;
+            self.leash.check()?;
             size += member.length()?;
         }
         let treatment = self.header_treatment();
@@ -256,6 +268,7 @@ impl ArchiveWriter {
     }
 
     fn put(&mut self, treatment: Treatment, bytes: &[u8], outer: Option<&mut Hasher>) -> Result<()> {
+        self.leash.check()?;
         if let Some(outer) = outer {
             outer.update(bytes);
         }
@@ -278,6 +291,7 @@ impl ArchiveWriter {
         let mut hasher = Hasher::new();
         let mut left = size;
         while left > 0 {
+            self.leash.check()?;
             let space = pipeline.space(treatment, usize::try_from(left).unwrap_or(usize::MAX))?;
             let read = file.read(space).map_err(|source| Error::io("cannot read", path, source))?;
             if read == 0 {

@@ -111,7 +111,8 @@ pub struct ArchiveWriter {
     /// None once finished, or after a failure.
     pipeline: Option<Pipeline>,
     probe: Probe,
-    seen: HashSet<String>,
+    /// Digests of the paths: as long as a path may be, this takes little.
+    seen: HashSet<Digest>,
     packed: Packed,
     leash: Leash,
     finished: bool,
@@ -198,7 +199,7 @@ impl ArchiveWriter {
 
     fn claim(&mut self, path: &str) -> Result<()> {
         check_path(path)?;
-        if !self.seen.insert(path.to_owned()) {
+        if !self.seen.insert(Digest::of(path.as_bytes())) {
             return Err(Error::invalid(format!("the archive path `{path}` appears twice"))
                 .hint("give the two files different names"));
         }

@@ -95,6 +95,8 @@ pub(super) struct Talk {
     pub(super) lines: u64,
     pub(super) warnings: u64,
     pub(super) shown: Option<Instant>,
+    /// How often something was complete.
+    pub(super) ends: u64,
 }
 
 /// What `run` may touch.

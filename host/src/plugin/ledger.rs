@@ -56,6 +56,11 @@ impl Ledger {
         let files = written.by_path.len() as u64 + u64::from(before.is_none());
         let total = (written.bytes - before.unwrap_or(0)).saturating_add(bytes);
         self.check(Amount { bytes: total, files }.plus(written.directory))?;
+        let directories = written.spellings.count_with(path) as u64 - files;
+        if directories > self.files {
+            let message = format!("the output would have more than {} directories", self.files);
+            return Err(Limit::OutputFiles.exceeded(message));
+        }
         if before.is_none() {
             written.spellings.add(path);
         }
@@ -222,6 +227,17 @@ mod tests {
         ledger.charge("ab", 0).unwrap();
         assert!(ledger.charge("c", 0).unwrap_err().message().contains("`plugins.output_files`"));
         ledger.charge("ab", 1).unwrap();
+    }
+
+    /// One path may name sixty of them.
+    #[test]
+    fn directories_are_counted_as_well() {
+        let ledger = ledger(1, 2);
+        ledger.charge("a/b/c", 0).unwrap();
+        ledger.charge("a/b/d", 0).unwrap();
+        ledger.release("a/b/d");
+        let error = ledger.charge("a/e/f", 0).unwrap_err();
+        assert!(error.message().contains("more than 2 directories (`plugins.output_files`)"), "{error}");
     }
 
     #[test]

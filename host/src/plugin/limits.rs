@@ -73,7 +73,7 @@ table! {
     StepTime step_limit: 14_400, 1..=604_800 "seconds", "from the beginning to the end of one call of a pinned plugin, downloads and waiting included";
     HostTime host_limit: 600, 1..=604_800 "seconds", "that the host works for one call of a pinned plugin: unpacking, packing, copying, hashing, reading and writing; downloads do not count";
     OutputBytes output_mib: 4096, 1..=16_777_216 "MiB", "that one call may write, with `/out`; what it fetches, and input files that it packs once, do not count";
-    OutputFiles output_files: 100_000, 1..=100_000_000 "files", "that one call may write; in `/out` directories and links count as well";
+    OutputFiles output_files: 100_000, 1..=100_000_000 "files", "that one call may write, and as many directories; in `/out` directories and links count as files";
     ScratchBytes scratch_mib: 4096, 1..=16_777_216 "MiB", "that lie in `/work` and in unpacked archives at the same time";
     ScratchFiles scratch_files: 100_000, 1..=100_000_000 "files", "(directories and links among them) that lie in `/work` and in unpacked archives at the same time";
     OpenFiles open_files: 128, 8..=100_000 "files", "(streams and directories among them) that one call may hold open";
@@ -168,6 +168,9 @@ pub const FAILURE_MESSAGE: usize = 2000;
 /// Shortest time between two progress events of a call.
 pub const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
 
+/// Progress events of a call that need not wait for that: the ends of its parts.
+pub const PROGRESS_ENDS: u64 = 1_000;
+
 /// What may be written to stdout and stderr is this many times what is kept.
 pub const CONSOLE_FACTOR: u64 = 64;
 
@@ -189,6 +192,9 @@ pub const LOCAL_DEPTH: usize = crate::tree::DEPTH;
 /// Bytes of what an archive entry takes beside its content: a header, and the
 /// tables of a frame.
 pub const ENTRY_BYTES: u64 = 1024;
+
+/// Files that a call may pack for free, once each: the host remembers them.
+pub const PACKED_FILES: usize = 500_000;
 
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
 pub const REQUESTS: usize = 100_000;

@@ -67,6 +67,11 @@ impl Spellings {
         prefixes(path).find_map(clash).map(|known| known.path.as_str())
     }
 
+    /// How many files and directories there would be with `path`.
+    pub fn count_with(&self, path: &str) -> usize {
+        self.0.len() + prefixes(path).filter(|above| !self.0.contains_key(&folded(above))).count()
+    }
+
     /// Enters a file that is not there yet.
     pub fn add(&mut self, path: &str) {
         for above in prefixes(path) {
@@ -123,6 +128,7 @@ mod tests {
         let mut spellings = Spellings::default();
         spellings.add("d/1");
         spellings.add("d/2");
+        assert_eq!((spellings.count_with("d/2"), spellings.count_with("d/e/3")), (3, 5));
         spellings.remove("d/1");
         assert_eq!(spellings.conflict("D/3"), Some("d"));
         spellings.remove("d/2");

@@ -15,7 +15,7 @@ use crate::plugin::bindings::archives::{Added, Compression, Content as WitConten
 use crate::plugin::bindings::types::{Artifact as WitArtifact, Failure, StepError};
 use crate::plugin::call::Call;
 use crate::plugin::input::InputTree;
-use crate::plugin::limits::{ENTRY_BYTES, OPEN_ARCHIVES};
+use crate::plugin::limits::{ENTRY_BYTES, OPEN_ARCHIVES, PACKED_FILES};
 use crate::plugin::stop::Refusal;
 use crate::transaction::UNPACKED;
 use crate::tree::{Artifact, Tree, TreeBuilder};
@@ -195,7 +195,11 @@ impl Call {
             bytes += ENTRY_BYTES;
             match &entry.content {
                 Content::Bytes(content) => bytes += content.len() as u64,
-                Content::File { path, size, .. } if !work.packed.insert(path.clone()) => bytes += size,
+                Content::File { path, size, .. }
+                    if work.packed.len() >= PACKED_FILES || !work.packed.insert(path.clone()) =>
+                {
+                    bytes += size;
+                }
                 Content::File { .. } | Content::Directory => {}
             }
         }

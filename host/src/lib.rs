@@ -16,6 +16,7 @@ pub mod exit_code;
 pub mod fs;
 pub mod git;
 pub mod layout;
+pub mod leash;
 pub mod network;
 pub mod orchestrator;
 pub mod plugin;

@@ -18,6 +18,7 @@ use crate::layout::Layout;
 mod add;
 mod build;
 mod clean;
+mod descriptors;
 mod environment;
 mod gc;
 mod init;
@@ -105,6 +106,7 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ProcessExitCode {
     let variables = Variables::read();
+    descriptors::raise();
     #[cfg(feature = "faults")]
     if let Some(plan) = &variables.faults {
         crate::fs::faults::arm(plan);

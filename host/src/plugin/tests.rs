@@ -30,6 +30,8 @@ use crate::steps::StepOutcome;
 use crate::store::Store;
 use crate::tree::{Tree, TreeBuilder};
 
+mod strains;
+
 /// A component of tests/guests.
 fn guest(name: &str) -> PluginSource {
     granted(name, Grants::default())

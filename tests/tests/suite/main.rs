@@ -5,6 +5,7 @@ mod bad_input;
 mod build;
 mod charts;
 mod clock;
+mod deep;
 mod default_platform;
 mod diary;
 mod docs;

@@ -18,9 +18,11 @@ pub mod faults;
 #[path = "no_faults.rs"]
 mod faults;
 
+mod below;
 mod remove;
 pub mod walk;
 
+pub use below::{made_by, sync_below};
 use faults::Operation;
 
 /// Writes `bytes` to `path` so that after a crash either the old or the new

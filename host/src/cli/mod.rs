@@ -5,6 +5,7 @@
 //! text, and a function that gathers, calls one verb of the library, and
 //! renders.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExitCode;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
+use crate::visible;
 
 mod add;
 mod build;
@@ -169,13 +171,17 @@ fn check_names(layout: &Layout) -> Result<()> {
     })
 }
 
-/// Help is data and goes to stdout; a wrong command line is exit 2.
+/// Help is data and goes to stdout; a wrong command line is exit 2, and repeats
+/// what was typed, or what a shell put there.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Done,
-        _ => ExitCode::Usage,
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::Done;
     }
+    for line in error.render().to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", visible::line(line));
+    }
+    ExitCode::Usage
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use super::budget::Budget;
 use super::console::Console;
 use super::directories::Directories;
 use super::engine::Machine;
-use super::grants::Rules;
 use super::input::InputTree;
 use super::ledger::Ledger;
 use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, TICK};
@@ -29,6 +28,7 @@ use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::grants::Rules;
 use crate::progress::Progress;
 
 /// What one store holds. Made for one call and dropped after it: a store that

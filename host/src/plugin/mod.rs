@@ -5,10 +5,12 @@
 //! step (`validate`), and makes one `call`: a fresh store with inert WASI
 //! (`wasi`), a memory budget (`budget`), a deadline over guest time, and the
 //! `imports` through which the guest reaches its inputs (`input`), its output
-//! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
+//! (`stream`, `ledger`, `marks`, `directories`) and the network, as far as
+//! [`grants`](crate::grants) let it.
 //! Whatever ends the call early is put into words by `stop`. Every limit stands
 //! in `limits`. Before any call, [`review`] compares what the plugins of a
-//! pipeline say about themselves with what the project gives them.
+//! pipeline say about themselves with what the project gives them; what that
+//! comes to [`abilities`] says in sentences.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ use crate::error::{Class, Error, Result};
 use crate::progress::{Level, Progress, Silent};
 use crate::steps::StepOutcome;
 
+pub mod abilities;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -36,7 +39,6 @@ mod description;
 mod directories;
 mod drift;
 mod engine;
-pub mod grants;
 mod imports;
 mod input;
 mod ledger;

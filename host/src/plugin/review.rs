@@ -84,7 +84,7 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, description: &Description) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plugins_lock::Grants;
+    use crate::grants::Grants;
 
     fn description() -> Description {
         Description {

@@ -249,7 +249,7 @@ mod tests {
         let pin =
             |more: &str| parse(&format!("format: 1\nplugins:\n  charts:\n    path: x\n    sha256: {HEX}\n{more}"));
         let error = pin("").unwrap_err();
-        assert!(error.message().starts_with("plugins.lock:3:"), "{error}");
+        assert!(error.message().starts_with("plugins.lock:4:"), "{error}");
         assert!(error.hint_text().unwrap().contains("`replace_core: true` below `charts:`"), "{error:?}");
         assert!(pin("    replace_core: false\n").is_err());
         let lock = pin("    replace_core: true\n").unwrap();

@@ -30,7 +30,9 @@ pub(super) fn borrowed(host: &Host) -> Host<&str> {
 pub(super) fn plain_host(text: &str) -> Option<Host> {
     let host = Host::parse(text).ok()?;
     let is_as_written = host.to_string().eq_ignore_ascii_case(text) || matches!(host, Host::Ipv6(_));
-    (is_as_written && !has_empty_label(&borrowed(&host))).then_some(host)
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let is_plain = !matches!(&host, Host::Domain(name) if !is_name(name)) && !has_empty_label(&borrowed(&host));
+    (is_as_written && is_plain).then_some(host)
 }
 
 fn has_empty_label(host: &Host<&str>) -> bool {

@@ -132,7 +132,7 @@ mod tests {
         };
         assert_eq!(reach("http://127.0.0.1:1/", "http://127.0.0.1:1/x"), Some(Reach::Named));
         assert_eq!(reach("http://a.example/", "http://a.example/x"), Some(Reach::Named));
-        assert_eq!(reach("http://*.example/", "http://a.example/x"), Some(Reach::Outside));
+        assert_eq!(reach("http://*.x.example/", "http://a.x.example/x"), Some(Reach::Outside));
         for never in [
             "http://169.254.169.254/",
             "http://[fe80::1]/",

@@ -13,7 +13,7 @@ use crate::config::pipeline::{Runner, StepSpec};
 use crate::error::{Error, Result};
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 4] = ["package", "architecture", "force_regenerate", "strict_images"];
+const PROVIDED: [&str; 5] = ["package", "architecture", "force_regenerate", "strict_images", "plugins"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

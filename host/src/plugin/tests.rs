@@ -612,5 +612,5 @@ async fn what_a_guest_logs_is_cleaned() {
     let recorder = Arc::new(Recorder::default());
     let bench = Bench { observer: recorder.clone(), ..Bench::new() };
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
-    assert_eq!(*recorder.0.lock().unwrap(), ["this will [31mfail \nsoon", "1 of 2 lines: going on"]);
+    assert_eq!(*recorder.0.lock().unwrap(), ["this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]);
 }

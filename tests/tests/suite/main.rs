@@ -19,6 +19,7 @@ mod kept;
 mod lock;
 mod plan;
 mod plugins;
+mod policy;
 mod repos;
 mod resume;
 mod scan;

@@ -23,7 +23,7 @@ mod address;
 mod prefix;
 
 pub use address::address;
-use address::{unclear, web_address};
+use address::{is_host, unclear, web_address};
 use prefix::Prefix;
 
 /// What the user lets one plugin do. Nothing, unless it stands here.
@@ -88,9 +88,16 @@ impl Rules {
     /// For a pinned plugin.
     ///
     /// # Errors
-    /// `configuration` where a grant is not a prefix.
+    /// `configuration` where a grant is not a prefix, or names no host.
     pub fn new(grants: &Grants) -> Result<Self> {
         let prefixes = grants.fetch.iter().map(|text| Prefix::parse(text)).collect::<Result<_>>()?;
+        if let Some(host) = grants.credentials.iter().find(|host| !is_host(host)) {
+            return Err(Error::configuration(format!(
+                "the grant of credentials for `{}` names no host",
+                host.escape_default()
+            ))
+            .hint("write `registry.example.com`, with `:` and the port where it has one"));
+        }
         let credentials = grants.credentials.iter().map(|host| host.to_ascii_lowercase()).collect();
         Ok(Self(Some(Arc::new(Granted { prefixes, credentials }))))
     }
@@ -418,6 +425,24 @@ mod tests {
         let rules = rules(&["*.example.com/team/", "registry.example.com/team/"]);
         assert!(rules.restriction("registry.example.com").unwrap().by_name);
         assert!(!rules.restriction("other.example.com").unwrap().by_name);
+    }
+
+    #[test]
+    fn credentials_are_granted_to_hosts() {
+        for (host, good) in [
+            ("registry.example.com", true),
+            ("localhost:5000", true),
+            ("[::1]:5000", true),
+            ("", false),
+            ("https://registry.example.com", false),
+            ("registry.example.com/team", false),
+            ("*.example.com", false),
+            ("user@registry.example.com", false),
+            ("registry.example.com.", false),
+        ] {
+            let grants = Grants { credentials: vec![host.into()], ..Grants::default() };
+            assert_eq!(Rules::new(&grants).is_ok(), good, "{host}");
+        }
     }
 
     #[test]

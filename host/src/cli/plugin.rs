@@ -161,6 +161,9 @@ fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variables) -> Res
     fs::write_atomic(&file, text.as_bytes())?;
     let shown_file = shown(&file);
     ui.say(&format!("pinned {name} {} as {} in {shown_file}", description.version, source.digest));
+    if description.name != name {
+        ui.say(&format!("it calls itself {}", description.name));
+    }
     let described = Shown::new("plugin-added", &name, &source, description, abilities::of_pin(&name, &pin));
     described.say(ui);
     ui.data(&described);
@@ -255,7 +258,8 @@ fn inspect(args: &InspectArgs, project: &Project, ui: &Ui, variables: &Variables
     };
     let described = Shown::new("plugin", &source.name, &source, description, abilities);
     let Description { name, version, summary, configuration_schema, .. } = &described.description;
-    ui.say(&format!("{name} {version}: {summary}"));
+    let itself = if *name == described.plugin { String::new() } else { format!(", calls itself {name}") };
+    ui.say(&format!("{} {version}{itself}: {summary}", described.plugin));
     ui.say(&described.digest);
     described.say(ui);
     let schema = serde_json::to_string_pretty(configuration_schema).unwrap_or_default();

@@ -25,6 +25,11 @@ pub(super) fn borrowed(host: &Host) -> Host<&str> {
     }
 }
 
+/// Whether this is `host` or `host:port`.
+pub(super) fn is_host(text: &str) -> bool {
+    split_port(text).is_some_and(|(host, _)| plain_host(host).is_some())
+}
+
 /// A host that is written as it is read: no `0x7f.1`, no `ex%61mple.com`, no
 /// umlaut, no dot at its end.
 pub(super) fn plain_host(text: &str) -> Option<Host> {

@@ -183,6 +183,17 @@ fn a_core_plugin_s_place_is_taken_only_by_who_says_so() {
     project.run(&[&add[..], &["--replace"]].concat()).code(3).says(&["--replace-core"]);
 }
 
+/// However it is spelled: dist/ would be where settings or the state lie.
+#[test]
+fn dist_is_a_folder_of_its_own() {
+    let project = Project::new();
+    std::os::unix::fs::symlink("config", project.path("link")).unwrap();
+    for folder in ["config", "./config", "link", "build"] {
+        project.run(&["build", "--dist-dir", folder]).code(2).says(&["are one"]);
+    }
+    assert!(!project.exists("build"));
+}
+
 /// As they were written before there was the field.
 #[test]
 fn an_old_pin_with_a_core_name_is_refused_with_the_line_to_write() {

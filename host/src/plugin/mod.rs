@@ -6,11 +6,13 @@
 //! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
 //! what the host works for it (`host_time`), and the `imports` through which the
 //! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
-//! `directories`) and the network (`grants`). What it writes through directories
-//! (`files`) and unpacks is counted while it grows (`watch`, `room`), and so are
-//! the descriptors that it holds (`open_files`). Whatever ends the call early is
-//! put into words by `stop`. Every limit stands in `limits`. Before any call, [`review`] compares what the plugins of a
-//! pipeline say about themselves with what the project gives them.
+//! `directories`) and the network, as far as [`grants`](crate::grants) let it.
+//! What it writes through directories (`files`) and unpacks is counted while it
+//! grows (`watch`, `room`), and so are the descriptors that it holds
+//! (`open_files`). Whatever ends the call early is put into words by `stop`.
+//! Every limit stands in `limits`. Before any call, [`review`] compares what the
+//! plugins of a pipeline say about themselves with what the project gives them;
+//! what that comes to [`abilities`] says in sentences.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use crate::error::{Class, Error, Result};
 use crate::progress::{Level, Progress, Silent};
 use crate::steps::{BoxFuture, StepOutcome};
 
+pub mod abilities;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -39,7 +42,6 @@ mod directories;
 mod drift;
 mod engine;
 mod files;
-pub mod grants;
 mod host_time;
 mod imports;
 mod input;

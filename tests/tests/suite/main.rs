@@ -20,6 +20,7 @@ mod kept;
 mod lock;
 mod plan;
 mod plugins;
+mod policy;
 mod repos;
 mod resume;
 mod scan;

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use components::problem::redacted;
 use futures_util::{StreamExt, stream};
-use url::Url;
 use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::grants::Rules;
 use crate::network::{self, Download, Fetched, Network};
 use crate::plugin::attempt::Attempt;
 use crate::plugin::bindings::OutputSink;
 use crate::plugin::bindings::fetch::{FetchError, FetchErrorKind, Host, Request, Source};
 use crate::plugin::bindings::types::Artifact as WitArtifact;
 use crate::plugin::call::{Call, Work};
-use crate::plugin::grants::Rules;
 use crate::plugin::ledger::Ledger;
 use crate::plugin::limits::{FAILURE_MESSAGE, REQUESTS, TAGS, UNIT};
 use crate::plugin::stop::{Refusal, Stop};
@@ -116,14 +116,8 @@ impl Fetcher {
     }
 
     async fn url(&self, url: String, wanted: Wanted) -> Outcome<Fetched> {
-        let parsed = Url::parse(&url)
-            .map_err(|error| Error::invalid(format!("`{}` is not a URL", text::line(&url, 200))).caused_by(error))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(Error::invalid(format!("`{}` is neither http nor https", text::line(&url, 200))).into());
-        }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(Error::invalid(format!("the URL of {} holds credentials", wanted.label)).into());
-        }
+        let shown = || text::line(&redacted(&url), 200);
+        let parsed = self.rules.read(&url).map_err(|why| Error::invalid(format!("`{}` {why}", shown())))?;
         self.rules.url(&parsed)?;
         self.check_url(&url, &wanted)?;
         let host = parsed.host_str().unwrap_or_default();

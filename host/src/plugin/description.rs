@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn what_is_said_is_cleaned_and_cut() {
         let Noted { description, .. } = Noted::new("plugin x", said("{}")).unwrap();
-        assert_eq!((description.name.as_str(), description.summary.as_str()), ("x[2J", "a b"));
+        assert_eq!((description.name.as_str(), description.summary.as_str()), ("x\\u{1b}[2J", "a b"));
         assert_eq!((description.version.len(), description.wants.len()), (64 + '…'.len_utf8(), 2));
-        assert_eq!(description.wants[0], Want::Fetch("https://a/".into()));
+        assert_eq!(description.wants[0], Want::Fetch("https://a/\\u{202e}".into()));
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! into code (`compiled`: the `cache`, or a process that compiles and nothing
 //! else, `worker`), loads it (`code`) into the `engine`, checks that it is a
 //! step (`validate`), and makes one `call`: a fresh store with inert WASI
-//! (`wasi`), a memory budget (`budget`), a deadline over guest time, and the
-//! `imports` through which the guest reaches its inputs (`input`), its output
-//! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
-//! Whatever ends the call early is put into words by `stop`. Every limit stands
-//! in `limits`. Before any call, [`review`] compares what the plugins of a
-//! pipeline say about themselves (`described`) with what the project gives them.
+//! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
+//! what the host works for it (`host_time`), and the `imports` through which the
+//! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
+//! `directories`) and the network, as far as [`grants`](crate::grants) let it.
+//! What it writes through directories (`files`) and unpacks is counted while it
+//! grows (`watch`, `room`), and so are the descriptors that it holds
+//! (`open_files`). Whatever ends the call early is put into words by `stop`.
+//! Every limit stands in `limits`. Before any call, [`review`] compares what the
+//! plugins of a pipeline say about themselves (`described`) with what the project
+//! gives them; what that comes to [`abilities`] says in sentences.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -23,8 +27,9 @@ use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::progress::{Level, Progress};
-use crate::steps::StepOutcome;
+use crate::steps::{BoxFuture, StepOutcome};
 
+pub mod abilities;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -40,12 +45,14 @@ mod description;
 mod directories;
 mod drift;
 mod engine;
-pub mod grants;
+mod files;
+mod host_time;
 mod imports;
 mod input;
 mod ledger;
 pub mod limits;
 mod marks;
+mod open_files;
 pub mod review;
 mod room;
 mod schema;
@@ -54,6 +61,7 @@ mod stream;
 mod text;
 mod validate;
 mod wasi;
+mod watch;
 pub mod worker;
 
 #[cfg(test)]
@@ -65,6 +73,7 @@ use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
+use open_files::Descriptors;
 use stop::Subject;
 use worker::Worker;
 
@@ -93,6 +102,7 @@ pub struct Runtime {
     loaded: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
     /// What the compiler has refused or given up.
     refused: Mutex<HashSet<Digest>>,
+    descriptors: Descriptors,
 }
 
 /// A component that is ready to be instantiated.
@@ -112,6 +122,7 @@ impl Runtime {
             cache: OnceLock::new(),
             loaded: Mutex::default(),
             refused: Mutex::default(),
+            descriptors: Descriptors::of_process(),
         }
     }
 
@@ -125,23 +136,29 @@ impl Runtime {
         let subject = subject_of(source, Some(&cx.step));
         let loaded = self.load(source, &cx.progress).await?;
         let machine = self.machine()?;
+        let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
+        let limits = if rules.is_core() { limits.of_core() } else { limits };
         let inputs = cx.inputs()?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
-            true => Some(Directories::create(staging, inputs.iter().map(|(name, tree)| (name.as_str(), tree)))?),
+            true => {
+                let trees = inputs.iter().map(|(name, tree)| (name.as_str(), tree));
+                Some(Arc::new(Directories::create(staging, trees)?))
+            }
             false => None,
         };
         let configuration = cx.configuration.to_string();
         let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
+        let (work, idle) = Work::new(cx.clone(), rules, &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
             epoch: cx.epoch,
             progress: cx.progress.clone(),
-            directories: directories.as_ref(),
+            directories: directories.as_deref(),
             work: Some(work),
+            open_files: self.descriptors.for_call(limits.open_files),
         };
         let mut running = Running::new(&machine, setup)?;
         let context = step::Context {
@@ -152,13 +169,15 @@ impl Runtime {
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let returned = running.run(&loaded, context, configuration).await;
-        let outcome = returned.and_then(|result| {
+        let said = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
             let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
-            let summary = result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))?;
-            complete(&mut running, directories.as_ref(), cx)?;
-            Ok(outcome_of(&summary))
+            result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))
         });
+        let outcome = match said {
+            Ok(summary) => complete(&running, directories.clone()).await.map(|()| outcome_of(&summary)),
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             discard(&mut running);
         }
@@ -239,10 +258,14 @@ fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
 }
 
 /// Completes files that the guest forgot to close, and takes over `/out`.
-fn complete(running: &mut Running<'_>, directories: Option<&Directories>, cx: &Attempt) -> Result<()> {
-    let Some(work) = &running.store.data().work else { return Ok(()) };
-    work.writers.iter().try_for_each(stream::FileWriter::finish)?;
-    directories.map_or(Ok(()), |directories| directories.take_over(&cx.output, &work.ledger))
+fn complete(running: &Running<'_>, directories: Option<Arc<Directories>>) -> BoxFuture<'static, Result<()>> {
+    running.conclude(|work, leash| {
+        let (writers, output, ledger) = (work.writers.clone(), work.cx.output.clone(), work.ledger.clone());
+        Box::new(move || {
+            writers.iter().try_for_each(stream::FileWriter::finish)?;
+            directories.map_or(Ok(()), |directories| directories.take_over(&output, &ledger, &leash))
+        })
+    })
 }
 
 fn discard(running: &mut Running<'_>) {

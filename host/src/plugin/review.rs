@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 4] = ["package", "architecture", "force_regenerate", "strict_images"];
+const PROVIDED: [&str; 5] = ["package", "architecture", "force_regenerate", "strict_images", "plugins"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,7 +95,7 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, misfits: &[String]) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plugins_lock::Grants;
+    use crate::grants::Grants;
     use crate::plugin::schema;
 
     fn description() -> Description {

@@ -17,13 +17,13 @@ use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
 use crate::config::airgap_lock::AirgapLock;
-use crate::config::plugins_lock::Grants;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::grants::Grants;
 use crate::layout::Layout;
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::drift::Drift;
@@ -31,6 +31,8 @@ use crate::progress::{Event, Observer, Progress, Silent};
 use crate::steps::StepOutcome;
 use crate::store::Store;
 use crate::tree::{Tree, TreeBuilder};
+
+mod strains;
 
 /// A component of tests/guests.
 fn guest(name: &str) -> PluginSource {
@@ -678,6 +680,6 @@ async fn what_a_guest_logs_is_cleaned() {
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
     assert_eq!(
         *recorder.0.lock().unwrap(),
-        ["compiling plugin fails_politely", "this will [31mfail \nsoon", "1 of 2 lines: going on"]
+        ["compiling plugin fails_politely", "this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]
     );
 }

@@ -262,7 +262,7 @@ mod tests {
     async fn a_failure_is_told_in_its_own_words_and_cleaned() {
         let head = r#"{"failed":{"is_local":false,"message":"plugin x is bad","causes":["it\u001b[2Jself"],"hint":"mend it"}}"#;
         let (class, told) = failure(&printed(head, 0, "")).await;
-        assert_eq!((class, told.as_str()), (Class::Plugin, "plugin x is bad: it[2Jself (mend it)"));
+        assert_eq!((class, told.as_str()), (Class::Plugin, "plugin x is bad: it\\u{1b}[2Jself (mend it)"));
     }
 
     #[tokio::test]

@@ -155,7 +155,7 @@ mod tests {
         let back = told.into_error();
         assert_eq!(
             (back.class(), back.one_line().as_str(), back.hint_text()),
-            (Class::Plugin, "x[31m: a: b", Some("do this"))
+            (Class::Plugin, "x\\u{1b}[31m: a: b\\u{202e}", Some("do this"))
         );
         let long = Told { is_local: true, message: "x".repeat(1 << 20), causes: vec!["y".into(); 1000], hint: None };
         let back = long.into_error();

@@ -18,6 +18,7 @@ use crate::plugin::compiled::compile_error;
 use crate::plugin::description::Want;
 use crate::plugin::engine::{self, Machine};
 use crate::plugin::limits::{COMPILED_BYTES, CallLimits};
+use crate::plugin::open_files::Descriptors;
 use crate::plugin::stop::Subject;
 use crate::plugin::{code, link, schema};
 use crate::progress::{Progress, Silent};
@@ -82,7 +83,8 @@ fn describe(
     let loaded = link(&machine, &subject.to_string(), component)?;
     let limits = CallLimits::describe(settings);
     let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
-    let setup = Setup { subject, limits: &limits, epoch: 0, progress, directories: None, work: None };
+    let open_files = Descriptors::of_process().for_call(limits.open_files);
+    let setup = Setup { subject, limits: &limits, epoch: 0, progress, directories: None, work: None, open_files };
     let mut running = Running::new(&machine, setup)?;
     // Without a driver for files and sockets: there are none.
     let executor = tokio::runtime::Builder::new_current_thread().build();

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod digest;
+pub mod entitlement;
 pub mod error;
 pub mod exit_code;
 pub mod fs;

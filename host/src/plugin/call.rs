@@ -18,7 +18,6 @@ use super::budget::Budget;
 use super::console::Console;
 use super::directories::Directories;
 use super::engine::Machine;
-use super::grants::Rules;
 use super::input::InputTree;
 use super::ledger::Ledger;
 use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, TICK};
@@ -28,6 +27,7 @@ use super::stop::{Circumstances, Refusal, Stop, Subject, explain};
 use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
 use crate::digest::Digest;
+use crate::entitlement::desk::Desk;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -90,7 +90,9 @@ pub(super) struct Talk {
 /// What `run` may touch.
 pub(super) struct Work {
     pub(super) cx: Attempt,
-    pub(super) rules: Rules,
+    /// Where the call asks for what lies outside of it.
+    pub(super) desk: Desk,
+    pub(super) is_core: bool,
     pub(super) ledger: Arc<Ledger>,
     pub(super) inputs: BTreeMap<String, InputTree>,
     /// What marks of a checkpoint are worth: plugin and configuration.
@@ -134,7 +136,8 @@ pub(super) struct Setup<'a> {
 impl Work {
     pub(super) fn new(
         cx: Attempt,
-        rules: Rules,
+        desk: Desk,
+        is_core: bool,
         limits: &CallLimits,
         inputs: BTreeMap<String, InputTree>,
         identity: Digest,
@@ -145,7 +148,8 @@ impl Work {
         let room = Room::new(cx.largest_unpacked);
         let work = Self {
             cx,
-            rules,
+            desk,
+            is_core,
             ledger,
             inputs,
             identity,

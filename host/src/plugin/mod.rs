@@ -107,15 +107,17 @@ impl Runtime {
         let loaded = self.load(source).await?;
         let machine = self.machine()?;
         let limits = CallLimits::new(&self.options.settings);
-        let inputs = cx.inputs()?;
+        let desk = cx.means.desk(source)?;
+        let inputs = cx.inputs(&desk.lock())?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
             true => Some(Directories::create(staging, inputs.iter().map(|(name, tree)| (name.as_str(), tree)))?),
             false => None,
         };
         let configuration = cx.configuration.to_string();
-        let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
+        // What was made with one set of grants is nothing to another one.
+        let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
+        let (work, idle) = Work::new(cx.clone(), desk, source.is_core(), &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,

@@ -8,6 +8,7 @@ mod clock;
 mod default_platform;
 mod diary;
 mod docs;
+mod entitlement;
 mod faults;
 mod files;
 mod full_size;

@@ -25,6 +25,7 @@ use super::{CONFIG, MANIFESTS, preview};
 use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
+use crate::entitlement::named::NamedPaths;
 use crate::error::{Class, Error, Result};
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::catalog::PluginSource;
@@ -72,6 +73,9 @@ pub struct Run {
     store: Arc<Store>,
     network: Option<Arc<Network>>,
     lock: SharedLock,
+    /// The local paths that the configuration named when the run began: no
+    /// step's output adds to them.
+    named: Arc<NamedPaths>,
     /// Seconds since 1970: the clock of every step.
     epoch: u64,
     book: BTreeMap<String, Entry>,
@@ -125,7 +129,11 @@ impl Run {
             settings: project.settings.plugins.clone(),
         });
         let network = None;
-        let lock = options.lock(&project)?;
+        let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();
+        let lock = options.lock(&project)?.in_build(&build);
+        let named = Arc::new(NamedPaths::of(&project)?);
+        let warnings = lock::warnings(&lock);
+        warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {
@@ -139,12 +147,13 @@ impl Run {
             store,
             network,
             lock,
+            named,
             epoch,
             book,
             is_checked: false,
             is_over: false,
             turn: Turn::default(),
-            warnings: Vec::new(),
+            warnings,
             errors: Vec::new(),
         })
     }
@@ -272,8 +281,7 @@ impl Run {
         }
         self.is_checked = true;
         let Some(components) = self.components()? else { return Ok(()) };
-        let lock = self.lock.lock().clone();
-        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &lock, &self.store)?;
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &self.lock, &self.store)?;
         outlook.refusal(&self.options).map_or(Ok(()), Err)
     }
 

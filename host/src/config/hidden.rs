@@ -39,6 +39,13 @@ impl Hidden {
         name.eq_ignore_ascii_case(GIT) || self.0.contains(&place(metadata))
     }
 
+    /// The same for paths as they are written; one that is not below `root` or
+    /// not there is not hidden.
+    pub fn hides_at(&self, root: &Path, path: &Path) -> bool {
+        let both = root.canonicalize().ok().zip(path.canonicalize().ok());
+        both.is_some_and(|(root, path)| self.hides_below(&root, &path))
+    }
+
     /// Whether anything on the way from `root`, which is not looked at, down to
     /// `path` is hidden. Both are canonical; what is not there is not hidden.
     pub fn hides_below(&self, root: &Path, path: &Path) -> bool {

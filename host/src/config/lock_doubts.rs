@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use components::ResolvedComponents;
+
 use super::airgap_lock::{AirgapLock, LockChange, Statement};
 use crate::digest::Digest;
 use crate::entitlement::{Asker, Runners};
@@ -29,6 +31,19 @@ impl AirgapLock {
         let doubtful = self.lacking_in(&trusted);
         *self = trusted;
         doubtful
+    }
+
+    /// Of what was taken out, what a build of these components resolves. What
+    /// another architecture needs waits for a build of that one.
+    #[must_use]
+    pub fn concerning(mut self, components: &ResolvedComponents) -> Self {
+        self.files.retain(|url, _| components.files.iter().any(|file| file.url == *url));
+        let is_key = |key: &str| {
+            let mut charts = components.charts.iter();
+            charts.any(|chart| Self::chart_key(&chart.repo, &chart.name, &chart.version) == key)
+        };
+        self.charts.retain(|key, _| is_key(key));
+        self
     }
 
     /// The digest that any entry gives for what lies at an address.
@@ -128,6 +143,17 @@ mod tests {
         let text = warning(&doubted).unwrap();
         assert!(text.contains("4 of its entries") && text.contains("https://h/old"), "{text}");
         assert_eq!(warning(&AirgapLock::default()), None);
+
+        // Of an architecture that is not built nothing is said.
+        let components: ResolvedComponents = serde_json::from_value(serde_json::json!({
+            "architecture": "amd64", "package": { "name": "p", "version": "1" }, "repositories": [], "images": [],
+            "files": [{ "kind": "tool", "name": "x", "version": "4", "url": "https://h/old" }],
+            "charts": [{ "name": "pinned", "repo": "r", "version": "1" }],
+        }))
+        .unwrap();
+        let names: Vec<String> =
+            doubted.clone().concerning(&components).entries().iter().map(LockChange::entry).collect();
+        assert_eq!(names, ["chart r pinned 1", "file https://h/old", "file https://h/db of the plugin sbom"]);
 
         // What was not resolved again keeps its entry, what was gets its build.
         let mut merged = whole.clone();

@@ -244,8 +244,13 @@ fn check_local_paths(components: &ComponentsFile, layout: &Layout, root: &Path) 
 }
 
 fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Path) -> Vec<Problem> {
+    let hidden = hidden::Hidden::of(layout);
     let problem = |(place, written): (YamlPath, String)| {
         let path = local::resolve(layout, root, &written);
+        if hidden.hides_at(root, &path) || hidden.hides_at(&layout.config, &path) {
+            let message = format!("`{written}` is a part of the project that no plugin reads");
+            return Some(Problem::new(&place, message, "copy what a plugin is to read into a file of its own"));
+        }
         (!path.exists()).then(|| {
             Problem::new(
                 &place,

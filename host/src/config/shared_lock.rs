@@ -25,6 +25,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use components::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository};
@@ -88,9 +89,9 @@ impl SharedLock {
         self
     }
 
-    /// What was left out.
-    pub fn doubted(&self) -> AirgapLock {
-        self.inner().doubted.clone()
+    /// What was left out of what a build of these components resolves.
+    pub fn doubted(&self, components: &ResolvedComponents) -> AirgapLock {
+        self.inner().doubted.clone().concerning(components)
     }
 
     /// The build in which it is shared.

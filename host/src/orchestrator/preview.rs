@@ -185,7 +185,7 @@ pub fn outlook(
         requests: needs::requests(&needed),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { lock.unnamed(&names()) } else { Vec::new() },
-        doubted: if plan.is_whole() { shared.doubted().entries() } else { Vec::new() },
+        doubted: if plan.is_whole() { shared.doubted(components).entries() } else { Vec::new() },
         total,
         needed,
     })

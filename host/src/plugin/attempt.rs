@@ -11,6 +11,7 @@ use super::input::InputTree;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::shared_lock::SharedLock;
+use crate::entitlement::Runners;
 use crate::entitlement::desk::Means;
 use crate::entitlement::named::{LocalTree, NamedPaths};
 use crate::error::{Error, Result};
@@ -86,7 +87,7 @@ impl Attempt {
             trees: BTreeMap::new(),
             output,
             progress,
-            means: Means::new(store, None, SharedLock::new(project.lock.clone())),
+            means: Means::new(store, None, SharedLock::new(project.lock.clone()).without_doubts(&Runners::of(project))),
             drift: Drift::default(),
             layout: project.layout.clone(),
             named: Arc::new(NamedPaths::of(project)?),

@@ -149,6 +149,7 @@ fn a_lock_of_format_1_is_resolved_again_and_says_so() {
     let run = project.run(&["build", "--locked", "--clean"]).code(3).says(&["/yq", "/helm", "web ^1", "update"]);
     assert!(run.stderr.contains("does not say in which build"), "{run}");
     project.run(&["build", "--offline", "--clean"]).code(1).says(&["does not say in which build"]);
+    project.run(&["build", "--plan", "--clean"]).success().prints(&["Resolves 3 entries"]);
     assert_eq!(lock_of(&project), old);
 
     // The same bytes: one warning that names them, and nothing else is said.

@@ -6,6 +6,7 @@
 //! before it is written, so that no kill makes the lock look edited.
 
 use super::{Run, log};
+use crate::config::Project;
 use crate::config::airgap_lock::{AirgapLock, LockChange};
 use crate::config::hash;
 use crate::config::lock_doubts;
@@ -14,6 +15,7 @@ use crate::config::shared_lock::SharedLock;
 use crate::entitlement::Runners;
 use crate::error::Result;
 use crate::orchestrator::needs::{self, Useless};
+use crate::orchestrator::preview::in_memory;
 use crate::progress::Level;
 use crate::state::BuildState;
 
@@ -78,7 +80,7 @@ impl Run {
         let mut lock = AirgapLock::load(&project.layout.airgap_lock())?;
         let unnamed = lock.unnamed(&names);
         if self.options.locked {
-            let useless = Useless { unnamed, doubted: self.lock.doubted().entries() };
+            let useless = Useless { unnamed, doubted: self.lock.doubted(&components).entries() };
             let refused = self.plan.is_whole().then(|| needs::drift(&[], &useless)).flatten();
             return refused.map_or(Ok(()), Err);
         }
@@ -104,10 +106,11 @@ impl Run {
 
 /// What a run says of the lock before it begins: what it resolves again, and
 /// what was told two askers differently.
-pub(super) fn warnings(lock: &SharedLock) -> Vec<String> {
-    let again = if lock.is_frozen() { None } else { lock_doubts::warning(&lock.doubted()) };
+pub(super) fn warnings(project: &Project, lock: &SharedLock) -> Result<Vec<String>> {
+    let doubted = lock.doubted(&in_memory(project)?);
+    let again = if lock.is_frozen() { None } else { lock_doubts::warning(&doubted) };
     let contradictions = lock.lock().contradictions();
-    again.into_iter().chain(contradictions).collect()
+    Ok(again.into_iter().chain(contradictions).collect())
 }
 
 /// What went from the lock, in one line.

@@ -132,7 +132,7 @@ impl Run {
         let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();
         let lock = options.lock(&project)?.in_build(&build);
         let named = Arc::new(NamedPaths::of(&project)?);
-        let warnings = lock::warnings(&lock);
+        let warnings = lock::warnings(&project, &lock)?;
         warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();

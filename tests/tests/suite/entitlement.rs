@@ -144,6 +144,14 @@ fn a_lock_of_format_1_is_resolved_again_and_says_so() {
     project.build();
     let new = said(&project);
     let old = to_format_1(&project);
+    let package = project.package().display().to_string();
+    project.run(&["verify", "--lock", "config/airgap.lock", &package]).success();
+    project.write("old.lock", &old);
+    let run = project.run(&["verify", "--lock", "old.lock", &package]).code(4);
+    run.prints(&["✗ lock: of the file", "/yq", "of the chart", "does not say in which build"]);
+    project.write("old.lock", lock_of(&project).replace(&sha256("the program"), &sha256("planted")));
+    project.run(&["verify", "--lock", "old.lock", &package]).code(4).prints(&["/yq", "is not what airgap.lock says"]);
+    project.run(&["verify", "--lock", "no.lock", &package]).code(2);
     project.write("config/airgap.lock", &old);
 
     let run = project.run(&["build", "--locked", "--clean"]).code(3).says(&["/yq", "/helm", "web ^1", "update"]);

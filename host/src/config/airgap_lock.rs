@@ -446,7 +446,7 @@ fn file_text(file: &LockedFile, indent: &str, text: &mut String) {
 
 fn build_text(build: Option<&str>, indent: &str, text: &mut String) {
     if let Some(build) = build {
-        text.push_str(&format!("{indent}build: {}\n", scalar(build)));
+        text.push_str(&format!("{indent}build: {}\n", components::yaml_text::quoted(build)));
     }
 }
 
@@ -590,7 +590,7 @@ mod tests {
     fn the_text_reads_well_in_review() {
         let fetched = |section: &str, plugin: &str| {
             format!(
-                "\n{section}:\n  {plugin}:\n    https://h/c-1.10.tgz:\n      sha256: {}\n      size: 3\n      build: 20260131T120000Z-00ab12\n",
+                "\n{section}:\n  {plugin}:\n    https://h/c-1.10.tgz:\n      sha256: {}\n      size: 3\n      build: \"20260131T120000Z-00ab12\"\n",
                 digest("db")
             )
         };
@@ -605,7 +605,7 @@ mod tests {
             "format: 2\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
              - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
-             url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: 20260131T120000Z-00ab12\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n{}{}",
+             url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n{}{}",
             digest("index"),
             digest("manifest"),
             digest("config"),

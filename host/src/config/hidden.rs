@@ -39,6 +39,12 @@ impl Hidden {
         name.eq_ignore_ascii_case(GIT) || self.0.contains(&place(metadata))
     }
 
+    /// The same for an entry that was not looked at yet; what is not there is
+    /// not hidden.
+    pub fn hides_entry(&self, name: &str, path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|metadata| self.hides(name, &metadata))
+    }
+
     /// The same for paths as they are written; one that is not below `root` or
     /// not there is not hidden.
     pub fn hides_at(&self, root: &Path, path: &Path) -> bool {
@@ -52,7 +58,7 @@ impl Hidden {
         let below = path.ancestors().take_while(|above| *above != root && above.starts_with(root));
         below.into_iter().any(|above| {
             let name = above.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-            above.symlink_metadata().is_ok_and(|metadata| self.hides(&name, &metadata))
+            self.hides_entry(&name, above)
         })
     }
 }

@@ -38,6 +38,7 @@ pub mod lock_doubts;
 pub mod lock_names;
 pub mod pipeline;
 pub mod plugins_lock;
+pub mod publish;
 mod refresh;
 pub mod settings;
 pub mod shared_lock;

@@ -94,7 +94,7 @@ impl Desk {
     /// `plugin` where it is not granted, before anything is looked up; those
     /// of [`Network::download`].
     pub async fn url(&self, url: &str, request: Request, progress: &Progress) -> Answer<Seen> {
-        let from = self.entitlement.url(url, &request.label)?;
+        let from = self.entitlement.url(url)?;
         let Request { expected, limit, label, mutable } = request;
         let is_locked = !mutable && self.means.lock.said_to(from.asker(), url).is_some();
         if expected.is_none() && !is_locked {

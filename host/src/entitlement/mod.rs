@@ -22,16 +22,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use components::problem::redacted;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::config::Project;
 use crate::config::pipeline::{Pipeline, Runner};
 use crate::config::plugins_lock::PluginsLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::network::Restriction;
-use crate::plugin::grants::Rules;
+use crate::grants::{Restriction, Rules};
 use crate::reference::Reference;
 
 pub mod desk;
@@ -168,21 +167,15 @@ impl Entitlement {
         &self.asker
     }
 
-    /// Whether a URL may be asked for. `label` is what the asker calls it.
+    /// Whether a URL may be asked for.
     ///
     /// # Errors
     /// `invalid-input` where it is no address of the web or holds credentials;
     /// `plugin` where it is not granted.
-    pub fn url(&self, url: &str, label: &str) -> Result<Granted<String>> {
-        let shown = || url.chars().take(200).flat_map(char::escape_debug).collect::<String>();
-        let parsed =
-            Url::parse(url).map_err(|error| Error::invalid(format!("`{}` is not a URL", shown())).caused_by(error))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(Error::invalid(format!("`{}` is neither http nor https", shown())));
-        }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(Error::invalid(format!("the URL of {label} holds credentials")));
-        }
+    pub fn url(&self, url: &str) -> Result<Granted<String>> {
+        let shown = || redacted(url).chars().take(200).flat_map(char::escape_debug).collect::<String>();
+        let refused = |why| Error::invalid(format!("`{}` {why}", shown()));
+        let parsed = self.rules.read(url).map_err(refused)?;
         self.rules.url(&parsed)?;
         let host = parsed.host_str().unwrap_or_default();
         let host = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -207,7 +200,7 @@ impl Entitlement {
     pub fn covers(&self, address: &str) -> bool {
         match address.strip_prefix("oci://") {
             Some(reference) => self.reference(reference).is_ok(),
-            None => self.url(address, "").is_ok(),
+            None => self.url(address).is_ok(),
         }
     }
 
@@ -256,8 +249,8 @@ impl Runners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plugins_lock::Grants;
     use crate::error::Class;
+    use crate::grants::Grants;
 
     fn pinned(fetch: &[&str]) -> Entitlement {
         let grants = Grants { fetch: fetch.iter().map(|grant| (*grant).to_owned()).collect(), ..Grants::default() };
@@ -280,7 +273,7 @@ mod tests {
             ("file:///etc/passwd", false, false),
             ("no address", false, false),
         ] {
-            let may = [&core, &granted, &nothing].map(|who| who.url(url, "x").is_ok());
+            let may = [&core, &granted, &nothing].map(|who| who.url(url).is_ok());
             assert_eq!(may, [by_core, by_granted, false], "{url}");
         }
         for (reference, by_core, by_granted) in [
@@ -291,9 +284,9 @@ mod tests {
             let may = [&core, &granted, &nothing].map(|who| who.reference(reference).is_ok());
             assert_eq!(may, [by_core, by_granted, false], "{reference}");
         }
-        let address = granted.url("https://h.example/db/1", "x").unwrap();
+        let address = granted.url("https://h.example/db/1").unwrap();
         assert_eq!((address.asker(), address.reach().is_some()), (&Asker::Pinned("sbom".into()), true));
-        assert_eq!(granted.url("https://h.example/x", "x").unwrap_err().class(), Class::Plugin);
+        assert_eq!(granted.url("https://h.example/x").unwrap_err().class(), Class::Plugin);
         assert!(granted.covers("oci://r.example/team/db:1") && !granted.covers("oci://r.example/else/db:1"));
     }
 

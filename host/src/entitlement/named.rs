@@ -77,6 +77,11 @@ impl NamedPaths {
         Ok(Self { layout: project.layout.clone(), root: project.root.clone(), named })
     }
 
+    /// The folder that holds config/.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The local trees that resolved components choose, with the directories
     /// that local charts depend on. `step` made the list.
     ///

@@ -6,7 +6,8 @@
 //! `transport`: a place in the pool and in the host's window (`limits`), the
 //! client with the host's certificates (`tls`), redirects, silence. What to
 //! ask where is `mirrors`' business, who we are that of `auth` and
-//! `credentials`, what a guest may reach that of `restrict` and `names`. A
+//! `credentials`, what a guest may reach that of `restrict`, `names` and
+//! `addresses`. A
 //! body goes into a partial blob of the store (`transfer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
 //!
@@ -25,6 +26,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+mod addresses;
 mod asked;
 mod auth;
 mod credentials;
@@ -53,7 +55,6 @@ pub use asked::{blob_address, held_at, manifest_address};
 pub(crate) use download::remember;
 pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
-pub use restrict::{Place, Restriction};
 pub use seen::Seen;
 pub use tls::{check_authorities, check_identity, check_proxies};
 

@@ -37,13 +37,14 @@ impl Host for Call {
             return Err(Refusal::invalid("too-many", format!("more than {REQUESTS} requests at once")));
         }
         let started = Instant::now();
+        let asked = self.requests();
         let fetcher = Fetcher::of(self.work("fetch.fetch-all")?);
         let jobs = requests.into_iter().map(|request| {
             let fetcher = fetcher.clone();
             async move { fetcher.fetch(request).await }
         });
         let results: Vec<Outcome<Artifact>> = stream::iter(jobs).buffered(CONCURRENT).collect().await;
-        self.host_worked(started.elapsed());
+        self.fetched(started, self.requests() != asked).map_err(Refusal::Stop)?;
         self.note_waits(results.iter().filter_map(|result| result.as_ref().err()));
         results.into_iter().map(answer).collect()
     }
@@ -56,13 +57,18 @@ impl Host for Call {
         let started = Instant::now();
         let fetcher = Fetcher::of(self.work("fetch.list-tags").map_err(Refusal::into_error)?);
         let result = fetcher.tags(&repository, limit.min(TAGS)).await;
-        self.host_worked(started.elapsed());
+        self.fetched(started, true)?;
         self.note_waits(result.as_ref().err());
         answer_with(result, |tags| tags).map_err(Refusal::into_error)
     }
 }
 
 impl Call {
+    /// How many requests this step has sent.
+    fn requests(&self) -> u64 {
+        self.progress.counters().read().requests
+    }
+
     fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {
         let latest = failures.into_iter().filter_map(|failed| failed.error.until()).max();
         if let Some(work) = &mut self.work {

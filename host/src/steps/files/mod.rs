@@ -21,12 +21,13 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::failures::{Failures, is_fatal};
-use crate::archive::unpack::extract_one;
+use crate::archive::unpack::{Source, extract_one};
 use crate::config::settings::SecuritySettings;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::entitlement::Granted;
 use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
 use crate::network::{Download, Network, cached, remember};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
@@ -246,9 +247,12 @@ impl Work<'_> {
         let source = self.store.path(&digest);
         let (member, name) = (file.binary.clone(), file.name.clone());
         let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
+        let leash = Leash::new(self.progress.cancellation().clone());
         let work = move || {
             crate::fs::remove_file(&into)?;
-            let extracted = extract_one(&source, member.as_deref(), &name, &into, limit)?;
+            let shown = source.display().to_string();
+            let source = Source { path: &source, shown: &shown, leash: &leash };
+            let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
             crate::fs::set_mode(&into, 0o755)?;
             Ok(extracted)
         };

@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod digest;
 pub mod error;
 pub mod exit_code;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
@@ -86,11 +87,13 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
             .hint("run `opencenter-airgap init` first, or leave out --write"));
     }
     let local: Vec<(String, PathBuf)> = args.paths.iter().map(|path| located(path)).collect::<Result<_>>()?;
+    let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
     let aside = Aside {
         project: &project,
         cache_dir: variables.cache_dir.clone(),
         temporary: &variables.temporary,
         observer: ui.observer(),
+        wall,
     };
     let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();

@@ -24,6 +24,7 @@ use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
 use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::network::{Network, NetworkEnvironment};
@@ -51,6 +52,8 @@ pub struct Environment {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
     pub network: NetworkEnvironment,
+    /// How this process is confined.
+    pub wall: Wall,
 }
 
 /// How often a step that fetches one large thing tells of its bytes.
@@ -123,6 +126,8 @@ impl Run {
         let runtime = Runtime::new(RuntimeOptions {
             cache_dir: environment.cache_dir.clone(),
             settings: project.settings.plugins.clone(),
+            wall: environment.wall,
+            ..RuntimeOptions::default()
         });
         let network = None;
         let lock = options.lock(&project)?;

@@ -10,7 +10,7 @@
 
 use std::path::{Component, Path};
 
-use components::ComponentManifest;
+use components::{ComponentManifest, ResolvedComponents};
 use opencenter_airgap::config::airgap_lock::AirgapLock;
 use opencenter_airgap::config::components::ComponentsFile;
 use opencenter_airgap::config::pipeline::Pipeline;
@@ -107,9 +107,10 @@ fn components(text: &str) {
 
 /// components.resolved.json, as a plugin leaves it.
 fn resolved(text: &str) {
-    if let Ok(manifest) = serde_json::from_str::<ComponentManifest>(text) {
-        same_when_written(&manifest);
-    }
+    let Ok(resolved) = serde_json::from_str::<ResolvedComponents>(text) else { return };
+    let Ok(written) = serde_json::to_string(&resolved) else { panic!("it can not be written") };
+    let again = serde_json::from_str::<ResolvedComponents>(&written);
+    assert!(again.is_ok_and(|again| again == resolved), "{written}");
 }
 
 fn same_when_written(manifest: &ComponentManifest) {

@@ -22,7 +22,8 @@ use serde::Deserialize;
 const SHOWN: u64 = 1 << 20;
 
 /// One thing to try. Wherever `{n}` stands in an act of `repeat`, the number of
-/// the round is put.
+/// the round is put; `{at}` in an address is `@`, which the host lets into no
+/// configuration.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 enum Act {
@@ -353,7 +354,7 @@ impl Attack<'_> {
             Act::Fetch { url, blob, manifest, sha256, limit, mutable } => {
                 let path = format!("fetched-{}", self.told.len());
                 let mut request = match (url, blob, manifest) {
-                    (Some(url), _, _) => Request::url(url, &path, "loot"),
+                    (Some(url), _, _) => Request::url(url.replace("{at}", "@"), &path, "loot"),
                     (_, Some(blob), _) => Request::oci_blob(blob, &path, "loot"),
                     (_, _, manifest) => Request::oci_manifest(manifest.as_deref().unwrap_or_default(), &path, "loot"),
                 };

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::arena::Arena;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
 }
@@ -75,6 +77,17 @@ fn the_document_has_every_limit_with_its_default() {
     let here = limits(&read("docs/sandbox.md"), "| `plugins.", "` | ");
     assert!(!here.is_empty());
     assert_eq!(here, limits(&read("docs/configuration.md"), "| `plugins` `", "` | "));
+}
+
+/// What succeeds in the arena harms nothing outside of it.
+#[test]
+fn the_arena_has_no_way_out() {
+    let Some(_arena) = Arena::enter() else { return };
+    let root = std::fs::write("/arena-was-here", "x");
+    assert!(root.is_err(), "the root can be written to");
+    let outside = std::net::SocketAddr::from(([1, 1, 1, 1], 443));
+    let connected = std::net::TcpStream::connect_timeout(&outside, std::time::Duration::from_secs(2));
+    assert!(connected.is_err(), "the network leads out");
 }
 
 /// A file that is not named in main.rs would never run.

@@ -28,9 +28,11 @@ fn secretive() -> Project {
 
 /// What a plugin would write to have `repo` and `values` handed to the next.
 fn components(repo: &str, values: &[&str]) -> String {
-    json!({ "charts": [
-        { "name": "x", "repo": repo, "version": "1.0.0", "namespace": "x", "values": values },
-    ]})
+    let chart = json!({ "name": "x", "repo": repo, "version": "1.0.0", "namespace": "x", "values": values });
+    json!({
+        "architecture": "amd64", "package": { "name": "platform", "version": "1.0.0" },
+        "files": [], "repositories": [], "images": [], "charts": [chart],
+    })
     .to_string()
 }
 
@@ -301,7 +303,11 @@ fn a_planted_entry_of_an_old_lock_is_not_believed() {
     ready.project.write(
         "config/airgap.lock",
         format!(
-            "format: 1\nresolved_at: \"2026-01-31T12:00:00Z\"\nfiles:\n  {}:\n    sha256: sha256:{}\n    size: {}\n",
+            "format: 1\nresolved_at: \"2026-01-31T12:00:00Z\"\nfiles:\n  {}:\n    sha256: sha256:{}\n    size: {}\n  \
+             {}:\n    sha256: sha256:{}\n    size: {}\n",
+            world.files.url("/private/plan"),
+            sha256(SECRET.as_bytes()),
+            SECRET.len(),
             world.files.url("/tools/yq"),
             sha256(EVIL.as_bytes()),
             EVIL.len()

@@ -170,11 +170,12 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.say("Nothing to do: every step is done and its outputs are there.");
     } else {
         let rows = rows(report);
-        ui.say(&table::render(&rows, ui.width()).join("\n"));
+        ui.say_all(table::render(&rows, ui.width()));
     }
     for published in &report.published {
         let path = shown(Path::new(&published.path));
-        ui.say(&format!("{}  {}  {}", ui.paint(Color::Green, &path), text::bytes(published.size), published.digest));
+        let line = format!("{path}  {}  {}", text::bytes(published.size), published.digest);
+        ui.say_painted(Color::Green, &path, &line);
     }
     for (step, error) in &report.errors {
         let error =

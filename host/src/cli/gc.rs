@@ -38,7 +38,7 @@ struct Collected<'a> {
 
 pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
     let garbage = if layout.build.exists() { collect_in(args, layout)? } else { Garbage::default() };
-    ui.say(&render(&garbage, args.dry_run).join("\n"));
+    ui.say_all(render(&garbage, args.dry_run));
     ui.data(&Collected { event: "collected", dry_run: args.dry_run, bytes: garbage.bytes(), garbage: &garbage });
     Ok(ExitCode::Done)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
-use crate::config::Project;
+use crate::config::{Project, plugins_lock};
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
@@ -28,6 +28,8 @@ struct Planned<'a> {
     holder: Option<&'a Holder>,
     #[serde(flatten)]
     preview: &'a Preview,
+    /// Names of the core plugins that pinned ones replace.
+    replaced_core: Vec<&'a str>,
     exit_code: u8,
 }
 
@@ -45,8 +47,16 @@ pub(super) fn run(
     let preview = look_ahead(project, state.as_ref(), options, variables)?;
     let refusal = preview.outlook.refusal(options);
     let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
-    ui.say(&render(&preview, holder.as_ref(), ui).join("\n"));
-    ui.data(&Planned { event: "plan", holder: holder.as_ref(), preview: &preview, exit_code: code as u8 });
+    ui.say_all(render(&preview, holder.as_ref(), ui));
+    let replaced_core: Vec<&str> = project.plugin_pins.replaced().collect();
+    ui.say_all(replaced_core.iter().map(|name| replacement(project, name)));
+    ui.data(&Planned {
+        event: "plan",
+        holder: holder.as_ref(),
+        preview: &preview,
+        replaced_core,
+        exit_code: code as u8,
+    });
     if let Some(error) = refusal {
         ui.error(&error);
     }
@@ -118,6 +128,12 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
         lines.push(format!("Drops {entries} of airgap.lock that nothing names any more."));
     }
     lines
+}
+
+fn replacement(project: &Project, name: &str) -> String {
+    let path = project.plugin_pins.pin(name).map(|(pin, _)| pin.path.display().to_string()).unwrap_or_default();
+    let decides = plugins_lock::core(name).unwrap_or_default();
+    format!("{path} replaces the core plugin `{name}`: it decides {decides}.")
 }
 
 fn beginning(preview: &Preview) -> String {

@@ -129,7 +129,7 @@ fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
     if rows.is_empty() {
         ui.say("no images found");
     } else {
-        ui.say(&table::render(&rows, usize::MAX).join("\n"));
+        ui.say_all(table::render(&rows, usize::MAX));
     }
     for unresolved in &found.unresolved {
         let Unresolved { text, file, line } = unresolved;

@@ -94,7 +94,8 @@ fn show(changes: &[LockChange], layout: &Layout, ui: &Ui) {
             (_, None) => Color::Red,
             _ => Color::Yellow,
         };
-        ui.say(&ui.paint(color, &change.to_string()));
+        let line = change.to_string();
+        ui.say_painted(color, &line, &line);
     }
     ui.say(&format!("{} changed in `{lock}`: review and commit it, then run `build`.", changes.len()));
 }

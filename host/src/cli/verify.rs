@@ -34,10 +34,9 @@ pub(super) fn run(args: &VerifyArgs, ui: &Ui) -> Result<ExitCode> {
     let report = verify(&args.package)?;
     let sound = report.is_sound();
     let color = if sound { Color::Green } else { Color::Red };
-    let text = report.render_text();
-    let lines: Vec<String> =
-        text.lines().map(|line| if marks(line) { ui.paint(color, line) } else { line.to_owned() }).collect();
-    ui.say(&lines.join("\n"));
+    for line in report.render_text().lines() {
+        if marks(line) { ui.say_painted(color, line, line) } else { ui.say(line) }
+    }
     ui.data(&Verified { event: "verified", sound, report: &report });
     match report.error() {
         None => Ok(ExitCode::Done),

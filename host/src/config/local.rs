@@ -9,6 +9,7 @@ use components::problem::{Problem, YamlPath, shown};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::tree::DEPTH;
 
 /// Files in one local directory.
 const FILES: usize = 50_000;
@@ -144,8 +145,7 @@ fn joined(from: &str, path: &str) -> Option<String> {
 pub fn digest(layout: &Layout, root: &Path, written: &str) -> Result<Digest> {
     let path = resolve(layout, root, written);
     let mut hasher = Hasher::new();
-    let mut count = 0;
-    add(&followed(layout, root, path), "", &mut hasher, &mut count)?;
+    add(&followed(layout, root, path), &mut hasher)?;
     Ok(hasher.finish())
 }
 
@@ -157,24 +157,38 @@ fn followed(layout: &Layout, root: &Path, path: PathBuf) -> PathBuf {
     if is_inside(root) || is_inside(&layout.config) { found } else { path }
 }
 
-fn add(path: &Path, name: &str, hasher: &mut Hasher, count: &mut usize) -> Result<()> {
-    *count += 1;
-    if *count > FILES {
+/// Everything at and below `path`, parents first and in the order of names;
+/// what is still to come waits in a list.
+fn add(path: &Path, hasher: &mut Hasher) -> Result<()> {
+    let mut count = 0;
+    let mut pending = vec![(path.to_owned(), String::new())];
+    while let Some((path, name)) = pending.pop() {
+        count += 1;
+        check_size(&path, &name, count)?;
+        let kind = std::fs::symlink_metadata(&path).map_err(|source| Error::io("cannot read", &path, source))?;
+        if kind.is_symlink() {
+            let target = std::fs::read_link(&path).map_err(|source| Error::io("cannot read", &path, source))?;
+            part(hasher, b'l', &name, target.as_os_str().as_encoded_bytes());
+        } else if kind.is_dir() {
+            part(hasher, b'd', &name, b"");
+            let below = children(&path)?.into_iter().rev();
+            pending.extend(below.map(|child| (path.join(&child), format!("{name}/{child}"))));
+        } else {
+            let bytes = crate::fs::read_optional(&path, FILE_BYTES)?.unwrap_or_default();
+            part(hasher, b'f', &name, &bytes);
+        }
+    }
+    Ok(())
+}
+
+fn check_size(path: &Path, name: &str, count: usize) -> Result<()> {
+    if count > FILES {
         return Err(Error::configuration(format!("`{}` holds more than {FILES} files", path.display()))
             .hint("name the chart's own directory, not a folder above it"));
     }
-    let kind = std::fs::symlink_metadata(path).map_err(|source| Error::io("cannot read", path, source))?;
-    if kind.is_symlink() {
-        let target = std::fs::read_link(path).map_err(|source| Error::io("cannot read", path, source))?;
-        part(hasher, b'l', name, target.as_os_str().as_encoded_bytes());
-    } else if kind.is_dir() {
-        part(hasher, b'd', name, b"");
-        for child in children(path)? {
-            add(&path.join(&child), &format!("{name}/{child}"), hasher, count)?;
-        }
-    } else {
-        let bytes = crate::fs::read_optional(path, FILE_BYTES)?.unwrap_or_default();
-        part(hasher, b'f', name, &bytes);
+    if name.matches('/').count() > DEPTH {
+        return Err(Error::configuration(format!("`{}` is nested more than {DEPTH} deep", path.display()))
+            .hint("name the chart's own directory, not a folder above it"));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::airgap_lock::{AirgapLock, LockChange};
 use super::catalog::ARCHITECTURES;
 use super::plugins_lock::PluginsLock;
-use crate::plugin::grants::Rules;
+use crate::grants::Rules;
 use crate::reference::Reference;
 
 /// The keys that a configuration names.

@@ -35,6 +35,7 @@ pub mod local;
 pub mod lock_names;
 pub mod pipeline;
 pub mod plugins_lock;
+pub mod publish;
 mod refresh;
 pub mod settings;
 pub mod shared_lock;

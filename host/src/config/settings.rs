@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::source::Source;
 use crate::config::web::{host_problem, url_problem};
 use crate::error::Result;
+pub use crate::plugin::limits::PluginSettings;
+use crate::plugin::limits::{Row, TABLE};
 use crate::{layout, network, tree};
 
 /// config/settings.yaml.
@@ -124,28 +126,6 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self { requests: 5, steps: 3, backoff: 0.5, backoff_limit: 30.0, longest_wait: 900 }
-    }
-}
-
-/// Limits of every plugin call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PluginSettings {
-    /// MiB over all memories of one call.
-    pub memory_mib: u64,
-    /// Seconds of guest time in one call.
-    pub time_limit: u64,
-    /// MiB that one call may write into its output tree, archives excluded.
-    pub output_mib: u64,
-    /// Files in one output tree.
-    pub output_files: u64,
-    /// KiB of stdout and stderr that are kept of one call.
-    pub console_kib: u64,
-}
-
-impl Default for PluginSettings {
-    fn default() -> Self {
-        Self { memory_mib: 256, time_limit: 300, output_mib: 4096, output_files: 100_000, console_kib: 1024 }
     }
 }
 
@@ -371,11 +351,9 @@ impl RetrySettings {
 impl PluginSettings {
     fn problems(&self, problems: &mut Vec<Problem>) {
         let path = YamlPath::root().key("plugins");
-        range(self.memory_mib, 1, 65_536, "MiB", &path.key("memory_mib"), problems);
-        range(self.time_limit, 1, 86_400, "seconds", &path.key("time_limit"), problems);
-        range(self.output_mib, 1, 16 << 20, "MiB", &path.key("output_mib"), problems);
-        range(self.output_files, 1, 100_000_000, "files", &path.key("output_files"), problems);
-        range(self.console_kib, 1, 1 << 20, "KiB", &path.key("console_kib"), problems);
+        for Row { limit, key, from, to, unit, .. } in TABLE {
+            range(self.get(*limit), *from, *to, unit, &path.key(key), problems);
+        }
     }
 }
 
@@ -436,6 +414,8 @@ mod tests {
             ("retries: {backoff: .nan}", "2:20", "out of range"),
             ("retries: {backoff: 60}", "2:", "shorter than the first"),
             ("plugins: {memory_mib: 0}", "2:23", "out of range"),
+            ("plugins: {scratch_files: 0}", "2:26", "0 is out of range"),
+            ("plugins: {host_limit: 604801}", "2:23", "out of range"),
             ("security: {largest_download_gib: 0}", "2:34", "out of range"),
             ("security: {require_checksums: maybe}", "2:", "expected a boolean"),
         ] {

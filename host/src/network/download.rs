@@ -5,7 +5,7 @@ use url::Url;
 
 use super::auth::Subject;
 use super::mirrors::{host_of, shown};
-use super::restrict::{Bounds, Place, Restriction};
+use super::restrict::Bounds;
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
@@ -13,6 +13,7 @@ use crate::config::airgap_lock::{AirgapLock, LockedFile};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::grants::{At, Granting, Place, Restriction};
 use crate::progress::Progress;
 use crate::store::{Identity, Store};
 
@@ -156,10 +157,11 @@ impl Network {
 fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     let granted = Url::parse(written).ok().filter(|written| written != url);
     let place = granted.and_then(|written| {
-        let by_name = reach.grant_for(&written)? || written.host() != url.host();
-        Some(Place { prefix: url.clone().into(), by_name })
+        let granting = reach.grant_for(&written).ok()?;
+        let by_name = granting == Granting::Named || written.host() != url.host();
+        Some(Place { what: At::Exactly(url.clone()), by_name })
     });
-    Restriction { place, ..reach.clone() }
+    reach.with_place(place)
 }
 
 /// Remembers what came, unless the lock knows. Into a frozen one comes only

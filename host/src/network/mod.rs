@@ -5,7 +5,8 @@
 //! `transport`: a place in the pool and in the host's window (`limits`), the
 //! client with the host's certificates (`tls`), redirects, silence. What to
 //! ask where is `mirrors`' business, who we are that of `auth` and
-//! `credentials`, what a guest may reach that of `restrict` and `names`. A
+//! `credentials`, what a guest may reach that of `restrict`, `names` and
+//! `addresses`. A
 //! body goes into a partial blob of the store (`transfer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
 //!
@@ -24,6 +25,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+mod addresses;
 mod auth;
 mod credentials;
 mod download;
@@ -49,7 +51,6 @@ mod transport;
 pub(crate) use download::enter;
 pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
-pub use restrict::{Place, Restriction};
 pub use tls::{check_authorities, check_identity, check_proxies};
 
 use auth::{Auth, Refusal, Subject};

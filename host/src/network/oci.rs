@@ -9,12 +9,13 @@ use url::Url;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::Endpoint;
-use super::restrict::{Bounds, Place, Restriction};
+use super::restrict::Bounds;
 use super::transfer::{Wanted, blocking};
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::grants::{At, Place, Restriction, address};
 use crate::progress::{Level, Progress};
 use crate::reference::Reference;
 use crate::store::{Identity, Store};
@@ -351,15 +352,15 @@ fn within(endpoint: &Endpoint, reach: Option<&Restriction>, url: Url) -> Request
 fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restriction> {
     let reach = reach?;
     let by_name = endpoint.is_mirror || reach.by_name;
-    let place = endpoint.url("").ok().map(|url| Place { prefix: url.into(), by_name });
-    Some(Restriction { place, ..reach.clone() })
+    let place = endpoint.url("").ok().map(|url| Place { what: At::Below(url), by_name });
+    Some(reach.with_place(place))
 }
 
 /// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.
 fn next_page(link: &str, from: &Url) -> Option<Url> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then_some(())?;
-    let next = from.join(target).ok()?;
+    let next = address(target, Some(from)).ok()?;
     (next.origin() == from.origin()).then_some(next)
 }
 

@@ -18,6 +18,7 @@ use crate::config::settings::{Mirror, RegistrySettings};
 use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error};
 use crate::fs;
+use crate::grants::Restriction;
 use crate::reference::Reference;
 use crate::store::{Identity, Keep, Store};
 
@@ -630,7 +631,7 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     let inside = files.server.put("/charts/a", "a");
     let escape = files.server.redirect("/charts/escape", &target);
     let loops = files.server.redirect("/charts/loop", &files.server.url("/charts/loop"));
-    let restriction = Some(Restriction { prefixes: vec![files.server.url("/charts/")], ..Restriction::default() });
+    let restriction = Some(Restriction::below(&[&files.server.url("/charts/")]));
     let granted = |url: &str| Download { restriction: restriction.clone(), ..download(url) };
     let settings = settings(&[]);
     files.get(&settings, &granted(&inside)).await.unwrap();
@@ -639,6 +640,79 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     }
     assert!(outside.log().is_empty());
     assert_eq!(files.get(&settings, &granted(&loops)).await.unwrap_err().class(), Class::InvalidInput);
+}
+
+/// What is refused when it is asked for is refused when it is led to, whatever
+/// the code.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_redirect_leads_a_guest_beyond_its_prefix() {
+    let files = files();
+    let settings = settings(&[]);
+    for code in [301, 302, 303, 307, 308] {
+        for (location, class) in [
+            ("/charts/..%2fsecret", Class::Plugin),
+            ("/charts/..%252fsecret", Class::Plugin),
+            ("/charts/%2e%2e/secret", Class::Plugin),
+            ("/charts/%2e%2e%2fsecret", Class::Plugin),
+            ("/charts/..%5csecret", Class::Plugin),
+            ("/charts/..%c0%afsecret", Class::Plugin),
+            ("/charts/..;/secret", Class::Plugin),
+            ("/charts//secret", Class::Plugin),
+            ("../secret", Class::Plugin),
+            ("/chartssecret", Class::Plugin),
+            ("/charts/..\\secret", Class::InvalidInput),
+            ("//user@HOST/charts/secret", Class::InvalidInput),
+            ("http:/charts/secret", Class::InvalidInput),
+            ("http://127.1:PORT/charts/secret", Class::InvalidInput),
+            ("ftp://HOST/charts/secret", Class::InvalidInput),
+        ] {
+            let server = Server::start(move |asked: &Asked| match asked.header("host") {
+                Some(host) if asked.path == "/charts/a" => {
+                    let port = host.rsplit_once(':').unwrap().1;
+                    Response::new(code, "").with("location", location.replace("HOST", host).replace("PORT", port))
+                }
+                _ => Response::new(200, "secret"),
+            });
+            let restriction = Some(Restriction::below(&[&server.url("/charts/")]));
+            let wanted = Download { restriction, ..download(&server.url("/charts/a")) };
+            let error = files.get(&settings, &wanted).await.unwrap_err();
+            assert_eq!((error.class(), server.log().len()), (class, 1), "{code} {location}: {error:?}");
+        }
+    }
+}
+
+/// Nobody's guest asks, and yet: a redirect says one thing, once, in the header
+/// that is for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_one_plain_address() {
+    let files = files();
+    let settings = settings(&[]);
+    let get = async |answer: fn(&str) -> Response| {
+        let server = Server::start(move |asked: &Asked| match asked.path.as_str() {
+            "/a" => answer(asked.header("host").unwrap_or_default()),
+            _ => Response::new(200, "b"),
+        });
+        let result = files.get(&settings, &download(&server.url("/a"))).await;
+        (result, server.log().len())
+    };
+    for (answer, says) in [
+        (
+            (|host| Response::new(302, "").with("location", format!("http://user:secret@{host}/b"))) as fn(&str) -> _,
+            "holds credentials",
+        ),
+        (|host| Response::new(302, "").with("location", format!("http://user@{host}/b")), "holds credentials"),
+        (|_| Response::new(302, "").with("location", "/b").with("location", "/c"), "several places"),
+        (|_| Response::new(307, ""), "nowhere"),
+        (|_| Response::new(300, "").with("location", "/b"), "300"),
+        (|_| Response::new(305, "").with("location", "/b"), "305"),
+    ] {
+        let (result, asked) = get(answer).await;
+        let error = result.unwrap_err();
+        assert!(error.one_line().contains(says) && !error.one_line().contains("secret"), "{says}: {error:?}");
+        assert_eq!(asked, 1, "{says}");
+    }
+    let (result, asked) = get(|_| Response::new(200, "a").with("refresh", "0; url=/b").with("location", "/b")).await;
+    assert_eq!((result.unwrap().size, asked), (1, 1));
 }
 
 /// A mirror is the user's own word, and serves what was granted under its
@@ -651,7 +725,7 @@ async fn a_guest_is_served_by_a_mirror_of_what_it_was_granted() {
     let mut settings = settings(&[]);
     let prefix = mirrored.strip_suffix("charts/a").unwrap().to_owned();
     settings.network.url_mirrors.insert("https://dl.example/".into(), prefix);
-    let restriction = Restriction { prefixes: vec!["https://dl.example/charts/".into()], ..Restriction::default() };
+    let restriction = Restriction::below(&["https://dl.example/charts/"]);
     let granted = |url: &str| Download { restriction: Some(restriction.clone()), ..download(url) };
     files.get(&settings, &granted("https://dl.example/charts/a")).await.unwrap();
     let error = files.get(&settings, &granted("https://dl.example/other/a")).await.unwrap_err();
@@ -723,7 +797,7 @@ async fn a_token_service_inside_is_not_asked_for_a_guest() {
     let server = Server::start(move |_: &Asked| Response::new(401, "").with("www-authenticate", challenge.clone()));
     let network = network(&settings(&[&server.host()]));
     let reference = Reference::parse(&format!("{}/a:1", server.host())).unwrap();
-    let restriction = Restriction { prefixes: vec![server.url("/")], ..Restriction::default() };
+    let restriction = Restriction::below(&[&server.url("/")]);
     let progress = Progress::silent("charts");
     let error = network.manifest_within(Some(&restriction), &reference, &progress).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error:?}");

@@ -43,7 +43,7 @@ pub fn facts(
             Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
             _ => None,
         };
-        let plugin = plugin_source(project, spec)?.as_ref().map(identity);
+        let plugin = plugin_source(project, spec)?.as_ref().map(PluginSource::identity);
         let key = made_from(project, Some(state), spec, plugin.as_ref(), options.strict_images, epoch);
         facts.insert(
             spec.id.clone(),
@@ -102,10 +102,28 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool)
         "architecture": project.architecture(),
         "strict_images": strict_images,
     });
+    if let Some(makers) = makers(project, spec) {
+        configuration["plugins"] = makers;
+    }
     if let (Some(all), Value::Object(own)) = (configuration.as_object_mut(), &spec.configuration) {
         all.extend(own.clone());
     }
     configuration
+}
+
+/// Which plugins made what is packaged, for the core plugin that writes the
+/// package's list. One in its place need not know what to do with it.
+fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
+    let is_core = |name: &String| name == "package" && project.plugin_pins.pin(name).is_none();
+    if !matches!(&spec.run, Runner::Plugin(name) if is_core(name)) {
+        return None;
+    }
+    let makers = project.pipeline.steps.iter().filter_map(|step| {
+        let Runner::Plugin(name) = &step.run else { return None };
+        let PluginIdentity { name, version, digest, replaces_core } = catalog::identity(name, &project.plugin_pins)?;
+        Some(json!({ "step": step.id, "name": name, "version": version, "digest": digest, "replaces_core": replaces_core }))
+    });
+    Some(makers.collect())
 }
 
 /// The plugin of a step; None where the host itself runs it.
@@ -117,9 +135,4 @@ pub(super) fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option
         Runner::Host(_) => Ok(None),
         Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
     }
-}
-
-/// What the state records of a plugin.
-pub(super) fn identity(source: &PluginSource) -> PluginIdentity {
-    PluginIdentity { name: source.name.clone(), version: source.version.clone(), digest: source.digest }
 }

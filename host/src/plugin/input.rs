@@ -16,10 +16,15 @@ use super::attempt::LOCK;
 use super::bindings::trees::{Entry, EntryKind};
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
+use crate::archive::unpack::UnpackLimits;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::leash::Leash;
 use crate::tree::{Artifact, Tree};
+
+/// Bytes that are read between two questions to the leash.
+const PIECE: usize = 1 << 20;
 
 /// A read-only tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,8 +72,8 @@ impl InputTree {
 
     /// The tree's directory is removed with the last handle, and what it takes
     /// of the room given back.
-    pub(super) fn unpacked(tree: Tree, room: &Room) -> Self {
-        let _room = room.take(&tree.listing);
+    pub(super) fn unpacked(tree: Tree, room: &Room, takes: UnpackLimits) -> Self {
+        let _room = room.take(takes);
         Self(Arc::new(Kind::Unpacked(Unpacked { tree, _room })))
     }
 
@@ -132,20 +137,20 @@ impl InputTree {
     }
 
     /// Everything at and below `prefix`, sorted by path in byte order.
-    pub(super) fn entries(&self, prefix: &str) -> Result<Vec<Entry>> {
+    pub(super) fn entries(&self, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
         if !prefix.is_empty() {
             check_relative(prefix)?;
         }
         let mut entries = match &*self.0 {
             Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 let listed = tree.listing.artifacts.iter().filter(|artifact| is_below(&artifact.path, prefix));
-                listed.map(entry_of).collect()
+                listed.map(|artifact| leash.check().map(|()| entry_of(artifact))).collect::<Result<Vec<_>>>()?
             }
             Kind::Files(files) => {
                 let below = files.iter().filter(|(name, _)| is_below(name, prefix));
                 below.map(|(name, path)| entry_on_disk(name, path)).collect::<Result<Vec<_>>>()?
             }
-            Kind::Directory(root) => walk(root, prefix)?,
+            Kind::Directory(root) => walk(root, prefix, leash)?,
         };
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(entries)
@@ -194,15 +199,15 @@ impl InputTree {
 
     /// One digest for everything in the tree but airgap.lock: what other steps
     /// resolved in the meantime changes nothing of what is asked for.
-    pub(super) fn digest(&self) -> Result<Digest> {
+    pub(super) fn digest(&self, leash: &Leash) -> Result<Digest> {
         if let Some(tree) = self.listed() {
             return Ok(tree.listing.digest());
         }
         let mut hasher = Hasher::new();
         let is_lock = |entry: &Entry| matches!(&*self.0, Kind::Files(_)) && entry.path == LOCK;
-        for entry in self.entries("")?.into_iter().filter(|entry| !is_lock(entry)) {
+        for entry in self.entries("", leash)?.into_iter().filter(|entry| !is_lock(entry)) {
             let content = match entry.kind {
-                EntryKind::File => hash_file(&self.locate(&entry.path)?.path)?.0.hex(),
+                EntryKind::File => hash_file(&self.locate(&entry.path)?.path, leash)?.0.hex(),
                 _ => entry.target.unwrap_or_default(),
             };
             hasher.update(format!("{}\0{}\0{content}\0", entry.path, entry.executable).as_bytes());
@@ -313,67 +318,92 @@ fn describe(name: &str, full: &Path, metadata: &Metadata) -> Result<Option<Entry
     Ok(metadata.is_file().then(|| file_entry(name, metadata)))
 }
 
-fn walk(root: &Path, prefix: &str) -> Result<Vec<Entry>> {
+fn walk(root: &Path, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
-    match prefix {
-        "" => walk_into(root, "", 0, &mut found)?,
-        _ => {
-            if let Some(entry) = stat_on_disk(root, prefix)? {
-                let is_directory = entry.kind == EntryKind::Directory;
-                found.push(entry);
-                if is_directory {
-                    walk_into(&root.join(prefix), prefix, 0, &mut found)?;
-                }
-            }
+    if prefix.is_empty() {
+        walk_into(root, prefix, &mut found, leash)?;
+    } else if let Some(entry) = stat_on_disk(root, prefix)? {
+        let is_directory = entry.kind == EntryKind::Directory;
+        found.push(entry);
+        if is_directory {
+            walk_into(root, prefix, &mut found, leash)?;
         }
     }
     Ok(found)
 }
 
-fn walk_into(directory: &Path, prefix: &str, depth: usize, found: &mut Vec<Entry>) -> Result<()> {
-    if depth > LOCAL_DEPTH {
-        return Err(Error::invalid(format!("`{}` is nested more than {LOCAL_DEPTH} deep", directory.display())));
-    }
-    for entry in directory.read_dir().map_err(|error| Error::io("cannot list", directory, error))? {
-        let entry = entry.map_err(|error| Error::io("cannot list", directory, error))?;
-        let name = entry.file_name().into_string().map_err(|name| {
-            Error::invalid(format!("`{}` holds a name that is not UTF-8: {name:?}", directory.display()))
-        })?;
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let full = entry.path();
-        let metadata = full.symlink_metadata().map_err(|error| Error::io("cannot read", &full, error))?;
-        let Some(described) = describe(&path, &full, &metadata)? else { continue };
-        if found.len() >= LOCAL_ENTRIES {
-            return Err(Error::invalid(format!("the local directory holds more than {LOCAL_ENTRIES} entries")));
+/// Everything below the directory `prefix` of the tree: one directory is open
+/// at a time, and those that are still to come wait in a list.
+fn walk_into(root: &Path, prefix: &str, found: &mut Vec<Entry>, leash: &Leash) -> Result<()> {
+    let mut pending = vec![(prefix.to_owned(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        if depth > LOCAL_DEPTH {
+            return Err(Error::invalid(format!("the local directory is nested more than {LOCAL_DEPTH} deep")));
         }
-        found.push(described);
-        if metadata.is_dir() {
-            walk_into(&full, &path, depth + 1, found)?;
+        let failed = |error| unreadable(if folder.is_empty() { "." } else { &folder }, error);
+        for entry in root.join(&folder).read_dir().map_err(failed)? {
+            leash.check()?;
+            let full = entry.map_err(failed)?.path();
+            let name = full.file_name().unwrap_or_default().to_str().ok_or_else(|| {
+                Error::invalid(format!("`{}` holds a name that is not UTF-8: {full:?}", folder.escape_debug()))
+            })?;
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let metadata = full.symlink_metadata().map_err(failed)?;
+            let Some(described) = describe(&path, &full, &metadata)? else { continue };
+            if found.len() >= LOCAL_ENTRIES {
+                return Err(Error::invalid(format!("the local directory holds more than {LOCAL_ENTRIES} entries")));
+            }
+            if metadata.is_dir() {
+                pending.push((path, depth + 1));
+            }
+            found.push(described);
         }
     }
     Ok(())
 }
 
 /// Digest and size of a file.
-pub(super) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
+pub(super) fn hash_file(path: &Path, leash: &Leash) -> Result<(Digest, u64)> {
     let failed = |error| Error::io("cannot read", path, error);
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = Hasher::new();
-    let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok((hasher.finish(), size))
+    let mut piece = vec![0; PIECE];
+    let mut size = 0;
+    loop {
+        leash.check()?;
+        let read = file.read(&mut piece).map_err(failed)?;
+        if read == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(&piece[..read]);
+        size += read as u64;
+    }
 }
 
-/// A whole file of at most `limit` bytes.
-pub(super) fn read_file(shown: &str, located: &Located, limit: u64) -> Result<std::result::Result<Vec<u8>, u64>> {
+/// A whole file of at most `limit` bytes; else how many it has.
+pub(super) fn read_file(
+    shown: &str,
+    located: &Located,
+    limit: u64,
+    leash: &Leash,
+) -> Result<std::result::Result<Vec<u8>, u64>> {
     if located.size > limit {
         return Ok(Err(located.size));
     }
     let failed = |error| unreadable(shown, error);
-    let file = File::open(&located.path).map_err(failed)?;
+    let mut file = File::open(&located.path).map_err(failed)?;
     let mut bytes = Vec::with_capacity(usize::try_from(located.size).unwrap_or(0));
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    let size = bytes.len() as u64;
-    Ok(if size > limit { Err(size) } else { Ok(bytes) })
+    loop {
+        leash.check()?;
+        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut bytes).map_err(failed)?;
+        let size = bytes.len() as u64;
+        if size > limit {
+            return Ok(Err(size));
+        }
+        if read == 0 {
+            return Ok(Ok(bytes));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -404,7 +434,8 @@ mod tests {
     fn a_local_directory_is_listed_and_links_out_of_it_are_not_followed() {
         let root = project();
         let tree = local(&root.path().join("project"), "./charts/web").unwrap();
-        let paths: Vec<String> = tree.entries("").unwrap().into_iter().map(|entry| entry.path).collect();
+        let paths: Vec<String> =
+            tree.entries("", &Leash::endless()).unwrap().into_iter().map(|entry| entry.path).collect();
         assert_eq!(paths, ["Chart.yaml", "in", "out", "templates", "templates/a b.yaml"]);
         assert_eq!(tree.stat("out").unwrap().unwrap().target.as_deref(), Some("../../../secret"));
         assert_eq!(tree.locate("out").unwrap_err().class(), Class::InvalidInput);
@@ -421,7 +452,7 @@ mod tests {
         assert_eq!(local(&project, "charts/web/out").unwrap_err().class(), Class::InvalidInput);
         assert_eq!(local(&project, "charts/db").unwrap_err().class(), Class::NotFound);
         let file = local(&project, "values.yaml").unwrap();
-        assert_eq!(file.entries("").unwrap()[0].path, "values.yaml");
+        assert_eq!(file.entries("", &Leash::endless()).unwrap()[0].path, "values.yaml");
     }
 
     #[test]
@@ -433,9 +464,9 @@ mod tests {
         fs::write_new(&root.path().join("unlisted"), b"x").unwrap();
         let tree = Tree { root: root.path().to_owned(), listing: Arc::new(builder.listing()) };
         let tree = InputTree::committed(tree);
-        assert_eq!(tree.entries("").unwrap().len(), 2);
-        assert_eq!(tree.entries("bin").unwrap()[0].path, "bin/kubectl");
-        assert!(tree.entries("b").unwrap().is_empty());
+        assert_eq!(tree.entries("", &Leash::endless()).unwrap().len(), 2);
+        assert_eq!(tree.entries("bin", &Leash::endless()).unwrap()[0].path, "bin/kubectl");
+        assert!(tree.entries("b", &Leash::endless()).unwrap().is_empty());
         assert_eq!(tree.stat("bin").unwrap().unwrap().kind, EntryKind::Directory);
         assert!(tree.stat("unlisted").unwrap().is_none());
         assert!(tree.locate("bin/kubectl").unwrap().executable);
@@ -452,9 +483,9 @@ mod tests {
     fn the_digest_follows_the_content_of_local_files() {
         let root = project();
         let tree = local(&root.path().join("project"), "charts/web").unwrap();
-        let before = tree.digest().unwrap();
-        assert_eq!(tree.digest().unwrap(), before);
+        let before = tree.digest(&Leash::endless()).unwrap();
+        assert_eq!(tree.digest(&Leash::endless()).unwrap(), before);
         fs::write_new(&root.path().join("project/charts/web/Chart.yaml"), b"name: wob").unwrap();
-        assert_ne!(tree.digest().unwrap(), before);
+        assert_ne!(tree.digest(&Leash::endless()).unwrap(), before);
     }
 }

@@ -3,12 +3,16 @@
 //! `catalog` says which bytes run under a name. [`Runtime::run`] turns them
 //! into code (`cache`, or the compiler of `engine`), checks that they are a
 //! step (`validate`), and makes one `call`: a fresh store with inert WASI
-//! (`wasi`), a memory budget (`budget`), a deadline over guest time, and the
-//! `imports` through which the guest reaches its inputs (`input`), its output
-//! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
-//! Whatever ends the call early is put into words by `stop`. Every limit stands
-//! in `limits`. Before any call, [`review`] compares what the plugins of a
-//! pipeline say about themselves with what the project gives them.
+//! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
+//! what the host works for it (`host_time`), and the `imports` through which the
+//! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
+//! `directories`) and the network, as far as [`grants`](crate::grants) let it.
+//! What it writes through directories (`files`) and unpacks is counted while it
+//! grows (`watch`, `room`), and so are the descriptors that it holds
+//! (`open_files`). Whatever ends the call early is put into words by `stop`.
+//! Every limit stands in `limits`. Before any call, [`review`] compares what the
+//! plugins of a pipeline say about themselves with what the project gives them;
+//! what that comes to [`abilities`] says in sentences.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,8 +26,9 @@ use crate::config::settings::PluginSettings;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::progress::{Level, Progress, Silent};
-use crate::steps::StepOutcome;
+use crate::steps::{BoxFuture, StepOutcome};
 
+pub mod abilities;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -36,12 +41,14 @@ mod description;
 mod directories;
 mod drift;
 mod engine;
-pub mod grants;
+mod files;
+mod host_time;
 mod imports;
 mod input;
 mod ledger;
 pub mod limits;
 mod marks;
+mod open_files;
 pub mod review;
 mod room;
 mod schema;
@@ -50,6 +57,7 @@ mod stream;
 mod text;
 mod validate;
 mod wasi;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +68,7 @@ use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
+use open_files::Descriptors;
 use stop::Subject;
 
 pub use attempt::Attempt;
@@ -80,6 +89,7 @@ pub struct Runtime {
     machine: OnceLock<Result<Arc<Machine>>>,
     cache: OnceLock<Option<cache::Cache>>,
     loaded: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
+    descriptors: Descriptors,
 }
 
 /// A component that is ready to be instantiated.
@@ -93,7 +103,8 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Self {
-        Self { options, machine: OnceLock::new(), cache: OnceLock::new(), loaded: Mutex::default() }
+        let descriptors = Descriptors::of_process();
+        Self { options, machine: OnceLock::new(), cache: OnceLock::new(), loaded: Mutex::default(), descriptors }
     }
 
     /// Runs one attempt of a step.
@@ -106,23 +117,29 @@ impl Runtime {
         let subject = subject_of(source, Some(&cx.step));
         let loaded = self.load(source).await?;
         let machine = self.machine()?;
+        let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
+        let limits = if rules.is_core() { limits.of_core() } else { limits };
         let inputs = cx.inputs()?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
-            true => Some(Directories::create(staging, inputs.iter().map(|(name, tree)| (name.as_str(), tree)))?),
+            true => {
+                let trees = inputs.iter().map(|(name, tree)| (name.as_str(), tree));
+                Some(Arc::new(Directories::create(staging, trees)?))
+            }
             false => None,
         };
         let configuration = cx.configuration.to_string();
         let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
+        let (work, idle) = Work::new(cx.clone(), rules, &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
             epoch: cx.epoch,
             progress: cx.progress.clone(),
-            directories: directories.as_ref(),
+            directories: directories.as_deref(),
             work: Some(work),
+            open_files: self.descriptors.for_call(limits.open_files),
         };
         let mut running = Running::new(&machine, setup)?;
         let context = step::Context {
@@ -133,13 +150,15 @@ impl Runtime {
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let returned = running.run(&loaded, context, configuration).await;
-        let outcome = returned.and_then(|result| {
+        let said = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
             let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
-            let summary = result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))?;
-            complete(&mut running, directories.as_ref(), cx)?;
-            Ok(outcome_of(&summary))
+            result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))
         });
+        let outcome = match said {
+            Ok(summary) => complete(&running, directories.clone()).await.map(|()| outcome_of(&summary)),
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             discard(&mut running);
         }
@@ -163,7 +182,9 @@ impl Runtime {
         let loaded = self.load(source).await?;
         let limits = CallLimits::describe(&self.options.settings);
         let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
-        let setup = Setup { subject: &subject, limits: &limits, epoch: 0, progress, directories: None, work: None };
+        let open_files = self.descriptors.for_call(limits.open_files);
+        let (directories, work) = (None, None);
+        let setup = Setup { subject: &subject, limits: &limits, epoch: 0, progress, directories, work, open_files };
         let said = Running::new(&*self.machine()?, setup)?.describe(&loaded).await?;
         let description = Description::new(&subject.to_string(), said)?;
         if let Some(cache) = self.cache() {
@@ -248,10 +269,14 @@ fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
 }
 
 /// Completes files that the guest forgot to close, and takes over `/out`.
-fn complete(running: &mut Running<'_>, directories: Option<&Directories>, cx: &Attempt) -> Result<()> {
-    let Some(work) = &running.store.data().work else { return Ok(()) };
-    work.writers.iter().try_for_each(stream::FileWriter::finish)?;
-    directories.map_or(Ok(()), |directories| directories.take_over(&cx.output, &work.ledger))
+fn complete(running: &Running<'_>, directories: Option<Arc<Directories>>) -> BoxFuture<'static, Result<()>> {
+    running.conclude(|work, leash| {
+        let (writers, output, ledger) = (work.writers.clone(), work.cx.output.clone(), work.ledger.clone());
+        Box::new(move || {
+            writers.iter().try_for_each(stream::FileWriter::finish)?;
+            directories.map_or(Ok(()), |directories| directories.take_over(&output, &ledger, &leash))
+        })
+    })
 }
 
 fn discard(running: &mut Running<'_>) {

@@ -13,7 +13,7 @@ use crate::config::pipeline::{Runner, StepSpec};
 use crate::error::{Error, Result};
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 4] = ["package", "architecture", "force_regenerate", "strict_images"];
+const PROVIDED: [&str; 5] = ["package", "architecture", "force_regenerate", "strict_images", "plugins"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,7 +84,7 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, description: &Description) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plugins_lock::Grants;
+    use crate::grants::Grants;
 
     fn description() -> Description {
         Description {

@@ -16,12 +16,12 @@ use super::catalog::{EMBEDDED, PluginSource};
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
 use crate::config::airgap_lock::AirgapLock;
-use crate::config::plugins_lock::Grants;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::grants::Grants;
 use crate::layout::Layout;
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::drift::Drift;
@@ -29,6 +29,8 @@ use crate::progress::{Event, Observer, Progress, Silent};
 use crate::steps::StepOutcome;
 use crate::store::Store;
 use crate::tree::{Tree, TreeBuilder};
+
+mod strains;
 
 /// A component of tests/guests.
 fn guest(name: &str) -> PluginSource {
@@ -612,5 +614,5 @@ async fn what_a_guest_logs_is_cleaned() {
     let recorder = Arc::new(Recorder::default());
     let bench = Bench { observer: recorder.clone(), ..Bench::new() };
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
-    assert_eq!(*recorder.0.lock().unwrap(), ["this will [31mfail \nsoon", "1 of 2 lines: going on"]);
+    assert_eq!(*recorder.0.lock().unwrap(), ["this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]);
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::visible;
 
 mod beside;
 mod charts;
@@ -112,7 +113,7 @@ impl Report {
     pub fn render_text(&self) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &str| {
-            let _ = writeln!(text, "{key:<18} {value}");
+            let _ = writeln!(text, "{key:<18} {}", visible::line(value));
         };
         line("package", &self.package);
         line("sha256", &self.sha256.hex());
@@ -129,10 +130,10 @@ impl Report {
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
         for remark in &self.remarks {
-            let _ = writeln!(text, "{remark}");
+            let _ = writeln!(text, "{}", visible::line(remark));
         }
         for problem in &self.problems {
-            let _ = writeln!(text, "✗ {}: {}", problem.rule, problem.message);
+            let _ = writeln!(text, "✗ {}: {}", problem.rule, visible::line(&problem.message));
         }
         if self.unlisted > 0 {
             let _ = writeln!(text, "✗ and {} more", self.unlisted);

@@ -120,9 +120,11 @@ fn same_when_written(manifest: &ComponentManifest) {
 }
 
 fn image(text: &str) {
-    let Ok(name) = components::ImageName::parse(text) else { return };
+    let Ok(name) = components::image::ImageName::parse(text) else { return };
     let shown = name.to_string();
-    let Ok(again) = components::ImageName::parse(&shown) else { panic!("`{shown}` of `{text}` is not accepted") };
+    let Ok(again) = components::image::ImageName::parse(&shown) else {
+        panic!("`{shown}` of `{text}` is not accepted")
+    };
     assert_eq!(again.to_string(), shown);
     assert!(!shown.contains("..") || name.tag.is_some() && !name.name().contains(".."), "{shown}");
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::{epoch, facts, identity, made_from, plugin_source};
+use super::facts::{epoch, facts, made_from, plugin_source};
 use super::outputs::{self, tree_of};
 use super::plan::{Action, Plan, Reason, plan};
 use super::report::{Report, StepReport};
@@ -318,7 +318,7 @@ impl Run {
     }
 
     fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
-        let plugin = plugin.map(identity);
+        let plugin = plugin.map(PluginSource::identity);
         let state = self.session.state.get();
         made_from(&self.session.project, state, spec, plugin.as_ref(), self.options.strict_images, self.epoch)
     }
@@ -348,7 +348,11 @@ impl Run {
                 self.warnings.extend(open.progress.warnings());
                 match result {
                     Ok(outcome) => {
-                        if let Err(error) = self.complete(&id, open, outcome) {
+                        let publications = match self.publications(&id, &open) {
+                            Ok(publications) => publications,
+                            Err(error) => return self.fail(&id, open, error, tasks),
+                        };
+                        if let Err(error) = self.complete(&id, open, outcome, publications) {
                             // The disk decides at the next start what became of
                             // it. Nothing else may be committed before that:
                             // recovery would publish this step's lock over a

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use components::problem::redacted;
 use futures_util::{StreamExt, stream};
-use url::Url;
 use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::grants::Rules;
 use crate::network::{self, Download, Fetched, Network};
 use crate::plugin::attempt::Attempt;
 use crate::plugin::bindings::OutputSink;
 use crate::plugin::bindings::fetch::{FetchError, FetchErrorKind, Host, Request, Source};
 use crate::plugin::bindings::types::Artifact as WitArtifact;
 use crate::plugin::call::{Call, Work};
-use crate::plugin::grants::Rules;
 use crate::plugin::ledger::Ledger;
 use crate::plugin::limits::{FAILURE_MESSAGE, REQUESTS, TAGS, UNIT};
 use crate::plugin::stop::{Refusal, Stop};
@@ -40,13 +40,14 @@ impl Host for Call {
             return Err(Refusal::invalid("too-many", format!("more than {REQUESTS} requests at once")));
         }
         let started = Instant::now();
+        let asked = self.requests();
         let fetcher = Fetcher::of(self.work("fetch.fetch-all")?);
         let jobs = requests.into_iter().map(|request| {
             let fetcher = fetcher.clone();
             async move { fetcher.fetch(request).await }
         });
         let results: Vec<Outcome<Artifact>> = stream::iter(jobs).buffered(CONCURRENT).collect().await;
-        self.host_worked(started.elapsed());
+        self.fetched(started, self.requests() != asked).map_err(Refusal::Stop)?;
         self.note_waits(results.iter().filter_map(|result| result.as_ref().err()));
         results.into_iter().map(answer).collect()
     }
@@ -59,13 +60,18 @@ impl Host for Call {
         let started = Instant::now();
         let fetcher = Fetcher::of(self.work("fetch.list-tags").map_err(Refusal::into_error)?);
         let result = fetcher.tags(&repository, limit.min(TAGS)).await;
-        self.host_worked(started.elapsed());
+        self.fetched(started, true)?;
         self.note_waits(result.as_ref().err());
         answer_with(result, |tags| tags).map_err(Refusal::into_error)
     }
 }
 
 impl Call {
+    /// How many requests this step has sent.
+    fn requests(&self) -> u64 {
+        self.progress.counters().read().requests
+    }
+
     fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {
         let latest = failures.into_iter().filter_map(|failed| failed.error.until()).max();
         if let Some(work) = &mut self.work {
@@ -110,14 +116,8 @@ impl Fetcher {
     }
 
     async fn url(&self, url: String, wanted: Wanted) -> Outcome<Fetched> {
-        let parsed = Url::parse(&url)
-            .map_err(|error| Error::invalid(format!("`{}` is not a URL", text::line(&url, 200))).caused_by(error))?;
-        if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(Error::invalid(format!("`{}` is neither http nor https", text::line(&url, 200))).into());
-        }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(Error::invalid(format!("the URL of {} holds credentials", wanted.label)).into());
-        }
+        let shown = || text::line(&redacted(&url), 200);
+        let parsed = self.rules.read(&url).map_err(|why| Error::invalid(format!("`{}` {why}", shown())))?;
         self.rules.url(&parsed)?;
         self.check_url(&url, &wanted)?;
         let host = parsed.host_str().unwrap_or_default();

@@ -21,11 +21,12 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::failures::{Failures, is_fatal};
-use crate::archive::unpack::extract_one;
+use crate::archive::unpack::{Source, extract_one};
 use crate::config::settings::SecuritySettings;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
 use crate::network::{Download, Network, cached, enter};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
@@ -247,9 +248,12 @@ impl Work<'_> {
         let source = self.store.path(&digest);
         let (member, name) = (file.binary.clone(), file.name.clone());
         let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
+        let leash = Leash::new(self.progress.cancellation().clone());
         let work = move || {
             crate::fs::remove_file(&into)?;
-            let extracted = extract_one(&source, member.as_deref(), &name, &into, limit)?;
+            let shown = source.display().to_string();
+            let source = Source { path: &source, shown: &shown, leash: &leash };
+            let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
             crate::fs::set_mode(&into, 0o755)?;
             Ok(extracted)
         };

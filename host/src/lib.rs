@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod digest;
 pub mod entitlement;
 pub mod error;

@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
+use crate::plugin::worker;
 use crate::visible;
 
 mod add;
@@ -34,6 +35,7 @@ mod ui;
 mod update;
 mod verify;
 mod version;
+mod wall;
 
 use environment::Variables;
 use ui::Ui;
@@ -107,6 +109,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ProcessExitCode {
+    // Before anything is read: this process is to have nothing.
+    if std::env::args_os().skip(1).eq([worker::COMMAND]) {
+        return worker::main();
+    }
     let variables = Variables::read();
     descriptors::raise();
     #[cfg(feature = "faults")]

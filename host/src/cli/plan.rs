@@ -9,6 +9,7 @@ use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
 use crate::config::{Project, plugins_lock};
+use crate::confine::wall::Wall;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
@@ -39,12 +40,13 @@ pub(super) fn run(
     project: &Project,
     options: &Options,
     layout: &Layout,
+    wall: Wall,
     ui: &Ui,
     variables: &Variables,
 ) -> Result<ExitCode> {
     let state = state::read(&layout.state())?;
     let holder = holder(&layout.state_lock());
-    let preview = look_ahead(project, state.as_ref(), options, variables)?;
+    let preview = look_ahead(project, state.as_ref(), options, wall, variables)?;
     let refusal = preview.outlook.refusal(options);
     let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
     ui.say_all(render(&preview, holder.as_ref(), ui));
@@ -68,7 +70,7 @@ pub(super) fn run(
 ///
 /// # Errors
 /// `changed`, and whatever stops a plan.
-pub(super) fn refuse_drift(project: &Project, options: &Options, variables: &Variables) -> Result<()> {
+pub(super) fn refuse_drift(project: &Project, options: &Options, wall: Wall, variables: &Variables) -> Result<()> {
     if !options.locked {
         return Ok(());
     }
@@ -81,7 +83,7 @@ pub(super) fn refuse_drift(project: &Project, options: &Options, variables: &Var
     if !begins_anew {
         return Ok(());
     }
-    let preview = look_ahead(project, Some(&state), options, variables)?;
+    let preview = look_ahead(project, Some(&state), options, wall, variables)?;
     preview.outlook.refusal(options).map_or(Ok(()), Err)
 }
 
@@ -89,6 +91,7 @@ fn look_ahead(
     project: &Project,
     state: Option<&BuildState>,
     options: &Options,
+    wall: Wall,
     variables: &Variables,
 ) -> Result<Preview> {
     let generate = |project: &Project| {
@@ -97,6 +100,7 @@ fn look_ahead(
             cache_dir: variables.cache_dir.clone(),
             temporary: &variables.temporary,
             observer: Arc::new(Silent),
+            wall,
         };
         aside.components(options.request.force_regenerate)
     };

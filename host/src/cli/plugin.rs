@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::config::pipeline::Runner;
 use crate::config::plugins_lock::{self, Pin, PluginsLock, check_name};
 use crate::config::source::Source;
+use crate::confine::wall::Wall;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::fs;
@@ -23,6 +26,7 @@ use crate::plugin::catalog::{self, EMBEDDED, PluginSource};
 use crate::plugin::limits::COMPONENT_BYTES;
 use crate::plugin::review::{Right, rights};
 use crate::plugin::{Description, Runtime, RuntimeOptions};
+use crate::progress::Progress;
 
 /// Pin a third-party plugin, or look at the plugins
 #[derive(Debug, Args)]
@@ -122,13 +126,13 @@ pub(super) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variab
 }
 
 /// What the pinned plugins of the pipeline lack, told before a build begins.
-pub(super) fn review(project: &Project, ui: &Ui, variables: &Variables) -> Result<()> {
+pub(super) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variables) -> Result<()> {
     let is_pinned = |name: &String| project.plugin_pins.pin(name).is_some();
     if !project.pipeline.steps.iter().any(|step| matches!(&step.run, Runner::Plugin(name) if is_pinned(name))) {
         return Ok(());
     }
-    let runtime = runtime(project, variables);
-    for warning in executor()?.block_on(runtime.review(project))? {
+    let runtime = runtime(project, wall, variables);
+    for warning in executor()?.block_on(runtime.review(project, &told(ui)))? {
         ui.note(&format!("warning: {warning}"));
     }
     Ok(())
@@ -142,7 +146,7 @@ fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variables) -> Res
     };
     let path = inside(&project.root, &args.file)?;
     let source = read(&args.file, wanted.clone())?;
-    let description = describe(project, variables, &source)?;
+    let description = describe(project, &source, ui, variables)?;
     let name = args.name.clone().unwrap_or_else(|| description.name.clone());
     check_name(&name)?;
     check_replacement(&name, args.replace_core)?;
@@ -249,7 +253,7 @@ fn inspect(args: &InspectArgs, project: &Project, ui: &Ui, variables: &Variables
         true => read(Path::new(&args.plugin), Grants::default())?,
         false => catalog::find(&args.plugin, &project.plugin_pins)?,
     };
-    let description = describe(project, variables, &source)?;
+    let description = describe(project, &source, ui, variables)?;
     let pin = project.plugin_pins.pin(&source.name).filter(|_| !is_file).map(|(pin, _)| pin);
     let abilities = match (source.grants(), pin) {
         (None, _) => Vec::new(),
@@ -327,13 +331,19 @@ fn missing(file: &Path) -> Error {
     Error::configuration(format!("there is no file `{}`", shown(file))).hint("name the component, a .wasm file")
 }
 
-fn describe(project: &Project, variables: &Variables, source: &PluginSource) -> Result<Description> {
-    executor()?.block_on(runtime(project, variables).describe(source))
+/// What somebody else wrote says what it is, behind the wall.
+fn describe(project: &Project, source: &PluginSource, ui: &Ui, variables: &Variables) -> Result<Description> {
+    let wall = if source.is_core() { Wall::Unasked } else { wall::raise(project, Runs::Unknown, ui, variables)? };
+    executor()?.block_on(runtime(project, wall, variables).describe(source, &told(ui)))
 }
 
-fn runtime(project: &Project, variables: &Variables) -> Arc<Runtime> {
-    let settings = project.settings.plugins.clone();
-    Arc::new(Runtime::new(RuntimeOptions { cache_dir: variables.cache_dir.clone(), settings }))
+fn told(ui: &Ui) -> Progress {
+    Progress::new("plugins", ui.observer(), CancellationToken::new())
+}
+
+fn runtime(project: &Project, wall: Wall, variables: &Variables) -> Arc<Runtime> {
+    let (settings, cache_dir) = (project.settings.plugins.clone(), variables.cache_dir.clone());
+    Arc::new(Runtime::new(RuntimeOptions { cache_dir, settings, wall, ..RuntimeOptions::default() }))
 }
 
 fn executor() -> Result<tokio::runtime::Runtime> {

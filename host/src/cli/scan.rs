@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::entitlement::named::LocalTree;
 use crate::error::{Class, Error, Result};
@@ -88,11 +89,13 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     }
     let chosen = args.paths.iter().map(|path| LocalTree::chosen(path, &project.layout));
     let local: Vec<LocalTree> = chosen.collect::<Result<_>>()?;
+    let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
     let aside = Aside {
         project: &project,
         cache_dir: variables.cache_dir.clone(),
         temporary: &variables.temporary,
         observer: ui.observer(),
+        wall,
     };
     let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();

@@ -773,7 +773,7 @@ async fn no_redirect_leads_a_guest_beyond_its_prefix() {
                 _ => Response::new(200, "secret"),
             });
             let restriction = Some(Restriction::below(&[&server.url("/charts/")]));
-            let wanted = Download { restriction, ..download(&server.url("/charts/a")) };
+            let wanted = asked(&sbom(), &server.url("/charts/a"), restriction);
             let error = files.get(&settings, &wanted).await.unwrap_err();
             assert_eq!((error.class(), server.log().len()), (class, 1), "{code} {location}: {error:?}");
         }
@@ -811,7 +811,7 @@ async fn a_redirect_is_one_plain_address() {
         assert_eq!(asked, 1, "{says}");
     }
     let (result, asked) = get(|_| Response::new(200, "a").with("refresh", "0; url=/b").with("location", "/b")).await;
-    assert_eq!((result.unwrap().size, asked), (1, 1));
+    assert_eq!((result.unwrap().size(), asked), (1, 1));
 }
 
 /// A mirror is the user's own word, and serves what was granted under its

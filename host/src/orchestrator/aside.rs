@@ -13,6 +13,7 @@ use super::facts::made_with;
 use super::preview::{components_of, in_memory};
 use crate::config::Project;
 use crate::config::pipeline::Runner;
+use crate::confine::wall::Wall;
 use crate::entitlement::named::LocalTree;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -28,6 +29,8 @@ pub struct Aside<'a> {
     /// The folder for temporary files.
     pub temporary: &'a Path,
     pub observer: Arc<dyn Observer>,
+    /// How this process is confined.
+    pub wall: Wall,
 }
 
 /// What such a run made; gone when dropped.
@@ -49,8 +52,12 @@ impl Aside<'_> {
         let progress = Progress::new(step, self.observer.clone(), CancellationToken::new());
         let attempt = Attempt { local, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
         let source = catalog::find(name, &self.project.plugin_pins)?;
-        let settings = self.project.settings.plugins.clone();
-        let runtime = Arc::new(Runtime::new(RuntimeOptions { cache_dir: self.cache_dir.clone(), settings }));
+        let runtime = Arc::new(Runtime::new(RuntimeOptions {
+            cache_dir: self.cache_dir.clone(),
+            settings: self.project.settings.plugins.clone(),
+            wall: self.wall,
+            ..RuntimeOptions::default()
+        }));
         let executor = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

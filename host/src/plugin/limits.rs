@@ -78,6 +78,9 @@ table! {
     ScratchFiles scratch_files: 100_000, 1..=100_000_000 "files", "(directories and links among them) that lie in `/work` and in unpacked archives at the same time";
     OpenFiles open_files: 128, 8..=100_000 "files", "(streams and directories among them) that one call may hold open";
     Console console_kib: 1024, 1..=1_048_576 "KiB", "of output kept of one call";
+    CompileMemory compile_mib: 2048, 256..=1_048_576 "MiB", "of addresses that compiling one plugin may take";
+    CompileTime compile_seconds: 120, 1..=86_400 "seconds", "of processor time for compiling one plugin, over all threads; four times as many may pass";
+    Schema schema_kib: 256, 1..=16_384 "KiB", "of what a plugin says about itself, its schema above all";
 }
 
 impl Limit {
@@ -207,14 +210,18 @@ pub const MARK_KEY: usize = 1024;
 /// Bytes of the file with the marks.
 pub const MARKS_BYTES: u64 = 64 << 20;
 
-/// Bytes of a description with its schema.
-pub const DESCRIPTION_BYTES: usize = 1 << 20;
-
 /// Things that a plugin may want: each is a line for the user to read.
 pub const WANTS: usize = 100;
 
-/// Seconds of guest time and MiB for `describe`, which computes nothing.
+/// Seconds of guest time for `describe`, which computes nothing.
 pub const DESCRIBE_SECONDS: u64 = 10;
+
+/// Bytes that the process in which `describe` runs may write to beside the
+/// guest's memories and twice its code, which is read and then placed.
+pub const DESCRIBE_BYTES: u64 = 256 << 20;
+
+/// Bytes of the answer whether a configuration fits.
+pub const FIT_BYTES: u64 = 1 << 20;
 
 /// What one call may use, from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The plugin host.
 //!
 //! `catalog` says which bytes run under a name. [`Runtime::run`] turns them
-//! into code (`cache`, or the compiler of `engine`), checks that they are a
+//! into code (`compiled`: the `cache`, or a process that compiles and nothing
+//! else, `worker`), loads it (`code`) into the `engine`, checks that it is a
 //! step (`validate`), and makes one `call`: a fresh store with inert WASI
 //! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
 //! what the host works for it (`host_time`), and the `imports` through which the
@@ -11,21 +12,21 @@
 //! grows (`watch`, `room`), and so are the descriptors that it holds
 //! (`open_files`). Whatever ends the call early is put into words by `stop`.
 //! Every limit stands in `limits`. Before any call, [`review`] compares what the
-//! plugins of a pipeline say about themselves with what the project gives them;
-//! what that comes to [`abilities`] says in sentences.
+//! plugins of a pipeline say about themselves (`described`) with what the project
+//! gives them; what that comes to [`abilities`] says in sentences.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component;
 
 use crate::config::settings::PluginSettings;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::progress::{Level, Progress, Silent};
+use crate::progress::{Level, Progress};
 use crate::steps::{BoxFuture, StepOutcome};
 
 pub mod abilities;
@@ -36,7 +37,10 @@ mod budget;
 mod cache;
 mod call;
 pub mod catalog;
+mod code;
+mod compiled;
 mod console;
+mod described;
 mod description;
 mod directories;
 mod drift;
@@ -58,6 +62,7 @@ mod text;
 mod validate;
 mod wasi;
 mod watch;
+pub mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +75,7 @@ use engine::Machine;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
 use open_files::Descriptors;
 use stop::Subject;
+use worker::Worker;
 
 pub use attempt::Attempt;
 pub use description::{Description, Want};
@@ -81,6 +87,11 @@ pub struct RuntimeOptions {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
     pub settings: PluginSettings,
+    /// Who compiles and describes them.
+    pub worker: Worker,
+    /// How this process is confined. Third-party plugins run once somebody has
+    /// asked for a wall, whatever came of it.
+    pub wall: Wall,
 }
 
 /// Runs plugins. Cheap until the first one is needed.
@@ -89,6 +100,8 @@ pub struct Runtime {
     machine: OnceLock<Result<Arc<Machine>>>,
     cache: OnceLock<Option<cache::Cache>>,
     loaded: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
+    /// What the compiler has refused or given up.
+    refused: Mutex<HashSet<Digest>>,
     descriptors: Descriptors,
 }
 
@@ -103,8 +116,14 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Self {
-        let descriptors = Descriptors::of_process();
-        Self { options, machine: OnceLock::new(), cache: OnceLock::new(), loaded: Mutex::default(), descriptors }
+        Self {
+            options,
+            machine: OnceLock::new(),
+            cache: OnceLock::new(),
+            loaded: Mutex::default(),
+            refused: Mutex::default(),
+            descriptors: Descriptors::of_process(),
+        }
     }
 
     /// Runs one attempt of a step.
@@ -115,7 +134,7 @@ impl Runtime {
     /// for want of what a frozen lock does not hold; `interrupted`.
     pub async fn run(self: &Arc<Self>, source: &PluginSource, cx: &Attempt) -> Result<StepOutcome> {
         let subject = subject_of(source, Some(&cx.step));
-        let loaded = self.load(source).await?;
+        let loaded = self.load(source, &cx.progress).await?;
         let machine = self.machine()?;
         let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
@@ -172,35 +191,12 @@ impl Runtime {
         outcome.map_err(|error| cx.drift.explain(error))
     }
 
-    /// What a plugin says about itself. Kept by its digest.
-    ///
-    /// # Errors
-    /// `plugin` where it traps, is no step or describes itself badly.
-    pub async fn describe(self: &Arc<Self>, source: &PluginSource) -> Result<Description> {
-        if let Some(known) = self.cache().and_then(|cache| cache.note(source.digest)) {
-            return Ok(known);
-        }
-        let subject = subject_of(source, None);
-        let loaded = self.load(source).await?;
-        let limits = CallLimits::describe(&self.options.settings);
-        let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
-        let open_files = self.descriptors.for_call(limits.open_files);
-        let (directories, work) = (None, None);
-        let setup = Setup { subject: &subject, limits: &limits, epoch: 0, progress, directories, work, open_files };
-        let said = Running::new(&*self.machine()?, setup)?.describe(&loaded).await?;
-        let description = Description::new(&subject.to_string(), said)?;
-        if let Some(cache) = self.cache() {
-            cache.keep_note(source.digest, &description);
-        }
-        Ok(description)
-    }
-
     /// Compiles a plugin ahead of its first call, or finds it compiled.
     ///
     /// # Errors
     /// As [`Runtime::run`], before anything runs.
-    pub async fn prepare(self: &Arc<Self>, source: &PluginSource) -> Result<()> {
-        self.load(source).await.map(drop)
+    pub async fn prepare(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<()> {
+        self.load(source, progress).await.map(drop)
     }
 
     fn machine(&self) -> Result<Arc<Machine>> {
@@ -211,54 +207,47 @@ impl Runtime {
         self.cache.get_or_init(|| self.options.cache_dir.as_deref().and_then(cache::Cache::open)).as_ref()
     }
 
-    /// Each digest is loaded once, whoever asks, on a thread that may block.
-    async fn load(self: &Arc<Self>, source: &PluginSource) -> Result<Loaded> {
+    /// Each digest is loaded once, whoever asks.
+    async fn load(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Loaded> {
         let cell = {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
             loaded.entry(source.digest).or_default().clone()
         };
         let load = || async {
-            let (runtime, source) = (self.clone(), source.clone());
-            let task = tokio::task::spawn_blocking(move || runtime.load_now(&source));
-            task.await.unwrap_or_else(|error| Err(Error::local("the plugin compiler ended badly").caused_by(error)))
+            let code = self.compiled(source, progress).await?;
+            let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
+            blocking(move || {
+                let component = code::load(&machine.engine, &code)
+                    .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
+                link(&machine, &subject, &component)
+            })
+            .await
         };
         cell.get_or_try_init(load).await.cloned()
     }
+}
 
-    fn load_now(&self, source: &PluginSource) -> Result<Loaded> {
-        let subject = subject_of(source, None).to_string();
-        let machine = self.machine()?;
-        let component = match self.cache().and_then(|cache| cache.load(&machine.engine, source.digest)) {
-            Some(component) => component,
-            None => self.compile(&machine, &subject, source)?,
-        };
-        let world = component.component_type();
-        let exports: Vec<String> = world.exports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
-        let imports: Vec<String> = world.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
-        validate::check_world(&subject, &exports, &imports)?;
-        let mismatch = |error: wasmtime::Error| {
-            let message = format!("{subject} does not fit the contract `{STEP}`: {error:#}");
-            Error::new(Class::Plugin, text::line(&message, 1000)).hint("build it against the WIT of this version")
-        };
-        let instance = machine.linker.instantiate_pre(&component).map_err(mismatch)?;
-        Ok(Arc::new(BuildStepPre::new(instance).map_err(mismatch)?))
-    }
+/// Does what may block on another thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.unwrap_or_else(|error| Err(Error::local("the plugin loader ended badly").caused_by(error)))
+}
 
-    fn compile(&self, machine: &Machine, subject: &str, source: &PluginSource) -> Result<Component> {
-        validate::check_header(subject, source.bytes())?;
-        if source.bytes().len() as u64 > limits::COMPONENT_BYTES {
-            let mib = limits::COMPONENT_BYTES >> 20;
-            return Err(Error::new(Class::Plugin, format!("{subject} is larger than {mib} MiB")));
-        }
-        let component = Component::from_binary(&machine.engine, source.bytes()).map_err(|error| {
-            let message = format!("{subject} can not be compiled: {error:#}");
-            Error::new(Class::Plugin, text::line(&message, 1000))
-        })?;
-        if let Some(cache) = self.cache() {
-            cache.store(&machine.engine, source.digest, &component);
-        }
-        Ok(component)
-    }
+/// Checks that a component is a step, and connects it with the host.
+///
+/// # Errors
+/// `plugin`, saying what it is instead.
+fn link(machine: &Machine, subject: &str, component: &Component) -> Result<Loaded> {
+    let world = component.component_type();
+    let exports: Vec<String> = world.exports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+    let imports: Vec<String> = world.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+    validate::check_world(subject, &exports, &imports)?;
+    let mismatch = |error: wasmtime::Error| {
+        let message = format!("{subject} does not fit the contract `{STEP}`: {error:#}");
+        Error::new(Class::Plugin, text::line(&message, 1000)).hint("build it against the WIT of this version")
+    };
+    let instance = machine.linker.instantiate_pre(component).map_err(mismatch)?;
+    Ok(Arc::new(BuildStepPre::new(instance).map_err(mismatch)?))
 }
 
 fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -38,7 +39,7 @@ pub(super) enum Stop {
 }
 
 /// Whose call it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Subject {
     /// None for `describe`.
     pub(super) step: Option<String>,
@@ -191,7 +192,7 @@ impl std::error::Error for Note {
     }
 }
 
-fn with_notes(error: Error, notes: Vec<String>) -> Error {
+pub(super) fn with_notes(error: Error, notes: Vec<String>) -> Error {
     let first = notes.into_iter().rev().fold(None, |next, text| Some(Note { text, next: next.map(Arc::new) }));
     match first {
         Some(note) => error.caused_by(note),

@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
 use super::catalog::{EMBEDDED, PluginSource};
+use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::entitlement::Asker;
 use crate::entitlement::desk::Means;
@@ -123,8 +125,12 @@ impl Bench {
         Means::new(Arc::new(Store::open(self.path("build/store")).unwrap()), network, lock)
     }
 
+    fn options(&self, cache_dir: Option<PathBuf>) -> RuntimeOptions {
+        RuntimeOptions { cache_dir, settings: self.settings.clone(), wall: Wall::Off, ..RuntimeOptions::default() }
+    }
+
     fn runtime(&self) -> Arc<Runtime> {
-        Arc::new(Runtime::new(RuntimeOptions { cache_dir: None, settings: self.settings.clone() }))
+        Arc::new(Runtime::new(self.options(None)))
     }
 
     async fn run(&self, source: &PluginSource, configuration: Value) -> Result<StepOutcome> {
@@ -170,7 +176,7 @@ async fn a_wrong_configuration_names_the_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_describes_itself() {
     let bench = Bench::new();
-    let description = bench.runtime().describe(&guest("hello")).await.unwrap();
+    let description = bench.runtime().describe(&guest("hello"), &Progress::silent("describe")).await.unwrap();
     assert_eq!((description.name.as_str(), description.version.as_str()), ("hello", env!("CARGO_PKG_VERSION")));
     assert_eq!(description.configuration_schema["properties"]["name"]["type"], "string");
 }
@@ -205,7 +211,7 @@ async fn an_interruption_stops_guest_code_at_once() {
     let cancel = bench.cancel.clone();
     let source = guest("loops");
     let runtime = bench.runtime();
-    runtime.prepare(&source).await.unwrap();
+    runtime.prepare(&source, &Progress::silent("prepare")).await.unwrap();
     let stop = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         cancel.cancel();
@@ -591,10 +597,7 @@ impl Observer for Recorder {
 async fn compiled_code_is_kept_and_a_damaged_entry_is_a_miss() {
     let bench = Bench::new();
     let cache = bench.path("cache/compiled");
-    let runtime = || {
-        let options = RuntimeOptions { cache_dir: Some(cache.clone()), settings: bench.settings.clone() };
-        Arc::new(Runtime::new(options))
-    };
+    let runtime = || Arc::new(Runtime::new(bench.options(Some(cache.clone()))));
     let source = guest("hello");
     let configuration = json!({"name": "x"});
     let entry = |extension: &str| {
@@ -631,29 +634,90 @@ async fn compiled_code_is_kept_and_a_damaged_entry_is_a_miss() {
 #[tokio::test(flavor = "multi_thread")]
 async fn core_plugins_load_fast_once_they_are_compiled() {
     let bench = Bench::new();
-    let options = RuntimeOptions { cache_dir: Some(bench.path("cache/compiled")), settings: bench.settings.clone() };
+    let options = bench.options(Some(bench.path("cache/compiled")));
     for round in ["cold", "warm"] {
         let runtime = Arc::new(Runtime::new(options.clone()));
         let started = Instant::now();
         for embedded in EMBEDDED {
             let before = started.elapsed();
-            runtime.prepare(&embedded.source()).await.unwrap();
+            runtime.prepare(&embedded.source(), &Progress::silent("prepare")).await.unwrap();
             let spent = started.elapsed() - before;
             println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.bytes.len() >> 10);
         }
         println!("{round}: all in {:?}", started.elapsed());
         // Loose, for a busy machine: some 20 ms each is usual.
         assert!(round == "cold" || started.elapsed() < Duration::from_secs(5));
-        let description = runtime.describe(&EMBEDDED[0].source()).await.unwrap();
+        let description = runtime.describe(&EMBEDDED[0].source(), &Progress::silent("describe")).await.unwrap();
         assert_eq!(description.name, EMBEDDED[0].name);
     }
+}
+
+/// Found again in the cache, what a plugin says is held to the limit of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_has_a_limit_that_holds_for_one_that_is_known_as_well() {
+    let bench = Bench::new();
+    let describe = async |schema_kib: u64, cache: &str| {
+        let settings = PluginSettings { schema_kib, ..PluginSettings::default() };
+        let options = RuntimeOptions { settings, ..bench.options(Some(bench.path(cache))) };
+        Arc::new(Runtime::new(options)).describe(&guest("hello"), &Progress::silent("describe")).await
+    };
+    describe(1, "one").await.unwrap();
+    for cache in ["one", "another"] {
+        let error = describe(0, cache).await.unwrap_err();
+        assert_says(
+            &error,
+            Class::Plugin,
+            &["plugin hello", "describes itself in 1 KiB, and 0 are allowed", "`plugins.schema_kib`"],
+        );
+    }
+}
+
+/// A verdict is kept by schema and configuration together.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_configuration_fits_is_asked_once() {
+    let bench = Bench::new();
+    let cache = bench.path("cache");
+    let runtime = || Arc::new(Runtime::new(bench.options(Some(cache.clone()))));
+    let progress = Progress::silent("review");
+    let description = runtime().describe(&guest("hello"), &progress).await.unwrap();
+    let misfits = async |runtime: Arc<Runtime>, configuration: Value| {
+        runtime.misfits(&guest("hello"), &description, configuration, &["package"], &progress).await
+    };
+    let fits = json!({"name": "x"});
+    assert_eq!(misfits(runtime(), fits.clone()).await.unwrap(), Vec::<String>::new());
+    let wrong = misfits(runtime(), json!({"nmae": "x"})).await.unwrap();
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+
+    // Nobody is there to be asked: what is known is known, what is not fails.
+    let worker = Worker::Process(bench.path("missing"));
+    let alone =
+        || Arc::new(Runtime::new(RuntimeOptions { worker: worker.clone(), ..bench.options(Some(cache.clone())) }));
+    assert_eq!(misfits(alone(), fits).await.unwrap(), Vec::<String>::new());
+    assert_eq!(misfits(alone(), json!({"nmae": "x"})).await.unwrap(), wrong);
+    assert_eq!(misfits(alone(), json!({"name": "y"})).await.unwrap_err().class(), Class::Local);
+}
+
+/// Whoever runs what a third party wrote has decided about the second wall.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_party_plugin_is_touched_only_behind_a_wall_that_was_asked_for() {
+    let bench = Bench::new();
+    let runtime = Arc::new(Runtime::new(RuntimeOptions { wall: Wall::Unasked, ..bench.options(None) }));
+    let progress = Progress::silent("step");
+    for error in [
+        runtime.run(&guest("hello"), &bench.attempt(json!({"name": "x"}))).await.unwrap_err(),
+        runtime.describe(&guest("hello"), &progress).await.unwrap_err(),
+        runtime.prepare(&guest("hello"), &progress).await.unwrap_err(),
+    ] {
+        assert_says(&error, Class::Local, &["plugin hello", "no wall was asked for"]);
+    }
+    runtime.prepare(&EMBEDDED[0].source(), &progress).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_built_until_a_plugin_runs() {
     let bench = Bench::new();
     let cache = bench.path("cache/compiled");
-    let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(cache.clone()), settings: bench.settings.clone() });
+    let runtime = Runtime::new(bench.options(Some(cache.clone())));
     drop(runtime);
     assert!(!cache.exists());
 }
@@ -663,5 +727,8 @@ async fn what_a_guest_logs_is_cleaned() {
     let recorder = Arc::new(Recorder::default());
     let bench = Bench { observer: recorder.clone(), ..Bench::new() };
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
-    assert_eq!(*recorder.0.lock().unwrap(), ["this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]);
+    assert_eq!(
+        *recorder.0.lock().unwrap(),
+        ["compiling plugin fails_politely", "this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]
+    );
 }

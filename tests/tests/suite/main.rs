@@ -5,6 +5,7 @@ mod bad_input;
 mod build;
 mod charts;
 mod clock;
+mod confined;
 mod deep;
 mod default_platform;
 mod diary;

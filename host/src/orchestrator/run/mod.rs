@@ -24,6 +24,7 @@ use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
 use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::entitlement::named::NamedPaths;
 use crate::error::{Class, Error, Result};
@@ -52,6 +53,8 @@ pub struct Environment {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
     pub network: NetworkEnvironment,
+    /// How this process is confined.
+    pub wall: Wall,
 }
 
 /// How often a step that fetches one large thing tells of its bytes.
@@ -127,6 +130,8 @@ impl Run {
         let runtime = Runtime::new(RuntimeOptions {
             cache_dir: environment.cache_dir.clone(),
             settings: project.settings.plugins.clone(),
+            wall: environment.wall,
+            ..RuntimeOptions::default()
         });
         let network = None;
         let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();

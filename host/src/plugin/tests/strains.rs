@@ -164,7 +164,7 @@ async fn a_call_of_a_pinned_plugin_ends_in_time() {
         let bench = Bench::with(settings.clone());
         let attempt = with_archive(&bench, json!({"what": what}), entries);
         let (runtime, source) = (bench.runtime(), strains());
-        runtime.prepare(&source).await.unwrap();
+        runtime.prepare(&source, &Progress::silent("prepare")).await.unwrap();
         let started = Instant::now();
         let error = runtime.run(&source, &attempt).await.unwrap_err();
         assert!(started.elapsed() < Duration::from_secs(5), "{what}: {:?}", started.elapsed());
@@ -178,7 +178,7 @@ async fn an_interruption_ends_the_hosts_work_as_well() {
     let bench = Bench::new();
     let attempt = with_archive(&bench, json!({"what": "unpack", "times": 1}), 60_000);
     let (runtime, source) = (bench.runtime(), strains());
-    runtime.prepare(&source).await.unwrap();
+    runtime.prepare(&source, &Progress::silent("prepare")).await.unwrap();
     let cancel = bench.cancel.clone();
     let stop = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -248,7 +248,7 @@ async fn what_files_cost() {
     let settings = PluginSettings { scratch_mib: 4096, scratch_files: 100_000, ..PluginSettings::default() };
     let bench = Bench::with(settings);
     let (runtime, source) = (bench.runtime(), strains());
-    runtime.prepare(&source).await.unwrap();
+    runtime.prepare(&source, &Progress::silent("prepare")).await.unwrap();
     for _ in 0..5 {
         let started = Instant::now();
         runtime.run(&source, &bench.attempt(json!({"what": "honest", "times": 10_000}))).await.unwrap();

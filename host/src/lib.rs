@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod digest;
+pub mod entitlement;
 pub mod error;
 pub mod exit_code;
 pub mod fs;

@@ -69,6 +69,9 @@ fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {
     for clone in &garbage.clones {
         lines.push(format!("{verb} the clone {}, {}", clone.path, text::bytes(clone.bytes)));
     }
+    for entry in &garbage.entries {
+        lines.push(format!("{verb} from airgap.lock: {}", entry.entry()));
+    }
     if lines.is_empty() {
         lines.push("nothing to remove".to_owned());
     }

@@ -131,6 +131,10 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
         let entries = counted(preview.outlook.unnamed.len(), "entry", "entries");
         lines.push(format!("Drops {entries} of airgap.lock that nothing names any more."));
     }
+    if !preview.outlook.doubted.is_empty() {
+        let entries = counted(preview.outlook.doubted.len(), "entry", "entries");
+        lines.push(format!("Resolves {entries} of airgap.lock again that nobody can vouch for."));
+    }
     lines
 }
 

@@ -14,6 +14,7 @@ use super::preview::{components_of, in_memory};
 use crate::config::Project;
 use crate::config::pipeline::Runner;
 use crate::confine::wall::Wall;
+use crate::entitlement::named::LocalTree;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::plugin::{Attempt, Runtime, RuntimeOptions, catalog};
@@ -44,7 +45,7 @@ impl Aside<'_> {
     ///
     /// # Errors
     /// Whatever the plugin fails with; `local` where there is no room for it.
-    pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<(String, PathBuf)>) -> Result<Made> {
+    pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<LocalTree>) -> Result<Made> {
         let folder = fs::scratch(self.temporary)?;
         let output = TreeBuilder::new(folder.path().join("tree"));
         fs::create_dir_all(output.root())?;

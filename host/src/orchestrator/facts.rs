@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::needs::Kind;
 use super::plan::Facts;
+use super::preview::{in_memory, kind_of};
 use super::session::Options;
 use super::{MANIFESTS, outputs};
 use crate::config::Project;
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::hash;
 use crate::config::pipeline::{Runner, StepSpec};
 use crate::digest::Digest;
@@ -33,6 +36,7 @@ pub fn facts(
     let Some(state) = state else { return Ok(facts) };
     let epoch = epoch(project, Some(state), source_date_epoch);
     let decided = transaction::decided(&project.layout);
+    let doubted = options.lock(project)?.doubted(&in_memory(project)?);
     for spec in &project.pipeline.steps {
         if decided.contains(&spec.id) {
             facts.insert(spec.id.clone(), Facts { status: Status::Completed, ..Facts::default() });
@@ -49,7 +53,7 @@ pub fn facts(
             spec.id.clone(),
             Facts {
                 status: step.status,
-                is_stale: step.inputs.is_some_and(|inputs| inputs != key),
+                is_stale: step.inputs.is_some_and(|inputs| inputs != key) || resolves(spec, &doubted),
                 recorded_plugin: step.plugin.clone(),
                 plugin,
                 broken_output,
@@ -58,6 +62,15 @@ pub fn facts(
         );
     }
     Ok(facts)
+}
+
+/// Whether a step resolves what nobody can vouch for: it is not done then.
+fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
+    match kind_of(spec) {
+        Some(Kind::File) => !doubted.files.is_empty(),
+        Some(Kind::Chart) => !doubted.charts.is_empty(),
+        _ => false,
+    }
 }
 
 /// The build's clock, in seconds since 1970: SOURCE_DATE_EPOCH, else the

@@ -31,8 +31,8 @@ use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
 use super::watch::Watch;
 use crate::digest::Digest;
+use crate::entitlement::desk::Desk;
 use crate::error::{Error, Result};
-use crate::grants::Rules;
 use crate::leash::Leash;
 use crate::progress::Progress;
 use crate::steps::BoxFuture;
@@ -102,7 +102,9 @@ pub(super) struct Talk {
 /// What `run` may touch.
 pub(super) struct Work {
     pub(super) cx: Attempt,
-    pub(super) rules: Rules,
+    /// Where the call asks for what lies outside of it.
+    pub(super) desk: Desk,
+    pub(super) is_core: bool,
     pub(super) ledger: Arc<Ledger>,
     pub(super) inputs: BTreeMap<String, InputTree>,
     /// What marks of a checkpoint are worth: plugin and configuration.
@@ -149,7 +151,8 @@ pub(super) struct Setup<'a> {
 impl Work {
     pub(super) fn new(
         cx: Attempt,
-        rules: Rules,
+        desk: Desk,
+        is_core: bool,
         limits: &CallLimits,
         inputs: BTreeMap<String, InputTree>,
         identity: Digest,
@@ -160,7 +163,8 @@ impl Work {
         let room = Room::new(limits, cx.largest_unpacked);
         let work = Self {
             cx,
-            rules,
+            desk,
+            is_core,
             ledger,
             inputs,
             identity,
@@ -179,7 +183,7 @@ impl Work {
 
     /// Where the build and the project lie: nothing that a guest is told.
     fn hidden(&self) -> Vec<PathBuf> {
-        vec![self.staging.clone(), self.cx.layout.build.clone(), self.cx.root.clone()]
+        vec![self.staging.clone(), self.cx.layout.build.clone(), self.cx.named.root().to_owned()]
     }
 
     /// Does what may block on another thread. When the call is stopped the

@@ -114,7 +114,7 @@ impl PluginSource {
         self.grants.as_ref()
     }
 
-    pub(super) fn rules(&self) -> Result<Rules> {
+    pub(crate) fn rules(&self) -> Result<Rules> {
         self.grants.as_ref().map_or_else(|| Ok(Rules::everything()), Rules::new)
     }
 

@@ -139,7 +139,8 @@ impl Runtime {
         let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
-        let inputs = cx.inputs()?;
+        let desk = cx.means.desk(source)?;
+        let inputs = cx.inputs(&desk.lock())?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
             true => {
@@ -149,8 +150,9 @@ impl Runtime {
             false => None,
         };
         let configuration = cx.configuration.to_string();
-        let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), rules, &limits, inputs, identity);
+        // What was made with one set of grants is nothing to another one.
+        let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
+        let (work, idle) = Work::new(cx.clone(), desk, source.is_core(), &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,

@@ -16,11 +16,15 @@ use super::catalog::{EMBEDDED, PluginSource};
 use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
+use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
+use crate::entitlement::Asker;
+use crate::entitlement::desk::Means;
+use crate::entitlement::named::{LocalTree, NamedPaths};
 use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::grants::Grants;
@@ -30,6 +34,7 @@ use crate::plugin::drift::Drift;
 use crate::progress::{Event, Observer, Progress, Silent};
 use crate::steps::StepOutcome;
 use crate::store::Store;
+use crate::store::receipts::Receipt;
 use crate::tree::{Tree, TreeBuilder};
 
 mod strains;
@@ -69,6 +74,7 @@ impl Bench {
             fs::create_dir_all(&bench.path(folder)).unwrap();
         }
         fs::write_new(&bench.path("config/versions.env"), b"A=\"1\"\n").unwrap();
+        fs::write_new(&bench.path("config/settings.yaml"), b"{}\n").unwrap();
         bench
     }
 
@@ -102,15 +108,21 @@ impl Bench {
             trees: BTreeMap::from([("made".into(), self.made())]),
             output: self.output(),
             progress: Progress::new("step", self.observer.clone(), self.cancel.clone()),
-            store: Arc::new(Store::open(self.path("build/store")).unwrap()),
-            network: None,
-            lock: SharedLock::new(AirgapLock::default()),
+            means: self.means(None, SharedLock::default()),
             drift: Drift::default(),
-            layout: Layout::new(self.path("config"), self.path("build"), self.path("dist")),
-            root: self.root.path().to_owned(),
+            layout: self.layout(),
+            named: Arc::new(NamedPaths::of(&Project::unconfigured(self.layout()).unwrap()).unwrap()),
             largest_unpacked: 1 << 30,
-            local: vec![("elsewhere".into(), self.path("config"))],
+            local: vec![LocalTree::chosen(&self.path("config"), &self.layout()).unwrap()],
         }
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.path("config"), self.path("build"), self.path("dist"))
+    }
+
+    fn means(&self, network: Option<Arc<Network>>, lock: SharedLock) -> Means {
+        Means::new(Arc::new(Store::open(self.path("build/store")).unwrap()), network, lock)
     }
 
     fn options(&self, cache_dir: Option<PathBuf>) -> RuntimeOptions {
@@ -327,9 +339,23 @@ async fn offline_the_store_answers_and_nothing_else() {
     let source = granted("fetches", Grants { fetch: vec!["https://example.com/a/".into()], ..Grants::default() });
     let error = bench.run(&source, json!({"url": url})).await.unwrap_err();
     assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
-    let digest = Store::open(bench.path("build/store")).unwrap().insert_bytes(b"from the store").unwrap();
-    let outcome = bench.run(&source, json!({"url": url, "sha256": digest.hex()})).await.unwrap();
-    assert_eq!(outcome.summary, "from the store");
+
+    // That the store holds it is nothing to the plugin, until a receipt says
+    // that this address gave it to this plugin.
+    let store = Store::open(bench.path("build/store")).unwrap();
+    let digest = store.insert_bytes(b"from the store").unwrap();
+    let named = json!({"url": url, "sha256": digest.hex()});
+    let (mine, core) = (Asker::Pinned("fetches".into()), Asker::Core("fetches".into()));
+    for (asker, address) in [(&mine, "https://granted.example/b/other"), (&core, url)] {
+        let (asker, address) = (asker.clone(), address.to_owned());
+        store.note(&Receipt { asker, address, digest, build: "1".into() }).unwrap();
+        let error = bench.run(&source, named.clone()).await.unwrap_err();
+        assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
+    }
+    store.note(&Receipt { asker: mine, address: url.to_owned(), digest, build: "1".into() }).unwrap();
+    assert_eq!(bench.run(&source, named.clone()).await.unwrap().summary, "from the store");
+    let error = bench.run(&granted("fetches", Grants::default()), named).await.unwrap_err();
+    assert_says(&error, Class::Plugin, &["not below a granted prefix"]);
 }
 
 /// Answers `/a/file`, and redirects from `/a/away` to a server of its own.
@@ -379,7 +405,10 @@ async fn a_redirect_has_to_be_granted_too() {
     let fetch = async |grants: &[String], path: &str| {
         let source = granted("fetches", Grants { fetch: grants.to_vec(), ..Grants::default() });
         let url = format!("http://127.0.0.1:{first}{path}");
-        let attempt = Attempt { network: Some(network.clone()), ..bench.attempt(json!({"url": url})) };
+        let attempt = Attempt {
+            means: bench.means(Some(network.clone()), SharedLock::default()),
+            ..bench.attempt(json!({"url": url}))
+        };
         bench.runtime().run(&source, &attempt).await
     };
     let first = format!("http://127.0.0.1:{first}/a/");
@@ -402,8 +431,7 @@ async fn under_a_frozen_lock_a_digest_is_enough() {
         let grants = Grants { fetch: vec![format!("http://127.0.0.1:{port}/")], ..Grants::default() };
         let url = format!("http://127.0.0.1:{port}/a/file");
         let attempt = Attempt {
-            network: Some(network.clone()),
-            lock: SharedLock::frozen(AirgapLock::default()),
+            means: bench.means(Some(network.clone()), SharedLock::frozen(AirgapLock::default())),
             ..bench.attempt(json!({"url": url, "sha256": sha256, "mutable": true}))
         };
         bench.runtime().run(&granted("fetches", grants), &attempt).await
@@ -443,9 +471,30 @@ async fn inputs_are_trees_by_name() {
     assert_says(&error, Class::NotFound, &["no file `absent`"]);
     let seen = String::from_utf8(bench.written("seen").unwrap()).unwrap();
     assert!(seen.contains("config versions.env EntryKind::File 6\n"), "{seen}");
-    assert!(seen.contains("local:elsewhere versions.env EntryKind::File 6\n"), "{seen}");
+    let config = bench.path("config").display().to_string();
+    assert!(seen.contains(&format!("local:{config} versions.env EntryKind::File 6\n")), "{seen}");
+    assert!(seen.contains("config airgap.lock") && !seen.contains("settings.yaml"), "{seen}");
     assert!(seen.contains("made a EntryKind::File 12\nmade sub/b EntryKind::File 1\n"), "{seen}");
     assert!(seen.ends_with("content of a"), "{seen}");
+}
+
+/// The components of a needed step choose among what the configuration names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugins_output_opens_no_local_path() {
+    let bench = Bench::new();
+    fs::write_new(&bench.path(".env"), b"secret").unwrap();
+    for (repo, values) in [("./", ".env"), ("https://h", ".env"), ("https://h", "config/settings.yaml")] {
+        let chart = json!({"name": "c", "repo": repo, "version": "1", "values": [values]});
+        let components = json!({"architecture": "amd64", "package": {"name": "p", "version": "1"}, "images": [],
+            "files": [], "repositories": [], "charts": [chart]});
+        let tree = TreeBuilder::new(bench.path("build/steps/evil"));
+        tree.write("components.resolved.json", components.to_string().as_bytes(), false).unwrap();
+        let mut attempt = bench.attempt(json!({}));
+        attempt.trees.insert("evil".into(), Tree { root: tree.root().to_owned(), listing: Arc::new(tree.listing()) });
+        let error = bench.runtime().run(&guest("reads"), &attempt).await.unwrap_err();
+        assert_says(&error, Class::Plugin, &["`evil`", "the configuration does not", "components.yaml"]);
+        assert_eq!(bench.written("seen"), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

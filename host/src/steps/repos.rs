@@ -25,7 +25,6 @@ use self::clone::RepositoryClone;
 use self::pin::Pin;
 use self::source::Source;
 use super::failures::{Failures, is_fatal};
-use crate::config::airgap_lock::AirgapLock;
 use crate::config::settings::{NetworkSettings, RetrySettings};
 use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error, Result};
@@ -222,8 +221,7 @@ impl Work<'_> {
         if !fetched {
             self.progress.reused(bytes);
         }
-        let found = [(source.lock_key.clone(), pin.to_locked())].into();
-        self.lock.enter(&AirgapLock { repositories: found, ..AirgapLock::default() })?;
+        self.lock.enter_repository(source.lock_key.clone(), pin.to_locked())?;
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),

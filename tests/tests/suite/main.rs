@@ -10,6 +10,7 @@ mod deep;
 mod default_platform;
 mod diary;
 mod docs;
+mod entitlement;
 mod faults;
 mod files;
 mod full_size;

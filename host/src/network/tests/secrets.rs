@@ -88,7 +88,7 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
             vec![std::net::Ipv4Addr::LOCALHOST.into()]
         });
         let restriction = Some(Restriction::below(&[prefix]));
-        let wanted = Download { restriction, ..download(&url) };
+        let wanted = asked(&sbom(), &url, restriction);
         network.download(&files.store, &wanted, &files.lock, &files.progress).await
     };
     let folder = url.strip_suffix("tool").unwrap();

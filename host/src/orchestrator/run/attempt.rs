@@ -97,6 +97,7 @@ impl Run {
             network: self.network.clone(),
             lock: self.lock.clone(),
             room: self.room(),
+            named: self.named.clone(),
             plugin_configuration: self.plugin_configuration(spec),
         };
         self.session.state.change(|state| {

@@ -26,6 +26,7 @@ use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
+use crate::entitlement::named::NamedPaths;
 use crate::error::{Class, Error, Result};
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::catalog::PluginSource;
@@ -75,6 +76,9 @@ pub struct Run {
     store: Arc<Store>,
     network: Option<Arc<Network>>,
     lock: SharedLock,
+    /// The local paths that the configuration named when the run began: no
+    /// step's output adds to them.
+    named: Arc<NamedPaths>,
     /// Seconds since 1970: the clock of every step.
     epoch: u64,
     book: BTreeMap<String, Entry>,
@@ -130,7 +134,11 @@ impl Run {
             ..RuntimeOptions::default()
         });
         let network = None;
-        let lock = options.lock(&project)?;
+        let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();
+        let lock = options.lock(&project)?.in_build(&build);
+        let named = Arc::new(NamedPaths::of(&project)?);
+        let warnings = lock::warnings(&project, &lock)?;
+        warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {
@@ -144,12 +152,13 @@ impl Run {
             store,
             network,
             lock,
+            named,
             epoch,
             book,
             is_checked: false,
             is_over: false,
             turn: Turn::default(),
-            warnings: Vec::new(),
+            warnings,
             errors: Vec::new(),
         })
     }
@@ -277,8 +286,7 @@ impl Run {
         }
         self.is_checked = true;
         let Some(components) = self.components()? else { return Ok(()) };
-        let lock = self.lock.lock().clone();
-        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &lock, &self.store)?;
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &self.lock, &self.store)?;
         outlook.refusal(&self.options).map_or(Ok(()), Err)
     }
 

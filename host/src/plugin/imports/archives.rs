@@ -187,7 +187,7 @@ impl Call {
     fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
         let path = self.table.get(archive)?.path.clone();
         let work = self.work("archive.add")?;
-        if work.rules.is_core() {
+        if work.is_core {
             return Ok(());
         }
         let mut bytes = 0u64;

@@ -22,13 +22,13 @@ impl Host for Call {
     async fn mark(&mut self, key: String, paths: Vec<String>) -> Answer<()> {
         self.marks().await?;
         let work = self.work("checkpoint.mark")?;
-        let (output, ledger, lock) = (work.cx.output.clone(), work.ledger.clone(), work.cx.lock.clone());
+        let (output, ledger, desk) = (work.cx.output.clone(), work.ledger.clone(), work.desk.clone());
         if let Some(mut marks) = work.marks.take() {
             let (result, marks) = self
                 .blocking("checkpoint.mark", move |leash| {
                     // What is marked is not fetched again, so what it was
                     // made of must stay locked.
-                    let result = lock.sync().and_then(|()| marks.mark(key, &paths, &output, &ledger, leash));
+                    let result = desk.sync_lock().and_then(|()| marks.mark(key, &paths, &output, &ledger, leash));
                     Ok((result, marks))
                 })
                 .await?;

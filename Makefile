@@ -6,7 +6,7 @@ FLAGS := --release --workspace --locked
 export RUST_BACKTRACE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build faults demo test crash check bench chaos soak
+.PHONY: help plugins tools build faults demo test crash fuzz check bench chaos soak
 # Both builds write target/release/opencenter-airgap.
 .NOTPARALLEL:
 
@@ -35,6 +35,9 @@ test: tools faults build ## Everything that CI runs after the checks of the sour
 
 crash: tools faults build ## Kill at every visit of every checkpoint, try more sequences of faults
 	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
+
+fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120)
+	tests/fuzz/run.sh
 
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check

@@ -5,7 +5,8 @@
 set -euo pipefail
 
 # program=package
-wanted=(docker-registry=docker-registry skopeo=skopeo umoci=umoci git=git zstd=zstd jq=jq)
+wanted=(docker-registry=docker-registry skopeo=skopeo umoci=umoci git=git zstd=zstd jq=jq unshare=util-linux ip=iproute2
+  c++=g++)
 
 missing=()
 for pair in "${wanted[@]}"; do

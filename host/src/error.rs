@@ -14,6 +14,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::confine::wall;
+
 /// What kind of failure this is. The class alone decides what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -173,10 +175,10 @@ impl Error {
             _ if class == Class::DiskFull => {
                 error.hint("free some space and run the same command again: finished work is kept")
             }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error.hint(
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => error.hint(wall::hint_about_files().unwrap_or(
                 "it belongs to another user, or its folder is read-only: mend the permissions, or choose other folders \
                  with --config-dir, --build-dir and --dist-dir",
-            ),
+            )),
             _ => error,
         }
     }

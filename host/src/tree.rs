@@ -14,6 +14,13 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
 
+pub mod names;
+
+use names::{is_hidden, mixes_alphabets};
+
+/// Directories that a path goes through at most, its last component among them.
+pub const DEPTH: usize = 64;
+
 /// A file that a step made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
@@ -154,7 +161,8 @@ impl TreeBuilder {
 ///
 /// The rules are those of Zarf's extractor: no empty, `.` or `..` component,
 /// no backslash, no `:`, no trailing dot or space, no Windows device name; a
-/// space anywhere would break checksums.txt.
+/// space anywhere would break checksums.txt. Beside them, a name must be what
+/// it seems to who reads it: see [`names`].
 pub fn check_path(path: &str) -> Result<()> {
     let refuse = |why: &str| {
         let shown: String = path.chars().take(200).flat_map(char::escape_default).collect();
@@ -167,6 +175,9 @@ pub fn check_path(path: &str) -> Result<()> {
     if path.starts_with('/') {
         return refuse("is absolute");
     }
+    if path.split('/').count() > DEPTH {
+        return refuse(&format!("is nested more than {DEPTH} deep"));
+    }
     for component in path.split('/') {
         if component.is_empty() || component == "." || component == ".." {
             return refuse("has an empty, `.` or `..` component");
@@ -174,8 +185,14 @@ pub fn check_path(path: &str) -> Result<()> {
         if component.len() > 255 {
             return refuse("has a component longer than 255 bytes");
         }
-        if component.contains(['\\', ':', ' ']) || component.chars().any(char::is_control) {
+        if component.contains(['\\', ':']) || component.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return refuse("contains a backslash, a colon, a space or a control character, which Zarf refuses");
+        }
+        if component.contains(is_hidden) {
+            return refuse("contains a character that nobody sees");
+        }
+        if mixes_alphabets(component) {
+            return refuse("has a word in two alphabets that look alike");
         }
         if component.ends_with('.') {
             return refuse("has a component that ends in a dot, which Zarf refuses");
@@ -212,6 +229,35 @@ mod tests {
         {
             assert!(check_path(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_that_seem_to_be_others_are_refused() {
+        for good in ["имя.yaml", "naïve", "日本語"] {
+            assert!(check_path(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [
+            ("a\u{202e}txt.exe", "nobody sees"),
+            ("zarf\u{200b}.yaml", "nobody sees"),
+            ("a/\u{e0041}b", "nobody sees"),
+            ("a\u{feff}", "nobody sees"),
+            ("a\u{ad}b", "nobody sees"),
+            ("a\u{fe0f}", "nobody sees"),
+            ("a\u{a0}b", "a space"),
+            ("a\u{2028}b", "a space"),
+            ("z\u{430}rf.yaml", "two alphabets"),
+        ] {
+            let error = check_path(bad).unwrap_err();
+            assert!(error.message().contains(word), "{error}");
+            assert!(error.message().is_ascii(), "shown as what it is: {error}");
+        }
+    }
+
+    #[test]
+    fn the_depth_of_a_path_is_bounded() {
+        assert!(check_path(&vec!["d"; DEPTH].join("/")).is_ok());
+        let error = check_path(&vec!["d"; DEPTH + 1].join("/")).unwrap_err();
+        assert!(error.message().contains("nested more than 64 deep"), "{error}");
     }
 
     #[test]

@@ -30,3 +30,4 @@ pub mod soak;
 pub mod stand_ins;
 pub mod tls;
 pub mod tools;
+pub mod wasm;

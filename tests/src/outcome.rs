@@ -43,9 +43,11 @@ impl Outcome {
     }
 }
 
-/// The one thing in the lock that depends on when a build began.
+/// What the lock says without what depends on the build that saw it: when it
+/// began, and its name.
 fn without_time(lock: &str) -> String {
-    lock.lines().filter(|line| !line.starts_with("resolved_at")).collect::<Vec<_>>().join("\n")
+    let is_of_build = |line: &&str| line.starts_with("resolved_at") || line.trim_start().starts_with("build: ");
+    lock.lines().filter(|line| !is_of_build(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// What lies around after a finished build and must not: transactions, partial

@@ -2,9 +2,12 @@
 //!
 //! The format is told from the content, never from the name. Nothing leaves
 //! the target: absolute paths, `..`, links out and devices are refused, and so
-//! is what would unpack to more than the limits allow. Links to files inside
-//! the archive become files.
+//! is what would unpack to more than the limits allow: before anything is
+//! written where the format tells, while it grows where it does not. Links to
+//! files inside the archive become files, and count as such. The work ends soon
+//! after its [`Leash`] does.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
@@ -13,15 +16,25 @@ use super::reader::{EntryKind, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Class, Error, Result};
 use crate::fs;
-use crate::tree::{Artifact, TreeBuilder};
+use crate::leash::Leash;
+use crate::tree::{self, Artifact, TreeBuilder};
 
 /// How much an archive may unpack to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpackLimits {
     /// Bytes of all files together.
     pub total: u64,
-    /// Number of entries.
+    /// Number of entries, and of the directories that they need.
     pub entries: u32,
+}
+
+/// An archive to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub path: &'a Path,
+    /// What errors call it: who asked may not know where it lies.
+    pub shown: &'a str,
+    pub leash: &'a Leash,
 }
 
 /// Nothing honest shrinks by more than this factor once it is large.
@@ -36,13 +49,22 @@ const SHOWN: usize = 20;
 /// In every error about a limit: for who has to tell those from the others.
 pub const TOO_LARGE: &str = "unpacks to more than";
 
-/// Unpacks everything into a tree.
+/// Unpacks everything into a tree, and says what it takes there.
 ///
 /// # Errors
-/// `invalid-input` for an archive that is damaged, unsafe or too large.
-pub fn unpack(source: &Path, into: &TreeBuilder, limits: UnpackLimits) -> Result<()> {
+/// `invalid-input` for an archive that is damaged, unsafe or too large; what
+/// the leash ends with.
+pub fn unpack(source: Source<'_>, into: &TreeBuilder, limits: UnpackLimits) -> Result<UnpackLimits> {
     let mut links = Vec::new();
-    each_member(source, limits, &mut |member, content| {
+    let mut folders = HashSet::new();
+    let mut budget = Budget::new(source, limits);
+    let visited = each_member(source, &mut budget, &mut |budget, member, content| {
+        if member.kind == EntryKind::Directory {
+            // Counted as an entry, and made when something lies in it.
+            folders.insert(member.path.clone());
+            return Ok(());
+        }
+        budget.make_room(&mut folders, &member.path)?;
         match member.kind {
             EntryKind::File => {
                 let full = prepare(into, &member.path)?;
@@ -57,8 +79,15 @@ pub fn unpack(source: &Path, into: &TreeBuilder, limits: UnpackLimits) -> Result
             _ => {}
         }
         Ok(())
-    })?;
-    links.into_iter().try_for_each(|link| link.resolve(source, into))
+    });
+    let unpacked = visited.and_then(|()| links.into_iter().try_for_each(|link| link.resolve(&mut budget, into)));
+    ended(source, unpacked)?;
+    Ok(UnpackLimits { total: budget.bytes, entries: budget.entries })
+}
+
+/// What a reader made of the end of the leash is told as what it was.
+fn ended<T>(source: Source<'_>, result: Result<T>) -> Result<T> {
+    result.or_else(|error| source.leash.check().and(Err(error)))
 }
 
 /// Extracts one file to `into` and gives its digest and size: the member with
@@ -71,7 +100,7 @@ pub fn unpack(source: &Path, into: &TreeBuilder, limits: UnpackLimits) -> Result
 /// there; `invalid-input` for an archive that is damaged, unsafe or unpacks to
 /// more than `limit` bytes.
 pub fn extract_one(
-    source: &Path,
+    source: Source<'_>,
     member: Option<&str>,
     default_name: &str,
     into: &Path,
@@ -81,8 +110,8 @@ pub fn extract_one(
     let mut matches = Vec::new();
     let mut others = Listing::default();
     let mut extracted = None;
-    let limits = UnpackLimits { total: limit, entries: 1_000_000 };
-    let visited = each_member(source, limits, &mut |found, content| {
+    let mut budget = Budget::new(source, UnpackLimits { total: limit, entries: 1_000_000 });
+    let visited = each_member(source, &mut budget, &mut |_, found, content| {
         let name = found.path.rsplit('/').next().unwrap_or_default();
         let fits = match wanted {
             Some(path) => found.path == path,
@@ -109,7 +138,7 @@ pub fn extract_one(
     if result.is_err() {
         fs::remove_file(into)?;
     }
-    result
+    ended(source, result)
 }
 
 /// What the archive holds besides what was looked for.
@@ -130,14 +159,14 @@ impl Listing {
         }
     }
 
-    fn missing(&self, source: &Path, wanted: Option<&str>, default_name: &str) -> Error {
+    fn missing(&self, source: Source<'_>, wanted: Option<&str>, default_name: &str) -> Error {
         let what = match wanted {
             Some(path) => format!("no file `{path}`"),
             None => format!("no file named `{default_name}`"),
         };
         let message = match &self.link {
-            Some(target) => format!("the archive `{}` holds {what} but a link to `{target}`", source.display()),
-            None => format!("the archive `{}` holds {what}", source.display()),
+            Some(target) => format!("the archive `{}` holds {what} but a link to `{target}`", source.shown),
+            None => format!("the archive `{}` holds {what}", source.shown),
         };
         let mut hint = format!("set `binary` to one of: {}", self.shown.join(", "));
         if self.more > 0 {
@@ -148,9 +177,9 @@ impl Listing {
     }
 }
 
-fn ambiguous(source: &Path, name: &str, matches: &[String]) -> Error {
+fn ambiguous(source: Source<'_>, name: &str, matches: &[String]) -> Error {
     let shown = matches.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    let message = format!("the archive `{}` holds {} files that fit `{name}`", source.display(), matches.len());
+    let message = format!("the archive `{}` holds {} files that fit `{name}`", source.shown, matches.len());
     Error::new(Class::NotFound, message).hint(format!("set `binary` to one of: {shown}"))
 }
 
@@ -164,37 +193,44 @@ struct Member {
     lone: bool,
 }
 
-type Visit<'a> = &'a mut dyn FnMut(&Member, &mut dyn Read) -> Result<()>;
+type Visit<'a> = &'a mut dyn FnMut(&mut Budget<'_>, &Member, &mut dyn Read) -> Result<()>;
 
-fn each_member(source: &Path, limits: UnpackLimits, visit: Visit<'_>) -> Result<()> {
-    let mut file = File::open(source).map_err(|error| Error::io("cannot read", source, error))?;
-    let length = file.metadata().map_err(|error| Error::io("cannot read", source, error))?.len();
+fn each_member(source: Source<'_>, budget: &mut Budget<'_>, visit: Visit<'_>) -> Result<()> {
+    let failed = |error| unreadable(source, error);
+    let mut file = File::open(source.path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
     let mut start = [0; 512];
-    let read = read_start(&mut file, &mut start).map_err(|error| Error::io("cannot read", source, error))?;
+    let read = read_start(&mut file, &mut start).map_err(failed)?;
     let start = &start[..read];
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
-        return each_zip_member(source, file, limits, visit);
+        return each_zip_member(source, file, budget, visit);
     }
-    let allowed = limits.total.saturating_add(u64::from(limits.entries) * 2048).saturating_add(BUFFER as u64);
+    let UnpackLimits { total, entries } = budget.limits;
+    let allowed = total.saturating_add(u64::from(entries) * 2048).saturating_add(BUFFER as u64);
     let allowed = allowed.min(RATIO_FREE + length.saturating_mul(LARGEST_RATIO));
     let (decoder, compressed) = decoder(source, file, start)?;
-    let bounded = Bounded { inner: decoder, left: allowed, allowed };
-    let mut stream = BufReader::with_capacity(BUFFER, bounded);
+    let mut stream = BufReader::with_capacity(BUFFER, Bounded::new(decoder, allowed, source));
     let begin = stream.fill_buf().map_err(|error| damaged(source, error))?;
     if looks_like_tar(begin) {
-        return each_tar_member(source, stream, limits, visit);
+        return each_tar_member(source, stream, budget, visit);
     }
     if !compressed {
-        return Err(Error::invalid(format!("`{}` is not an archive", source.display()))
+        return Err(Error::invalid(format!("`{}` is not an archive", source.shown))
             .hint("tar (plain or with gzip, zstd or xz) and zip are understood"));
     }
-    let name = source.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = source.shown.rsplit('/').next().unwrap_or("file").to_owned();
     let member = Member { path: name, kind: EntryKind::File, target: String::new(), mode: 0o755, lone: true };
-    visit(&member, &mut Bounded { inner: stream, left: limits.total, allowed: limits.total })
+    budget.spend(0)?;
+    visit(budget, &member, &mut Bounded::new(stream, total, source))
+}
+
+/// The archive itself: not what is in it.
+fn unreadable(source: Source<'_>, error: io::Error) -> Error {
+    Error::local(format!("the archive `{}` can not be read", source.shown)).caused_by(error)
 }
 
 /// The content of the file, decompressed, and whether it was compressed.
-fn decoder(source: &Path, file: File, start: &[u8]) -> Result<(Box<dyn Read>, bool)> {
+fn decoder(source: Source<'_>, file: File, start: &[u8]) -> Result<(Box<dyn Read>, bool)> {
     let file = BufReader::with_capacity(BUFFER, file);
     let decoder: Box<dyn Read> = if start.starts_with(b"\x1f\x8b") {
         Box::new(flate2::bufread::MultiGzDecoder::new(file))
@@ -229,9 +265,8 @@ fn looks_like_tar(start: &[u8]) -> bool {
     block[257..262] == *b"ustar" || TarReader::new(block.as_slice()).next_entry().is_ok_and(|entry| entry.is_some())
 }
 
-fn each_tar_member(source: &Path, stream: impl BufRead, limits: UnpackLimits, visit: Visit<'_>) -> Result<()> {
+fn each_tar_member(source: Source<'_>, stream: impl BufRead, budget: &mut Budget<'_>, visit: Visit<'_>) -> Result<()> {
     let mut reader = TarReader::new(stream);
-    let mut budget = Budget::new(source, limits);
     while let Some(header) = reader.next_entry().map_err(|error| damaged(source, error))? {
         budget.spend(header.size)?;
         let kind = match header.kind {
@@ -246,15 +281,15 @@ fn each_tar_member(source: &Path, stream: impl BufRead, limits: UnpackLimits, vi
         };
         let Some(path) = safe_path(source, &header.path)? else { continue };
         let member = Member { path, kind, target: header.target, mode: header.mode, lone: false };
-        visit(&member, &mut reader)?;
+        visit(budget, &member, &mut reader)?;
     }
     Ok(())
 }
 
-fn each_zip_member(source: &Path, file: File, limits: UnpackLimits, visit: Visit<'_>) -> Result<()> {
+fn each_zip_member(source: Source<'_>, file: File, budget: &mut Budget<'_>, visit: Visit<'_>) -> Result<()> {
     let bad = |error: zip::result::ZipError| damaged(source, io::Error::other(error));
     let mut archive = zip::ZipArchive::new(BufReader::with_capacity(BUFFER, file)).map_err(bad)?;
-    let mut budget = Budget::new(source, limits);
+    budget.foresee(archive.len(), archive.decompressed_size())?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(bad)?;
         let claimed = entry.size();
@@ -273,48 +308,84 @@ fn each_zip_member(source: &Path, file: File, limits: UnpackLimits, visit: Visit
         }
         let member = Member { path, kind, target, mode: mode & 0o777, lone: false };
         // A header that understates the size must not unpack to more.
-        visit(&member, &mut Bounded { inner: &mut entry, left: claimed, allowed: claimed })?;
+        visit(budget, &member, &mut Bounded::new(&mut entry, claimed, source))?;
     }
     Ok(())
 }
 
-/// What may still be unpacked.
+/// What was unpacked, against what may be.
 struct Budget<'a> {
-    source: &'a Path,
+    source: Source<'a>,
     limits: UnpackLimits,
     entries: u32,
     bytes: u64,
 }
 
 impl<'a> Budget<'a> {
-    fn new(source: &'a Path, limits: UnpackLimits) -> Self {
+    fn new(source: Source<'a>, limits: UnpackLimits) -> Self {
         Self { source, limits, entries: 0, bytes: 0 }
     }
 
+    /// Refuses before the work what an archive says of itself.
+    fn foresee(&self, entries: usize, bytes: Option<u128>) -> Result<()> {
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        let bytes = bytes.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+        if entries <= self.limits.entries && bytes <= self.limits.total { Ok(()) } else { Err(self.exceeded()) }
+    }
+
+    /// One entry more, of `size` bytes.
     fn spend(&mut self, size: u64) -> Result<()> {
-        self.entries = self.entries.saturating_add(1);
+        self.source.leash.check()?;
+        self.take(1, size)
+    }
+
+    fn take(&mut self, entries: u32, size: u64) -> Result<()> {
+        self.entries = self.entries.saturating_add(entries);
         self.bytes = self.bytes.saturating_add(size);
         let UnpackLimits { total, entries } = self.limits;
-        if self.entries <= entries && self.bytes <= total {
-            return Ok(());
+        if self.entries <= entries && self.bytes <= total { Ok(()) } else { Err(self.exceeded()) }
+    }
+
+    /// The directories above `path`, each counted once.
+    fn make_room(&mut self, folders: &mut HashSet<String>, path: &str) -> Result<()> {
+        if path.split('/').count() > tree::DEPTH {
+            let why = format!("is nested more than {} deep", tree::DEPTH);
+            return Err(unsafe_archive(self.source, path, &why));
         }
-        Err(Error::invalid(format!(
-            "the archive `{}` {TOO_LARGE} {total} bytes or {entries} entries",
-            self.source.display()
-        ))
-        .hint("raise `security.largest_unpacked_gib` in settings.yaml if the archive is what you expect"))
+        for (at, _) in path.rmatch_indices('/') {
+            if !folders.insert(path[..at].to_owned()) {
+                break;
+            }
+            self.take(1, 0)?;
+        }
+        Ok(())
+    }
+
+    fn exceeded(&self) -> Error {
+        let UnpackLimits { total, entries } = self.limits;
+        Error::invalid(format!("the archive `{}` {TOO_LARGE} {total} bytes or {entries} entries", self.source.shown))
+            .hint("raise `security.largest_unpacked_gib` in settings.yaml if the archive is what you expect")
     }
 }
 
-/// Fails when more comes out than is allowed, whatever headers say.
-struct Bounded<R> {
+/// Fails when more comes out than is allowed, whatever headers say, and when
+/// the leash ends.
+struct Bounded<'a, R> {
     inner: R,
     left: u64,
     allowed: u64,
+    leash: &'a Leash,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<'a, R> Bounded<'a, R> {
+    fn new(inner: R, allowed: u64, source: Source<'a>) -> Self {
+        Self { inner, left: allowed, allowed, leash: source.leash }
+    }
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.leash.check().map_err(io::Error::other)?;
         let read = self.inner.read(buffer)?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
@@ -325,7 +396,7 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// The path without `./` and a slash at the end; None for the root itself.
-fn safe_path(source: &Path, path: &str) -> Result<Option<String>> {
+fn safe_path(source: Source<'_>, path: &str) -> Result<Option<String>> {
     let mut components = Vec::new();
     if path.starts_with('/') {
         return Err(unsafe_archive(source, path, "is absolute"));
@@ -353,7 +424,7 @@ struct Link {
 }
 
 impl Link {
-    fn of(source: &Path, member: &Member) -> Result<Self> {
+    fn of(source: Source<'_>, member: &Member) -> Result<Self> {
         let out = || unsafe_archive(source, &member.path, &format!("links to `{}`, out of the archive", member.target));
         if member.target.starts_with('/') {
             return Err(out());
@@ -373,8 +444,10 @@ impl Link {
         Ok(Self { path: member.path.clone(), target: components.join("/") })
     }
 
-    /// Becomes a second name of the file it points to.
-    fn resolve(self, source: &Path, into: &TreeBuilder) -> Result<()> {
+    /// Becomes a second name of the file it points to. Its bytes count: where
+    /// a file can have no more names it becomes a copy.
+    fn resolve(self, budget: &mut Budget<'_>, into: &TreeBuilder) -> Result<()> {
+        let source = budget.source;
         let Some(artifact) = into.get(&self.target) else {
             return Err(unsafe_archive(
                 source,
@@ -382,9 +455,12 @@ impl Link {
                 &format!("links to `{}`, which is no file in it", self.target),
             ));
         };
+        source.leash.check()?;
+        budget.take(0, artifact.size)?;
         let full = prepare(into, &self.path)?;
         fs::remove_file(&full)?;
-        fs::link_or_copy(&into.root().join(&self.target), &full)?;
+        let stop = || source.leash.check().is_err();
+        fs::link_or_copy_unless(&stop, &into.root().join(&self.target), &full)?;
         into.record(Artifact { path: self.path, ..artifact });
         Ok(())
     }
@@ -400,7 +476,7 @@ fn prepare(into: &TreeBuilder, path: &str) -> Result<std::path::PathBuf> {
     Ok(full)
 }
 
-fn write_out(source: &Path, content: &mut dyn Read, to: &Path) -> Result<(Digest, u64)> {
+fn write_out(source: Source<'_>, content: &mut dyn Read, to: &Path) -> Result<(Digest, u64)> {
     let mut file = fs::create(to)?;
     let mut hasher = Hasher::new();
     let mut size = 0;
@@ -417,15 +493,15 @@ fn write_out(source: &Path, content: &mut dyn Read, to: &Path) -> Result<(Digest
     }
 }
 
-fn damaged(source: &Path, error: io::Error) -> Error {
-    Error::invalid(format!("the archive `{}` cannot be read", source.display()))
+fn damaged(source: Source<'_>, error: io::Error) -> Error {
+    Error::invalid(format!("the archive `{}` cannot be read", source.shown))
         .caused_by(error)
         .hint("it is damaged, or built to do harm; check where it came from")
 }
 
-fn unsafe_archive(source: &Path, path: &str, why: &str) -> Error {
+fn unsafe_archive(source: Source<'_>, path: &str, why: &str) -> Error {
     let shown: String = path.chars().take(200).flat_map(char::escape_default).collect();
-    Error::invalid(format!("unsafe archive `{}`: its entry `{shown}` {why}", source.display()))
+    Error::invalid(format!("unsafe archive `{}`: its entry `{shown}` {why}", source.shown))
         .hint("nothing of it was used; check where it came from")
 }
 
@@ -479,12 +555,19 @@ mod tests {
             self.directory.path().join("out")
         }
         fn unpack(&self) -> Result<TreeBuilder> {
+            self.unpack_within(&Leash::endless())
+        }
+        fn unpack_within(&self, leash: &Leash) -> Result<TreeBuilder> {
             let tree = TreeBuilder::new(self.out());
-            unpack(&self.source(), &tree, UnpackLimits { total: 1_000_000, entries: 100 })?;
+            let path = self.source();
+            let source = Source { path: &path, shown: "made/archive", leash };
+            unpack(source, &tree, UnpackLimits { total: 1_000_000, entries: 100 })?;
             Ok(tree)
         }
         fn one(&self, member: Option<&str>) -> Result<Vec<u8>> {
-            extract_one(&self.source(), member, "tool", &self.out(), 1_000_000)?;
+            let path = self.source();
+            let source = Source { path: &path, shown: "made/archive", leash: &Leash::endless() };
+            extract_one(source, member, "tool", &self.out(), 1_000_000)?;
             Ok(std::fs::read(self.out()).unwrap())
         }
     }
@@ -582,6 +665,66 @@ mod tests {
         let files: Vec<String> = (0..101).map(|index| index.to_string()).collect();
         let files: Vec<_> = files.iter().map(|path| (path.as_str(), FILE, "")).collect();
         assert!(Place::with(&tar_of(&files)).unpack().is_err());
+    }
+
+    #[test]
+    fn what_a_zip_says_of_itself_is_believed_before_anything_is_written() {
+        let names: Vec<String> = (0..101).map(|index| index.to_string()).collect();
+        let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+        let many = Place::with(&zip_of(&entries));
+        assert!(many.unpack().unwrap_err().message().contains(TOO_LARGE));
+        assert!(!many.out().exists());
+        let zeros = "0".repeat(600_000);
+        let large = Place::with(&zip_of(&[("a", &zeros), ("b", &zeros)]));
+        assert!(large.unpack().is_err() && !large.out().exists());
+    }
+
+    /// Inodes are taken by directories and links as well.
+    #[test]
+    fn directories_and_links_count() {
+        let deep = |name: &str| format!("{name}/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/f");
+        let paths = ["a", "b", "c", "d"].map(deep);
+        let of = |count: usize| -> Vec<_> { paths.iter().take(count).map(|path| (path.as_str(), FILE, "")).collect() };
+        Place::with(&tar_of(&of(4))).unpack().unwrap();
+        let names: Vec<String> = (0..20).map(|index| index.to_string()).collect();
+        let more = of(4).into_iter().chain(names.iter().map(|name| (name.as_str(), FILE, "")));
+        let error = Place::with(&tar_of(&more.collect::<Vec<_>>())).unpack().unwrap_err();
+        assert!(error.message().contains("1000000 bytes or 100 entries"), "{error}");
+
+        let zeros = "0".repeat(300_000);
+        let linked = [("a", FILE, zeros.as_str()), ("b", HARD, "a"), ("c", LINK, "a"), ("d", HARD, "a")];
+        Place::with(&tar_of(&linked[..3])).unpack().unwrap();
+        assert!(Place::with(&tar_of(&linked)).unpack().unwrap_err().message().contains(TOO_LARGE));
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_refused() {
+        let path = |depth: usize| vec!["d"; depth].join("/");
+        Place::with(&zip_of(&[(&path(tree::DEPTH), "")])).unpack().unwrap();
+        let error = Place::with(&zip_of(&[(&path(tree::DEPTH + 1), "")])).unpack().unwrap_err();
+        assert!(error.message().contains("nested more than 64 deep"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_the_archive_as_it_was_asked_for() {
+        let tar = tar_of(&[("../x", FILE, "")]);
+        let damaged = gzip(&tar)[..60].to_vec();
+        for bytes in [tar, damaged, b"neither".to_vec(), zip_of(&[("../x", "")])] {
+            let place = Place::with(&bytes);
+            let error = place.unpack().unwrap_err();
+            assert!(error.message().contains("`made/archive`"), "{error}");
+            let host = place.directory.path().to_string_lossy().into_owned();
+            assert!(!error.one_line().contains(&host), "{}", error.one_line());
+        }
+    }
+
+    #[test]
+    fn a_leash_ends_the_work_with_what_it_says() {
+        let leash = Leash::endless().until(std::time::Instant::now(), Error::new(Class::Plugin, "enough"));
+        for bytes in [tar_of(&[("a", FILE, "")]), gzip(&tar_of(&[("a", FILE, "")])), zip_of(&[("a", "")]), gzip(b"a")] {
+            let error = Place::with(&bytes).unpack_within(&leash).unwrap_err();
+            assert_eq!((error.class(), error.message()), (Class::Plugin, "enough"));
+        }
     }
 
     #[test]

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 /// The mode of a directory that no entry names.
 const DIRECTORY: u32 = 0o700;
 
+/// Directories that are made for members of one nested archive: their names
+/// take memory that the members do not.
+const DIRECTORIES: usize = 100_000;
+
 /// `entries` in walk order, with the directories that are missing.
 ///
 /// # Errors
@@ -23,9 +27,7 @@ pub(super) fn in_walk_order(entries: Vec<Entry>) -> Result<Vec<Entry>> {
             return Err(twice(&previous.path));
         }
     }
-    let parents: Vec<Vec<String>> =
-        sorted.keys().flat_map(|key| (1..key.len()).map(|depth| key[..depth].to_vec())).collect();
-    for parent in parents {
+    for parent in parents(&sorted)? {
         let path = parent.join("/");
         let entry = sorted.entry(parent).or_insert_with(|| Entry::directory(path, DIRECTORY));
         if !matches!(entry.content, Content::Directory) {
@@ -33,6 +35,27 @@ pub(super) fn in_walk_order(entries: Vec<Entry>) -> Result<Vec<Entry>> {
         }
     }
     Ok(sorted.into_values().collect())
+}
+
+/// The directories above the entries, each once: entries that share one are
+/// neighbours.
+fn parents(sorted: &BTreeMap<Vec<String>, Entry>) -> Result<Vec<Vec<String>>> {
+    let mut parents: Vec<Vec<String>> = Vec::new();
+    let mut previous: &[String] = &[];
+    for key in sorted.keys() {
+        let shared = key.iter().zip(previous).take_while(|(one, other)| one == other).count();
+        // What is a component of both is a directory of both, unless it is
+        // where the previous one ends: then that is a file, which is told.
+        let known = shared.min(previous.len().saturating_sub(1));
+        parents.extend((known + 1..key.len()).map(|depth| key[..depth].to_vec()));
+        if parents.len() > DIRECTORIES {
+            return Err(Error::invalid(format!(
+                "the members of an archive lie in more than {DIRECTORIES} directories"
+            )));
+        }
+        previous = key;
+    }
+    Ok(parents)
 }
 
 fn twice(path: &str) -> Error {
@@ -58,6 +81,18 @@ mod tests {
         let entries = vec![Entry::bytes("w/charts/x", 0o644, Vec::new()), Entry::directory("w/charts", 0o755)];
         let modes: Vec<u32> = in_walk_order(entries).unwrap().iter().map(|entry| entry.mode).collect();
         assert_eq!(modes, [0o700, 0o755, 0o644]);
+    }
+
+    /// Each directory is named once, whoever needs it.
+    #[test]
+    fn directories_cost_as_much_as_there_are() {
+        let deep = vec!["d"; 60].join("/");
+        let given: Vec<String> = (0..3000).map(|n| format!("{deep}/{n}")).collect();
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        assert_eq!(paths(&given).unwrap().len(), 3060);
+        let apart: Vec<String> = (0..2000).map(|n| format!("{n}/{deep}/x")).collect();
+        let apart: Vec<&str> = apart.iter().map(String::as_str).collect();
+        assert!(paths(&apart).unwrap_err().message().contains("more than 100000 directories"));
     }
 
     #[test]

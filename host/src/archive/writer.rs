@@ -19,6 +19,7 @@ use super::walk;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
+use crate::leash::Leash;
 use crate::progress::{Progress, text};
 use crate::tree::{Tree, check_path};
 
@@ -110,8 +111,10 @@ pub struct ArchiveWriter {
     /// None once finished, or after a failure.
     pipeline: Option<Pipeline>,
     probe: Probe,
-    seen: HashSet<String>,
+    /// Digests of the paths: as long as a path may be, this takes little.
+    seen: HashSet<Digest>,
     packed: Packed,
+    leash: Leash,
     finished: bool,
 }
 
@@ -135,8 +138,15 @@ impl ArchiveWriter {
             probe,
             seen: HashSet::new(),
             packed: Packed::default(),
+            leash: Leash::endless(),
             finished: false,
         })
+    }
+
+    /// What is added from here on is added as long as the leash holds.
+    pub fn leashed(&mut self, leash: Leash) -> &mut Self {
+        self.leash = leash;
+        self
     }
 
     /// Stops with an `interrupted` error when `progress` is cancelled, and
@@ -189,7 +199,7 @@ impl ArchiveWriter {
 
     fn claim(&mut self, path: &str) -> Result<()> {
         check_path(path)?;
-        if !self.seen.insert(path.to_owned()) {
+        if !self.seen.insert(Digest::of(path.as_bytes())) {
             return Err(Error::invalid(format!("the archive path `{path}` appears twice"))
                 .hint("give the two files different names"));
         }
@@ -209,10 +219,13 @@ impl ArchiveWriter {
     }
 
     fn put_nested(&mut self, path: &str, mode: u32, members: Vec<Entry>) -> Result<Added> {
+        for member in &members {
+            check_path(&member.path).map_err(|error| error.context(format!("cannot put it into `{path}`")))?;
+        }
         let members = walk::in_walk_order(members)?;
         let mut size = ustar::TRAILER.len() as u64;
         for member in &members {
-            check_path(&member.path).map_err(|error| error.context(format!("cannot put it into `{path}`")))?;
+            self.leash.check()?;
             size += member.length()?;
         }
         let treatment = self.header_treatment();
@@ -256,6 +269,7 @@ impl ArchiveWriter {
     }
 
     fn put(&mut self, treatment: Treatment, bytes: &[u8], outer: Option<&mut Hasher>) -> Result<()> {
+        self.leash.check()?;
         if let Some(outer) = outer {
             outer.update(bytes);
         }
@@ -278,6 +292,7 @@ impl ArchiveWriter {
         let mut hasher = Hasher::new();
         let mut left = size;
         while left > 0 {
+            self.leash.check()?;
             let space = pipeline.space(treatment, usize::try_from(left).unwrap_or(usize::MAX))?;
             let read = file.read(space).map_err(|source| Error::io("cannot read", path, source))?;
             if read == 0 {

@@ -11,6 +11,7 @@ use super::environment::Variables;
 use super::signals::Attended;
 use super::table;
 use super::ui::{Color, Ui};
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
@@ -111,16 +112,19 @@ impl BuildArgs {
 }
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    let attended = Attended::begin(ui)?;
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
-    super::plugin::review(&project, ui, variables)?;
+    let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
+    let wall = wall::raise(&project, runs, ui, variables)?;
+    // The first threads: they stand behind the wall.
+    let attended = Attended::begin(ui)?;
+    super::plugin::review(&project, wall, ui, variables)?;
     if args.plan {
-        return super::plan::run(&project, &options, &layout, ui, variables);
+        return super::plan::run(&project, &options, &layout, wall, ui, variables);
     }
-    super::plan::refuse_drift(&project, &options, variables)?;
+    super::plan::refuse_drift(&project, &options, wall, variables)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let environment = Environment {
@@ -130,6 +134,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         source_date_epoch: epoch,
         cache_dir: variables.cache_dir.clone(),
         network: variables.network.clone(),
+        wall,
     };
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
@@ -170,11 +175,12 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.say("Nothing to do: every step is done and its outputs are there.");
     } else {
         let rows = rows(report);
-        ui.say(&table::render(&rows, ui.width()).join("\n"));
+        ui.say_all(table::render(&rows, ui.width()));
     }
     for published in &report.published {
         let path = shown(Path::new(&published.path));
-        ui.say(&format!("{}  {}  {}", ui.paint(Color::Green, &path), text::bytes(published.size), published.digest));
+        let line = format!("{path}  {}  {}", text::bytes(published.size), published.digest);
+        ui.say_painted(Color::Green, &path, &line);
     }
     for (step, error) in &report.errors {
         let error =

@@ -17,6 +17,8 @@ pub(super) struct Variables {
     pub network: NetworkEnvironment,
     /// Where compiled plugins are kept.
     pub cache_dir: Option<PathBuf>,
+    /// The user's folder.
+    pub home: Option<PathBuf>,
     /// Where temporary files go.
     pub temporary: PathBuf,
     /// What the disk layer is to do wrong.
@@ -33,7 +35,8 @@ impl Variables {
             .map(PathBuf::from)
             .or_else(|| home.as_ref().map(|home| home.join(".docker")))
             .map(|folder| folder.join("config.json"));
-        let cache_home = text("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.map(|home| home.join(".cache")));
+        let cache_home =
+            text("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(".cache")));
         Self {
             no_color: text("NO_COLOR").is_some(),
             columns: text("COLUMNS").and_then(|columns| columns.parse().ok()),
@@ -48,6 +51,7 @@ impl Variables {
                 user_agent: format!("opencenter-airgap/{}", env!("CARGO_PKG_VERSION")),
             },
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            home,
             temporary: std::env::temp_dir(),
             #[cfg(feature = "faults")]
             faults: text("OPENCENTER_AIRGAP_FAULTS"),

@@ -38,7 +38,7 @@ struct Collected<'a> {
 
 pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
     let garbage = if layout.build.exists() { collect_in(args, layout)? } else { Garbage::default() };
-    ui.say(&render(&garbage, args.dry_run).join("\n"));
+    ui.say_all(render(&garbage, args.dry_run));
     ui.data(&Collected { event: "collected", dry_run: args.dry_run, bytes: garbage.bytes(), garbage: &garbage });
     Ok(ExitCode::Done)
 }
@@ -68,6 +68,9 @@ fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {
     }
     for clone in &garbage.clones {
         lines.push(format!("{verb} the clone {}, {}", clone.path, text::bytes(clone.bytes)));
+    }
+    for entry in &garbage.entries {
+        lines.push(format!("{verb} from airgap.lock: {}", entry.entry()));
     }
     if lines.is_empty() {
         lines.push("nothing to remove".to_owned());

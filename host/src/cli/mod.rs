@@ -5,6 +5,7 @@
 //! text, and a function that gathers, calls one verb of the library, and
 //! renders.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode as ProcessExitCode;
 
@@ -14,10 +15,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
+use crate::plugin::worker;
+use crate::visible;
 
 mod add;
 mod build;
 mod clean;
+mod descriptors;
 mod environment;
 mod gc;
 mod init;
@@ -31,6 +35,7 @@ mod ui;
 mod update;
 mod verify;
 mod version;
+mod wall;
 
 use environment::Variables;
 use ui::Ui;
@@ -104,7 +109,12 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ProcessExitCode {
+    // Before anything is read: this process is to have nothing.
+    if std::env::args_os().skip(1).eq([worker::COMMAND]) {
+        return worker::main();
+    }
     let variables = Variables::read();
+    descriptors::raise();
     #[cfg(feature = "faults")]
     if let Some(plan) = &variables.faults {
         crate::fs::faults::arm(plan);
@@ -135,7 +145,7 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let layout = layout(&cli.global)?;
     // A package can be looked at wherever it lies.
     if !matches!(cli.command, Some(Command::Verify(_))) {
-        check_names(&layout)?;
+        check_folders(&layout)?;
     }
     match &cli.command {
         None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
@@ -160,22 +170,35 @@ fn layout(args: &GlobalArgs) -> Result<Layout> {
     Ok(Layout::new(absolute(&args.config_dir)?, absolute(&args.build_dir)?, absolute(&args.dist_dir)?))
 }
 
-/// State and lists name their files in UTF-8.
-fn check_names(layout: &Layout) -> Result<()> {
-    let odd = [&layout.config, &layout.build, &layout.dist].into_iter().find(|path| path.to_str().is_none());
-    odd.map_or(Ok(()), |path| {
-        Err(Error::local(format!("the name of the folder {path:?} is not UTF-8"))
-            .hint("rename it, or choose other folders with --config-dir, --build-dir and --dist-dir"))
-    })
+/// State and lists name their files in UTF-8. What a step publishes must not
+/// come between the configuration or the state.
+fn check_folders(layout: &Layout) -> Result<()> {
+    let folders = [&layout.config, &layout.build, &layout.dist];
+    let hint = "rename it, or choose other folders with --config-dir, --build-dir and --dist-dir";
+    if let Some(path) = folders.into_iter().find(|path| path.to_str().is_none()) {
+        return Err(Error::local(format!("the name of the folder {path:?} is not UTF-8")).hint(hint));
+    }
+    let [config, build, dist] = folders.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    if config == build || build == dist || dist == config {
+        let message = "two of the folders for the configuration, the build and the packages are one";
+        return Err(
+            Error::new(Class::Usage, message).hint("choose three with --config-dir, --build-dir and --dist-dir")
+        );
+    }
+    Ok(())
 }
 
-/// Help is data and goes to stdout; a wrong command line is exit 2.
+/// Help is data and goes to stdout; a wrong command line is exit 2, and repeats
+/// what was typed, or what a shell put there.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Done,
-        _ => ExitCode::Usage,
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::Done;
     }
+    for line in error.render().to_string().lines() {
+        let _ = writeln!(io::stderr(), "{}", visible::line(line));
+    }
+    ExitCode::Usage
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
-use crate::config::Project;
+use crate::config::{Project, plugins_lock};
+use crate::confine::wall::Wall;
 use crate::error::Result;
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
@@ -28,6 +29,8 @@ struct Planned<'a> {
     holder: Option<&'a Holder>,
     #[serde(flatten)]
     preview: &'a Preview,
+    /// Names of the core plugins that pinned ones replace.
+    replaced_core: Vec<&'a str>,
     exit_code: u8,
 }
 
@@ -37,16 +40,25 @@ pub(super) fn run(
     project: &Project,
     options: &Options,
     layout: &Layout,
+    wall: Wall,
     ui: &Ui,
     variables: &Variables,
 ) -> Result<ExitCode> {
     let state = state::read(&layout.state())?;
     let holder = holder(&layout.state_lock());
-    let preview = look_ahead(project, state.as_ref(), options, variables)?;
+    let preview = look_ahead(project, state.as_ref(), options, wall, variables)?;
     let refusal = preview.outlook.refusal(options);
     let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
-    ui.say(&render(&preview, holder.as_ref(), ui).join("\n"));
-    ui.data(&Planned { event: "plan", holder: holder.as_ref(), preview: &preview, exit_code: code as u8 });
+    ui.say_all(render(&preview, holder.as_ref(), ui));
+    let replaced_core: Vec<&str> = project.plugin_pins.replaced().collect();
+    ui.say_all(replaced_core.iter().map(|name| replacement(project, name)));
+    ui.data(&Planned {
+        event: "plan",
+        holder: holder.as_ref(),
+        preview: &preview,
+        replaced_core,
+        exit_code: code as u8,
+    });
     if let Some(error) = refusal {
         ui.error(&error);
     }
@@ -58,7 +70,7 @@ pub(super) fn run(
 ///
 /// # Errors
 /// `changed`, and whatever stops a plan.
-pub(super) fn refuse_drift(project: &Project, options: &Options, variables: &Variables) -> Result<()> {
+pub(super) fn refuse_drift(project: &Project, options: &Options, wall: Wall, variables: &Variables) -> Result<()> {
     if !options.locked {
         return Ok(());
     }
@@ -71,7 +83,7 @@ pub(super) fn refuse_drift(project: &Project, options: &Options, variables: &Var
     if !begins_anew {
         return Ok(());
     }
-    let preview = look_ahead(project, Some(&state), options, variables)?;
+    let preview = look_ahead(project, Some(&state), options, wall, variables)?;
     preview.outlook.refusal(options).map_or(Ok(()), Err)
 }
 
@@ -79,6 +91,7 @@ fn look_ahead(
     project: &Project,
     state: Option<&BuildState>,
     options: &Options,
+    wall: Wall,
     variables: &Variables,
 ) -> Result<Preview> {
     let generate = |project: &Project| {
@@ -87,6 +100,7 @@ fn look_ahead(
             cache_dir: variables.cache_dir.clone(),
             temporary: &variables.temporary,
             observer: Arc::new(Silent),
+            wall,
         };
         aside.components(options.request.force_regenerate)
     };
@@ -117,7 +131,17 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
         let entries = counted(preview.outlook.unnamed.len(), "entry", "entries");
         lines.push(format!("Drops {entries} of airgap.lock that nothing names any more."));
     }
+    if !preview.outlook.doubted.is_empty() {
+        let entries = counted(preview.outlook.doubted.len(), "entry", "entries");
+        lines.push(format!("Resolves {entries} of airgap.lock again that nobody can vouch for."));
+    }
     lines
+}
+
+fn replacement(project: &Project, name: &str) -> String {
+    let path = project.plugin_pins.pin(name).map(|(pin, _)| pin.path.display().to_string()).unwrap_or_default();
+    let decides = plugins_lock::core(name).unwrap_or_default();
+    format!("{path} replaces the core plugin `{name}`: it decides {decides}.")
 }
 
 fn beginning(preview: &Preview) -> String {

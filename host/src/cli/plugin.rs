@@ -5,22 +5,28 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::config::pipeline::Runner;
-use crate::config::plugins_lock::{Grants, Pin, PluginsLock, check_name};
+use crate::config::plugins_lock::{self, Pin, PluginsLock, check_name};
 use crate::config::source::Source;
+use crate::confine::wall::Wall;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
 use crate::fs;
+use crate::grants::Grants;
 use crate::layout::{Layout, shown};
+use crate::plugin::abilities;
 use crate::plugin::catalog::{self, EMBEDDED, PluginSource};
 use crate::plugin::limits::COMPONENT_BYTES;
 use crate::plugin::review::{Right, rights};
 use crate::plugin::{Description, Runtime, RuntimeOptions};
+use crate::progress::Progress;
 
 /// Pin a third-party plugin, or look at the plugins
 #[derive(Debug, Args)]
@@ -57,9 +63,14 @@ struct AddArgs {
     /// Let it have its inputs and outputs as directories
     #[arg(long)]
     grant_directories: bool,
-    /// Replace the pin of this name, its grants included
+    /// Replace the pin of this name and keep its grants; those of this command
+    /// are added
     #[arg(long)]
     replace: bool,
+    /// Let it take the place of the core plugin of its name, and decide what
+    /// that one decides
+    #[arg(long)]
+    replace_core: bool,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +89,9 @@ struct Shown {
     digest: String,
     description: Description,
     rights: Vec<Right>,
+    /// Sentences, for people; of a core plugin none, for it is trusted.
+    abilities: Vec<String>,
+    replaces_core: bool,
 }
 
 #[derive(Serialize)]
@@ -94,6 +108,10 @@ struct Row {
     /// None for a core plugin.
     path: Option<PathBuf>,
     grants: Option<Grants>,
+    /// Whether it takes the place of the core plugin of its name.
+    replaces_core: bool,
+    /// As those of `plugin`.
+    abilities: Vec<String>,
     /// Ids of the steps that it runs.
     steps: Vec<String>,
 }
@@ -108,44 +126,65 @@ pub(super) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variab
 }
 
 /// What the pinned plugins of the pipeline lack, told before a build begins.
-pub(super) fn review(project: &Project, ui: &Ui, variables: &Variables) -> Result<()> {
+pub(super) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variables) -> Result<()> {
     let is_pinned = |name: &String| project.plugin_pins.pin(name).is_some();
     if !project.pipeline.steps.iter().any(|step| matches!(&step.run, Runner::Plugin(name) if is_pinned(name))) {
         return Ok(());
     }
-    let runtime = runtime(project, variables);
-    for warning in executor()?.block_on(runtime.review(project))? {
+    let runtime = runtime(project, wall, variables);
+    for warning in executor()?.block_on(runtime.review(project, &told(ui)))? {
         ui.note(&format!("warning: {warning}"));
     }
     Ok(())
 }
 
 fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    let grants = Grants {
+    let wanted = Grants {
         fetch: args.grant_fetch.clone(),
         credentials: args.grant_credentials.clone(),
         directories: args.grant_directories,
     };
     let path = inside(&project.root, &args.file)?;
-    let source = read(&args.file, grants.clone())?;
-    let description = describe(project, variables, &source)?;
+    let source = read(&args.file, wanted.clone())?;
+    let description = describe(project, &source, ui, variables)?;
     let name = args.name.clone().unwrap_or_else(|| description.name.clone());
     check_name(&name)?;
-    if project.plugin_pins.pin(&name).is_some() && !args.replace {
+    check_replacement(&name, args.replace_core)?;
+    let old = project.plugin_pins.pin(&name).map(|(pin, _)| pin);
+    if old.is_some() && !args.replace {
         return Err(Error::configuration(format!("a plugin `{name}` is pinned already")).hint(
-            "`--replace` pins this one in its place, with the grants of this command; `--name` gives another name",
+            "`--replace` pins this one in its place and keeps what the other was granted; `--name` gives another name",
         ));
     }
-    let pin = Pin { path, sha256: source.digest, version: Some(description.version.clone()), grants };
+    let grants = old.map(|pin| pin.grants.clone()).unwrap_or_default().with(wanted);
+    let source = source.granted(grants.clone())?;
+    let version = Some(description.version.clone());
+    let pin = Pin { path, sha256: source.digest, version, replace_core: args.replace_core, grants };
     let file = project.layout.plugins_lock();
-    let text = PluginsLock::with_pin(Source::read(&file)?.as_ref(), &project.root, &name, pin)?;
+    let text = PluginsLock::with_pin(Source::read(&file)?.as_ref(), &project.root, &name, pin.clone())?;
     fs::write_atomic(&file, text.as_bytes())?;
     let shown_file = shown(&file);
     ui.say(&format!("pinned {name} {} as {} in {shown_file}", description.version, source.digest));
-    let described = Shown::new("plugin-added", &name, &source, description);
-    ui.say(&described.rights_text());
+    if description.name != name {
+        ui.say(&format!("it calls itself {}", description.name));
+    }
+    let described = Shown::new("plugin-added", &name, &source, description, abilities::of_pin(&name, &pin));
+    described.say(ui);
     ui.data(&described);
     Ok(ExitCode::Done)
+}
+
+/// A core plugin's place is taken only by who says so.
+fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
+    match (plugins_lock::core(name), replace_core) {
+        (Some(decides), false) => Err(Error::configuration(format!(
+            "`{name}` is the name of a core plugin: this one would replace it, and decide {decides}, in every build"
+        ))
+        .hint("`--replace-core` pins it in that place if you trust it so far; `--name` gives it another name")),
+        (None, true) => Err(Error::configuration(format!("`--replace-core`: there is no core plugin `{name}`"))
+            .hint("leave the option out, or name the core plugin with `--name`")),
+        _ => Ok(()),
+    }
 }
 
 fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {
@@ -160,6 +199,8 @@ fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {
         digest: core.digest.to_string(),
         path: None,
         grants: None,
+        replaces_core: false,
+        abilities: Vec::new(),
         steps: steps(core.name),
     });
     let pinned = pins.plugins.iter().map(|(name, pin)| Row {
@@ -168,25 +209,42 @@ fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {
         digest: pin.sha256.to_string(),
         path: Some(pin.path.clone()),
         grants: Some(pin.grants.clone()),
+        replaces_core: pin.replace_core,
+        abilities: abilities::of_pin(name, pin),
         steps: steps(name),
     });
     let plugins: Vec<Row> = core.chain(pinned).collect();
-    let mut rows = vec![["plugin", "version", "steps", "grants", "from"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["plugin", "version", "steps", "kind", "from"].map(str::to_owned).to_vec()];
     rows.extend(plugins.iter().map(|row| {
         let from = row.path.as_ref().map_or_else(|| "this binary".to_owned(), |path| path.display().to_string());
-        let grants = row.grants.as_ref().map_or_else(|| "core".to_owned(), summary);
-        vec![row.name.clone(), row.version.clone(), row.steps.join(", "), grants, format!("{from} {}", row.digest)]
+        vec![
+            row.name.clone(),
+            row.version.clone(),
+            row.steps.join(", "),
+            kind(row).to_owned(),
+            format!("{from} {}", row.digest),
+        ]
     }));
-    ui.say(&table::render(&rows, ui.width()).join("\n"));
+    ui.say_all(table::render(&rows, ui.width()));
+    for row in plugins.iter().filter(|row| row.path.is_some()) {
+        ui.say("");
+        say_abilities(&row.name, &row.abilities, ui);
+    }
     ui.data(&Listed { event: "plugins", plugins });
     Ok(ExitCode::Done)
 }
 
-fn summary(grants: &Grants) -> String {
-    let mut parts = grants.fetch.clone();
-    parts.extend(grants.credentials.iter().map(|host| format!("credentials for {host}")));
-    parts.extend(grants.directories.then(|| "directories".to_owned()));
-    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+fn kind(row: &Row) -> &'static str {
+    match (&row.path, row.replaces_core) {
+        (None, _) => "core",
+        (Some(_), true) => "replaces the core plugin",
+        (Some(_), false) => "pinned",
+    }
+}
+
+fn say_abilities(name: &str, abilities: &[String], ui: &Ui) {
+    ui.say(&format!("{name}:"));
+    abilities.iter().for_each(|sentence| ui.say_all(table::wrapped("  - ", sentence, ui.width())));
 }
 
 fn inspect(args: &InspectArgs, project: &Project, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
@@ -195,32 +253,58 @@ fn inspect(args: &InspectArgs, project: &Project, ui: &Ui, variables: &Variables
         true => read(Path::new(&args.plugin), Grants::default())?,
         false => catalog::find(&args.plugin, &project.plugin_pins)?,
     };
-    let description = describe(project, variables, &source)?;
-    let described = Shown::new("plugin", &source.name, &source, description);
+    let description = describe(project, &source, ui, variables)?;
+    let pin = project.plugin_pins.pin(&source.name).filter(|_| !is_file).map(|(pin, _)| pin);
+    let abilities = match (source.grants(), pin) {
+        (None, _) => Vec::new(),
+        (Some(_), Some(pin)) => abilities::of_pin(&source.name, pin),
+        (Some(grants), None) => abilities::of_grants(grants),
+    };
+    let described = Shown::new("plugin", &source.name, &source, description, abilities);
     let Description { name, version, summary, configuration_schema, .. } = &described.description;
+    let itself = if *name == described.plugin { String::new() } else { format!(", calls itself {name}") };
+    ui.say(&format!("{} {version}{itself}: {summary}", described.plugin));
+    ui.say(&described.digest);
+    described.say(ui);
     let schema = serde_json::to_string_pretty(configuration_schema).unwrap_or_default();
-    ui.say(&format!("{name} {version}: {summary}\n{}", described.digest));
-    ui.say(&described.rights_text());
-    ui.say(&format!("configuration: {schema}"));
+    ui.say_all(format!("configuration: {schema}").lines());
     ui.data(&described);
     Ok(ExitCode::Done)
 }
 
 impl Shown {
-    fn new(event: &'static str, plugin: &str, source: &PluginSource, description: Description) -> Self {
+    fn new(
+        event: &'static str,
+        plugin: &str,
+        source: &PluginSource,
+        description: Description,
+        abilities: Vec<String>,
+    ) -> Self {
         let rights = rights(&description, source);
-        Self { event, plugin: plugin.to_owned(), digest: source.digest.to_string(), description, rights }
+        let digest = source.digest.to_string();
+        Self {
+            event,
+            plugin: plugin.to_owned(),
+            digest,
+            description,
+            rights,
+            abilities,
+            replaces_core: source.replaces_core,
+        }
     }
 
-    fn rights_text(&self) -> String {
-        if self.rights.is_empty() {
-            return "wants no grants".to_owned();
+    /// What it will be able to do, and what it would like to.
+    fn say(&self, ui: &Ui) {
+        if !self.abilities.is_empty() {
+            say_abilities(&self.plugin, &self.abilities, ui);
         }
-        let line = |right: &Right| {
+        if self.rights.is_empty() {
+            return ui.say("wants no grants");
+        }
+        for right in &self.rights {
             let state = if right.granted { "granted" } else { "not granted" };
-            format!("wants {} ({state})", right.grant)
-        };
-        self.rights.iter().map(line).collect::<Vec<_>>().join("\n")
+            ui.say(&format!("wants {} ({state})", right.grant));
+        }
     }
 }
 
@@ -247,13 +331,19 @@ fn missing(file: &Path) -> Error {
     Error::configuration(format!("there is no file `{}`", shown(file))).hint("name the component, a .wasm file")
 }
 
-fn describe(project: &Project, variables: &Variables, source: &PluginSource) -> Result<Description> {
-    executor()?.block_on(runtime(project, variables).describe(source))
+/// What somebody else wrote says what it is, behind the wall.
+fn describe(project: &Project, source: &PluginSource, ui: &Ui, variables: &Variables) -> Result<Description> {
+    let wall = if source.is_core() { Wall::Unasked } else { wall::raise(project, Runs::Unknown, ui, variables)? };
+    executor()?.block_on(runtime(project, wall, variables).describe(source, &told(ui)))
 }
 
-fn runtime(project: &Project, variables: &Variables) -> Arc<Runtime> {
-    let settings = project.settings.plugins.clone();
-    Arc::new(Runtime::new(RuntimeOptions { cache_dir: variables.cache_dir.clone(), settings }))
+fn told(ui: &Ui) -> Progress {
+    Progress::new("plugins", ui.observer(), CancellationToken::new())
+}
+
+fn runtime(project: &Project, wall: Wall, variables: &Variables) -> Arc<Runtime> {
+    let (settings, cache_dir) = (project.settings.plugins.clone(), variables.cache_dir.clone());
+    Arc::new(Runtime::new(RuntimeOptions { cache_dir, settings, wall, ..RuntimeOptions::default() }))
 }
 
 fn executor() -> Result<tokio::runtime::Runtime> {

@@ -1,7 +1,7 @@
 //! `scan`: lists the images that files name.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
+use super::wall::{self, Runs};
 use crate::config::Project;
+use crate::entitlement::named::LocalTree;
 use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
 use crate::fs;
@@ -85,12 +87,15 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
         return Err(Error::configuration("there is no configuration to write to")
             .hint("run `opencenter-airgap init` first, or leave out --write"));
     }
-    let local: Vec<(String, PathBuf)> = args.paths.iter().map(|path| located(path)).collect::<Result<_>>()?;
+    let chosen = args.paths.iter().map(|path| LocalTree::chosen(path, &project.layout));
+    let local: Vec<LocalTree> = chosen.collect::<Result<_>>()?;
+    let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
     let aside = Aside {
         project: &project,
         cache_dir: variables.cache_dir.clone(),
         temporary: &variables.temporary,
         observer: ui.observer(),
+        wall,
     };
     let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();
@@ -102,16 +107,6 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     show(&found, &written, args.write, ui);
     ui.data(&Scanned { event: "scanned", found: &found, written: &written });
     Ok(ExitCode::Done)
-}
-
-/// The path as written, and where it really lies.
-fn located(path: &Path) -> Result<(String, PathBuf)> {
-    let full = path.canonicalize().map_err(|source| {
-        Error::new(Class::Usage, format!("`{}` cannot be read", path.display()))
-            .caused_by(source)
-            .hint("name a file or a folder that is there")
-    })?;
-    Ok((path.display().to_string(), full))
 }
 
 fn write(project: &Project, found: &Found) -> Result<Vec<String>> {
@@ -129,7 +124,7 @@ fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
     if rows.is_empty() {
         ui.say("no images found");
     } else {
-        ui.say(&table::render(&rows, usize::MAX).join("\n"));
+        ui.say_all(table::render(&rows, usize::MAX));
     }
     for unresolved in &found.unresolved {
         let Unresolved { text, file, line } = unresolved;

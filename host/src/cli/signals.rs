@@ -15,8 +15,8 @@ use crate::exit_code::ExitCode;
 use crate::orchestrator::report::Report;
 use crate::orchestrator::run::Run;
 
-/// A command that runs steps, and someone who listens to signals from its
-/// first moment on.
+/// A command that runs steps, and someone who listens to signals from before
+/// anything is written.
 #[derive(Debug)]
 pub(super) struct Attended {
     runtime: Runtime,

@@ -48,7 +48,7 @@ pub(super) fn run(_args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Varia
     });
     match &state {
         None => ui.say(&format!("No build in `{}` yet.", shown(&layout.build))),
-        Some(state) => ui.say(&render(state, holder.as_ref(), &layout, ui).join("\n")),
+        Some(state) => show(state, holder.as_ref(), &layout, ui),
     }
     let lines = next.lines();
     if state.is_some() && !lines.is_empty() {
@@ -63,7 +63,7 @@ fn interrupted(state: Option<&BuildState>, held: bool) -> Vec<&str> {
     steps.filter(|step| step.status == Status::Running && !held).map(|step| step.id.as_str()).collect()
 }
 
-fn render(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui) -> Vec<String> {
+fn show(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui) {
     let hash = state.config_hash.map_or_else(|| "not fixed yet".to_owned(), |hash| hash.to_string());
     let mut lines = vec![
         format!("Build:          {}", state.build_id),
@@ -74,18 +74,16 @@ fn render(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui)
         lines.push(format!("Held by:        process {} (`{}`)", holder.pid, holder.command));
     }
     lines.push(String::new());
+    ui.say_all(lines);
     let mut rows = vec![["step", "status", "time", "items", "size", ""].map(str::to_owned).to_vec()];
     rows.extend(state.steps.iter().map(|step| row(step, holder.is_some(), layout)));
-    // Colour comes last: escape codes would count as width.
-    let rendered = table::render(&rows, ui.width());
-    lines.extend(rendered.into_iter().enumerate().map(|(at, line)| {
+    for (at, line) in table::render(&rows, ui.width()).iter().enumerate() {
         match at.checked_sub(1).and_then(|at| state.steps.get(at)) {
-            Some(step) => paint(ui, step, holder.is_some(), &line),
-            None => line,
+            Some(step) => ui.say_painted(color(step, holder.is_some()), word(step, holder.is_some()), line),
+            None => ui.say(line),
         }
-    }));
-    lines.extend(failures(state));
-    lines
+    }
+    ui.say_all(failures(state));
 }
 
 fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
@@ -137,8 +135,8 @@ fn failures(state: &BuildState) -> Vec<String> {
     for step in state.steps.iter().filter(|step| step.status == Status::Failed && !was_interrupted(step)) {
         let failed = step.items.iter().flat_map(|items| &items.failed);
         for item in failed.clone().take(SHOWN) {
-            lines.push(format!("✗ {}: {}", item.name, text::plain(&item.message)));
-            lines.extend(item.hint.iter().map(|hint| format!("  hint: {}", text::plain(hint))));
+            lines.push(format!("✗ {}: {}", item.name, item.message));
+            lines.extend(item.hint.iter().map(|hint| format!("  hint: {hint}")));
         }
         let unlisted = step.items.as_ref().map_or(0, |items| items.failed_unlisted);
         let more = failed.count().saturating_sub(SHOWN) as u64 + unlisted;
@@ -153,17 +151,15 @@ fn failures(state: &BuildState) -> Vec<String> {
     lines
 }
 
-fn paint(ui: &Ui, step: &StepState, held: bool, line: &str) -> String {
-    let color = match step.status {
+fn color(step: &StepState, held: bool) -> Color {
+    match step.status {
         Status::Completed | Status::Skipped => Color::Green,
         Status::Failed if was_interrupted(step) => Color::Yellow,
         Status::Failed => Color::Red,
         Status::Running if held => Color::Blue,
         Status::Running => Color::Yellow,
         Status::Pending => Color::Gray,
-    };
-    let word = word(step, held);
-    line.replacen(word, &ui.paint(color, word), 1)
+    }
 }
 
 /// What the next start would do.

@@ -2,10 +2,12 @@
 
 use crate::error::{Class, ItemFailure};
 use crate::progress::text;
+use crate::visible;
 
 /// Lines of a table; the first row is the heading. The last column is cut so
 /// that a line fits into `width`.
 pub(super) fn render(rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible::line(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
@@ -16,7 +18,7 @@ pub(super) fn render(rows: &[Vec<String>], width: usize) -> Vec<String> {
             for (at, cell) in row.iter().enumerate() {
                 if at + 1 == columns {
                     let left = width.saturating_sub(line.chars().count()).max(20);
-                    line.push_str(&text::cut(&text::plain(cell), left));
+                    line.push_str(&text::cut(cell, left));
                 } else {
                     let padding = widths[at].saturating_sub(cell.chars().count());
                     line.push_str(cell);
@@ -26,6 +28,26 @@ pub(super) fn render(rows: &[Vec<String>], width: usize) -> Vec<String> {
             line.trim_end().to_owned()
         })
         .collect()
+}
+
+/// A text as lines of at most `width`, broken at blanks, the others under the
+/// first word of the first.
+pub(super) fn wrapped(start: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = " ".repeat(start.chars().count());
+    let mut lines = vec![start.to_owned()];
+    for word in visible::line(text).split(' ') {
+        let Some(line) = lines.last_mut() else { continue };
+        let is_begun = line.trim_end().len() > indent.len();
+        if is_begun && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(format!("{indent}{word}"));
+            continue;
+        }
+        if is_begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines
 }
 
 /// Bad items shown in full; the others are counted.
@@ -42,7 +64,7 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
         // Of a file of the configuration it is the place and the key.
         if first.class == Class::Configuration {
             let key = if first.origin.is_empty() { String::new() } else { format!("{}: ", first.origin) };
-            lines.extend(names.iter().map(|place| text::plain(&format!("  ✗ {place}: {key}{}", first.message))));
+            lines.extend(names.iter().map(|place| visible::line(&format!("  ✗ {place}: {key}{}", first.message))));
             lines.extend(hint_behind(&groups, at));
             continue;
         }
@@ -52,9 +74,9 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
             [one] => (*one).to_owned(),
             many => many.len().to_string(),
         };
-        lines.push(text::plain(&format!("  ✗ {named}{origin} ({class}{status}): {message}")));
+        lines.push(visible::line(&format!("  ✗ {named}{origin} ({class}{status}): {message}")));
         if names.len() > 1 {
-            lines.push(text::plain(&format!("      {}", names.join(", "))));
+            lines.push(visible::line(&format!("      {}", names.join(", "))));
         }
         lines.extend(hint_behind(&groups, at));
     }
@@ -67,7 +89,7 @@ pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
 /// The hint of a row, where the next one has another.
 fn hint_behind(groups: &[(&ItemFailure, Vec<&str>)], at: usize) -> Option<String> {
     let of = |at: usize| groups.get(at).and_then(|(first, _)| first.hint.as_ref());
-    of(at).filter(|hint| of(at + 1) != Some(hint)).map(|hint| text::plain(&format!("      hint: {hint}")))
+    of(at).filter(|hint| of(at + 1) != Some(hint)).map(|hint| visible::line(&format!("      hint: {hint}")))
 }
 
 /// Groups with the names of their items, those of one hint side by side.
@@ -131,5 +153,19 @@ mod tests {
         assert_eq!(lines[0], "step    state");
         assert_eq!(lines[1].chars().count(), 40);
         assert!(lines[1].ends_with('…'));
+    }
+
+    #[test]
+    fn cells_from_outside_are_as_wide_as_they_look() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
+        let lines = render(&[row(&["a\u{202e}b", "x"]), row(&["c", "y\nz"])], 80);
+        assert_eq!(lines, ["a\\u{202e}b  x", "c           y z"]);
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        let lines = wrapped("  - ", "can send what it reads to https://example.com/", 24);
+        assert_eq!(lines, ["  - can send what it", "    reads to", "    https://example.com/"]);
+        assert_eq!(wrapped("- ", "a b", usize::MAX), ["- a b"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that is printed. Data goes to standard output, what happens on
-//! the way to standard error.
+//! the way to standard error. Every line is made [visible] here, and coloured
+//! after that: only the colours of this file reach a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::progress::json::JsonLines;
 use crate::progress::lines::Lines;
 use crate::progress::terminal::Terminal;
-use crate::progress::{Observer, Silent, text};
+use crate::progress::{Observer, Silent};
+use crate::visible;
 
 /// How this process talks.
 #[derive(Clone, Debug)]
@@ -56,10 +58,27 @@ impl Ui {
         }
     }
 
-    /// Text for people on standard output: dropped with --quiet and --json.
-    pub(super) fn say(&self, text: &str) {
+    /// A line for people on standard output: dropped with --quiet and --json.
+    pub(super) fn say(&self, line: &str) {
         if !self.quiet && !self.json {
-            self.write(text);
+            self.write(&visible::line(line));
+        }
+    }
+
+    /// Several lines, of which none can pretend to be two.
+    pub(super) fn say_all(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
+        lines.into_iter().for_each(|line| self.say(line.as_ref()));
+    }
+
+    /// A line with the first `part` of it in colour.
+    pub(super) fn say_painted(&self, color: Color, part: &str, line: &str) {
+        let (line, part) = (visible::line(line), visible::line(part));
+        if self.quiet || self.json {
+            return;
+        }
+        match line.split_once(&part).filter(|_| self.color) {
+            Some((before, behind)) => self.write(&format!("{before}\u{1b}[{}m{part}\u{1b}[0m{behind}", color as u8)),
+            None => self.write(&line),
         }
     }
 
@@ -68,15 +87,13 @@ impl Ui {
         if self.json
             && let Ok(line) = serde_json::to_string(value)
         {
-            self.write(&line);
+            self.write(&visible::json(&line));
         }
     }
 
-    fn write(&self, text: &str) {
+    fn write(&self, line: &str) {
         let mut out = io::stdout().lock();
-        let end = if text.ends_with('\n') { "" } else { "\n" };
-        let written =
-            out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+        let written = writeln!(out, "{line}").and_then(|()| out.flush());
         match written {
             // A reader that went away is not a failure of ours: the work is done.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.failure.set(error)),
@@ -96,7 +113,7 @@ impl Ui {
     /// A remark on standard error.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            let _ = writeln!(io::stderr(), "{}", text::plain(text));
+            let _ = writeln!(io::stderr(), "{}", visible::line(text));
         }
     }
 
@@ -107,16 +124,16 @@ impl Ui {
             self.data(&JsonError::new(error));
             return;
         }
-        let mut lines = vec![format!("{} {}", self.paint_error("error:"), text::plain(error.message()))];
+        let mut lines = vec![format!("{} {}", self.paint_error("error:"), visible::line(error.message()))];
         let mut cause = std::error::Error::source(error);
         while let Some(inner) = cause {
-            lines.push(format!("  caused by: {}", text::plain(&inner.to_string())));
+            lines.push(format!("  caused by: {}", visible::line(&inner.to_string())));
             cause = inner.source();
         }
         lines.extend(super::table::failures(error.items()));
         let is_told = |hint: &&str| error.items().iter().any(|item| item.hint.as_deref() == Some(*hint));
         if let Some(hint) = error.hint_text().filter(|hint| !is_told(hint)) {
-            lines.push(format!("hint: {}", text::plain(hint)));
+            lines.push(format!("hint: {}", visible::line(hint)));
         }
         if let Some(until) = error.until() {
             lines.push(format!("hint: come back at {}", crate::state::format::rfc3339(until)));
@@ -126,11 +143,6 @@ impl Ui {
 
     fn paint_error(&self, text: &str) -> String {
         if self.error_color { format!("\u{1b}[1;31m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    /// Colours a word of standard output.
-    pub(super) fn paint(&self, color: Color, text: &str) -> String {
-        if self.color { format!("\u{1b}[{}m{text}\u{1b}[0m", color as u8) } else { text.to_owned() }
     }
 
     /// Columns of standard output; without end where neither a terminal nor

@@ -10,6 +10,7 @@ use super::build::check_outside;
 use super::environment::Variables;
 use super::signals::Attended;
 use super::ui::{Color, Ui};
+use super::wall::{self, Runs};
 use crate::config::Project;
 use crate::config::airgap_lock::{AirgapLock, LockChange};
 use crate::error::Result;
@@ -41,10 +42,12 @@ struct Updated<'a> {
 }
 
 pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    let attended = Attended::begin(ui)?;
     let epoch = variables.epoch()?;
     let project = Arc::new(Project::load(layout.clone())?);
     check_outside(&project, false, variables)?;
+    let wall = wall::raise(&project, Runs::Pipeline, ui, variables)?;
+    // The first threads: they stand behind the wall.
+    let attended = Attended::begin(ui)?;
     let before = project.lock.clone();
     let Selection { keys, steps } = refresh::select(&project, &args.names)?;
     let options =
@@ -58,6 +61,7 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         source_date_epoch: epoch,
         cache_dir: variables.cache_dir.clone(),
         network: variables.network.clone(),
+        wall,
     };
     let (report, signals) = attended.drive(Run::prepare(session, options, environment)?);
     for warning in &report.warnings {
@@ -94,7 +98,8 @@ fn show(changes: &[LockChange], layout: &Layout, ui: &Ui) {
             (_, None) => Color::Red,
             _ => Color::Yellow,
         };
-        ui.say(&ui.paint(color, &change.to_string()));
+        let line = change.to_string();
+        ui.say_painted(color, &line, &line);
     }
     ui.say(&format!("{} changed in `{lock}`: review and commit it, then run `build`.", changes.len()));
 }

@@ -6,9 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::ui::{Color, Ui};
-use crate::error::Result;
+use crate::config::airgap_lock::AirgapLock;
+use crate::error::{Class, Error, Result};
 use crate::exit_code::ExitCode;
-use crate::verify::{Report, verify};
+use crate::verify::{Report, verify_with};
 
 /// Check a package: sound, complete, and what it says it is
 ///
@@ -20,6 +21,11 @@ pub(super) struct VerifyArgs {
     /// The package: zarf-package-….tar.zst, or - for the standard input
     #[arg(value_name = "PACKAGE")]
     package: PathBuf,
+
+    /// The airgap.lock that it was built with: everything in the package must
+    /// be what its address gave
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -31,13 +37,20 @@ struct Verified<'a> {
 }
 
 pub(super) fn run(args: &VerifyArgs, ui: &Ui) -> Result<ExitCode> {
-    let report = verify(&args.package)?;
+    let lock = match &args.lock {
+        Some(path) if !path.is_file() => {
+            let message = format!("there is no lock at `{}`", path.display());
+            return Err(Error::new(Class::Usage, message).hint("name the airgap.lock that the package was built with"));
+        }
+        Some(path) => Some(AirgapLock::load(path)?),
+        None => None,
+    };
+    let report = verify_with(&args.package, lock.as_ref())?;
     let sound = report.is_sound();
     let color = if sound { Color::Green } else { Color::Red };
-    let text = report.render_text();
-    let lines: Vec<String> =
-        text.lines().map(|line| if marks(line) { ui.paint(color, line) } else { line.to_owned() }).collect();
-    ui.say(&lines.join("\n"));
+    for line in report.render_text().lines() {
+        if marks(line) { ui.say_painted(color, line, line) } else { ui.say(line) }
+    }
     ui.data(&Verified { event: "verified", sound, report: &report });
     match report.error() {
         None => Ok(ExitCode::Done),

@@ -36,7 +36,7 @@ pub(super) fn print(ui: &Ui, verbose: bool) -> Result<ExitCode> {
             text.push_str(&format!("\nplugin {} {} {}", plugin.name, plugin.version, plugin.digest));
         }
     }
-    ui.say(&text);
+    ui.say_all(text.lines());
     ui.data(&Version { event: "version", version: env!("CARGO_PKG_VERSION"), plugins });
     Ok(ExitCode::Done)
 }

@@ -1,5 +1,13 @@
 //! airgap.lock: what every reference resolved to, and when.
 //!
+//! It is a statement of what was seen: who asked, from where, in which build.
+//! What the host's own steps saw stands in `images`, `files` and `repositories`;
+//! what a plugin saw stands under its name in `core` or `plugins`, where nobody
+//! else looks; and a chart says by which plugin it was resolved. Format 1 had
+//! all files in one list, into which any plugin could write: its entries name
+//! no build, and what names none is resolved again
+//! ([`lock_doubts`](super::lock_doubts)).
+//!
 //! The lock is loaded once, shared by the steps as a
 //! [`SharedLock`](super::shared_lock::SharedLock), and written back by the
 //! step's commit. What is in the lock wins over what a server says now; what
@@ -18,17 +26,18 @@ use serde::{Deserialize, Serialize};
 use crate::config::lock_names::provenance_of;
 use crate::config::source::Source;
 use crate::digest::Digest;
+use crate::entitlement::Asker;
 use crate::error::{Error, Result};
 use crate::fs;
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The content of config/airgap.lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AirgapLock {
-    /// Of the file's format: 1.
+    /// Of the file's format: 2, or 1 of a file that an older version wrote.
     pub format: u32,
     /// RFC 3339, UTC: when the build began that wrote the first entry, or the
     /// last `update` that changed one. The build's clock.
@@ -42,13 +51,22 @@ pub struct AirgapLock {
     /// By `<repo> <name> <version as written>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub charts: BTreeMap<String, LockedChart>,
-    /// By URL: files, and whatever else was fetched without a known digest.
+    /// By URL: what the step `files` fetched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, LockedFile>,
     /// By `<url> <ref as written>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub repositories: BTreeMap<String, LockedRepository>,
+    /// By core plugin and URL, or `oci://` and reference: what it fetched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub core: Sections,
+    /// The same of the plugins that plugins.lock pins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugins: Sections,
 }
+
+/// What was fetched, by plugin and address.
+pub type Sections = BTreeMap<String, BTreeMap<String, LockedFile>>;
 
 impl Default for AirgapLock {
     fn default() -> Self {
@@ -59,6 +77,8 @@ impl Default for AirgapLock {
             charts: BTreeMap::new(),
             files: BTreeMap::new(),
             repositories: BTreeMap::new(),
+            core: BTreeMap::new(),
+            plugins: BTreeMap::new(),
         }
     }
 }
@@ -91,6 +111,22 @@ pub struct LockedChart {
     pub version: String,
     pub url: String,
     pub digest: Digest,
+    /// The pinned plugin that resolved it; missing for the core plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Asker>,
+    /// The build in which the host saw `url` give `digest` for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+}
+
+/// The core plugin that resolves charts.
+pub const CHARTS: &str = "charts";
+
+impl LockedChart {
+    /// The plugin that resolved it.
+    pub fn asker(&self) -> Asker {
+        self.by.clone().unwrap_or_else(|| Asker::Core(CHARTS.to_owned()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +134,9 @@ pub struct LockedChart {
 pub struct LockedFile {
     pub sha256: Digest,
     pub size: u64,
+    /// The build in which the address gave this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,13 +177,15 @@ impl AirgapLock {
         if source.text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let (lock, spans) = source.yaml::<Self>().map_err(|error| {
+        let (mut lock, spans) = source.yaml::<Self>().map_err(|error| {
             error.hint(
                 "a build writes this file: resolve a merge conflict in it, restore it from version control, or delete it, \
                  and the next build locks what is there then",
             )
         })?;
         source.refuse(&spans, &lock.problems())?;
+        // Of a lock in memory the entries tell what they are worth.
+        lock.format = FORMAT;
         Ok(lock)
     }
 
@@ -152,7 +193,11 @@ impl AirgapLock {
         let mut problems = Vec::new();
         let root = YamlPath::root();
         if self.format == 0 {
-            problems.push(Problem::new(&root.key("format"), "format 0 does not exist", "write format: 1"));
+            problems.push(Problem::new(
+                &root.key("format"),
+                "format 0 does not exist",
+                format!("write format: {FORMAT}"),
+            ));
         }
         let time = self.resolved_at.as_ref().filter(|time| time.parse::<jiff::Timestamp>().is_err());
         if let Some(time) = time {
@@ -188,6 +233,41 @@ impl AirgapLock {
         format!("{} {}", repository.url, reference.or(commit).unwrap_or("HEAD"))
     }
 
+    /// What one asker fetched, by address.
+    pub fn files_of(&self, asker: &Asker) -> Option<&BTreeMap<String, LockedFile>> {
+        match asker {
+            Asker::Host => Some(&self.files),
+            Asker::Core(name) => self.core.get(name),
+            Asker::Pinned(name) => self.plugins.get(name),
+        }
+    }
+
+    /// What an address gave to this asker. What it gave to others is nothing
+    /// to go by.
+    pub fn file(&self, asker: &Asker, address: &str) -> Option<&LockedFile> {
+        self.files_of(asker)?.get(address)
+    }
+
+    /// Everything that plugins fetched: who, from where, what.
+    pub fn of_plugins(&self) -> impl Iterator<Item = (Asker, &str, &LockedFile)> {
+        let core = self.core.iter().map(|(name, files)| (Asker::Core(name.clone()), files));
+        let pinned = self.plugins.iter().map(|(name, files)| (Asker::Pinned(name.clone()), files));
+        core.chain(pinned)
+            .flat_map(|(asker, files)| files.iter().map(move |(address, file)| (asker.clone(), address.as_str(), file)))
+    }
+
+    /// A lock with one file in it.
+    pub fn of_file(asker: &Asker, address: &str, file: LockedFile) -> Self {
+        let mut lock = Self::default();
+        let files = match asker {
+            Asker::Host => &mut lock.files,
+            Asker::Core(name) => lock.core.entry(name.clone()).or_default(),
+            Asker::Pinned(name) => lock.plugins.entry(name.clone()).or_default(),
+        };
+        files.insert(address.to_owned(), file);
+        lock
+    }
+
     /// What `update` calls what lies at a URL: the name of the chart that it
     /// belongs to, else the URL itself.
     pub fn name_of(&self, url: &str) -> String {
@@ -208,10 +288,12 @@ impl AirgapLock {
             text.push_str(&format!("    version: {}\n", scalar(&chart.version)));
             text.push_str(&format!("    url: {}\n", scalar(&chart.url)));
             text.push_str(&format!("    digest: {}\n", chart.digest));
+            if let Some(by) = &chart.by {
+                text.push_str(&format!("    by: {by}\n"));
+            }
+            build_text(chart.build.as_deref(), "    ", text);
         });
-        section(&mut text, "files", &self.files, |file, text| {
-            text.push_str(&format!("    sha256: {}\n    size: {}\n", file.sha256, file.size));
-        });
+        section(&mut text, "files", &self.files, |file, text| file_text(file, "    ", text));
         section(&mut text, "repositories", &self.repositories, |repository, text| {
             text.push_str(&format!("    commit: {}\n", components::yaml_text::quoted(&repository.commit)));
             if let Some(reference) = &repository.reference {
@@ -221,6 +303,8 @@ impl AirgapLock {
                 text.push_str(&format!("    tag: {}\n", components::yaml_text::quoted(tag)));
             }
         });
+        sections(&mut text, "core", &self.core);
+        sections(&mut text, "plugins", &self.plugins);
         text
     }
 
@@ -243,17 +327,78 @@ impl AirgapLock {
     /// What is different in `new`.
     pub fn diff(&self, new: &Self) -> Vec<LockChange> {
         let mut changes = Vec::new();
-        compare("image", &self.images, &new.images, &mut changes, |image| {
-            image.index.unwrap_or(image.manifest).to_string()
-        });
-        compare("chart", &self.charts, &new.charts, &mut changes, |chart| {
-            format!("{} {}", chart.version, chart.digest)
-        });
-        compare("file", &self.files, &new.files, &mut changes, |file| file.sha256.to_string());
-        compare("repository", &self.repositories, &new.repositories, &mut changes, |repository| {
-            repository.commit.clone()
-        });
+        let image = |image: &LockedImage| image.index.unwrap_or(image.manifest).to_string();
+        let chart = |chart: &LockedChart| match &chart.by {
+            Some(by) => format!("{} {} by {by}", chart.version, chart.digest),
+            None => format!("{} {}", chart.version, chart.digest),
+        };
+        let file = |file: &LockedFile| file.sha256.to_string();
+        let repository = |repository: &LockedRepository| repository.commit.clone();
+        compare("image", None, &self.images, &new.images, &mut changes, image);
+        compare("chart", None, &self.charts, &new.charts, &mut changes, chart);
+        compare("file", None, &self.files, &new.files, &mut changes, file);
+        compare("repository", None, &self.repositories, &new.repositories, &mut changes, repository);
+        for asker in self.plugins_with(new) {
+            let [before, after] = [self, new].map(|lock| lock.files_of(&asker).cloned().unwrap_or_default());
+            compare("file", Some(&asker), &before, &after, &mut changes, file);
+        }
         changes
+    }
+
+    /// Whoever fetched something, here or in `other`.
+    fn plugins_with(&self, other: &Self) -> BTreeSet<Asker> {
+        let core = self.core.keys().chain(other.core.keys()).cloned().map(Asker::Core);
+        let pinned = self.plugins.keys().chain(other.plugins.keys()).cloned().map(Asker::Pinned);
+        core.chain(pinned).collect()
+    }
+}
+
+/// An entry, and whether it says the same as another one. When it was seen
+/// again is no difference; that it was seen at all is one.
+pub trait Statement: Clone {
+    /// Whether what is said is equal, whoever saw it when.
+    fn agrees_with(&self, other: &Self) -> bool;
+
+    /// Whether it says in which build it was seen, if such an entry does.
+    fn is_vouched(&self) -> bool {
+        true
+    }
+
+    /// Whether nothing is new about `other`.
+    fn settles(&self, other: &Self) -> bool {
+        self.agrees_with(other) && (self.is_vouched() || !other.is_vouched())
+    }
+}
+
+impl Statement for LockedImage {
+    fn agrees_with(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl Statement for LockedRepository {
+    fn agrees_with(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl Statement for LockedChart {
+    fn agrees_with(&self, other: &Self) -> bool {
+        (&self.version, &self.url, self.digest, &self.by) == (&other.version, &other.url, other.digest, &other.by)
+    }
+
+    fn is_vouched(&self) -> bool {
+        self.build.is_some()
+    }
+}
+
+impl Statement for LockedFile {
+    fn agrees_with(&self, other: &Self) -> bool {
+        (self.sha256, self.size) == (other.sha256, other.size)
+    }
+
+    fn is_vouched(&self) -> bool {
+        self.build.is_some()
     }
 }
 
@@ -269,14 +414,39 @@ fn section<T>(text: &mut String, name: &str, entries: &BTreeMap<String, T>, body
     }
     text.push_str(&format!("\n{name}:\n"));
     for (key, entry) in entries {
-        let key = scalar(key);
-        // YAML keys beyond 1,024 characters need the long form.
-        if key.len() > 1000 {
-            text.push_str(&format!("  ? {key}\n  :\n"));
-        } else {
-            text.push_str(&format!("  {key}:\n"));
-        }
+        key_text(key, "  ", text);
         body(entry, text);
+    }
+}
+
+/// What plugins fetched, one level deeper.
+fn sections(text: &mut String, name: &str, sections: &Sections) {
+    section(text, name, sections, |files, text| {
+        for (address, file) in files {
+            key_text(address, "    ", text);
+            file_text(file, "      ", text);
+        }
+    });
+}
+
+fn key_text(key: &str, indent: &str, text: &mut String) {
+    let key = scalar(key);
+    // YAML keys beyond 1,024 characters need the long form.
+    if key.len() > 1000 {
+        text.push_str(&format!("{indent}? {key}\n{indent}:\n"));
+    } else {
+        text.push_str(&format!("{indent}{key}:\n"));
+    }
+}
+
+fn file_text(file: &LockedFile, indent: &str, text: &mut String) {
+    text.push_str(&format!("{indent}sha256: {}\n{indent}size: {}\n", file.sha256, file.size));
+    build_text(file.build.as_deref(), indent, text);
+}
+
+fn build_text(build: Option<&str>, indent: &str, text: &mut String) {
+    if let Some(build) = build {
+        text.push_str(&format!("{indent}build: {}\n", components::yaml_text::quoted(build)));
     }
 }
 
@@ -306,26 +476,39 @@ pub struct LockChange {
     /// `image`, `chart`, `file` or `repository`.
     pub kind: &'static str,
     pub key: String,
+    /// The plugin under whose name the entry stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Asker>,
     /// What it resolved to; None where it was not there.
     pub old: Option<String>,
     pub new: Option<String>,
 }
 
+impl LockChange {
+    /// `file https://…`, and by which plugin where it stands under one.
+    pub fn entry(&self) -> String {
+        let Self { kind, key, by, .. } = self;
+        by.as_ref().map_or_else(|| format!("{kind} {key}"), |by| format!("{kind} {key} of the {by}"))
+    }
+}
+
 impl fmt::Display for LockChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, key, old, new } = self;
+        let Self { old, new, .. } = self;
+        let entry = self.entry();
         match (old, new) {
-            (Some(old), Some(new)) if old == new => write!(f, "~ {kind} {key}: {new}, its parts differ"),
-            (Some(old), Some(new)) => write!(f, "~ {kind} {key}: {old} → {new}"),
-            (None, Some(new)) => write!(f, "+ {kind} {key}: {new}"),
-            (Some(old), None) => write!(f, "- {kind} {key}: {old}"),
-            (None, None) => write!(f, "  {kind} {key}"),
+            (Some(old), Some(new)) if old == new => write!(f, "~ {entry}: {new}, its parts differ"),
+            (Some(old), Some(new)) => write!(f, "~ {entry}: {old} → {new}"),
+            (None, Some(new)) => write!(f, "+ {entry}: {new}"),
+            (Some(old), None) => write!(f, "- {entry}: {old}"),
+            (None, None) => write!(f, "  {entry}"),
         }
     }
 }
 
-fn compare<T: PartialEq>(
+fn compare<T: Statement>(
     kind: &'static str,
+    by: Option<&Asker>,
     old: &BTreeMap<String, T>,
     new: &BTreeMap<String, T>,
     changes: &mut Vec<LockChange>,
@@ -334,8 +517,9 @@ fn compare<T: PartialEq>(
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for key in keys {
         let (before, after) = (old.get(key), new.get(key));
-        if before != after {
-            changes.push(LockChange { kind, key: key.clone(), old: before.map(&shown), new: after.map(&shown) });
+        if before.zip(after).is_none_or(|(before, after)| !before.agrees_with(after)) {
+            let (old, new) = (before.map(&shown), after.map(&shown));
+            changes.push(LockChange { kind, key: key.clone(), by: by.cloned(), old, new });
         }
     }
 }
@@ -364,17 +548,28 @@ mod tests {
             layers: vec![blob("a"), blob("bb")],
         };
         let bare = LockedImage { index: None, layers: Vec::new(), ..image.clone() };
-        let chart = LockedChart { version: "1.10".into(), url: "https://h/c-1.10.tgz".into(), digest: digest("chart") };
+        let chart = LockedChart {
+            version: "1.10".into(),
+            url: "https://h/c-1.10.tgz".into(),
+            digest: digest("chart"),
+            by: None,
+            build: Some("20260131T120000Z-00ab12".into()),
+        };
+        let file =
+            |text: &str, size| LockedFile { sha256: digest(text), size, build: Some("20260131T120000Z-00ab12".into()) };
+        let of = |address: &str| [(address.to_owned(), file("db", 3))].into();
         AirgapLock {
             resolved_at: Some("2026-01-31T12:00:00Z".into()),
             images: [("nginx:1.27 linux/amd64".into(), image), ("x@sha256:00 linux/arm64/v8".into(), bare)].into(),
             charts: [("https://h c >=1.0.0, <2".into(), chart)].into(),
             files: [
-                ("https://h/a?b=c#d".into(), LockedFile { sha256: digest("f"), size: 0 }),
-                (format!("https://h/{}", "x".repeat(2000)), LockedFile { sha256: digest("g"), size: u64::MAX }),
+                ("https://h/a?b=c#d".into(), file("f", 0)),
+                (format!("https://h/{}", "x".repeat(2000)), file("g", u64::MAX)),
             ]
             .into(),
             repositories: [("https://h/r.git main".into(), locked_repository())].into(),
+            core: [("charts".into(), of("https://h/c-1.10.tgz"))].into(),
+            plugins: [("sbom".into(), of(&format!("oci://h/{}:1", "y".repeat(2000))))].into(),
             ..AirgapLock::default()
         }
     }
@@ -393,16 +588,24 @@ mod tests {
 
     #[test]
     fn the_text_reads_well_in_review() {
+        let fetched = |section: &str, plugin: &str| {
+            format!(
+                "\n{section}:\n  {plugin}:\n    https://h/c-1.10.tgz:\n      sha256: {}\n      size: 3\n      build: \"20260131T120000Z-00ab12\"\n",
+                digest("db")
+            )
+        };
         let mut lock = lock();
         lock.files.clear();
         lock.images.remove("x@sha256:00 linux/arm64/v8");
+        lock.plugins = [("sbom".into(), lock.core["charts"].clone())].into();
+        lock.charts.values_mut().for_each(|chart| chart.by = Some(Asker::Pinned("charts".into())));
         let text = lock.to_text();
         let body = text.strip_prefix(HEADER).unwrap();
         let expected = format!(
-            "format: 1\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
+            "format: 2\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
              - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
-             url: https://h/c-1.10.tgz\n    digest: {}\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n",
+             url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n{}{}",
             digest("index"),
             digest("manifest"),
             digest("config"),
@@ -410,7 +613,9 @@ mod tests {
             digest("bb"),
             digest("chart"),
             "0".repeat(40),
-            "1".repeat(40)
+            "1".repeat(40),
+            fetched("core", "charts"),
+            fetched("plugins", "sbom"),
         );
         assert_eq!(body, expected);
     }
@@ -418,11 +623,11 @@ mod tests {
     #[test]
     fn what_is_not_a_lock_is_refused_with_its_line() {
         for (text, start, word) in [
-            ("format: 2\nfuture: {}\n", "config/airgap.lock", "newer"),
+            ("format: 3\nfuture: {}\n", "config/airgap.lock", "newer"),
             ("format: 1\nimagez: {}\n", "config/airgap.lock:2:1", "unknown field"),
             ("images: {}\n", "config/airgap.lock:1:1", "missing field `format`"),
             ("format: 1\nfiles:\n  a: {sha256: zz, size: 1}\n", "config/airgap.lock:3:", "not a SHA-256"),
-            ("format: 1\nresolved_at: yesterday\n", "config/airgap.lock:2:14", "not a time"),
+            ("format: 2\nresolved_at: yesterday\n", "config/airgap.lock:2:14", "not a time"),
             ("format: 1\nfiles:\n  a: {sha256: x, size: 1}\n<<<<<<< HEAD\n", "config/airgap.lock:", ""),
         ] {
             let error = parse(text).unwrap_err();
@@ -433,6 +638,30 @@ mod tests {
                 error.message()
             );
         }
+    }
+
+    /// Entries of an older version are read, and none of them names a build.
+    #[test]
+    fn format_1_is_read_as_it_is() {
+        let text = format!(
+            "format: 1\ncharts:\n  \"r c 1\": {{version: 1.0.0, url: \"https://h/c\", digest: {0}}}\nfiles:\n  https://h/a: {{sha256: {0}, size: 1}}\n",
+            digest("a")
+        );
+        let lock = parse(&text).unwrap();
+        assert!(!lock.files["https://h/a"].is_vouched() && !lock.charts["r c 1"].is_vouched());
+        assert!(lock.to_text().contains("format: 2\n") && !lock.to_text().contains("build:"));
+    }
+
+    /// What one asker was told is nothing to another one.
+    #[test]
+    fn an_address_says_something_to_each_asker_alone() {
+        let lock = lock();
+        let url = "https://h/c-1.10.tgz";
+        assert!(lock.file(&Asker::Core("charts".into()), url).is_some());
+        for other in [Asker::Host, Asker::Pinned("charts".into()), Asker::Core("scan".into())] {
+            assert_eq!(lock.file(&other, url), None, "{other}");
+        }
+        assert_eq!(lock.of_plugins().count(), 2);
     }
 
     #[test]
@@ -450,7 +679,7 @@ mod tests {
     fn a_difference_names_what_moved() {
         let (old, mut new) = (lock(), lock());
         new.repositories.clear();
-        new.files.insert("https://h/new".into(), LockedFile { sha256: digest("n"), size: 1 });
+        new.files.insert("https://h/new".into(), LockedFile { sha256: digest("n"), size: 1, build: None });
         new.images.get_mut("nginx:1.27 linux/amd64").unwrap().index = Some(digest("other"));
         let shown: Vec<String> = old.diff(&new).iter().map(ToString::to_string).collect();
         assert_eq!(

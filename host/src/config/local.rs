@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use components::ComponentManifest;
 use components::problem::{Problem, YamlPath, shown};
 
+use super::hidden::Hidden;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::tree::DEPTH;
 
 /// Files in one local directory.
 const FILES: usize = 50_000;
@@ -133,7 +135,8 @@ fn joined(from: &str, path: &str) -> Option<String> {
 }
 
 /// A digest over everything that a written path leads to: names, kinds,
-/// lengths and content, in the order of the names. Where the path itself is a
+/// lengths and content, in the order of the names; what is hidden from whoever
+/// reads it counts for nothing. Where the path itself is a
 /// link, what it leads to counts, as it does for the step that reads it; of a
 /// link inside a chart the target's name counts, because the target is in the
 /// chart as well or is not read at all.
@@ -144,8 +147,7 @@ fn joined(from: &str, path: &str) -> Option<String> {
 pub fn digest(layout: &Layout, root: &Path, written: &str) -> Result<Digest> {
     let path = resolve(layout, root, written);
     let mut hasher = Hasher::new();
-    let mut count = 0;
-    add(&followed(layout, root, path), "", &mut hasher, &mut count)?;
+    add(&followed(layout, root, path), &Hidden::of(layout), &mut hasher)?;
     Ok(hasher.finish())
 }
 
@@ -157,24 +159,39 @@ fn followed(layout: &Layout, root: &Path, path: PathBuf) -> PathBuf {
     if is_inside(root) || is_inside(&layout.config) { found } else { path }
 }
 
-fn add(path: &Path, name: &str, hasher: &mut Hasher, count: &mut usize) -> Result<()> {
-    *count += 1;
-    if *count > FILES {
+/// Everything at and below `path`, parents first and in the order of names;
+/// what is still to come waits in a list.
+fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher) -> Result<()> {
+    let mut count = 0;
+    let mut pending = vec![(path.to_owned(), String::new())];
+    while let Some((path, name)) = pending.pop() {
+        count += 1;
+        check_size(&path, &name, count)?;
+        let kind = std::fs::symlink_metadata(&path).map_err(|source| Error::io("cannot read", &path, source))?;
+        if kind.is_symlink() {
+            let target = std::fs::read_link(&path).map_err(|source| Error::io("cannot read", &path, source))?;
+            part(hasher, b'l', &name, target.as_os_str().as_encoded_bytes());
+        } else if kind.is_dir() {
+            part(hasher, b'd', &name, b"");
+            let below = children(&path)?.into_iter().rev().map(|child| (path.join(&child), child));
+            let shown = below.filter(|(path, child)| !hidden.hides_entry(child, path));
+            pending.extend(shown.map(|(path, child)| (path, format!("{name}/{child}"))));
+        } else {
+            let bytes = crate::fs::read_optional(&path, FILE_BYTES)?.unwrap_or_default();
+            part(hasher, b'f', &name, &bytes);
+        }
+    }
+    Ok(())
+}
+
+fn check_size(path: &Path, name: &str, count: usize) -> Result<()> {
+    if count > FILES {
         return Err(Error::configuration(format!("`{}` holds more than {FILES} files", path.display()))
             .hint("name the chart's own directory, not a folder above it"));
     }
-    let kind = std::fs::symlink_metadata(path).map_err(|source| Error::io("cannot read", path, source))?;
-    if kind.is_symlink() {
-        let target = std::fs::read_link(path).map_err(|source| Error::io("cannot read", path, source))?;
-        part(hasher, b'l', name, target.as_os_str().as_encoded_bytes());
-    } else if kind.is_dir() {
-        part(hasher, b'd', name, b"");
-        for child in children(path)? {
-            add(&path.join(&child), &format!("{name}/{child}"), hasher, count)?;
-        }
-    } else {
-        let bytes = crate::fs::read_optional(path, FILE_BYTES)?.unwrap_or_default();
-        part(hasher, b'f', name, &bytes);
+    if name.matches('/').count() > DEPTH {
+        return Err(Error::configuration(format!("`{}` is nested more than {DEPTH} deep", path.display()))
+            .hint("name the chart's own directory, not a folder above it"));
     }
     Ok(())
 }
@@ -268,6 +285,22 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(distinct.len(), seen.len());
         assert_eq!(digest(), *seen.last().unwrap());
+    }
+
+    /// A build folder inside of a chart would change the configuration with
+    /// every step.
+    #[test]
+    fn what_is_hidden_does_not_count() {
+        let project = tempfile::tempdir().unwrap();
+        let layout = Layout::new(project.path().join("config"), project.path().join("chart/out"), "dist");
+        crate::fs::create_dir_all(&project.path().join("chart/out")).unwrap();
+        crate::fs::create_dir_all(&project.path().join("chart/.git")).unwrap();
+        let digest = || digest(&layout, project.path(), "./chart").unwrap();
+        let before = digest();
+        for (name, counts) in [("chart/out/state.json", false), ("chart/.git/HEAD", false), ("chart/.x", true)] {
+            crate::fs::write_new(&project.path().join(name), b"x").unwrap();
+            assert_eq!(digest() != before, counts, "{name}");
+        }
     }
 
     /// A package would hold what a link led to when it was built first.

@@ -3,19 +3,17 @@
 //!
 //! An entry stays while the components name it, for any architecture: one lock
 //! serves the builds of all of them. With a chart stay its archive or, in a
-//! registry, its manifest, and the provenance file beside it; and whatever lies below a prefix that
-//! plugins.lock grants: only that plugin knows what it asks for.
+//! registry, its manifest, and the provenance file beside it. What a pinned plugin
+//! fetched stays while the plugin runs in the pipeline and plugins.lock grants it
+//! the address: only that plugin knows what it asks for.
 
 use std::collections::BTreeSet;
 
 use components::{ComponentManifest, Package, ResolvedComponents};
-use url::Url;
 
-use super::airgap_lock::{AirgapLock, LockChange};
+use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
 use super::catalog::ARCHITECTURES;
-use super::plugins_lock::PluginsLock;
-use crate::plugin::grants::Rules;
-use crate::reference::Reference;
+use crate::entitlement::{Asker, Runners};
 
 /// The keys that a configuration names.
 #[derive(Clone, Debug, Default)]
@@ -25,15 +23,15 @@ pub struct Names {
     charts: BTreeSet<String>,
     files: BTreeSet<String>,
     repositories: BTreeSet<String>,
-    /// What pinned plugins may fetch.
-    granted: Vec<Rules>,
+    /// Who fetches, and what each may.
+    runners: Runners,
 }
 
 impl Names {
     /// What is being built, what components.yaml says for other
-    /// architectures, and what the pinned plugins may fetch.
-    pub fn new(components: &ResolvedComponents, manifest: Option<&ComponentManifest>, plugins: &PluginsLock) -> Self {
-        let mut names = Self::default();
+    /// architectures, and what the plugins that run may fetch.
+    pub fn new(components: &ResolvedComponents, manifest: Option<&ComponentManifest>, runners: Runners) -> Self {
+        let mut names = Self { runners, ..Self::default() };
         names.add(components);
         let resolve = |manifest: &ComponentManifest, architecture| manifest.resolve(&Package::default(), architecture);
         for architecture in ARCHITECTURES {
@@ -41,8 +39,6 @@ impl Names {
                 names.add(&components);
             }
         }
-        // A grant that is none was refused when the file was read.
-        names.granted = plugins.plugins.values().filter_map(|pin| Rules::new(&pin.grants).ok()).collect();
         names
     }
 
@@ -56,17 +52,6 @@ impl Names {
 
     fn names_image(&self, key: &str) -> bool {
         key.split(' ').next().is_some_and(|image| self.images.contains(image))
-    }
-
-    /// Whether a plugin may have asked for this file: a URL, or the manifest
-    /// behind `oci://registry/repository:tag`.
-    fn is_granted(&self, key: &str) -> bool {
-        if let Some(reference) = key.strip_prefix("oci://") {
-            let Ok(reference) = Reference::parse(reference) else { return false };
-            let allows = |rules: &Rules| rules.repository(reference.registry(), reference.repository()).is_ok();
-            return self.granted.iter().any(allows);
-        }
-        Url::parse(key).is_ok_and(|url| self.granted.iter().any(|rules| rules.url(&url).is_ok()))
     }
 }
 
@@ -84,10 +69,22 @@ impl AirgapLock {
         self.images.retain(|key, _| names.names_image(key));
         self.charts.retain(|key, _| names.charts.contains(key));
         self.repositories.retain(|key, _| names.repositories.contains(key));
-        let of_charts: BTreeSet<String> =
-            self.charts.values().flat_map(|chart| [chart.url.clone(), provenance_of(&chart.url)]).collect();
-        let stays = |url: &String| names.files.contains(url) || of_charts.contains(url) || names.is_granted(url);
-        self.files.retain(|url, _| stays(url));
+        self.files.retain(|url, _| names.files.contains(url));
+        let parts =
+            |chart: &LockedChart| [&chart.url, &provenance_of(&chart.url)].map(|url| (chart.asker(), url.clone()));
+        let of_charts: BTreeSet<(Asker, String)> = self.charts.values().flat_map(parts).collect();
+        self.retain_of_plugins(|asker, address, _| match asker {
+            Asker::Pinned(_) => names.runners.covers(asker, address),
+            // The configuration names what a core plugin asks for.
+            Asker::Core(_) | Asker::Host => of_charts.contains(&(asker.clone(), address.to_owned())),
+        });
+    }
+
+    /// Drops what plugins fetched that do not run here, or may not ask for it
+    /// any more.
+    pub fn prune_plugins(&mut self, runners: &Runners) {
+        self.retain_of_plugins(|asker, address, _| runners.covers(asker, address));
+        self.charts.retain(|_, chart| runners.has(&chart.asker()));
     }
 
     /// What [`AirgapLock::prune`] would drop.
@@ -104,6 +101,8 @@ mod tests {
 
     use super::*;
     use crate::config::airgap_lock::{LockedBlob, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use crate::config::pipeline::Pipeline;
+    use crate::config::plugins_lock::PluginsLock;
     use crate::config::source::Source;
     use crate::digest::Digest;
 
@@ -127,21 +126,37 @@ mod tests {
             config: LockedBlob { digest, size: 1 },
             layers: Vec::new(),
         };
-        let chart = |url: &str| LockedChart { version: "1.0.0".into(), url: url.into(), digest };
+        let chart = |url: &str| LockedChart {
+            version: "1.0.0".into(),
+            url: url.into(),
+            digest,
+            by: None,
+            build: Some("1".into()),
+        };
         let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None };
         AirgapLock {
             images: images.iter().map(|key| ((*key).to_owned(), image.clone())).collect(),
             charts: charts.iter().map(|(key, url)| ((*key).to_owned(), chart(url))).collect(),
-            files: files.iter().map(|key| ((*key).to_owned(), LockedFile { sha256: digest, size: 1 })).collect(),
+            files: files.iter().map(|key| ((*key).to_owned(), file())).collect(),
             repositories: repositories.iter().map(|key| ((*key).to_owned(), repository.clone())).collect(),
             ..AirgapLock::default()
         }
     }
 
-    fn names(plugins: &PluginsLock) -> Names {
+    fn file() -> LockedFile {
+        LockedFile { sha256: Digest::of(b"x"), size: 1, build: Some("1".into()) }
+    }
+
+    /// With what a plugin fetched.
+    fn and(mut lock: AirgapLock, asker: &Asker, addresses: &[&str]) -> AirgapLock {
+        addresses.iter().for_each(|address| lock.absorb(&AirgapLock::of_file(asker, address, file())));
+        lock
+    }
+
+    fn names(runners: Runners) -> Names {
         let manifest = manifest();
         let components = manifest.resolve(&Package::default(), "amd64").unwrap();
-        Names::new(&components, Some(&manifest), plugins)
+        Names::new(&components, Some(&manifest), runners)
     }
 
     #[test]
@@ -149,30 +164,32 @@ mod tests {
         let kept = lock(
             &["nginx:1.27 linux/amd64", "nginx:1.27 linux/arm64"],
             &[("https://charts.example web ^1", "https://cdn.example/web-1.tgz?sig=a")],
-            &[
-                "https://get.example/helm-amd64",
-                "https://get.example/helm-arm64",
-                "https://cdn.example/web-1.tgz?sig=a",
-                "https://cdn.example/web-1.tgz.prov?sig=a",
-            ],
+            &["https://get.example/helm-amd64", "https://get.example/helm-arm64"],
             &["https://git.example/base.git main"],
         );
+        let charts = Asker::Core("charts".into());
+        let beside = ["https://cdn.example/web-1.tgz?sig=a", "https://cdn.example/web-1.tgz.prov?sig=a"];
+        let kept = and(kept, &charts, &beside);
         let stale = lock(
             &["nginx:1.26 linux/amd64", "nginx:1.27@sha256:00 linux/amd64"],
             &[("https://charts.example web ^0", "https://cdn.example/web-0.tgz")],
-            &["https://get.example/helm-s390x", "https://cdn.example/web-0.tgz", "https://charts.example/index.yaml"],
+            &["https://get.example/helm-s390x", "https://cdn.example/web-1.tgz?sig=a"],
             &["https://git.example/base.git v1"],
         );
+        let stale = and(stale, &charts, &["https://cdn.example/web-0.tgz", "https://charts.example/index.yaml"]);
+        let stale = and(stale, &Asker::Pinned("charts".into()), &beside);
         let mut both = kept.clone();
         both.absorb(&stale);
-        let names = names(&PluginsLock::default());
+        let names = names(Runners::new(&Pipeline::built_in(), &PluginsLock::default()));
         let unnamed: Vec<String> = both.unnamed(&names).iter().map(|change| change.key.clone()).collect();
+        let of_plugins: Vec<String> = stale.of_plugins().map(|(_, address, _)| address.to_owned()).collect();
         let expected: Vec<&String> = stale
             .images
             .keys()
             .chain(stale.charts.keys())
             .chain(stale.files.keys())
             .chain(stale.repositories.keys())
+            .chain(&of_plugins)
             .collect();
         assert_eq!(unnamed.iter().collect::<Vec<_>>(), expected);
         both.prune(&names);
@@ -181,20 +198,32 @@ mod tests {
     }
 
     #[test]
-    fn what_a_plugin_may_fetch_stays_as_long_as_it_may() {
+    fn what_a_plugin_fetched_stays_as_long_as_it_runs_and_may() {
         let text = format!(
             "format: 1\nplugins:\n  sbom:\n    path: p.wasm\n    sha256: {}\n    grants:\n      fetch: ['https://sbom.example/db/', registry.example/team/]\n",
             Digest::of(b"p").hex()
         );
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
-        let plugins = PluginsLock::parse(&source, Path::new("/")).unwrap();
+        let pins = PluginsLock::parse(&source, Path::new("/")).unwrap();
+        let step = "steps:\n  - {id: sbom, name: n, run: {plugin: sbom}, on_failure: roll-back}\n";
+        let pipeline = Pipeline::parse(&Source::of("pipeline.yaml".into(), step.into()).unwrap()).unwrap();
         let granted = ["https://sbom.example/db/1", "oci://registry.example/team/db:1"];
         let others = ["https://sbom.example/other", "oci://registry.example/else/db:1", "no address"];
-        let mut lock = lock(&[], &[], &[&granted[..], &others[..]].concat(), &[]);
-        lock.prune(&names(&plugins));
-        assert_eq!(lock.files.keys().collect::<Vec<_>>(), granted.iter().collect::<Vec<_>>());
-        lock.prune(&names(&PluginsLock::default()));
-        assert!(lock.files.is_empty());
+        let sbom = Asker::Pinned("sbom".into());
+        let whole = and(lock(&[], &[], &granted, &[]), &sbom, &[&granted[..], &others[..]].concat());
+        let whole = and(whole, &Asker::Core("sbom".into()), &granted);
+        let mut pruned = whole.clone();
+        pruned.prune(&names(Runners::new(&pipeline, &pins)));
+        assert_eq!(pruned.plugins["sbom"].keys().collect::<Vec<_>>(), granted.iter().collect::<Vec<_>>());
+        assert!(pruned.files.is_empty() && pruned.core.is_empty(), "the grant is that of the plugin alone");
+        let mut collected = whole.clone();
+        collected.prune_plugins(&Runners::new(&pipeline, &pins));
+        assert_eq!((collected.plugins, collected.files), (pruned.plugins, whole.files.clone()));
+        for runners in [Runners::new(&Pipeline::built_in(), &pins), Runners::new(&pipeline, &PluginsLock::default())] {
+            let mut gone = whole.clone();
+            gone.prune(&names(runners));
+            assert!(gone.plugins.is_empty(), "it is pinned, or in the pipeline, and not both");
+        }
     }
 
     /// As the charts plugin names it.

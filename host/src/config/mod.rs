@@ -31,10 +31,14 @@ pub mod catalog;
 pub mod components;
 pub mod edit;
 pub mod hash;
+pub mod hidden;
 pub mod local;
+mod lock_copy;
+pub mod lock_doubts;
 pub mod lock_names;
 pub mod pipeline;
 pub mod plugins_lock;
+pub mod publish;
 mod refresh;
 pub mod settings;
 pub mod shared_lock;
@@ -241,8 +245,13 @@ fn check_local_paths(components: &ComponentsFile, layout: &Layout, root: &Path) 
 }
 
 fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Path) -> Vec<Problem> {
+    let hidden = hidden::Hidden::of(layout);
     let problem = |(place, written): (YamlPath, String)| {
         let path = local::resolve(layout, root, &written);
+        if hidden.hides_at(root, &path) || hidden.hides_at(&layout.config, &path) {
+            let message = format!("`{written}` is a part of the project that no plugin reads");
+            return Some(Problem::new(&place, message, "copy what a plugin is to read into a file of its own"));
+        }
         (!path.exists()).then(|| {
             Problem::new(
                 &place,

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use components::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
+use crate::config::publish;
 use crate::config::source::Source;
 use crate::error::{Error, Result};
-use crate::tree;
+
+pub use crate::config::publish::{Publish, Target};
 
 /// The step that loads and checks the configuration; the host does it before
 /// anything else.
@@ -63,23 +65,6 @@ pub enum Runner {
 pub enum OnFailure {
     RollBack,
     Preserve,
-}
-
-/// A file that becomes visible outside build/ with its step's commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Publish {
-    /// A path in the tree; a leading `*` matches any beginning of a name in
-    /// the root of the tree. One that matches nothing publishes nothing.
-    pub from: String,
-    pub to: Target,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    Config,
-    Dist,
 }
 
 impl Pipeline {
@@ -162,6 +147,7 @@ impl Pipeline {
                 ));
             }
         }
+        problems.extend(publish::problems(&self.steps));
         if problems.is_empty() {
             problems.extend(self.cycle());
         }
@@ -203,18 +189,6 @@ impl Pipeline {
                     &at,
                     format!("the step `{}` needs `{}`, which does not exist", shown(&step.id), shown(need)),
                     format!("there are: {}", ids.join(", ")),
-                ));
-            }
-        }
-        for (index, publish) in step.publish.iter().enumerate() {
-            // A leading `*` stands for the beginning of a name.
-            let name = publish.from.strip_prefix('*').map_or_else(|| publish.from.clone(), |end| format!("x{end}"));
-            if let Err(error) = tree::check_path(&name) {
-                let at = path.key("publish").index(index).key("from");
-                problems.push(Problem::new(
-                    &at,
-                    error.message(),
-                    "name a file of the step's tree, or `*` and the end of a name",
                 ));
             }
         }
@@ -281,7 +255,7 @@ const PIPELINE_HEADER: &str = "\
 #   on_failure  roll-back drops what a failed attempt made, preserve keeps it
 #               for the next one
 #   publish     files of the step's output that become visible outside build/:
-#               `to: config` or `to: dist`
+#               `to: dist`, and `to: config` for those of the plugin manifest
 #   configuration  handed to the plugin as it is
 steps:
 ";
@@ -370,6 +344,13 @@ mod tests {
             ),
             (step("a", ", publish: [{from: ../x, to: dist}]"), "2:", "`..`"),
             (step("a", ", publish: [{from: x, to: home}]"), "2:", "unknown variant `home`"),
+            (step("a", ", publish: [{from: plugins.lock, to: config}]"), "2:", "not published into config/"),
+            (step("a", ", publish: [{from: artifact-manifest.json, to: dist}]"), "2:", "name of the package"),
+            (
+                step("a", ", publish: [{from: x, to: dist}]") + &step("b", ", publish: [{from: X, to: dist}]"),
+                "3:",
+                "the step `a` publishes a file of the name `X`",
+            ),
             (step("a", ", configuration: [1]"), "2:", "not a mapping"),
             (step("a", ", when: x"), "2:", "unknown field `when`"),
             ("  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(), "2:", "no step `pictures`"),

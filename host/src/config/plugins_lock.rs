@@ -17,9 +17,10 @@
 //!       directories: false           # /in, /out and /work as directories
 //! ```
 //!
-//! A pin with the name of a core plugin replaces it. A missing file means no
-//! pins. A plugin grants itself nothing: `plugin add` and `plugin inspect` show
-//! what it wants, what stands here counts.
+//! A pin with the name of a core plugin takes its place, and decides what that
+//! one decides. So it needs `replace_core: true`, which nothing else may have. A
+//! missing file means no pins. A plugin grants itself nothing: `plugin add` and
+//! `plugin inspect` show what it wants, what stands here counts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,24 @@ use crate::config::source::Source;
 use crate::config::span::Spans;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::plugin::grants::Rules;
+use crate::grants::{Grants, Rules};
 
 /// Of the file's format.
 pub const FORMAT: u32 = 1;
+
+/// The plugins that are part of the binary, and what each of them decides.
+pub const CORE: [(&str, &str); 5] = [
+    ("manifest", "which components, images, charts, files and repositories the package holds"),
+    ("charts", "which charts and values go into the package, and from where they come"),
+    ("zarf-yaml", "what a deployment of the package does"),
+    ("package", "every byte of the package, its checksum and its list"),
+    ("scan", "which images `scan` finds"),
+];
+
+/// What the core plugin of a name decides; None where there is none.
+pub fn core(name: &str) -> Option<&'static str> {
+    CORE.iter().find(|(core, _)| *core == name).map(|(_, decides)| *decides)
+}
 
 /// config/plugins.lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,30 +75,11 @@ pub struct Pin {
     /// What the plugin calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Whether it takes the place of the core plugin of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_core: bool,
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grants: Grants,
-}
-
-/// What the user lets one plugin do. Nothing, unless it stands here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Grants {
-    /// `https://host[:port]/path/` and `registry[:port]/repository/`; a host
-    /// may begin with `*.`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fetch: Vec<String>,
-    /// `host[:port]` to which the user's credentials may go.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub credentials: Vec<String>,
-    /// `/in` (read-only), `/out` and `/work` as directories.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub directories: bool,
-}
-
-impl Grants {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl PluginsLock {
@@ -101,7 +97,11 @@ impl PluginsLock {
         }
         for (name, pin) in &lock.plugins {
             let place = YamlPath::root().key("plugins").key(name);
-            let checks = [(check_name(name), &place), (Rules::new(&pin.grants).map(drop), &place.key("grants"))];
+            let checks = [
+                (check_name(name), &place),
+                (check_replacement(name, pin.replace_core), &place),
+                (Rules::new(&pin.grants).map(drop), &place.key("grants")),
+            ];
             problems.extend(checks.into_iter().filter_map(|(result, place)| {
                 let error = result.err()?;
                 Some(Problem::new(place, error.message(), error.hint_text().unwrap_or_default()))
@@ -143,10 +143,30 @@ impl PluginsLock {
         Self::parse(&Source::of("config/plugins.lock".into(), text.as_bytes().to_vec())?, root)
     }
 
+    /// The names of the core plugins that pins replace.
+    pub fn replaced(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().filter(|(_, pin)| pin.replace_core).map(|(name, _)| name.as_str())
+    }
+
     /// The pin of a name, and where its component lies.
     pub fn pin(&self, name: &str) -> Option<(&Pin, PathBuf)> {
         let pin = self.plugins.get(name)?;
         Some((pin, self.root.join(&pin.path)))
+    }
+}
+
+/// Whether a pin of this name may stand there.
+fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
+    match (core(name), replace_core) {
+        (Some(decides), false) => {
+            Err(Error::configuration(format!("this pin would replace the core plugin `{name}`, and decide {decides}"))
+                .hint(format!(
+                    "if that is meant, write `replace_core: true` below `{name}:`; give the pin another name otherwise"
+                )))
+        }
+        (None, true) => Err(Error::configuration(format!("there is no core plugin `{name}` that could be replaced"))
+            .hint("remove `replace_core`")),
+        _ => Ok(()),
     }
 }
 
@@ -157,7 +177,20 @@ pub fn check_name(name: &str) -> Result<()> {
         return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default()))
             .hint("use up to 64 lowercase letters, digits and `-`"));
     }
-    Ok(())
+    match CORE.iter().find(|(core, _)| *core != name && looks(core) == looks(name)) {
+        None => Ok(()),
+        Some((core, _)) => Err(Error::configuration(format!("`{name}` looks like the core plugin `{core}`"))
+            .hint("give it a name that nobody takes for another")),
+    }
+}
+
+/// What a hasty reader takes a name for.
+fn looks(name: &str) -> String {
+    let alike = [("rn", "m"), ("vv", "w"), ("-", ""), ("0", "o"), ("1", "l"), ("5", "s"), ("2", "z"), ("i", "l")];
+    let mut seen = alike.iter().fold(name.to_owned(), |name, (one, other)| name.replace(one, other));
+    // One more or one less at the end is overlooked.
+    seen.truncate(seen.trim_end_matches('s').len());
+    seen
 }
 
 #[cfg(test)]
@@ -200,9 +233,54 @@ mod tests {
                 ),
                 "plugins.lock:6:",
             ),
+            (format!("format: 1\nplugins:\n  package:\n    path: x\n    sha256: {HEX}\n"), "core plugin `package`"),
+            (
+                format!("format: 1\nplugins:\n  a:\n    path: x\n    sha256: {HEX}\n    replace_core: true\n"),
+                "no core plugin `a`",
+            ),
         ] {
             let error = parse(&bad).unwrap_err();
             assert!(error.one_line().contains(says), "{}", error.one_line());
+        }
+    }
+
+    #[test]
+    fn a_core_plugin_is_replaced_only_where_that_is_written() {
+        let pin =
+            |more: &str| parse(&format!("format: 1\nplugins:\n  charts:\n    path: x\n    sha256: {HEX}\n{more}"));
+        let error = pin("").unwrap_err();
+        assert!(error.message().starts_with("plugins.lock:4:"), "{error}");
+        assert!(error.hint_text().unwrap().contains("`replace_core: true` below `charts:`"), "{error:?}");
+        assert!(pin("    replace_core: false\n").is_err());
+        let lock = pin("    replace_core: true\n").unwrap();
+        assert_eq!(lock.replaced().collect::<Vec<_>>(), ["charts"]);
+        assert_eq!(parse(&lock.to_text()).unwrap(), lock);
+    }
+
+    #[test]
+    fn no_name_looks_like_that_of_a_core_plugin() {
+        for good in ["sbom", "charts", "package", "image-charts", "packager", "scanner", "zarf"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "ch\u{430}rts",
+            "Charts",
+            "chart",
+            "chart5",
+            "charts-",
+            "-charts",
+            "charts\u{200b}",
+            "pack-age",
+            "packages",
+            "zarfyaml",
+            "zarf-yam1",
+            "rnanifest",
+            "manlfest",
+            "5can",
+            "scan5",
+            "",
+        ] {
+            assert!(check_name(bad).is_err(), "{bad}");
         }
     }
 
@@ -213,6 +291,7 @@ mod tests {
             path: path.into(),
             sha256: Digest::of(path.as_bytes()),
             version: Some("1.0.0".into()),
+            replace_core: false,
             grants: Grants { fetch: fetch.iter().map(|&prefix| prefix.to_owned()).collect(), ..Grants::default() },
         };
         let source = |text: &str| Source::of("config/plugins.lock".into(), text.as_bytes().to_vec()).unwrap();

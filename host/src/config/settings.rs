@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::source::Source;
 use crate::config::web::{host_problem, url_problem};
 use crate::error::Result;
+pub use crate::plugin::limits::PluginSettings;
+use crate::plugin::limits::{Row, TABLE};
 use crate::{layout, network, tree};
 
 /// config/settings.yaml.
@@ -127,28 +129,6 @@ impl Default for RetrySettings {
     }
 }
 
-/// Limits of every plugin call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PluginSettings {
-    /// MiB over all memories of one call.
-    pub memory_mib: u64,
-    /// Seconds of guest time in one call.
-    pub time_limit: u64,
-    /// MiB that one call may write into its output tree, archives excluded.
-    pub output_mib: u64,
-    /// Files in one output tree.
-    pub output_files: u64,
-    /// KiB of stdout and stderr that are kept of one call.
-    pub console_kib: u64,
-}
-
-impl Default for PluginSettings {
-    fn default() -> Self {
-        Self { memory_mib: 256, time_limit: 300, output_mib: 4096, output_files: 100_000, console_kib: 1024 }
-    }
-}
-
 /// What is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,11 +139,38 @@ pub struct SecuritySettings {
     pub largest_unpacked_gib: u64,
     /// Refuse files for which no checksum is known.
     pub require_checksums: bool,
+    /// Whether the host confines itself before third-party plugins run.
+    pub second_wall: SecondWall,
+    /// Folders that stay writable behind the wall, besides those of the build:
+    /// absolute, or below `~/`.
+    pub writable: Vec<PathBuf>,
+    /// TCP ports that may be connected to behind the wall, besides those that
+    /// the configuration names.
+    pub ports: Vec<u16>,
+}
+
+/// When the second wall stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondWall {
+    /// Where the kernel can; a warning where it can not.
+    #[default]
+    Auto,
+    /// No third-party plugin without it.
+    Require,
+    Off,
 }
 
 impl Default for SecuritySettings {
     fn default() -> Self {
-        Self { largest_download_gib: 64, largest_unpacked_gib: 16, require_checksums: false }
+        Self {
+            largest_download_gib: 64,
+            largest_unpacked_gib: 16,
+            require_checksums: false,
+            second_wall: SecondWall::default(),
+            writable: Vec::new(),
+            ports: Vec::new(),
+        }
     }
 }
 
@@ -181,7 +188,7 @@ impl Settings {
     /// What of the settings decides about the content of a package: not how
     /// it is fetched.
     pub fn content(&self) -> serde_json::Value {
-        serde_json::json!({ "package": self.package, "security": self.security })
+        serde_json::json!({ "package": self.package, "security": self.security.content() })
     }
 
     /// Everything that is wrong, in the order of the documentation.
@@ -371,19 +378,38 @@ impl RetrySettings {
 impl PluginSettings {
     fn problems(&self, problems: &mut Vec<Problem>) {
         let path = YamlPath::root().key("plugins");
-        range(self.memory_mib, 1, 65_536, "MiB", &path.key("memory_mib"), problems);
-        range(self.time_limit, 1, 86_400, "seconds", &path.key("time_limit"), problems);
-        range(self.output_mib, 1, 16 << 20, "MiB", &path.key("output_mib"), problems);
-        range(self.output_files, 1, 100_000_000, "files", &path.key("output_files"), problems);
-        range(self.console_kib, 1, 1 << 20, "KiB", &path.key("console_kib"), problems);
+        for Row { limit, key, from, to, unit, .. } in TABLE {
+            range(self.get(*limit), *from, *to, unit, &path.key(key), problems);
+        }
     }
 }
 
 impl SecuritySettings {
+    /// What of it decides about the content of a package.
+    fn content(&self) -> serde_json::Value {
+        serde_json::json!({
+            "largest_download_gib": self.largest_download_gib,
+            "largest_unpacked_gib": self.largest_unpacked_gib,
+            "require_checksums": self.require_checksums,
+        })
+    }
+
     fn problems(&self, problems: &mut Vec<Problem>) {
         let path = YamlPath::root().key("security");
         range(self.largest_download_gib, 1, 1 << 20, "GiB", &path.key("largest_download_gib"), problems);
         range(self.largest_unpacked_gib, 1, 1 << 20, "GiB", &path.key("largest_unpacked_gib"), problems);
+        for (index, folder) in self.writable.iter().enumerate() {
+            if !(folder.is_absolute() || folder.starts_with("~")) || folder == Path::new("/") {
+                problems.push(Problem::new(
+                    &path.key("writable").index(index),
+                    format!("`{}` is no folder that can be left open", shown(&folder.to_string_lossy())),
+                    "write an absolute path, or one that begins with `~/`",
+                ));
+            }
+        }
+        for (index, port) in self.ports.iter().enumerate() {
+            range(*port, 1, u16::MAX, "", &path.key("ports").index(index), problems);
+        }
     }
 }
 
@@ -436,6 +462,15 @@ mod tests {
             ("retries: {backoff: .nan}", "2:20", "out of range"),
             ("retries: {backoff: 60}", "2:", "shorter than the first"),
             ("plugins: {memory_mib: 0}", "2:23", "out of range"),
+            ("plugins: {compile_mib: 255}", "2:24", "out of range"),
+            ("plugins: {compile_seconds: 0}", "2:28", "out of range"),
+            ("plugins: {schema_kib: 0}", "2:23", "out of range"),
+            ("security: {second_wall: perhaps}", "2:", "unknown variant `perhaps`"),
+            ("security: {writable: [caches]}", "2:23", "no folder"),
+            ("security: {writable: [/]}", "2:23", "no folder"),
+            ("security: {ports: [0]}", "2:20", "out of range"),
+            ("plugins: {scratch_files: 0}", "2:26", "0 is out of range"),
+            ("plugins: {host_limit: 604801}", "2:23", "out of range"),
             ("security: {largest_download_gib: 0}", "2:34", "out of range"),
             ("security: {require_checksums: maybe}", "2:", "expected a boolean"),
         ] {
@@ -463,6 +498,8 @@ mod tests {
             "{PACKAGE}network: {{concurrency: 3}}\nretries: {{steps: 9}}\nregistries: {{a.b: {{plain_http: true}}}}"
         ));
         assert_eq!(one.content(), fetched_otherwise.unwrap().content());
+        let behind_no_wall = parse(&format!("{PACKAGE}security: {{second_wall: off, ports: [1]}}")).unwrap();
+        assert_eq!(one.content(), behind_no_wall.content());
         let stricter = parse(&format!("{PACKAGE}security: {{require_checksums: true}}")).unwrap();
         assert_ne!(one.content(), stricter.content());
     }

@@ -10,6 +10,12 @@
 //! to a server, so it is synced only for a plugin that marks what it made of an
 //! entry: that is not made again, so the entry must be there.
 //!
+//! What is entered was seen in this build: the host's images and repositories
+//! by key, everything that was fetched as a [`Seen`], a chart as a
+//! [`SeenChart`]. Nothing else comes in. What can not be vouched for of the lock
+//! on disk is left out when it is shared, and remembered for comparing
+//! ([`lock_doubts`](super::lock_doubts)).
+//!
 //! With `--locked` the lock is frozen: whatever a step would resolve newly or
 //! differently is refused as `changed`, wherever it is resolved. The check
 //! before the first download lists all that can be known then; this is what
@@ -19,35 +25,78 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use components::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
-use super::airgap_lock::{AirgapLock, LockChange};
+use super::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository};
 use super::lock_names::Names;
 use crate::digest::Digest;
+use crate::entitlement::desk::SeenChart;
+use crate::entitlement::{Asker, Runners};
 use crate::error::{Class, Error, ItemFailure, Result};
 use crate::fs;
+use crate::network::Seen;
 
 /// What to do about a lock that lacks something.
 pub const UNLOCK: &str =
     "run `opencenter-airgap update` (or a build without --locked), review the difference and commit the lock";
 
 /// The lock as the steps share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SharedLock {
     inner: Arc<Mutex<Inner>>,
     is_frozen: bool,
+    /// The build in which it is shared.
+    build: Arc<str>,
+}
+
+impl Default for SharedLock {
+    fn default() -> Self {
+        Self::new(AirgapLock::default())
+    }
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     lock: AirgapLock,
+    /// What was left out of it.
+    doubted: AirgapLock,
     diary: Option<Diary>,
 }
+
+/// Where no build is recorded: nothing is entered there either.
+const NO_BUILD: &str = "none";
 
 impl SharedLock {
     /// One that keeps no diary.
     pub fn new(lock: AirgapLock) -> Self {
-        Self { inner: Arc::new(Mutex::new(Inner { lock, diary: None })), is_frozen: false }
+        let inner = Inner { lock, ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), is_frozen: false, build: NO_BUILD.into() }
+    }
+
+    /// The same, shared in the build with this id.
+    #[must_use]
+    pub fn in_build(self, id: &str) -> Self {
+        Self { build: id.into(), ..self }
+    }
+
+    /// Leaves out what can not be vouched for, as if it were not there.
+    #[must_use]
+    pub fn without_doubts(self, runners: &Runners) -> Self {
+        let mut inner = self.inner();
+        inner.doubted = inner.lock.take_doubtful(runners);
+        drop(inner);
+        self
+    }
+
+    /// What was left out of what a build of these components resolves.
+    pub fn doubted(&self, components: &ResolvedComponents) -> AirgapLock {
+        self.inner().doubted.clone().concerning(components)
+    }
+
+    /// The build in which it is shared.
+    pub fn build(&self) -> &str {
+        &self.build
     }
 
     /// For `--locked`: one into which nothing can be entered.
@@ -68,7 +117,8 @@ impl SharedLock {
         let held = found_since(&lock, &diary)?;
         lock.absorb(&held);
         let diary = Diary { path: diary, base, next: None, held, file: None, is_synced: false };
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { lock, diary: Some(diary) })), is_frozen: false })
+        let inner = Inner { lock, diary: Some(diary), ..Inner::default() };
+        Ok(Self { inner: Arc::new(Mutex::new(inner)), ..Self::default() })
     }
 
     /// What it holds now. Hold it briefly: never across an await.
@@ -86,12 +136,50 @@ impl SharedLock {
         if self.is_frozen { Err(Error::new(Class::Changed, message()).hint(UNLOCK)) } else { Ok(()) }
     }
 
-    /// Enters what something resolved to.
+    /// Enters what an address gave, under whoever asked. Returns what an entry
+    /// that was left out said of this address.
     ///
     /// # Errors
-    /// `local`, `disk-full`; `changed` with `--locked`, listing every entry
-    /// that is new or different.
-    pub fn enter(&self, found: &AirgapLock) -> Result<()> {
+    /// `local`, `disk-full`; `changed` with `--locked`, where it is new or
+    /// different.
+    pub fn enter(&self, seen: &Seen) -> Result<Option<Digest>> {
+        let build = Some(seen.build().unwrap_or(&self.build).to_owned());
+        let file = LockedFile { sha256: seen.digest(), size: seen.size(), build };
+        self.add(&AirgapLock::of_file(seen.asker(), seen.address(), file))?;
+        Ok(self.inner().doubted.said_of(seen.address()))
+    }
+
+    /// Enters the charts that a plugin resolved.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn enter_charts(&self, seen: impl IntoIterator<Item = SeenChart>) -> Result<()> {
+        let charts = seen.into_iter().map(SeenChart::into_entry).collect();
+        self.add(&AirgapLock { charts, ..AirgapLock::default() })
+    }
+
+    /// Enters what the step `images` resolved.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn enter_image(&self, key: String, image: LockedImage) -> Result<()> {
+        self.add(&AirgapLock { images: [(key, image)].into(), ..AirgapLock::default() })
+    }
+
+    /// Enters what the step `repos` resolved.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn enter_repository(&self, key: String, repository: LockedRepository) -> Result<()> {
+        self.add(&AirgapLock { repositories: [(key, repository)].into(), ..AirgapLock::default() })
+    }
+
+    /// The digest that an address gave this asker, where the lock says.
+    pub fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
+        self.inner().lock.file(asker, address).cloned()
+    }
+
+    fn add(&self, found: &AirgapLock) -> Result<()> {
         let mut inner = self.inner();
         let new = found.lacking_in(&inner.lock);
         if new.is_empty() {
@@ -308,10 +396,9 @@ pub fn found_since(lock: &AirgapLock, diary: &Path) -> Result<AirgapLock> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::airgap_lock::LockedFile;
 
     fn file(url: &str) -> AirgapLock {
-        let locked = LockedFile { sha256: Digest::of(url.as_bytes()), size: 1 };
+        let locked = LockedFile { sha256: Digest::of(url.as_bytes()), size: 1, build: Some("1".into()) };
         AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() }
     }
 
@@ -327,9 +414,9 @@ mod tests {
         let path = folder.path().join("resolved.jsonl");
         let on_disk = file("https://a/1");
         let open = || SharedLock::with_diary(on_disk.clone(), path.clone()).unwrap();
-        open().enter(&file("https://a/2")).unwrap();
-        open().enter(&file("https://a/3")).unwrap();
-        open().enter(&file("https://a/3")).unwrap();
+        open().add(&file("https://a/2")).unwrap();
+        open().add(&file("https://a/3")).unwrap();
+        open().add(&file("https://a/3")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3, "a head and one line each");
         let found = both(&file("https://a/2"), &file("https://a/3"));
         assert_eq!(open().lock().files, both(&on_disk, &found).files);
@@ -338,7 +425,7 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         fs::write_new(&path, &text[..text.len() - 5]).unwrap();
         assert_eq!(open().lock().files, both(&on_disk, &file("https://a/2")).files);
-        open().enter(&file("https://a/4")).unwrap();
+        open().add(&file("https://a/4")).unwrap();
         assert_eq!(open().lock().files.len(), 3);
     }
 
@@ -351,11 +438,11 @@ mod tests {
             let old = file("https://a/1");
             let shared = SharedLock::with_diary(old.clone(), path.clone()).unwrap();
             if begins_before {
-                shared.enter(&file("https://a/2")).unwrap();
+                shared.add(&file("https://a/2")).unwrap();
             }
             let new = both(&old, &file("https://a/2"));
             shared.announce(&new.to_text()).unwrap();
-            shared.enter(&file("https://a/3")).unwrap();
+            shared.add(&file("https://a/3")).unwrap();
             for lock in [&old, &new] {
                 let found = SharedLock::with_diary(lock.clone(), path.clone()).unwrap();
                 assert!(found.lock().files.contains_key("https://a/3"), "begins before: {begins_before}");
@@ -374,10 +461,10 @@ mod tests {
         let frozen = SharedLock::frozen(known.clone());
         SharedLock::new(known.clone()).may_resolve("the file https://a/3").unwrap();
         assert_eq!(frozen.may_resolve("the file https://a/3").unwrap_err().class(), Class::Changed);
-        frozen.enter(&known).unwrap();
+        frozen.add(&known).unwrap();
         let mut found = both(&known, &file("https://a/3"));
         found.files.get_mut("https://a/1").unwrap().size = 2;
-        let error = frozen.enter(&found).unwrap_err();
+        let error = frozen.add(&found).unwrap_err();
         let rows: Vec<_> = error.items().iter().map(|row| (row.item.as_str(), row.message.as_str())).collect();
         let expected = [
             ("https://a/1", "airgap.lock says something else about this file"),
@@ -392,12 +479,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolved.jsonl");
         let held = SharedLock::with_diary(AirgapLock::default(), path.clone()).unwrap();
-        held.enter(&file("https://a/1")).unwrap();
+        held.add(&file("https://a/1")).unwrap();
         let edited = SharedLock::with_diary(file("https://a/9"), path.clone()).unwrap();
         assert_eq!(edited.lock().files.len(), 1);
 
         // Once it is written the diary holds the rest alone.
-        held.enter(&file("https://a/2")).unwrap();
+        held.add(&file("https://a/2")).unwrap();
         held.was_written(&file("https://a/1")).unwrap();
         assert_eq!(found_since(&file("https://a/1"), &path).unwrap().files, file("https://a/2").files);
         let written = held.lock().clone();

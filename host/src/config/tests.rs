@@ -166,6 +166,14 @@ fn refusals_name_the_file_and_the_line() {
             "config/components.yaml:1:26: charts[0].repo: there is nothing at `charts/c`",
             "create it",
         ),
+        (
+            |f| {
+                let chart = "{name: c, repo: 'https://h', version: '1', values: [config/settings.yaml]}";
+                f.write("config/components.yaml", &format!("charts: [{chart}]"));
+            },
+            "config/components.yaml:1:",
+            "copy what a plugin is to read",
+        ),
         (|f| fs::remove_file(&f.path("config/values/gitea.yaml")).unwrap(), "config/catalog.yaml:", "create it"),
         (
             |f| f.write("config/pipeline.yaml", "steps: []"),

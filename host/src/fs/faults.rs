@@ -243,6 +243,47 @@ pub(super) fn linked(path: &Path) {
     }
 }
 
+/// Another program is about to change what lies below: what is there is as
+/// durable as it will be.
+pub(super) fn others_begin(directory: &Path) {
+    let mut guard = disk();
+    let Some(disk) = guard.as_mut() else { return };
+    for (_, metadata) in below(directory) {
+        disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
+    }
+}
+
+/// It is done: nothing of what it made is durable.
+pub(super) fn others_end(directory: &Path) {
+    let mut guard = disk();
+    let Some(disk) = guard.as_mut() else { return };
+    for (path, metadata) in below(directory) {
+        if disk.durable.contains_key(&inode(&metadata)) {
+            continue;
+        }
+        disk.durable.insert(inode(&metadata), 0);
+        if metadata.is_file() {
+            disk.written.insert(path.clone());
+        }
+        disk.undo.push(Undo::Created(path));
+    }
+}
+
+/// Everything at and below a directory, a directory before what lies in it.
+fn below(directory: &Path) -> Vec<(PathBuf, Metadata)> {
+    let mut found: Vec<(PathBuf, Metadata)> =
+        directory.symlink_metadata().map(|metadata| (directory.to_owned(), metadata)).into_iter().collect();
+    let mut at = 0;
+    while let Some((path, metadata)) = found.get(at).cloned() {
+        at += 1;
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            found.extend(entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))));
+        }
+    }
+    found
+}
+
 pub(super) fn synced(file: &File) {
     if let (Some(disk), Ok(metadata)) = (disk().as_mut(), file.metadata()) {
         disk.durable.insert(inode(&metadata), metadata.len());

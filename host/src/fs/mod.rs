@@ -18,6 +18,11 @@ pub mod faults;
 #[path = "no_faults.rs"]
 mod faults;
 
+mod below;
+mod remove;
+pub mod walk;
+
+pub use below::{made_by, sync_below};
 use faults::Operation;
 
 /// Writes `bytes` to `path` so that after a crash either the old or the new
@@ -231,9 +236,10 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a directory and everything in it; one that is not there is fine.
+/// Removes a directory and everything in it, however deep; one that is not
+/// there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match faults::before_remove(path).and_then(|()| fs::remove_dir_all(path)) {
+    match faults::before_remove(path).and_then(|()| remove::all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

@@ -48,3 +48,7 @@ pub(super) fn synced(_file: &File) {}
 pub(super) fn directory_synced(_path: &Path) {}
 #[inline]
 pub(super) fn checkpoint(_name: &str) {}
+#[inline]
+pub(super) fn others_begin(_directory: &Path) {}
+#[inline]
+pub(super) fn others_end(_directory: &Path) {}

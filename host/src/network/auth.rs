@@ -21,6 +21,7 @@ use super::mirrors::host_of;
 use super::restrict::{Bounds, Reach};
 use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
+use crate::grants::address;
 use crate::progress::Progress;
 
 /// Chart repositories and file servers know no login.
@@ -288,7 +289,7 @@ impl Auth {
         }
         let mut request = token_request(realm, service, scope, found.as_ref())?;
         if subject.reach != Reach::Everywhere {
-            let registry = subject.host.rsplit_once(':').map_or(subject.host, |(host, _)| host).to_owned();
+            let registry = host_alone(subject.host).to_owned();
             request.bounds = Bounds::TokenService { registry, reach: subject.reach };
         }
         let what = format!("a token for {}", subject.host);
@@ -328,6 +329,13 @@ impl HostAuth {
     }
 }
 
+/// A registry's host without its port.
+fn host_alone(host: &str) -> &str {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    // The last colon of `[::1]` is the address's.
+    if port.ends_with(']') { host } else { name }
+}
+
 fn basic_header(user: &str, password: &str) -> Result<HeaderValue> {
     secret_header(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }
@@ -342,18 +350,15 @@ fn secret_header(value: &str) -> Result<HeaderValue> {
 /// A token service over plain http would see credentials that were meant for
 /// an encrypted registry.
 fn check_realm(realm: &str, registry: &Url) -> Result<()> {
-    let wrong = |why: &str| Error::new(Class::Auth, format!("{} names a token service {why}", host_of(registry)));
-    let realm = Url::parse(realm).map_err(|_| wrong("that is no URL"))?;
-    match realm.scheme() {
-        "https" => Ok(()),
-        "http" if registry.scheme() == "http" => Ok(()),
-        _ => Err(wrong("that is not encrypted")),
-    }
+    let wrong = |why: &str| Error::new(Class::Auth, format!("{} names a token service that {why}", host_of(registry)));
+    let realm = address(realm, None).map_err(wrong)?;
+    if realm.scheme() == "https" || registry.scheme() == "http" { Ok(()) } else { Err(wrong("is not encrypted")) }
 }
 
 /// A password goes along with a GET; an identity token is exchanged by POST.
 fn token_request(realm: &str, service: Option<&str>, scope: &str, found: Option<&Found>) -> Result<Request> {
-    let mut url = Url::parse(realm).map_err(|_| Error::new(Class::Auth, "the token service's address is no URL"))?;
+    let mut url = address(realm, None)
+        .map_err(|why| Error::new(Class::Auth, format!("the address of the token service {why}")))?;
     let mut fields = Vec::new();
     if let Some(service) = service {
         fields.push(("service", service));
@@ -519,6 +524,19 @@ mod tests {
         assert!(check_realm("https://t.example/", &url("https://r.example/")).is_ok());
         assert!(check_realm("http://t.example/", &url("http://r.example/")).is_ok());
         assert!(check_realm("http://t.example/", &url("https://r.example/")).is_err());
-        assert!(check_realm("nonsense", &url("https://r.example/")).is_err());
+        for bad in
+            ["nonsense", "https://u:p@t.example/", "https:\\\\t.example/", "https://t%2eexample/", "ftp://t.example/"]
+        {
+            assert!(check_realm(bad, &url("https://r.example/")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_told_from_its_port() {
+        for (host, alone) in
+            [("r.example:5000", "r.example"), ("r.example", "r.example"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")]
+        {
+            assert_eq!(host_alone(host), alone);
+        }
     }
 }

@@ -1,27 +1,35 @@
 //! Files by URL: into the store, checked against what is known about them, and
 //! remembered in airgap.lock when nothing was.
+//!
+//! [`cached`] is where the store answers instead of the network, and the one
+//! place that decides whether it may: what the lock says under the asker's own
+//! name, what the host's configuration knows by a digest, and what a plugin has
+//! a receipt for.
 
 use url::Url;
 
 use super::auth::Subject;
 use super::mirrors::{host_of, shown};
-use super::restrict::{Bounds, Place, Restriction};
+use super::restrict::Bounds;
+use super::seen::Seen;
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
-use crate::config::airgap_lock::{AirgapLock, LockedFile};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
+use crate::entitlement::{Asker, Granted};
 use crate::error::{Error, Result};
+use crate::grants::{At, Granting, Place, Restriction};
 use crate::progress::Progress;
+use crate::store::receipts::Receipt;
 use crate::store::{Identity, Store};
 
 /// A file to fetch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Download {
-    /// As it is written in the configuration: the key in airgap.lock, whatever
-    /// mirror serves it.
-    pub url: String,
+    /// The URL as it is written in the configuration: the key in airgap.lock,
+    /// whatever mirror serves it.
+    pub from: Granted<String>,
     /// From a checksum file or an index.
     pub expected: Option<Digest>,
     /// Bytes; the settings' limit applies as well.
@@ -33,8 +41,17 @@ pub struct Download {
     /// Whether the content may change under the same URL: then it is neither
     /// looked up in the lock nor entered there.
     pub mutable: bool,
-    /// For a guest: what it may reach.
-    pub restriction: Option<Restriction>,
+}
+
+impl Download {
+    /// What lies at an address, of which nothing else is known.
+    pub fn of(from: Granted<String>, label: impl Into<String>) -> Self {
+        Self { from, expected: None, limit: None, label: label.into(), name: None, mutable: false }
+    }
+
+    fn url(&self) -> &str {
+        self.from.at()
+    }
 }
 
 /// What is known about a download before it begins.
@@ -44,23 +61,32 @@ struct Known {
     size: Option<u64>,
     /// What `update` calls it, where airgap.lock says all this.
     locked: Option<String>,
+    /// The build in which the lock saw it, under the asker's own name.
+    build: Option<String>,
 }
 
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
 fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
     let lock = lock.lock();
-    let locked = if download.mutable { None } else { lock.files.get(&download.url) };
-    let name = || download.name.clone().unwrap_or_else(|| lock.name_of(&download.url));
+    let url = download.url();
+    let locked = if download.mutable { None } else { lock.file(download.from.asker(), url) };
+    let locked = locked.filter(|locked| locked.build.is_some());
+    let name = || download.name.clone().unwrap_or_else(|| lock.name_of(url));
     match (download.expected, locked) {
         (Some(expected), Some(locked)) if expected != locked.sha256 => {
             let found = format!("{} has the checksum {expected}", download.label);
             Err(contradicts(&found, &locked.sha256.to_string(), &name()))
         }
-        (_, Some(locked)) => Ok(Some(Known { digest: locked.sha256, size: Some(locked.size), locked: Some(name()) })),
+        (_, Some(locked)) => Ok(Some(Known {
+            digest: locked.sha256,
+            size: Some(locked.size),
+            locked: Some(name()),
+            build: locked.build.clone(),
+        })),
         (Some(expected), None) => {
-            let of_chart = lock.charts.values().any(|chart| chart.url == download.url && chart.digest == expected);
-            Ok(Some(Known { digest: expected, size: None, locked: of_chart.then(name) }))
+            let of_chart = lock.charts.values().any(|chart| chart.url == url && chart.digest == expected);
+            Ok(Some(Known { digest: expected, size: None, locked: of_chart.then(name), build: None }))
         }
         (None, None) => Ok(None),
     }
@@ -73,13 +99,51 @@ pub(super) fn contradicts(found: &str, locked: &str, name: &str) -> Error {
     ))
 }
 
-/// What the store holds of a download already, without any network.
+/// What the store may answer a download with, without any network.
 ///
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
-pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Fetched>> {
-    let Some(Known { digest, size, .. }) = known(download, lock)? else { return Ok(None) };
-    Ok(store.whole(&digest, size)?.map(|size| Fetched { digest, size }))
+pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
+    let Some(known) = known(download, lock)? else { return Ok(None) };
+    let (asker, url) = (download.from.asker(), download.url());
+    match known.build {
+        Some(build) => {
+            let size = store.whole(&known.digest, known.size)?;
+            Ok(size.map(|size| Seen::new(asker, url, known.digest, size).in_build(Some(build))))
+        }
+        None => held(store, asker, url, &known.digest),
+    }
+}
+
+/// What the store may answer an asker that names a digest: the host's steps,
+/// whose digests are the configuration's, with any blob; a plugin only with
+/// what that address gave it before.
+///
+/// # Errors
+/// `local`.
+pub(super) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+    let build = match asker {
+        Asker::Host => None,
+        plugin => match store.receipt(plugin, address, digest)? {
+            Some(receipt) => Some(receipt.build),
+            None => return Ok(None),
+        },
+    };
+    let size = store.whole(digest, None)?;
+    Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(build)))
+}
+
+/// A completed fetch: for a plugin it leaves a receipt.
+///
+/// # Errors
+/// `local`, `disk-full`.
+pub(super) fn seen(store: &Store, asker: &Asker, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
+    let Fetched { digest, size } = fetched;
+    if !asker.is_host() {
+        let (asker, address, build) = (asker.clone(), address.to_owned(), build.to_owned());
+        store.note(&Receipt { asker, address, digest, build })?;
+    }
+    Ok(Seen::new(asker, address, digest, size))
 }
 
 impl Network {
@@ -96,28 +160,32 @@ impl Network {
         download: &Download,
         lock: &SharedLock,
         progress: &Progress,
-    ) -> Result<Fetched> {
+    ) -> Result<Seen> {
         let known = known(download, lock)?;
         if known.is_none() && !download.mutable {
-            lock.may_resolve(&format!("the file {}", download.url))?;
+            lock.may_resolve(&format!("the file {}", download.url()))?;
         }
-        let (key, identity) = match &known {
-            Some(known) => (known.digest.hex(), Identity::blob(known.digest, known.size)),
-            None => (format!("url-{}", Digest::of(download.url.as_bytes()).hex()), Identity::url(&download.url)),
+        let key = download.from.asker().partial_key(download.url(), known.as_ref().map(|known| known.digest));
+        let identity = match &known {
+            Some(known) => Identity::blob(known.digest, known.size),
+            None => Identity::url(download.url()),
         };
         let _claim = store.claim(&key).await;
-        let fetched = match cached(store, download, lock)? {
-            Some(fetched) => {
-                progress.expects(fetched.size);
-                progress.reused(fetched.size);
-                fetched
+        let given = match cached(store, download, lock)? {
+            Some(there) => {
+                progress.expects(there.size());
+                progress.reused(there.size());
+                there
             }
-            None => self.fetch(store, download, known, key, identity, progress).await?,
+            None => {
+                let fetched = self.fetch(store, download, known, key, identity, progress).await?;
+                seen(store, download.from.asker(), download.url(), fetched, lock.build())?
+            }
         };
         if !download.mutable {
-            enter(lock, &download.url, fetched)?;
+            remember(lock, &given, progress)?;
         }
-        Ok(fetched)
+        Ok(given)
     }
 
     async fn fetch(
@@ -129,9 +197,10 @@ impl Network {
         identity: Identity,
         progress: &Progress,
     ) -> Result<Fetched> {
-        let url = self.transport.places.locate(&download.url)?;
+        let written = download.url();
+        let url = self.transport.places.locate(written)?;
         let (host, source) = (host_of(&url), shown(&url));
-        let bounds = Bounds::of(download.restriction.as_ref().map(|reach| mirrored(reach, &download.url, &url)));
+        let bounds = Bounds::of(download.from.reach().map(|reach| mirrored(reach, written, &url)));
         let reach = bounds.reach(&url)?;
         let wanted = Wanted {
             key,
@@ -156,18 +225,31 @@ impl Network {
 fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     let granted = Url::parse(written).ok().filter(|written| written != url);
     let place = granted.and_then(|written| {
-        let by_name = reach.grant_for(&written)? || written.host() != url.host();
-        Some(Place { prefix: url.clone().into(), by_name })
+        let granting = reach.grant_for(&written).ok()?;
+        let by_name = granting == Granting::Named || written.host() != url.host();
+        Some(Place { what: At::Exactly(url.clone()), by_name })
     });
-    Restriction { place, ..reach.clone() }
+    reach.with_place(place)
 }
 
-/// Remembers what came, unless the lock knows. Into a frozen one comes only
-/// what was asked for by a digest, which needs no entry.
-pub(crate) fn enter(lock: &SharedLock, url: &str, fetched: Fetched) -> Result<()> {
-    if lock.is_frozen() || lock.lock().files.contains_key(url) {
-        return Ok(());
+/// Enters what was seen, unless the lock says so already. Into a frozen one
+/// comes only what was asked for by a digest, which needs no entry. Where an
+/// entry that nobody can vouch for said something else, that is told; returns
+/// whether one said the same.
+///
+/// # Errors
+/// `local`, `disk-full`.
+pub(crate) fn remember(lock: &SharedLock, seen: &Seen, progress: &Progress) -> Result<bool> {
+    if lock.is_frozen() || lock.said_to(seen.asker(), seen.address()).is_some() {
+        return Ok(false);
     }
-    let locked = LockedFile { sha256: fetched.digest, size: fetched.size };
-    lock.enter(&AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() })
+    let doubted = lock.enter(seen)?;
+    if let Some(old) = doubted.filter(|old| *old != seen.digest()) {
+        progress.warn(&format!(
+            "{} gave {}; config/airgap.lock said {old}, and could not vouch for it: what the server gives counts now",
+            seen.address(),
+            seen.digest()
+        ));
+    }
+    Ok(doubted == Some(seen.digest()))
 }

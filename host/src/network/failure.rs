@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::restrict::{Refused, refused};
 use super::retry::Cause;
+use crate::confine::wall;
 use crate::error::{Class, Error};
 
 /// One failed try.
@@ -59,6 +60,9 @@ pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
         Some(tls @ rustls::Error::AlertReceived(_)) => return handshake(tls, shown),
         Some(tls) if error.is_connect() => return handshake(tls, shown),
         _ => {}
+    }
+    if let Some(error) = find::<std::io::Error>(error).and_then(|error| wall::explain_connection(error, shown)) {
+        return error.into();
     }
     if error.is_connect() && leads_nowhere(&innermost(error).to_string()) {
         let error = Error::new(Class::NotFound, format!("cannot reach {shown}: its name has no address"))

@@ -1,11 +1,13 @@
 //! The only place that opens sockets.
 //!
 //! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`),
-//! [`Network::download`] to everything else (`download`). Both go through one
+//! [`Network::download`] to everything else (`download`); what plugins ask of
+//! registries goes through `asked`. All go through one
 //! `transport`: a place in the pool and in the host's window (`limits`), the
 //! client with the host's certificates (`tls`), redirects, silence. What to
 //! ask where is `mirrors`' business, who we are that of `auth` and
-//! `credentials`, what a guest may reach that of `restrict` and `names`. A
+//! `credentials`, what a guest may reach that of `restrict`, `names` and
+//! `addresses`. A
 //! body goes into a partial blob of the store (`transfer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
 //!
@@ -24,6 +26,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+mod addresses;
+mod asked;
 mod auth;
 mod credentials;
 mod download;
@@ -35,6 +39,7 @@ mod oci;
 mod range;
 mod restrict;
 mod retry;
+mod seen;
 mod sink;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -46,10 +51,11 @@ mod tls_tests;
 mod transfer;
 mod transport;
 
-pub(crate) use download::enter;
+pub use asked::{blob_address, held_at, manifest_address};
+pub(crate) use download::remember;
 pub use download::{Download, cached};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
-pub use restrict::{Place, Restriction};
+pub use seen::Seen;
 pub use tls::{check_authorities, check_identity, check_proxies};
 
 use auth::{Auth, Refusal, Subject};

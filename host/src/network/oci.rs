@@ -9,12 +9,13 @@ use url::Url;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::Endpoint;
-use super::restrict::{Bounds, Place, Restriction};
+use super::restrict::Bounds;
 use super::transfer::{Wanted, blocking};
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::grants::{At, Place, Restriction, address};
 use crate::progress::{Level, Progress};
 use crate::reference::Reference;
 use crate::store::{Identity, Store};
@@ -88,31 +89,33 @@ impl Network {
         store: &Store,
         progress: &Progress,
     ) -> Result<Fetched> {
-        self.blob_within(None, repository, digest, size, store, progress).await
+        let key = digest.hex();
+        let _claim = store.claim(&key).await;
+        if let Some(size) = held(store, *digest, size).await? {
+            progress.reused(size);
+            return Ok(Fetched { digest: *digest, size });
+        }
+        self.blob_from(None, &key, repository, digest, size, store, progress).await
     }
 
-    /// The same for a guest: see [`Network::manifest_within`].
-    ///
-    /// # Errors
-    /// As for [`Network::blob`], and `plugin`.
-    pub async fn blob_within(
+    /// Fetches a blob, whatever the store holds, going on with the unfinished
+    /// download of `key`, on which the caller has the claim. `reach` as for
+    /// [`Network::manifest_within`].
+    #[expect(clippy::too_many_arguments, reason = "one request, described in full")]
+    pub(super) async fn blob_from(
         &self,
         reach: Option<&Restriction>,
+        key: &str,
         repository: &Reference,
         digest: &Digest,
         size: Option<u64>,
         store: &Store,
         progress: &Progress,
     ) -> Result<Fetched> {
-        let _claim = store.claim(&digest.hex()).await;
-        if let Some(size) = held(store, *digest, size).await? {
-            progress.reused(size);
-            return Ok(Fetched { digest: *digest, size });
-        }
         let what = format!("the blob {digest} of {}", repository.name());
         let mut trail = Trail::default();
         for (index, endpoint) in self.endpoints(repository) {
-            match self.blob_at(&endpoint, reach, digest, size, &what, store, progress).await {
+            match self.blob_at(&endpoint, reach, key, digest, size, &what, store, progress).await {
                 Ok(fetched) => {
                     self.remember(repository, index);
                     return Ok(fetched);
@@ -227,6 +230,7 @@ impl Network {
         &self,
         endpoint: &Endpoint,
         reach: Option<&Restriction>,
+        key: &str,
         digest: &Digest,
         size: Option<u64>,
         what: &str,
@@ -236,7 +240,7 @@ impl Network {
         let scope = scope(endpoint);
         let request = get(endpoint, reach, &format!("blobs/{digest}"))?;
         let wanted = Wanted {
-            key: digest.hex(),
+            key: key.to_owned(),
             identity: Identity::blob(*digest, size),
             expected: Some(*digest),
             size,
@@ -351,15 +355,15 @@ fn within(endpoint: &Endpoint, reach: Option<&Restriction>, url: Url) -> Request
 fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restriction> {
     let reach = reach?;
     let by_name = endpoint.is_mirror || reach.by_name;
-    let place = endpoint.url("").ok().map(|url| Place { prefix: url.into(), by_name });
-    Some(Restriction { place, ..reach.clone() })
+    let place = endpoint.url("").ok().map(|url| Place { what: At::Below(url), by_name });
+    Some(reach.with_place(place))
 }
 
 /// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.
 fn next_page(link: &str, from: &Url) -> Option<Url> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then_some(())?;
-    let next = from.join(target).ok()?;
+    let next = address(target, Some(from)).ok()?;
     (next.origin() == from.origin()).then_some(next)
 }
 

@@ -14,10 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::test_support::{logged_in, network, settings};
 use super::*;
+use crate::config::airgap_lock::{AirgapLock, LockedFile};
 use crate::config::settings::{Mirror, RegistrySettings};
 use crate::config::shared_lock::SharedLock;
+use crate::entitlement::{Asker, Granted, Runners};
 use crate::error::{Class, Error};
 use crate::fs;
+use crate::grants::Restriction;
 use crate::reference::Reference;
 use crate::store::{Identity, Keep, Store};
 
@@ -505,13 +508,109 @@ fn files() -> Files {
 }
 
 impl Files {
-    async fn get(&self, settings: &Settings, download: &Download) -> Result<Fetched> {
+    async fn get(&self, settings: &Settings, download: &Download) -> Result<Seen> {
         network(settings).download(&self.store, download, &self.lock, &self.progress).await
     }
 }
 
 fn download(url: &str) -> Download {
-    Download { url: url.to_owned(), label: "tool".into(), ..Download::default() }
+    Download::of(Granted::to_host(url.to_owned()), "tool")
+}
+
+fn sbom() -> Asker {
+    Asker::Pinned("sbom".into())
+}
+
+/// What a plugin asks for.
+fn asked(asker: &Asker, url: &str, reach: Option<Restriction>) -> Download {
+    Download::of(Granted::within(asker.clone(), url.to_owned(), reach), "a plugin's file")
+}
+
+/// A digest is no right: a plugin gets what its address gives, and from the
+/// store what that address gave itself before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_given_from_the_store_only_what_it_fetched_from_there() {
+    let files = files();
+    let settings = settings(&[]);
+    let content = Noise::new(1).bytes(SIZE);
+    let digest = Digest::of(&content);
+    files.get(&settings, &download(&files.server.put("/tool", content.clone()))).await.unwrap();
+    let named = |asker: &Asker, url: &str| Download { expected: Some(digest), ..asked(asker, url, None) };
+    let elsewhere = files.server.put("/elsewhere", "something else");
+    let (core, other) = (Asker::Core("sbom".into()), Asker::Pinned("other".into()));
+
+    // The store holds it, and the address gives something else, or nothing.
+    for asker in [&sbom(), &core, &other] {
+        assert_eq!(cached(&files.store, &named(asker, &elsewhere), &files.lock).unwrap(), None, "{asker}");
+        assert_eq!(files.get(&settings, &named(asker, &elsewhere)).await.unwrap_err().class(), Class::Integrity);
+        let missing = files.server.url("/missing");
+        assert_eq!(files.get(&settings, &named(asker, &missing)).await.unwrap_err().class(), Class::NotFound);
+    }
+    assert!(files.lock.lock().of_plugins().next().is_none(), "nothing that was not seen is entered");
+
+    // From where it lies it is fetched, once, and by each for itself.
+    let there = files.server.put("/mirror", content);
+    files.server.forget();
+    for asker in [&sbom(), &sbom(), &other] {
+        assert_eq!(files.get(&settings, &named(asker, &there)).await.unwrap().digest(), digest);
+    }
+    assert_eq!(files.server.log().len(), 2, "{}", files.server.render_log());
+    assert!(cached(&files.store, &named(&sbom(), &elsewhere), &files.lock).unwrap().is_none());
+    assert_eq!(cached(&files.store, &named(&core, &there), &files.lock).unwrap(), None);
+    let lock = files.lock.lock();
+    assert!(lock.file(&sbom(), &there).is_some() && lock.file(&Asker::Host, &there).is_none());
+}
+
+/// Who guesses the last byte of what another one fetches completes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_goes_on_with_nobody_elses_download() {
+    let files = files();
+    let content = Noise::new(1).bytes(SIZE);
+    let digest = Digest::of(&content);
+    let mut partial = files.store.partial(&digest.hex(), Identity::blob(digest, None), &|| false).unwrap();
+    partial.write(&content[..SIZE - 1]).unwrap();
+    partial.checkpoint().unwrap();
+    drop(partial);
+    let url = files.server.put("/x", content[SIZE - 1..].to_vec());
+    let named = Download { expected: Some(digest), ..asked(&sbom(), &url, None) };
+    assert_eq!(files.get(&settings(&[]), &named).await.unwrap_err().class(), Class::Integrity);
+    assert!(files.server.log().iter().all(|asked| asked.status == 200), "{}", files.server.render_log());
+}
+
+/// What one asker was told is nothing to another: least of all to the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_saw_is_not_what_the_host_sees() {
+    let files = files();
+    let settings = settings(&[]);
+    let url = files.server.put("/tool", "planted");
+    files.get(&settings, &asked(&sbom(), &url, None)).await.unwrap();
+    files.server.put("/tool", "the tool");
+    let fetched = files.get(&settings, &download(&url)).await.unwrap();
+    assert_eq!(fetched.digest(), Digest::of(b"the tool"));
+    let told = files.lock.lock().contradictions();
+    assert!(told.len() == 1 && told[0].contains("plugin sbom") && told[0].contains(&url), "{told:?}");
+    // And the plugin keeps what it was told.
+    let error = files.get(&settings, &Download { mutable: false, ..asked(&sbom(), &url, None) }).await;
+    assert_eq!(error.unwrap().digest(), Digest::of(b"planted"));
+}
+
+/// An entry that names no build is no knowledge, and what differs is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_vouches_for_is_fetched_and_compared() {
+    for (old, warns) in [("the tool", false), ("planted", true)] {
+        let files = files();
+        let url = files.server.put("/tool", "the tool");
+        let doubtful = LockedFile { sha256: Digest::of(old.as_bytes()), size: old.len() as u64, build: None };
+        let lock = AirgapLock::of_file(&Asker::Host, &url, doubtful);
+        let lock = SharedLock::new(lock).in_build("2").without_doubts(&Runners::default());
+        let network = network(&settings(&[]));
+        let seen = network.download(&files.store, &download(&url), &lock, &files.progress).await.unwrap();
+        assert_eq!((seen.digest(), files.server.log().len()), (Digest::of(b"the tool"), 1));
+        assert_eq!(lock.lock().files[&url].build.as_deref(), Some("2"));
+        let warnings = files.progress.warnings();
+        assert_eq!(warnings.len(), usize::from(warns), "{warnings:?}");
+        assert!(!warns || warnings[0].contains(&Digest::of(b"planted").to_string()), "{warnings:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,10 +619,11 @@ async fn a_file_is_locked_at_first_sight_and_checked_ever_after() {
     let url = files.server.put("/tool", Noise::new(1).bytes(SIZE));
     let settings = settings(&[]);
     let first = files.get(&settings, &download(&url)).await.unwrap();
-    assert_eq!(files.lock.lock().files[&url].sha256, first.digest);
-    assert_eq!(cached(&files.store, &download(&url), &files.lock).unwrap(), Some(first));
+    assert_eq!(files.lock.lock().files[&url].sha256, first.digest());
+    let there = cached(&files.store, &download(&url), &files.lock).unwrap().unwrap();
+    assert_eq!((there.digest(), there.build()), (first.digest(), Some("none")), "the lock says in which build");
 
-    files.store.discard(&first.digest).unwrap();
+    files.store.discard(&first.digest()).unwrap();
     files.server.put("/tool", Noise::new(2).bytes(SIZE));
     let error = files.get(&settings, &download(&url)).await.unwrap_err();
     assert_eq!(error.class(), Class::Integrity);
@@ -542,8 +642,8 @@ async fn a_file_is_locked_at_first_sight_and_checked_ever_after() {
 
     // What may change is neither checked nor locked.
     let mutable = Download { mutable: true, ..download(&url) };
-    assert_ne!(files.get(&settings, &mutable).await.unwrap().digest, first.digest);
-    assert_eq!(files.lock.lock().files[&url].sha256, first.digest);
+    assert_ne!(files.get(&settings, &mutable).await.unwrap().digest(), first.digest());
+    assert_eq!(files.lock.lock().files[&url].sha256, first.digest());
 }
 
 /// Nobody knows the digest: only a validator allows to go on.
@@ -562,7 +662,7 @@ async fn a_file_of_unknown_content_goes_on_only_while_it_is_the_same() {
         let content = Noise::new(if changed { 2 } else { 1 }).bytes(SIZE);
         put(content.clone());
         let fetched = files.get(&settings, &download(&url)).await.unwrap();
-        assert_eq!(fetched.digest, Digest::of(&content));
+        assert_eq!(fetched.digest(), Digest::of(&content));
         let last = files.server.log().pop().unwrap();
         assert_eq!(last.status, if changed || plain { 200 } else { 206 }, "{}", files.server.render_log());
     }
@@ -579,7 +679,7 @@ async fn everything_there_already_needs_only_the_word_of_the_server() {
     partial.checkpoint().unwrap();
     drop(partial);
     let expected = Download { expected: Some(digest), ..download(&url) };
-    assert_eq!(files.get(&settings(&[]), &expected).await.unwrap().size, SIZE as u64);
+    assert_eq!(files.get(&settings(&[]), &expected).await.unwrap().size(), SIZE as u64);
     let log = files.server.log();
     assert_eq!((log.len(), log[0].status), (1, 416));
 }
@@ -630,8 +730,8 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     let inside = files.server.put("/charts/a", "a");
     let escape = files.server.redirect("/charts/escape", &target);
     let loops = files.server.redirect("/charts/loop", &files.server.url("/charts/loop"));
-    let restriction = Some(Restriction { prefixes: vec![files.server.url("/charts/")], ..Restriction::default() });
-    let granted = |url: &str| Download { restriction: restriction.clone(), ..download(url) };
+    let restriction = Restriction::below(&[&files.server.url("/charts/")]);
+    let granted = |url: &str| asked(&sbom(), url, Some(restriction.clone()));
     let settings = settings(&[]);
     files.get(&settings, &granted(&inside)).await.unwrap();
     for url in [&escape, &target, &files.server.url("/other")] {
@@ -639,6 +739,79 @@ async fn a_guest_reaches_only_what_it_was_granted_redirects_included() {
     }
     assert!(outside.log().is_empty());
     assert_eq!(files.get(&settings, &granted(&loops)).await.unwrap_err().class(), Class::InvalidInput);
+}
+
+/// What is refused when it is asked for is refused when it is led to, whatever
+/// the code.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_redirect_leads_a_guest_beyond_its_prefix() {
+    let files = files();
+    let settings = settings(&[]);
+    for code in [301, 302, 303, 307, 308] {
+        for (location, class) in [
+            ("/charts/..%2fsecret", Class::Plugin),
+            ("/charts/..%252fsecret", Class::Plugin),
+            ("/charts/%2e%2e/secret", Class::Plugin),
+            ("/charts/%2e%2e%2fsecret", Class::Plugin),
+            ("/charts/..%5csecret", Class::Plugin),
+            ("/charts/..%c0%afsecret", Class::Plugin),
+            ("/charts/..;/secret", Class::Plugin),
+            ("/charts//secret", Class::Plugin),
+            ("../secret", Class::Plugin),
+            ("/chartssecret", Class::Plugin),
+            ("/charts/..\\secret", Class::InvalidInput),
+            ("//user@HOST/charts/secret", Class::InvalidInput),
+            ("http:/charts/secret", Class::InvalidInput),
+            ("http://127.1:PORT/charts/secret", Class::InvalidInput),
+            ("ftp://HOST/charts/secret", Class::InvalidInput),
+        ] {
+            let server = Server::start(move |asked: &Asked| match asked.header("host") {
+                Some(host) if asked.path == "/charts/a" => {
+                    let port = host.rsplit_once(':').unwrap().1;
+                    Response::new(code, "").with("location", location.replace("HOST", host).replace("PORT", port))
+                }
+                _ => Response::new(200, "secret"),
+            });
+            let restriction = Some(Restriction::below(&[&server.url("/charts/")]));
+            let wanted = asked(&sbom(), &server.url("/charts/a"), restriction);
+            let error = files.get(&settings, &wanted).await.unwrap_err();
+            assert_eq!((error.class(), server.log().len()), (class, 1), "{code} {location}: {error:?}");
+        }
+    }
+}
+
+/// Nobody's guest asks, and yet: a redirect says one thing, once, in the header
+/// that is for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_one_plain_address() {
+    let files = files();
+    let settings = settings(&[]);
+    let get = async |answer: fn(&str) -> Response| {
+        let server = Server::start(move |asked: &Asked| match asked.path.as_str() {
+            "/a" => answer(asked.header("host").unwrap_or_default()),
+            _ => Response::new(200, "b"),
+        });
+        let result = files.get(&settings, &download(&server.url("/a"))).await;
+        (result, server.log().len())
+    };
+    for (answer, says) in [
+        (
+            (|host| Response::new(302, "").with("location", format!("http://user:secret@{host}/b"))) as fn(&str) -> _,
+            "holds credentials",
+        ),
+        (|host| Response::new(302, "").with("location", format!("http://user@{host}/b")), "holds credentials"),
+        (|_| Response::new(302, "").with("location", "/b").with("location", "/c"), "several places"),
+        (|_| Response::new(307, ""), "nowhere"),
+        (|_| Response::new(300, "").with("location", "/b"), "300"),
+        (|_| Response::new(305, "").with("location", "/b"), "305"),
+    ] {
+        let (result, asked) = get(answer).await;
+        let error = result.unwrap_err();
+        assert!(error.one_line().contains(says) && !error.one_line().contains("secret"), "{says}: {error:?}");
+        assert_eq!(asked, 1, "{says}");
+    }
+    let (result, asked) = get(|_| Response::new(200, "a").with("refresh", "0; url=/b").with("location", "/b")).await;
+    assert_eq!((result.unwrap().size(), asked), (1, 1));
 }
 
 /// A mirror is the user's own word, and serves what was granted under its
@@ -651,8 +824,8 @@ async fn a_guest_is_served_by_a_mirror_of_what_it_was_granted() {
     let mut settings = settings(&[]);
     let prefix = mirrored.strip_suffix("charts/a").unwrap().to_owned();
     settings.network.url_mirrors.insert("https://dl.example/".into(), prefix);
-    let restriction = Restriction { prefixes: vec!["https://dl.example/charts/".into()], ..Restriction::default() };
-    let granted = |url: &str| Download { restriction: Some(restriction.clone()), ..download(url) };
+    let restriction = Restriction::below(&["https://dl.example/charts/"]);
+    let granted = |url: &str| asked(&sbom(), url, Some(restriction.clone()));
     files.get(&settings, &granted("https://dl.example/charts/a")).await.unwrap();
     let error = files.get(&settings, &granted("https://dl.example/other/a")).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error}");
@@ -723,7 +896,7 @@ async fn a_token_service_inside_is_not_asked_for_a_guest() {
     let server = Server::start(move |_: &Asked| Response::new(401, "").with("www-authenticate", challenge.clone()));
     let network = network(&settings(&[&server.host()]));
     let reference = Reference::parse(&format!("{}/a:1", server.host())).unwrap();
-    let restriction = Restriction { prefixes: vec![server.url("/")], ..Restriction::default() };
+    let restriction = Restriction::below(&[&server.url("/")]);
     let progress = Progress::silent("charts");
     let error = network.manifest_within(Some(&restriction), &reference, &progress).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error:?}");

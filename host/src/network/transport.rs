@@ -19,6 +19,7 @@ use super::restrict::{Bounds, Reach};
 use super::retry::{Cause, Decision, History, Policy, retry_after};
 use super::tls::Clients;
 use crate::error::{Class, Error, Result};
+use crate::grants::address;
 use crate::progress::Progress;
 
 const MOST_REDIRECTS: usize = 10;
@@ -391,13 +392,16 @@ fn redirection(answer: &Answer) -> Result<Option<Url>> {
     if !matches!(answer.status(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let wrong = || Error::invalid(format!("{} redirects to nowhere", shown(&answer.url)));
-    let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).ok_or_else(wrong)?;
-    let next = answer.url.join(location).map_err(|_| wrong())?;
-    if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
-        return Err(wrong());
-    }
-    Ok(Some(next))
+    let mut locations = answer.response.headers().get_all(LOCATION).iter();
+    let (Some(location), None) = (locations.next(), locations.next()) else {
+        return Err(Error::invalid(format!("{} redirects to nowhere, or to several places", shown(&answer.url))));
+    };
+    let next = location.to_str().map_err(|_| "is not a URL").and_then(|text| address(text, Some(&answer.url)));
+    next.map(Some).map_err(|why| {
+        Error::invalid(format!("{} redirects to an address that {why}", shown(&answer.url))).hint(
+            "only plain addresses are followed: name the place itself where you know it, or ask who runs the server",
+        )
+    })
 }
 
 fn same_origin(a: &Url, b: &Url) -> bool {

@@ -13,6 +13,8 @@ use super::facts::made_with;
 use super::preview::{components_of, in_memory};
 use crate::config::Project;
 use crate::config::pipeline::Runner;
+use crate::confine::wall::Wall;
+use crate::entitlement::named::LocalTree;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::plugin::{Attempt, Runtime, RuntimeOptions, catalog};
@@ -27,6 +29,8 @@ pub struct Aside<'a> {
     /// The folder for temporary files.
     pub temporary: &'a Path,
     pub observer: Arc<dyn Observer>,
+    /// How this process is confined.
+    pub wall: Wall,
 }
 
 /// What such a run made; gone when dropped.
@@ -41,15 +45,19 @@ impl Aside<'_> {
     ///
     /// # Errors
     /// Whatever the plugin fails with; `local` where there is no room for it.
-    pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<(String, PathBuf)>) -> Result<Made> {
+    pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<LocalTree>) -> Result<Made> {
         let folder = fs::scratch(self.temporary)?;
         let output = TreeBuilder::new(folder.path().join("tree"));
         fs::create_dir_all(output.root())?;
         let progress = Progress::new(step, self.observer.clone(), CancellationToken::new());
         let attempt = Attempt { local, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
         let source = catalog::find(name, &self.project.plugin_pins)?;
-        let settings = self.project.settings.plugins.clone();
-        let runtime = Arc::new(Runtime::new(RuntimeOptions { cache_dir: self.cache_dir.clone(), settings }));
+        let runtime = Arc::new(Runtime::new(RuntimeOptions {
+            cache_dir: self.cache_dir.clone(),
+            settings: self.project.settings.plugins.clone(),
+            wall: self.wall,
+            ..RuntimeOptions::default()
+        }));
         let executor = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

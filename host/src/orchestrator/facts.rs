@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::needs::Kind;
 use super::plan::Facts;
+use super::preview::{in_memory, kind_of};
 use super::session::Options;
 use super::{MANIFESTS, outputs};
 use crate::config::Project;
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::hash;
 use crate::config::pipeline::{Runner, StepSpec};
 use crate::digest::Digest;
@@ -33,6 +36,7 @@ pub fn facts(
     let Some(state) = state else { return Ok(facts) };
     let epoch = epoch(project, Some(state), source_date_epoch);
     let decided = transaction::decided(&project.layout);
+    let doubted = options.lock(project)?.doubted(&in_memory(project)?);
     for spec in &project.pipeline.steps {
         if decided.contains(&spec.id) {
             facts.insert(spec.id.clone(), Facts { status: Status::Completed, ..Facts::default() });
@@ -43,13 +47,13 @@ pub fn facts(
             Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
             _ => None,
         };
-        let plugin = plugin_source(project, spec)?.as_ref().map(identity);
+        let plugin = plugin_source(project, spec)?.as_ref().map(PluginSource::identity);
         let key = made_from(project, Some(state), spec, plugin.as_ref(), options.strict_images, epoch);
         facts.insert(
             spec.id.clone(),
             Facts {
                 status: step.status,
-                is_stale: step.inputs.is_some_and(|inputs| inputs != key),
+                is_stale: step.inputs.is_some_and(|inputs| inputs != key) || resolves(spec, &doubted),
                 recorded_plugin: step.plugin.clone(),
                 plugin,
                 broken_output,
@@ -58,6 +62,15 @@ pub fn facts(
         );
     }
     Ok(facts)
+}
+
+/// Whether a step resolves what nobody can vouch for: it is not done then.
+fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
+    match kind_of(spec) {
+        Some(Kind::File) => !doubted.files.is_empty(),
+        Some(Kind::Chart) => !doubted.charts.is_empty(),
+        _ => false,
+    }
 }
 
 /// The build's clock, in seconds since 1970: SOURCE_DATE_EPOCH, else the
@@ -102,10 +115,28 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool)
         "architecture": project.architecture(),
         "strict_images": strict_images,
     });
+    if let Some(makers) = makers(project, spec) {
+        configuration["plugins"] = makers;
+    }
     if let (Some(all), Value::Object(own)) = (configuration.as_object_mut(), &spec.configuration) {
         all.extend(own.clone());
     }
     configuration
+}
+
+/// Which plugins made what is packaged, for the core plugin that writes the
+/// package's list. One in its place need not know what to do with it.
+fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
+    let is_core = |name: &String| name == "package" && project.plugin_pins.pin(name).is_none();
+    if !matches!(&spec.run, Runner::Plugin(name) if is_core(name)) {
+        return None;
+    }
+    let makers = project.pipeline.steps.iter().filter_map(|step| {
+        let Runner::Plugin(name) = &step.run else { return None };
+        let PluginIdentity { name, version, digest, replaces_core } = catalog::identity(name, &project.plugin_pins)?;
+        Some(json!({ "step": step.id, "name": name, "version": version, "digest": digest, "replaces_core": replaces_core }))
+    });
+    Some(makers.collect())
 }
 
 /// The plugin of a step; None where the host itself runs it.
@@ -117,9 +148,4 @@ pub(super) fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option
         Runner::Host(_) => Ok(None),
         Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
     }
-}
-
-/// What the state records of a plugin.
-pub(super) fn identity(source: &PluginSource) -> PluginIdentity {
-    PluginIdentity { name: source.name.clone(), version: source.version.clone(), digest: source.digest }
 }

@@ -17,10 +17,11 @@ use super::needs::needs;
 use super::outputs::tree_of;
 use super::preview::{OnDisk, in_memory};
 use crate::config::Project;
-use crate::config::airgap_lock::AirgapLock;
+use crate::config::airgap_lock::{AirgapLock, LockChange};
 use crate::config::lock_names::Names;
 use crate::config::shared_lock::found_since;
 use crate::digest::Digest;
+use crate::entitlement::Runners;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, RESERVED, shown};
@@ -34,6 +35,9 @@ pub struct Garbage {
     pub store: Removed,
     /// Clones of repositories that the configuration does not name.
     pub clones: Vec<StaleClone>,
+    /// Entries of airgap.lock of plugins that do not run here any more, or may
+    /// not ask for what they fetched.
+    pub entries: Vec<LockChange>,
     /// Whether no build is finished, so that all that was fetched since the
     /// last one was stays.
     pub is_unfinished: bool,
@@ -62,7 +66,8 @@ impl Garbage {
 pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dry_run: bool) -> Result<Garbage> {
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
-    let names = Names::new(&components, project.components.as_ref(), &project.plugin_pins);
+    let runners = Runners::of(project);
+    let names = Names::new(&components, project.components.as_ref(), runners.clone());
     let mut lock = project.lock.clone();
     lock.absorb(&found_since(&lock, &project.layout.resolved())?);
     let held = OnDisk { store: &store, layout: &project.layout };
@@ -78,12 +83,25 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     if is_unfinished {
         blobs.extend(store.fetched_since(unfinished_since(state, now))?);
     }
-    let keep = Keep { blobs, every_partial: is_unfinished };
+    let keep = Keep { blobs, runners: runners.clone(), every_partial: is_unfinished };
     Ok(Garbage {
         store: store.remove_all_but(&keep, dry_run)?,
         clones: remove_clones(&project.layout, &components, dry_run)?,
+        entries: remove_entries(project, &runners, dry_run)?,
         is_unfinished,
     })
+}
+
+/// Takes what gone plugins resolved out of airgap.lock. Who took a plugin out
+/// changed the configuration already, so no build minds.
+fn remove_entries(project: &Project, runners: &Runners, dry_run: bool) -> Result<Vec<LockChange>> {
+    let mut pruned = project.lock.clone();
+    pruned.prune_plugins(runners);
+    let gone = project.lock.diff(&pruned);
+    if !gone.is_empty() && !dry_run {
+        pruned.store(&project.layout.airgap_lock())?;
+    }
+    Ok(gone)
 }
 
 /// Every blob of the lock that something still names.
@@ -96,6 +114,7 @@ fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
         blobs.extend(image.layers.iter().map(|layer| layer.digest));
     }
     blobs.extend(lock.files.values().map(|file| file.sha256));
+    blobs.extend(lock.of_plugins().map(|(.., file)| file.sha256));
     blobs.extend(lock.charts.values().map(|chart| chart.digest));
     blobs
 }
@@ -174,11 +193,10 @@ mod tests {
     use super::*;
     use crate::config::airgap_lock::LockedFile;
     use crate::config::pipeline::Pipeline;
-    use crate::config::plugins_lock::PluginsLock;
 
     #[test]
     fn only_what_the_components_name_stays_of_the_lock() {
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1 };
+        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: Some("1".into()) };
         let mut lock = AirgapLock::default();
         lock.files.insert("https://h/yq".into(), file("yq"));
         lock.files.insert("https://h/old".into(), file("old"));
@@ -187,7 +205,7 @@ mod tests {
             "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
         }))
         .unwrap();
-        let names = Names::new(&components, None, &PluginsLock::default());
+        let names = Names::new(&components, None, Runners::default());
         assert_eq!(locked_blobs(lock, &names), [Digest::of(b"yq")].into());
     }
 

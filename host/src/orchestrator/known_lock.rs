@@ -62,9 +62,11 @@ fn differences(known: &AirgapLock, present: &AirgapLock) -> Vec<Change> {
         old,
         new,
     };
-    let entry = |LockChange { kind, key, old, new }: LockChange| {
+    let entry = |changed: LockChange| {
+        let name = changed.entry();
+        let LockChange { old, new, .. } = changed;
         let new = if old == new { new.map(|new| format!("{new} with other parts")) } else { new };
-        change(format!("{kind} {key}"), old, new)
+        change(name, old, new)
     };
     let entries: Vec<Change> = known.diff(present).into_iter().map(entry).collect();
     if entries.is_empty() && known.resolved_at != present.resolved_at {
@@ -79,7 +81,7 @@ mod tests {
     use crate::config::airgap_lock::LockedFile;
 
     fn lock(files: &[(&str, &str)]) -> AirgapLock {
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1 };
+        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: Some("1".into()) };
         AirgapLock {
             files: files.iter().map(|(url, text)| ((*url).to_owned(), file(text))).collect(),
             ..AirgapLock::default()

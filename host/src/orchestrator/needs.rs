@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
 use crate::config::local::is_local;
+use crate::config::lock_doubts::DOUBT;
 use crate::config::lock_names::provenance_of;
 use crate::config::shared_lock::UNLOCK;
 use crate::digest::Digest;
@@ -48,6 +49,9 @@ pub struct Need {
     pub kind: Kind,
     /// As the user wrote it: a reference, a URL, a name.
     pub item: String,
+    /// Its key in airgap.lock.
+    #[serde(skip)]
+    pub key: String,
     /// The registry or server that it comes from.
     pub origin: String,
     /// Whether airgap.lock holds it.
@@ -117,7 +121,8 @@ fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
 }
 
 fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
-    let locked = lock.images.get(&AirgapLock::image_key(image, &format!("linux/{architecture}")));
+    let key = AirgapLock::image_key(image, &format!("linux/{architecture}"));
+    let locked = lock.images.get(&key);
     let known = locked.cloned().or_else(|| held.pinned(image, architecture));
     let parts = known.as_ref().map(|known| held.image(image, known)).unwrap_or_default();
     let reference = Reference::parse(image).ok();
@@ -129,6 +134,7 @@ fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Hel
     Need {
         kind: Kind::Image,
         item: image.to_owned(),
+        key,
         origin: reference.map_or_else(String::new, |reference| reference.registry().to_owned()),
         is_locked: locked.is_some(),
         is_resolved: known.is_some(),
@@ -145,6 +151,7 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
     Need {
         kind: Kind::File,
         item: file.url.clone(),
+        key: file.url.clone(),
         origin: host(&file.url),
         is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
@@ -156,26 +163,30 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
 }
 
 fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
-    let locked = lock.charts.get(&AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version));
+    let key = AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version);
+    let locked = lock.charts.get(&key);
+    let of_plugin = |locked: &LockedChart, address: &str| lock.file(&locked.asker(), address).cloned();
     let archive = |locked: &LockedChart| {
-        let file = lock.files.get(&locked.url).filter(|file| file.sha256 == locked.digest);
+        let file = of_plugin(locked, &locked.url).filter(|file| file.sha256 == locked.digest);
         part(locked.digest, file.map(|file| file.size), held)
     };
-    let beside = |locked: &LockedChart| match lock.files.get(&locked.url).filter(|_| locked.url.starts_with("oci://")) {
-        Some(manifest) => {
-            let provenance = held.provenance(&manifest.sha256);
-            std::iter::once((manifest.sha256, manifest.size)).chain(provenance).collect()
-        }
-        None => {
-            let file = lock.files.get(&provenance_of(&locked.url));
-            file.map(|file| (file.sha256, file.size)).into_iter().collect::<Vec<_>>()
-        }
-    };
+    let beside =
+        |locked: &LockedChart| match of_plugin(locked, &locked.url).filter(|_| locked.url.starts_with("oci://")) {
+            Some(manifest) => {
+                let provenance = held.provenance(&manifest.sha256);
+                std::iter::once((manifest.sha256, manifest.size)).chain(provenance).collect()
+            }
+            None => {
+                let file = of_plugin(locked, &provenance_of(&locked.url));
+                file.map(|file| (file.sha256, file.size)).into_iter().collect::<Vec<_>>()
+            }
+        };
     let beside =
         locked.map(beside).unwrap_or_default().into_iter().map(|(digest, size)| part(digest, Some(size), held));
     Need {
         kind: Kind::Chart,
         item: format!("{} {} ({})", chart.name, chart.version, chart.repo),
+        key,
         origin: host(&chart.repo),
         is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
@@ -191,7 +202,8 @@ fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) 
     let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
     let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
     let named = if reference.is_none() { commit } else { reference.filter(|reference| is_commit(reference)) };
-    let locked = lock.repositories.get(&AirgapLock::repository_key(repository));
+    let key = AirgapLock::repository_key(repository);
+    let locked = lock.repositories.get(&key);
     let differs = named.or(commit).zip(locked).and_then(|(pinned, locked)| {
         let differs = pinned != locked.commit;
         differs.then(|| format!("it is pinned at {pinned}, airgap.lock holds {}", locked.commit))
@@ -201,6 +213,7 @@ fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) 
     Need {
         kind: Kind::Repository,
         item: format!("{} ({})", repository.name, repository.url),
+        key,
         origin: host(&repository.url),
         is_locked: locked.is_some(),
         is_resolved: objects.is_some(),
@@ -229,6 +242,12 @@ impl Need {
             _ => self.parts.iter().all(|part| part.is_held),
         };
         self.is_resolved && self.differs.is_none() && there
+    }
+
+    /// Whether this entry, which nobody can vouch for, is all that airgap.lock
+    /// says of it.
+    fn is_doubted_as(&self, entry: &LockChange) -> bool {
+        entry.by.is_none() && entry.kind == self.kind.to_string() && entry.key == self.key
     }
 
     /// Whether airgap.lock answers for it.
@@ -304,22 +323,45 @@ pub fn requests<'a>(needs: impl IntoIterator<Item = &'a Need>) -> BTreeMap<Strin
     by_origin
 }
 
+/// Entries of airgap.lock that are of no use.
+#[derive(Clone, Debug, Default)]
+pub struct Useless {
+    /// What nothing names.
+    pub unnamed: Vec<LockChange>,
+    /// What nobody can vouch for.
+    pub doubted: Vec<LockChange>,
+}
+
+impl Useless {
+    fn doubts(&self, need: &Need) -> bool {
+        self.doubted.iter().any(|entry| need.is_doubted_as(entry))
+    }
+}
+
 /// Refuses what a build would change in airgap.lock, all of it at once: what
-/// the lock does not hold, or contradicts, and what it holds for nobody.
-pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>, unnamed: &[LockChange]) -> Option<Error> {
+/// the lock does not hold, or contradicts, and what it holds for nobody, or
+/// without saying who saw it.
+pub fn drift(needs: &[Need], useless: &Useless) -> Option<Error> {
     let row = |need: &Need| {
         let message = match &need.differs {
             Some(why) => why.clone(),
+            None if useless.doubts(need) => DOUBT.to_owned(),
             None => format!("airgap.lock does not hold this {}", need.kind),
         };
         Error::new(Class::Changed, message).into_item(&need.item, &need.origin)
     };
-    let unnamed = unnamed.iter().map(|entry| {
-        let message = format!("nothing names this {} of airgap.lock any more", entry.kind);
+    let unnamed = useless.unnamed.iter().map(|entry| {
+        let message = match &entry.by {
+            Some(by) => format!("the {by} does not run here, or nothing names this {} any more", entry.kind),
+            None => format!("nothing names this {} of airgap.lock any more", entry.kind),
+        };
         Error::new(Class::Changed, message).into_item(&entry.key, "")
     });
-    let needs = needs.into_iter().filter(|need| !need.is_answered()).map(row);
-    let items: Vec<ItemFailure> = needs.chain(unnamed).collect();
+    let is_told = |entry: &&LockChange| needs.iter().any(|need| need.is_doubted_as(entry));
+    let doubted = useless.doubted.iter().filter(|entry| !is_told(entry));
+    let doubted = doubted.map(|entry| Error::new(Class::Changed, DOUBT).into_item(&entry.key, ""));
+    let rows = needs.iter().filter(|need| !need.is_answered()).map(row);
+    let items: Vec<ItemFailure> = rows.chain(unnamed).chain(doubted).collect();
     (!items.is_empty()).then(|| {
         let message = format!("config/airgap.lock is not what the configuration names: {} differ", items.len());
         Error::new(Class::Changed, message).with_items(items).hint(UNLOCK)
@@ -327,8 +369,9 @@ pub fn drift<'a>(needs: impl IntoIterator<Item = &'a Need>, unnamed: &[LockChang
 }
 
 /// Refuses what a build without a network would lack, all of it at once.
-pub fn missing_offline<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<Error> {
-    let items: Vec<ItemFailure> = needs.into_iter().filter(|need| !need.is_available()).map(missing_row).collect();
+pub fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
+    let missing = needs.iter().filter(|need| !need.is_available());
+    let items: Vec<ItemFailure> = missing.map(|need| missing_row(need, useless)).collect();
     (!items.is_empty()).then(|| {
         Error::new(Class::NotFound, format!("--offline: {} of what the package needs is not there", items.len()))
             .with_items(items)
@@ -336,7 +379,7 @@ pub fn missing_offline<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Option<
     })
 }
 
-fn missing_row(need: &Need) -> ItemFailure {
+fn missing_row(need: &Need, useless: &Useless) -> ItemFailure {
     let lacking = need.parts.iter().filter(|part| !part.is_held).count();
     let message = match (need.kind, need.is_resolved, &need.differs) {
         (_, true, Some(why)) => why.clone(),
@@ -344,6 +387,7 @@ fn missing_row(need: &Need) -> ItemFailure {
         (Kind::Image, true, None) => format!("{lacking} of its {} blobs are not in the store", need.parts.len()),
         (_, true, None) => "it is not in the store".to_owned(),
         (Kind::Image, false, _) if need.item.contains('@') => "its manifest is not in the store".to_owned(),
+        (_, false, _) if useless.doubts(need) => format!("{DOUBT}: it has to be fetched once more"),
         (_, false, _) => "airgap.lock does not say what it is".to_owned(),
     };
     Error::new(Class::NotFound, message).into_item(&need.item, &need.origin)
@@ -440,20 +484,19 @@ mod tests {
 
     fn lock() -> AirgapLock {
         let url = "https://charts.example:8443/x/web-1.0.3.tgz".to_owned();
+        let of_charts = [(url.clone(), LockedFile { sha256: digest("chart"), size: 7, build: None })].into();
         AirgapLock {
             images: [
                 ("nginx:1.27 linux/amd64".into(), image("m1", &[("base", 100), ("one", 50)])),
                 ("quay.io/a/b:2 linux/amd64".into(), image("m2", &[("base", 100), ("two", 70)])),
             ]
             .into(),
-            files: [
-                ("https://files.example/yq".into(), LockedFile { sha256: digest("yq"), size: 30 }),
-                (url.clone(), LockedFile { sha256: digest("chart"), size: 7 }),
-            ]
-            .into(),
+            files: [("https://files.example/yq".into(), LockedFile { sha256: digest("yq"), size: 30, build: None })]
+                .into(),
+            core: [("charts".into(), of_charts)].into(),
             charts: [(
                 "https://charts.example:8443/x web ~1.0".into(),
-                LockedChart { version: "1.0.3".into(), url, digest: digest("chart") },
+                LockedChart { version: "1.0.3".into(), url, digest: digest("chart"), by: None, build: None },
             )]
             .into(),
             ..AirgapLock::default()
@@ -499,7 +542,7 @@ mod tests {
         components.images.push(format!("nginx@{}", digest("else")));
         let mut lock = lock();
         lock.images.insert(format!("nginx@{} linux/amd64", digest("else")), image("m1", &[]));
-        let error = drift(&needs(&components, &lock, &Disk::default()), &[]).unwrap();
+        let error = drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).unwrap();
         let named: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
         assert_eq!(named.len(), 3, "{named:?}");
         assert_eq!(named[0], "new:1");
@@ -508,7 +551,7 @@ mod tests {
         assert_eq!(error.class(), Class::Changed);
         components.images.truncate(2);
         components.repositories.clear();
-        assert!(drift(&needs(&components, &lock, &Disk::default()), &[]).is_none());
+        assert!(drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).is_none());
     }
 
     #[test]
@@ -519,15 +562,33 @@ mod tests {
         let mut lock = lock();
         let entry = |commit: String| serde_json::from_value(serde_json::json!({ "commit": commit })).unwrap();
         lock.repositories.insert("https://git.example/base.git v1".into(), entry("b".repeat(40)));
-        assert_eq!(drift(&needs(&components, &lock, &Disk::default()), &[]).unwrap().items().len(), 1);
+        assert_eq!(drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).unwrap().items().len(), 1);
         lock.repositories.insert("https://git.example/base.git v1".into(), entry("a".repeat(40)));
-        assert!(drift(&needs(&components, &lock, &Disk::default()), &[]).is_none());
+        assert!(drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).is_none());
+    }
+
+    #[test]
+    fn entries_that_nobody_vouches_for_are_drift_each_told_once() {
+        let mut lock = lock();
+        let doubted = AirgapLock { files: std::mem::take(&mut lock.files), ..AirgapLock::default() };
+        let mut doubted = doubted.entries();
+        doubted.push(LockChange { by: Some(crate::entitlement::Asker::Pinned("x".into())), ..doubted[0].clone() });
+        let mut components = components();
+        components.repositories.clear();
+        let all = needs(&components, &lock, &Disk::default());
+        let useless = Useless { doubted, ..Useless::default() };
+        let error = drift(&all, &useless).unwrap();
+        let rows: Vec<_> = error.items().iter().map(|row| (row.item.as_str(), row.message.as_str())).collect();
+        assert_eq!(rows, [("https://files.example/yq", DOUBT), ("https://files.example/yq", DOUBT)]);
+        let missing = missing_offline(&all, &useless).unwrap();
+        assert!(missing.items().iter().any(|row| row.message.starts_with(DOUBT)), "{missing:?}");
     }
 
     #[test]
     fn entries_that_nothing_names_are_drift_too() {
-        let entry = LockChange { kind: "image", key: "old:1 linux/amd64".into(), old: Some("x".into()), new: None };
-        let error = drift(&[], std::slice::from_ref(&entry)).unwrap();
+        let entry =
+            LockChange { kind: "image", key: "old:1 linux/amd64".into(), by: None, old: Some("x".into()), new: None };
+        let error = drift(&[], &Useless { unnamed: vec![entry.clone()], ..Useless::default() }).unwrap();
         assert_eq!((error.class(), error.items()[0].item.as_str()), (Class::Changed, "old:1 linux/amd64"));
         assert!(error.items()[0].message.contains("nothing names this image"), "{error:?}");
     }
@@ -555,13 +616,13 @@ mod tests {
         disk.clones.insert(format!("base {commit}"));
         let lock = AirgapLock::default();
         let all = needs(&components, &lock, &disk);
-        assert!(missing_offline(&all).is_none(), "{all:#?}");
-        assert_eq!(drift(&all, &[]).unwrap().items().len(), 2);
+        assert!(missing_offline(&all, &Useless::default()).is_none(), "{all:#?}");
+        assert_eq!(drift(&all, &Useless::default()).unwrap().items().len(), 2);
         assert_eq!(Total::of(&all).unknown, 0);
 
         disk.blobs.remove(&digest("one"));
         disk.clones = [format!("base {other}")].into();
-        let missing = missing_offline(&needs(&components, &lock, &disk)).unwrap();
+        let missing = missing_offline(&needs(&components, &lock, &disk), &Useless::default()).unwrap();
         let messages: Vec<&str> = missing.items().iter().map(|item| item.message.as_str()).collect();
         let expected = ["1 of its 3 blobs are not in the store", "build/ has no clone of it that holds its commit"];
         assert_eq!(messages, expected);
@@ -572,7 +633,10 @@ mod tests {
     fn a_locked_provenance_file_is_needed_with_its_chart() {
         let mut lock = lock();
         let provenance = "https://charts.example:8443/x/web-1.0.3.tgz.prov".to_owned();
-        lock.files.insert(provenance, LockedFile { sha256: digest("prov"), size: 3 });
+        lock.core
+            .entry("charts".into())
+            .or_default()
+            .insert(provenance, LockedFile { sha256: digest("prov"), size: 3, build: None });
         let mut disk = Disk::default();
         disk.blobs.insert(digest("chart"), 7);
         let all = needs(&components(), &lock, &disk);
@@ -582,7 +646,10 @@ mod tests {
 
         // Of one in a registry the manifest says so.
         let url = "oci://charts.example:8443/x/web:1.0.3".to_owned();
-        lock.files.insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9 });
+        lock.core
+            .entry("charts".into())
+            .or_default()
+            .insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9, build: None });
         lock.charts.values_mut().for_each(|chart| chart.url.clone_from(&url));
         let parts = |disk: &Disk| {
             let all = needs(&components(), &lock, disk);
@@ -599,7 +666,7 @@ mod tests {
         for (text, size) in [("m1", 10), ("config", 5), ("base", 100), ("one", 50), ("yq", 30), ("chart", 7)] {
             disk.blobs.insert(digest(text), size);
         }
-        let error = missing_offline(&needs(&components(), &lock(), &disk)).unwrap();
+        let error = missing_offline(&needs(&components(), &lock(), &disk), &Useless::default()).unwrap();
         let named: Vec<(&str, &str)> =
             error.items().iter().map(|item| (item.item.as_str(), item.message.as_str())).collect();
         let expected = [

@@ -231,7 +231,12 @@ mod tests {
 
         let mut facts = done();
         let plugin = |bytes: &[u8]| {
-            Some(PluginIdentity { name: "package".into(), version: "1".into(), digest: Digest::of(bytes) })
+            Some(PluginIdentity {
+                name: "package".into(),
+                version: "1".into(),
+                digest: Digest::of(bytes),
+                replaces_core: false,
+            })
         };
         facts.get_mut("package").unwrap().recorded_plugin = plugin(b"old");
         facts.get_mut("package").unwrap().plugin = plugin(b"new");

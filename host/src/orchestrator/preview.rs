@@ -11,18 +11,20 @@ use components::{ComponentManifest, ResolvedComponents};
 use serde::Serialize;
 
 use super::facts::facts;
-use super::needs::{self, Held, Kind, Need, Requests, Total};
+use super::needs::{self, Held, Kind, Need, Requests, Total, Useless};
 use super::outputs::tree_of;
 use super::plan::{Action, Plan, PlannedStep, plan};
 use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::config::Project;
-use crate::config::airgap_lock::{AirgapLock, LockChange, LockedImage};
+use crate::config::airgap_lock::{LockChange, LockedImage};
 use crate::config::hash::Change;
 use crate::config::lock_names::Names;
 use crate::config::pipeline::{Pipeline, Runner, StepSpec, Target};
+use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
+use crate::entitlement::Runners;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
@@ -70,6 +72,8 @@ pub struct Outlook {
     pub disk: Vec<Demand>,
     /// What a build of all steps drops from airgap.lock.
     pub unnamed: Vec<LockChange>,
+    /// What nobody can vouch for of airgap.lock, and is resolved again.
+    pub doubted: Vec<LockChange>,
     /// What the planned steps need, there already or not.
     #[serde(skip)]
     needed: Vec<Need>,
@@ -133,8 +137,7 @@ pub fn preview(
         None => generate(project)?,
     };
     let store = Store::open(project.layout.store())?;
-    let lock = options.lock(project)?.lock().clone();
-    let outlook = outlook(project, &planned, &components, &lock, &store)?;
+    let outlook = outlook(project, &planned, &components, &options.lock(project)?, &store)?;
     Ok(Preview { begins, changes, steps: planned.steps, outlook })
 }
 
@@ -162,25 +165,27 @@ pub fn outlook(
     project: &Project,
     plan: &Plan,
     components: &ResolvedComponents,
-    lock: &AirgapLock,
+    shared: &SharedLock,
     store: &Store,
 ) -> Result<Outlook> {
+    let lock = shared.lock().clone();
     let held = OnDisk { store, layout: &project.layout };
     let runs = |spec: &&StepSpec| matches!(plan.action(&spec.id), Some(Action::Run(_)));
     let (packaged, running) = (kinds(&project.pipeline, |_| true), kinds(&project.pipeline, |spec| runs(&spec)));
-    let mut all = needs::needs(components, lock, &held);
+    let mut all = needs::needs(components, &lock, &held);
     all.retain(|need| packaged.contains(&need.kind));
     let is_packed = project.pipeline.steps.iter().filter(runs).any(packs);
     let package = is_packed.then(|| Total::of(&all));
     let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
-    let names = || Names::new(components, project.components.as_ref(), &project.plugin_pins);
+    let names = || Names::new(components, project.components.as_ref(), Runners::of(project));
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
         requests: needs::requests(&needed),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { lock.unnamed(&names()) } else { Vec::new() },
+        doubted: if plan.is_whole() { shared.doubted(components).entries() } else { Vec::new() },
         total,
         needed,
     })
@@ -196,8 +201,9 @@ impl Outlook {
     /// Why a build with these options stops before its first download: the
     /// lock, what `--offline` lacks, or the disk.
     pub fn refusal(&self, options: &Options) -> Option<Error> {
-        let drift = options.locked.then(|| needs::drift(&self.needed, &self.unnamed)).flatten();
-        let missing = || options.offline.then(|| needs::missing_offline(&self.needed)).flatten();
+        let useless = Useless { unnamed: self.unnamed.clone(), doubted: self.doubted.clone() };
+        let drift = options.locked.then(|| needs::drift(&self.needed, &useless)).flatten();
+        let missing = || options.offline.then(|| needs::missing_offline(&self.needed, &useless)).flatten();
         drift.or_else(missing).or_else(|| preflight::shortfall(&self.disk))
     }
 }

@@ -93,8 +93,9 @@ fn candidates(lock: &AirgapLock, manifest: Option<&ComponentManifest>, architect
         .map(|candidate| candidate.key.clone())
         .collect();
     // What no binary or tool names was fetched for a chart.
-    for key in lock.files.keys().filter(|key| !of_files.contains(*key)) {
-        candidates.insert(Candidate { kind: Kind::Chart, name: key.clone(), key: key.clone() });
+    let of_plugins = lock.of_plugins().map(|(_, address, _)| address);
+    for key in lock.files.keys().map(String::as_str).chain(of_plugins).filter(|key| !of_files.contains(*key)) {
+        candidates.insert(Candidate { kind: Kind::Chart, name: key.to_owned(), key: key.to_owned() });
     }
     candidates
 }
@@ -201,7 +202,10 @@ mod tests {
 
     fn all() -> BTreeSet<Candidate> {
         let mut lock = AirgapLock::default();
-        lock.files.insert("https://charts.example/web-1.tgz".into(), LockedFile { sha256: Digest::of(b"x"), size: 1 });
+        lock.files.insert(
+            "https://charts.example/web-1.tgz".into(),
+            LockedFile { sha256: Digest::of(b"x"), size: 1, build: None },
+        );
         candidates(&lock, Some(&manifest()), "amd64")
     }
 
@@ -233,9 +237,11 @@ mod tests {
     fn a_part_of_a_charts_address_means_the_whole_chart() {
         let mut lock = AirgapLock::default();
         let (key, url) = ("https://charts.example web ~1", "https://cdn.example/web-1.tgz");
-        let chart = LockedChart { version: "1.0.0".into(), url: url.into(), digest: Digest::of(b"x") };
+        let chart =
+            LockedChart { version: "1.0.0".into(), url: url.into(), digest: Digest::of(b"x"), by: None, build: None };
         lock.charts.insert(key.into(), chart);
-        lock.files.insert(url.into(), LockedFile { sha256: Digest::of(b"x"), size: 1 });
+        let file = LockedFile { sha256: Digest::of(b"x"), size: 1, build: None };
+        lock.core.entry("charts".into()).or_default().insert(url.into(), file);
         let all = candidates(&lock, Some(&manifest()), "amd64");
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
         assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));

@@ -38,8 +38,7 @@ impl Room {
     /// `disk-full` with both numbers; `local` where a mount does not tell its
     /// free space.
     pub fn check(&self, components: &ResolvedComponents) -> Result<()> {
-        let lock = self.lock.lock().clone();
-        let outlook = outlook(&self.project, &self.plan, components, &lock, &self.store)?;
+        let outlook = outlook(&self.project, &self.plan, components, &self.lock, &self.store)?;
         shortfall(&outlook.disk).map_or(Ok(()), Err)
     }
 }

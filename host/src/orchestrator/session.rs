@@ -12,6 +12,7 @@ use crate::config::hash::{Change, ConfigHashes, changes};
 use crate::config::pipeline::OnFailure;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
+use crate::entitlement::Runners;
 use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::progress::{Event, Level, Observer};
@@ -39,7 +40,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The lock as a build with these options knows it. Under `--locked`
+    /// The lock as a build with these options knows it: what can not be
+    /// vouched for is not in it. Under `--locked`
     /// nothing counts but airgap.lock itself, and what an `update` that was
     /// killed had found is not known to be wanted.
     ///
@@ -48,11 +50,12 @@ impl Options {
     pub fn lock(&self, project: &Project) -> Result<SharedLock> {
         let mut lock = project.lock.clone();
         lock.forget(&self.refresh);
-        match (self.locked, self.refresh.is_empty()) {
-            (true, _) => Ok(SharedLock::frozen(lock)),
-            (false, false) => Ok(SharedLock::new(lock)),
-            (false, true) => SharedLock::with_diary(lock, project.layout.resolved()),
-        }
+        let shared = match (self.locked, self.refresh.is_empty()) {
+            (true, _) => SharedLock::frozen(lock),
+            (false, false) => SharedLock::new(lock),
+            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
+        };
+        Ok(shared.without_doubts(&Runners::of(project)))
     }
 }
 

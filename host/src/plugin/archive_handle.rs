@@ -2,39 +2,48 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::archive::writer::ArchiveWriter;
 use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
+
+/// An archive that is being written, and its part of how many may be.
+pub(super) struct Archive {
+    pub(super) writer: ArchiveWriter,
+    pub(super) _slot: OwnedSemaphorePermit,
+}
 
 /// The archive, or why there is none.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct ArchiveHandle {
     /// In the output tree.
     pub(super) path: String,
-    writer: Arc<Mutex<Result<ArchiveWriter>>>,
+    archive: Arc<Mutex<Result<Archive>>>,
 }
 
 impl ArchiveHandle {
     /// A constructor can not fail: what went wrong is told by the first use.
-    pub(super) fn new(path: String, writer: Result<ArchiveWriter>) -> Self {
-        Self { path, writer: Arc::new(Mutex::new(writer)) }
+    pub(super) fn new(path: String, archive: Result<Archive>) -> Self {
+        Self { path, archive: Arc::new(Mutex::new(archive)) }
     }
 
     /// Work on the archive that can be done on another thread.
-    pub(super) fn job<T, W: FnOnce(&mut ArchiveWriter) -> Result<T>>(
+    pub(super) fn job<T, W: FnOnce(&mut ArchiveWriter, &Leash) -> Result<T>>(
         &self,
         work: W,
-    ) -> impl FnOnce() -> Result<T> + use<T, W> {
-        let shared = self.writer.clone();
-        move || {
-            let mut writer = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.as_mut().map_err(|error| error.clone()).and_then(work)
+    ) -> impl FnOnce(&Leash) -> Result<T> + use<T, W> {
+        let shared = self.archive.clone();
+        move |leash: &Leash| {
+            let mut archive = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            archive.as_mut().map_err(|error| error.clone()).and_then(|archive| work(&mut archive.writer, leash))
         }
     }
 
-    /// The writer itself, to finish it. What is called after that fails.
-    pub(super) fn take(&self) -> Result<ArchiveWriter> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The archive itself, to finish it. What is called after that fails.
+    pub(super) fn take(&self) -> Result<Archive> {
+        let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = Err(Error::new(Class::Plugin, format!("the archive `{}` is finished already", self.path)));
-        std::mem::replace(&mut *writer, finished)
+        std::mem::replace(&mut *archive, finished)
     }
 }

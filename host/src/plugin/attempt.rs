@@ -1,7 +1,6 @@
 //! What one attempt of a step gives to its plugin.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use components::ResolvedComponents;
@@ -9,13 +8,15 @@ use serde_json::Value;
 
 use super::drift::Drift;
 use super::input::InputTree;
+use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
 use crate::config::shared_lock::SharedLock;
-use crate::config::{Project, local};
+use crate::entitlement::Runners;
+use crate::entitlement::desk::Means;
+use crate::entitlement::named::{LocalTree, NamedPaths};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::Layout;
-use crate::network::Network;
 use crate::progress::Progress;
 use crate::steps::StepContext;
 use crate::store::Store;
@@ -36,20 +37,17 @@ pub struct Attempt {
     pub trees: BTreeMap<String, Tree>,
     pub output: TreeBuilder,
     pub progress: Progress,
-    pub store: Arc<Store>,
-    /// None when offline.
-    pub network: Option<Arc<Network>>,
-    pub lock: SharedLock,
+    /// What a desk for the plugin is made of.
+    pub means: Means,
     /// What was asked for and a frozen lock does not hold.
     pub drift: Drift,
     pub layout: Layout,
-    /// What local paths are relative to.
-    pub root: PathBuf,
+    /// The local paths that the configuration names.
+    pub named: Arc<NamedPaths>,
     /// Bytes that one archive may unpack to.
     pub largest_unpacked: u64,
-    /// Local paths beside those that the component manifest names: as they
-    /// are written, and where they lie.
-    pub local: Vec<(String, PathBuf)>,
+    /// Local paths beside those that the configuration names.
+    pub local: Vec<LocalTree>,
 }
 
 impl Attempt {
@@ -62,12 +60,10 @@ impl Attempt {
             trees: cx.inputs.clone(),
             output: cx.output.clone(),
             progress: cx.progress.clone(),
-            store: cx.store.clone(),
-            network: cx.network.clone(),
-            lock: cx.lock.clone(),
+            means: Means::new(cx.store.clone(), cx.network.clone(), cx.lock.clone()),
             drift: Drift::default(),
             layout: cx.project.layout.clone(),
-            root: cx.project.root.clone(),
+            named: cx.named.clone(),
             largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             local: Vec::new(),
         }
@@ -82,6 +78,7 @@ impl Attempt {
         output: TreeBuilder,
         progress: Progress,
     ) -> Result<Self> {
+        let store = Arc::new(Store::open(project.layout.store())?);
         Ok(Self {
             step: step.to_owned(),
             attempt: 1,
@@ -90,80 +87,45 @@ impl Attempt {
             trees: BTreeMap::new(),
             output,
             progress,
-            store: Arc::new(Store::open(project.layout.store())?),
-            network: None,
-            lock: SharedLock::new(project.lock.clone()),
+            means: Means::new(store, None, SharedLock::new(project.lock.clone()).without_doubts(&Runners::of(project))),
             drift: Drift::default(),
             layout: project.layout.clone(),
-            root: project.root.clone(),
+            named: Arc::new(NamedPaths::of(project)?),
             largest_unpacked: project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             local: Vec::new(),
         })
     }
 
-    /// The trees of the steps that this one needs, `config`, and the local
-    /// paths that the component manifest names.
-    pub(super) fn inputs(&self) -> Result<BTreeMap<String, InputTree>> {
-        let mut inputs = BTreeMap::from([("config".to_owned(), self.config()?)]);
-        for (written, path) in &self.local {
-            let base = path.parent().unwrap_or(path);
-            inputs.insert(format!("local:{written}"), InputTree::local(base, path, written)?);
-        }
+    /// The trees of the steps that this one needs, `config` with the plugin's
+    /// own `lock`, and the local paths that the configuration names, as far as
+    /// the components of a needed step choose them.
+    pub(super) fn inputs(&self, lock: &AirgapLock) -> Result<BTreeMap<String, InputTree>> {
+        let mut inputs = BTreeMap::from([("config".to_owned(), self.config(lock)?)]);
+        let mut trees = self.local.clone();
         for (id, tree) in &self.trees {
             if let Some(resolved) = resolved(tree)? {
-                for path in self.local_paths(&resolved)? {
-                    inputs.insert(format!("local:{path}"), self.local(&path)?);
-                }
+                trees.extend(self.named.trees(&resolved, id)?);
             }
             inputs.insert(id.clone(), InputTree::committed(tree.clone()));
+        }
+        for tree in trees {
+            inputs.insert(format!("local:{}", tree.written()), InputTree::local(tree));
         }
         Ok(inputs)
     }
 
-    /// As they are written, each once, with the directories that local charts
-    /// depend on.
-    fn local_paths(&self, resolved: &ResolvedComponents) -> Result<BTreeSet<String>> {
-        let mut paths = BTreeSet::new();
-        for chart in &resolved.charts {
-            if local::is_local(&chart.repo) {
-                paths.insert(chart.repo.clone());
-                paths.extend(local::dependencies(&self.layout, &self.root, &chart.repo)?);
-            }
-            paths.extend(chart.values.iter().cloned());
-        }
-        Ok(paths)
-    }
-
     /// The settings are not among them: they may name what is secret.
-    fn config(&self) -> Result<InputTree> {
+    fn config(&self, lock: &AirgapLock) -> Result<InputTree> {
+        let copy = self.output.root().with_file_name(LOCK);
+        fs::replace_unsynced(&copy, lock.to_text().as_bytes())?;
         let files = [
             ("versions.env", self.layout.versions_env()),
             ("catalog.yaml", self.layout.catalog()),
             ("components.yaml", self.layout.components()),
             ("components.base.yaml", self.layout.components_base()),
-            (LOCK, self.locked()?),
+            (LOCK, copy),
         ];
         Ok(InputTree::files(files.map(|(name, path)| (name.to_owned(), path))))
-    }
-
-    /// The file with the lock: the one in config/, or a copy without the
-    /// charts that are to be resolved again.
-    fn locked(&self) -> Result<PathBuf> {
-        let path = self.layout.airgap_lock();
-        let on_disk = AirgapLock::load(&path)?;
-        let lock = self.lock.lock();
-        if on_disk.charts.keys().all(|chart| lock.charts.contains_key(chart)) {
-            return Ok(path);
-        }
-        let copy = self.output.root().with_file_name(LOCK);
-        fs::write_new(&copy, lock.to_text().as_bytes())?;
-        Ok(copy)
-    }
-
-    fn local(&self, written: &str) -> Result<InputTree> {
-        let full = local::resolve(&self.layout, &self.root, written);
-        let base = if full.starts_with(&self.root) { &self.root } else { &self.layout.config };
-        InputTree::local(base, &full, written)
     }
 }
 

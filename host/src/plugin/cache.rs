@@ -21,7 +21,6 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use super::limits::{COMPILED_BYTES, COMPILED_ENTRIES};
 use crate::digest::{Digest, Hasher};
@@ -38,6 +37,29 @@ const KEY: usize = 32;
 const RECEIPT_BYTES: u64 = 4096;
 /// Largest description that is read back.
 const NOTE_BYTES: u64 = 4 << 20;
+
+/// Notes of one kind that are kept; the oldest go first.
+const NOTES: usize = 1000;
+
+/// Something small that is kept beside the code.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Note {
+    /// What a component says about itself.
+    Description,
+    /// Whether a configuration fits a schema.
+    Fit,
+}
+
+impl Note {
+    /// Of the file's name. A seal holds for one name, so a note of one kind is
+    /// never taken for one of the other.
+    fn extension(self) -> &'static str {
+        match self {
+            Note::Description => "json",
+            Note::Fit => "fit",
+        }
+    }
+}
 
 /// What an entry is, sealed.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +89,8 @@ impl Cache {
         Some(Self { folder: folder.to_owned(), key })
     }
 
-    /// The compiled component, if a good one is there.
-    pub(super) fn load(&self, engine: &Engine, component: Digest) -> Option<Component> {
+    /// The compiled component, if a good one is there: what was stored.
+    pub(super) fn load(&self, engine: &Engine, component: Digest) -> Option<Vec<u8>> {
         let name = Name::new(engine, component);
         let receipt: Receipt = self.unseal(&self.folder.join(name.receipt()), RECEIPT_BYTES)?;
         let expected = (component, name.engine);
@@ -76,36 +98,30 @@ impl Cache {
             return None;
         }
         let code = read_private(&self.folder.join(name.code()), receipt.size)?;
-        if Digest::of(&code) != receipt.code {
-            return None;
-        }
-        deserialize(engine, &code)
+        (Digest::of(&code) == receipt.code).then_some(code)
     }
 
     /// Keeps a compiled component. What can not be written is not kept.
-    pub(super) fn store(&self, engine: &Engine, component: Digest, compiled: &Component) {
-        let Ok(code) = compiled.serialize() else { return };
-        if code.len() as u64 > COMPILED_BYTES {
-            return;
-        }
+    pub(super) fn store(&self, engine: &Engine, component: Digest, code: &[u8]) {
         let name = Name::new(engine, component);
-        let receipt = Receipt { component, engine: name.engine, code: Digest::of(&code), size: code.len() as u64 };
-        let _ = fs::write_atomic_shared(&self.folder.join(name.code()), &code)
+        let receipt = Receipt { component, engine: name.engine, code: Digest::of(code), size: code.len() as u64 };
+        let _ = fs::write_atomic_shared(&self.folder.join(name.code()), code)
             .and_then(|()| self.seal(&self.folder.join(name.receipt()), &receipt));
-        self.prune();
+        self.prune("cwasm", COMPILED_ENTRIES);
     }
 
-    /// What a component said about itself, if it is known.
-    pub(super) fn note<T: DeserializeOwned>(&self, component: Digest) -> Option<T> {
-        self.unseal(&self.note_path(component), NOTE_BYTES)
+    /// What was found out about something, if it is known.
+    pub(super) fn note<T: DeserializeOwned>(&self, kind: Note, about: Digest) -> Option<T> {
+        self.unseal(&self.note_path(kind, about), NOTE_BYTES)
     }
 
-    pub(super) fn keep_note<T: Serialize>(&self, component: Digest, note: &T) {
-        let _ = self.seal(&self.note_path(component), note);
+    pub(super) fn keep_note<T: Serialize>(&self, kind: Note, about: Digest, note: &T) {
+        let _ = self.seal(&self.note_path(kind, about), note);
+        self.prune(kind.extension(), NOTES);
     }
 
-    fn note_path(&self, component: Digest) -> PathBuf {
-        self.folder.join(format!("{}.json", component.hex()))
+    fn note_path(&self, kind: Note, about: Digest) -> PathBuf {
+        self.folder.join(format!("{}.{}", about.hex(), kind.extension()))
     }
 
     fn seal<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
@@ -124,30 +140,20 @@ impl Cache {
 
     /// Removes the entries that were written first, above the number that is
     /// kept.
-    fn prune(&self) {
+    fn prune(&self, extension: &str, kept: usize) {
         let Ok(entries) = self.folder.read_dir() else { return };
         let mut entries: Vec<(SystemTime, PathBuf)> = entries
             .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter(|entry| entry.path().extension().is_some_and(|found| found == extension))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         entries.sort();
-        let surplus = entries.len().saturating_sub(COMPILED_ENTRIES);
+        let surplus = entries.len().saturating_sub(kept);
         for (_, path) in entries.into_iter().take(surplus) {
             let _ = fs::remove_file(&path.with_extension("receipt"));
             let _ = fs::remove_file(&path);
         }
     }
-}
-
-/// The only place where bytes become code without the compiler.
-#[expect(unsafe_code, reason = "wasmtime's own output, authenticated by a sealed receipt and read into memory of ours")]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `code` is what `Component::serialize` gave to `Cache::store`: its
-    // digest stands in a receipt that only the holder of the key can have
-    // sealed. It is a private copy, so nothing changes it meanwhile. A
-    // different wasmtime or configuration is refused by wasmtime itself.
-    unsafe { Component::deserialize(engine, code) }.ok()
 }
 
 /// What an entry is called.
@@ -291,26 +297,48 @@ mod tests {
     fn an_entry_counts_only_untouched_and_under_its_own_name() {
         let (_root, cache) = opened();
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
-        cache.keep_note(one, &"said");
-        assert_eq!(cache.note::<String>(one).as_deref(), Some("said"));
-        assert_eq!(cache.note::<String>(two), None);
+        cache.keep_note(Note::Description, one, &"said");
+        assert_eq!(cache.note::<String>(Note::Description, one).as_deref(), Some("said"));
+        assert_eq!(cache.note::<String>(Note::Description, two), None);
 
-        let bytes = std::fs::read(cache.note_path(one)).unwrap();
-        fs::write_new(&cache.note_path(two), &bytes).unwrap();
-        assert_eq!(cache.note::<String>(two), None, "a seal of another name");
+        let bytes = std::fs::read(cache.note_path(Note::Description, one)).unwrap();
+        fs::write_new(&cache.note_path(Note::Description, two), &bytes).unwrap();
+        assert_eq!(cache.note::<String>(Note::Description, two), None, "a seal of another name");
 
         let forged = String::from_utf8(bytes).unwrap().replace("said", "lied");
-        fs::write_new(&cache.note_path(one), forged.as_bytes()).unwrap();
-        assert_eq!(cache.note::<String>(one), None, "a changed value");
+        fs::write_new(&cache.note_path(Note::Description, one), forged.as_bytes()).unwrap();
+        assert_eq!(cache.note::<String>(Note::Description, one), None, "a changed value");
+    }
+
+    #[test]
+    fn a_note_of_one_kind_is_none_of_the_other() {
+        let (_root, cache) = opened();
+        let about = Digest::of(b"1");
+        cache.keep_note(Note::Fit, about, &"fits");
+        assert_eq!(cache.note::<String>(Note::Description, about), None);
+        fs::rename(&cache.note_path(Note::Fit, about), &cache.note_path(Note::Description, about)).unwrap();
+        assert_eq!(cache.note::<String>(Note::Description, about), None, "nor under its name");
+    }
+
+    #[test]
+    fn the_oldest_notes_go_first() {
+        let (_root, cache) = opened();
+        for number in 0..3_u32 {
+            cache.keep_note(Note::Fit, Digest::of(&number.to_le_bytes()), &number);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        cache.prune(Note::Fit.extension(), 2);
+        let known = (0..3_u32).filter_map(|number| cache.note::<u32>(Note::Fit, Digest::of(&number.to_le_bytes())));
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
     fn links_are_not_followed() {
         let (root, cache) = opened();
-        let note = cache.note_path(Digest::of(b"1"));
-        cache.keep_note(Digest::of(b"1"), &1);
+        let note = cache.note_path(Note::Description, Digest::of(b"1"));
+        cache.keep_note(Note::Description, Digest::of(b"1"), &1);
         fs::rename(&note, &root.path().join("elsewhere")).unwrap();
         symlink(root.path().join("elsewhere"), &note).unwrap();
-        assert_eq!(cache.note::<u32>(Digest::of(b"1")), None);
+        assert_eq!(cache.note::<u32>(Note::Description, Digest::of(b"1")), None);
     }
 }

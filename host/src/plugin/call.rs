@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
@@ -18,18 +18,24 @@ use super::budget::Budget;
 use super::console::Console;
 use super::directories::Directories;
 use super::engine::Machine;
-use super::grants::Rules;
+use super::files::Opened;
+use super::host_time::HostTime;
 use super::input::InputTree;
 use super::ledger::Ledger;
-use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, TICK};
+use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, OPEN_ARCHIVES, TICK};
 use super::marks::Marks;
+use super::open_files::OpenFiles;
 use super::room::Room;
 use super::stop::{Circumstances, Refusal, Stop, Subject, explain};
 use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
+use super::watch::Watch;
 use crate::digest::Digest;
+use crate::entitlement::desk::Desk;
 use crate::error::{Error, Result};
+use crate::leash::Leash;
 use crate::progress::Progress;
+use crate::steps::BoxFuture;
 
 /// What one store holds. Made for one call and dropped after it: a store that
 /// was stopped is never used again.
@@ -43,7 +49,11 @@ pub(super) struct Call {
     pub(super) talk: Talk,
     /// None for `describe`.
     pub(super) work: Option<Work>,
+    /// Where directories were granted.
+    pub(super) opened: Option<Opened>,
+    pub(super) open_files: OpenFiles,
     time: GuestTime,
+    host_time: HostTime,
 }
 
 /// How long a guest may still compute.
@@ -85,12 +95,16 @@ pub(super) struct Talk {
     pub(super) lines: u64,
     pub(super) warnings: u64,
     pub(super) shown: Option<Instant>,
+    /// How often something was complete.
+    pub(super) ends: u64,
 }
 
 /// What `run` may touch.
 pub(super) struct Work {
     pub(super) cx: Attempt,
-    pub(super) rules: Rules,
+    /// Where the call asks for what lies outside of it.
+    pub(super) desk: Desk,
+    pub(super) is_core: bool,
     pub(super) ledger: Arc<Ledger>,
     pub(super) inputs: BTreeMap<String, InputTree>,
     /// What marks of a checkpoint are worth: plugin and configuration.
@@ -107,6 +121,8 @@ pub(super) struct Work {
     pub(super) room: Room,
     /// Files that went into an archive: a second time they are charged.
     pub(super) packed: HashSet<PathBuf>,
+    /// For archives that are written at the same time.
+    pub(super) archives: Arc<Semaphore>,
     /// Held by work on other threads, so that the call outlives none of it.
     busy: mpsc::Sender<()>,
 }
@@ -129,12 +145,14 @@ pub(super) struct Setup<'a> {
     pub(super) progress: Progress,
     pub(super) directories: Option<&'a Directories>,
     pub(super) work: Option<Work>,
+    pub(super) open_files: OpenFiles,
 }
 
 impl Work {
     pub(super) fn new(
         cx: Attempt,
-        rules: Rules,
+        desk: Desk,
+        is_core: bool,
         limits: &CallLimits,
         inputs: BTreeMap<String, InputTree>,
         identity: Digest,
@@ -142,10 +160,11 @@ impl Work {
         let (busy, idle) = mpsc::channel(1);
         let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
         let ledger = Arc::new(Ledger::new(limits));
-        let room = Room::new(cx.largest_unpacked);
+        let room = Room::new(limits, cx.largest_unpacked);
         let work = Self {
             cx,
-            rules,
+            desk,
+            is_core,
             ledger,
             inputs,
             identity,
@@ -156,9 +175,15 @@ impl Work {
             come_back: None,
             room,
             packed: HashSet::new(),
+            archives: Arc::new(Semaphore::new(OPEN_ARCHIVES)),
             busy,
         };
         (work, Idle(idle))
+    }
+
+    /// Where the build and the project lie: nothing that a guest is told.
+    fn hidden(&self) -> Vec<PathBuf> {
+        vec![self.staging.clone(), self.cx.layout.build.clone(), self.cx.named.root().to_owned()]
     }
 
     /// Does what may block on another thread. When the call is stopped the
@@ -188,21 +213,47 @@ impl Call {
         self.work.as_mut().ok_or(Refusal::Stop(Stop::NotInDescribe(function)))
     }
 
-    /// Does what may block on another thread; its time is not the guest's.
+    /// Does what may block on another thread, as long as its leash holds. Its
+    /// time is the host's and not the guest's. What the guest is told of an
+    /// error says nothing of where things lie.
     pub(super) async fn blocking<T: Send + 'static>(
         &mut self,
         function: &'static str,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Leash) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, Refusal> {
         let started = Instant::now();
-        let result = self.work(function)?.blocking(work).await;
-        self.host_worked(started.elapsed());
-        Ok(result?)
+        let leash = self.host_time.leash();
+        let result = self.work(function)?.blocking(move || work(&leash)).await;
+        self.worked(started).map_err(Refusal::Stop)?;
+        let hidden = self.work(function)?.hidden();
+        result.map_err(|error| Refusal::told(error, &hidden))
     }
 
-    /// Time that the host worked is not the guest's.
-    pub(super) fn host_worked(&mut self, spent: Duration) {
-        self.time.host_worked(spent);
+    /// The host has worked since `started`: that time is not the guest's.
+    ///
+    /// # Errors
+    /// Stops the call where a limit is used up.
+    pub(super) fn worked(&mut self, started: Instant) -> std::result::Result<(), Stop> {
+        self.time.host_worked(started.elapsed());
+        self.host_time.worked(started)
+    }
+
+    /// It waited for the network since `started`, which is nobody's work, or
+    /// found that it need not.
+    ///
+    /// # Errors
+    /// As [`Self::worked`].
+    pub(super) fn fetched(&mut self, started: Instant, has_asked: bool) -> std::result::Result<(), Stop> {
+        if !has_asked {
+            return self.worked(started);
+        }
+        self.time.host_worked(started.elapsed());
+        Ok(())
+    }
+
+    /// For what works on for the call after a function has returned.
+    pub(super) fn time_of_host(&self) -> HostTime {
+        self.host_time.clone()
     }
 
     /// Called at every tick that guest code sees.
@@ -226,7 +277,7 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Makes the store. Nothing of the guest has run yet.
     pub(super) fn new(machine: &Machine, setup: Setup<'a>) -> Result<Self> {
-        let Setup { subject, limits, epoch, progress, directories, work } = setup;
+        let Setup { subject, limits, epoch, progress, directories, work, open_files } = setup;
         let console = Console::new(limits.console, limits.console_flood());
         let clock = VirtualClock::default();
         let seed = Digest::of(format!("{} {:?}", subject.digest, subject.step).as_bytes());
@@ -235,6 +286,12 @@ impl<'a> Running<'a> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let cancel = progress.cancellation().clone();
+        let host_time = HostTime::new(subject, limits, cancel.clone());
+        let watch = |work: &Work, directories: &Directories| {
+            let (out, beside) = (directories.out(), directories.work());
+            Watch::new(out, beside, work.ledger.clone(), work.room.clone(), host_time.clone())
+        };
+        let opened = work.as_ref().zip(directories).map(|(work, directories)| Opened::new(watch(work, directories)));
         let call = Call {
             wasi,
             table,
@@ -244,7 +301,10 @@ impl<'a> Running<'a> {
             progress,
             talk: Talk::default(),
             work,
+            opened,
+            open_files,
             time: GuestTime::new(limits.ticks, Instant::now()),
+            host_time,
         };
         let mut store = Store::new(&machine.engine, call);
         store.limiter(|call| &mut call.budget);
@@ -264,7 +324,7 @@ impl<'a> Running<'a> {
             let plugin = pre.instantiate_async(&mut *store).await?;
             plugin.opencenter_airgap_step().call_describe(&mut *store).await
         };
-        let result = unless_cancelled(&self.cancel, call).await;
+        let result = unless_ended(&self.cancel, None, call).await;
         self.explained(result)
     }
 
@@ -279,13 +339,30 @@ impl<'a> Running<'a> {
         configuration: String,
     ) -> Result<std::result::Result<step::Summary, step::StepError>> {
         let store = &mut self.store;
+        let host_time = store.data().time_of_host();
         let call = async {
             let (inputs, output) = handles(store.data_mut())?;
             let plugin: BuildStep = pre.instantiate_async(&mut *store).await?;
             plugin.opencenter_airgap_step().call_run(&mut *store, &context, &configuration, &inputs, output).await
         };
-        let result = unless_cancelled(&self.cancel, call).await;
+        let result = unless_ended(&self.cancel, Some(&host_time), call).await;
         self.explained(result)
+    }
+
+    /// Does what is left to do when `run` has returned well: what of the output
+    /// the guest left to the host.
+    ///
+    /// # Errors
+    /// What the work fails at; `plugin` where a limit is used up.
+    pub(super) fn conclude<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Work, Leash) -> Box<dyn FnOnce() -> Result<T> + Send>,
+    ) -> BoxFuture<'static, Result<T>> {
+        let call = self.store.data();
+        match &call.work {
+            Some(about) => Box::pin(about.blocking(work(about, call.host_time.leash()))),
+            None => Box::pin(async { Err(Error::local("there is nothing to conclude")) }),
+        }
     }
 
     fn explained<T>(&self, result: wasmtime::Result<T>) -> Result<T> {
@@ -316,13 +393,21 @@ fn handles(
 }
 
 /// Dropping the call's future is how a guest is stopped inside a host call.
-async fn unless_cancelled<T>(
+async fn unless_ended<T>(
     cancel: &CancellationToken,
+    time: Option<&HostTime>,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
+    let end = async {
+        match time {
+            Some(time) => time.end().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Stop::Interrupted.into()),
+        error = end => Err(Stop::Host(error).into()),
         result = call => result,
     }
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use components::problem::{Problem, YamlPath};
 
-use super::grants::Rules;
 use super::limits::COMPONENT_BYTES;
 use crate::config::Project;
 use crate::config::pipeline::Runner;
-use crate::config::plugins_lock::{Grants, Pin, PluginsLock};
+use crate::config::plugins_lock::{Pin, PluginsLock};
 use crate::config::source::{Source, refuse_all};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::grants::{Grants, Rules};
+use crate::state::format::PluginIdentity;
 use crate::{fs, layout};
 
 /// A plugin that is part of the binary.
@@ -36,6 +37,7 @@ impl Embedded {
             digest: self.digest,
             bytes: Bytes::Embedded(self.bytes),
             grants: None,
+            replaces_core: false,
         }
     }
 }
@@ -49,6 +51,8 @@ pub struct PluginSource {
     bytes: Bytes,
     /// None for a core plugin.
     grants: Option<Grants>,
+    /// Whether it takes the place of the core plugin of its name.
+    pub replaces_core: bool,
 }
 
 #[derive(Clone)]
@@ -70,7 +74,17 @@ impl PluginSource {
             digest: Digest::of(&bytes),
             bytes: Bytes::Read(bytes.into()),
             grants: Some(grants),
+            replaces_core: false,
         })
+    }
+
+    /// The same bytes with other grants.
+    ///
+    /// # Errors
+    /// `configuration` where the grants are none.
+    pub fn granted(self, grants: Grants) -> Result<Self> {
+        Rules::new(&grants)?;
+        Ok(Self { grants: Some(grants), ..self })
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -85,12 +99,22 @@ impl PluginSource {
         self.grants.is_none()
     }
 
+    /// Which code it is, as the state records it.
+    pub fn identity(&self) -> PluginIdentity {
+        PluginIdentity {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            digest: self.digest,
+            replaces_core: self.replaces_core,
+        }
+    }
+
     /// What the user granted; None for a core plugin.
     pub fn grants(&self) -> Option<&Grants> {
         self.grants.as_ref()
     }
 
-    pub(super) fn rules(&self) -> Result<Rules> {
+    pub(crate) fn rules(&self) -> Result<Rules> {
         self.grants.as_ref().map_or_else(|| Ok(Rules::everything()), Rules::new)
     }
 
@@ -161,7 +185,25 @@ fn pinned(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
         .map_err(|error| error.context(format!("plugin `{name}` can not be read")))?
         .ok_or_else(|| missing(name, &shown))?;
     check_digest(name, &shown, pin, &bytes)?;
-    PluginSource::new(name, pin.version.as_deref().unwrap_or("unknown"), bytes, pin.grants.clone())
+    let source = PluginSource::new(name, version_of(pin), bytes, pin.grants.clone())?;
+    Ok(PluginSource { replaces_core: pin.replace_core, ..source })
+}
+
+fn version_of(pin: &Pin) -> &str {
+    pin.version.as_deref().unwrap_or("unknown")
+}
+
+/// Which code a name stands for, read from no file: what is there is compared
+/// with it before it runs.
+pub fn identity(name: &str, pins: &PluginsLock) -> Option<PluginIdentity> {
+    let of_pin = |(pin, _): (&Pin, _)| PluginIdentity {
+        name: name.to_owned(),
+        version: version_of(pin).to_owned(),
+        digest: pin.sha256,
+        replaces_core: pin.replace_core,
+    };
+    let embedded = || EMBEDDED.iter().find(|embedded| embedded.name == name).map(|core| core.source().identity());
+    pins.pin(name).map(of_pin).or_else(embedded)
 }
 
 fn missing(name: &str, shown: &str) -> Error {
@@ -186,17 +228,21 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::plugins_lock;
     use crate::error::Class;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {
-        let text = format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n", digest.hex());
+        let replaces = if plugins_lock::core(name).is_some() { "    replace_core: true\n" } else { "" };
+        let text =
+            format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n{replaces}", digest.hex());
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
         PluginsLock::parse(&source, root).unwrap()
     }
 
     #[test]
     fn the_core_plugins_carry_the_digest_of_their_bytes() {
-        assert!(!EMBEDDED.is_empty());
+        let names: Vec<&str> = EMBEDDED.iter().map(|core| core.name).collect();
+        assert_eq!(names, plugins_lock::CORE.map(|(name, _)| name), "config knows what is replaced");
         for embedded in EMBEDDED {
             assert_eq!(embedded.digest, Digest::of(embedded.bytes), "{}", embedded.name);
             assert!(embedded.source().is_core());
@@ -209,6 +255,9 @@ mod tests {
         fs::write_new(&root.path().join("p.wasm"), b"mine").unwrap();
         let source = find("charts", &lock(root.path(), "charts", Digest::of(b"mine"))).unwrap();
         assert_eq!((source.bytes(), source.is_core()), (b"mine".as_slice(), false));
+        assert!(source.identity().replaces_core);
+        assert_eq!(identity("charts", &lock(root.path(), "charts", Digest::of(b"mine"))), Some(source.identity()));
+        assert_eq!(identity("charts", &PluginsLock::default()).unwrap().digest, EMBEDDED[1].digest);
 
         let error = find("charts", &lock(root.path(), "charts", Digest::of(b"other"))).unwrap_err();
         assert_eq!(error.class(), Class::Configuration);

@@ -16,10 +16,16 @@ use super::attempt::LOCK;
 use super::bindings::trees::{Entry, EntryKind};
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
+use crate::archive::unpack::UnpackLimits;
 use crate::digest::{Digest, Hasher};
+use crate::entitlement::named::LocalTree;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::leash::Leash;
 use crate::tree::{Artifact, Tree};
+
+/// Bytes that are read between two questions to the leash.
+const PIECE: usize = 1 << 20;
 
 /// A read-only tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,7 +37,7 @@ enum Kind {
     /// Believed by its listing.
     Committed(Tree),
     /// A local directory, as it is on disk now.
-    Directory(PathBuf),
+    Directory(LocalTree),
     /// Single files under names of their own.
     Files(BTreeMap<String, PathBuf>),
     /// An unpacked archive, removed with the last handle.
@@ -67,8 +73,8 @@ impl InputTree {
 
     /// The tree's directory is removed with the last handle, and what it takes
     /// of the room given back.
-    pub(super) fn unpacked(tree: Tree, room: &Room) -> Self {
-        let _room = room.take(&tree.listing);
+    pub(super) fn unpacked(tree: Tree, room: &Room, takes: UnpackLimits) -> Self {
+        let _room = room.take(takes);
         Self(Arc::new(Kind::Unpacked(Unpacked { tree, _room })))
     }
 
@@ -77,36 +83,15 @@ impl InputTree {
         Self(Arc::new(Kind::Files(files.into_iter().filter(|(_, path)| path.is_file()).collect())))
     }
 
-    /// A local path of the user, `path` as it is written: a directory, or a
-    /// tree with one file in it.
-    ///
-    /// # Errors
-    /// `not-found`, or `invalid-input` where it leaves `root`.
-    pub(super) fn local(root: &Path, full: &Path, path: &str) -> Result<Self> {
-        let found = full.canonicalize().map_err(|error| {
-            let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
-            Error::new(class, format!("the local path `{path}` in config/components.yaml can not be read"))
-                .caused_by(error)
-                .hint(format!("it is relative to `{}`", crate::layout::shown(root)))
-        })?;
-        let inside = root.canonicalize().is_ok_and(|root| found.starts_with(root));
-        if !inside {
-            return Err(Error::invalid(format!(
-                "the local path `{path}` in config/components.yaml leads out of `{}`",
-                crate::layout::shown(root)
-            ))
-            .hint("copy what it points to into the project"));
+    /// A local path of the user: a directory as it is, or a tree with one file
+    /// in it, under the name that is written.
+    pub(super) fn local(tree: LocalTree) -> Self {
+        if tree.path().is_dir() {
+            return Self(Arc::new(Kind::Directory(tree)));
         }
-        Ok(Self::on_disk(full, found))
-    }
-
-    /// A directory as it is, or a tree with one file under its own name.
-    fn on_disk(path: &Path, found: PathBuf) -> Self {
-        if found.is_dir() {
-            return Self(Arc::new(Kind::Directory(found)));
-        }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self(Arc::new(Kind::Files(BTreeMap::from([(name, found)]))))
+        let name = Path::new(tree.written()).file_name().map(|name| name.to_string_lossy().into_owned());
+        let file = (name.unwrap_or_default(), tree.path().to_owned());
+        Self(Arc::new(Kind::Files(BTreeMap::from([file]))))
     }
 
     /// The directory of a committed tree.
@@ -132,20 +117,20 @@ impl InputTree {
     }
 
     /// Everything at and below `prefix`, sorted by path in byte order.
-    pub(super) fn entries(&self, prefix: &str) -> Result<Vec<Entry>> {
+    pub(super) fn entries(&self, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
         if !prefix.is_empty() {
             check_relative(prefix)?;
         }
         let mut entries = match &*self.0 {
             Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 let listed = tree.listing.artifacts.iter().filter(|artifact| is_below(&artifact.path, prefix));
-                listed.map(entry_of).collect()
+                listed.map(|artifact| leash.check().map(|()| entry_of(artifact))).collect::<Result<Vec<_>>>()?
             }
             Kind::Files(files) => {
                 let below = files.iter().filter(|(name, _)| is_below(name, prefix));
                 below.map(|(name, path)| entry_on_disk(name, path)).collect::<Result<Vec<_>>>()?
             }
-            Kind::Directory(root) => walk(root, prefix)?,
+            Kind::Directory(tree) => walk(tree, prefix, leash)?,
         };
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(entries)
@@ -160,7 +145,7 @@ impl InputTree {
                 Ok(tree.listing.get(path).map(entry_of).or_else(|| implied_directory(tree, path)))
             }
             Kind::Files(files) => files.get(path).map(|file| entry_on_disk(path, file)).transpose(),
-            Kind::Directory(root) => stat_on_disk(root, path),
+            Kind::Directory(tree) => stat_on_disk(tree, path),
         }
     }
 
@@ -182,10 +167,13 @@ impl InputTree {
                 })
             }
             Kind::Files(files) => on_disk(path, files.get(path).ok_or_else(|| absent(path))?.clone()),
-            Kind::Directory(root) => {
-                let found = root.join(path).canonicalize().map_err(|error| unreadable(path, error))?;
-                if !found.starts_with(root) {
+            Kind::Directory(tree) => {
+                let found = tree.path().join(path).canonicalize().map_err(|error| unreadable(path, error))?;
+                if !found.starts_with(tree.path()) {
                     return Err(Error::invalid(format!("`{}` is a link out of the tree", path.escape_debug())));
+                }
+                if tree.hidden().hides_below(tree.path(), &found) {
+                    return Err(absent(path));
                 }
                 on_disk(path, found)
             }
@@ -194,15 +182,15 @@ impl InputTree {
 
     /// One digest for everything in the tree but airgap.lock: what other steps
     /// resolved in the meantime changes nothing of what is asked for.
-    pub(super) fn digest(&self) -> Result<Digest> {
+    pub(super) fn digest(&self, leash: &Leash) -> Result<Digest> {
         if let Some(tree) = self.listed() {
             return Ok(tree.listing.digest());
         }
         let mut hasher = Hasher::new();
         let is_lock = |entry: &Entry| matches!(&*self.0, Kind::Files(_)) && entry.path == LOCK;
-        for entry in self.entries("")?.into_iter().filter(|entry| !is_lock(entry)) {
+        for entry in self.entries("", leash)?.into_iter().filter(|entry| !is_lock(entry)) {
             let content = match entry.kind {
-                EntryKind::File => hash_file(&self.locate(&entry.path)?.path)?.0.hex(),
+                EntryKind::File => hash_file(&self.locate(&entry.path)?.path, leash)?.0.hex(),
                 _ => entry.target.unwrap_or_default(),
             };
             hasher.update(format!("{}\0{}\0{content}\0", entry.path, entry.executable).as_bytes());
@@ -286,15 +274,19 @@ fn on_disk(shown: &str, path: PathBuf) -> Result<Located> {
 }
 
 /// What lies at `path` itself; the directories above it must be inside.
-fn stat_on_disk(root: &Path, path: &str) -> Result<Option<Entry>> {
+fn stat_on_disk(tree: &LocalTree, path: &str) -> Result<Option<Entry>> {
+    let root = tree.path();
     let full = root.join(path);
     let parent = full.parent().unwrap_or(root);
     match parent.canonicalize() {
+        Ok(parent) if tree.hidden().hides_below(root, &parent) => return Ok(None),
         Ok(parent) if parent.starts_with(root) => {}
         Ok(_) => return Err(Error::invalid(format!("`{}` lies behind a link out of the tree", path.escape_debug()))),
         Err(_) => return Ok(None),
     }
+    let name = full.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     match full.symlink_metadata() {
+        Ok(metadata) if tree.hidden().hides(&name, &metadata) => Ok(None),
         Ok(metadata) => describe(path, &full, &metadata),
         Err(_) => Ok(None),
     }
@@ -313,67 +305,95 @@ fn describe(name: &str, full: &Path, metadata: &Metadata) -> Result<Option<Entry
     Ok(metadata.is_file().then(|| file_entry(name, metadata)))
 }
 
-fn walk(root: &Path, prefix: &str) -> Result<Vec<Entry>> {
+fn walk(tree: &LocalTree, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
-    match prefix {
-        "" => walk_into(root, "", 0, &mut found)?,
-        _ => {
-            if let Some(entry) = stat_on_disk(root, prefix)? {
-                let is_directory = entry.kind == EntryKind::Directory;
-                found.push(entry);
-                if is_directory {
-                    walk_into(&root.join(prefix), prefix, 0, &mut found)?;
-                }
-            }
+    if prefix.is_empty() {
+        walk_into(tree, prefix, &mut found, leash)?;
+    } else if let Some(entry) = stat_on_disk(tree, prefix)? {
+        let is_directory = entry.kind == EntryKind::Directory;
+        found.push(entry);
+        if is_directory {
+            walk_into(tree, prefix, &mut found, leash)?;
         }
     }
     Ok(found)
 }
 
-fn walk_into(directory: &Path, prefix: &str, depth: usize, found: &mut Vec<Entry>) -> Result<()> {
-    if depth > LOCAL_DEPTH {
-        return Err(Error::invalid(format!("`{}` is nested more than {LOCAL_DEPTH} deep", directory.display())));
-    }
-    for entry in directory.read_dir().map_err(|error| Error::io("cannot list", directory, error))? {
-        let entry = entry.map_err(|error| Error::io("cannot list", directory, error))?;
-        let name = entry.file_name().into_string().map_err(|name| {
-            Error::invalid(format!("`{}` holds a name that is not UTF-8: {name:?}", directory.display()))
-        })?;
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let full = entry.path();
-        let metadata = full.symlink_metadata().map_err(|error| Error::io("cannot read", &full, error))?;
-        let Some(described) = describe(&path, &full, &metadata)? else { continue };
-        if found.len() >= LOCAL_ENTRIES {
-            return Err(Error::invalid(format!("the local directory holds more than {LOCAL_ENTRIES} entries")));
+/// Everything below the directory `prefix` of the tree: one directory is open
+/// at a time, and those that are still to come wait in a list.
+fn walk_into(tree: &LocalTree, prefix: &str, found: &mut Vec<Entry>, leash: &Leash) -> Result<()> {
+    let mut pending = vec![(prefix.to_owned(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        if depth > LOCAL_DEPTH {
+            return Err(Error::invalid(format!("the local directory is nested more than {LOCAL_DEPTH} deep")));
         }
-        found.push(described);
-        if metadata.is_dir() {
-            walk_into(&full, &path, depth + 1, found)?;
+        let failed = |error| unreadable(if folder.is_empty() { "." } else { &folder }, error);
+        for entry in tree.path().join(&folder).read_dir().map_err(failed)? {
+            leash.check()?;
+            let full = entry.map_err(failed)?.path();
+            let name = full.file_name().unwrap_or_default().to_str().ok_or_else(|| {
+                Error::invalid(format!("`{}` holds a name that is not UTF-8: {full:?}", folder.escape_debug()))
+            })?;
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let metadata = full.symlink_metadata().map_err(failed)?;
+            if tree.hidden().hides(name, &metadata) {
+                continue;
+            }
+            let Some(described) = describe(&path, &full, &metadata)? else { continue };
+            if found.len() >= LOCAL_ENTRIES {
+                return Err(Error::invalid(format!("the local directory holds more than {LOCAL_ENTRIES} entries")));
+            }
+            if metadata.is_dir() {
+                pending.push((path, depth + 1));
+            }
+            found.push(described);
         }
     }
     Ok(())
 }
 
 /// Digest and size of a file.
-pub(super) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
+pub(super) fn hash_file(path: &Path, leash: &Leash) -> Result<(Digest, u64)> {
     let failed = |error| Error::io("cannot read", path, error);
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = Hasher::new();
-    let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok((hasher.finish(), size))
+    let mut piece = vec![0; PIECE];
+    let mut size = 0;
+    loop {
+        leash.check()?;
+        let read = file.read(&mut piece).map_err(failed)?;
+        if read == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(&piece[..read]);
+        size += read as u64;
+    }
 }
 
-/// A whole file of at most `limit` bytes.
-pub(super) fn read_file(shown: &str, located: &Located, limit: u64) -> Result<std::result::Result<Vec<u8>, u64>> {
+/// A whole file of at most `limit` bytes; else how many it has.
+pub(super) fn read_file(
+    shown: &str,
+    located: &Located,
+    limit: u64,
+    leash: &Leash,
+) -> Result<std::result::Result<Vec<u8>, u64>> {
     if located.size > limit {
         return Ok(Err(located.size));
     }
     let failed = |error| unreadable(shown, error);
-    let file = File::open(&located.path).map_err(failed)?;
+    let mut file = File::open(&located.path).map_err(failed)?;
     let mut bytes = Vec::with_capacity(usize::try_from(located.size).unwrap_or(0));
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    let size = bytes.len() as u64;
-    Ok(if size > limit { Err(size) } else { Ok(bytes) })
+    loop {
+        leash.check()?;
+        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut bytes).map_err(failed)?;
+        let size = bytes.len() as u64;
+        if size > limit {
+            return Ok(Err(size));
+        }
+        if read == 0 {
+            return Ok(Ok(bytes));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -381,6 +401,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::layout::Layout;
     use crate::tree::TreeBuilder;
 
     fn project() -> tempfile::TempDir {
@@ -396,15 +417,17 @@ mod tests {
         root
     }
 
-    fn local(root: &Path, path: &str) -> Result<InputTree> {
-        InputTree::local(root, &root.join(path), path)
+    fn local(root: &Path, path: &str) -> InputTree {
+        let layout = Layout::new(root.join("config"), root.join("charts/web/build"), root.join("dist"));
+        InputTree::local(LocalTree::chosen(&root.join(path), &layout).unwrap())
     }
 
     #[test]
     fn a_local_directory_is_listed_and_links_out_of_it_are_not_followed() {
         let root = project();
-        let tree = local(&root.path().join("project"), "./charts/web").unwrap();
-        let paths: Vec<String> = tree.entries("").unwrap().into_iter().map(|entry| entry.path).collect();
+        let tree = local(&root.path().join("project"), "./charts/web");
+        let paths: Vec<String> =
+            tree.entries("", &Leash::endless()).unwrap().into_iter().map(|entry| entry.path).collect();
         assert_eq!(paths, ["Chart.yaml", "in", "out", "templates", "templates/a b.yaml"]);
         assert_eq!(tree.stat("out").unwrap().unwrap().target.as_deref(), Some("../../../secret"));
         assert_eq!(tree.locate("out").unwrap_err().class(), Class::InvalidInput);
@@ -413,15 +436,41 @@ mod tests {
         assert_eq!(tree.locate("../web/Chart.yaml").unwrap_err().class(), Class::InvalidInput);
     }
 
+    /// Where such a path may lie, `entitlement::named` decides.
     #[test]
-    fn a_local_path_can_not_leave_the_project() {
+    fn a_local_file_is_a_tree_of_its_own() {
         let root = project();
-        let project = root.path().join("project");
-        assert_eq!(local(&project, "../secret").unwrap_err().class(), Class::InvalidInput);
-        assert_eq!(local(&project, "charts/web/out").unwrap_err().class(), Class::InvalidInput);
-        assert_eq!(local(&project, "charts/db").unwrap_err().class(), Class::NotFound);
-        let file = local(&project, "values.yaml").unwrap();
-        assert_eq!(file.entries("").unwrap()[0].path, "values.yaml");
+        let file = local(&root.path().join("project"), "values.yaml");
+        assert_eq!(file.entries("", &Leash::endless()).unwrap()[0].path, "values.yaml");
+        assert_eq!(file.entries("", &Leash::endless()).unwrap().len(), 1);
+    }
+
+    /// Neither listed, nor read, nor told from what is not there: the history
+    /// of the project, and the build folder inside the chart.
+    #[test]
+    fn what_is_hidden_in_a_directory_is_not_there() {
+        let root = project();
+        let chart = root.path().join("project/charts/web");
+        for file in ["build/store/blob", ".git/config", "templates/.GIT", ".helmignore"] {
+            let path = chart.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write_new(&path, b"x").unwrap();
+        }
+        symlink("../build/store/blob", chart.join("templates/innocent.yaml")).unwrap();
+        symlink("build", chart.join("way")).unwrap();
+        let tree = local(&root.path().join("project"), "charts/web");
+        let paths: Vec<String> =
+            tree.entries("", &Leash::endless()).unwrap().into_iter().map(|entry| entry.path).collect();
+        let hidden = |path: &&String| path.contains("build") || path.to_lowercase().contains(".git");
+        assert_eq!(paths.iter().find(hidden), None, "{paths:?}");
+        assert!(paths.contains(&".helmignore".to_owned()), "a file of the chart is a file of the chart");
+        for path in ["build/store/blob", ".git/config", "templates/.GIT", "templates/innocent.yaml", "way/store/blob"] {
+            assert_eq!(tree.locate(path).unwrap_err().class(), Class::NotFound, "{path}");
+        }
+        for path in ["build", "build/store", ".git", ".git/config", "templates/.GIT", "way/store"] {
+            assert!(tree.stat(path).unwrap().is_none(), "{path}");
+            assert!(tree.entries(path, &Leash::endless()).unwrap().is_empty(), "{path}");
+        }
     }
 
     #[test]
@@ -433,9 +482,9 @@ mod tests {
         fs::write_new(&root.path().join("unlisted"), b"x").unwrap();
         let tree = Tree { root: root.path().to_owned(), listing: Arc::new(builder.listing()) };
         let tree = InputTree::committed(tree);
-        assert_eq!(tree.entries("").unwrap().len(), 2);
-        assert_eq!(tree.entries("bin").unwrap()[0].path, "bin/kubectl");
-        assert!(tree.entries("b").unwrap().is_empty());
+        assert_eq!(tree.entries("", &Leash::endless()).unwrap().len(), 2);
+        assert_eq!(tree.entries("bin", &Leash::endless()).unwrap()[0].path, "bin/kubectl");
+        assert!(tree.entries("b", &Leash::endless()).unwrap().is_empty());
         assert_eq!(tree.stat("bin").unwrap().unwrap().kind, EntryKind::Directory);
         assert!(tree.stat("unlisted").unwrap().is_none());
         assert!(tree.locate("bin/kubectl").unwrap().executable);
@@ -451,10 +500,10 @@ mod tests {
     #[test]
     fn the_digest_follows_the_content_of_local_files() {
         let root = project();
-        let tree = local(&root.path().join("project"), "charts/web").unwrap();
-        let before = tree.digest().unwrap();
-        assert_eq!(tree.digest().unwrap(), before);
+        let tree = local(&root.path().join("project"), "charts/web");
+        let before = tree.digest(&Leash::endless()).unwrap();
+        assert_eq!(tree.digest(&Leash::endless()).unwrap(), before);
         fs::write_new(&root.path().join("project/charts/web/Chart.yaml"), b"name: wob").unwrap();
-        assert_ne!(tree.digest().unwrap(), before);
+        assert_ne!(tree.digest(&Leash::endless()).unwrap(), before);
     }
 }

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::limits::{CallLimits, Limit};
+use super::watch::Amount;
 use crate::error::{Class, Error, Result};
 use crate::tree::check_path;
+use crate::tree::names::Spellings;
 
 /// Bytes by path. Files that the host fetched count as files of no bytes: other
 /// limits hold for them.
@@ -21,9 +23,18 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Written {
     by_path: BTreeMap<String, u64>,
+    spellings: Spellings,
     bytes: u64,
+    /// What lies in `/out` and was not taken over yet.
+    directory: Amount,
     /// Paths with an unfinished stream or archive.
     open: BTreeSet<String>,
+}
+
+impl Written {
+    fn amount(&self) -> Amount {
+        Amount { bytes: self.bytes, files: self.by_path.len() as u64 }
+    }
 }
 
 impl Ledger {
@@ -39,15 +50,20 @@ impl Ledger {
     pub(super) fn charge(&self, path: &str, bytes: u64) -> Result<()> {
         check_path(path).map_err(|error| error.with_class(Class::Plugin))?;
         let mut written = self.written();
-        check_conflict(&written.by_path, path)?;
+        check_conflict(&written, path)?;
         check_open(&written.open, path)?;
         let before = written.by_path.get(path).copied();
         let files = written.by_path.len() as u64 + u64::from(before.is_none());
-        if files > self.files {
-            return Err(exceeded(Limit::OutputFiles, format!("the output would have more than {} files", self.files)));
-        }
         let total = (written.bytes - before.unwrap_or(0)).saturating_add(bytes);
-        self.check_bytes(total)?;
+        self.check(Amount { bytes: total, files }.plus(written.directory))?;
+        let directories = written.spellings.count_with(path) as u64 - files;
+        if directories > self.files {
+            let message = format!("the output would have more than {} directories", self.files);
+            return Err(Limit::OutputFiles.exceeded(message));
+        }
+        if before.is_none() {
+            written.spellings.add(path);
+        }
         written.by_path.insert(path.to_owned(), bytes);
         written.bytes = total;
         Ok(())
@@ -84,7 +100,7 @@ impl Ledger {
     pub(super) fn grow(&self, path: &str, more: u64) -> Result<()> {
         let mut written = self.written();
         let total = written.bytes.saturating_add(more);
-        self.check_bytes(total)?;
+        self.check(Amount::bytes(total).plus(Amount::bytes(written.directory.bytes)))?;
         written.bytes = total;
         if let Some(bytes) = written.by_path.get_mut(path) {
             *bytes += more;
@@ -98,15 +114,53 @@ impl Ledger {
         written.open.remove(path);
         if let Some(bytes) = written.by_path.remove(path) {
             written.bytes -= bytes;
+            written.spellings.remove(path);
         }
     }
 
-    fn check_bytes(&self, total: u64) -> Result<()> {
-        if total <= self.bytes {
-            return Ok(());
+    /// `/out` grows.
+    ///
+    /// # Errors
+    /// `plugin` where that is too much; then nothing changed.
+    pub(super) fn grow_directory(&self, more: Amount) -> Result<()> {
+        let mut written = self.written();
+        let directory = written.directory.plus(more);
+        self.check(written.amount().plus(directory))?;
+        written.directory = directory;
+        Ok(())
+    }
+
+    /// What lies in `/out` was counted.
+    ///
+    /// # Errors
+    /// `plugin` where that is too much.
+    pub(super) fn set_directory(&self, found: Amount) -> Result<()> {
+        let mut written = self.written();
+        written.directory = found;
+        self.check(written.amount().plus(found))
+    }
+
+    /// What marks keep, whether it is in the output or not.
+    ///
+    /// # Errors
+    /// `plugin` where that is too much.
+    pub(super) fn check_marked(&self, kept: Amount) -> Result<()> {
+        self.check_of("what is marked", kept)
+    }
+
+    fn check(&self, total: Amount) -> Result<()> {
+        self.check_of("the output", total)
+    }
+
+    fn check_of(&self, what: &str, total: Amount) -> Result<()> {
+        if total.files > self.files {
+            return Err(Limit::OutputFiles.exceeded(format!("{what} would have more than {} files", self.files)));
         }
-        let mib = self.bytes >> 20;
-        Err(exceeded(Limit::OutputBytes, format!("the output would have more than {mib} MiB")))
+        if total.bytes > self.bytes {
+            let mib = self.bytes >> 20;
+            return Err(Limit::OutputBytes.exceeded(format!("{what} would have more than {mib} MiB")));
+        }
+        Ok(())
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
@@ -114,19 +168,24 @@ impl Ledger {
     }
 }
 
-fn exceeded(limit: Limit, message: String) -> Error {
-    Error::new(Class::Plugin, format!("{message} (`{}`)", limit.setting())).hint(limit.hint())
-}
-
-/// A file can not lie where a directory is needed, nor the other way round.
-fn check_conflict(by_path: &BTreeMap<String, u64>, path: &str) -> Result<()> {
+/// A file can not lie where a directory is needed, nor the other way round, and
+/// no two names may be one to a file system that knows no case.
+fn check_conflict(written: &Written, path: &str) -> Result<()> {
     let below = format!("{path}/");
+    let by_path = &written.by_path;
     let is_directory = by_path.range(below.clone()..).next().is_some_and(|(other, _)| other.starts_with(&below));
     let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
     if is_directory || parents.any(|parent| by_path.contains_key(parent)) {
         return Err(Error::new(Class::Plugin, format!("`{path}` would be both a file and a directory of the output")));
     }
-    Ok(())
+    match written.spellings.conflict(path) {
+        Some(other) => Err(Error::new(
+            Class::Plugin,
+            format!("`{}` and `{}` would be one file to some systems", path.escape_debug(), other.escape_debug()),
+        )
+        .hint("give them names that differ in more than case or composition")),
+        None => Ok(()),
+    }
 }
 
 fn check_open(open: &BTreeSet<String>, path: &str) -> Result<()> {
@@ -168,6 +227,43 @@ mod tests {
         ledger.charge("ab", 0).unwrap();
         assert!(ledger.charge("c", 0).unwrap_err().message().contains("`plugins.output_files`"));
         ledger.charge("ab", 1).unwrap();
+    }
+
+    /// One path may name sixty of them.
+    #[test]
+    fn directories_are_counted_as_well() {
+        let ledger = ledger(1, 2);
+        ledger.charge("a/b/c", 0).unwrap();
+        ledger.charge("a/b/d", 0).unwrap();
+        ledger.release("a/b/d");
+        let error = ledger.charge("a/e/f", 0).unwrap_err();
+        assert!(error.message().contains("more than 2 directories (`plugins.output_files`)"), "{error}");
+    }
+
+    #[test]
+    fn what_lies_in_out_counts_with_what_was_written() {
+        let ledger = ledger(1, 3);
+        ledger.charge("a", 1 << 19).unwrap();
+        ledger.grow_directory(Amount { bytes: 1 << 19, files: 2 }).unwrap();
+        assert!(ledger.grow_directory(Amount::bytes(1)).unwrap_err().message().contains("`plugins.output_mib`"));
+        assert!(ledger.grow_directory(Amount::file(0)).unwrap_err().message().contains("`plugins.output_files`"));
+        assert!(ledger.grow("a", 1).is_err() && ledger.charge("b", 0).is_err());
+        ledger.set_directory(Amount::default()).unwrap();
+        ledger.charge("b", 1 << 19).unwrap();
+        assert!(ledger.set_directory(Amount::file(1)).is_err());
+    }
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_refused_while_both_are_there() {
+        let ledger = ledger(1, 10);
+        ledger.charge("Dir/a", 0).unwrap();
+        for other in ["dir/b", "Dir/A", "DIR"] {
+            let error = ledger.charge(other, 0).unwrap_err();
+            assert!(error.message().contains("one file to some systems"), "{error}");
+        }
+        ledger.charge("Dir/a", 1).unwrap();
+        ledger.release("Dir/a");
+        ledger.charge("dir/b", 0).unwrap();
     }
 
     /// The file of one writer would be recorded with the digest of the other.

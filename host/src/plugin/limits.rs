@@ -1,11 +1,109 @@
 //! Every limit of a plugin call, and why it has this number.
 //!
-//! What a user may need to raise is a setting (`plugins` in settings.yaml);
-//! what only an attack or a bug can reach is a constant.
+//! What a user may need to raise is a row of the [table](TABLE): the settings
+//! under `plugins` in settings.yaml, their defaults and ranges, the words of
+//! the refusal, settings.yaml as `init` writes it and the documentation follow
+//! from it, or are held to it by a test. What only an attack or a bug can reach
+//! is a constant.
 
 use std::time::Duration;
 
-use crate::config::settings::PluginSettings;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error};
+
+/// Makes the settings, the names and the table of the same rows.
+macro_rules! table {
+    ($($limit:ident $key:ident: $default:literal, $from:literal..=$to:literal $unit:literal, $bounds:literal;)*) => {
+        /// Limits of every plugin call: `plugins` in settings.yaml.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct PluginSettings {
+            $(#[doc = concat!($unit, " ", $bounds)] pub $key: u64,)*
+        }
+
+        impl Default for PluginSettings {
+            fn default() -> Self {
+                Self { $($key: $default),* }
+            }
+        }
+
+        impl PluginSettings {
+            /// In the unit of the row.
+            pub fn get(&self, limit: Limit) -> u64 {
+                match limit { $(Limit::$limit => self.$key),* }
+            }
+        }
+
+        /// A limit that a user can raise.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Limit { $($limit),* }
+
+        /// Every limit that a user can raise, in the order of the documentation.
+        pub const TABLE: &[Row] = &[$(Row {
+            limit: Limit::$limit,
+            key: stringify!($key),
+            default: $default,
+            from: $from,
+            to: $to,
+            unit: $unit,
+            bounds: $bounds,
+        }),*];
+    };
+}
+
+/// What is to be said about a limit that a user can raise.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub limit: Limit,
+    /// Below `plugins` in settings.yaml.
+    pub key: &'static str,
+    pub default: u64,
+    /// The range that settings.yaml may choose from.
+    pub from: u64,
+    pub to: u64,
+    pub unit: &'static str,
+    /// What it bounds, after the unit.
+    pub bounds: &'static str,
+}
+
+table! {
+    Memory memory_mib: 256, 1..=65_536 "MiB", "over all memories of one plugin call";
+    Time time_limit: 300, 1..=86_400 "seconds", "of computing in one call";
+    StepTime step_limit: 14_400, 1..=604_800 "seconds", "from the beginning to the end of one call of a pinned plugin, downloads and waiting included";
+    HostTime host_limit: 600, 1..=604_800 "seconds", "that the host works for one call of a pinned plugin: unpacking, packing, copying, hashing, reading and writing; downloads do not count";
+    OutputBytes output_mib: 4096, 1..=16_777_216 "MiB", "that one call may write, with `/out`; what it fetches, and input files that it packs once, do not count";
+    OutputFiles output_files: 100_000, 1..=100_000_000 "files", "that one call may write, and as many directories; in `/out` directories and links count as files";
+    ScratchBytes scratch_mib: 4096, 1..=16_777_216 "MiB", "that lie in `/work` and in unpacked archives at the same time";
+    ScratchFiles scratch_files: 100_000, 1..=100_000_000 "files", "(directories and links among them) that lie in `/work` and in unpacked archives at the same time";
+    OpenFiles open_files: 128, 8..=100_000 "files", "(streams and directories among them) that one call may hold open";
+    Console console_kib: 1024, 1..=1_048_576 "KiB", "of output kept of one call";
+    CompileMemory compile_mib: 2048, 256..=1_048_576 "MiB", "of addresses that compiling one plugin may take";
+    CompileTime compile_seconds: 120, 1..=86_400 "seconds", "of processor time for compiling one plugin, over all threads; four times as many may pass";
+    Schema schema_kib: 256, 1..=16_384 "KiB", "of what a plugin says about itself, its schema above all";
+}
+
+impl Limit {
+    fn row(self) -> &'static Row {
+        // As many rows as limits, in the same order.
+        &TABLE[self as usize]
+    }
+
+    /// The key in settings.yaml.
+    pub fn setting(self) -> String {
+        format!("plugins.{}", self.row().key)
+    }
+
+    /// What to do when the limit was met.
+    pub fn hint(self) -> String {
+        format!("raise `{}` in config/settings.yaml, if the plugin is meant to need this much", self.setting())
+    }
+
+    /// The refusal: `message` says what would have been, and names the number.
+    pub fn exceeded(self, message: impl std::fmt::Display) -> Error {
+        Error::new(Class::Plugin, format!("{message} (`{}`)", self.setting())).hint(self.hint())
+    }
+}
 
 /// How often guest code looks up: bounds how late a deadline or an
 /// interruption is seen, and costs one callback each.
@@ -36,9 +134,16 @@ pub const HOST_CALL_BYTES: usize = 64 << 20;
 /// Handles that a guest may hold: trees, streams, archives.
 pub const HANDLES: usize = 1_000;
 
-/// Output files that are open as a stream at the same time. Each is a file
-/// descriptor, of which a process commonly has 1024.
-pub const OPEN_STREAMS: usize = 64;
+/// Descriptors that stay with the host, whatever plugins hold open: sockets of
+/// downloads, blobs being written, the state, the lock.
+pub const HOST_DESCRIPTORS: usize = 512;
+
+/// Archives that a call writes at the same time: each has threads and buffers.
+pub const OPEN_ARCHIVES: usize = 8;
+
+/// Entries over all directory listings that a guest has begun to read: the
+/// host holds them until the end of each.
+pub const LISTED_ENTRIES: u64 = 200_000;
 
 /// Instances, memories and tables of one component. componentize-py makes a
 /// dozen instances.
@@ -66,6 +171,9 @@ pub const FAILURE_MESSAGE: usize = 2000;
 /// Shortest time between two progress events of a call.
 pub const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
 
+/// Progress events of a call that need not wait for that: the ends of its parts.
+pub const PROGRESS_ENDS: u64 = 1_000;
+
 /// What may be written to stdout and stderr is this many times what is kept.
 pub const CONSOLE_FACTOR: u64 = 64;
 
@@ -80,16 +188,16 @@ pub const REPORT_FRAMES: usize = 8;
 /// hundred.
 pub const LOCAL_ENTRIES: usize = 100_000;
 
-/// Depth of a local directory.
-pub const LOCAL_DEPTH: usize = 64;
-
-/// Files in all unpacked archives of a call that are there at the same time:
-/// inodes run out before bytes do.
-pub const UNPACKED_ENTRIES: u32 = 1_000_000;
+/// Depth of a local directory, of what a guest makes in `/out` and `/work`, and
+/// of an unpacked archive.
+pub const LOCAL_DEPTH: usize = crate::tree::DEPTH;
 
 /// Bytes of what an archive entry takes beside its content: a header, and the
 /// tables of a frame.
 pub const ENTRY_BYTES: u64 = 1024;
+
+/// Files that a call may pack for free, once each: the host remembers them.
+pub const PACKED_FILES: usize = 500_000;
 
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
 pub const REQUESTS: usize = 100_000;
@@ -102,14 +210,18 @@ pub const MARK_KEY: usize = 1024;
 /// Bytes of the file with the marks.
 pub const MARKS_BYTES: u64 = 64 << 20;
 
-/// Bytes of a description with its schema.
-pub const DESCRIPTION_BYTES: usize = 1 << 20;
-
 /// Things that a plugin may want: each is a line for the user to read.
 pub const WANTS: usize = 100;
 
-/// Seconds of guest time and MiB for `describe`, which computes nothing.
+/// Seconds of guest time for `describe`, which computes nothing.
 pub const DESCRIBE_SECONDS: u64 = 10;
+
+/// Bytes that the process in which `describe` runs may write to beside the
+/// guest's memories and twice its code, which is read and then placed.
+pub const DESCRIBE_BYTES: u64 = 256 << 20;
+
+/// Bytes of the answer whether a configuration fits.
+pub const FIT_BYTES: u64 = 1 << 20;
 
 /// What one call may use, from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,10 +230,20 @@ pub struct CallLimits {
     pub memory: usize,
     /// Ticks of guest time.
     pub ticks: u64,
+    /// From the beginning of a call to its end.
+    pub step: Duration,
+    /// Work of the host.
+    pub host: Duration,
     /// Bytes written into the output tree.
     pub output_bytes: u64,
     /// Files in the output tree.
     pub output_files: u64,
+    /// Bytes in `/work` and unpacked archives.
+    pub scratch_bytes: u64,
+    /// Files, directories and links there.
+    pub scratch_files: u64,
+    /// Files, streams and directories that are open.
+    pub open_files: usize,
     /// Bytes of stdout and stderr that are kept.
     pub console: usize,
 }
@@ -129,18 +251,32 @@ pub struct CallLimits {
 impl CallLimits {
     pub fn new(settings: &PluginSettings) -> Self {
         let mib = |count: u64| count.saturating_mul(1 << 20);
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            memory: usize::try_from(mib(settings.memory_mib)).unwrap_or(usize::MAX),
+            memory: size(mib(settings.memory_mib)),
             ticks: ticks(settings.time_limit),
+            step: Duration::from_secs(settings.step_limit),
+            host: Duration::from_secs(settings.host_limit),
             output_bytes: mib(settings.output_mib),
             output_files: settings.output_files,
-            console: usize::try_from(settings.console_kib.saturating_mul(1024)).unwrap_or(usize::MAX),
+            scratch_bytes: mib(settings.scratch_mib),
+            scratch_files: settings.scratch_files,
+            open_files: size(settings.open_files),
+            console: size(settings.console_kib.saturating_mul(1024)),
         }
     }
 
     /// For `describe`.
     pub fn describe(settings: &PluginSettings) -> Self {
         Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), ..Self::new(settings) }
+    }
+
+    /// Of a core plugin. It is part of the product and packs what the user's
+    /// configuration names, however long that takes and much it is: an hour of
+    /// packing is no fault.
+    #[must_use]
+    pub fn of_core(self) -> Self {
+        Self { step: Duration::MAX, host: Duration::MAX, scratch_bytes: u64::MAX, ..self }
     }
 
     /// Bytes of stdout and stderr that stop the call.
@@ -158,30 +294,30 @@ fn ticks(seconds: u64) -> u64 {
     seconds.saturating_mul(1000) / TICK.as_millis() as u64
 }
 
-/// A limit that a user can raise, as errors name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    Memory,
-    Time,
-    OutputBytes,
-    OutputFiles,
-    Console,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Limit {
-    /// The key in settings.yaml.
-    pub fn setting(self) -> &'static str {
-        match self {
-            Limit::Memory => "plugins.memory_mib",
-            Limit::Time => "plugins.time_limit",
-            Limit::OutputBytes => "plugins.output_mib",
-            Limit::OutputFiles => "plugins.output_files",
-            Limit::Console => "plugins.console_kib",
+    #[test]
+    fn every_limit_has_its_row() {
+        let settings = PluginSettings::default();
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.limit as usize, index);
+            assert_eq!(settings.get(row.limit), row.default);
+            assert!((row.from..=row.to).contains(&row.default), "{}", row.key);
+            assert!(row.limit.hint().contains(&format!("`plugins.{}`", row.key)));
         }
     }
 
-    /// What to do when the limit was met.
-    pub fn hint(self) -> String {
-        format!("raise `{}` in config/settings.yaml, if the plugin is meant to need this much", self.setting())
+    /// The documents and the file that `init` writes say what holds.
+    #[test]
+    fn documents_and_the_default_settings_say_the_same() {
+        let documented = include_str!("../../../docs/configuration.md");
+        let written = include_str!("../../../config/settings.yaml");
+        for Row { key, default, unit, bounds, .. } in TABLE {
+            let line = format!("| `plugins` `{key}` | {default} | {unit} {bounds} |\n");
+            assert!(documented.contains(&line), "docs/configuration.md lacks: {line}");
+            assert!(written.contains(&format!("#   {key}: {default}")), "config/settings.yaml lacks {key}");
+        }
     }
 }

@@ -1,29 +1,35 @@
 //! The plugin host.
 //!
 //! `catalog` says which bytes run under a name. [`Runtime::run`] turns them
-//! into code (`cache`, or the compiler of `engine`), checks that they are a
+//! into code (`compiled`: the `cache`, or a process that compiles and nothing
+//! else, `worker`), loads it (`code`) into the `engine`, checks that it is a
 //! step (`validate`), and makes one `call`: a fresh store with inert WASI
-//! (`wasi`), a memory budget (`budget`), a deadline over guest time, and the
-//! `imports` through which the guest reaches its inputs (`input`), its output
-//! (`stream`, `ledger`, `marks`, `directories`) and the network (`grants`).
-//! Whatever ends the call early is put into words by `stop`. Every limit stands
-//! in `limits`. Before any call, [`review`] compares what the plugins of a
-//! pipeline say about themselves with what the project gives them.
+//! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
+//! what the host works for it (`host_time`), and the `imports` through which the
+//! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
+//! `directories`) and the network, as far as [`grants`](crate::grants) let it.
+//! What it writes through directories (`files`) and unpacks is counted while it
+//! grows (`watch`, `room`), and so are the descriptors that it holds
+//! (`open_files`). Whatever ends the call early is put into words by `stop`.
+//! Every limit stands in `limits`. Before any call, [`review`] compares what the
+//! plugins of a pipeline say about themselves (`described`) with what the project
+//! gives them; what that comes to [`abilities`] says in sentences.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component;
 
 use crate::config::settings::PluginSettings;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::progress::{Level, Progress, Silent};
-use crate::steps::StepOutcome;
+use crate::progress::{Level, Progress};
+use crate::steps::{BoxFuture, StepOutcome};
 
+pub mod abilities;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -31,17 +37,22 @@ mod budget;
 mod cache;
 mod call;
 pub mod catalog;
+mod code;
+mod compiled;
 mod console;
+mod described;
 mod description;
 mod directories;
 mod drift;
 mod engine;
-pub mod grants;
+mod files;
+mod host_time;
 mod imports;
 mod input;
 mod ledger;
 pub mod limits;
 mod marks;
+mod open_files;
 pub mod review;
 mod room;
 mod schema;
@@ -50,6 +61,8 @@ mod stream;
 mod text;
 mod validate;
 mod wasi;
+mod watch;
+pub mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +73,9 @@ use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
+use open_files::Descriptors;
 use stop::Subject;
+use worker::Worker;
 
 pub use attempt::Attempt;
 pub use description::{Description, Want};
@@ -72,6 +87,11 @@ pub struct RuntimeOptions {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
     pub settings: PluginSettings,
+    /// Who compiles and describes them.
+    pub worker: Worker,
+    /// How this process is confined. Third-party plugins run once somebody has
+    /// asked for a wall, whatever came of it.
+    pub wall: Wall,
 }
 
 /// Runs plugins. Cheap until the first one is needed.
@@ -80,6 +100,9 @@ pub struct Runtime {
     machine: OnceLock<Result<Arc<Machine>>>,
     cache: OnceLock<Option<cache::Cache>>,
     loaded: Mutex<HashMap<Digest, Arc<OnceCell<Loaded>>>>,
+    /// What the compiler has refused or given up.
+    refused: Mutex<HashSet<Digest>>,
+    descriptors: Descriptors,
 }
 
 /// A component that is ready to be instantiated.
@@ -93,7 +116,14 @@ impl std::fmt::Debug for Runtime {
 
 impl Runtime {
     pub fn new(options: RuntimeOptions) -> Self {
-        Self { options, machine: OnceLock::new(), cache: OnceLock::new(), loaded: Mutex::default() }
+        Self {
+            options,
+            machine: OnceLock::new(),
+            cache: OnceLock::new(),
+            loaded: Mutex::default(),
+            refused: Mutex::default(),
+            descriptors: Descriptors::of_process(),
+        }
     }
 
     /// Runs one attempt of a step.
@@ -104,25 +134,33 @@ impl Runtime {
     /// for want of what a frozen lock does not hold; `interrupted`.
     pub async fn run(self: &Arc<Self>, source: &PluginSource, cx: &Attempt) -> Result<StepOutcome> {
         let subject = subject_of(source, Some(&cx.step));
-        let loaded = self.load(source).await?;
+        let loaded = self.load(source, &cx.progress).await?;
         let machine = self.machine()?;
+        let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
-        let inputs = cx.inputs()?;
+        let limits = if rules.is_core() { limits.of_core() } else { limits };
+        let desk = cx.means.desk(source)?;
+        let inputs = cx.inputs(&desk.lock())?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
-            true => Some(Directories::create(staging, inputs.iter().map(|(name, tree)| (name.as_str(), tree)))?),
+            true => {
+                let trees = inputs.iter().map(|(name, tree)| (name.as_str(), tree));
+                Some(Arc::new(Directories::create(staging, trees)?))
+            }
             false => None,
         };
         let configuration = cx.configuration.to_string();
-        let identity = Digest::of(format!("{}\n{configuration}", source.digest).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), source.rules()?, &limits, inputs, identity);
+        // What was made with one set of grants is nothing to another one.
+        let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
+        let (work, idle) = Work::new(cx.clone(), desk, source.is_core(), &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
             epoch: cx.epoch,
             progress: cx.progress.clone(),
-            directories: directories.as_ref(),
+            directories: directories.as_deref(),
             work: Some(work),
+            open_files: self.descriptors.for_call(limits.open_files),
         };
         let mut running = Running::new(&machine, setup)?;
         let context = step::Context {
@@ -133,13 +171,15 @@ impl Runtime {
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let returned = running.run(&loaded, context, configuration).await;
-        let outcome = returned.and_then(|result| {
+        let said = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
             let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
-            let summary = result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))?;
-            complete(&mut running, directories.as_ref(), cx)?;
-            Ok(outcome_of(&summary))
+            result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))
         });
+        let outcome = match said {
+            Ok(summary) => complete(&running, directories.clone()).await.map(|()| outcome_of(&summary)),
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             discard(&mut running);
         }
@@ -151,33 +191,12 @@ impl Runtime {
         outcome.map_err(|error| cx.drift.explain(error))
     }
 
-    /// What a plugin says about itself. Kept by its digest.
-    ///
-    /// # Errors
-    /// `plugin` where it traps, is no step or describes itself badly.
-    pub async fn describe(self: &Arc<Self>, source: &PluginSource) -> Result<Description> {
-        if let Some(known) = self.cache().and_then(|cache| cache.note(source.digest)) {
-            return Ok(known);
-        }
-        let subject = subject_of(source, None);
-        let loaded = self.load(source).await?;
-        let limits = CallLimits::describe(&self.options.settings);
-        let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
-        let setup = Setup { subject: &subject, limits: &limits, epoch: 0, progress, directories: None, work: None };
-        let said = Running::new(&*self.machine()?, setup)?.describe(&loaded).await?;
-        let description = Description::new(&subject.to_string(), said)?;
-        if let Some(cache) = self.cache() {
-            cache.keep_note(source.digest, &description);
-        }
-        Ok(description)
-    }
-
     /// Compiles a plugin ahead of its first call, or finds it compiled.
     ///
     /// # Errors
     /// As [`Runtime::run`], before anything runs.
-    pub async fn prepare(self: &Arc<Self>, source: &PluginSource) -> Result<()> {
-        self.load(source).await.map(drop)
+    pub async fn prepare(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<()> {
+        self.load(source, progress).await.map(drop)
     }
 
     fn machine(&self) -> Result<Arc<Machine>> {
@@ -188,54 +207,47 @@ impl Runtime {
         self.cache.get_or_init(|| self.options.cache_dir.as_deref().and_then(cache::Cache::open)).as_ref()
     }
 
-    /// Each digest is loaded once, whoever asks, on a thread that may block.
-    async fn load(self: &Arc<Self>, source: &PluginSource) -> Result<Loaded> {
+    /// Each digest is loaded once, whoever asks.
+    async fn load(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Loaded> {
         let cell = {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
             loaded.entry(source.digest).or_default().clone()
         };
         let load = || async {
-            let (runtime, source) = (self.clone(), source.clone());
-            let task = tokio::task::spawn_blocking(move || runtime.load_now(&source));
-            task.await.unwrap_or_else(|error| Err(Error::local("the plugin compiler ended badly").caused_by(error)))
+            let code = self.compiled(source, progress).await?;
+            let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
+            blocking(move || {
+                let component = code::load(&machine.engine, &code)
+                    .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
+                link(&machine, &subject, &component)
+            })
+            .await
         };
         cell.get_or_try_init(load).await.cloned()
     }
+}
 
-    fn load_now(&self, source: &PluginSource) -> Result<Loaded> {
-        let subject = subject_of(source, None).to_string();
-        let machine = self.machine()?;
-        let component = match self.cache().and_then(|cache| cache.load(&machine.engine, source.digest)) {
-            Some(component) => component,
-            None => self.compile(&machine, &subject, source)?,
-        };
-        let world = component.component_type();
-        let exports: Vec<String> = world.exports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
-        let imports: Vec<String> = world.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
-        validate::check_world(&subject, &exports, &imports)?;
-        let mismatch = |error: wasmtime::Error| {
-            let message = format!("{subject} does not fit the contract `{STEP}`: {error:#}");
-            Error::new(Class::Plugin, text::line(&message, 1000)).hint("build it against the WIT of this version")
-        };
-        let instance = machine.linker.instantiate_pre(&component).map_err(mismatch)?;
-        Ok(Arc::new(BuildStepPre::new(instance).map_err(mismatch)?))
-    }
+/// Does what may block on another thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.unwrap_or_else(|error| Err(Error::local("the plugin loader ended badly").caused_by(error)))
+}
 
-    fn compile(&self, machine: &Machine, subject: &str, source: &PluginSource) -> Result<Component> {
-        validate::check_header(subject, source.bytes())?;
-        if source.bytes().len() as u64 > limits::COMPONENT_BYTES {
-            let mib = limits::COMPONENT_BYTES >> 20;
-            return Err(Error::new(Class::Plugin, format!("{subject} is larger than {mib} MiB")));
-        }
-        let component = Component::from_binary(&machine.engine, source.bytes()).map_err(|error| {
-            let message = format!("{subject} can not be compiled: {error:#}");
-            Error::new(Class::Plugin, text::line(&message, 1000))
-        })?;
-        if let Some(cache) = self.cache() {
-            cache.store(&machine.engine, source.digest, &component);
-        }
-        Ok(component)
-    }
+/// Checks that a component is a step, and connects it with the host.
+///
+/// # Errors
+/// `plugin`, saying what it is instead.
+fn link(machine: &Machine, subject: &str, component: &Component) -> Result<Loaded> {
+    let world = component.component_type();
+    let exports: Vec<String> = world.exports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+    let imports: Vec<String> = world.imports(&machine.engine).map(|(name, _)| name.to_owned()).collect();
+    validate::check_world(subject, &exports, &imports)?;
+    let mismatch = |error: wasmtime::Error| {
+        let message = format!("{subject} does not fit the contract `{STEP}`: {error:#}");
+        Error::new(Class::Plugin, text::line(&message, 1000)).hint("build it against the WIT of this version")
+    };
+    let instance = machine.linker.instantiate_pre(component).map_err(mismatch)?;
+    Ok(Arc::new(BuildStepPre::new(instance).map_err(mismatch)?))
 }
 
 fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
@@ -248,10 +260,14 @@ fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
 }
 
 /// Completes files that the guest forgot to close, and takes over `/out`.
-fn complete(running: &mut Running<'_>, directories: Option<&Directories>, cx: &Attempt) -> Result<()> {
-    let Some(work) = &running.store.data().work else { return Ok(()) };
-    work.writers.iter().try_for_each(stream::FileWriter::finish)?;
-    directories.map_or(Ok(()), |directories| directories.take_over(&cx.output, &work.ledger))
+fn complete(running: &Running<'_>, directories: Option<Arc<Directories>>) -> BoxFuture<'static, Result<()>> {
+    running.conclude(|work, leash| {
+        let (writers, output, ledger) = (work.writers.clone(), work.cx.output.clone(), work.ledger.clone());
+        Box::new(move || {
+            writers.iter().try_for_each(stream::FileWriter::finish)?;
+            directories.map_or(Ok(()), |directories| directories.take_over(&output, &ledger, &leash))
+        })
+    })
 }
 
 fn discard(running: &mut Running<'_>) {

@@ -4,16 +4,18 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use super::Runtime;
 use super::catalog::{self, PluginSource};
 use super::description::{Description, Want};
-use super::{Runtime, schema};
 use crate::config::Project;
 use crate::config::pipeline::{Runner, StepSpec};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 4] = ["package", "architecture", "force_regenerate", "strict_images"];
+const PROVIDED: [&str; 5] = ["package", "architecture", "force_regenerate", "strict_images", "plugins"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,12 +43,14 @@ pub fn rights(description: &Description, source: &PluginSource) -> Vec<Right> {
 impl Runtime {
     /// Looks at every pinned plugin that the pipeline names. Gives warnings
     /// about rights that are wanted and not granted. What can not be described
-    /// is left to the step, whose failure says why.
+    /// is left to the step, whose failure says why; what can not be compiled
+    /// is refused here, before its step would try it again.
     ///
     /// # Errors
     /// `configuration` where a step's configuration does not fit the plugin's
-    /// schema, and where a plugin is not there.
-    pub async fn review(self: &Arc<Self>, project: &Project) -> Result<Vec<String>> {
+    /// schema, and where a plugin is not there; `plugin` where it can not be
+    /// compiled.
+    pub async fn review(self: &Arc<Self>, project: &Project, progress: &Progress) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         for step in &project.pipeline.steps {
             let Runner::Plugin(name) = &step.run else { continue };
@@ -54,8 +58,13 @@ impl Runtime {
                 continue;
             }
             let source = catalog::find(name, &project.plugin_pins)?;
-            let Ok(description) = self.describe(&source).await else { continue };
-            refuse_misfit(step, name, &description)?;
+            let description = match self.describe(&source, progress).await {
+                Ok(description) => description,
+                Err(error) if self.is_refused(source.digest) => return Err(error),
+                Err(_) => continue,
+            };
+            let misfits = self.misfits(&source, &description, own(step), &PROVIDED, progress).await?;
+            refuse_misfit(step, name, &misfits)?;
             let missing = rights(&description, &source).into_iter().filter(|right| !right.granted);
             warnings.extend(missing.map(|right| {
                 let Right { grant, .. } = right;
@@ -69,14 +78,16 @@ impl Runtime {
     }
 }
 
-fn refuse_misfit(step: &StepSpec, plugin: &str, description: &Description) -> Result<()> {
-    let empty = serde_json::json!({});
-    let own = if step.configuration.is_null() { &empty } else { &step.configuration };
-    let problems = schema::problems(&description.configuration_schema, own, "configuration", &PROVIDED);
-    if problems.is_empty() {
+/// What stands in the pipeline; the host adds the rest.
+fn own(step: &StepSpec) -> Value {
+    if step.configuration.is_null() { Value::Object(Map::new()) } else { step.configuration.clone() }
+}
+
+fn refuse_misfit(step: &StepSpec, plugin: &str, misfits: &[String]) -> Result<()> {
+    if misfits.is_empty() {
         return Ok(());
     }
-    let message = format!("config/pipeline.yaml: step `{}` does not fit its plugin: {}", step.id, problems.join("; "));
+    let message = format!("config/pipeline.yaml: step `{}` does not fit its plugin: {}", step.id, misfits.join("; "));
     Err(Error::configuration(message)
         .hint(format!("`opencenter-airgap plugin inspect {plugin}` shows what the plugin accepts")))
 }
@@ -84,7 +95,8 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, description: &Description) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plugins_lock::Grants;
+    use crate::grants::Grants;
+    use crate::plugin::schema;
 
     fn description() -> Description {
         Description {
@@ -108,9 +120,12 @@ mod tests {
     #[test]
     fn what_the_host_fills_in_is_not_missed() {
         let mut step = crate::config::pipeline::Pipeline::built_in().steps.remove(1);
-        let error = refuse_misfit(&step, "x", &description()).unwrap_err();
+        let misfits = |step: &StepSpec| {
+            schema::problems(&description().configuration_schema, &own(step), "configuration", &PROVIDED)
+        };
+        let error = refuse_misfit(&step, "x", &misfits(&step)).unwrap_err();
         assert!(error.message().ends_with("`configuration.own` is missing"), "{error}");
         step.configuration = serde_json::json!({"own": 1});
-        refuse_misfit(&step, "x", &description()).unwrap();
+        refuse_misfit(&step, "x", &misfits(&step)).unwrap();
     }
 }

@@ -5,16 +5,19 @@
 //! trap), and what was refused before anything ran (`validate`, `catalog`).
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::types::{Failure, StepError};
 use super::budget::Budget;
 use super::console::Console;
-use super::limits::{CallLimits, FAILURE_MESSAGE, HOST_CALL_BYTES, Limit, REPORT_FRAMES, REPORT_LINES};
+use super::limits::{CallLimits, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, Limit, REPORT_FRAMES, REPORT_LINES};
 use super::text;
 use crate::digest::Digest;
 use crate::error::{Class, Error};
@@ -36,7 +39,7 @@ pub(super) enum Stop {
 }
 
 /// Whose call it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Subject {
     /// None for `describe`.
     pub(super) step: Option<String>,
@@ -70,6 +73,10 @@ pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Err
     let subject = about.subject;
     match error.downcast_ref::<Stop>() {
         Some(Stop::Interrupted) => return Error::interrupted(),
+        Some(Stop::Host(error)) if names(error, subject) => return error.clone(),
+        Some(Stop::Host(error)) if error.class() == Class::Plugin => {
+            return error.clone().context(format!("{subject} was stopped"));
+        }
         Some(Stop::Host(error)) => return error.clone(),
         Some(Stop::Deadline) => {
             let message = format!("{subject} computed for longer than its limit of {} s", about.limits.seconds());
@@ -97,9 +104,13 @@ pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Err
     crashed(error, about)
 }
 
+/// Whether an error says already whose it is.
+fn names(error: &Error, subject: &Subject) -> bool {
+    error.message().starts_with(&subject.to_string())
+}
+
 fn exceeded(limit: Limit, message: String, error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
-    let message = format!("{message} (`{}`)", limit.setting());
-    with_notes(Error::new(Class::Plugin, message).hint(limit.hint()), notes(None, error, about))
+    with_notes(limit.exceeded(message), notes(None, error, about))
 }
 
 /// A fault of the plugin, not of the user.
@@ -109,6 +120,8 @@ fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
         (format!("{subject} exited with status {} instead of returning", exit.0), None)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (format!("{subject} crashed"), Some(trap.to_string()))
+    } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        (format!("{subject} held more than {HANDLES} handles"), None)
     } else if error.to_string().contains("fuel allocated for hostcalls") || chain(error).contains("for hostcalls") {
         let mib = HOST_CALL_BYTES >> 20;
         (format!("{subject} passed more than {mib} MiB to the host in one call"), None)
@@ -179,7 +192,7 @@ impl std::error::Error for Note {
     }
 }
 
-fn with_notes(error: Error, notes: Vec<String>) -> Error {
+pub(super) fn with_notes(error: Error, notes: Vec<String>) -> Error {
     let first = notes.into_iter().rev().fold(None, |next, text| Some(Note { text, next: next.map(Arc::new) }));
     match first {
         Some(note) => error.caused_by(note),
@@ -256,13 +269,21 @@ fn failure(code: &str, message: impl Into<String>) -> Failure {
     Failure { code: code.to_owned(), message: message.into(), hint: None, retryable: false }
 }
 
-/// Whether a guest may handle an error of the host is a matter of its class.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
+        Self::told(error, &[])
+    }
+}
+
+impl Refusal {
+    /// Whether a guest may handle an error of the host is a matter of its
+    /// class. What it is told names nothing above the folders `hidden`.
+    pub(super) fn told(error: Error, hidden: &[PathBuf]) -> Self {
+        let shown = |text: &str| hidden.iter().fold(text.to_owned(), |text, folder| without(&text, folder));
         let failure = |code: &str| Failure {
-            hint: error.hint_text().map(str::to_owned),
+            hint: error.hint_text().map(shown),
             retryable: error.class().may_recover(),
-            ..failure(code, error.one_line())
+            ..failure(code, shown(&error.one_line()))
         };
         match error.class() {
             Class::InvalidInput => Self::Step(StepError::InvalidInput(failure("invalid-input"))),
@@ -276,8 +297,18 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<wasmtime::component::ResourceTableError> for Refusal {
-    fn from(error: wasmtime::component::ResourceTableError) -> Self {
+/// `text` with paths below `folder` as they are seen from it.
+fn without(text: &str, folder: &Path) -> String {
+    match folder.to_str() {
+        Some(folder) if folder.starts_with('/') && folder.len() > 1 => {
+            text.replace(&format!("{folder}/"), "").replace(folder, "")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl From<ResourceTableError> for Refusal {
+    fn from(error: ResourceTableError) -> Self {
         Self::Trap(error.into())
     }
 }

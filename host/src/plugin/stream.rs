@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use super::host_time::HostTime;
 use super::ledger::Ledger;
+use super::open_files::Slot;
 use super::stop::Stop;
 use crate::digest::Hasher;
 use crate::error::{Error, Result};
@@ -22,7 +25,10 @@ const CHUNK: usize = 1 << 20;
 /// A file that is read front to back.
 pub(super) struct FileReader {
     pub(super) file: File,
+    /// What errors call it.
     pub(super) path: PathBuf,
+    pub(super) time: HostTime,
+    pub(super) _slot: Arc<Slot>,
 }
 
 fn ends_the_call(error: Error) -> StreamError {
@@ -39,8 +45,11 @@ impl InputStream for FileReader {
         if size == 0 {
             return Ok(Bytes::new());
         }
+        let started = Instant::now();
         let mut buffer = vec![0; size.min(CHUNK)];
-        match self.file.read(&mut buffer) {
+        let read = self.file.read(&mut buffer);
+        self.time.worked(started).map_err(|stop| StreamError::Trap(stop.into()))?;
+        match read {
             Ok(0) => Err(StreamError::Closed),
             Ok(count) => {
                 buffer.truncate(count);
@@ -70,13 +79,23 @@ struct Open {
     executable: bool,
     hasher: Hasher,
     size: u64,
-    output: TreeBuilder,
-    ledger: Arc<Ledger>,
+    writing: Writing,
+    _slot: Arc<Slot>,
+}
+
+/// What every file of an output is written with.
+#[derive(Clone)]
+pub(super) struct Writing {
+    pub(super) output: TreeBuilder,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) time: HostTime,
 }
 
 impl FileWriter {
-    /// Replaces what lies at `path`.
-    pub(super) fn create(output: TreeBuilder, ledger: Arc<Ledger>, path: &str, executable: bool) -> Result<Self> {
+    /// Replaces what lies at `path`. The slot is given back when the file is
+    /// complete.
+    pub(super) fn create(writing: Writing, slot: Arc<Slot>, path: &str, executable: bool) -> Result<Self> {
+        let Writing { output, ledger, .. } = &writing;
         ledger.begin(path)?;
         let opened = || {
             output.forget(path);
@@ -87,7 +106,8 @@ impl FileWriter {
         };
         let (file, full) = opened().inspect_err(|_: &Error| ledger.release(path))?;
         let hasher = Hasher::new();
-        let open = Open { file, full, path: path.to_owned(), executable, hasher, size: 0, output, ledger };
+        let path = path.to_owned();
+        let open = Open { file, full, path, executable, hasher, size: 0, writing, _slot: slot };
         Ok(Self(Arc::new(Mutex::new(State { open: Some(open), late: None }))))
     }
 
@@ -108,7 +128,7 @@ impl FileWriter {
     pub(super) fn discard(&self) {
         if let Some(open) = self.lock().open.take() {
             let _ = fs::remove_file(&open.full);
-            open.ledger.release(&open.path);
+            open.writing.ledger.release(&open.path);
         }
     }
 
@@ -119,21 +139,25 @@ impl FileWriter {
 
 impl Open {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.ledger.grow(&self.path, bytes.len() as u64)?;
+        let started = Instant::now();
+        self.writing.ledger.grow(&self.path, bytes.len() as u64)?;
         fs::write_all(&mut self.file, &self.full, bytes)?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
-        Ok(())
+        self.writing.time.spend(started.elapsed());
+        self.writing.time.check()
     }
 
     fn finish(self) -> Result<()> {
+        let started = Instant::now();
         fs::sync(&self.file, &self.full)?;
         if self.executable {
             fs::set_mode(&self.full, 0o755)?;
         }
-        let Self { path, executable, size, .. } = self;
-        self.ledger.end(&path);
-        self.output.record(Artifact { path, digest: self.hasher.finish(), size, executable });
+        let Self { path, executable, size, writing, .. } = self;
+        writing.ledger.end(&path);
+        writing.output.record(Artifact { path, digest: self.hasher.finish(), size, executable });
+        writing.time.spend(started.elapsed());
         Ok(())
     }
 }

@@ -13,22 +13,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
 use super::catalog::{EMBEDDED, PluginSource};
+use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
+use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
-use crate::config::plugins_lock::Grants;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
+use crate::entitlement::Asker;
+use crate::entitlement::desk::Means;
+use crate::entitlement::named::{LocalTree, NamedPaths};
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::grants::Grants;
 use crate::layout::Layout;
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::drift::Drift;
 use crate::progress::{Event, Observer, Progress, Silent};
 use crate::steps::StepOutcome;
 use crate::store::Store;
+use crate::store::receipts::Receipt;
 use crate::tree::{Tree, TreeBuilder};
+
+mod strains;
 
 /// A component of tests/guests.
 fn guest(name: &str) -> PluginSource {
@@ -65,6 +74,7 @@ impl Bench {
             fs::create_dir_all(&bench.path(folder)).unwrap();
         }
         fs::write_new(&bench.path("config/versions.env"), b"A=\"1\"\n").unwrap();
+        fs::write_new(&bench.path("config/settings.yaml"), b"{}\n").unwrap();
         bench
     }
 
@@ -98,19 +108,29 @@ impl Bench {
             trees: BTreeMap::from([("made".into(), self.made())]),
             output: self.output(),
             progress: Progress::new("step", self.observer.clone(), self.cancel.clone()),
-            store: Arc::new(Store::open(self.path("build/store")).unwrap()),
-            network: None,
-            lock: SharedLock::new(AirgapLock::default()),
+            means: self.means(None, SharedLock::default()),
             drift: Drift::default(),
-            layout: Layout::new(self.path("config"), self.path("build"), self.path("dist")),
-            root: self.root.path().to_owned(),
+            layout: self.layout(),
+            named: Arc::new(NamedPaths::of(&Project::unconfigured(self.layout()).unwrap()).unwrap()),
             largest_unpacked: 1 << 30,
-            local: vec![("elsewhere".into(), self.path("config"))],
+            local: vec![LocalTree::chosen(&self.path("config"), &self.layout()).unwrap()],
         }
     }
 
+    fn layout(&self) -> Layout {
+        Layout::new(self.path("config"), self.path("build"), self.path("dist"))
+    }
+
+    fn means(&self, network: Option<Arc<Network>>, lock: SharedLock) -> Means {
+        Means::new(Arc::new(Store::open(self.path("build/store")).unwrap()), network, lock)
+    }
+
+    fn options(&self, cache_dir: Option<PathBuf>) -> RuntimeOptions {
+        RuntimeOptions { cache_dir, settings: self.settings.clone(), wall: Wall::Off, ..RuntimeOptions::default() }
+    }
+
     fn runtime(&self) -> Arc<Runtime> {
-        Arc::new(Runtime::new(RuntimeOptions { cache_dir: None, settings: self.settings.clone() }))
+        Arc::new(Runtime::new(self.options(None)))
     }
 
     async fn run(&self, source: &PluginSource, configuration: Value) -> Result<StepOutcome> {
@@ -156,7 +176,7 @@ async fn a_wrong_configuration_names_the_field() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_describes_itself() {
     let bench = Bench::new();
-    let description = bench.runtime().describe(&guest("hello")).await.unwrap();
+    let description = bench.runtime().describe(&guest("hello"), &Progress::silent("describe")).await.unwrap();
     assert_eq!((description.name.as_str(), description.version.as_str()), ("hello", env!("CARGO_PKG_VERSION")));
     assert_eq!(description.configuration_schema["properties"]["name"]["type"], "string");
 }
@@ -191,7 +211,7 @@ async fn an_interruption_stops_guest_code_at_once() {
     let cancel = bench.cancel.clone();
     let source = guest("loops");
     let runtime = bench.runtime();
-    runtime.prepare(&source).await.unwrap();
+    runtime.prepare(&source, &Progress::silent("prepare")).await.unwrap();
     let stop = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
         cancel.cancel();
@@ -319,9 +339,23 @@ async fn offline_the_store_answers_and_nothing_else() {
     let source = granted("fetches", Grants { fetch: vec!["https://example.com/a/".into()], ..Grants::default() });
     let error = bench.run(&source, json!({"url": url})).await.unwrap_err();
     assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
-    let digest = Store::open(bench.path("build/store")).unwrap().insert_bytes(b"from the store").unwrap();
-    let outcome = bench.run(&source, json!({"url": url, "sha256": digest.hex()})).await.unwrap();
-    assert_eq!(outcome.summary, "from the store");
+
+    // That the store holds it is nothing to the plugin, until a receipt says
+    // that this address gave it to this plugin.
+    let store = Store::open(bench.path("build/store")).unwrap();
+    let digest = store.insert_bytes(b"from the store").unwrap();
+    let named = json!({"url": url, "sha256": digest.hex()});
+    let (mine, core) = (Asker::Pinned("fetches".into()), Asker::Core("fetches".into()));
+    for (asker, address) in [(&mine, "https://granted.example/b/other"), (&core, url)] {
+        let (asker, address) = (asker.clone(), address.to_owned());
+        store.note(&Receipt { asker, address, digest, build: "1".into() }).unwrap();
+        let error = bench.run(&source, named.clone()).await.unwrap_err();
+        assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
+    }
+    store.note(&Receipt { asker: mine, address: url.to_owned(), digest, build: "1".into() }).unwrap();
+    assert_eq!(bench.run(&source, named.clone()).await.unwrap().summary, "from the store");
+    let error = bench.run(&granted("fetches", Grants::default()), named).await.unwrap_err();
+    assert_says(&error, Class::Plugin, &["not below a granted prefix"]);
 }
 
 /// Answers `/a/file`, and redirects from `/a/away` to a server of its own.
@@ -371,7 +405,10 @@ async fn a_redirect_has_to_be_granted_too() {
     let fetch = async |grants: &[String], path: &str| {
         let source = granted("fetches", Grants { fetch: grants.to_vec(), ..Grants::default() });
         let url = format!("http://127.0.0.1:{first}{path}");
-        let attempt = Attempt { network: Some(network.clone()), ..bench.attempt(json!({"url": url})) };
+        let attempt = Attempt {
+            means: bench.means(Some(network.clone()), SharedLock::default()),
+            ..bench.attempt(json!({"url": url}))
+        };
         bench.runtime().run(&source, &attempt).await
     };
     let first = format!("http://127.0.0.1:{first}/a/");
@@ -394,8 +431,7 @@ async fn under_a_frozen_lock_a_digest_is_enough() {
         let grants = Grants { fetch: vec![format!("http://127.0.0.1:{port}/")], ..Grants::default() };
         let url = format!("http://127.0.0.1:{port}/a/file");
         let attempt = Attempt {
-            network: Some(network.clone()),
-            lock: SharedLock::frozen(AirgapLock::default()),
+            means: bench.means(Some(network.clone()), SharedLock::frozen(AirgapLock::default())),
             ..bench.attempt(json!({"url": url, "sha256": sha256, "mutable": true}))
         };
         bench.runtime().run(&granted("fetches", grants), &attempt).await
@@ -435,9 +471,30 @@ async fn inputs_are_trees_by_name() {
     assert_says(&error, Class::NotFound, &["no file `absent`"]);
     let seen = String::from_utf8(bench.written("seen").unwrap()).unwrap();
     assert!(seen.contains("config versions.env EntryKind::File 6\n"), "{seen}");
-    assert!(seen.contains("local:elsewhere versions.env EntryKind::File 6\n"), "{seen}");
+    let config = bench.path("config").display().to_string();
+    assert!(seen.contains(&format!("local:{config} versions.env EntryKind::File 6\n")), "{seen}");
+    assert!(seen.contains("config airgap.lock") && !seen.contains("settings.yaml"), "{seen}");
     assert!(seen.contains("made a EntryKind::File 12\nmade sub/b EntryKind::File 1\n"), "{seen}");
     assert!(seen.ends_with("content of a"), "{seen}");
+}
+
+/// The components of a needed step choose among what the configuration names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugins_output_opens_no_local_path() {
+    let bench = Bench::new();
+    fs::write_new(&bench.path(".env"), b"secret").unwrap();
+    for (repo, values) in [("./", ".env"), ("https://h", ".env"), ("https://h", "config/settings.yaml")] {
+        let chart = json!({"name": "c", "repo": repo, "version": "1", "values": [values]});
+        let components = json!({"architecture": "amd64", "package": {"name": "p", "version": "1"}, "images": [],
+            "files": [], "repositories": [], "charts": [chart]});
+        let tree = TreeBuilder::new(bench.path("build/steps/evil"));
+        tree.write("components.resolved.json", components.to_string().as_bytes(), false).unwrap();
+        let mut attempt = bench.attempt(json!({}));
+        attempt.trees.insert("evil".into(), Tree { root: tree.root().to_owned(), listing: Arc::new(tree.listing()) });
+        let error = bench.runtime().run(&guest("reads"), &attempt).await.unwrap_err();
+        assert_says(&error, Class::Plugin, &["`evil`", "the configuration does not", "components.yaml"]);
+        assert_eq!(bench.written("seen"), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -540,10 +597,7 @@ impl Observer for Recorder {
 async fn compiled_code_is_kept_and_a_damaged_entry_is_a_miss() {
     let bench = Bench::new();
     let cache = bench.path("cache/compiled");
-    let runtime = || {
-        let options = RuntimeOptions { cache_dir: Some(cache.clone()), settings: bench.settings.clone() };
-        Arc::new(Runtime::new(options))
-    };
+    let runtime = || Arc::new(Runtime::new(bench.options(Some(cache.clone()))));
     let source = guest("hello");
     let configuration = json!({"name": "x"});
     let entry = |extension: &str| {
@@ -580,29 +634,90 @@ async fn compiled_code_is_kept_and_a_damaged_entry_is_a_miss() {
 #[tokio::test(flavor = "multi_thread")]
 async fn core_plugins_load_fast_once_they_are_compiled() {
     let bench = Bench::new();
-    let options = RuntimeOptions { cache_dir: Some(bench.path("cache/compiled")), settings: bench.settings.clone() };
+    let options = bench.options(Some(bench.path("cache/compiled")));
     for round in ["cold", "warm"] {
         let runtime = Arc::new(Runtime::new(options.clone()));
         let started = Instant::now();
         for embedded in EMBEDDED {
             let before = started.elapsed();
-            runtime.prepare(&embedded.source()).await.unwrap();
+            runtime.prepare(&embedded.source(), &Progress::silent("prepare")).await.unwrap();
             let spent = started.elapsed() - before;
             println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.bytes.len() >> 10);
         }
         println!("{round}: all in {:?}", started.elapsed());
         // Loose, for a busy machine: some 20 ms each is usual.
         assert!(round == "cold" || started.elapsed() < Duration::from_secs(5));
-        let description = runtime.describe(&EMBEDDED[0].source()).await.unwrap();
+        let description = runtime.describe(&EMBEDDED[0].source(), &Progress::silent("describe")).await.unwrap();
         assert_eq!(description.name, EMBEDDED[0].name);
     }
+}
+
+/// Found again in the cache, what a plugin says is held to the limit of today.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_has_a_limit_that_holds_for_one_that_is_known_as_well() {
+    let bench = Bench::new();
+    let describe = async |schema_kib: u64, cache: &str| {
+        let settings = PluginSettings { schema_kib, ..PluginSettings::default() };
+        let options = RuntimeOptions { settings, ..bench.options(Some(bench.path(cache))) };
+        Arc::new(Runtime::new(options)).describe(&guest("hello"), &Progress::silent("describe")).await
+    };
+    describe(1, "one").await.unwrap();
+    for cache in ["one", "another"] {
+        let error = describe(0, cache).await.unwrap_err();
+        assert_says(
+            &error,
+            Class::Plugin,
+            &["plugin hello", "describes itself in 1 KiB, and 0 are allowed", "`plugins.schema_kib`"],
+        );
+    }
+}
+
+/// A verdict is kept by schema and configuration together.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_configuration_fits_is_asked_once() {
+    let bench = Bench::new();
+    let cache = bench.path("cache");
+    let runtime = || Arc::new(Runtime::new(bench.options(Some(cache.clone()))));
+    let progress = Progress::silent("review");
+    let description = runtime().describe(&guest("hello"), &progress).await.unwrap();
+    let misfits = async |runtime: Arc<Runtime>, configuration: Value| {
+        runtime.misfits(&guest("hello"), &description, configuration, &["package"], &progress).await
+    };
+    let fits = json!({"name": "x"});
+    assert_eq!(misfits(runtime(), fits.clone()).await.unwrap(), Vec::<String>::new());
+    let wrong = misfits(runtime(), json!({"nmae": "x"})).await.unwrap();
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+
+    // Nobody is there to be asked: what is known is known, what is not fails.
+    let worker = Worker::Process(bench.path("missing"));
+    let alone =
+        || Arc::new(Runtime::new(RuntimeOptions { worker: worker.clone(), ..bench.options(Some(cache.clone())) }));
+    assert_eq!(misfits(alone(), fits).await.unwrap(), Vec::<String>::new());
+    assert_eq!(misfits(alone(), json!({"nmae": "x"})).await.unwrap(), wrong);
+    assert_eq!(misfits(alone(), json!({"name": "y"})).await.unwrap_err().class(), Class::Local);
+}
+
+/// Whoever runs what a third party wrote has decided about the second wall.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_party_plugin_is_touched_only_behind_a_wall_that_was_asked_for() {
+    let bench = Bench::new();
+    let runtime = Arc::new(Runtime::new(RuntimeOptions { wall: Wall::Unasked, ..bench.options(None) }));
+    let progress = Progress::silent("step");
+    for error in [
+        runtime.run(&guest("hello"), &bench.attempt(json!({"name": "x"}))).await.unwrap_err(),
+        runtime.describe(&guest("hello"), &progress).await.unwrap_err(),
+        runtime.prepare(&guest("hello"), &progress).await.unwrap_err(),
+    ] {
+        assert_says(&error, Class::Local, &["plugin hello", "no wall was asked for"]);
+    }
+    runtime.prepare(&EMBEDDED[0].source(), &progress).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_built_until_a_plugin_runs() {
     let bench = Bench::new();
     let cache = bench.path("cache/compiled");
-    let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(cache.clone()), settings: bench.settings.clone() });
+    let runtime = Runtime::new(bench.options(Some(cache.clone())));
     drop(runtime);
     assert!(!cache.exists());
 }
@@ -612,5 +727,8 @@ async fn what_a_guest_logs_is_cleaned() {
     let recorder = Arc::new(Recorder::default());
     let bench = Bench { observer: recorder.clone(), ..Bench::new() };
     failure(&bench, "fails_politely", json!({"kind": "denied"})).await;
-    assert_eq!(*recorder.0.lock().unwrap(), ["this will [31mfail \nsoon", "1 of 2 lines: going on"]);
+    assert_eq!(
+        *recorder.0.lock().unwrap(),
+        ["compiling plugin fails_politely", "this will \\u{1b}[31mfail\nsoon", "1 of 2 lines: going \\u{202e}on"]
+    );
 }

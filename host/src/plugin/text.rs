@@ -1,37 +1,29 @@
-//! What a guest says is hostile: cleaned and cut before anyone sees it.
+//! What a guest says is hostile: made visible and cut before anyone sees it.
 
-/// On one line, without control characters and bidirectional overrides, at
-/// most `limit` bytes.
+use crate::visible;
+
+/// On one line, at most `limit` bytes.
 pub(super) fn line(text: &str, limit: usize) -> String {
-    clean(text, limit, false)
+    cut(text, limit, false)
 }
 
 /// The same with line breaks kept.
 pub(super) fn lines(text: &str, limit: usize) -> String {
-    clean(text, limit, true)
+    cut(text, limit, true)
 }
 
-fn clean(text: &str, limit: usize, keep_breaks: bool) -> String {
-    let mut cleaned = String::new();
-    for c in text.chars() {
-        let c = match c {
-            '\n' if keep_breaks => c,
-            '\n' | '\t' | '\r' => ' ',
-            _ if c.is_control() || is_override(c) => continue,
-            _ => c,
-        };
-        if cleaned.len() + c.len_utf8() > limit {
-            cleaned.push('…');
+fn cut(text: &str, limit: usize, keep_breaks: bool) -> String {
+    let mut cut = String::new();
+    for piece in visible::pieces(text, keep_breaks) {
+        let before = cut.len();
+        piece.push_to(&mut cut);
+        if cut.len() > limit {
+            cut.truncate(before);
+            cut.push('…');
             break;
         }
-        cleaned.push(c);
     }
-    cleaned.trim_end().to_owned()
-}
-
-/// Characters that change how the rest of a line is shown.
-fn is_override(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    cut.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -39,9 +31,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_vanish_and_length_is_bounded() {
-        assert_eq!(line("a\u{1b}[31mred\u{202e}x\nb\t\u{9b}c", 100), "a[31mredx b c");
+    fn escapes_are_shown_and_length_is_bounded() {
+        assert_eq!(line("a\u{1b}[31mred\u{202e}x\nb\t\u{9b}c", 100), "a\\u{1b}[31mred\\u{202e}x b \\u{9b}c");
         assert_eq!(lines("a\nb\r\n", 100), "a\nb");
         assert_eq!(line("ääää", 5), "ää…");
+        assert_eq!(line("ab\u{202e}", 5), "ab…", "no half escapes");
     }
 }

@@ -1,6 +1,7 @@
 //! Is this component a step that this host can run? Asked before anything of
 //! it runs, so that the answer names what is wrong instead of a link error.
 
+use super::limits::COMPONENT_BYTES;
 use crate::error::{Class, Error, Result};
 
 /// What a plugin must export, and the version of the contract.
@@ -13,11 +14,21 @@ const OWN: &[&str] = &["types", "host", "trees", "outputs", "fetch", "archives",
 /// The packages of WASI 0.2 that are linked, inert.
 const WASI: &[&str] = &["wasi:io", "wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:random", "wasi:sockets"];
 
-/// Checks the bytes' header: a component, not a module or something else.
+/// Checks bytes before they are compiled: a component, not a module or
+/// something else, and not too large.
 ///
 /// # Errors
 /// `plugin`, saying what it is instead.
-pub(super) fn check_header(subject: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn check_component(subject: &str, bytes: &[u8]) -> Result<()> {
+    check_header(subject, bytes)?;
+    if bytes.len() as u64 > COMPONENT_BYTES {
+        let mib = COMPONENT_BYTES >> 20;
+        return Err(Error::new(Class::Plugin, format!("{subject} is larger than {mib} MiB")));
+    }
+    Ok(())
+}
+
+fn check_header(subject: &str, bytes: &[u8]) -> Result<()> {
     let what = match bytes.get(..8) {
         Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => return Ok(()),
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => "a core WebAssembly module",

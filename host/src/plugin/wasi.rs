@@ -19,13 +19,15 @@ use wasmtime_wasi::{
 use super::call::Call;
 use super::console::Console;
 use super::directories::Directories;
+use super::files;
 use super::limits::RANDOM_BYTES;
 use crate::digest::Digest;
 
-/// Links every interface of WASI 0.2, with our own monotonic clock.
+/// Links every interface of WASI 0.2, with our own monotonic clock and files.
 pub(super) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
+    files::link(linker)?;
     monotonic_clock::add_to_linker::<Call, Clocks>(linker, |call| ClockView {
         clock: &call.clock,
         table: &mut call.table,

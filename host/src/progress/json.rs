@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Counters, Event, Observer};
+use crate::visible;
 
 /// A step's progress is told at most this often.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -63,10 +64,9 @@ impl Observer for JsonLines {
             }
             inner.told = Some(Instant::now());
         }
-        if let Ok(mut line) = serde_json::to_vec(&Line::new(event, &inner.counters)) {
-            line.push(b'\n');
+        if let Ok(line) = serde_json::to_string(&Line::new(event, &inner.counters)) {
             // A reader that went away is no reason to stop a build.
-            let _ = inner.out.write_all(&line);
+            let _ = writeln!(inner.out, "{}", visible::json(&line));
             let _ = inner.out.flush();
         }
     }

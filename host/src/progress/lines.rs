@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::text;
 use super::{Counters, Event, Level, Observer};
+use crate::visible;
 
 /// A step's progress is told at most this often: a log is read afterwards.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -101,5 +102,5 @@ pub fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option<String
             format!("{level}{step}{message}")
         }
     };
-    Some(text::plain(&text))
+    Some(visible::line(&text))
 }

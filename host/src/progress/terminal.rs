@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::lines::line;
 use super::text;
 use super::{Counters, Event, Observer};
+use crate::visible;
 
 /// Draws on a terminal.
 pub struct Terminal {
@@ -61,7 +62,7 @@ impl Observer for Terminal {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<10} {wide_msg}") {
             bar.set_style(style);
         }
-        bar.set_prefix(step.to_owned());
+        bar.set_prefix(visible::line(step));
         bar.enable_steady_tick(Duration::from_millis(120));
         let shown = StepLine { bar, counters, started: Instant::now() };
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(step.to_owned(), shown);
@@ -85,8 +86,8 @@ impl StepLine {
         }
         if !message.is_empty() {
             line.push_str("  ");
-            line.push_str(&text::plain(message));
+            line.push_str(message);
         }
-        line
+        visible::line(&line)
     }
 }

@@ -36,12 +36,6 @@ pub fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// Text from outside on one line, without control characters: nothing in it
-/// can move the cursor or forge a line.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,9 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn text_from_outside_stays_on_its_line() {
+    fn what_is_cut_says_so() {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(plain("a\n\u{1b}[31mb\r"), "a [31mb");
     }
 }

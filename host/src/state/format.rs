@@ -104,6 +104,9 @@ pub struct PluginIdentity {
     pub name: String,
     pub version: String,
     pub digest: Digest,
+    /// Whether it took the place of the core plugin of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces_core: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

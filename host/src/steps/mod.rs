@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Project;
 use crate::config::shared_lock::SharedLock;
+use crate::entitlement::named::NamedPaths;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::orchestrator::room::Room;
@@ -53,6 +54,8 @@ pub struct StepContext {
     pub lock: SharedLock,
     /// Whether the disks have room for what is left to do.
     pub room: Room,
+    /// The local paths that the user's configuration names.
+    pub named: Arc<NamedPaths>,
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
+use crate::config::airgap_lock::CHARTS;
 use crate::config::pipeline::StepSpec;
 use crate::error::Result;
 use crate::plugin::catalog::PluginSource;
 use crate::plugin::{Attempt, Runtime};
-
-/// The plugin whose results go into airgap.lock.
-const CHARTS: &str = "charts";
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ impl Step for PluginStep {
             let attempt = Attempt::of(&self.spec.id, cx);
             let outcome = self.runtime.run(&self.source, &attempt).await?;
             if self.source.name == CHARTS {
-                chart_lock::record(&cx.output, &cx.lock)?;
+                chart_lock::record(&cx.output, &attempt.means.desk(&self.source)?)?;
             }
             Ok(outcome)
         })

@@ -10,7 +10,8 @@
 //! 4. [`RepositoryClone::check`] refuses submodules and LFS;
 //! 5. [`pack::canonical`] makes the pack, [`pack::emit`] the tree.
 //!
-//! A clone that turns out to be damaged is made anew once. A bad repository
+//! A clone that is not sound, or turns out to be damaged, is made anew from what
+//! it holds ([`soundness`]). A bad repository
 //! does not stop the others. Without a network only the clones answer.
 
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ use self::clone::RepositoryClone;
 use self::pin::Pin;
 use self::source::Source;
 use super::failures::{Failures, is_fatal};
-use crate::config::airgap_lock::AirgapLock;
 use crate::config::settings::{NetworkSettings, RetrySettings};
 use crate::config::shared_lock::SharedLock;
 use crate::error::{Class, Error, Result};
@@ -39,6 +39,7 @@ use crate::tree::TreeBuilder;
 mod clone;
 mod pack;
 mod pin;
+mod soundness;
 mod source;
 
 pub use source::is_commit;
@@ -182,46 +183,45 @@ impl Work<'_> {
             return Err(Error::configuration(format!("the repository name `{}` is reserved in build/", source.name))
                 .hint("choose another name in components.yaml"));
         }
-        let directory = absolute(&self.build.join(&source.name))?;
-        match self.attempt(git, &source, &directory).await {
-            Err(error) if error.class() == Class::Integrity && self.online => {
-                self.progress
-                    .warn(&format!("the clone `{}` is damaged and is made anew: {error}", directory.display()));
-                fs::remove_dir_all(&directory)?;
-                self.attempt(git, &source, &directory).await
+        let clone = RepositoryClone {
+            git,
+            directory: absolute(&self.build.join(&source.name))?,
+            source: &source,
+            retries: self.retries,
+            progress: self.progress,
+        };
+        match self.attempt(&clone).await {
+            Err(error) if error.class() == Class::Integrity => {
+                let shown = clone.directory.display();
+                self.progress.warn(&format!("the clone `{shown}` is damaged and is made anew: {error}"));
+                soundness::renew(&clone).await?;
+                self.attempt(&clone).await
             }
             other => other,
         }
     }
 
-    async fn attempt(&self, git: &Git, source: &Source, directory: &Path) -> Result<Packaged> {
+    async fn attempt(&self, clone: &RepositoryClone<'_>) -> Result<Packaged> {
+        let source = clone.source;
         let locked = self.lock.lock().repositories.get(&source.lock_key).cloned();
         let known = pin::known(source, locked.as_ref());
         if known.is_none() {
             self.lock.may_resolve("this repository")?;
         }
-        if !self.online && (known.is_none() || !directory.exists()) {
+        if !self.online && (known.is_none() || !clone.directory.exists()) {
             return Err(unreachable_offline(source));
         }
-        let clone = RepositoryClone {
-            git,
-            directory: directory.to_owned(),
-            source,
-            retries: self.retries,
-            progress: self.progress,
-        };
         clone.prepare().await?;
-        let (pin, fetched) = self.obtain(&clone, known).await?;
+        let (pin, fetched) = self.obtain(clone, known).await?;
         clone.check(&pin).await?;
-        let files = pack::canonical(&clone, &pin).await?;
-        pack::emit(&clone, &pin, &files, self.output)?;
+        let files = pack::canonical(clone, &pin).await?;
+        pack::emit(clone, &pin, &files, self.output)?;
         clone.clear_leftovers()?;
         let bytes = files.iter().map(|file| file.size).sum();
         if !fetched {
             self.progress.reused(bytes);
         }
-        let found = [(source.lock_key.clone(), pin.to_locked())].into();
-        self.lock.enter(&AirgapLock { repositories: found, ..AirgapLock::default() })?;
+        self.lock.enter_repository(source.lock_key.clone(), pin.to_locked())?;
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),
@@ -283,7 +283,10 @@ pub fn holds(clone: &Path, objects: &[&str]) -> bool {
     let packed = fs::read_optional(&clone.join("packed-refs"), PACKED_REFS_LIMIT).ok().flatten().unwrap_or_default();
     let packed = String::from_utf8_lossy(&packed);
     let is_packed = |object: &str| packed.lines().any(|line| line == format!("{object} refs/pins/{object}"));
-    let is_there = |object: &&str| clone.join("refs/pins").join(object).is_file() || is_packed(object);
+    let says =
+        |object: &str| fs::read_optional(&clone.join("refs/pins").join(object), PACKED_REFS_LIMIT).ok().flatten();
+    let is_loose = |object: &str| says(object).is_some_and(|said| said.trim_ascii() == object.as_bytes());
+    let is_there = |object: &&str| is_loose(object) || is_packed(object);
     clone.join("HEAD").is_file() && objects.iter().all(is_there)
 }
 

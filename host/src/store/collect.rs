@@ -8,13 +8,16 @@ use serde::Serialize;
 
 use super::Store;
 use crate::digest::Digest;
+use crate::entitlement::Runners;
 use crate::error::{Error, Result};
 use crate::fs;
 
 /// What a collection leaves alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Keep {
     pub blobs: BTreeSet<Digest>,
+    /// Whose receipts stay, as long as what they are for does.
+    pub runners: Runners,
     /// Whether unfinished downloads of something else stay as well.
     pub every_partial: bool,
 }
@@ -70,6 +73,9 @@ impl Store {
                 fs::remove_file(&self.path(&digest))?;
             }
         }
+        if !dry_run {
+            self.remove_receipts(&keep.blobs, &|asker| keep.runners.has(asker))?;
+        }
         if !keep.every_partial {
             self.remove_partials(&keep.blobs, dry_run, &mut removed)?;
         }
@@ -100,7 +106,7 @@ impl Store {
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<std::fs::DirEntry>> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<std::fs::DirEntry>> {
     let list = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         list => list.map_err(|source| Error::io("cannot list", directory, source))?,
@@ -137,9 +143,9 @@ mod tests {
             partial.write(b"12345").unwrap();
         }
         let blobs = BTreeSet::from([kept, wanted]);
-        let keep = Keep { blobs: blobs.clone(), every_partial: true };
+        let keep = Keep { blobs: blobs.clone(), every_partial: true, ..Keep::default() };
         assert_eq!(store.remove_all_but(&keep, true).unwrap().partials, 0);
-        let keep = Keep { blobs, every_partial: false };
+        let keep = Keep { blobs, ..Keep::default() };
         let planned = store.remove_all_but(&keep, true).unwrap();
         assert_eq!((planned.blobs, planned.blob_bytes, planned.partials, planned.partial_bytes), (1, 7, 1, 5));
         assert_eq!(store.list().unwrap().len(), 2);

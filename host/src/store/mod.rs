@@ -19,6 +19,7 @@ mod boot;
 pub mod collect;
 mod group_sync;
 pub mod partial;
+pub mod receipts;
 
 use boot::Boot;
 pub use collect::{Keep, Removed};
@@ -31,6 +32,8 @@ pub use partial::{Identity, Partial};
 pub struct Store {
     blobs: Arc<Path>,
     partial: Arc<Path>,
+    /// Receipts: what each plugin fetched from where.
+    fetched: Arc<Path>,
     boot: Arc<Boot>,
     directory: Arc<GroupSync>,
     inserting: Arc<Inserting>,
@@ -46,6 +49,7 @@ impl Store {
             directory: Arc::new(GroupSync::new(blobs.clone())),
             blobs: blobs.into(),
             partial: root.join("partial").into(),
+            fetched: root.join("fetched").into(),
             boot: Arc::new(Boot::new(root)),
             inserting: Arc::default(),
             claims: Claims::default(),
@@ -176,7 +180,7 @@ impl Store {
             let digest = format!("sha256:{name}").parse();
             if name.ends_with(".tmp") {
                 fs::remove_file(&entry.path())?;
-            } else if digest.is_ok_and(|digest| self.get(&digest).is_some()) {
+            } else if digest.is_ok_and(|digest| self.get(&digest).is_some()) || partial::is_taken(&entry.path()) {
                 fs::remove_dir_all(&entry.path())?;
             }
         }

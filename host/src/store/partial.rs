@@ -386,6 +386,11 @@ pub(super) fn is_recorded(directory: &Path) -> Result<bool> {
     Ok(!Recorded::read(&journal_path(directory))?.synced.is_empty())
 }
 
+/// Whether the bytes of a download have become a blob and a kill left the rest.
+pub(super) fn is_taken(directory: &Path) -> bool {
+    directory.is_dir() && !data_path(directory).exists()
+}
+
 /// Bytes that an interrupted download left in `directory`.
 pub(super) fn bytes(directory: &Path) -> u64 {
     let there = std::fs::metadata(data_path(directory)).map_or(0, |metadata| metadata.len());

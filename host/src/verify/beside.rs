@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::components::{below, repository_folder};
 use super::definition::Package;
 use super::facts::Facts;
-use super::{Beside, Problems, images};
+use super::{Beside, Problems, images, lock};
+use crate::config::airgap_lock::AirgapLock;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs;
@@ -45,17 +46,17 @@ pub(super) fn check_checksum_file(whole: &Whole<'_>, problems: &mut Problems) ->
 
 /// The part of artifact-manifest.json that can be compared.
 #[derive(Debug, Deserialize)]
-struct ArtifactManifest {
+pub(super) struct ArtifactManifest {
     format: u32,
     package: PackageFile,
     #[serde(default)]
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
     #[serde(default)]
-    charts: Vec<Item>,
+    pub(super) charts: Vec<Item>,
     #[serde(default)]
-    files: Vec<Item>,
+    pub(super) files: Vec<Item>,
     #[serde(default)]
-    repositories: Vec<Repository>,
+    pub(super) repositories: Vec<Repository>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,23 +67,31 @@ struct PackageFile {
 }
 
 #[derive(Debug, Deserialize)]
-struct Image {
+pub(super) struct Image {
     reference: String,
-    digest: String,
+    /// As it was written.
+    #[serde(default)]
+    pub(super) source: Option<String>,
+    pub(super) digest: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Item {
+pub(super) struct Item {
     component: String,
     path: String,
+    /// Where it came from.
     #[serde(default)]
-    sha256: Option<String>,
+    pub(super) source: Option<String>,
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
     size: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Repository {
-    source: String,
+pub(super) struct Repository {
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) commit: Option<String>,
     component: String,
     path: String,
     files: usize,
@@ -93,6 +102,7 @@ pub(super) fn check_artifact_manifest(
     whole: &Whole<'_>,
     facts: &Facts,
     package: Option<&Package>,
+    lock: Option<&AirgapLock>,
     problems: &mut Problems,
     remarks: &mut Vec<String>,
 ) -> Result<Beside> {
@@ -112,7 +122,12 @@ pub(super) fn check_artifact_manifest(
             ));
             return Ok(Beside::Missing);
         }
-        Ok(manifest) => Comparison { manifest: &manifest, facts, problems }.run(whole, package),
+        Ok(manifest) => {
+            Comparison { manifest: &manifest, facts, problems }.run(whole, package);
+            if let Some(lock) = lock {
+                lock::check(&manifest, lock, problems, remarks);
+            }
+        }
         Err(error) => problems.add("artifact-manifest", format!("artifact-manifest.json cannot be read: {error}")),
     }
     Ok(if problems.count() == before { Beside::Matches } else { Beside::Differs })
@@ -152,7 +167,7 @@ impl Comparison<'_> {
 
     fn images(&mut self, package: Option<&Package>) {
         let known = images::by_reference(self.facts);
-        for Image { reference, digest } in &self.manifest.images {
+        for Image { reference, digest, .. } in &self.manifest.images {
             match known.get(reference) {
                 Some(descriptor) if descriptor.digest == *digest => {}
                 Some(descriptor) => {
@@ -171,7 +186,7 @@ impl Comparison<'_> {
     }
 
     fn item(&mut self, item: &Item) {
-        let Item { component, path, sha256, size } = item;
+        let Item { component, path, sha256, size, .. } = item;
         let tar = format!("components/{component}.tar");
         let Some(member) = self.facts.components.get(&tar).and_then(|members| members.get(path)) else {
             return self.differs(format!("`{path}` is missing in `{tar}`"));
@@ -186,7 +201,7 @@ impl Comparison<'_> {
     }
 
     fn repository(&mut self, repository: &Repository) {
-        let Repository { source, component, path, files, size } = repository;
+        let Repository { source, component, path, files, size, .. } = repository;
         let tar = format!("components/{component}.tar");
         let members = self.facts.components.get(&tar);
         let found: Vec<u64> =

@@ -7,7 +7,8 @@
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
 //! [`definition`], [`components`] and [`images`] apply the rules of the format,
 //! and [`beside`] compares with the `.sha256` and the
-//! artifact-manifest.json that lie next to the package. Everything that is
+//! artifact-manifest.json that lie next to the package, and [`lock`] with the
+//! lock that it was built with, where that is at hand. Everything that is
 //! wrong is reported, by file.
 
 use std::fmt::Write as _;
@@ -15,8 +16,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::config::airgap_lock::AirgapLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::visible;
 
 mod beside;
 mod charts;
@@ -25,6 +28,7 @@ mod definition;
 mod entries;
 mod facts;
 mod images;
+mod lock;
 mod repositories;
 mod stream;
 
@@ -112,7 +116,7 @@ impl Report {
     pub fn render_text(&self) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &str| {
-            let _ = writeln!(text, "{key:<18} {value}");
+            let _ = writeln!(text, "{key:<18} {}", visible::line(value));
         };
         line("package", &self.package);
         line("sha256", &self.sha256.hex());
@@ -129,10 +133,10 @@ impl Report {
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
         for remark in &self.remarks {
-            let _ = writeln!(text, "{remark}");
+            let _ = writeln!(text, "{}", visible::line(remark));
         }
         for problem in &self.problems {
-            let _ = writeln!(text, "✗ {}: {}", problem.rule, problem.message);
+            let _ = writeln!(text, "✗ {}: {}", problem.rule, visible::line(&problem.message));
         }
         if self.unlisted > 0 {
             let _ = writeln!(text, "✗ and {} more", self.unlisted);
@@ -195,6 +199,14 @@ impl Problems {
 /// Only where the file itself can not be read: what is wrong with the package
 /// is in the report.
 pub fn verify(path: &Path) -> Result<Report> {
+    verify_with(path, None)
+}
+
+/// The same, compared with the lock that the package was built with.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
     let mut problems = Problems::default();
     let mut remarks = Vec::new();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -223,11 +235,16 @@ pub fn verify(path: &Path) -> Result<Report> {
         let whole = beside::Whole { path, name: &name, sha256, size };
         (
             beside::check_checksum_file(&whole, &mut problems)?,
-            beside::check_artifact_manifest(&whole, &facts, package.as_ref(), &mut problems, &mut remarks)?,
+            beside::check_artifact_manifest(&whole, &facts, package.as_ref(), lock, &mut problems, &mut remarks)?,
         )
     } else {
         (Beside::Missing, Beside::Missing)
     };
+    if lock.is_some() && artifact_manifest == Beside::Missing {
+        let message =
+            "no artifact-manifest.json about this package lies beside it, so nothing was compared with the lock";
+        problems.add("lock", message);
+    }
     Ok(Report {
         package: path.display().to_string(),
         sha256,

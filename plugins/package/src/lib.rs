@@ -19,7 +19,7 @@ pub mod sources;
 use components::count::counted;
 use sdk::archive::{Added, Archive, Compression, Item};
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::{Member, Plan, Source};
 use crate::sources::Trees;
@@ -33,11 +33,28 @@ pub struct Configuration {
     pub definition: String,
     /// From the host: the architecture of a definition that names none.
     pub architecture: Option<String>,
+    /// From the host: which plugins made what is packaged.
+    pub plugins: Vec<Plugin>,
+}
+
+/// A plugin of the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Plugin {
+    /// The step that it runs.
+    pub step: String,
+    pub name: String,
+    pub version: String,
+    /// Of the component, `sha256:…`.
+    pub digest: String,
+    /// Whether it is not the core plugin of its name, but what replaces it.
+    pub replaces_core: bool,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { definition: "zarf_gen".into(), architecture: None }
+        Self { definition: "zarf_gen".into(), architecture: None, plugins: Vec::new() }
     }
 }
 
@@ -67,7 +84,7 @@ impl Step for PackageStep {
         let sha256 = artifact.digest.trim_start_matches("sha256:");
         output.write_text(&format!("{file}.sha256"), &format!("{sha256}  {file}\n"))?;
         let whole = record::Whole { file: &file, sha256, size: artifact.size, epoch: cx.epoch, tool: &cx.host_version };
-        let lists = record::Lists::read(&trees)?;
+        let lists = record::Lists { plugins: configuration.plugins, ..record::Lists::read(&trees)? };
         output.write_json("artifact-manifest.json", &record::record(&package, &plan, &lists, &whole))?;
         let (components, images) = (package.definition.components.len(), plan.images.len());
         let message =

@@ -10,6 +10,7 @@ use sdk::StepError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Plugin;
 use crate::definition::Package;
 use crate::extras::DOCUMENTS;
 use crate::plan::{Plan, Source};
@@ -24,6 +25,8 @@ const LARGEST_LIST: u64 = 64 << 20;
 pub struct Record {
     pub format: u32,
     pub tool: Tool,
+    /// What decided about the content, step by step.
+    pub plugins: Vec<Plugin>,
     /// RFC 3339, UTC: the build's clock.
     pub created: String,
     pub package: PackageFile,
@@ -181,9 +184,10 @@ pub struct Whole<'a> {
     pub tool: &'a str,
 }
 
-/// What the earlier steps wrote about their sources.
+/// What the earlier steps wrote about their sources, and what ran in them.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
+    pub plugins: Vec<Plugin>,
     pub files: Vec<FileEntry>,
     pub charts: Vec<ChartEntry>,
     pub repositories: Vec<RepositoryEntry>,
@@ -194,6 +198,7 @@ impl Lists {
     /// A list that is not what its step writes.
     pub fn read(sources: &dyn Sources) -> Result<Self, StepError> {
         Ok(Self {
+            plugins: Vec::new(),
             files: files(sources)?,
             charts: list(sources, "charts", "charts.json")?,
             repositories: list(sources, "repos", "repos.json")?,
@@ -219,6 +224,7 @@ pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) 
     Record {
         format: FORMAT,
         tool: Tool { name: "opencenter-airgap", version: whole.tool.to_owned() },
+        plugins: lists.plugins.clone(),
         created: zarf::rfc3339(whole.epoch),
         package: PackageFile {
             file: whole.file.to_owned(),
@@ -295,10 +301,13 @@ mod tests {
         let package = read(text, Some("amd64")).unwrap();
         let plan = crate::plan::plan(&package, "zarf_gen", &sources).unwrap();
         let whole = Whole { file: "p", sha256: "00", size: 7, epoch: 0, tool: "1.0.0" };
-        let record = record(&package, &plan, &Lists::read(&sources).unwrap(), &whole);
+        let plugin = r#"{"step":"charts","name":"charts","version":"2","digest":"sha256:00","replaces_core":true}"#;
+        let lists = Lists { plugins: vec![serde_json::from_str(plugin).unwrap()], ..Lists::read(&sources).unwrap() };
+        let record = record(&package, &plan, &lists, &whole);
         let value = serde_json::to_value(&record).unwrap();
         assert_eq!(value["created"], "1970-01-01T00:00:00Z");
         assert_eq!(value["package"]["size"], 7);
+        assert_eq!(value["plugins"].to_string(), format!("[{plugin}]"));
         assert_eq!(value["files"][0]["source"], "https://x/tool");
         assert_eq!(value["files"][0]["sha256"], sha256(b"t"));
         assert_eq!(value["files"][0]["path"], "a/files/0/tool");

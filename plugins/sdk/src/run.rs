@@ -9,8 +9,9 @@ use crate::{Context, Description, Inputs, NamedTree, Sink, Step, StepError, Summ
 /// What the host tells every step beside its own configuration:
 /// `package` (name, version and the other fields of `package` in
 /// settings.yaml), `architecture` (`amd64` or `arm64`), `force_regenerate`
-/// and `strict_images` (flags of this run).
-pub const HOST_FIELDS: &[&str] = &["package", "architecture", "force_regenerate", "strict_images"];
+/// and `strict_images` (flags of this run). The core plugin `package` is told
+/// the `plugins` of the pipeline as well.
+pub const HOST_FIELDS: &[&str] = &["package", "architecture", "force_regenerate", "strict_images", "plugins"];
 
 /// Reads the configuration as the host passes it.
 ///

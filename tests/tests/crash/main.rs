@@ -15,6 +15,7 @@ mod faulty;
 mod fixture;
 mod full_disk;
 mod power;
+mod repositories;
 mod resume;
 mod signals;
 mod state;

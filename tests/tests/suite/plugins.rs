@@ -124,7 +124,8 @@ fn a_plugin_is_pinned_listed_and_inspected_by_command() {
     assert!(lock.contains("https://example.com/x/") && lock.contains("directories: true"), "{lock}");
     project.run(&["plugin", "list"]).success().prints(&[
         "guest",
-        "https://example.com/x/, directories",
+        "downloads from https://example.com/x/, and can send",
+        "as directories",
         "charts",
         "core",
     ]);

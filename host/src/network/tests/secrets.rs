@@ -87,16 +87,17 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
             count.fetch_add(1, Ordering::SeqCst);
             vec![std::net::Ipv4Addr::LOCALHOST.into()]
         });
-        let restriction = Some(Restriction { prefixes: vec![prefix.to_owned()], ..Restriction::default() });
-        let wanted = Download { restriction, ..download(&url) };
+        let restriction = Some(Restriction::below(&[prefix]));
+        let wanted = asked(&sbom(), &url, restriction);
         network.download(&files.store, &wanted, &files.lock, &files.progress).await
     };
-    let error = ask(&url.replace("rebound", "*")).await.unwrap_err();
+    let folder = url.strip_suffix("tool").unwrap();
+    let error = ask(&folder.replace("rebound", "*")).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error:?}");
     assert!(error.message().contains("private address"), "{error:?}");
     assert_eq!((looked_up.load(Ordering::SeqCst), files.server.log().len()), (1, 0));
     // Granted by its name it may be anywhere.
-    ask(&url).await.unwrap();
+    ask(folder).await.unwrap();
 }
 
 /// A token service that may be asked must not lead elsewhere inside.
@@ -111,7 +112,7 @@ async fn a_token_service_of_a_guest_redirects_to_nothing_inside() {
     let registry = wants_token(&service.url("/token"));
     let network = network(&settings(&[&registry.host()]));
     let reference = Reference::parse(&format!("{}/a:1", registry.host())).unwrap();
-    let restriction = Restriction { prefixes: vec![registry.url("/")], ..Restriction::default() };
+    let restriction = Restriction::below(&[&registry.url("/")]);
     let progress = Progress::silent("charts");
     let error = network.manifest_within(Some(&restriction), &reference, &progress).await.unwrap_err();
     assert_eq!(error.class(), Class::Plugin, "{error:?}");

@@ -16,11 +16,13 @@ use tokio::task::JoinSet;
 use super::{Phase, Run, millis};
 use crate::config::Project;
 use crate::config::hash::ConfigHashes;
-use crate::config::pipeline::{Publish, Runner, StepSpec, Target};
+use crate::config::pipeline::{Runner, StepSpec, Target};
+use crate::config::publish;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::layout::shown;
 use crate::orchestrator::decide::{Ending, Next, decide};
-use crate::orchestrator::facts::{identity, made_with};
+use crate::orchestrator::facts::made_with;
 use crate::orchestrator::plan::{Action, Reason};
 use crate::orchestrator::room::{self, Room};
 use crate::orchestrator::{MANIFESTS, preview};
@@ -70,7 +72,7 @@ impl Run {
         key: Digest,
     ) -> Result<()> {
         let id = spec.id.clone();
-        let recorded = plugin.as_ref().map(identity);
+        let recorded = plugin.as_ref().map(PluginSource::identity);
         let step = self.make_step(spec, plugin)?;
         let has_room =
             if preview::packs(spec) { room::for_package(&self.session.project.layout, &inputs) } else { Ok(()) };
@@ -95,6 +97,7 @@ impl Run {
             network: self.network.clone(),
             lock: self.lock.clone(),
             room: self.room(),
+            named: self.named.clone(),
             plugin_configuration: self.plugin_configuration(spec),
         };
         self.session.state.change(|state| {
@@ -177,11 +180,16 @@ impl Run {
         Ok(())
     }
 
-    /// Commits a finished attempt.
-    pub(super) fn complete(&mut self, id: &str, open: Open, outcome: StepOutcome) -> Result<()> {
-        let spec = self.spec(id)?;
+    /// Commits a finished attempt, with the files that it publishes.
+    pub(super) fn complete(
+        &mut self,
+        id: &str,
+        open: Open,
+        outcome: StepOutcome,
+        mut publications: Vec<Publication>,
+    ) -> Result<()> {
         let (items, progress) = open.transaction.items()?;
-        let publications = self.publications(&spec, &open)?;
+        publications.extend(self.lock_publication()?);
         let counts = open.progress.counters().read().completed();
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
@@ -223,27 +231,55 @@ impl Run {
         Ok(())
     }
 
-    /// The files that a step publishes: those that its declaration names, and
-    /// the lock where the step resolved something new.
-    fn publications(&mut self, spec: &StepSpec, open: &Open) -> Result<Vec<Publication>> {
-        let layout = self.session.project.layout.clone();
+    /// The files that a step publishes, as its declaration names them.
+    ///
+    /// # Errors
+    /// `invalid-input` where another file has the name, `local` where a folder
+    /// does: nothing was decided yet.
+    pub(super) fn publications(&self, id: &str, open: &Open) -> Result<Vec<Publication>> {
+        let spec = self.spec(id)?;
+        let layout = &self.session.project.layout;
         let listing = open.transaction.tree().listing();
+        let selected = publish::selected(&spec, listing.artifacts.iter().map(|artifact| artifact.path.as_str()));
+        let mut names = self.published_by_others(id);
         let mut publications = Vec::new();
-        for publish in &spec.publish {
-            let folder = match publish.to {
+        for file in selected {
+            let folder = match file.to {
                 Target::Config => &layout.config,
                 Target::Dist => &layout.dist,
             };
-            for artifact in listing.artifacts.iter().filter(|artifact| publishes(publish, &artifact.path)) {
-                let name = artifact.path.rsplit('/').next().unwrap_or(&artifact.path);
-                publications.push(Publication::artifact(&artifact.path, folder.join(name)));
+            let to = folder.join(&file.name);
+            names.enter(&layout.published_name(&to), id)?;
+            if to.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+                return Err(Error::local(format!(
+                    "`{}` is a folder, and the step `{id}` publishes a file there",
+                    shown(&to)
+                ))
+                .hint("move the folder away"));
             }
-        }
-        if let Some(text) = self.changed_lock()? {
-            self.announce_lock(&text)?;
-            publications.push(Publication::bytes(text.into_bytes(), layout.airgap_lock()));
+            publications.push(Publication::artifact(&file.path, to));
         }
         Ok(publications)
+    }
+
+    /// What the other steps have published so far; the lock apart, which each
+    /// step that resolves something publishes.
+    fn published_by_others(&self, id: &str) -> publish::Names {
+        let layout = &self.session.project.layout;
+        let lock = layout.published_name(&layout.airgap_lock());
+        let others = self.session.state.get().into_iter().flat_map(|state| &state.steps).filter(|step| step.id != id);
+        let published = others.flat_map(|step| {
+            let files = step.outputs.iter().flat_map(|outputs| &outputs.published);
+            files.map(|file| (file.path.as_str(), step.id.as_str()))
+        });
+        publish::Names::of(published.filter(|(path, _)| *path != lock))
+    }
+
+    /// The lock, where the step resolved something new.
+    fn lock_publication(&mut self) -> Result<Option<Publication>> {
+        let Some(text) = self.changed_lock()? else { return Ok(None) };
+        self.announce_lock(&text)?;
+        Ok(Some(Publication::bytes(text.into_bytes(), self.session.project.layout.airgap_lock())))
     }
 
     /// The component manifest is published: from here on the build belongs to
@@ -326,14 +362,6 @@ impl Run {
     }
 }
 
-/// Whether a declaration names this path of the tree. A leading `*` stands for
-/// any beginning of a name in the root.
-fn publishes(publish: &Publish, path: &str) -> bool {
-    match publish.from.strip_prefix('*') {
-        Some(ending) => path.ends_with(ending) && !path.contains('/'),
-        None => publish.from == path,
-    }
-}
 fn add(left: Counts, right: Counts) -> Counts {
     Counts {
         items_done: right.items_done,

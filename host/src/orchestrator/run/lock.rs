@@ -6,11 +6,16 @@
 //! before it is written, so that no kill makes the lock look edited.
 
 use super::{Run, log};
+use crate::config::Project;
 use crate::config::airgap_lock::{AirgapLock, LockChange};
 use crate::config::hash;
+use crate::config::lock_doubts;
 use crate::config::lock_names::Names;
+use crate::config::shared_lock::SharedLock;
+use crate::entitlement::Runners;
 use crate::error::Result;
-use crate::orchestrator::needs;
+use crate::orchestrator::needs::{self, Useless};
+use crate::orchestrator::preview::in_memory;
 use crate::progress::Level;
 use crate::state::BuildState;
 
@@ -71,12 +76,16 @@ impl Run {
         }
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
-        let names = Names::new(&components, project.components.as_ref(), &project.plugin_pins);
+        let names = Names::new(&components, project.components.as_ref(), Runners::of(&project));
         let mut lock = AirgapLock::load(&project.layout.airgap_lock())?;
         let unnamed = lock.unnamed(&names);
-        if unnamed.is_empty() || self.options.locked {
-            let refused = self.plan.is_whole().then(|| needs::drift(&[], &unnamed)).flatten();
+        if self.options.locked {
+            let useless = Useless { unnamed, doubted: self.lock.doubted(&components).entries() };
+            let refused = self.plan.is_whole().then(|| needs::drift(&[], &useless)).flatten();
             return refused.map_or(Ok(()), Err);
+        }
+        if unnamed.is_empty() {
+            return Ok(());
         }
         lock.prune(&names);
         self.lock.prune(&names);
@@ -95,11 +104,19 @@ impl Run {
     }
 }
 
+/// What a run says of the lock before it begins: what it resolves again, and
+/// what was told two askers differently.
+pub(super) fn warnings(project: &Project, lock: &SharedLock) -> Result<Vec<String>> {
+    let doubted = lock.doubted(&in_memory(project)?);
+    let again = if lock.is_frozen() { None } else { lock_doubts::warning(&doubted) };
+    let contradictions = lock.lock().contradictions();
+    Ok(again.into_iter().chain(contradictions).collect())
+}
+
 /// What went from the lock, in one line.
 fn dropped(unnamed: &[LockChange]) -> String {
     const SHOWN: usize = 10;
-    let mut keys: Vec<String> =
-        unnamed.iter().take(SHOWN).map(|entry| format!("{} {}", entry.kind, entry.key)).collect();
+    let mut keys: Vec<String> = unnamed.iter().take(SHOWN).map(LockChange::entry).collect();
     if unnamed.len() > SHOWN {
         keys.push(format!("and {} more", unnamed.len() - SHOWN));
     }

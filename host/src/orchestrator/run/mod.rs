@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::{epoch, facts, identity, made_from, plugin_source};
+use super::facts::{epoch, facts, made_from, plugin_source};
 use super::outputs::{self, tree_of};
 use super::plan::{Action, Plan, Reason, plan};
 use super::report::{Report, StepReport};
@@ -24,7 +24,9 @@ use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
 use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
+use crate::confine::wall::Wall;
 use crate::digest::Digest;
+use crate::entitlement::named::NamedPaths;
 use crate::error::{Class, Error, Result};
 use crate::network::{Network, NetworkEnvironment};
 use crate::plugin::catalog::PluginSource;
@@ -51,6 +53,8 @@ pub struct Environment {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
     pub network: NetworkEnvironment,
+    /// How this process is confined.
+    pub wall: Wall,
 }
 
 /// How often a step that fetches one large thing tells of its bytes.
@@ -72,6 +76,9 @@ pub struct Run {
     store: Arc<Store>,
     network: Option<Arc<Network>>,
     lock: SharedLock,
+    /// The local paths that the configuration named when the run began: no
+    /// step's output adds to them.
+    named: Arc<NamedPaths>,
     /// Seconds since 1970: the clock of every step.
     epoch: u64,
     book: BTreeMap<String, Entry>,
@@ -123,9 +130,15 @@ impl Run {
         let runtime = Runtime::new(RuntimeOptions {
             cache_dir: environment.cache_dir.clone(),
             settings: project.settings.plugins.clone(),
+            wall: environment.wall,
+            ..RuntimeOptions::default()
         });
         let network = None;
-        let lock = options.lock(&project)?;
+        let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();
+        let lock = options.lock(&project)?.in_build(&build);
+        let named = Arc::new(NamedPaths::of(&project)?);
+        let warnings = lock::warnings(&project, &lock)?;
+        warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
         let book =
             plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
         Ok(Self {
@@ -139,12 +152,13 @@ impl Run {
             store,
             network,
             lock,
+            named,
             epoch,
             book,
             is_checked: false,
             is_over: false,
             turn: Turn::default(),
-            warnings: Vec::new(),
+            warnings,
             errors: Vec::new(),
         })
     }
@@ -272,8 +286,7 @@ impl Run {
         }
         self.is_checked = true;
         let Some(components) = self.components()? else { return Ok(()) };
-        let lock = self.lock.lock().clone();
-        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &lock, &self.store)?;
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &self.lock, &self.store)?;
         outlook.refusal(&self.options).map_or(Ok(()), Err)
     }
 
@@ -318,7 +331,7 @@ impl Run {
     }
 
     fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
-        let plugin = plugin.map(identity);
+        let plugin = plugin.map(PluginSource::identity);
         let state = self.session.state.get();
         made_from(&self.session.project, state, spec, plugin.as_ref(), self.options.strict_images, self.epoch)
     }
@@ -348,7 +361,11 @@ impl Run {
                 self.warnings.extend(open.progress.warnings());
                 match result {
                     Ok(outcome) => {
-                        if let Err(error) = self.complete(&id, open, outcome) {
+                        let publications = match self.publications(&id, &open) {
+                            Ok(publications) => publications,
+                            Err(error) => return self.fail(&id, open, error, tasks),
+                        };
+                        if let Err(error) = self.complete(&id, open, outcome, publications) {
                             // The disk decides at the next start what became of
                             // it. Nothing else may be committed before that:
                             // recovery would publish this step's lock over a

@@ -1,19 +1,21 @@
 //! `archives`: unpacking and packing, done by the host.
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
-use crate::archive::unpack::{TOO_LARGE, UnpackLimits, unpack};
+use crate::archive::unpack::{Source, TOO_LARGE, UnpackLimits, unpack};
 use crate::archive::writer::{self, ArchiveWriter, Content, Entry};
-use crate::error::{Error, Result};
-use crate::plugin::archive_handle::ArchiveHandle;
+use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
+use crate::plugin::archive_handle::{Archive, ArchiveHandle};
 use crate::plugin::bindings::OutputSink;
 use crate::plugin::bindings::archives::{Added, Compression, Content as WitContent, Host, HostArchive, Limits, Member};
 use crate::plugin::bindings::types::{Artifact as WitArtifact, Failure, StepError};
 use crate::plugin::call::Call;
 use crate::plugin::input::InputTree;
-use crate::plugin::limits::ENTRY_BYTES;
+use crate::plugin::limits::{ENTRY_BYTES, OPEN_ARCHIVES, PACKED_FILES};
 use crate::plugin::stop::Refusal;
 use crate::transaction::UNPACKED;
 use crate::tree::{Artifact, Tree, TreeBuilder};
@@ -30,15 +32,23 @@ impl Host for Call {
         work.unpacked += 1;
         let root = work.staging.join(UNPACKED).join(work.unpacked.to_string());
         let room = work.room.clone();
-        let limits = room.limits(UnpackLimits { total: limits.total, entries: limits.entries });
+        let (limits, hint) = room.limits(UnpackLimits { total: limits.total, entries: limits.entries });
         let unpacked = self
-            .blocking("archives.unpack", move || {
+            .blocking("archives.unpack", move |leash| {
                 let builder = TreeBuilder::new(root.clone());
-                let result = unpack(&located.path, &builder, limits);
+                let shown = path.escape_debug().to_string();
+                let source = Source { path: &located.path, shown: &shown, leash };
+                let result = unpack(source, &builder, limits);
                 // Owns the directory from here on, so that a failure leaves
                 // nothing behind.
-                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room);
-                result.map_err(|error| error.context(format!("`{}` can not be unpacked", path.escape_debug())))?;
+                let takes = *result.as_ref().unwrap_or(&limits);
+                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room, takes);
+                result.map_err(|error| error.context(format!("`{shown}` can not be unpacked"))).map_err(|error| {
+                    match hint {
+                        Some(hint) if error.one_line().contains(TOO_LARGE) => error.hint(hint),
+                        _ => error,
+                    }
+                })?;
                 Ok(tree)
             })
             .await
@@ -62,16 +72,23 @@ impl HostArchive for Call {
             Compression::None => writer::Compression::None,
             Compression::Zstd => writer::Compression::Zstd,
         };
-        let create = || {
+        let slot = work.archives.clone().try_acquire_owned().map_err(|_| {
+            Error::new(Class::Plugin, format!("more than {OPEN_ARCHIVES} archives would be written at the same time"))
+                .hint("finish one archive before the next is begun")
+        });
+        let create = |slot: OwnedSemaphorePermit| {
             let full = work.cx.output.prepare(&path)?;
             work.cx.output.forget(&path);
             crate::fs::remove_file(&full)?;
-            Ok(ArchiveWriter::create(full, compression)?.watched_by(work.cx.progress.clone()))
+            Ok(Archive {
+                writer: ArchiveWriter::create(full, compression)?.watched_by(work.cx.progress.clone()),
+                _slot: slot,
+            })
         };
-        let writer = match work.ledger.begin(&path) {
-            Ok(()) => create().inspect_err(|_: &Error| work.ledger.release(&path)),
-            Err(error) => Err(error),
-        };
+        let writer = slot.and_then(|slot| {
+            work.ledger.begin(&path)?;
+            create(slot).inspect_err(|_: &Error| work.ledger.release(&path))
+        });
         Ok(self.table.push(ArchiveHandle::new(path, writer))?)
     }
 
@@ -81,12 +98,8 @@ impl HostArchive for Call {
         trees: Vec<Resource<InputTree>>,
         members: Vec<Member>,
     ) -> Answer<Vec<Added>> {
-        let entries = self.entries_of(&trees, members)?;
-        self.charge(&archive, &entries)?;
-        let job = self.table.get(&archive)?.job(move |writer| {
-            entries.into_iter().map(|entry| writer.add(entry).map(added)).collect::<Result<Vec<_>>>()
-        });
-        self.blocking("archive.add", job).await
+        let entries = self.entries_of("archive.add", &trees, members).await?;
+        self.add_entries("archive.add", &archive, entries).await
     }
 
     async fn add_tree(
@@ -96,12 +109,8 @@ impl HostArchive for Call {
         prefix: String,
     ) -> Answer<Vec<Added>> {
         let tree = self.table.get(&source)?.clone();
-        let entries = self.blocking("archive.add-tree", move || tree_entries(&tree, &prefix)).await?;
-        self.charge(&archive, &entries)?;
-        let job = self.table.get(&archive)?.job(move |writer| {
-            entries.into_iter().map(|entry| writer.add(entry).map(added)).collect::<Result<Vec<_>>>()
-        });
-        self.blocking("archive.add-tree", job).await
+        let entries = self.blocking("archive.add-tree", move |leash| tree_entries(&tree, &prefix, leash)).await?;
+        self.add_entries("archive.add-tree", &archive, entries).await
     }
 
     async fn add_nested(
@@ -112,16 +121,18 @@ impl HostArchive for Call {
         trees: Vec<Resource<InputTree>>,
         members: Vec<Member>,
     ) -> Answer<Added> {
-        let entries = self.entries_of(&trees, members)?;
+        let entries = self.entries_of("archive.add-nested", &trees, members).await?;
         self.charge(&archive, &entries)?;
-        let job = self.table.get(&archive)?.job(move |writer| writer.add_nested(&path, mode, entries).map(added));
+        let handle = self.table.get(&archive)?;
+        let job =
+            handle.job(move |writer, leash| writer.leashed(leash.clone()).add_nested(&path, mode, entries).map(added));
         self.blocking("archive.add-nested", job).await
     }
 
     async fn finish(&mut self, archive: Resource<ArchiveHandle>) -> Answer<WitArtifact> {
         let handle = self.table.get(&archive)?;
-        let (writer, path) = (handle.take()?, handle.path.clone());
-        let finished = self.blocking("archive.finish", move || writer.finish()).await;
+        let (archive, path) = (handle.take()?, handle.path.clone());
+        let finished = self.blocking("archive.finish", move |_| archive.writer.finish()).await;
         let work = self.work("archive.finish")?;
         let (digest, size) = finished.inspect_err(|_| work.ledger.release(&path))?;
         work.ledger.end(&path);
@@ -141,10 +152,33 @@ impl HostArchive for Call {
 
 impl Call {
     /// Members with the files that they mean.
-    fn entries_of(&self, trees: &[Resource<InputTree>], members: Vec<Member>) -> Answer<Vec<Entry>> {
-        let trees: Vec<&InputTree> =
-            trees.iter().map(|tree| self.table.get(tree)).collect::<std::result::Result<_, _>>()?;
-        members.into_iter().map(|member| entry_of(&trees, member)).collect()
+    async fn entries_of(
+        &mut self,
+        function: &'static str,
+        trees: &[Resource<InputTree>],
+        members: Vec<Member>,
+    ) -> Answer<Vec<Entry>> {
+        let trees: Vec<InputTree> =
+            trees.iter().map(|tree| self.table.get(tree).cloned()).collect::<std::result::Result<_, _>>()?;
+        let find = move |leash: &Leash| {
+            let found = |member| leash.check().and_then(|()| entry_of(&trees, member));
+            members.into_iter().map(found).collect::<Result<Vec<_>>>()
+        };
+        self.blocking(function, find).await
+    }
+
+    async fn add_entries(
+        &mut self,
+        function: &'static str,
+        archive: &Resource<ArchiveHandle>,
+        entries: Vec<Entry>,
+    ) -> Answer<Vec<Added>> {
+        self.charge(archive, &entries)?;
+        let job = self.table.get(archive)?.job(move |writer, leash| {
+            let writer = writer.leashed(leash.clone());
+            entries.into_iter().map(|entry| writer.add(entry).map(added)).collect::<Result<Vec<_>>>()
+        });
+        self.blocking(function, job).await
     }
 
     /// What a pinned plugin packs counts as its output, but for the first time
@@ -153,7 +187,7 @@ impl Call {
     fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
         let path = self.table.get(archive)?.path.clone();
         let work = self.work("archive.add")?;
-        if work.rules.is_core() {
+        if work.is_core {
             return Ok(());
         }
         let mut bytes = 0u64;
@@ -161,7 +195,11 @@ impl Call {
             bytes += ENTRY_BYTES;
             match &entry.content {
                 Content::Bytes(content) => bytes += content.len() as u64,
-                Content::File { path, size, .. } if !work.packed.insert(path.clone()) => bytes += size,
+                Content::File { path, size, .. }
+                    if work.packed.len() >= PACKED_FILES || !work.packed.insert(path.clone()) =>
+                {
+                    bytes += size;
+                }
                 Content::File { .. } | Content::Directory => {}
             }
         }
@@ -169,7 +207,7 @@ impl Call {
     }
 }
 
-fn entry_of(trees: &[&InputTree], member: Member) -> Answer<Entry> {
+fn entry_of(trees: &[InputTree], member: Member) -> Result<Entry> {
     let Member { path, mode, content } = member;
     Ok(match content {
         WitContent::Bytes(bytes) => Entry::bytes(path, mode, bytes),
@@ -177,10 +215,7 @@ fn entry_of(trees: &[&InputTree], member: Member) -> Answer<Entry> {
         WitContent::File((index, source)) => {
             let tree = usize::try_from(index).ok().and_then(|index| trees.get(index));
             let tree = tree.ok_or_else(|| {
-                Refusal::invalid(
-                    "tree-index",
-                    format!("member `{}` names tree {index} of {}", path.escape_debug(), trees.len()),
-                )
+                Error::invalid(format!("member `{}` names tree {index} of {}", path.escape_debug(), trees.len()))
             })?;
             let located = tree.locate(&source)?;
             Entry::file(path, mode, located.path, located.size, located.digest)
@@ -189,9 +224,10 @@ fn entry_of(trees: &[&InputTree], member: Member) -> Answer<Entry> {
 }
 
 /// Everything of a tree, below `prefix` in the archive.
-fn tree_entries(tree: &InputTree, prefix: &str) -> Result<Vec<Entry>> {
+fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for entry in tree.entries("")? {
+    for entry in tree.entries("", leash)? {
+        leash.check()?;
         if entry.kind != crate::plugin::bindings::trees::EntryKind::File {
             continue;
         }

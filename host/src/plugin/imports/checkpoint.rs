@@ -1,10 +1,14 @@
 //! `checkpoint`: outputs that survive a failed attempt.
 
+use std::collections::BTreeMap;
+
 use super::Answer;
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::error::Result;
+use crate::leash::Leash;
 use crate::plugin::bindings::checkpoint::Host;
-use crate::plugin::call::{Call, Work};
+use crate::plugin::call::Call;
+use crate::plugin::input::InputTree;
 use crate::plugin::marks::Marks;
 
 impl Host for Call {
@@ -18,13 +22,13 @@ impl Host for Call {
     async fn mark(&mut self, key: String, paths: Vec<String>) -> Answer<()> {
         self.marks().await?;
         let work = self.work("checkpoint.mark")?;
-        let (output, ledger, lock) = (work.cx.output.clone(), work.ledger.clone(), work.cx.lock.clone());
+        let (output, ledger, desk) = (work.cx.output.clone(), work.ledger.clone(), work.desk.clone());
         if let Some(mut marks) = work.marks.take() {
             let (result, marks) = self
-                .blocking("checkpoint.mark", move || {
+                .blocking("checkpoint.mark", move |leash| {
                     // What is marked is not fetched again, so what it was
                     // made of must stay locked.
-                    let result = lock.sync().and_then(|()| marks.mark(key, &paths, &output, &ledger));
+                    let result = desk.sync_lock().and_then(|()| marks.mark(key, &paths, &output, &ledger, leash));
                     Ok((result, marks))
                 })
                 .await?;
@@ -41,9 +45,12 @@ impl Call {
         let work = self.work("checkpoint")?;
         if work.marks.is_none() {
             let (root, output, ledger) = (work.staging.join("checkpoint"), work.cx.output.clone(), work.ledger.clone());
-            let worth = worth(work)?;
-            let marks =
-                self.blocking("checkpoint", move || Marks::open(root, worth.finish(), &output, &ledger)).await?;
+            let (identity, inputs) = (work.identity, work.inputs.clone());
+            let open = move |leash: &Leash| {
+                let worth = worth(identity, &inputs, leash)?;
+                Marks::open(root, worth, &output, &ledger, leash)
+            };
+            let marks = self.blocking("checkpoint", open).await?;
             self.work("checkpoint")?.marks = Some(marks);
         }
         match &self.work("checkpoint")?.marks {
@@ -54,11 +61,11 @@ impl Call {
 }
 
 /// Marks hold for one digest of plugin, configuration and inputs.
-fn worth(work: &Work) -> Result<Hasher> {
+fn worth(identity: Digest, inputs: &BTreeMap<String, InputTree>, leash: &Leash) -> Result<Digest> {
     let mut hasher = Hasher::new();
-    hasher.update(work.identity.as_bytes());
-    for (name, tree) in &work.inputs {
-        hasher.update(format!("{name}\0{}\0", tree.digest()?).as_bytes());
+    hasher.update(identity.as_bytes());
+    for (name, tree) in inputs {
+        hasher.update(format!("{name}\0{}\0", tree.digest(leash)?).as_bytes());
     }
-    Ok(hasher)
+    Ok(hasher.finish())
 }

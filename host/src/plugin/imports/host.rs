@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::plugin::bindings::host;
 use crate::plugin::call::Call;
-use crate::plugin::limits::{LOG_LINES, LOG_MESSAGE, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS};
+use crate::plugin::limits::{LOG_LINES, LOG_MESSAGE, PROGRESS_ENDS, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS};
 use crate::plugin::text;
 use crate::progress::Level;
 
@@ -37,7 +37,9 @@ impl host::Host for Call {
         message: String,
     ) -> wasmtime::Result<bool> {
         let due = self.talk.shown.is_none_or(|shown| shown.elapsed() >= PROGRESS_PAUSE);
-        if due || total == Some(done) {
+        // What is complete is shown at once, unless it is so over and over.
+        self.talk.ends += u64::from(total == Some(done));
+        if due || (total == Some(done) && self.talk.ends <= PROGRESS_ENDS) {
             self.talk.shown = Some(Instant::now());
             let (unit, message) = (text::line(&unit, UNIT), text::line(&message, PROGRESS_MESSAGE));
             self.progress.items(done, total, &unit, &message);

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Instant;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
@@ -9,14 +10,14 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use super::Answer;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::leash::Leash;
 use crate::plugin::bindings::OutputSink;
 use crate::plugin::bindings::outputs::{Host, HostSink};
 use crate::plugin::bindings::types::Artifact as WitArtifact;
 use crate::plugin::call::{Call, Work};
 use crate::plugin::input::{InputTree, Located, hash_file};
-use crate::plugin::limits::OPEN_STREAMS;
 use crate::plugin::stop::Refusal;
-use crate::plugin::stream::FileWriter;
+use crate::plugin::stream::{FileWriter, Writing};
 use crate::tree::{Artifact, TreeBuilder, check_path};
 
 impl Host for Call {}
@@ -32,7 +33,7 @@ impl HostSink for Call {
         let work = self.work("sink.write")?;
         work.ledger.charge(&path, content.len() as u64)?;
         let output = work.cx.output.clone();
-        let artifact = self.blocking("sink.write", move || output.write(&path, &content, executable)).await?;
+        let artifact = self.blocking("sink.write", move |_| output.write(&path, &content, executable)).await?;
         Ok(wit(artifact))
     }
 
@@ -42,16 +43,17 @@ impl HostSink for Call {
         path: String,
         executable: bool,
     ) -> Answer<Resource<DynOutputStream>> {
+        let started = Instant::now();
+        let (slot, time) = (self.open_files.take()?, self.time_of_host());
         let work = self.work("sink.create")?;
         work.writers.retain(FileWriter::is_open);
-        if work.writers.len() >= OPEN_STREAMS {
-            let message = format!("more than {OPEN_STREAMS} output files are open at the same time");
-            return Err(Refusal::denied("open-streams", message));
-        }
-        let writer = FileWriter::create(work.cx.output.clone(), work.ledger.clone(), &path, executable)?;
+        let writing = Writing { output: work.cx.output.clone(), ledger: work.ledger.clone(), time };
+        let writer = FileWriter::create(writing, slot, &path, executable)?;
         work.writers.push(writer.clone());
         let stream: DynOutputStream = Box::new(writer);
-        Ok(self.table.push(stream)?)
+        let stream = self.table.push(stream)?;
+        self.worked(started).map_err(Refusal::Stop)?;
+        Ok(stream)
     }
 
     async fn link(
@@ -66,9 +68,9 @@ impl HostSink for Call {
         let work = self.work("sink.link")?;
         work.ledger.charge(&path, if ours { 0 } else { located.size })?;
         let output = work.cx.output.clone();
-        let artifact =
-            self.blocking("sink.link", move || {
-                if ours { link(&located, &path, &output) } else { copy(&located, &path, &output) }
+        let artifact = self
+            .blocking("sink.link", move |leash| {
+                if ours { link(&located, &path, &output, leash) } else { copy(&located, &path, &output, leash) }
             })
             .await?;
         Ok(wit(artifact))
@@ -86,13 +88,14 @@ impl HostSink for Call {
 
     async fn remove(&mut self, _: Resource<OutputSink>, path: String) -> Answer<()> {
         check_path(&path)?;
+        let started = Instant::now();
         let work = self.work("sink.remove")?;
         work.ledger.check_idle(&path)?;
         if work.cx.output.get(&path).is_some() {
             work.cx.output.discard(&path)?;
             work.ledger.release(&path);
         }
-        Ok(())
+        self.worked(started).map_err(Refusal::Stop)
     }
 
     async fn drop(&mut self, sink: Resource<OutputSink>) -> wasmtime::Result<()> {
@@ -113,31 +116,32 @@ fn written(work: &Work, path: &str) -> Result<Located> {
     })
 }
 
-fn link(located: &Located, path: &str, output: &TreeBuilder) -> Result<Artifact> {
+fn link(located: &Located, path: &str, output: &TreeBuilder, leash: &Leash) -> Result<Artifact> {
     let (digest, size) = match located.digest {
         Some(digest) => (digest, located.size),
-        None => hash_file(&located.path)?,
+        None => hash_file(&located.path, leash)?,
     };
     output.link(&located.path, digest, size, path, located.executable)
 }
 
 /// The user may edit the original: the output must not change with it.
-fn copy(located: &Located, path: &str, output: &TreeBuilder) -> Result<Artifact> {
+fn copy(located: &Located, path: &str, output: &TreeBuilder, leash: &Leash) -> Result<Artifact> {
     let target = output.prepare(path)?;
     fs::remove_file(&target)?;
-    copy_bytes(&located.path, &target)?;
+    copy_bytes(&located.path, &target, leash)?;
     fs::set_mode(&target, if located.executable { 0o755 } else { 0o644 })?;
-    let (digest, size) = hash_file(&target)?;
+    let (digest, size) = hash_file(&target, leash)?;
     let artifact = Artifact { path: path.to_owned(), digest, size, executable: located.executable };
     output.record(artifact.clone());
     Ok(artifact)
 }
 
-fn copy_bytes(from: &Path, to: &Path) -> Result<()> {
+fn copy_bytes(from: &Path, to: &Path, leash: &Leash) -> Result<()> {
     let mut source = std::fs::File::open(from).map_err(|error| Error::io("cannot read", from, error))?;
     let mut target = fs::create(to)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
+        leash.check()?;
         let count = source.read(&mut buffer).map_err(|error| Error::io("cannot read", from, error))?;
         if count == 0 {
             return fs::sync(&target, to);

@@ -18,7 +18,7 @@ impl Host for Call {}
 impl HostTree for Call {
     async fn entries(&mut self, tree: Resource<InputTree>, prefix: String) -> Answer<Vec<Entry>> {
         let tree = self.table.get(&tree)?.clone();
-        self.blocking("tree.entries", move || tree.entries(&prefix)).await
+        self.blocking("tree.entries", move |leash| tree.entries(&prefix, leash)).await
     }
 
     async fn stat(&mut self, tree: Resource<InputTree>, path: String) -> Answer<Option<Entry>> {
@@ -48,7 +48,7 @@ impl Call {
     pub(super) async fn read_located(&mut self, path: String, located: Located, limit: u64) -> Answer<Vec<u8>> {
         let limit = limit.min(self.budget.limit() as u64);
         let shown = path.clone();
-        match self.blocking("read", move || read_file(&path, &located, limit)).await? {
+        match self.blocking("read", move |leash| read_file(&path, &located, limit, leash)).await? {
             Ok(bytes) => Ok(bytes),
             Err(size) => Err(Refusal::invalid(
                 "too-large",
@@ -59,8 +59,10 @@ impl Call {
 
     pub(super) fn open_located(&mut self, located: &Located) -> Answer<Resource<DynInputStream>> {
         self.work("open")?;
+        let slot = self.open_files.take()?;
         let file = File::open(&located.path).map_err(|error| Error::io("cannot read", &located.path, error))?;
-        let stream: DynInputStream = Box::new(FileReader { file, path: located.path.clone() });
+        let (path, time) = (located.path.clone(), self.time_of_host());
+        let stream: DynInputStream = Box::new(FileReader { file, path, time, _slot: slot });
         Ok(self.table.push(stream)?)
     }
 }

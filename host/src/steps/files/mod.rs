@@ -21,12 +21,14 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::failures::{Failures, is_fatal};
-use crate::archive::unpack::extract_one;
+use crate::archive::unpack::{Source, extract_one};
 use crate::config::settings::SecuritySettings;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
+use crate::entitlement::Granted;
 use crate::error::{Class, Error, Result};
-use crate::network::{Download, Network, cached, enter};
+use crate::leash::Leash;
+use crate::network::{Download, Network, cached, remember};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
@@ -157,15 +159,13 @@ impl Work<'_> {
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
         let download = Download {
-            url: file.url.clone(),
-            label: format!("{} {}", file.name, file.version),
             name: Some(file.name.clone()),
-            ..Download::default()
+            ..Download::of(Granted::to_host(file.url.clone()), format!("{} {}", file.name, file.version))
         };
         if let Some(there) = cached(self.store, &download, self.lock)? {
-            self.progress.expects(there.size);
-            self.progress.reused(there.size);
-            return Ok(there.digest);
+            self.progress.expects(there.size());
+            self.progress.reused(there.size());
+            return Ok(there.digest());
         }
         let is_locked = self.lock.lock().files.contains_key(&file.url);
         if !is_locked {
@@ -177,7 +177,7 @@ impl Work<'_> {
         match &file.checksum_url {
             // What was locked stays, whatever is published now.
             Some(url) => self.checked(network, file, url, download).await,
-            None if is_locked => Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest),
+            None if is_locked => Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest()),
             None if self.security.require_checksums => {
                 Err(Error::invalid(format!("no checksum is known for {}", file.url))
                     .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"))
@@ -191,18 +191,20 @@ impl Work<'_> {
     async fn first_seen(&self, network: &Network, mut download: Download) -> Result<Digest> {
         // Into the lock comes only what was looked at.
         download.mutable = true;
-        let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
-        let Download { url, label, .. } = &download;
-        if is_web_page(&self.store.path(&fetched.digest))? {
+        let seen = network.download(self.store, &download, self.lock, self.progress).await?;
+        let (url, label) = (download.from.at(), &download.label);
+        if is_web_page(&self.store.path(&seen.digest()))? {
             return Err(Error::invalid(format!("{url} gave a web page and no file"))
                 .hint("it may be a login page, or the address of a page about the file: correct `url`"));
         }
-        enter(self.lock, url, fetched)?;
-        self.progress.warn(&format!(
-            "{label}: no checksum of {url} is known; what came, {}, is what airgap.lock holds from now on",
-            fetched.digest
-        ));
-        Ok(fetched.digest)
+        let is_as_before = remember(self.lock, &seen, self.progress)?;
+        if !is_as_before {
+            self.progress.warn(&format!(
+                "{label}: no checksum of {url} is known; what came, {}, is what airgap.lock holds from now on",
+                seen.digest()
+            ));
+        }
+        Ok(seen.digest())
     }
 
     async fn checked(
@@ -222,19 +224,17 @@ impl Work<'_> {
             _ if error.class() == Class::Integrity => error.context(format!("{} is not what {url} says", file.url)),
             _ => error,
         })?;
-        Ok(fetched.digest)
+        Ok(fetched.digest())
     }
 
     async fn checksum(&self, network: &Network, file: &ResolvedFile, url: &str) -> Result<Found> {
         let download = Download {
-            url: url.to_owned(),
-            label: format!("the checksum of {} {}", file.name, file.version),
             limit: Some(LARGEST_CHECKSUMS),
             mutable: true,
-            ..Download::default()
+            ..Download::of(Granted::to_host(url.to_owned()), format!("the checksum of {} {}", file.name, file.version))
         };
         let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
-        let bytes = self.store.read(&fetched.digest, LARGEST_CHECKSUMS)?.unwrap_or_default();
+        let bytes = self.store.read(&fetched.digest(), LARGEST_CHECKSUMS)?.unwrap_or_default();
         checksum::find(&String::from_utf8_lossy(&bytes), &base_name(&file.url))
             .map_err(|error| error.context(format!("{url} can not be used for {}", file.name)))
     }
@@ -247,9 +247,12 @@ impl Work<'_> {
         let source = self.store.path(&digest);
         let (member, name) = (file.binary.clone(), file.name.clone());
         let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
+        let leash = Leash::new(self.progress.cancellation().clone());
         let work = move || {
             crate::fs::remove_file(&into)?;
-            let extracted = extract_one(&source, member.as_deref(), &name, &into, limit)?;
+            let shown = source.display().to_string();
+            let source = Source { path: &source, shown: &shown, leash: &leash };
+            let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
             crate::fs::set_mode(&into, 0o755)?;
             Ok(extracted)
         };

@@ -91,7 +91,7 @@ impl Resolver<'_> {
             ))),
             Some(_) => Ok(resolved),
             None => {
-                self.lock.enter(&AirgapLock { images: [(key, entry)].into(), ..AirgapLock::default() })?;
+                self.lock.enter_image(key, entry)?;
                 Ok(resolved)
             }
         }

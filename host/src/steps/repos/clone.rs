@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pin::{Advertised, Pin, patterns};
+use super::soundness;
 use super::source::Source;
 use crate::config::settings::RetrySettings;
 use crate::error::{Class, Error, Result};
@@ -34,23 +35,38 @@ pub(super) struct RepositoryClone<'a> {
 }
 
 impl RepositoryClone<'_> {
-    /// Makes the clone where it is missing, and clears what a killed git left.
+    /// Makes the clone where it is missing, anew where it is not sound, and
+    /// clears what a killed git left.
     pub(super) async fn prepare(&self) -> Result<()> {
-        if self.directory.exists() {
-            if !(self.directory.join("HEAD").is_file() && self.directory.join("objects").is_dir()) {
-                let shown = self.directory.display();
-                return Err(Error::local(format!("`{shown}` is in the way: it is not a clone of this tool"))
-                    .hint("move it away, or choose another name for the repository"));
-            }
-            return self.clear_leftovers();
+        if !self.directory.exists() {
+            let fresh = self.make_fresh().await?;
+            return self.put_in_place(&fresh);
         }
+        self.clear_leftovers()?;
+        if soundness::is_sound(self).await? {
+            return Ok(());
+        }
+        soundness::check_ours(&self.directory)?;
+        let shown = self.directory.display();
+        self.progress.warn(&format!("the clone `{shown}` is not whole and is made anew from what it holds"));
+        soundness::renew(self).await
+    }
+
+    /// An empty clone beside the place of this one.
+    pub(super) async fn make_fresh(&self) -> Result<PathBuf> {
         let fresh = fs::temporary_beside(&self.directory);
         fs::remove_dir_all(&fresh)?;
         let path = fresh.display().to_string();
         let arguments = ["init", "--quiet", "--bare", "--template=", "--initial-branch=unborn", &path];
-        let made = self.git.collect(self.progress, Reach::Local, None, &arguments, 0).await;
+        let made = fs::made_by(&fresh, self.git.collect(self.progress, Reach::Local, None, &arguments, 0)).await;
         made.map_err(|failure| self.error(failure, "create the clone of"))?;
-        fs::rename(&fresh, &self.directory)?;
+        Ok(fresh)
+    }
+
+    /// Gives a clone its name, once all of it is durable.
+    pub(super) fn put_in_place(&self, fresh: &Path) -> Result<()> {
+        fs::sync_below(fresh)?;
+        fs::rename(fresh, &self.directory)?;
         fs::checkpoint("clone-made");
         fs::sync_parent(&self.directory)
     }
@@ -86,7 +102,8 @@ impl RepositoryClone<'_> {
             return Err(Error::invalid(format!("{} is a shallow clone: its history is missing", self.named()))
                 .hint("give the URL of a complete repository"));
         }
-        Ok(())
+        // git syncs its packs, and neither their names nor its references.
+        fs::sync_below(&self.directory)
     }
 
     async fn fetch_everything(&self, pin: &Pin) -> Result<()> {
@@ -100,7 +117,7 @@ impl RepositoryClone<'_> {
                      or run `opencenter-airgap update` where airgap.lock holds it",
                 ));
             }
-            self.local(&["update-ref", &format!("refs/pins/{object}"), object]).await?;
+            self.mark(&self.directory, object).await?;
         }
         Ok(())
     }
@@ -109,7 +126,7 @@ impl RepositoryClone<'_> {
         let mut arguments = vec!["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-auto-gc"];
         arguments.extend(["--no-recurse-submodules", "--force", "--", self.source.url.as_str()]);
         arguments.extend(specs.iter().map(String::as_str));
-        self.remote(&arguments, self.retries.requests).await.map(drop)
+        fs::made_by(&self.directory, self.remote(&arguments, self.retries.requests)).await.map(drop)
     }
 
     /// Refuses what the package could not carry: an object that is no commit,
@@ -159,6 +176,14 @@ impl RepositoryClone<'_> {
             Err(Failure::Refused { .. }) => Ok(None),
             Err(failure) => Err(self.error(failure, "read")),
         }
+    }
+
+    /// Says that a clone holds everything of this object.
+    pub(super) async fn mark(&self, clone: &Path, object: &str) -> Result<()> {
+        let name = format!("refs/pins/{object}");
+        let arguments = ["update-ref", &name, object];
+        let marked = self.git.collect(self.progress, Reach::Local, Some(clone), &arguments, 0);
+        fs::made_by(clone, marked).await.map(drop).map_err(|failure| self.error(failure, "mark what was fetched of"))
     }
 
     async fn local(&self, arguments: &[&str]) -> Result<Vec<u8>> {

@@ -57,8 +57,11 @@ pub(super) async fn canonical(clone: &RepositoryClone<'_>, pin: &Pin) -> Result<
     let note =
         Note { recipe: RECIPE, git: clone.git.version().to_owned(), objects: objects(pin), files: files.clone() };
     fs::write_atomic(&fresh.join(NOTE), &serde_json::to_vec_pretty(&note).unwrap_or_default())?;
+    // The tree gets second names of these very files.
+    fs::sync_below(&fresh)?;
     fs::rename(&fresh, &folder)?;
     fs::checkpoint("repository-packed");
+    fs::sync_dir(&clone.directory)?;
     Ok(files)
 }
 
@@ -96,9 +99,8 @@ async fn pack_objects(clone: &RepositoryClone<'_>, pin: &Pin, folder: &Path) -> 
     let tips = pin.objects().join("\n") + "\n";
     let mut ignore = |_: &[u8]| {};
     let directory = Some(clone.directory.as_path());
-    let packed =
-        clone.git.stream(clone.progress, Reach::Local, directory, &arguments, tips.as_bytes(), &mut ignore).await;
-    packed.map_err(|failure| clone.error(failure, "pack"))
+    let packed = clone.git.stream(clone.progress, Reach::Local, directory, &arguments, tips.as_bytes(), &mut ignore);
+    fs::made_by(folder, packed).await.map_err(|failure| clone.error(failure, "pack"))
 }
 
 /// The pack files of a folder with their digests, sorted by name.

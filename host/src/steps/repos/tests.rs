@@ -276,6 +276,82 @@ async fn what_a_killed_git_left_is_cleared_and_a_damaged_clone_is_made_anew() {
     assert_eq!(first.listing(), third.listing());
 }
 
+/// What a power loss leaves of a clone. `None` takes the file away; `*` stands
+/// for the one file of its folder with that ending.
+const LEFT_BY_A_POWER_LOSS: &[(&str, Option<&[u8]>)] = &[
+    ("HEAD", Some(b"")),
+    ("HEAD", None),
+    ("HEAD", Some(&[0; 24])),
+    ("config", Some(b"")),
+    ("config", None),
+    ("config", Some(&[0; 66])),
+    ("refs/pins/*", Some(b"")),
+    ("refs/pins/*", Some(&[0; 41])),
+    ("packed-refs", Some(&[0; 100])),
+    ("packed-refs", Some(b"garbage\n")),
+    ("objects/pack/*.idx", Some(b"")),
+    ("objects/pack/*.idx", None),
+    ("canonical/pack.json", Some(b"")),
+    ("canonical/*.pack", Some(b"")),
+];
+
+fn damage(clone: &Path, name: &str, content: Option<&[u8]>) {
+    let mut path = clone.join(name);
+    if let Some((folder, ending)) = name.split_once('*') {
+        let entries = std::fs::read_dir(clone.join(folder)).unwrap().flatten().map(|entry| entry.path());
+        path = entries.filter(|path| path.to_string_lossy().ends_with(ending)).min().unwrap();
+    }
+    fs::remove_file(&path).unwrap();
+    if let Some(content) = content {
+        fs::write_new(&path, content).unwrap();
+    }
+}
+
+/// Without a network: the packs are whole, and with them everything.
+#[tokio::test]
+async fn a_clone_that_git_does_not_read_is_made_anew_from_what_it_holds() {
+    for (name, content) in LEFT_BY_A_POWER_LOSS {
+        let mut lab = Lab::new();
+        let repositories = [lab.repository(Some("main"), None)];
+        let first = lab.run("build", &repositories).await.unwrap();
+        damage(&lab.path("build/origin"), name, *content);
+        lab.online = false;
+        let again = lab.run("build", &repositories).await;
+        let again = again.unwrap_or_else(|error| panic!("{name} {content:?}: {:?}", error.items()));
+        assert_eq!(first.listing(), again.listing(), "{name} {content:?}");
+        assert!(!lab.path("build/.origin.tmp").exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_damaged_clone_lacks_is_fetched() {
+    for (name, content) in [("objects/pack/*.pack", None), ("objects/pack/*.pack", Some(&b"PACK"[..]))] {
+        let lab = Lab::new();
+        let repositories = [lab.repository(Some("main"), None)];
+        let first = lab.run("build", &repositories).await.unwrap();
+        damage(&lab.path("build/origin"), name, content);
+        fs::remove_dir_all(&lab.path("build/origin/canonical")).unwrap();
+        assert_eq!(first.listing(), lab.run("build", &repositories).await.unwrap().listing(), "{name}");
+    }
+    // Not a file of it was durable.
+    let lab = Lab::new();
+    fs::create_dir_all(&lab.path("build/origin/refs")).unwrap();
+    lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_of_somebody_else_is_left_alone() {
+    for name in ["notes.txt", "refs/heads/main"] {
+        let lab = Lab::new();
+        let path = lab.path("build/origin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write_new(&path, b"mine").unwrap();
+        let error = lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap_err();
+        assert!(error.items()[0].message.contains("is in the way"), "{}", error.one_line());
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+}
+
 #[tokio::test]
 async fn the_same_repository_twice_is_refused() {
     let lab = Lab::new();

@@ -26,12 +26,17 @@ pub(crate) fn measure(table: &mut Table, _: usize) -> anyhow::Result<()> {
     // One step needs the engine as well, two show what each further one costs.
     let none = with_steps(&project, &[])?;
     let one = with_steps(&project, &[step("one", "config")])?;
-    let two = with_steps(&project, &[step("one", "config"), step("two", "one")])?;
+    let steps = [step("one", "config"), step("two", "one")];
+    let two = with_steps(&project, &steps)?;
+    let project = project.with_settings(|settings| settings["security"] = json!({ "second_wall": "off" }));
+    let without_wall = with_steps(&project, &steps)?;
     table.begin(&format!("A plugin step that writes a line, warm cache, the median of {RUNS} runs"));
     table.tell("a build of no plugin", Unit::Milliseconds, none.as_secs_f64());
     let limit = Target::AtMost(0.010);
     table.row("the first plugin step, the engine included", Unit::Milliseconds, limit, difference(one, none));
     table.row("each further plugin step", Unit::Milliseconds, limit, difference(two, one));
+    let wall = difference(two, without_wall);
+    table.row("the second wall around a build", Unit::Milliseconds, Target::AtMost(0.005), wall);
     Ok(())
 }
 

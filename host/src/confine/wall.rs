@@ -1,0 +1,308 @@
+//! The second wall: what the host itself may still do once third-party
+//! plugins run in it.
+//!
+//! It writes below the folders of the build and to no other file; it executes
+//! only what lies outside of them; it connects to the ports that a build needs
+//! and listens at none; it signals nobody but what it started. Reading is left
+//! open. Children inherit all of it: git, ssh and credential helpers run, and
+//! write where the host may.
+//!
+//! The kernel binds the thread that asks and those that it starts later, so
+//! [`raise`] is called before any other thread is there.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
+};
+
+use super::executable;
+use crate::config::settings::SecondWall;
+use crate::error::{Error, Result};
+
+/// Devices that every program may write to: git and ssh ask at the terminal.
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx"];
+
+/// What is left open.
+#[derive(Clone, Debug, Default)]
+pub struct Openings {
+    /// Folders; those that are not there are none.
+    pub writable: Vec<PathBuf>,
+    /// TCP ports that may be connected to.
+    pub ports: BTreeSet<u16>,
+}
+
+/// How this process stands. Whoever runs third-party plugins holds one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wall {
+    /// Nobody asked for a wall: no third-party plugin is run.
+    #[default]
+    Unasked,
+    Stands,
+    /// The kernel has none, and the settings let that pass.
+    Missing,
+    /// The settings want none.
+    Off,
+}
+
+/// Set once the wall stands around the whole process.
+static STANDS: OnceLock<()> = OnceLock::new();
+
+/// Raises the wall, as the settings want it. Before any thread is started.
+///
+/// # Errors
+/// `local` where the wall is required and the kernel lacks it.
+pub fn raise(policy: SecondWall, openings: &Openings) -> Result<Wall> {
+    if policy == SecondWall::Off {
+        return Ok(Wall::Off);
+    }
+    match enforce(policy, openings) {
+        Ok(()) => {
+            STANDS.get_or_init(|| ());
+            Ok(Wall::Stands)
+        }
+        Err(_) if policy == SecondWall::Auto => Ok(Wall::Missing),
+        Err(error) => Err(Error::local(
+            "this kernel can not raise the second wall, which `security.second_wall: require` wants",
+        )
+        .caused_by(error)
+        .hint(
+            "use Linux 6.7 or newer with Landlock among its security modules, in a container that allows its system \
+                 calls, or set `security.second_wall: auto` in config/settings.yaml",
+        )),
+    }
+}
+
+/// Why a connection was not let through, where it was the wall.
+pub fn explain_connection(error: &io::Error, shown: &str) -> Option<Error> {
+    let is_ours = STANDS.get().is_some() && error.kind() == io::ErrorKind::PermissionDenied;
+    is_ours.then(|| {
+        Error::local(format!("the second wall lets no connection to {shown}")).hint(
+            "the configuration does not name its port: if you trust the address, add the port to `security.ports` in \
+             config/settings.yaml",
+        )
+    })
+}
+
+/// What to do about a file that may not be written, where it may be the wall.
+pub fn hint_about_files() -> Option<&'static str> {
+    STANDS.get().map(|()| {
+        "it belongs to another user, its folder is read-only, or it lies outside of what the second wall leaves open: \
+         mend the permissions, choose other folders with --config-dir, --build-dir and --dist-dir, or add the folder to \
+         `security.writable` in config/settings.yaml"
+    })
+}
+
+/// The rights of files that are taken away. Renaming between folders is among
+/// them: a kernel that does not know it forbids it always, and a build renames.
+fn writing() -> BitFlags<AccessFs> {
+    AccessFs::from_write(ABI::V2)
+}
+
+fn enforce(policy: SecondWall, openings: &Openings) -> Result<(), RulesetError> {
+    let level = match policy {
+        SecondWall::Require => CompatLevel::HardRequirement,
+        _ => CompatLevel::BestEffort,
+    };
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(writing() | AccessFs::Execute)?
+        .set_compatibility(level)
+        .handle_access(AccessFs::Truncate)?
+        .handle_access(AccessNet::from_all(ABI::V4))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::IoctlDev)?
+        .scope(Scope::from_all(ABI::V6))?
+        .create()?;
+    let ruleset = let_write(ruleset, openings)?;
+    let ruleset = let_execute(ruleset, openings)?;
+    let ports = openings.ports.iter().map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
+    ruleset.add_rules(ports)?.restrict_self().map(drop)
+}
+
+fn let_write(ruleset: RulesetCreated, openings: &Openings) -> Result<RulesetCreated, RulesetError> {
+    let folders = openings.writable.iter().filter_map(|path| PathFd::new(path).ok());
+    let folders = folders.map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, AccessFs::from_write(ABI::V5))));
+    let device = make_bitflags!(AccessFs::{WriteFile | Truncate | IoctlDev});
+    let devices = DEVICES.iter().filter_map(|path| PathFd::new(path).ok());
+    let devices = devices.map(|file| Ok::<_, RulesetError>(PathBeneath::new(file, device)));
+    ruleset.add_rules(folders)?.add_rules(devices)
+}
+
+/// This program is among what may be executed wherever it lies: it compiles
+/// plugins.
+fn let_execute(ruleset: RulesetCreated, openings: &Openings) -> Result<RulesetCreated, RulesetError> {
+    let writable: Vec<PathBuf> = openings.writable.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut paths = executable::outside_of(&writable);
+    paths.push(Path::new("/proc/self/exe").to_owned());
+    let files = paths.iter().filter_map(|path| PathFd::new(path).ok());
+    ruleset.add_rules(files.map(|file| Ok::<_, RulesetError>(PathBeneath::new(file, AccessFs::Execute))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+    use crate::error::Class;
+    use crate::{confine, fs};
+
+    /// A folder with what may be written, beside what may not, and somebody
+    /// outside.
+    struct Site {
+        root: tempfile::TempDir,
+        open: TcpListener,
+        closed: TcpListener,
+        outsider: Child,
+    }
+
+    impl Drop for Site {
+        fn drop(&mut self) {
+            let _ = self.outsider.kill();
+            let _ = self.outsider.wait();
+        }
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            for folder in ["build/a", "build/b", "dist", "other"] {
+                fs::create_dir_all(&root.path().join(folder)).unwrap();
+            }
+            let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+            let outsider = Command::new("sleep").arg("600").spawn().unwrap();
+            Self { root, open: listener(), closed: listener(), outsider }
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.root.path().join(path)
+        }
+
+        fn openings(&self) -> Openings {
+            let port = self.open.local_addr().unwrap().port();
+            let writable = ["build", "dist", "missing"].map(|folder| self.path(folder)).to_vec();
+            Openings { writable, ports: [port].into() }
+        }
+
+        /// Runs on a thread of its own, which alone stands behind the wall.
+        fn behind_the_wall(&self, work: impl FnOnce() + Send) {
+            std::thread::scope(|scope| {
+                let ran = scope.spawn(|| {
+                    enforce(SecondWall::Require, &self.openings()).expect("these tests need Linux 6.12 with Landlock");
+                    work();
+                });
+                ran.join().unwrap();
+            });
+        }
+    }
+
+    #[track_caller]
+    fn refused<T, E: std::fmt::Debug>(result: std::result::Result<T, E>) {
+        assert!(result.is_err(), "this went through");
+    }
+
+    #[test]
+    fn what_is_written_stays_in_the_folders_of_the_build() {
+        let site = Site::new();
+        fs::write_new(&site.path("other/there"), b"1").unwrap();
+        site.behind_the_wall(|| {
+            fs::write_atomic(&site.path("build/a/x"), b"1").unwrap();
+            fs::rename(&site.path("build/a/x"), &site.path("build/b/x")).unwrap();
+            fs::link_or_copy(&site.path("build/b/x"), &site.path("dist/x")).unwrap();
+            fs::remove_dir_all(&site.path("build/a")).unwrap();
+            File::options().write(true).open("/dev/null").unwrap();
+            assert_eq!(std::fs::read(site.path("other/there")).unwrap(), b"1");
+
+            let there = site.path("other/there");
+            refused(fs::write_new(&site.path("other/new"), b"1"));
+            refused(File::options().append(true).open(&there));
+            refused(File::options().write(true).truncate(true).open(&there));
+            refused(fs::remove_file(&there));
+            refused(fs::rename(&there, &site.path("build/there")));
+            refused(fs::rename(&site.path("dist/x"), &site.path("other/x")));
+            refused(fs::link_or_copy(&site.path("dist/x"), &site.path("other/x")));
+            refused(fs::link_or_copy(&there, &site.path("missing/x")));
+            refused(fs::create_dir_all(&site.path("other/folder")));
+            refused(std::os::unix::fs::symlink("/", site.path("other/link")));
+            refused(std::os::unix::net::UnixListener::bind(site.path("other/socket")));
+        });
+        assert_eq!(std::fs::read(site.path("other/there")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn what_may_be_written_is_not_executed() {
+        let site = Site::new();
+        let place = |path: &str| {
+            let bytes = std::fs::read("/bin/true").unwrap();
+            fs::write_new(&site.path(path), &bytes).unwrap();
+            fs::set_mode(&site.path(path), 0o755).unwrap();
+        };
+        place("other/true");
+        place("build/before");
+        site.behind_the_wall(|| {
+            place("build/true");
+            fs::link_or_copy(&site.path("build/true"), &site.path("dist/true")).unwrap();
+            fs::write_new(&site.path("build/script"), b"#!/bin/sh\n").unwrap();
+            fs::set_mode(&site.path("build/script"), 0o755).unwrap();
+            for path in ["build/true", "build/before", "dist/true", "build/script"] {
+                refused(Command::new(site.path(path)).status());
+            }
+            for program in [site.path("other/true"), "true".into(), std::env::current_exe().unwrap()] {
+                assert!(Command::new(&program).arg("--help").output().is_ok(), "{}", program.display());
+            }
+            let git = Command::new("git").arg("--version").output().unwrap();
+            assert!(git.status.success());
+        });
+    }
+
+    #[test]
+    fn only_named_ports_are_reached_and_none_is_opened() {
+        let site = Site::new();
+        site.behind_the_wall(|| {
+            TcpStream::connect(site.open.local_addr().unwrap()).unwrap();
+            refused(TcpStream::connect(site.closed.local_addr().unwrap()));
+            refused(TcpListener::bind("127.0.0.1:0"));
+            refused(TcpListener::bind("[::1]:0"));
+        });
+        TcpStream::connect(site.closed.local_addr().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn other_processes_are_left_alone() {
+        let site = Site::new();
+        let pid = Pid::from_raw(site.outsider.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::URG).unwrap();
+        site.behind_the_wall(|| {
+            refused(kill_process(pid, Signal::URG));
+            // What a debugger could look into.
+            refused(File::open(format!("/proc/{}/mem", site.outsider.id())));
+            let mut own = Command::new("sleep").arg("600").spawn().unwrap();
+            own.kill().unwrap();
+            own.wait().unwrap();
+        });
+    }
+
+    /// Behind the filter of `alone` a kernel looks like one without Landlock.
+    #[test]
+    fn a_kernel_without_it_is_said_or_refused() {
+        let (auto, require, off) = std::thread::spawn(|| {
+            confine::calls::forbid_all_but_computing().unwrap();
+            let raise = |policy| raise(policy, &Openings::default());
+            (raise(SecondWall::Auto), raise(SecondWall::Require), raise(SecondWall::Off))
+        })
+        .join()
+        .unwrap();
+        assert_eq!((auto.unwrap(), off.unwrap()), (Wall::Missing, Wall::Off));
+        let error = require.unwrap_err();
+        assert_eq!(error.class(), Class::Local);
+        assert!(error.message().contains("`security.second_wall: require`") && error.hint_text().is_some(), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Addresses that mean one thing: which spellings are refused, and why.
+
+use url::{Host, Url};
+
+/// `host:port`, `host`, `[::1]:port`, `[::1]`; the host with its brackets.
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, rest) = authority.split_at(end);
+    if rest.is_empty() {
+        return Some((host, None));
+    }
+    let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|c| c.is_ascii_digit()))?;
+    Some((host, Some(port.parse().ok()?)))
+}
+
+pub(super) fn borrowed(host: &Host) -> Host<&str> {
+    match host {
+        Host::Domain(name) => Host::Domain(name.as_str()),
+        Host::Ipv4(address) => Host::Ipv4(*address),
+        Host::Ipv6(address) => Host::Ipv6(*address),
+    }
+}
+
+/// Whether this is `host` or `host:port`.
+pub(super) fn is_host(text: &str) -> bool {
+    split_port(text).is_some_and(|(host, _)| plain_host(host).is_some())
+}
+
+/// A host that is written as it is read: no `0x7f.1`, no `ex%61mple.com`, no
+/// umlaut, no dot at its end.
+pub(super) fn plain_host(text: &str) -> Option<Host> {
+    let host = Host::parse(text).ok()?;
+    let is_as_written = host.to_string().eq_ignore_ascii_case(text) || matches!(host, Host::Ipv6(_));
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let is_plain = !matches!(&host, Host::Domain(name) if !is_name(name)) && !has_empty_label(&borrowed(&host));
+    (is_as_written && is_plain).then_some(host)
+}
+
+fn has_empty_label(host: &Host<&str>) -> bool {
+    matches!(host, Host::Domain(name) if name.split('.').any(str::is_empty))
+}
+
+/// An address of the web, in whatever spelling; `base` is what a relative one
+/// is relative to.
+pub(super) fn web_address(text: &str, base: Option<&Url>) -> Result<Url, &'static str> {
+    let url = Url::options().base_url(base).parse(text).map_err(|_| "is not a URL")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("is neither http nor https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds credentials");
+    }
+    Ok(url)
+}
+
+/// Reads an address that a server or a pinned plugin wrote: one of the web,
+/// without credentials, that says what it means. A host in another spelling
+/// (`2130706433`, `ex%61mple.com`), a backslash, `https:/host` are read
+/// differently by different programs, and no honest server needs them.
+///
+/// # Errors
+/// Why it is none, to be put behind it.
+pub fn address(text: &str, base: Option<&Url>) -> Result<Url, &'static str> {
+    let url = web_address(text, base)?;
+    let before_query = text.split(['?', '#']).next().unwrap_or_default();
+    if before_query.contains('\\') || text.chars().any(char::is_control) {
+        return Err("has a backslash or a control character");
+    }
+    if url.host().is_none_or(|host| has_empty_label(&host)) || !is_written_out(before_query, &url) {
+        return Err("does not write its host as it is read");
+    }
+    Ok(url)
+}
+
+/// Whether the host of `url` stands in `text` as it is, or `text` is relative.
+fn is_written_out(text: &str, url: &Url) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| !scheme.contains('/'));
+    let rest = scheme.map_or(text, |scheme| &text[scheme.len() + 1..]);
+    match rest.strip_prefix("//") {
+        None => scheme.is_none(),
+        Some(rest) => {
+            let authority = rest.split('/').next().unwrap_or_default();
+            let host = split_port(authority).map(|(host, _)| host);
+            host.zip(url.host_str()).is_some_and(|(written, read)| written.eq_ignore_ascii_case(read))
+        }
+    }
+}
+
+/// Why a server may take `url` for something else than it seems to be: an
+/// encoded separator or dot, once or twice encoded or too long; a path
+/// parameter, which some cut off; an empty part, which some leave out; a
+/// character that some take for one of these. None where there is one meaning.
+pub(super) fn unclear(url: &Url) -> Option<&'static str> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("holds credentials");
+    }
+    if url.host().is_none_or(|host| has_empty_label(&host)) {
+        return Some("does not write its host as it is read");
+    }
+    let path = url.path();
+    if path.contains("//") {
+        return Some("has an empty part in its path");
+    }
+    let raw = path.to_ascii_lowercase();
+    if raw.contains(';') || raw.contains("%3b") {
+        return Some("has a parameter in its path");
+    }
+    let hides = |path: String| path.chars().any(|c| c.is_control() || SEPARATORS.contains(&c));
+    let is_hidden = raw.contains("%2e") || raw.contains("%2f") || decoded(path).is_none_or(hides);
+    is_hidden.then_some("encodes a separator or a dot in its path")
+}
+
+/// What is a separator, a dot or an escape to whoever reads a decoded path
+/// once more, or normalises it (NFKC): the full-width and small forms, and the
+/// leaders.
+const SEPARATORS: &[char] = &[
+    '\\', '%', '\u{2024}', '\u{2025}', '\u{2026}', '\u{fe19}', '\u{fe30}', '\u{fe52}', '\u{fe68}', '\u{fe6a}',
+    '\u{ff05}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}',
+];
+
+/// With every escape resolved once; None where one is none, or the bytes are
+/// no UTF-8, as those of an overlong dot are not.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        if first != b'%' {
+            bytes.push(first);
+            rest = behind;
+            continue;
+        }
+        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        bytes.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
+        rest = &behind[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_it_leads() {
+        let base = Url::parse("https://example.com/charts/index.yaml").unwrap();
+        for (good, read) in [
+            ("https://EXAMPLE.com:443/x?a=\\b", "https://example.com/x?a=\\b"),
+            ("http://[::1]:80/x", "http://[::1]/x"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+            ("/other/x?to=https://y", "https://example.com/other/x?to=https://y"),
+            ("a/sha256:00", "https://example.com/charts/a/sha256:00"),
+            ("?page=2", "https://example.com/charts/index.yaml?page=2"),
+        ] {
+            assert_eq!(address(good, Some(&base)).unwrap().as_str(), read, "{good}");
+        }
+        for bad in [
+            "https://user@example.com/x",
+            "https://user:secret@example.com/x",
+            "//user@example.com/x",
+            "https://example.com\\@evil.example/",
+            "https:\\\\evil.example/",
+            "/\\evil.example/",
+            "a\\..\\x",
+            "https:/evil.example/x",
+            "https:evil.example/x",
+            "https:////evil.example/x",
+            "https:x",
+            "https://ex%61mple.com/",
+            "https://b\u{fc}cher.example/",
+            "https://2130706433/",
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://example.com./x",
+            "https://..example.com/x",
+            "https://exam\tple.com/",
+            "/a\r\nb",
+            "ftp://example.com/x",
+            "file:///etc/passwd",
+            "data:text/plain,x",
+            "javascript:x",
+            "https://",
+            "https:///x",
+        ] {
+            assert!(address(bad, Some(&base)).is_err(), "{bad}");
+        }
+        assert!(address("/x", None).is_err());
+    }
+
+    #[test]
+    fn a_path_that_can_be_read_in_two_ways_is_refused() {
+        let of = |path: &str| unclear(&Url::parse(&format!("https://h.example/{path}")).unwrap());
+        for good in ["", "a/", "a/b.tgz", "v1%2B2", "a%20b", "%C3%A4", "a/../b", "a+b@c:d~e!", "?a=%2e%2f//;"] {
+            assert_eq!(of(good), None, "{good}");
+        }
+        for bad in [
+            "..%2fx",
+            "..%2Fx",
+            "..%5cx",
+            "%2e%2e%2fx",
+            "a%2etgz",
+            "..%252fx",
+            "%252e%252e/x",
+            "a%25b",
+            "..%c0%afx",
+            "%c0%ae%c0%ae/x",
+            "%e0%80%ae/x",
+            "..%ef%bc%8fx",
+            "%ef%bc%8e%ef%bc%8e/x",
+            "%e2%80%a5/x",
+            "a%00b",
+            "a%0d%0ab",
+            "a%zz",
+            "a%2",
+            "a//b",
+            "/a",
+            "a//",
+            "..;/x",
+            "a;b/c",
+            "a%3Bb",
+            "%u002e",
+        ] {
+            assert!(of(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What plugins ask of registries: by an address that was granted, into the
+//! store, and from the store only what that address gave the same plugin
+//! before.
+
+use super::download::{held, seen};
+use super::seen::Seen;
+use super::transfer::blocking;
+use super::{Fetched, Network};
+use crate::digest::Digest;
+use crate::entitlement::Granted;
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::store::Store;
+
+/// Under which address a receipt and the lock know a manifest.
+pub fn manifest_address(reference: &Reference) -> String {
+    format!("oci://{}", reference.normalized())
+}
+
+/// Under which address a receipt knows a blob: its repository.
+pub fn blob_address(reference: &Reference) -> String {
+    format!("oci-blob://{}", reference.name())
+}
+
+/// What the store may answer a plugin that asks for a digest at an address.
+///
+/// # Errors
+/// `local`.
+pub async fn held_at(store: &Store, from: &Granted<Reference>, address: &str, digest: Digest) -> Result<Option<Seen>> {
+    let (store, asker, address) = (store.clone(), from.asker().clone(), address.to_owned());
+    blocking(move || held(&store, &asker, &address, &digest)).await
+}
+
+impl Network {
+    /// A blob of a repository, from there.
+    ///
+    /// # Errors
+    /// As for [`Network::blob`], and `plugin`.
+    pub async fn blob_for(
+        &self,
+        from: &Granted<Reference>,
+        digest: Digest,
+        store: &Store,
+        build: &str,
+        progress: &Progress,
+    ) -> Result<Seen> {
+        let address = blob_address(from.at());
+        let key = from.asker().partial_key(&address, Some(digest));
+        let _claim = store.claim(&key).await;
+        // Asked for twice at once it is fetched once.
+        if let Some(there) = held_at(store, from, &address, digest).await? {
+            progress.reused(there.size());
+            return Ok(there);
+        }
+        let fetched = self.blob_from(from.reach(), &key, from.at(), &digest, None, store, progress).await?;
+        seen(store, from.asker(), &address, fetched, build)
+    }
+
+    /// The manifest behind a reference, of `digest` where that is known.
+    ///
+    /// # Errors
+    /// As for [`Network::manifest`], and `plugin`.
+    pub async fn manifest_for(
+        &self,
+        from: &Granted<Reference>,
+        digest: Option<Digest>,
+        store: &Store,
+        build: &str,
+        progress: &Progress,
+    ) -> Result<Seen> {
+        let at = digest.map_or_else(|| from.at().clone(), |digest| from.at().at(digest));
+        let manifest = self.manifest_within(from.reach(), &at, progress).await?;
+        let size = manifest.bytes.len() as u64;
+        let store_of_bytes = store.clone();
+        let digest = blocking(move || store_of_bytes.insert_bytes(&manifest.bytes)).await?;
+        seen(store, from.asker(), &manifest_address(from.at()), Fetched { digest, size }, build)
+    }
+
+    /// The tags of a repository, at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`Network::list_tags`], and `plugin`.
+    pub async fn tags_for(&self, from: &Granted<Reference>, limit: usize, progress: &Progress) -> Result<Vec<String>> {
+        self.list_tags_within(from.reach(), from.at(), limit, progress).await
+    }
+}

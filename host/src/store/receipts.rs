@@ -1,0 +1,124 @@
+//! Receipts: what each plugin fetched from where.
+//!
+//! The store holds what everybody fetched, and a digest is no right to it. A
+//! small file `fetched/<name>` says that this asker was given these bytes by
+//! that address; with it a plugin need not fetch in the next build what it
+//! fetched in the last one. The host's own steps need none: the configuration
+//! names what they ask for.
+//!
+//! A receipt is not synced. One that a crash takes along or cuts short counts
+//! for nothing, and costs a download.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::collect::entries;
+use crate::digest::Digest;
+use crate::entitlement::Asker;
+use crate::error::Result;
+use crate::fs;
+
+/// Bytes of a receipt: a URL and a few words.
+const LONGEST: u64 = 64 << 10;
+
+/// What a receipt says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    pub asker: Asker,
+    /// The URL, or `oci://` and the reference.
+    pub address: String,
+    pub digest: Digest,
+    /// The build in which it was fetched.
+    pub build: String,
+}
+
+impl Receipt {
+    fn name(asker: &Asker, address: &str, digest: &Digest) -> String {
+        Digest::of(format!("{asker}\n{address}\n{digest}").as_bytes()).hex()
+    }
+}
+
+impl Store {
+    /// Notes what a plugin was given. Called once it lies in the store.
+    ///
+    /// # Errors
+    /// `local`, `disk-full`.
+    pub fn note(&self, receipt: &Receipt) -> Result<()> {
+        fs::create_dir_all(&self.fetched)?;
+        let path = self.fetched.join(Receipt::name(&receipt.asker, &receipt.address, &receipt.digest));
+        let text = serde_json::to_vec(receipt).unwrap_or_default();
+        fs::write_all(&mut fs::create(&path)?, &path, &text)
+    }
+
+    /// The receipt of exactly this, where there is one.
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn receipt(&self, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Receipt>> {
+        let found = self.read_receipt(self.fetched.join(Receipt::name(asker, address, digest)))?;
+        let is_it = |found: &Receipt| found.asker == *asker && found.address == address && found.digest == *digest;
+        Ok(found.filter(is_it))
+    }
+
+    /// Drops the receipts of what is not there any more, and of askers that
+    /// `has` does not know; `blobs` is what stays.
+    pub(super) fn remove_receipts(&self, blobs: &BTreeSet<Digest>, has: &dyn Fn(&Asker) -> bool) -> Result<()> {
+        for entry in entries(&self.fetched)? {
+            let receipt = self.read_receipt(entry.path()).ok().flatten();
+            if !receipt.is_some_and(|receipt| blobs.contains(&receipt.digest) && has(&receipt.asker)) {
+                fs::remove_file(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_receipt(&self, path: PathBuf) -> Result<Option<Receipt>> {
+        let bytes = fs::read_optional(&path, LONGEST)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::store;
+
+    #[test]
+    fn a_receipt_is_worth_something_for_its_own_asker_address_and_digest() {
+        let (_folder, store) = store();
+        let (mine, other) = (Asker::Pinned("sbom".into()), Asker::Core("sbom".into()));
+        let digest = Digest::of(b"x");
+        let receipt = Receipt { asker: mine.clone(), address: "https://h/a".into(), digest, build: "1".into() };
+        assert_eq!(store.receipt(&mine, "https://h/a", &digest).unwrap(), None);
+        store.note(&receipt).unwrap();
+        assert_eq!(store.receipt(&mine, "https://h/a", &digest).unwrap(), Some(receipt.clone()));
+        assert_eq!(store.receipt(&other, "https://h/a", &digest).unwrap(), None);
+        assert_eq!(store.receipt(&mine, "https://h/b", &digest).unwrap(), None);
+        assert_eq!(store.receipt(&mine, "https://h/a", &Digest::of(b"y")).unwrap(), None);
+
+        // Cut short, or that of another: worth nothing.
+        let path = store.fetched.join(Receipt::name(&mine, "https://h/a", &digest));
+        for text in ["", "{\"asker\":", &serde_json::to_string(&Receipt { asker: other, ..receipt }).unwrap()] {
+            fs::write_new(&path, text.as_bytes()).unwrap();
+            assert_eq!(store.receipt(&mine, "https://h/a", &digest).unwrap(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn receipts_go_with_their_blob_and_their_plugin() {
+        let (_folder, store) = store();
+        let (stays, gone) = (Asker::Pinned("sbom".into()), Asker::Pinned("old".into()));
+        let (kept, dropped) = (Digest::of(b"kept"), Digest::of(b"dropped"));
+        for (asker, digest) in [(&stays, kept), (&stays, dropped), (&gone, kept)] {
+            let receipt = Receipt { asker: asker.clone(), address: "a".into(), digest, build: "1".into() };
+            store.note(&receipt).unwrap();
+        }
+        store.remove_receipts(&[kept].into(), &|asker| *asker == stays).unwrap();
+        let there = |asker, digest| store.receipt(asker, "a", &digest).unwrap().is_some();
+        assert_eq!([there(&stays, kept), there(&stays, dropped), there(&gone, kept)], [true, false, false]);
+    }
+}

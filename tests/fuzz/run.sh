@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Fuzzes what guests return, from the corpus: AIRGAP_FUZZ_SECONDS (120) seconds
+# on two processes. An input that fails is written to the corpus, where `make
+# test` replays it from then on.
+#
+# Only our own crates are compiled with the counters of libFuzzer: the wrapper
+# of the workspace adds the flags, and what they depend on stays as it is.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+seconds=${AIRGAP_FUZZ_SECONDS:-120}
+target=${CARGO_TARGET_DIR:-$PWD/target}
+
+if ! command -v c++ >/dev/null; then
+  echo "SKIPPED: fuzzing needs a C++ compiler (as root, \`apt-get install g++\`)" >&2
+  [ "${CI:-}" != true ]
+  exit
+fi
+
+RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/counted.sh \
+  "${CARGO:-cargo}" build --release --locked -p airgap-fuzz --features libfuzzer --bin fuzz
+
+found=$target/fuzz-corpus
+mkdir -p "$found"
+# Kept by content: the new inputs go to target/, those that fail to the corpus.
+"$target/release/fuzz" "$found" tests/fuzz/corpus -max_total_time="$seconds" -fork=2 -timeout=5 -rss_limit_mb=1024 \
+  -malloc_limit_mb=512 -max_len=65536 -artifact_prefix=tests/fuzz/corpus/ -print_final_stats=1

@@ -1,0 +1,358 @@
+//! The way out: addresses, redirects, names, credentials, sockets. What counts
+//! is not what the plugin is told but what the servers have seen.
+
+use airgap_tests::file_server::FileServer;
+use airgap_tests::http::{Request, Response, Server};
+use airgap_tests::images::Image;
+use airgap_tests::project::Project;
+use airgap_tests::registry::Registry;
+use airgap_tests::tools;
+use serde_json::{Value, json};
+
+use crate::arena::{Arena, METADATA, SPECIAL};
+use crate::attack::{Attack, SECRET};
+
+/// The port of whatever answers everywhere in the arena.
+const PORT: u16 = 8099;
+
+fn fetch(url: &str) -> Value {
+    json!({ "do": "fetch", "url": url })
+}
+
+fn attempts(acts: &[Value]) -> Value {
+    json!([{ "do": "try", "acts": acts }, { "do": "write", "path": "x", "text": "x" }])
+}
+
+/// A server with a granted folder, `/charts/`, and a secret beside it.
+fn served() -> FileServer {
+    let server = FileServer::start();
+    server.put("/charts/a", "granted");
+    for path in [
+        "/secret",
+        "/charts-private/a",
+        "/charts/..%2fsecret",
+        "/charts/%2e%2e/secret",
+        "/Charts/a",
+        "/charts/../secret",
+    ] {
+        server.put(path, SECRET);
+    }
+    server
+}
+
+fn project(server: &FileServer) -> Project {
+    Project::new().with_file_server(&server.host())
+}
+
+#[track_caller]
+fn saw_only_charts(server: &FileServer) {
+    let outside: Vec<String> =
+        server.log().into_iter().map(|entry| entry.path).filter(|path| path != "/charts/a").collect();
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
+#[test]
+fn no_trick_of_an_address_leads_out_of_a_prefix() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = served();
+    let host = server.host();
+    let port = host.rsplit(':').next().unwrap();
+    let urls: Vec<String> = [
+        "http://HOST/secret",
+        "http://HOST/charts-private/a",
+        "http://HOST/charts",
+        "http://HOST/charts/../secret",
+        "http://HOST/charts/./../secret",
+        "http://HOST/charts/..%2fsecret",
+        "http://HOST/charts/%2e%2e/secret",
+        "http://HOST/charts/%2e%2e%2fsecret",
+        "http://HOST/charts/..%5csecret",
+        "http://HOST/charts/..\\secret",
+        "http://HOST\\charts\\a",
+        "http://HOST/charts/%252e%252e%252fsecret",
+        "http://HOST/charts/..;/secret",
+        "http://HOST//charts/a",
+        "http://HOST/Charts/a",
+        "http://HOST/charts/%00",
+        "http://HOST/charts/..%c0%afsecret",
+        "http://user{at}HOST/charts/a",
+        "http://user:password{at}HOST/charts/a",
+        "http://HOST{at}evil.test/charts/a",
+        "http://HOST:80/charts/a",
+        "https://HOST/charts/a",
+        "ftp://HOST/charts/a",
+        "file:///etc/hosts",
+        "data:text/plain,x",
+        "gopher://HOST/charts/a",
+        "//HOST/charts/a",
+        "http:///charts/a",
+        "http://127.0.0.1.:PORT/charts/a",
+        "http://127.1:PORT/secret",
+        "http://2130706433:PORT/secret",
+        "http://0x7f.0.0.1:PORT/secret",
+        "http://0177.0.0.1:PORT/secret",
+        "http://[::ffff:127.0.0.1]:PORT/charts/a",
+        "http://localhost:PORT/charts/a",
+        "http://127.0.0.2:PORT/charts/a",
+        "http://127.0.0.1%2f{at}evil.test/charts/a",
+        "http://127.0.0.1\u{3002}evil.test/charts/a",
+    ]
+    .iter()
+    .map(|url| url.replace("HOST", &host).replace("PORT", port))
+    .collect();
+    let acts: Vec<Value> = urls.iter().map(|url| fetch(url)).collect();
+    let attack = Attack::on(&arena, project(&server), &["manifests"], attempts(&acts));
+    let built = attack.grants(json!({ "fetch": [server.url("/charts/")] })).build().done().keeps(SECRET);
+    saw_only_charts(&server);
+    built.all_refused(urls.len());
+}
+
+/// What is refused for the first address is refused for every hop.
+#[test]
+fn no_trick_of_a_redirect_leads_out_of_a_prefix() {
+    let Some(arena) = Arena::enter() else { return };
+    let tricks = [
+        "/secret",
+        "../secret",
+        "/charts/../secret",
+        "/charts/..%2fsecret",
+        "/charts/%2e%2e/secret",
+        "/charts/%2e%2e%2fsecret",
+        "/charts/..%5csecret",
+        "/charts/..\\secret",
+        "/charts/%252e%252e%252fsecret",
+        "//evil.test/charts/a",
+        "http://user@HOST/charts/a",
+        "http://user:password@HOST/charts/a",
+        "http://HOST@evil.test/charts/a",
+        "file:///etc/hosts",
+        "ftp://HOST/charts/a",
+        "http://169.254.169.254:8099/latest/meta-data",
+        "http://[::ffff:169.254.169.254]:8099/latest/meta-data",
+    ];
+    let everywhere = everywhere();
+    for status in [301, 302, 303, 307, 308] {
+        let server = Server::start(move |request: &Request| match request.path.strip_prefix("/charts/to-") {
+            Some(number) => {
+                let host = request.header("host").unwrap_or_default();
+                let trick = number.parse().ok().and_then(|number: usize| tricks.get(number)).unwrap_or(&"/secret");
+                Response::new(status, "").with("location", trick.replace("HOST", host))
+            }
+            None => Response::new(200, SECRET),
+        });
+        let acts: Vec<Value> =
+            (0..tricks.len()).map(|number| fetch(&server.url(&format!("/charts/to-{number}")))).collect();
+        let project = Project::new().with_file_server(&server.host()).with_file_server(&format!("{METADATA}:{PORT}"));
+        let built = Attack::on(&arena, project, &["manifests"], attempts(&acts))
+            .grants(json!({ "fetch": [server.url("/charts/")] }))
+            .build()
+            .done()
+            .keeps(SECRET);
+        let outside: Vec<String> =
+            server.log().into_iter().map(|entry| entry.path).filter(|path| !path.starts_with("/charts/to-")).collect();
+        assert!(outside.is_empty(), "{status} led to {outside:?}");
+        assert!(everywhere.log().is_empty(), "{status}: {}", everywhere.render_log());
+        built.all_refused(tricks.len());
+    }
+}
+
+#[test]
+fn no_second_header_and_no_refresh_leads_out() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = Server::start(|request: &Request| match request.path.as_str() {
+        "/charts/twice" => Response::new(302, "").with("location", "/charts/a").with("location", "/secret"),
+        "/charts/first" => Response::new(302, "").with("location", "/secret").with("location", "/charts/a"),
+        "/charts/refresh" => Response::new(200, "x").with("refresh", "0; url=/secret"),
+        "/charts/content" => Response::new(200, "x").with("content-location", "/secret"),
+        "/charts/link" => Response::new(200, "x").with("link", "</secret>; rel=\"next\""),
+        "/charts/none" => Response::new(302, ""),
+        "/charts/loop" => Response::new(302, "").with("location", "/charts/loop"),
+        "/charts/a" => Response::new(200, "granted"),
+        _ => Response::new(200, SECRET),
+    });
+    let acts: Vec<Value> = ["twice", "first", "refresh", "content", "link", "none", "loop"]
+        .iter()
+        .map(|name| fetch(&server.url(&format!("/charts/{name}"))))
+        .collect();
+    Attack::on(&arena, Project::new().with_file_server(&server.host()), &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [server.url("/charts/")] }))
+        .build()
+        .done()
+        .keeps(SECRET);
+    assert!(server.requests("GET", "/secret").is_empty(), "{}", server.render_log());
+    assert!(server.requests("GET", "/charts/loop").len() < 50, "{}", server.render_log());
+}
+
+/// Answers at every address of the arena.
+fn everywhere() -> Server {
+    Server::start_on(&format!("[::]:{PORT}"), |_: &Request| Response::new(200, SECRET))
+}
+
+/// A name below a granted `*.` that leads inside.
+#[test]
+fn no_name_of_a_granted_domain_leads_to_a_special_address() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = everywhere();
+    let mut project = Project::new();
+    let mut acts = Vec::new();
+    for address in SPECIAL {
+        let host = format!("{}:{PORT}", arena.name_of(address));
+        project = project.with_file_server(&host);
+        acts.push(fetch(&format!("http://{host}/x")));
+    }
+    let built = Attack::on(&arena, project, &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [format!("http://*.arena.test:{PORT}/")] }))
+        .build()
+        .done()
+        .keeps(SECRET);
+    assert!(server.log().is_empty(), "{}\n{}", built.told(), server.render_log());
+    built.all_refused(SPECIAL.len());
+}
+
+/// The arena really leads there: a host that the user granted by its name may
+/// be private.
+#[test]
+fn a_private_host_is_reached_when_it_is_granted_by_name() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = everywhere();
+    let host = format!("{}:{PORT}", arena.name_of("10.0.0.1"));
+    let project = Project::new().with_file_server(&host);
+    let acts = json!([fetch(&format!("http://{host}/x"))]);
+    let attack = Attack::on(&arena, project, &["manifests"], acts);
+    attack.grants(json!({ "fetch": [format!("http://{host}/")] })).build().done();
+    assert_eq!(server.log().len(), 1, "{}", server.render_log());
+}
+
+/// Not even by its name.
+#[test]
+fn the_metadata_of_a_cloud_is_reached_by_no_grant() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = everywhere();
+    let named = format!("{}:{PORT}", arena.name_of(METADATA));
+    let literal = format!("{METADATA}:{PORT}");
+    let project = Project::new().with_file_server(&named).with_file_server(&literal);
+    let urls = [format!("http://{named}/latest"), format!("http://{literal}/latest")];
+    let acts: Vec<Value> = urls.iter().map(|url| fetch(url)).collect();
+    let grants = json!({ "fetch": [format!("http://{named}/"), format!("http://{literal}/")] });
+    Attack::on(&arena, project, &["manifests"], attempts(&acts)).grants(grants).build().done().all_refused(2);
+    assert!(server.log().is_empty(), "{}", server.render_log());
+}
+
+/// A prefix of a registry is one of whole names.
+#[test]
+fn no_neighbour_of_a_granted_repository_is_asked() {
+    let Some(arena) = Arena::enter() else { return };
+    let registry = Registry::start();
+    registry.push("team/app:1", &Image::small(1, 1_000));
+    registry.push("teammates/app:1", &Image::small(2, 1_000));
+    registry.push("secret/app:1", &Image::small(3, 1_000));
+    let manifest = |name: &str| json!({ "do": "fetch", "manifest": registry.reference(name) });
+    let acts = [
+        manifest("teammates/app:1"),
+        manifest("team/../secret/app:1"),
+        manifest("team/%2e%2e/secret/app:1"),
+        manifest("secret/app:1"),
+        manifest("team/app:../../../secret/app/manifests/1"),
+        manifest("team/app:1?x=/../../secret"),
+        json!({ "do": "tags", "repository": registry.reference("secret/app") }),
+        json!({ "do": "tags", "repository": registry.reference("team/../secret/app") }),
+        json!({ "do": "fetch", "blob": registry.reference(&format!("secret/app@sha256:{}", "0".repeat(64))) }),
+    ];
+    Attack::on(&arena, Project::new().with_registry(&registry.host()), &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [format!("{}/team/", registry.host())] }))
+        .build()
+        .done()
+        .all_refused(acts.len());
+    let outside: Vec<_> = registry.log().into_iter().filter(|entry| !entry.path.starts_with("/v2/team/app/")).collect();
+    assert!(outside.iter().all(|entry| entry.path == "/v2/"), "{}", registry.render_log());
+}
+
+/// A registry that names its token service decides whom the host asks next.
+#[test]
+fn no_token_service_leads_inside() {
+    let Some(arena) = Arena::enter() else { return };
+    let inside = everywhere();
+    for realm in [
+        format!("http://{METADATA}:{PORT}/token"),
+        format!("http://{}:{PORT}/token", arena.name_of("10.0.0.1")),
+        format!("http://{}:{PORT}/token", arena.name_of("192.0.0.192")),
+        format!("http://[fec0::1]:{PORT}/token"),
+        "file:///etc/hosts".to_owned(),
+    ] {
+        let server = Server::start(move |_: &Request| {
+            Response::new(401, "").with("www-authenticate", format!("Bearer realm=\"{realm}\",service=\"x\""))
+        });
+        let acts = [json!({ "do": "fetch", "manifest": format!("{}/team/app:1", server.host()) })];
+        Attack::on(&arena, Project::new().with_registry(&server.host()), &["manifests"], attempts(&acts))
+            .grants(json!({ "fetch": [format!("{}/team/", server.host())] }))
+            .build()
+            .done()
+            .all_refused(1);
+    }
+    assert!(inside.log().is_empty(), "{}", inside.render_log());
+}
+
+/// The user's password goes where the user said, and nowhere else.
+#[test]
+fn no_credentials_are_used_without_their_grant() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = FileServer::start_closed();
+    server.put("/charts/a", SECRET);
+    let project = project(&server);
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let netrc = format!("machine 127.0.0.1 login {} password {}\n", tools::USER, tools::PASSWORD.replace(' ', "_"));
+    project.write("home/.netrc", netrc);
+    let acts = [fetch(&server.url("/charts/a"))];
+    Attack::on(&arena, project, &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [server.url("/charts/")] }))
+        .build()
+        .done()
+        .keeps(SECRET)
+        .all_refused(1);
+    assert!(server.log().iter().all(|entry| entry.header("authorization").is_none()), "{}", server.render_log());
+}
+
+#[test]
+fn no_credentials_follow_a_redirect() {
+    let Some(arena) = Arena::enter() else { return };
+    let thief = Server::start(|_: &Request| Response::new(200, "thanks"));
+    let to = thief.url("/charts/a");
+    let server = Server::start(move |request: &Request| {
+        request
+            .refusal(tools::USER, tools::PASSWORD)
+            .unwrap_or_else(|| Response::new(302, "").with("location", to.clone()))
+    });
+    let project = Project::new().with_file_server(&server.host()).with_file_server(&thief.host());
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let acts = [fetch(&server.url("/charts/a"))];
+    Attack::on(&arena, project, &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [server.url("/charts/"), thief.url("/charts/")], "credentials": [server.host()] }))
+        .build()
+        .done();
+    assert!(thief.log().iter().all(|entry| entry.header("authorization").is_none()), "{}", thief.render_log());
+}
+
+#[test]
+fn no_grant_no_request() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = served();
+    let acts = [
+        fetch(&server.url("/charts/a")),
+        json!({ "do": "fetch", "manifest": format!("{}/team/app:1", server.host()) }),
+        json!({ "do": "tags", "repository": format!("{}/team/app", server.host()) }),
+    ];
+    Attack::on(&arena, project(&server), &["manifests"], attempts(&acts)).build().done().all_refused(3);
+    assert!(server.log().is_empty(), "{}", server.render_log());
+}
+
+/// More is sent than the plugin allowed, or than anybody allows.
+#[test]
+fn no_answer_is_larger_than_its_limit() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = Server::start(|_: &Request| Response::new(200, vec![b'x'; 32 << 20]));
+    let acts = json!([{ "do": "fetch", "url": server.url("/charts/a"), "limit": 1024 }]);
+    Attack::on(&arena, Project::new().with_file_server(&server.host()), &["manifests"], acts)
+        .grants(json!({ "fetch": [server.url("/charts/")] }))
+        .build()
+        .refused(&["attack"]);
+}

@@ -44,14 +44,14 @@ const INSPECT: [&str; 3] = ["plugin", "inspect", "plugins/guest.wasm"];
 #[test]
 fn a_compiler_that_computes_without_end_meets_its_limit() {
     let project = with_component(&wasm::branchy(1 << 20), json!({ "compile_seconds": 1 }));
-    let run = project.run(&INSPECT).code(1);
+    let run = project.run(&INSPECT).code(1).says(&["compiling plugin guest", "`plugins.compile_seconds`", "raise"]);
     assert!(run.time < Duration::from_secs(20), "{run}");
-    let says =
-        ["compiling plugin guest", "could not be compiled in 1 s of processor time", "`plugins.compile_seconds`"];
-    run.says(&says).says(&["raise"]);
+    // A machine that is busy with something else lets four times as many pass.
+    let told = ["could not be compiled in 1 s of processor time", "could not be compiled within 4 s"];
+    assert!(told.iter().any(|told| run.stderr.contains(told)), "{run}");
     // A build finds out before its first step, and tries it once.
     let project = pinned(project, &wasm::branchy(1 << 20));
-    let run = project.run(&["build"]).code(1).says(&says);
+    let run = project.run(&["build"]).code(1).says(&["`plugins.compile_seconds`"]);
     assert_eq!(run.stderr.matches("compiling plugin").count(), 1, "{run}");
     assert!(!project.exists("build/state.json"));
 }

@@ -2,6 +2,7 @@
 //! without end, a schema that unfolds. It happens at `plugin inspect` and
 //! `plugin add` already, to somebody who only wants to look.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use airgap_tests::project::{Project, Run};
@@ -69,7 +70,7 @@ fn nothing_too_large_is_read() {
     let Some(_arena) = Arena::enter() else { return };
     let mut component = component::component(&Said::default(), Vec::new());
     component.resize(65 << 20, 0);
-    refused(&component, &tight(), &["made", "64 MiB"]);
+    refused(&component, &tight(), &["made", "larger than"]);
     refused(b"\0asm\x0d\0\x01\0rubbish", &tight(), &["made"]);
     refused(b"", &tight(), &["made"]);
     let whole = component::component(&Said::default(), Vec::new());
@@ -85,7 +86,9 @@ fn compiling_ends_with_the_interruption() {
     std::thread::sleep(Duration::from_secs(1));
     let sent = Instant::now();
     running.signal("INT");
-    running.finish_within(LONG).code(130);
+    let run = running.finish_within(LONG);
+    let status = run.status;
+    assert!(status.code() == Some(130) || status.signal() == Some(2), "{run}");
     assert!(sent.elapsed() < Duration::from_secs(2), "{:?}", sent.elapsed());
 }
 

@@ -279,7 +279,9 @@ fn floods_of_words_are_cut() {
         let acts = json!([{ "do": "repeat", "times": 30_000, "acts": [{ "do": word, "text": "x".repeat(1_000) }] }]);
         let built = Attack::new(&arena, acts).build();
         assert!(matches!(built.run.status.code(), Some(0 | 1)), "{}", built.run);
-        assert!(built.run.stderr.len() + built.run.stdout.len() < 4 << 20, "{word}: a flood reached the terminal");
+        // Of 30 MB the 10,000 lines that the contract keeps, and their end again.
+        let shown = built.run.stderr.len() + built.run.stdout.len();
+        assert!(shown < 14 << 20, "{word}: {shown} bytes reached the terminal");
         assert!(left(&built.project).0 < 40, "{word}: a flood reached the disk");
     }
 }

@@ -340,18 +340,29 @@ fn a_chart_that_helm_would_not_load_or_release_is_named() {
     let good = "apiVersion: v2\nname: hello\nversion: 0.2.0\n";
     let zeros = "\0".repeat(101 << 20);
     for (archive, expected) in [
-        (b"no archive".to_vec(), "is no chart that Helm could read"),
-        (chart("hello/Chart.yaml", good)[..60].to_vec(), "is no chart that Helm could read"),
-        (chart("Chart.yaml", good), "has no Chart.yaml in its folder"),
-        (chart("hello/../Chart.yaml", good), "leads out of the chart"),
-        (chart("hello/Chart.yaml", "[]"), "cannot be read"),
-        (chart("hello/Chart.yaml", "apiVersion: v3\nname: hello\nversion: 0.2.0\n"), "without a name or an apiVersion"),
+        (b"no archive".to_vec(), "is no chart that Helm could install: it is no gzipped tar archive"),
+        (chart("hello/Chart.yaml", good)[..60].to_vec(), "it is no gzipped tar archive"),
+        (chart("Chart.yaml", good), "lies beside the chart's folder"),
+        (chart("hello/../../Chart.yaml", good), "leads out of the chart"),
+        (chart("hello/Chart.yaml", "[]"), "Helm wants a mapping"),
+        (chart("hello/Chart.yaml", "apiVersion: v2\nversion: 0.2.0\n"), "has no `name`"),
+        (chart("hello/Chart.yaml", &format!("{good}type: library\n")), "installs nothing"),
+        (chart("hello/Chart.yaml", &format!("{good}dependencies: [{{name: redis, version: 1.x}}]\n")), "`redis 1.x`"),
         (chart("hello/Chart.yaml", "apiVersion: v2\nname: hello\nversion: 0.3.0\n"), "holds the version `0.3.0`"),
-        (chart("hello/zeros", &zeros), "unpacks to more than 100 MiB"),
+        (chart("hello/zeros", &zeros), "unpacks to more than Helm's 100 MiB"),
     ] {
         let (rules, text) = rules_of(same, |members| drop(members.insert(CHART.into(), archive)));
         assert_eq!(rules, ["chart"], "{text}");
         assert!(text.contains(expected) && text.contains(CHART), "{expected}: {text}");
+    }
+    // What Helm takes is not refused.
+    let mut followed = chart("hello/Chart.yaml", "\u{feff}name: hello\nversion: 1.0.0\nversion: 0.2.0\n");
+    followed.extend(b"bytes behind the gzip member");
+    let cut = chart("hello/Chart.yaml", good);
+    let windows = chart("hello\\Chart.yaml", "apiVersion: v3\nname: hello\nversion: 0.2.0\n");
+    for archive in [followed, cut[..cut.len() - 5].to_vec(), windows] {
+        let (rules, text) = rules_of(same, |members| drop(members.insert(CHART.into(), archive)));
+        assert_eq!(rules, [""; 0], "{text}");
     }
     for (from, to, expected) in [
         ("    namespace: web\n    valuesFiles", "    valuesFiles", "`hello` without a namespace"),

@@ -5,24 +5,26 @@
 //! 2. [`resolve::all`] finds the address of every other chart.
 //! 3. The archives are fetched together, each from the first address that has
 //!    it, then the provenance files; local directories are packaged.
-//! 4. Every archive is loaded before it counts ([`archive::load`]), and the
-//!    images that it deploys with its values are noted.
+//! 4. Every archive is loaded before it counts ([`chart_loader::load`]), must
+//!    install something, and the images that it deploys with its values are
+//!    noted.
 //! 5. All that failed are reported together; images that the package lacks
 //!    are warnings, or errors when the user says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chart_loader::directory::Files;
+use chart_loader::{Refusal, install};
 use components::image::normalized;
 use components::{Chart, ChartEntry};
-use image_finder::yaml::{self, Node, Value};
+use image_finder::Node;
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
 
-use crate::archive;
 use crate::host::Host;
 use crate::images;
-use crate::local::{self, Files};
+use crate::local;
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
 use components::version::{Constraint, Version, compare};
@@ -239,18 +241,19 @@ fn provenance_of(located: &Located, archive: &Archive) -> Option<Place> {
 /// A directory of the project as an archive.
 fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
     let refuse = |why: String| StepError::invalid_input("local-chart", why).context(named(chart));
+    let refused = |Refusal { why, hint }| refuse(why).hint(hint);
     let find = |path: &str| host.local(path);
-    let bytes = local::package(&chart.repo, &find).map_err(refuse)?;
-    let about = archive::load(&bytes).map_err(refuse)?;
-    let version = Version::parse(&about.version)
-        .ok_or_else(|| refuse(format!("its version `{}` is no version", about.version)))?;
+    let bytes = local::package(&chart.repo, &find).map_err(refused)?;
+    let about = chart_loader::load(&*bytes).map_err(refused)?;
+    let actual = about.version();
+    let version = Version::parse(actual).ok_or_else(|| refuse(format!("its version `{actual}` is no version")))?;
     let wanted = Constraint::parse(&chart.version);
-    if chart.version != about.version && !wanted.is_some_and(|wanted| wanted.fits(&version)) {
-        return Err(refuse(format!("`{}` is version {}", chart.repo, about.version))
+    if chart.version != actual && !wanted.is_some_and(|wanted| wanted.fits(&version)) {
+        return Err(refuse(format!("`{}` is version {actual}", chart.repo))
             .hint("correct `version` of the chart in components.yaml"));
     }
-    let artifact = host.write(&path_of(&chart.name, &about.version), &bytes)?;
-    Ok(Archive { artifact, version: about.version, url: chart.repo.clone(), provenance: None })
+    let artifact = host.write(&path_of(&chart.name, actual), &bytes)?;
+    Ok(Archive { artifact, version: actual.to_owned(), url: chart.repo.clone(), provenance: None })
 }
 
 /// Loads the archive, adds the values files, and marks the chart as done.
@@ -258,9 +261,9 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
     let path = &archive.artifact.path;
     let about = match loaded(chart, archive, &host.read(path, ARCHIVE_LIMIT)?) {
         Ok(about) => about,
-        Err(why) => {
+        Err(Refusal { why, hint }) => {
             host.remove(path)?;
-            return Err(StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)));
+            return Err(StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)).hint(hint));
         }
     };
     let mut values = Vec::new();
@@ -300,37 +303,35 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
     Ok(bundled)
 }
 
-/// The chart in an archive, which must be the one that was asked for.
-fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<archive::Chart, String> {
-    let about = archive::load(bytes)?;
-    if about.name != chart.name {
-        return Err(format!("the archive holds the chart `{}`, not `{}`", about.name, chart.name));
+/// The chart in an archive, which must be the one that was asked for, and
+/// install something.
+fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader::Chart, Refusal> {
+    let about = chart_loader::load(bytes)?;
+    let other = |why: String| Err(Refusal::new(why, "correct the chart in components.yaml"));
+    if about.name() != chart.name {
+        return other(format!("the archive holds the chart `{}`, not `{}`", about.name(), chart.name));
     }
-    let same = match (Version::parse(&about.version), Version::parse(&archive.version)) {
+    let same = match (Version::parse(about.version()), Version::parse(&archive.version)) {
         (Some(a), Some(b)) => compare(&a, &b).is_eq(),
-        _ => about.version == archive.version,
+        _ => about.version() == archive.version,
     };
     if !same {
-        return Err(format!("the archive holds version {}, not {}", about.version, archive.version));
+        return other(format!("the archive holds version {}, not {}", about.version(), archive.version));
     }
+    install::check(&about)?;
     Ok(about)
 }
 
-/// A values file of the project, which must be a mapping in YAML, or nothing:
-/// helm refuses the rest.
+/// A values file of the project, which must be what helm takes.
 fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError> {
     let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
     let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
     let name = file_name(&*tree, path).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let name = name.ok_or_else(|| refuse("is not a file".to_owned()))?;
     let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
-    let text = str::from_utf8(&bytes).map_err(|_| refuse("is not UTF-8".to_owned()))?;
-    let node = yaml::parse(text).map_err(|error| refuse(format!("is not YAML: {error}")))?;
-    match node.value {
-        Value::Map(_) => Ok((bytes, node)),
-        _ if node.is_null() => Ok((bytes, Node::empty())),
-        _ => Err(refuse("is not a mapping".to_owned()).hint("write `key: value` lines, as helm wants them")),
-    }
+    let mend = "write `key: value` lines, as helm wants them";
+    let node = chart_loader::load::values(&bytes).map_err(|why| refuse(why).hint(mend))?;
+    Ok((bytes, node))
 }
 
 /// The host hands a single file in as a tree that holds it alone.

@@ -5,7 +5,7 @@ use std::io::Read;
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, StepError};
 
-use crate::local::Files;
+use chart_loader::directory::Files;
 
 /// The host's services. Every `StepError` that a method returns by itself
 /// ends the step; what concerns one item is in the item's result.

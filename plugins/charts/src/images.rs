@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use chart_loader::{Chart, Dependency};
 use components::image::{ImageName, normalized};
 use image_finder::{Defaults, Found, Node, Value};
-
-use crate::archive::{Chart, Dependency};
 
 /// The images of `chart` when `overrides` (values files, in order) are laid
 /// over its own values. Those without tag and digest are unresolved; what only
@@ -28,13 +27,13 @@ fn collect(chart: &Chart, values: &Node, found: &mut Vec<Found>) {
     if let Value::Map(entries) = &mut own.value {
         entries.retain(|(key, _)| !names_of_subcharts(chart).contains(key.as_str()));
     }
-    found.extend(image_finder::find(&own, &Defaults { app_version: chart.app_version.clone() }));
+    found.extend(image_finder::find(&own, &Defaults { app_version: app_version(chart) }));
     for subchart in &chart.subcharts {
-        let listed: Vec<&Dependency> = chart.dependencies.iter().filter(|d| d.name == subchart.name).collect();
+        let listed: Vec<&Dependency> = chart.dependencies().filter(|d| d.name == subchart.name()).collect();
         let switched_on = listed.iter().filter(|dependency| is_on(dependency, values));
-        let mut names: Vec<&str> = switched_on.map(|d| d.alias.as_deref().unwrap_or(&d.name)).collect();
+        let mut names: Vec<&str> = switched_on.map(|dependency| called(dependency)).collect();
         if listed.is_empty() {
-            names.push(&subchart.name);
+            names.push(subchart.name());
         }
         for name in names {
             collect(subchart, &values_of(subchart, name, values), found);
@@ -42,9 +41,17 @@ fn collect(chart: &Chart, values: &Node, found: &mut Vec<Found>) {
     }
 }
 
+fn app_version(chart: &Chart) -> Option<String> {
+    Some(chart.metadata.app_version.clone()).filter(|version| !version.is_empty())
+}
+
+/// Under which name the values of a dependency lie.
+fn called(dependency: &Dependency) -> &str {
+    if dependency.alias.is_empty() { &dependency.name } else { &dependency.alias }
+}
+
 fn names_of_subcharts(chart: &Chart) -> BTreeSet<&str> {
-    let listed = chart.dependencies.iter().map(|d| d.alias.as_deref().unwrap_or(&d.name));
-    listed.chain(chart.subcharts.iter().map(|subchart| subchart.name.as_str())).collect()
+    chart.dependencies().map(called).chain(chart.subcharts.iter().map(Chart::name)).collect()
 }
 
 /// What the parent says under the subchart's name, and its globals.
@@ -64,7 +71,8 @@ fn values_of(subchart: &Chart, name: &str, parent: &Node) -> Node {
 /// the tags: one that is on is enough, all that are off switch off.
 fn is_on(dependency: &Dependency, values: &Node) -> bool {
     let answer = |path: &str| values.at(path).and_then(Node::as_bool);
-    if let Some(decided) = dependency.conditions.iter().find_map(|path| answer(path)) {
+    let mut paths = dependency.condition.trim().split(',').filter(|path| !path.is_empty());
+    if let Some(decided) = paths.find_map(answer) {
         return decided;
     }
     let tags: Vec<bool> = dependency.tags.iter().filter_map(|tag| answer(&format!("tags.{tag}"))).collect();
@@ -100,19 +108,18 @@ fn other_v(image: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::load;
-    use crate::archive::tests::packed;
+    use crate::local::tests::packed;
 
     fn chart() -> Chart {
-        load(&packed(
+        chart_loader::load(&*packed(
             "app",
             &[
-                ("Chart.yaml", "name: app\nversion: 1.0.0\nappVersion: 3.1.0\ndependencies:\n- {name: redis, version: 1.x, condition: redis.enabled}\n- {name: redis, alias: cache, version: 1.x, tags: [cache]}\n- {name: off, version: 1.x, condition: off.enabled}\n"),
-                ("values.yaml", "image: {repository: org/app}\nredis: {enabled: true, image: {tag: \"8\"}}\noff: {enabled: false, image: {repository: org/off, tag: 1}}\ntags: {cache: false}\n"),
+                ("Chart.yaml", "name: app\nversion: 1.0.0\nappVersion: 3.1.0\ndependencies:\n- {name: redis, version: 1.x, condition: redis.enabled}\n- {name: redis, alias: cache, version: 1.x, tags: [cache]}\n- {name: more, version: 1.x, condition: more.enabled}\n"),
+                ("values.yaml", "image: {repository: org/app}\nredis: {enabled: true, image: {tag: \"8\"}}\nmore: {enabled: false, image: {repository: org/off, tag: 1}}\ntags: {cache: false}\n"),
                 ("charts/redis/Chart.yaml", "name: redis\nversion: 1.0.0\n"),
                 ("charts/redis/values.yaml", "image: {registry: docker.io, repository: org/redis, tag: \"7\"}\n"),
-                ("charts/off/Chart.yaml", "name: off\nversion: 1.0.0\n"),
-                ("charts/off/values.yaml", "image: org/off:1\n"),
+                ("charts/more/Chart.yaml", "name: more\nversion: 1.0.0\n"),
+                ("charts/more/values.yaml", "image: org/off:1\n"),
             ],
         ))
         .unwrap()
@@ -125,7 +132,7 @@ mod tests {
     #[test]
     fn subcharts_count_as_far_as_they_are_switched_on() {
         assert_eq!(names(&of(&chart(), &[])), ["org/app:3.1.0", "docker.io/org/redis:8"]);
-        let values = image_finder::yaml::parse("image: {tag: v9}\ntags: {cache: true}\ncache: {image: {tag: alias}}\noff: {enabled: true}\nglobal: {imageRegistry: mirror}\nredis: {enabled: false}\n").unwrap();
+        let values = image_finder::yaml::parse("image: {tag: v9}\ntags: {cache: true}\ncache: {image: {tag: alias}}\nmore: {enabled: true}\nglobal: {imageRegistry: mirror}\nredis: {enabled: false}\n").unwrap();
         assert_eq!(
             names(&of(&chart(), &[values])),
             ["mirror/org/app:v9", "mirror/org/off:1", "mirror/org/redis:alias"]

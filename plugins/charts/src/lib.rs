@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use chart_loader::directory::{Entry, Files, joined};
 use components::ResolvedComponents;
 use components::count::counted;
 use image_finder::{Node, yaml};
@@ -12,18 +13,14 @@ use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
 
-pub mod archive;
 pub mod bundle;
 pub mod host;
-pub mod ignore;
 pub mod images;
 pub mod index;
 pub mod local;
 pub mod oci;
 pub mod resolve;
 pub mod url;
-
-use local::{File, Files};
 
 /// What the step accepts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -100,8 +97,8 @@ impl host::Host for Guest<'_> {
 
     fn local(&self, path: &str) -> Option<Box<dyn Files + '_>> {
         // The host names a tree as components.yaml writes the path.
-        let wanted = local::joined("", path);
-        let named = |name: &&str| name.strip_prefix("local:").is_some_and(|name| local::joined("", name) == wanted);
+        let wanted = joined("", path);
+        let named = |name: &&str| name.strip_prefix("local:").is_some_and(|name| joined("", name) == wanted);
         let tree = self.inputs.find(self.inputs.names().find(named)?)?;
         Some(Box::new(Directory(tree)))
     }
@@ -131,10 +128,10 @@ impl host::Host for Guest<'_> {
 struct Directory<'a>(&'a Tree);
 
 impl Files for Directory<'_> {
-    fn list(&self) -> Result<Vec<File>, String> {
+    fn list(&self) -> Result<Vec<Entry>, String> {
         let entries = self.0.entries("").map_err(|error| text(&error))?;
         let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
-        Ok(files.map(|entry| File { path: entry.path, size: entry.size, link: entry.target }).collect())
+        Ok(files.map(|entry| Entry { path: entry.path, size: entry.size, link: entry.target }).collect())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {

@@ -2,9 +2,11 @@
 //! spellings, kubernetes manifests, custom resources.
 //!
 //! [`yaml`] reads any YAML into nodes that know their line, within bounds and
-//! without failing on what Helm accepts. [`values`] walks the nodes. Both are
-//! used by the plugins `charts` and `scan`; nothing here does I/O.
+//! without failing on what Helm accepts; [`scalar`] is what Go makes of a scalar.
+//! [`values`] walks the nodes. Both are
+//! used by the plugins `charts` and `scan` and by the reader of charts; nothing here does I/O.
 
+pub mod scalar;
 pub mod values;
 pub mod yaml;
 

@@ -1,14 +1,18 @@
 //! YAML as a tree whose nodes know their line.
 //!
-//! Read as Helm reads it: duplicate keys are tolerated (the last one wins),
-//! anchors and merge keys work, every scalar keeps its text. Hostile input is
+//! Read as Helm reads it, with a port of the same scanner: duplicate keys are
+//! tolerated (the last one wins), anchors and merge keys work, every scalar keeps
+//! its text. [`first`] is as strict as Helm is with a chart; [`documents`] goes on
+//! over what Helm would refuse, as long as it can be scanned. Hostile input is
 //! bounded: depth, and the number of nodes after aliases are expanded.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use yaml_rust2::parser::{Event, Parser};
-use yaml_rust2::scanner::{ScanError, TScalarStyle};
+use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
+
+use crate::scalar::Scalar;
 
 /// Nodes of one document, aliases expanded: a few hundred MB of YAML never
 /// come to that, a bomb of aliases does at once.
@@ -77,6 +81,19 @@ impl Node {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
+    pub fn is_map(&self) -> bool {
+        matches!(self.value, Value::Map(_))
+    }
+
+    /// What Go makes of a scalar; none for lists and maps.
+    pub fn scalar(&self) -> Option<Scalar> {
+        match &self.value {
+            Value::Scalar { text, plain: true } => Some(Scalar::plain(text)),
+            Value::Scalar { text, plain: false } => Some(Scalar::Text(text.clone())),
+            _ => None,
+        }
+    }
+
     /// A scalar's text, none for null.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
@@ -137,34 +154,104 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
     }
 }
 
+/// The first document as Helm reads a file of a chart; null where there is none.
+///
+/// # Errors
+/// Where Helm refuses the document, or it exceeds the bounds. What stands behind
+/// it is not looked at.
+pub fn first(text: &[u8]) -> Result<Node, YamlError> {
+    let text = unicode(text)?;
+    let mut reader = Reader::new(&text, true);
+    let empty = Node { line: 1, value: Value::Scalar { text: String::new(), plain: true } };
+    reader.next().map(|document| document.unwrap_or(empty))
+}
+
+/// UTF-8 from what may be UTF-16 with a byte order mark.
+fn unicode(text: &[u8]) -> Result<Cow<'_, [u8]>, YamlError> {
+    let (mark, unit): (_, fn([u8; 2]) -> u16) = match text {
+        [0xff, 0xfe, ..] => (2, u16::from_le_bytes),
+        [0xfe, 0xff, ..] => (2, u16::from_be_bytes),
+        _ => return Ok(Cow::Borrowed(text)),
+    };
+    let refused = || YamlError { line: 1, message: "malformed UTF-16".to_owned() };
+    let (units, []) = text[mark..].as_chunks::<2>() else { return Err(refused()) };
+    let units: Vec<u16> = units.iter().map(|bytes| unit(*bytes)).collect();
+    String::from_utf16(&units).map(|text| Cow::Owned(text.into_bytes())).map_err(|_| refused())
+}
+
 /// Every document up to the end or the first error. Empty documents are left
 /// out.
 pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser::new_from_str(text);
-    let mut loader = Loader::default();
+    let mut reader = Reader::new(text.as_bytes(), false);
     let mut documents = Vec::new();
     loop {
-        let (event, marker) = match parser.next_token() {
-            Ok(token) => token,
-            Err(error) => return (documents, Some(scan_error(&error))),
-        };
-        let line = u32::try_from(marker.line()).unwrap_or(u32::MAX);
-        match event {
-            Event::StreamEnd => return (documents, None),
-            Event::DocumentStart => loader = Loader::default(),
-            Event::DocumentEnd => documents.extend(loader.root.take().filter(|root| !root.is_null())),
-            event => {
-                if let Err(message) = loader.enter(event, line) {
-                    return (documents, Some(YamlError { line, message }));
-                }
+        match reader.next() {
+            Ok(Some(root)) => documents.extend(Some(root).filter(|root| !root.is_null())),
+            Ok(None) => return (documents, None),
+            Err(error) => return (documents, Some(error)),
+        }
+    }
+}
+
+/// One document after the other.
+struct Reader<'a> {
+    text: &'a [u8],
+    parser: Parser<&'a [u8]>,
+    /// Refuse what Helm refuses.
+    strict: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a [u8], strict: bool) -> Self {
+        let mut parser = Parser::new();
+        parser.set_input(text);
+        Self { text, parser, strict }
+    }
+
+    fn next(&mut self) -> Result<Option<Node>, YamlError> {
+        let mut loader = Loader { strict: self.strict, ..Loader::default() };
+        loop {
+            let event = self.parser.parse().map_err(|error| scan_error(&error))?;
+            let line = line_of(event.start_mark.line);
+            if self.strict && self.has_other_escape(&event) {
+                return Err(YamlError { line, message: "found unknown escape character".to_owned() });
+            }
+            match event.data {
+                EventData::StreamEnd => return Ok(None),
+                EventData::DocumentEnd { .. } => return Ok(loader.root.take()),
+                _ => loader.enter(event, line).map_err(|message| YamlError { line, message })?,
             }
         }
     }
 }
 
-fn scan_error(error: &ScanError) -> YamlError {
-    YamlError { line: u32::try_from(error.marker().line()).unwrap_or(u32::MAX), message: error.info().to_owned() }
+impl Reader<'_> {
+    /// Go's scanner knows all escapes of this one but `\/`.
+    fn has_other_escape(&self, event: &Event) -> bool {
+        let EventData::Scalar { style: ScalarStyle::DoubleQuoted, value, .. } = &event.data else { return false };
+        if !value.contains('/') || !self.text.windows(2).any(|pair| pair == b"\\/") {
+            return false;
+        }
+        let text = String::from_utf8_lossy(self.text);
+        let (start, end) = (event.start_mark.index as usize, event.end_mark.index as usize);
+        let mut written = text.chars().skip(start).take(end.saturating_sub(start));
+        while let Some(c) = written.next() {
+            if c == '\\' && written.next() == Some('/') {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Lines count from 1.
+fn line_of(at: u64) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn scan_error(error: &libyaml_safer::Error) -> YamlError {
+    let line = line_of(error.problem_mark().map_or(0, |mark| mark.line));
+    YamlError { line, message: error.problem().to_owned() }
 }
 
 /// Builds one document from events.
@@ -172,14 +259,17 @@ fn scan_error(error: &ScanError) -> YamlError {
 struct Loader {
     open: Vec<Open>,
     root: Option<Node>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<String, Node>,
     nodes: usize,
+    /// Of the nodes those that came by an alias.
+    aliased: usize,
+    strict: bool,
 }
 
 /// A list or map that is not complete.
 struct Open {
     line: u32,
-    anchor: usize,
+    anchor: Option<String>,
     kind: Kind,
 }
 
@@ -191,26 +281,49 @@ enum Kind {
 
 impl Loader {
     fn enter(&mut self, event: Event, line: u32) -> Result<(), String> {
-        match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let plain = style == TScalarStyle::Plain;
+        match event.data {
+            EventData::Scalar { anchor, tag, value: text, plain_implicit, style, .. } => {
+                let plain = match tag {
+                    None => plain_implicit && style == ScalarStyle::Plain,
+                    Some(tag) => self.tagged(&tag, &text)?,
+                };
+                // The text of a block begins below its `|`.
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let line = line.saturating_add(u32::from(is_block));
                 self.complete(Node { line, value: Value::Scalar { text, plain } }, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.begin(line, anchor, Kind::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.begin(line, anchor, Kind::Map(Vec::new(), None)),
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned().ok_or("an alias names an unknown anchor")?;
-                self.nodes += size(&node);
-                self.complete(node, 0)
-            }
+            EventData::SequenceStart { anchor, .. } => self.begin(line, anchor, Kind::List(Vec::new())),
+            EventData::MappingStart { anchor, .. } => self.begin(line, anchor, Kind::Map(Vec::new(), None)),
+            EventData::SequenceEnd | EventData::MappingEnd => self.end(),
+            EventData::Alias { anchor } => self.alias(&anchor),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, line: u32, anchor: usize, kind: Kind) -> Result<(), String> {
+    /// Whether the text of a tagged scalar counts as written without quotes.
+    fn tagged(&self, tag: &str, text: &str) -> Result<bool, String> {
+        let found = Scalar::plain(text);
+        let fits = match tag.strip_prefix("tag:yaml.org,2002:") {
+            Some("null") => found == Scalar::Null,
+            Some("bool") => matches!(found, Scalar::Bool(_)),
+            Some("int") => matches!(found, Scalar::Int(_) | Scalar::Unsigned(_)),
+            Some("float") => matches!(found, Scalar::Float(_) | Scalar::Int(_)),
+            Some("binary") if self.strict && !is_base64(text) => {
+                return Err("a `!!binary` that is no base64".to_owned());
+            }
+            Some("timestamp") if self.strict && !is_date(text) => return Err("a `!!timestamp` that is none".to_owned()),
+            _ => return Ok(false),
+        };
+        if fits || !self.strict { Ok(fits) } else { Err(format!("`{}` is not what its tag says", text.escape_debug())) }
+    }
+
+    fn begin(&mut self, line: u32, anchor: Option<String>, kind: Kind) -> Result<(), String> {
         if self.open.len() >= DEPTH_LIMIT {
             return Err(format!("nested deeper than {DEPTH_LIMIT} levels"));
+        }
+        // Until it is complete, its name is nobody's: it cannot hold itself.
+        if let Some(anchor) = &anchor {
+            self.anchors.remove(anchor);
         }
         self.open.push(Open { line, anchor, kind });
         Ok(())
@@ -220,17 +333,29 @@ impl Loader {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let value = match open.kind {
             Kind::List(items) => Value::List(items),
-            Kind::Map(entries, _) => Value::Map(settled(entries)),
+            Kind::Map(entries, _) => Value::Map(settled(entries, self.strict)?),
         };
         self.complete(Node { line: open.line, value }, open.anchor)
     }
 
-    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), String> {
+    fn alias(&mut self, anchor: &str) -> Result<(), String> {
+        let node = self.anchors.get(anchor).cloned().ok_or("an alias names an unknown anchor")?;
+        let size = size(&node);
+        self.nodes += size;
+        self.aliased += size;
+        // Go's guard against bombs, which also hits a file that is nothing but aliases.
+        if self.strict && self.nodes > 1000 && self.aliased * 100 > self.nodes * 99 {
+            return Err("nearly all of it comes by aliases".to_owned());
+        }
+        self.complete(node, None)
+    }
+
+    fn complete(&mut self, node: Node, anchor: Option<String>) -> Result<(), String> {
         self.nodes += 1;
         if self.nodes > NODE_LIMIT {
             return Err(format!("more than {NODE_LIMIT} nodes, aliases expanded"));
         }
-        if anchor > 0 {
+        if let Some(anchor) = anchor {
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.kind) {
@@ -238,28 +363,59 @@ impl Loader {
             Some(Kind::List(items)) => items.push(node),
             Some(Kind::Map(entries, key)) => match key.take() {
                 Some(key) => entries.push((key, node)),
-                None => *key = Some(key_text(node)),
+                None => *key = Some(key_text(node, self.strict)?),
             },
         }
         Ok(())
     }
 }
 
-/// A key that is no scalar is nothing that we look for.
-fn key_text(node: Node) -> String {
-    if let Value::Scalar { text, .. } = node.value { text } else { String::new() }
+fn is_base64(text: &str) -> bool {
+    let text: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let end = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    text.len().is_multiple_of(4)
+        && text.len() - end <= 2
+        && text[..end].iter().all(is_digit)
+        && text[end..].iter().all(|byte| *byte == b'=')
+}
+
+/// Whether a text begins as a date does.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let year = parts.next().is_some_and(|year| year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit()));
+    let begins = |part: Option<&str>| part.is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+    year && begins(parts.next()) && begins(parts.next())
+}
+
+/// A key that is no text is nothing that we look for. Helm makes a text of
+/// numbers and truth values, and refuses the rest.
+fn key_text(node: Node, strict: bool) -> Result<String, String> {
+    match node.scalar() {
+        Some(Scalar::Null | Scalar::Unsigned(_)) | None if strict => Err("a key that is no text".to_owned()),
+        Some(Scalar::Float(number)) if strict && !number.is_finite() => Ok(if number.is_nan() {
+            ".nan"
+        } else if number > 0.0 {
+            ".inf"
+        } else {
+            "-.inf"
+        }
+        .to_owned()),
+        Some(scalar) if strict => Ok(scalar.to_text()),
+        _ => Ok(if let Value::Scalar { text, .. } = node.value { text } else { String::new() }),
+    }
 }
 
 fn size(node: &Node) -> usize {
     match &node.value {
         Value::Scalar { .. } => 1,
         Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, node)| 1 + size(node)).sum::<usize>(),
     }
 }
 
 /// Applies merge keys and keeps the last of duplicate keys.
-fn settled(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
+fn settled(entries: Vec<(String, Node)>, strict: bool) -> Result<Vec<(String, Node)>, String> {
     let mut settled: Vec<(String, Node)> = Vec::with_capacity(entries.len());
     let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
     let (merges, own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key == "<<");
@@ -280,14 +436,14 @@ fn settled(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
             _ => vec![node],
         };
         for map in maps {
-            if let Value::Map(entries) = map.value {
-                for (key, node) in entries {
-                    put(key, node, false);
-                }
+            match map.value {
+                Value::Map(entries) => entries.into_iter().for_each(|(key, node)| put(key, node, false)),
+                _ if strict => return Err("`<<` merges something that is no mapping".to_owned()),
+                _ => {}
             }
         }
     }
-    settled
+    Ok(settled)
 }
 
 #[cfg(test)]

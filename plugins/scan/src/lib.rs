@@ -2,8 +2,8 @@
 //!
 //! Every tree `local:<path>` is read file by file through a
 //! [`scanner::Scanner`], which knows Helm charts, Flux resources, kubernetes
-//! manifests and the role defaults of kubespray. What cannot be read is a
-//! warning, never a failure.
+//! manifests and the role defaults of kubespray. Packed charts are read as Helm
+//! reads them. What cannot be read is a warning, never a failure.
 //!
 //! Written are `images.json` (image, file and line of each) and `scan.json`
 //! (the same, and what could not be resolved, the charts, the warnings).
@@ -11,6 +11,7 @@
 use sdk::{Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
 
+pub mod archive;
 pub mod flux;
 pub mod jinja;
 pub mod kubespray;
@@ -67,10 +68,18 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
     let total = entries.len() as u64;
     for (at, entry) in entries.iter().enumerate() {
         let shown = if single { root.to_owned() } else { format!("{}/{}", root.trim_end_matches('/'), entry.path) };
-        if entry.kind != EntryKind::File || !scanner::is_wanted(&entry.path) {
+        let is_archive = archive::is_archive(&entry.path);
+        if entry.kind != EntryKind::File || !(is_archive || scanner::is_wanted(&entry.path)) {
             continue;
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;
+        if is_archive {
+            match tree.read(&entry.path, archive::ARCHIVE_LIMIT) {
+                Ok(bytes) => archive::scan(&shown, &bytes, scanner),
+                Err(error) => scanner.skip(&shown, &why(&error)),
+            }
+            continue;
+        }
         if entry.size > FILE_LIMIT {
             scanner.skip(&shown, &format!("larger than {} MiB", FILE_LIMIT >> 20));
             continue;

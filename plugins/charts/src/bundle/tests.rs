@@ -4,11 +4,12 @@
 use std::cell::RefCell;
 use std::io::Read;
 
+use chart_loader::directory::joined;
+use image_finder::yaml;
 use sdk::fetch::{FetchError, Source};
 
 use super::*;
-use crate::archive::tests::packed;
-use crate::local::tests::Memory;
+use crate::local::tests::{Memory, packed};
 
 /// A host whose servers are maps.
 #[derive(Default)]
@@ -108,8 +109,8 @@ impl Host for Lab {
     }
 
     fn local(&self, path: &str) -> Option<Box<dyn Files + '_>> {
-        let wanted = local::joined("", path);
-        let tree = self.local.iter().find(|(name, _)| local::joined("", name) == wanted)?.1.clone();
+        let wanted = joined("", path);
+        let tree = self.local.iter().find(|(name, _)| joined("", name) == wanted)?.1.clone();
         Some(Box::new(tree))
     }
 

@@ -1,0 +1,201 @@
+//! From files to a chart with its subcharts, by the rules of Helm's `LoadFiles`.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use image_finder::{Node, yaml};
+
+use crate::archive::{self, File, STREAM_LIMIT};
+use crate::decode::{Anything, Decode};
+use crate::metadata::{self, Dependency, Lock, Metadata};
+use crate::{Refusal, shown};
+
+/// Charts in charts in charts. Ours: Helm goes on until its stack ends.
+pub const DEPTH_LIMIT: usize = 16;
+
+/// A chart as far as it matters here: what it is and what it deploys.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// Validated: no row of its dependencies is empty.
+    pub metadata: Metadata,
+    /// Of values.yaml; its documents are merged, as Helm 4 does.
+    pub values: Node,
+    /// values.schema.json.
+    pub schema: Option<Vec<u8>>,
+    /// What lies in `charts/`.
+    pub subcharts: Vec<Chart>,
+}
+
+impl Chart {
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    pub fn version(&self) -> &str {
+        &self.metadata.version
+    }
+
+    pub fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
+        self.metadata.dependencies.iter().flatten()
+    }
+}
+
+/// Loads a `.tgz`.
+///
+/// # Errors
+/// Why Helm refuses it, or which bound it exceeds.
+pub fn load(content: impl BufRead) -> Result<Chart, Refusal> {
+    let mut room = STREAM_LIMIT;
+    let files = archive::files(content, &mut room, &is_needed)?;
+    from_files(&files, &mut room)
+}
+
+/// The chart of files whose paths are below its folder.
+///
+/// # Errors
+/// As [`load`]; packed subcharts may unpack to `room`.
+pub fn from_files(files: &[File], room: &mut u64) -> Result<Chart, Refusal> {
+    assemble(&files.iter().map(|file| (file.path.as_str(), file.data.as_slice())).collect::<Vec<_>>(), room, 0)
+}
+
+/// Whether the content of a file decides about the chart: descriptions at any
+/// depth, and packed subcharts.
+pub fn is_needed(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_description = matches!(
+        name,
+        "Chart.yaml" | "Chart.lock" | "values.yaml" | "values.schema.json" | "requirements.yaml" | "requirements.lock"
+    );
+    is_description || (path.starts_with("charts/") && name.ends_with(".tgz"))
+}
+
+/// Paths and content, in the order of the archive.
+type Files<'a> = [(&'a str, &'a [u8])];
+
+fn assemble(files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Chart, Refusal> {
+    if depth > DEPTH_LIMIT {
+        return Err(Refusal::content(format!("its subcharts are nested deeper than {DEPTH_LIMIT} levels")));
+    }
+    let mut defaults = Node::empty();
+    let mut schema = None;
+    for (path, data) in files {
+        match *path {
+            "values.yaml" => {
+                defaults = values(data).map_err(|why| Refusal::content(format!("its `values.yaml` {why}")))?;
+            }
+            "values.schema.json" => schema = Some(data.to_vec()),
+            "Chart.lock" | "requirements.lock" => metadata::read(path, data, &mut Lock::default())?,
+            _ => {}
+        }
+    }
+    let metadata = description(files)?;
+    metadata.validate()?;
+    Ok(Chart { metadata, values: defaults, schema, subcharts: subcharts(files, room, depth + 1)? })
+}
+
+/// Chart.yaml, and requirements.yaml over it.
+fn description(files: &Files<'_>) -> Result<Metadata, Refusal> {
+    if !files.iter().any(|(path, _)| *path == "Chart.yaml") {
+        let hint = "give the chart one, or move what is no chart out of `charts/`";
+        return Err(Refusal::new("it has no `Chart.yaml`", hint));
+    }
+    let mut metadata = Metadata::default();
+    for name in ["Chart.yaml", "requirements.yaml"] {
+        for (_, data) in files.iter().filter(|(path, _)| *path == name) {
+            metadata::read(name, data, &mut metadata)?;
+        }
+    }
+    Ok(metadata)
+}
+
+/// Values as Helm reads them. Helm 3 reads the first document, Helm 4 all of
+/// them, one over the other: they must be right for both, and Helm 4 deploys.
+///
+/// # Errors
+/// A fragment that continues the name of the file.
+pub fn values(data: &[u8]) -> Result<Node, String> {
+    let first = mapping(data)?;
+    let chunks = chunks(data)?;
+    // UTF-16 is cut to pieces that are none.
+    if chunks.len() < 2 && str::from_utf8(data).is_ok() {
+        return Ok(first);
+    }
+    let mut merged = Node::empty();
+    for chunk in chunks {
+        merged.merge(&mapping(&chunk)?);
+    }
+    Ok(merged)
+}
+
+fn mapping(data: &[u8]) -> Result<Node, String> {
+    let node = yaml::first(data).map_err(|error| format!("is not YAML: {error}"))?;
+    if node.is_null() {
+        return Ok(Node::empty());
+    }
+    if !node.is_map() {
+        return Err("is not a mapping: Helm wants `key: value` lines".to_owned());
+    }
+    Anything.decode(&node, "").map_err(|why| format!("is not what Helm reads: {why}"))?;
+    Ok(node)
+}
+
+/// The documents as Helm 4 cuts them: at lines of `---`, which may carry a
+/// comment and nothing else.
+fn chunks(data: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut chunks = Vec::new();
+    let mut chunk = Vec::new();
+    for line in data.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(rest) = line.strip_prefix(b"---") {
+            let rest = rest.trim_ascii();
+            if !rest.is_empty() && rest[0] != b'#' {
+                return Err(format!("has a line `---{}`, which Helm 4 refuses", shown(&String::from_utf8_lossy(rest))));
+            }
+            if !chunk.is_empty() {
+                chunks.push(std::mem::take(&mut chunk));
+                continue;
+            }
+        }
+        chunk.extend_from_slice(line);
+    }
+    if !chunk.is_empty() {
+        if !chunk.ends_with(b"\n") {
+            chunk.push(b'\n');
+        }
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}
+
+/// Everything in `charts/` is a chart: a folder or a `.tgz`. Only names with `_`
+/// or `.` in front and provenance files are passed over.
+fn subcharts(files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Vec<Chart>, Refusal> {
+    let mut places: BTreeMap<&str, Vec<(&str, &[u8])>> = BTreeMap::new();
+    for (path, data) in files {
+        if let Some(below) = path.strip_prefix("charts/").filter(|below| !is_provenance(below)) {
+            places.entry(below.split('/').next().unwrap_or(below)).or_default().push((below, data));
+        }
+    }
+    let charts = places.into_iter().filter(|(name, _)| !name.starts_with(['_', '.'])).map(|(name, files)| {
+        subchart(name, &files, room, depth).map_err(|refusal| refusal.within(&format!("charts/{name}")))
+    });
+    charts.collect()
+}
+
+fn is_provenance(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.ends_with(".prov"))
+}
+
+fn subchart(name: &str, files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Chart, Refusal> {
+    if !name.ends_with(".tgz") {
+        let inner: Vec<_> = files.iter().filter_map(|(path, data)| Some((path.split_once('/')?.1, *data))).collect();
+        return assemble(&inner, room, depth);
+    }
+    match files.first() {
+        Some((path, data)) if *path == name => {
+            let files = archive::files(*data, room, &is_needed)?;
+            let files: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.data.as_slice())).collect();
+            assemble(&files, room, depth)
+        }
+        _ => Err(Refusal::content("it is a folder with the name of an archive")),
+    }
+}

@@ -1,0 +1,86 @@
+//! Packed charts, with the charts that are packed in them.
+
+use chart_loader::archive::{File, STREAM_LIMIT, files};
+use chart_loader::load::{self, DEPTH_LIMIT};
+
+use crate::scanner::{Scanner, is_wanted};
+
+/// Of a packed chart.
+pub const ARCHIVE_LIMIT: u64 = 64 << 20;
+
+/// Whether a file is a packed chart by its name. Helm passes over those with `_`
+/// or `.` in front.
+pub fn is_archive(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.ends_with(".tgz") && !name.starts_with(['_', '.'])
+}
+
+/// Scans a packed chart; its files are shown below the archive's path.
+pub fn scan(shown: &str, bytes: &[u8], scanner: &mut Scanner) {
+    let mut room = STREAM_LIMIT;
+    let wanted = |path: &str| load::is_needed(path) || is_wanted(path);
+    let unpacked = files(bytes, &mut room, &wanted);
+    let loaded = unpacked.and_then(|files| load::from_files(&files, &mut room).map(|_| files));
+    match loaded {
+        Ok(files) => nested(shown, &files, &mut { STREAM_LIMIT }, 0, scanner),
+        Err(refusal) => scanner.skip(shown, &format!("Helm cannot load it: {refusal}")),
+    }
+}
+
+/// The files of a chart that loads.
+fn nested(shown: &str, found: &[File], room: &mut u64, depth: usize, scanner: &mut Scanner) {
+    let mut sorted: Vec<&File> = found.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    for File { path, data } in sorted {
+        let place = format!("{shown}/{path}");
+        if path.starts_with("charts/") && is_archive(path) && depth < DEPTH_LIMIT {
+            let wanted = |path: &str| load::is_needed(path) || is_wanted(path);
+            if let Ok(inner) = files(data.as_slice(), room, &wanted) {
+                nested(&place, &inner, room, depth + 1, scanner);
+            }
+        } else if is_wanted(path) {
+            match str::from_utf8(data) {
+                Ok(text) => scanner.file(&place, text),
+                Err(_) => scanner.skip(&place, "not UTF-8"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chart_loader::pack;
+
+    fn packed(name: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+        let file = |(path, data): &(&str, &[u8])| File { path: (*path).to_owned(), data: data.to_vec() };
+        pack::write(name, &files.iter().map(file).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_packed_chart_names_images_and_so_does_one_within() {
+        let about =
+            |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\nappVersion: 2.0.0\n").into_bytes();
+        let inner = packed("sub", &[("Chart.yaml", &about("sub")), ("values.yaml", b"image: {repository: org/sub}\n")]);
+        let values = b"image: {repository: org/app, tag: v1}\n";
+        let template = b"image: org/job:4\n";
+        let files: [(&str, &[u8]); 4] = [
+            ("Chart.yaml", &about("app")),
+            ("charts/sub-1.0.0.tgz", &inner),
+            ("templates/job.yaml", template),
+            ("values.yaml", values),
+        ];
+        let mut scanner = Scanner::default();
+        scan("c/app.tgz", &packed("app", &files), &mut scanner);
+        scan("c/broken.tgz", &packed("app", &files[1..]), &mut scanner);
+        let report = scanner.finish();
+        let rows: Vec<(&str, &str)> = report.images.iter().map(|row| (row.image.as_str(), row.file.as_str())).collect();
+        let expected = [
+            ("org/app:v1", "c/app.tgz/values.yaml"),
+            ("org/job:4", "c/app.tgz/templates/job.yaml"),
+            ("org/sub:2.0.0", "c/app.tgz/charts/sub-1.0.0.tgz/values.yaml"),
+        ];
+        assert_eq!(rows, expected);
+        assert_eq!(report.warnings, ["c/broken.tgz: Helm cannot load it: it has no `Chart.yaml`"]);
+    }
+}

@@ -77,6 +77,28 @@ fn nothing_too_large_is_read() {
     refused(&whole[..whole.len() / 2], &tight(), &["made"]);
 }
 
+/// A component in a component in a component.
+#[test]
+fn no_nesting_overflows_a_stack() {
+    let Some(_arena) = Arena::enter() else { return };
+    const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+    let mut nested = COMPONENT.to_vec();
+    for _ in 0..5_000 {
+        let mut outer = COMPONENT.to_vec();
+        // The section of a component, and its length.
+        outer.push(4);
+        let mut length = nested.len();
+        while length >= 0x80 {
+            outer.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+            length >>= 7;
+        }
+        outer.push(u8::try_from(length).expect("seven bits"));
+        outer.extend_from_slice(&nested);
+        nested = outer;
+    }
+    refused(&nested, &tight(), &["made"]);
+}
+
 #[test]
 fn compiling_ends_with_the_interruption() {
     let Some(_arena) = Arena::enter() else { return };

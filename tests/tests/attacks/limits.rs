@@ -175,10 +175,14 @@ fn letting_the_host_work_without_end_is_stopped() {
         json!([{ "do": "write", "path": "m", "text": "x" }, { "do": "mark", "key": "{n}", "path": "m" }]),
         json!([{ "do": "link", "tree": "made", "from": "many.tar", "to": "again" }]),
         json!([{ "do": "entries", "tree": "made" }]),
+        json!([{ "do": "file", "path": "/work/a", "text": "x" }]),
+        json!([{ "do": "directory", "path": "/work/a" }, { "do": "rename", "from": "/work/a", "to": "/work/b" }]),
+        json!([{ "do": "lengthen", "path": "/work/a", "mib": 4 }]),
     ] {
         let acts = json!([{ "do": "repeat", "times": 10_000_000, "acts": act }]);
         let started = std::time::Instant::now();
         let ready = Attack::new(&arena, json!([]))
+            .grants(json!({ "directories": true }))
             .limit("time_limit", 3)
             .limit("host_limit", 3)
             .limit("step_limit", 20)

@@ -4,7 +4,8 @@
 # test` replays it from then on.
 #
 # Only our own crates are compiled with the counters of libFuzzer: the wrapper
-# of the workspace adds the flags, and what they depend on stays as it is.
+# of the workspace adds the flags, and what they depend on stays as it is (with
+# the features of the whole workspace, as everything else is built).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${AIRGAP_FUZZ_SECONDS:-120}
@@ -17,7 +18,7 @@ if ! command -v c++ >/dev/null; then
 fi
 
 RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/counted.sh \
-  "${CARGO:-cargo}" build --release --locked -p airgap-fuzz --features libfuzzer --bin fuzz
+  "${CARGO:-cargo}" build --release --workspace --locked --features airgap-fuzz/libfuzzer --bin fuzz
 
 found=$target/fuzz-corpus
 mkdir -p "$found"

@@ -136,6 +136,10 @@ impl<'a> Check<'a> {
     fn fields(&mut self, rules: &'a Map<String, Value>, fields: &Map<String, Value>, place: &str, depth: u32) {
         let known = rules.get("properties").and_then(Value::as_object);
         for (name, value) in fields {
+            // Also of what no rule names: a schema may come here again and again.
+            if !self.spend(1) {
+                return;
+            }
             let below = format!("{place}.{name}");
             match known.and_then(|known| known.get(name)).or_else(|| rules.get("additionalProperties")) {
                 Some(Value::Bool(false)) => self.problem(|text| {
@@ -364,6 +368,21 @@ mod tests {
             assert!(found.len() <= TOLD && found.iter().all(|problem| problem.len() < TEXT + 4));
             assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
         }
+    }
+
+    /// Each form looks at the whole configuration, and names none of it.
+    #[test]
+    fn a_schema_that_doubles_over_a_large_configuration_ends_soon() {
+        let name = |number: usize| format!("d{number}");
+        let next = |number: usize| json!({"$ref": format!("#/$defs/{}", name(number + 1))});
+        let doubles =
+            |number: usize| json!({"anyOf": [next(number), next(number)], "allOf": [next(number), next(number)]});
+        let definitions: Map<String, Value> = (0..60).map(|number| (name(number), doubles(number))).collect();
+        let schema = json!({"$defs": definitions, "$ref": "#/$defs/d0"});
+        let value: Map<String, Value> = (0..3_000).map(|number| (name(number), json!(1))).collect();
+        let started = std::time::Instant::now();
+        problems(&schema, &Value::Object(value), "configuration", &[]);
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     }
 
     #[test]

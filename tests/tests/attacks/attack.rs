@@ -96,7 +96,7 @@ impl Attack {
     /// Writes the configuration.
     pub(crate) fn ready(self) -> Ready {
         let Self { project, steps, pins, settings } = self;
-        project.write("config/pipeline.yaml", json!({ "steps": steps }).to_string());
+        project.write("config/pipeline.yaml", ascii(&json!({ "steps": steps }).to_string()));
         project.write("config/plugins.lock", json!({ "format": 1, "plugins": pins }).to_string());
         let project = project.with_settings(|all| all["plugins"] = Value::Object(settings));
         Ready { project }
@@ -105,6 +105,17 @@ impl Attack {
     pub(crate) fn build(self) -> Built {
         self.ready().build(&[])
     }
+}
+
+/// JSON as YAML takes it: what is invisible is refused in a configuration, and
+/// comes through its escapes.
+fn ascii(json: &str) -> String {
+    let escaped = |c: char| match u32::from(c) {
+        code @ 0x7f..=0xffff => format!("\\u{code:04x}"),
+        code @ 0x10000.. => format!("\\U{code:08x}"),
+        _ => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
 }
 
 /// Everything is written; nothing has run.

@@ -7,6 +7,7 @@
 
 mod arena;
 mod attack;
+mod bombs;
 mod compiling;
 mod component;
 mod inside;

@@ -34,7 +34,7 @@ pub fn files(content: impl BufRead, room: &mut u64, keep: &dyn Fn(&str) -> bool)
     let mut tar = Tar::new(Bounded { inner: gunzip, room });
     let mut files = Vec::new();
     let mut left = CHART_LIMIT;
-    while let Some(header) = tar.next().map_err(unreadable)? {
+    while let Some(header) = tar.next_member().map_err(unreadable)? {
         if header.is_directory || header.is_global {
             continue;
         }

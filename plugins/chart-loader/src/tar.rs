@@ -48,7 +48,7 @@ impl<R: Read> Tar<R> {
     ///
     /// # Errors
     /// Where Go finds no header, and where the archive is cut off.
-    pub fn next(&mut self) -> io::Result<Option<Header>> {
+    pub fn next_member(&mut self) -> io::Result<Option<Header>> {
         let mut extension = Extension::default();
         loop {
             if !self.skip()? {

@@ -19,8 +19,9 @@ struct Case {
 fn corpus() -> Vec<Case> {
     let rows = include_str!("corpus.tsv").lines().filter(|line| !line.starts_with('#'));
     let case = |line: &'static str| {
-        let [name, helm3, helm4, install, archive] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
-        Case { name, helm3, helm4, install, archive: STANDARD.decode(archive).unwrap() }
+        let [name, helm3, helm4, install, archive] =
+            line.split('\t').collect::<Vec<_>>().try_into().expect("five columns");
+        Case { name, helm3, helm4, install, archive: STANDARD.decode(archive).expect("base64") }
     };
     rows.map(case).collect()
 }

@@ -18,8 +18,11 @@ use opencenter_airgap::config::plugins_lock::{self, PluginsLock};
 use opencenter_airgap::config::source::Source;
 use opencenter_airgap::{tree, verify};
 
+/// A name and what is done with a text; a panic is a find.
+pub type Subject = (&'static str, fn(&str));
+
 /// What is fuzzed, by the name in an input's first line.
-pub const SUBJECTS: &[(&str, fn(&str))] = &[
+pub const SUBJECTS: &[Subject] = &[
     ("path", path),
     ("plugin-name", plugin_name),
     ("airgap.lock", airgap_lock),

@@ -151,6 +151,8 @@ async fn bad_files_are_listed_together() {
     let bench = bench();
     let good = file("good", &bench.server.put("/good", "good"));
     let url = bench.server.put("/archive", tar_gz(&[("other", b"x")]));
+    // Of its own: what another file has put into the lock needs no checksum.
+    let summed = bench.server.put("/summed", "x");
     bench.server.put("/sums", "no digest here");
     bench.server.fault(On::get("/busy"), Fault::status(503));
     let files = [
@@ -158,7 +160,7 @@ async fn bad_files_are_listed_together() {
         file("missing", &bench.server.url("/missing")),
         file("busy", &bench.server.url("/busy")),
         ResolvedFile { extract: true, ..file("tool", &url) },
-        ResolvedFile { checksum_url: Some(bench.server.url("/sums")), ..file("sums", &url) },
+        ResolvedFile { checksum_url: Some(bench.server.url("/sums")), ..file("sums", &summed) },
         file("../escape", &url),
         file("aux", &url),
         file("a/b", &url),

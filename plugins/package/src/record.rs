@@ -307,7 +307,7 @@ mod tests {
         let value = serde_json::to_value(&record).unwrap();
         assert_eq!(value["created"], "1970-01-01T00:00:00Z");
         assert_eq!(value["package"]["size"], 7);
-        assert_eq!(value["plugins"].to_string(), format!("[{plugin}]"));
+        assert_eq!(value["plugins"][0], serde_json::from_str::<serde_json::Value>(plugin).unwrap());
         assert_eq!(value["files"][0]["source"], "https://x/tool");
         assert_eq!(value["files"][0]["sha256"], sha256(b"t"));
         assert_eq!(value["files"][0]["path"], "a/files/0/tool");

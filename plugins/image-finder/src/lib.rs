@@ -7,6 +7,7 @@
 //! used by the plugins `charts` and `scan` and by the reader of charts; nothing here does I/O.
 
 pub mod scalar;
+mod shield;
 pub mod values;
 pub mod yaml;
 

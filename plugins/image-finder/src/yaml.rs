@@ -13,6 +13,7 @@ use std::fmt;
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
 
 use crate::scalar::Scalar;
+use crate::shield::Shielded;
 
 /// Nodes of one document, aliases expanded: a few hundred MB of YAML never
 /// come to that, a bomb of aliases does at once.
@@ -161,7 +162,8 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
 /// it is not looked at.
 pub fn first(text: &[u8]) -> Result<Node, YamlError> {
     let text = unicode(text)?;
-    let mut reader = Reader::new(&text, true);
+    let shielded = shielded(&text)?;
+    let mut reader = Reader::new(&shielded, true);
     let empty = Node { line: 1, value: Value::Scalar { text: String::new(), plain: true } };
     reader.next().map(|document| document.unwrap_or(empty))
 }
@@ -182,7 +184,11 @@ fn unicode(text: &[u8]) -> Result<Cow<'_, [u8]>, YamlError> {
 /// Every document up to the end or the first error. Empty documents are left
 /// out.
 pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
-    let mut reader = Reader::new(text.as_bytes(), false);
+    let shielded = match shielded(text.as_bytes()) {
+        Ok(shielded) => shielded,
+        Err(error) => return (Vec::new(), Some(error)),
+    };
+    let mut reader = Reader::new(&shielded, false);
     let mut documents = Vec::new();
     loop {
         match reader.next() {
@@ -193,25 +199,35 @@ pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
     }
 }
 
+/// Without its byte order mark, which the scanner's offsets leave out, and safe
+/// to scan.
+fn shielded(text: &[u8]) -> Result<Shielded<'_>, YamlError> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    Shielded::new(text).map_err(|message| YamlError { line: 1, message })
+}
+
 /// One document after the other.
 struct Reader<'a> {
-    text: &'a [u8],
+    shielded: &'a Shielded<'a>,
     parser: Parser<&'a [u8]>,
     /// Refuse what Helm refuses.
     strict: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a [u8], strict: bool) -> Self {
+    fn new(shielded: &'a Shielded<'a>, strict: bool) -> Self {
         let mut parser = Parser::new();
-        parser.set_input(text);
-        Self { text, parser, strict }
+        parser.set_input(&*shielded.text);
+        Self { shielded, parser, strict }
     }
 
     fn next(&mut self) -> Result<Option<Node>, YamlError> {
         let mut loader = Loader { strict: self.strict, ..Loader::default() };
         loop {
-            let event = self.parser.parse().map_err(|error| scan_error(&error))?;
+            let mut event = self.parser.parse().map_err(|error| scan_error(&error))?;
+            if let EventData::Scalar { value, .. } = &mut event.data {
+                *value = self.shielded.restore(std::mem::take(value));
+            }
             let line = line_of(event.start_mark.line);
             if self.strict && self.has_other_escape(&event) {
                 return Err(YamlError { line, message: "found unknown escape character".to_owned() });
@@ -229,14 +245,13 @@ impl Reader<'_> {
     /// Go's scanner knows all escapes of this one but `\/`.
     fn has_other_escape(&self, event: &Event) -> bool {
         let EventData::Scalar { style: ScalarStyle::DoubleQuoted, value, .. } = &event.data else { return false };
-        if !value.contains('/') || !self.text.windows(2).any(|pair| pair == b"\\/") {
+        if !value.contains('/') {
             return false;
         }
-        let text = String::from_utf8_lossy(self.text);
         let (start, end) = (event.start_mark.index as usize, event.end_mark.index as usize);
-        let mut written = text.chars().skip(start).take(end.saturating_sub(start));
-        while let Some(c) = written.next() {
-            if c == '\\' && written.next() == Some('/') {
+        let mut written = self.shielded.text.get(start..end).unwrap_or_default().iter();
+        while let Some(byte) = written.next() {
+            if *byte == b'\\' && written.next() == Some(&b'/') {
                 return true;
             }
         }
@@ -471,6 +486,14 @@ mod tests {
         }
         assert_eq!(base.get("l").unwrap().items().len(), 1);
         assert!(base.get("gone").is_none());
+    }
+
+    /// Offsets of the scanner are bytes, not letters.
+    #[test]
+    fn an_escaped_slash_is_found_behind_letters_of_several_bytes() {
+        assert!(first("é: \"ü\"\nx: \"a\\/b\"\n".as_bytes()).is_err());
+        assert!(first("é: \"ü\\/\"\n".as_bytes()).is_err());
+        assert!(first("\u{feff}é: \"ü/\"\nx: 'a\\/b'\ny: \"a\\\\/b\"\n".as_bytes()).is_ok());
     }
 
     #[test]

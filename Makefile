@@ -36,7 +36,7 @@ test: tools faults build ## Everything that CI runs after the checks of the sour
 crash: tools faults build ## Kill at every visit of every checkpoint, try more sequences of faults
 	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
 
-fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120)
+fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120), from AIRGAP_FUZZ_SEED
 	tests/fuzz/run.sh
 
 check: ## Formatting, lints, licences and sources of dependencies

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes what guests return, from the corpus: AIRGAP_FUZZ_SECONDS (120) seconds
-# on two processes. An input that fails is written to the corpus, where `make
+# on two processes, from AIRGAP_FUZZ_SEED (another one each time). An input that fails is written to the corpus, where `make
 # test` replays it from then on.
 #
 # Only our own crates are compiled with the counters of libFuzzer: the wrapper
@@ -20,8 +20,24 @@ fi
 RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/counted.sh \
   "${CARGO:-cargo}" build --release --workspace --locked --features airgap-fuzz/libfuzzer --bin fuzz
 
-found=$target/fuzz-corpus
-mkdir -p "$found"
 # Kept by content: the new inputs go to target/, those that fail to the corpus.
-"$target/release/fuzz" "$found" tests/fuzz/corpus -max_total_time="$seconds" -fork=2 -timeout=5 -rss_limit_mb=1024 \
-  -malloc_limit_mb=512 -max_len=65536 -artifact_prefix=tests/fuzz/corpus/ -print_final_stats=1
+# A process alone with its seed does the same again.
+seed=${AIRGAP_FUZZ_SEED:-$RANDOM}
+echo "fuzzing for $seconds s; AIRGAP_FUZZ_SEED=$seed tries the same inputs"
+processes=()
+for nth in 1 2; do
+  found=$target/fuzz-corpus/$nth
+  mkdir -p "$found"
+  "$target/release/fuzz" "$found" tests/fuzz/corpus -seed="$seed$nth" -max_total_time="$seconds" -timeout=5 \
+    -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=65536 -artifact_prefix=tests/fuzz/corpus/ -print_final_stats=1 \
+    2>"$found.log" &
+  processes+=($!)
+done
+failed=0
+for process in "${processes[@]}"; do
+  wait "$process" || failed=1
+done
+for nth in 1 2; do
+  grep -v '^#[0-9]' "$target/fuzz-corpus/$nth.log" || true
+done
+exit "$failed"

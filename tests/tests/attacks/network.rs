@@ -1,6 +1,7 @@
 //! The way out: addresses, redirects, names, credentials, sockets. What counts
 //! is not what the plugin is told but what the servers have seen.
 
+use airgap_tests::digest::sha256;
 use airgap_tests::file_server::FileServer;
 use airgap_tests::http::{Request, Response, Server};
 use airgap_tests::images::Image;
@@ -183,6 +184,106 @@ fn no_second_header_and_no_refresh_leads_out() {
     assert!(server.requests("GET", "/charts/loop").len() < 50, "{}", server.render_log());
 }
 
+/// Two granted servers that send each other's visitors on.
+#[test]
+fn no_chain_of_granted_hosts_leads_out() {
+    let Some(arena) = Arena::enter() else { return };
+    let second = Server::start(|request: &Request| match request.path.as_str() {
+        "/files/honest" => Response::new(200, "granted"),
+        "/files/back" => Response::new(302, "").with("location", request.header("x-back").unwrap_or("/secret")),
+        "/files/inside" => Response::new(302, "").with("location", format!("http://{METADATA}:{PORT}/latest")),
+        _ => Response::new(200, SECRET),
+    });
+    let there = second.url("");
+    let first = Server::start(move |request: &Request| match request.path.strip_prefix("/charts/") {
+        Some(name) if !name.is_empty() => Response::new(302, "").with("location", format!("{there}/files/{name}")),
+        _ => Response::new(200, SECRET),
+    });
+    let everywhere = everywhere();
+    let project = Project::new().with_file_server(&first.host()).with_file_server(&second.host());
+    let acts: Vec<Value> =
+        ["back", "inside"].iter().map(|name| fetch(&first.url(&format!("/charts/{name}")))).collect();
+    let honest = fetch(&first.url("/charts/honest"));
+    let acts = json!([honest, { "do": "try", "acts": acts }, { "do": "write", "path": "x", "text": "x" }]);
+    Attack::on(&arena, project, &["manifests"], acts)
+        .grants(json!({ "fetch": [first.url("/charts/"), second.url("/files/")] }))
+        .build()
+        .done()
+        .keeps(SECRET)
+        .all_refused(2);
+    assert_eq!(second.requests("GET", "/files/").len(), 3, "{}", second.render_log());
+    assert!(second.requests("GET", "/secret").is_empty(), "{}", second.render_log());
+    assert!(everywhere.log().is_empty(), "{}", everywhere.render_log());
+}
+
+/// A mirror stands for the granted address, and for nothing else on its host
+/// or elsewhere.
+#[test]
+fn no_mirror_leads_out_of_a_grant() {
+    let Some(arena) = Arena::enter() else { return };
+    let mirror = Server::start(|request: &Request| match request.path.as_str() {
+        "/upstream/charts/honest" => Response::new(200, "granted"),
+        "/upstream/charts/beside" => Response::new(302, "").with("location", "/other/secret"),
+        "/upstream/charts/above" => Response::new(302, "").with("location", "/upstream/charts/..%2f..%2fsecret"),
+        "/upstream/charts/inside" => Response::new(302, "").with("location", format!("http://{METADATA}:{PORT}/x")),
+        _ => Response::new(200, SECRET),
+    });
+    let everywhere = everywhere();
+    let upstream = "http://upstream.arena.test/charts/";
+    let project = Project::new().with_file_server(&mirror.host()).with_settings(|all| {
+        all["network"]["url_mirrors"] = json!({ "http://upstream.arena.test/": mirror.url("/upstream/") });
+    });
+    let acts: Vec<Value> =
+        ["beside", "above", "inside"].iter().map(|name| fetch(&format!("{upstream}{name}"))).collect();
+    let acts = json!([
+        fetch(&format!("{upstream}honest")),
+        { "do": "try", "acts": acts },
+        { "do": "write", "path": "x", "text": "x" },
+    ]);
+    Attack::on(&arena, project, &["manifests"], acts)
+        .grants(json!({ "fetch": [upstream] }))
+        .build()
+        .done()
+        .keeps(SECRET)
+        .all_refused(3);
+    assert!(mirror.log().iter().all(|entry| entry.path.starts_with("/upstream/charts/")), "{}", mirror.render_log());
+    assert!(everywhere.log().is_empty(), "{}", everywhere.render_log());
+}
+
+/// A registry sends blobs where it likes, and lists of tags go on where it
+/// says.
+#[test]
+fn no_registry_leads_out_of_its_grant() {
+    let Some(arena) = Arena::enter() else { return };
+    let elsewhere = Server::start(|_: &Request| Response::new(200, SECRET));
+    let cdn = elsewhere.url("/cdn/blob");
+    let registry = Server::start(move |request: &Request| match request.path_alone() {
+        "/v2/team/app/tags/list" => Response::json(200, &json!({ "name": "team/app", "tags": ["1"] }))
+            .with("link", "</v2/secret/app/tags/list?n=1>; rel=\"next\""),
+        path if path.starts_with("/v2/team/app/blobs/") => Response::new(307, "").with("location", cdn.clone()),
+        path if path.starts_with("/v2/team/app/manifests/") => {
+            Response::new(307, "").with("location", "/v2/secret/app/manifests/1")
+        }
+        _ => Response::new(200, SECRET),
+    });
+    let repository = format!("{}/team/app", registry.host());
+    let acts = [
+        json!({ "do": "tags", "repository": repository }),
+        json!({ "do": "fetch", "blob": format!("{repository}@sha256:{}", sha256(SECRET.as_bytes())) }),
+        json!({ "do": "fetch", "manifest": format!("{repository}:1") }),
+    ];
+    let project = Project::new().with_registry(&registry.host()).with_file_server(&elsewhere.host());
+    Attack::on(&arena, project, &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [format!("{}/team/", registry.host())] }))
+        .build()
+        .done()
+        .keeps(SECRET)
+        .all_refused(acts.len());
+    assert!(elsewhere.log().is_empty(), "{}", elsewhere.render_log());
+    let outside: Vec<_> = registry.log().into_iter().filter(|entry| entry.path.starts_with("/v2/secret/")).collect();
+    assert!(outside.is_empty(), "{}", registry.render_log());
+}
+
 /// Answers at every address of the arena.
 fn everywhere() -> Server {
     Server::start_on(&format!("[::]:{PORT}"), |_: &Request| Response::new(200, SECRET))
@@ -277,6 +378,9 @@ fn no_token_service_leads_inside() {
         format!("http://{}:{PORT}/token", arena.name_of("10.0.0.1")),
         format!("http://{}:{PORT}/token", arena.name_of("192.0.0.192")),
         format!("http://[fec0::1]:{PORT}/token"),
+        format!("http://10.0.0.1@{METADATA}:{PORT}/token"),
+        format!("http://user:password@{}:{PORT}/token", arena.name_of("10.0.0.1")),
+        format!("http://127.0.0.1\\@{METADATA}:{PORT}/token"),
         "file:///etc/hosts".to_owned(),
     ] {
         let server = Server::start(move |_: &Request| {

@@ -6,8 +6,8 @@
 //! [`values`] walks the nodes. Both are
 //! used by the plugins `charts` and `scan` and by the reader of charts; nothing here does I/O.
 
+mod events;
 pub mod scalar;
-mod shield;
 pub mod values;
 pub mod yaml;
 

@@ -1,6 +1,6 @@
 //! YAML as a tree whose nodes know their line.
 //!
-//! Read as Helm reads it, with a port of the same scanner: duplicate keys are
+//! Read as Helm reads it, with the scanner that Go's is a port of: duplicate keys are
 //! tolerated (the last one wins), anchors and merge keys work, every scalar keeps
 //! its text. [`first`] is as strict as Helm is with a chart; [`documents`] goes on
 //! over what Helm would refuse, as long as it can be scanned. Hostile input is
@@ -10,10 +10,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
-
+use crate::events::{self, Event, Events, Style};
 use crate::scalar::Scalar;
-use crate::shield::Shielded;
 
 /// Nodes of one document, aliases expanded: a few hundred MB of YAML never
 /// come to that, a bomb of aliases does at once.
@@ -162,8 +160,7 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
 /// it is not looked at.
 pub fn first(text: &[u8]) -> Result<Node, YamlError> {
     let text = unicode(text)?;
-    let shielded = shielded(&text)?;
-    let mut reader = Reader::new(&shielded, true);
+    let mut reader = Reader::new(&text, true);
     let empty = Node { line: 1, value: Value::Scalar { text: String::new(), plain: true } };
     reader.next().map(|document| document.unwrap_or(empty))
 }
@@ -184,11 +181,7 @@ fn unicode(text: &[u8]) -> Result<Cow<'_, [u8]>, YamlError> {
 /// Every document up to the end or the first error. Empty documents are left
 /// out.
 pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
-    let shielded = match shielded(text.as_bytes()) {
-        Ok(shielded) => shielded,
-        Err(error) => return (Vec::new(), Some(error)),
-    };
-    let mut reader = Reader::new(&shielded, false);
+    let mut reader = Reader::new(text.as_bytes(), false);
     let mut documents = Vec::new();
     loop {
         match reader.next() {
@@ -199,74 +192,68 @@ pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
     }
 }
 
-/// Without its byte order mark, which the scanner's offsets leave out, and safe
-/// to scan.
-fn shielded(text: &[u8]) -> Result<Shielded<'_>, YamlError> {
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    Shielded::new(text).map_err(|message| YamlError { line: 1, message })
-}
-
 /// One document after the other.
 struct Reader<'a> {
-    shielded: &'a Shielded<'a>,
-    parser: Parser<&'a [u8]>,
+    text: &'a [u8],
+    events: Events<'a>,
     /// Refuse what Helm refuses.
     strict: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn new(shielded: &'a Shielded<'a>, strict: bool) -> Self {
-        let mut parser = Parser::new();
-        parser.set_input(&*shielded.text);
-        Self { shielded, parser, strict }
+    fn new(text: &'a [u8], strict: bool) -> Self {
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        Self { text, events: Events::of(text), strict }
     }
 
     fn next(&mut self) -> Result<Option<Node>, YamlError> {
         let mut loader = Loader { strict: self.strict, ..Loader::default() };
         loop {
-            let mut event = self.parser.parse().map_err(|error| scan_error(&error))?;
-            if let EventData::Scalar { value, .. } = &mut event.data {
-                *value = self.shielded.restore(std::mem::take(value));
+            let event = self.events.next().map_err(|events::Problem { line, message }| YamlError { line, message })?;
+            let line = event.line;
+            if let Some(why) = self.strict.then(|| self.refused_by_go(&event)).flatten() {
+                return Err(YamlError { line, message: why.to_owned() });
             }
-            let line = line_of(event.start_mark.line);
-            if self.strict && self.has_other_escape(&event) {
-                return Err(YamlError { line, message: "found unknown escape character".to_owned() });
-            }
-            match event.data {
-                EventData::StreamEnd => return Ok(None),
-                EventData::DocumentEnd { .. } => return Ok(loader.root.take()),
-                _ => loader.enter(event, line).map_err(|message| YamlError { line, message })?,
+            match event.kind {
+                events::Kind::StreamEnd => return Ok(None),
+                events::Kind::DocumentEnd => return Ok(loader.root.take()),
+                kind => loader.enter(kind, line).map_err(|message| YamlError { line, message })?,
             }
         }
     }
 }
 
 impl Reader<'_> {
-    /// Go's scanner knows all escapes of this one but `\/`.
-    fn has_other_escape(&self, event: &Event) -> bool {
-        let EventData::Scalar { style: ScalarStyle::DoubleQuoted, value, .. } = &event.data else { return false };
-        if !value.contains('/') {
-            return false;
+    /// Go's scanner is a port of an older one.
+    fn refused_by_go(&self, event: &Event) -> Option<&'static str> {
+        let events::Kind::Scalar(scalar) = &event.kind else { return None };
+        let written = self.text.get(event.span.clone()).unwrap_or_default();
+        if scalar.style == Style::DoubleQuoted && has_escaped_slash(written) {
+            return Some("found unknown escape character");
         }
-        let (start, end) = (event.start_mark.index as usize, event.end_mark.index as usize);
-        let mut written = self.shielded.text.get(start..end).unwrap_or_default().iter();
-        while let Some(byte) = written.next() {
-            if *byte == b'\\' && written.next() == Some(&b'/') {
-                return true;
-            }
+        let is_tag_alone = scalar.tag.is_some() && scalar.style == Style::Plain && scalar.text.is_empty();
+        if is_tag_alone && ends_with_tag(written) && self.text.get(event.span.end) == Some(&b',') {
+            return Some("did not find expected whitespace or line break behind a tag");
         }
-        false
+        None
     }
 }
 
-/// Lines count from 1.
-fn line_of(at: u64) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1)
+/// Go's scanner knows all escapes of this one but `\/`.
+fn has_escaped_slash(written: &[u8]) -> bool {
+    let mut written = written.iter();
+    while let Some(byte) = written.next() {
+        if *byte == b'\\' && written.next() == Some(&b'/') {
+            return true;
+        }
+    }
+    false
 }
 
-fn scan_error(error: &libyaml_safer::Error) -> YamlError {
-    let line = line_of(error.problem_mark().map_or(0, |mark| mark.line));
-    YamlError { line, message: error.problem().to_owned() }
+/// Whether the tag is the last of a node's properties.
+fn ends_with_tag(written: &[u8]) -> bool {
+    let last = written.rsplit(|byte| byte.is_ascii_whitespace()).next();
+    last.is_some_and(|word| word.starts_with(b"!"))
 }
 
 /// Builds one document from events.
@@ -295,22 +282,21 @@ enum Kind {
 }
 
 impl Loader {
-    fn enter(&mut self, event: Event, line: u32) -> Result<(), String> {
-        match event.data {
-            EventData::Scalar { anchor, tag, value: text, plain_implicit, style, .. } => {
+    fn enter(&mut self, event: events::Kind, line: u32) -> Result<(), String> {
+        match event {
+            events::Kind::Scalar(events::Scalar { anchor, tag, text, style }) => {
                 let plain = match tag {
-                    None => plain_implicit && style == ScalarStyle::Plain,
+                    None => style == Style::Plain,
                     Some(tag) => self.tagged(&tag, &text)?,
                 };
                 // The text of a block begins below its `|`.
-                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                let line = line.saturating_add(u32::from(is_block));
+                let line = line.saturating_add(u32::from(style == Style::Block));
                 self.complete(Node { line, value: Value::Scalar { text, plain } }, anchor)
             }
-            EventData::SequenceStart { anchor, .. } => self.begin(line, anchor, Kind::List(Vec::new())),
-            EventData::MappingStart { anchor, .. } => self.begin(line, anchor, Kind::Map(Vec::new(), None)),
-            EventData::SequenceEnd | EventData::MappingEnd => self.end(),
-            EventData::Alias { anchor } => self.alias(&anchor),
+            events::Kind::ListStart { anchor } => self.begin(line, anchor, Kind::List(Vec::new())),
+            events::Kind::MapStart { anchor } => self.begin(line, anchor, Kind::Map(Vec::new(), None)),
+            events::Kind::ListEnd | events::Kind::MapEnd => self.end(),
+            events::Kind::Alias { anchor } => self.alias(&anchor),
             _ => Ok(()),
         }
     }
@@ -494,6 +480,29 @@ mod tests {
         assert!(first("é: \"ü\"\nx: \"a\\/b\"\n".as_bytes()).is_err());
         assert!(first("é: \"ü\\/\"\n".as_bytes()).is_err());
         assert!(first("\u{feff}é: \"ü/\"\nx: 'a\\/b'\ny: \"a\\\\/b\"\n".as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_tag_before_a_comma_is_refused_as_go_does() {
+        for text in ["[!a, b]", "{x: !!str, y: 1}", "[&a !b, *a]", "- [1,\n  !<tag:x>, 2]", "\u{feff}[!, a]"] {
+            assert!(first(text.as_bytes()).is_err(), "{text}");
+            assert!(documents(text).1.is_none(), "{text}");
+        }
+        for text in ["[a !b, c]", "[!a &b, c]", "[\"x !b, c\", !a x, b]", "[!a , b]", "[!a\n, b]", "# !a,\n[b]"] {
+            assert!(first(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_is_read_or_refused() {
+        let whole = "a: \"x\\n\\x41\\u00e9\"\nb: |2-\n    y\nc: >+\n  z\n\nd: 'it''s'\n%TAG ! !\n--- !t &n [*n, {? a : b}] # é\n...\n";
+        for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            documents(&whole[..end]);
+            let _ = first(&whole.as_bytes()[..end]);
+        }
+        assert_eq!(parse("a: |\n  x").unwrap().text_of("a"), Some("x"));
+        assert!(first(b"a: \"x\\").is_err());
+        assert!(first(b"a: \xff").is_err());
     }
 
     #[test]

@@ -6,9 +6,10 @@
 //! does, [`walk`] puts the members of a nested tar into Go's order, and
 //! [`pipeline`] compresses ([`frames`]), hashes and writes on threads of its
 //! own. [`unpack`] reads archives that came from outside with the bounded parser of
-//! [`reader`], and trusts nothing.
+//! [`reader`], through what [`guard`] lets by, and trusts nothing.
 
 mod frames;
+mod guard;
 mod pipeline;
 pub mod reader;
 pub mod unpack;

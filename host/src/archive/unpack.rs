@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
+use super::guard::{Allowance, Guarded, zip_directory};
 use super::reader::{EntryKind, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Class, Error, Result};
@@ -230,9 +231,11 @@ fn unreadable(source: Source<'_>, error: io::Error) -> Error {
 }
 
 /// The content of the file, decompressed, and whether it was compressed.
-fn decoder(source: Source<'_>, file: File, start: &[u8]) -> Result<(Box<dyn Read>, bool)> {
-    let file = BufReader::with_capacity(BUFFER, file);
-    let decoder: Box<dyn Read> = if start.starts_with(b"\x1f\x8b") {
+fn decoder<'a>(source: Source<'a>, file: File, start: &[u8]) -> Result<(Box<dyn Read + 'a>, bool)> {
+    // Below the decoder as well: one that gives nothing asks for more without
+    // coming back.
+    let file = BufReader::with_capacity(BUFFER, Guarded::new(file, source.leash, Allowance::all()));
+    let decoder: Box<dyn Read + 'a> = if start.starts_with(b"\x1f\x8b") {
         Box::new(flate2::bufread::MultiGzDecoder::new(file))
     } else if start.starts_with(b"\x28\xb5\x2f\xfd") {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(|error| damaged(source, error))?;
@@ -286,10 +289,23 @@ fn each_tar_member(source: Source<'_>, stream: impl BufRead, budget: &mut Budget
     Ok(())
 }
 
-fn each_zip_member(source: Source<'_>, file: File, budget: &mut Budget<'_>, visit: Visit<'_>) -> Result<()> {
-    let bad = |error: zip::result::ZipError| damaged(source, io::Error::other(error));
-    let mut archive = zip::ZipArchive::new(BufReader::with_capacity(BUFFER, file)).map_err(bad)?;
-    budget.foresee(archive.len(), archive.decompressed_size())?;
+/// What lists the entries of a zip, besides what it says of its own size.
+const ZIP_END: u64 = 2 << 20;
+
+fn each_zip_member(source: Source<'_>, mut file: File, budget: &mut Budget<'_>, visit: Visit<'_>) -> Result<()> {
+    let bad = |error: zip::result::ZipError| match error {
+        zip::result::ZipError::Io(error) => damaged(source, error),
+        error => damaged(source, io::Error::other(error)),
+    };
+    // The library reads the whole list before anybody could count it.
+    let directory = zip_directory(&mut file).map_err(|error| damaged(source, error))?;
+    budget.foresee(directory.entries, None)?;
+    let allowance = Allowance::of(directory.bytes.saturating_add(ZIP_END));
+    let file = BufReader::with_capacity(BUFFER, file);
+    let mut archive = zip::ZipArchive::new(Guarded::new(file, source.leash, allowance.clone())).map_err(bad)?;
+    allowance.lift();
+    let entries = u64::try_from(archive.len()).unwrap_or(u64::MAX);
+    budget.foresee(entries, archive.decompressed_size())?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(bad)?;
         let claimed = entry.size();
@@ -327,7 +343,7 @@ impl<'a> Budget<'a> {
     }
 
     /// Refuses before the work what an archive says of itself.
-    fn foresee(&self, entries: usize, bytes: Option<u128>) -> Result<()> {
+    fn foresee(&self, entries: u64, bytes: Option<u128>) -> Result<()> {
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
         let bytes = bytes.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
         if entries <= self.limits.entries && bytes <= self.limits.total { Ok(()) } else { Err(self.exceeded()) }

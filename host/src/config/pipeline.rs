@@ -148,10 +148,36 @@ impl Pipeline {
             }
         }
         problems.extend(publish::problems(&self.steps));
+        problems.extend(self.list_problem());
         if problems.is_empty() {
             problems.extend(self.cycle());
         }
         problems
+    }
+
+    /// The host fetches what the step `manifests` lists, with its own rights: no
+    /// plugin gets them by taking that id.
+    fn list_problem(&self) -> Option<Problem> {
+        let fetches = |step: &StepSpec| matches!(&step.run, Runner::Host(name) if name != CONFIG);
+        let fetching = self.steps.iter().find(|step| fetches(step))?;
+        let index = self.steps.iter().position(|step| step.id == MANIFESTS)?;
+        let run = match &self.steps[index].run {
+            Runner::Plugin(name) if name == publish::MANIFEST => return None,
+            Runner::Plugin(name) | Runner::Host(name) => name,
+        };
+        Some(Problem::new(
+            &YamlPath::root().key("steps").index(index).key("run"),
+            format!(
+                "the host fetches what the step `{MANIFESTS}` lists (`{}` does), and it runs `{}`",
+                shown(&fetching.id),
+                shown(run)
+            ),
+            format!(
+                "let it run the plugin `{}`, give the step another id, or put a plugin in the place of that one with \
+                 `plugin add --replace-core`",
+                publish::MANIFEST
+            ),
+        ))
     }
 
     fn step_problems(&self, step: &StepSpec, path: &YamlPath, problems: &mut Vec<Problem>) {

@@ -38,7 +38,7 @@ pub enum Target {
 }
 
 /// Who publishes into config/, and what.
-const MANIFEST: &str = "manifest";
+pub(super) const MANIFEST: &str = "manifest";
 const CONFIGURATION: [&str; 2] = ["components.yaml", "components.base.yaml"];
 
 /// Who publishes the package, and what that is called.

@@ -5,7 +5,9 @@
 //! only what lies outside of them; it connects to the ports that a build needs
 //! and listens at none; it signals nobody but what it started. Reading is left
 //! open. Children inherit all of it: git, ssh and credential helpers run, and
-//! write where the host may.
+//! write where the host may. Landlock keeps most of it; the filter of `calls`
+//! takes what Landlock has no right for, and what goes around the rights that it
+//! has.
 //!
 //! The kernel binds the thread that asks and those that it starts later, so
 //! [`raise`] is called before any other thread is there.
@@ -20,7 +22,7 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
 
-use super::executable;
+use super::{calls, executable};
 use crate::config::settings::SecondWall;
 use crate::error::{Error, Result};
 
@@ -103,7 +105,15 @@ fn writing() -> BitFlags<AccessFs> {
     AccessFs::from_write(ABI::V2)
 }
 
-fn enforce(policy: SecondWall, openings: &Openings) -> Result<(), RulesetError> {
+fn enforce(policy: SecondWall, openings: &Openings) -> io::Result<()> {
+    restrict(policy, openings).map_err(io::Error::other)?;
+    match calls::forbid_ways_around() {
+        Err(error) if policy == SecondWall::Require => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn restrict(policy: SecondWall, openings: &Openings) -> Result<(), RulesetError> {
     let level = match policy {
         SecondWall::Require => CompatLevel::HardRequirement,
         _ => CompatLevel::BestEffort,
@@ -271,6 +281,27 @@ mod tests {
             refused(TcpStream::connect(site.closed.local_addr().unwrap()));
             refused(TcpListener::bind("127.0.0.1:0"));
             refused(TcpListener::bind("[::1]:0"));
+            // What Landlock's rights of TCP do not see.
+            let closed = site.closed.local_addr().unwrap().port();
+            for family in [libc::AF_INET, libc::AF_INET6] {
+                refused(sys::socket(family, libc::SOCK_STREAM, libc::IPPROTO_MPTCP));
+                refused(sys::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, libc::IPPROTO_SCTP));
+                refused(sys::socket(family, libc::SOCK_RAW, libc::IPPROTO_ICMP));
+                refused(sys::socket(family, libc::SOCK_DGRAM, libc::IPPROTO_ICMP));
+            }
+            for family in [libc::AF_VSOCK, libc::AF_PACKET, libc::AF_BLUETOOTH, libc::AF_TIPC] {
+                refused(sys::socket(family, libc::SOCK_STREAM, 0));
+            }
+            let unbound = sys::socket(libc::AF_INET, libc::SOCK_STREAM, 0).unwrap();
+            refused(sys::listen(&unbound));
+            refused(sys::fast_open(&unbound, closed));
+            for (family, kind) in [
+                (libc::AF_INET6, libc::SOCK_DGRAM),
+                (libc::AF_UNIX, libc::SOCK_STREAM),
+                (libc::AF_NETLINK, libc::SOCK_RAW),
+            ] {
+                sys::socket(family, kind, 0).unwrap();
+            }
         });
         TcpStream::connect(site.closed.local_addr().unwrap()).unwrap();
     }
@@ -284,9 +315,38 @@ mod tests {
             refused(kill_process(pid, Signal::URG));
             // What a debugger could look into.
             refused(File::open(format!("/proc/{}/mem", site.outsider.id())));
+            let outsider = site.outsider.id().into();
+            for (call, arguments) in [
+                (libc::SYS_prlimit64, [outsider, libc::RLIMIT_CPU.into(), sys::LIMIT.as_ptr() as u64]),
+                (libc::SYS_setpriority, [libc::PRIO_PROCESS.into(), outsider, 19]),
+                (libc::SYS_setpriority, [libc::PRIO_USER.into(), 0, 19]),
+                (libc::SYS_sched_setaffinity, [outsider, 8, sys::LIMIT.as_ptr() as u64]),
+                (libc::SYS_ptrace, [16, outsider, 0]),
+                (libc::SYS_io_uring_setup, [1, sys::LIMIT.as_ptr() as u64, 0]),
+            ] {
+                let answer = sys::call(call, arguments).unwrap_err();
+                assert_eq!(answer.raw_os_error(), Some(libc::EPERM), "{call}");
+            }
+            // Its own limits a process may look at and lower.
+            sys::call(libc::SYS_prlimit64, [0, libc::RLIMIT_CORE.into(), sys::LIMIT.as_ptr() as u64]).unwrap();
             let mut own = Command::new("sleep").arg("600").spawn().unwrap();
             own.kill().unwrap();
             own.wait().unwrap();
+        });
+    }
+
+    /// What is typed into the terminal runs in the user's shell afterwards.
+    #[test]
+    fn nobody_types_into_the_terminal() {
+        let site = Site::new();
+        site.behind_the_wall(|| {
+            for request in [libc::TIOCSTI, libc::TIOCLINUX] {
+                let answer = sys::call(libc::SYS_ioctl, [0, request, c"x".as_ptr() as u64]).unwrap_err();
+                assert_eq!(answer.raw_os_error(), Some(libc::EPERM));
+            }
+            // Asking for its size is another matter.
+            let answer = sys::call(libc::SYS_ioctl, [99, libc::TIOCGWINSZ, 0]).unwrap_err();
+            assert_eq!(answer.raw_os_error(), Some(libc::EBADF));
         });
     }
 
@@ -304,5 +364,51 @@ mod tests {
         let error = require.unwrap_err();
         assert_eq!(error.class(), Class::Local);
         assert!(error.message().contains("`security.second_wall: require`") && error.hint_text().is_some(), "{error}");
+    }
+
+    /// Calls as native code would make them.
+    mod sys {
+        use std::io;
+        use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+        /// Soft and hard, as `prlimit` takes them; also any small memory.
+        pub(super) const LIMIT: &[u64; 16] = &[0; 16];
+
+        #[allow(unsafe_code, reason = "what is tried is what unsafe code could do")]
+        pub(super) fn call(number: libc::c_long, [first, second, third]: [u64; 3]) -> io::Result<libc::c_long> {
+            match unsafe { libc::syscall(number, first, second, third, 0_u64, 0_u64, 0_u64) } {
+                -1 => Err(io::Error::last_os_error()),
+                answer => Ok(answer),
+            }
+        }
+
+        #[allow(unsafe_code, reason = "the descriptor is new")]
+        pub(super) fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
+            let arguments = [family, kind, protocol].map(|number| u64::from(number.unsigned_abs()));
+            let descriptor = call(libc::SYS_socket, arguments)?;
+            Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap()) })
+        }
+
+        pub(super) fn listen(socket: &OwnedFd) -> io::Result<libc::c_long> {
+            call(libc::SYS_listen, [u64::from(socket.as_raw_fd().unsigned_abs()), 1, 0])
+        }
+
+        /// Connects with the first bytes.
+        #[allow(unsafe_code, reason = "the address is one of IPv4, of the size that is said")]
+        pub(super) fn fast_open(socket: &OwnedFd, port: u16) -> io::Result<isize> {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: port.to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+                sin_zero: [0; 8],
+            };
+            let size = u32::try_from(size_of::<libc::sockaddr_in>()).unwrap();
+            let flags = libc::MSG_FASTOPEN;
+            let address = (&raw const address).cast();
+            match unsafe { libc::sendto(socket.as_raw_fd(), c"x".as_ptr().cast(), 1, flags, address, size) } {
+                -1 => Err(io::Error::last_os_error()),
+                sent => Ok(sent),
+            }
+        }
     }
 }

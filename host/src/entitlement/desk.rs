@@ -233,11 +233,23 @@ impl Desk {
             return Ok(true);
         }
         let Some(reference) = address.strip_prefix("oci://") else { return Ok(false) };
-        let reference = Reference::parse(reference)?;
-        let manifest = lock.said_to(asker, &manifest_address(&reference)).map(|file| file.sha256);
-        let Some(manifest) = manifest.or(reference.digest()) else { return Ok(false) };
+        let Some(manifest) = self.manifest_of(&Reference::parse(reference)?)? else { return Ok(false) };
         let bytes = store.read(&manifest, network::LARGEST_MANIFEST)?.unwrap_or_default();
         Ok(names_layer(&bytes, digest))
+    }
+
+    /// The manifest that a reference gave this asker. One with a digest is no
+    /// exception: whoever holds a blob of that digest holds no manifest of
+    /// this registry.
+    fn manifest_of(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let Means { store, lock, .. } = &self.means;
+        let asker = self.entitlement.asker();
+        let address = manifest_address(reference);
+        if let Some(said) = lock.said_to(asker, &address) {
+            return Ok(Some(said.sha256));
+        }
+        let Some(digest) = reference.digest() else { return Ok(None) };
+        Ok(store.receipt(asker, &address, &digest)?.map(|_| digest))
     }
 
     async fn held(

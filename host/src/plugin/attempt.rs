@@ -132,7 +132,9 @@ impl Attempt {
 /// What references resolved to: a step that resolves some prefers it.
 pub(super) const LOCK: &str = "airgap.lock";
 const RESOLVED: &str = "components.resolved.json";
-const RESOLVED_BYTES: u64 = 64 << 20;
+/// Text that takes some twenty times as much memory once it is read; a thousand
+/// components take less than one MiB.
+const RESOLVED_BYTES: u64 = 8 << 20;
 
 /// What the manifest resolved to, where the tree has it.
 fn resolved(tree: &Tree) -> Result<Option<ResolvedComponents>> {

@@ -55,6 +55,13 @@ impl Attack {
         self
     }
 
+    /// Pins the attacker in the place of a core plugin, as the user allowed.
+    pub(crate) fn replacing(mut self, core: &str, grants: &Value) -> Self {
+        self = self.pin(core, grants, &guest());
+        self.pins[core]["replace_core"] = json!(true);
+        self
+    }
+
     /// What the attacker is granted.
     pub(crate) fn grants(mut self, grants: Value) -> Self {
         self.pins["attacker"]["grants"] = grants;

@@ -1,8 +1,9 @@
 //! What is small on the way and large at its end: archives, answers,
 //! pagination. The host works in the memory that it has, and says what it met.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airgap_tests::charts::gzip;
 use airgap_tests::file_server::FileServer;
@@ -54,6 +55,27 @@ const XZ: [u8; 64] = [
 /// A zstd frame that asks for a window of 2 GiB and holds nothing.
 const ZSTD: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00];
 
+/// A zip whose list has so many entries, each a name and nothing else, and whose
+/// record at the end says `said`.
+fn long_list(entries: usize, said: u16) -> Vec<u8> {
+    let mut entry = b"PK\x01\x02".to_vec();
+    entry.extend([0; 24]);
+    entry.extend([1, 0]);
+    entry.extend([0; 16]);
+    entry.push(b'x');
+    let mut zip = b"PK\x03\x04".to_vec();
+    zip.extend([0; 26]);
+    let start = zip.len();
+    zip.extend(entry.repeat(entries));
+    let size = zip.len() - start;
+    zip.extend(b"PK\x05\x06\0\0\0\0");
+    zip.extend([said.to_le_bytes(), said.to_le_bytes()].concat());
+    zip.extend(u32::try_from(size).expect("a small list").to_le_bytes());
+    zip.extend(u32::try_from(start).expect("a short beginning").to_le_bytes());
+    zip.extend([0, 0]);
+    zip
+}
+
 #[test]
 fn no_archive_is_a_bomb() {
     let Some(arena) = Arena::enter() else { return };
@@ -65,6 +87,8 @@ fn no_archive_is_a_bomb() {
         ("attributes", gzip(&long_header(tar::EntryType::XHeader, 600 * MIB))),
         ("xz", XZ.to_vec()),
         ("a window", ZSTD.to_vec()),
+        ("a long list", long_list(2_000_000, u16::MAX)),
+        ("a list that says it is short", long_list(2_000_000, 3)),
     ];
     drop(zeros);
     for (what, bomb) in bombs {
@@ -81,6 +105,36 @@ fn no_archive_is_a_bomb() {
         let run = build_in_little_memory(&ready.project);
         assert_eq!(run.status.code(), Some(1), "{what}: {run}");
         run.says(&["attack"]).never_says("panicked at host/");
+    }
+}
+
+/// Decoders that read on and on, and have nothing to give.
+#[test]
+fn no_stream_of_nothing_outlasts_its_limit() {
+    let Some(arena) = Arena::enter() else { return };
+    let mut empty = gzip(b"");
+    empty = empty.repeat(100 * MIB / empty.len());
+    // What a decoder takes for it here, at the least.
+    let started = Instant::now();
+    let mut nothing = Vec::new();
+    flate2::read::MultiGzDecoder::new(empty.as_slice()).read_to_end(&mut nothing).expect("it is whole");
+    let whole = started.elapsed();
+    let server = FileServer::start();
+    let url = server.put("/charts/nothing", empty);
+    let ready = Attack::on(&arena, Project::new().with_file_server(&server.host()), &["manifests"], json!([]))
+        .grants(json!({ "fetch": [server.url("/charts/")] }))
+        .limit("host_limit", 1)
+        .step("fetching", &json!({ "plugin": "attacker" }), &["manifests"])
+        .acts(json!([{ "do": "fetch", "url": url }]))
+        .step("attack", &json!({ "plugin": "attacker" }), &["fetching"])
+        .acts(json!([{ "do": "unpack", "tree": "fetching", "path": "fetched-0", "entries": 100 }]))
+        .ready();
+    ready.project.run(&["build", "--step", "fetching"]).success();
+    let run = ready.project.run(&["build"]).code(1);
+    // On a machine that is through before the limit nothing can be seen.
+    if whole > Duration::from_secs(3) {
+        run.clone().says(&["attack", "plugins.host_limit"]);
+        assert!(run.time < Duration::from_secs(1) + whole / 2, "{whole:?} of nothing took {run}");
     }
 }
 

@@ -216,6 +216,68 @@ fn a_partial_of_another_step_is_not_completed() {
     assert!(!built.told().contains("fetched"), "{}", built.told());
 }
 
+/// The step `manifests` tells the host what to fetch, with the rights of the
+/// host: a plugin without any does not get them by the id of its step.
+#[test]
+fn no_plugin_tells_the_host_what_to_fetch() {
+    let Some(arena) = Arena::enter() else { return };
+    let world = World::start();
+    let list = json!({
+        "architecture": "amd64", "package": { "name": "x", "version": "1" }, "charts": [], "images": [],
+        "files": [{ "kind": "tool", "name": "x", "version": "1", "url": world.files.url("/private/plan?stolen=data") }],
+        "repositories": [{ "name": "r", "url": "file:///etc/secret", "ref": "main" }],
+    });
+    let acts = json!([{ "do": "write", "path": "components.resolved.json", "text": list.to_string() }]);
+    for host in ["files", "repos", "images"] {
+        let built = Attack::on(&arena, world.project(), &["config"], json!([]))
+            .step("manifests", &json!({ "plugin": "attacker" }), &["config"])
+            .acts(acts.clone())
+            .step(host, &json!({ "host": host }), &["manifests"])
+            .spied_by(&[host])
+            .build()
+            .keeps(SECRET);
+        built.run.code(3).says(&["manifests", "attacker", "--replace-core"]);
+    }
+    assert!(world.files.log().is_empty(), "{}", world.files.render_log());
+}
+
+/// What has the digest of a blob is not the manifest of any registry.
+#[test]
+fn no_chart_is_claimed_of_an_address_that_was_not_asked() {
+    let Some(arena) = Arena::enter() else { return };
+    let world = World::start();
+    let archive = sha256(EVIL.as_bytes());
+    let manifest = json!({ "layers": [{ "digest": format!("sha256:{archive}") }] }).to_string();
+    world.files.put_plain("/mine/m.json", manifest.clone());
+    for url in [
+        format!("oci://registry.victim.example/charts/app@sha256:{}", sha256(manifest.as_bytes())),
+        format!(
+            "{}/charts/app@sha256:{}",
+            world.registry.reference("secret").replace(":secret", ""),
+            sha256(manifest.as_bytes())
+        ),
+        world.files.url("/private/plan"),
+    ] {
+        let row = json!([{
+            "name": "app", "version": "6.6.6", "requested": "^1", "repo": "oci://registry.victim.example/charts", "url": url,
+            "namespace": "a", "path": "charts/app.tgz", "sha256": archive, "values": [], "images": [],
+        }]);
+        let built = Attack::on(&arena, world.project(), &["manifests"], json!([]))
+            .replacing("charts", &world.grants(&["/mine/"]))
+            .step("charts", &json!({ "plugin": "charts" }), &["manifests"])
+            .acts(json!([
+                { "do": "fetch", "url": world.files.url("/mine/m.json") },
+                { "do": "write", "path": "charts/app.tgz", "text": EVIL },
+                { "do": "write", "path": "charts.json", "text": row.to_string() },
+            ]))
+            .build();
+        built.run.clone().code(1).says(&["charts", "never gave this"]);
+        let lock = built.project.path("config/airgap.lock");
+        let lock = std::fs::read_to_string(lock).unwrap_or_default();
+        assert!(!lock.contains("6.6.6") && !lock.contains(&archive), "{lock}");
+    }
+}
+
 /// A plugin says that a tool has the digest of its own bytes, before the tool
 /// is fetched.
 #[test]

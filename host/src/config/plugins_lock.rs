@@ -39,7 +39,11 @@ pub const FORMAT: u32 = 1;
 
 /// The plugins that are part of the binary, and what each of them decides.
 pub const CORE: [(&str, &str); 5] = [
-    ("manifest", "which components, images, charts, files and repositories the package holds"),
+    (
+        "manifest",
+        "which components, images, charts, files and repositories the package holds, and where the host fetches them \
+         from, with your credentials",
+    ),
     ("charts", "which charts and values go into the package, and from where they come"),
     ("zarf-yaml", "what a deployment of the package does"),
     ("package", "every byte of the package, its checksum and its list"),

@@ -55,9 +55,8 @@ const XZ: [u8; 64] = [
 /// A zstd frame that asks for a window of 2 GiB and holds nothing.
 const ZSTD: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00];
 
-/// A zip whose list has so many entries, each a name and nothing else, and whose
-/// record at the end says `said`.
-fn long_list(entries: usize, said: u16) -> Vec<u8> {
+/// A zip whose list has so many entries, each a name and nothing else.
+fn long_list(entries: usize) -> Vec<u8> {
     let mut entry = b"PK\x01\x02".to_vec();
     entry.extend([0; 24]);
     entry.extend([1, 0]);
@@ -69,7 +68,7 @@ fn long_list(entries: usize, said: u16) -> Vec<u8> {
     zip.extend(entry.repeat(entries));
     let size = zip.len() - start;
     zip.extend(b"PK\x05\x06\0\0\0\0");
-    zip.extend([said.to_le_bytes(), said.to_le_bytes()].concat());
+    zip.extend([0xff; 4]);
     zip.extend(u32::try_from(size).expect("a small list").to_le_bytes());
     zip.extend(u32::try_from(start).expect("a short beginning").to_le_bytes());
     zip.extend([0, 0]);
@@ -87,8 +86,7 @@ fn no_archive_is_a_bomb() {
         ("attributes", gzip(&long_header(tar::EntryType::XHeader, 600 * MIB))),
         ("xz", XZ.to_vec()),
         ("a window", ZSTD.to_vec()),
-        ("a long list", long_list(2_000_000, u16::MAX)),
-        ("a list that says it is short", long_list(2_000_000, 3)),
+        ("a long list", long_list(2_000_000)),
     ];
     drop(zeros);
     for (what, bomb) in bombs {

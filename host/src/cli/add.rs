@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::ui::Ui;
 use crate::config::edit::{self, Addition};
 use crate::config::source::Source;
+use crate::config::written;
 use crate::config::{Project, local};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::fs;
 use crate::layout::{Layout, shown};
 use crate::orchestrator::preview;
 use crate::state::lock::BuildLock;
@@ -184,14 +184,11 @@ fn add(project: &Project, additions: &[Addition]) -> Result<()> {
     }
     additions.iter().try_for_each(|addition| refuse_missing_files(project, addition))?;
     let path = project.layout.components();
-    let mut source = match Source::read(&path)? {
-        Some(source) => source,
-        None => Source::of(shown(&path), Vec::new())?,
-    };
+    let mut source = Source::read(&path)?.unwrap_or_else(|| Source::empty(shown(&path)));
     for addition in additions {
         source.text = edit::add(&source, addition)?;
     }
-    fs::write_atomic(&path, source.text.as_bytes())
+    written::replace(&project.layout, &path, source.digest, source.text.as_bytes())
 }
 
 fn named(addition: &Addition) -> String {

@@ -15,6 +15,7 @@ use crate::config::Project;
 use crate::config::pipeline::Runner;
 use crate::config::plugins_lock::{self, Pin, PluginsLock, check_name};
 use crate::config::source::Source;
+use crate::config::written;
 use crate::confine::wall::Wall;
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
@@ -161,8 +162,9 @@ fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variables) -> Res
     let version = Some(description.version.clone());
     let pin = Pin { path, sha256: source.digest, version, replace_core: args.replace_core, grants };
     let file = project.layout.plugins_lock();
-    let text = PluginsLock::with_pin(Source::read(&file)?.as_ref(), &project.root, &name, pin.clone())?;
-    fs::write_atomic(&file, text.as_bytes())?;
+    let old = Source::read(&file)?;
+    let text = PluginsLock::with_pin(old.as_ref(), &project.root, &name, pin.clone())?;
+    written::replace(&project.layout, &file, old.and_then(|old| old.digest), text.as_bytes())?;
     let shown_file = shown(&file);
     ui.say(&format!("pinned {name} {} as {} in {shown_file}", description.version, source.digest));
     if description.name != name {

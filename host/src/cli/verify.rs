@@ -13,9 +13,10 @@ use crate::verify::{Report, verify_with};
 
 /// Check a package: sound, complete, and what it says it is
 ///
-/// Needs no network and no configuration. The .sha256 and the
-/// artifact-manifest.json are compared where they lie beside the package. Ends
-/// with 4 where anything is wrong, each damaged file named.
+/// Needs no network and no configuration. The .sha256 and the .manifest.json
+/// are compared where they lie beside the package. Ends with 4 where anything
+/// is wrong, each damaged file named; with --verbose, what rests on nothing but
+/// its address is named as well.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// The package: zarf-package-….tar.zst, or - for the standard input
@@ -48,7 +49,7 @@ pub(super) fn run(args: &VerifyArgs, ui: &Ui) -> Result<ExitCode> {
     let report = verify_with(&args.package, lock.as_ref())?;
     let sound = report.is_sound();
     let color = if sound { Color::Green } else { Color::Red };
-    for line in report.render_text().lines() {
+    for line in report.render_text(ui.verbose).lines() {
         if marks(line) { ui.say_painted(color, line, line) } else { ui.say(line) }
     }
     ui.data(&Verified { event: "verified", sound, report: &report });

@@ -8,6 +8,7 @@ use super::environment::Variables;
 use super::ui::Ui;
 use crate::config::Project;
 use crate::config::pipeline::Runner;
+use crate::config::written;
 use crate::confine::ports;
 use crate::confine::wall::{self, Openings, Wall};
 use crate::error::Result;
@@ -65,6 +66,11 @@ fn runs_third_party(project: &Project, runs: Runs<'_>) -> bool {
 fn writable(project: &Project, runs: Runs<'_>, variables: &Variables) -> Result<Vec<PathBuf>> {
     let layout = &project.layout;
     let mut folders = vec![variables.temporary.clone(), layout.config.clone()];
+    // Where a file of config/ is a link, what it leads to is written.
+    for path in written::by_builds(layout) {
+        let home = written::home(layout, &path).ok().filter(|home| *home != path);
+        folders.extend(home.and_then(|home| home.parent().map(Path::to_owned)));
+    }
     if matches!(runs, Runs::Pipeline) {
         for folder in [&layout.build, &layout.dist] {
             fs::create_dir_all(folder)?;

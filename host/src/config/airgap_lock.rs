@@ -3,10 +3,12 @@
 //! It is a statement of what was seen: who asked, from where, in which build.
 //! What the host's own steps saw stands in `images`, `files` and `repositories`;
 //! what a plugin saw stands under its name in `core` or `plugins`, where nobody
-//! else looks; and a chart says by which plugin it was resolved. Format 1 had
-//! all files in one list, into which any plugin could write: its entries name
-//! no build, and what names none is resolved again
-//! ([`lock_doubts`](super::lock_doubts)).
+//! else looks; and a chart says by which plugin it was resolved. Every entry
+//! names the build that saw it, and one that names none is resolved again
+//! ([`lock_doubts`](super::lock_doubts)). Older formats named fewer: of format 1
+//! no file and no chart, in whose one list any plugin could write, and of
+//! formats 1 and 2 no image and no repository. Into those two no plugin ever
+//! wrote, so they are taken over as they are ([`EARLIER`]).
 //!
 //! The lock is loaded once, shared by the steps as a
 //! [`SharedLock`](super::shared_lock::SharedLock), and written back by the
@@ -28,16 +30,25 @@ use crate::config::source::Source;
 use crate::digest::Digest;
 use crate::entitlement::Asker;
 use crate::error::{Error, Result};
-use crate::fs;
+use crate::network::manifest_address;
+use crate::reference::Reference;
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
+
+/// What an image or repository names as its build that was seen by a version
+/// whose locks did not say.
+pub const EARLIER: &str = "earlier";
+
+/// The first format whose images and repositories say in which build they were
+/// seen.
+const ALL_NAME_A_BUILD: u32 = 3;
 
 /// The content of config/airgap.lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AirgapLock {
-    /// Of the file's format: 2, or 1 of a file that an older version wrote.
+    /// Of the file's format: 3, or less of a file that an older version wrote.
     pub format: u32,
     /// RFC 3339, UTC: when the build began that wrote the first entry, or the
     /// last `update` that changed one. The build's clock.
@@ -96,6 +107,9 @@ pub struct LockedImage {
     pub config: LockedBlob,
     #[serde(default)]
     pub layers: Vec<LockedBlob>,
+    /// The build in which the registry gave this for the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +133,13 @@ pub struct LockedChart {
     pub build: Option<String>,
 }
 
+impl LockedImage {
+    /// What the reference itself named: the index, where it was one.
+    pub fn root(&self) -> Digest {
+        self.index.unwrap_or(self.manifest)
+    }
+}
+
 /// The core plugin that resolves charts.
 pub const CHARTS: &str = "charts";
 
@@ -127,6 +148,13 @@ impl LockedChart {
     pub fn asker(&self) -> Asker {
         self.by.clone().unwrap_or_else(|| Asker::Core(CHARTS.to_owned()))
     }
+
+    /// Under which address the entry stands that bears it out: its archive's,
+    /// or of one in a registry its manifest's.
+    pub fn address(&self) -> String {
+        let manifest = self.url.strip_prefix("oci://").and_then(|reference| Reference::parse(reference).ok());
+        manifest.map_or_else(|| self.url.clone(), |reference| manifest_address(&reference))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +162,10 @@ impl LockedChart {
 pub struct LockedFile {
     pub sha256: Digest,
     pub size: u64,
+    /// The checksum file of the configuration that named this digest when it
+    /// was fetched. Without one the address alone was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     /// The build in which the address gave this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
@@ -150,6 +182,9 @@ pub struct LockedRepository {
     /// The tag object of an annotated tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The build in which the server named this commit, or gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 impl AirgapLock {
@@ -184,9 +219,21 @@ impl AirgapLock {
             )
         })?;
         source.refuse(&spans, &lock.problems())?;
+        if lock.format < ALL_NAME_A_BUILD {
+            lock.take_over_what_steps_saw();
+        }
         // Of a lock in memory the entries tell what they are worth.
         lock.format = FORMAT;
         Ok(lock)
+    }
+
+    /// The host's steps alone wrote into `images` and `repositories`.
+    fn take_over_what_steps_saw(&mut self) {
+        let images = self.images.values_mut().map(|image| &mut image.build);
+        let repositories = self.repositories.values_mut().map(|repository| &mut repository.build);
+        for build in images.chain(repositories).filter(|build| build.is_none()) {
+            *build = Some(EARLIER.to_owned());
+        }
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -302,32 +349,17 @@ impl AirgapLock {
             if let Some(tag) = &repository.tag {
                 text.push_str(&format!("    tag: {}\n", components::yaml_text::quoted(tag)));
             }
+            build_text(repository.build.as_deref(), "    ", text);
         });
         sections(&mut text, "core", &self.core);
         sections(&mut text, "plugins", &self.plugins);
         text
     }
 
-    /// Writes the lock where its text differs from what lies there; says
-    /// whether it did.
-    ///
-    /// # Errors
-    /// `local` or `disk-full`.
-    pub fn store(&self, path: &Path) -> Result<bool> {
-        let text = self.to_text();
-        let same =
-            fs::read_optional(path, text.len() as u64).ok().flatten().is_some_and(|bytes| bytes == text.as_bytes());
-        if same {
-            return Ok(false);
-        }
-        fs::write_atomic(path, text.as_bytes())?;
-        Ok(true)
-    }
-
     /// What is different in `new`.
     pub fn diff(&self, new: &Self) -> Vec<LockChange> {
         let mut changes = Vec::new();
-        let image = |image: &LockedImage| image.index.unwrap_or(image.manifest).to_string();
+        let image = |image: &LockedImage| image.root().to_string();
         let chart = |chart: &LockedChart| match &chart.by {
             Some(by) => format!("{} {} by {by}", chart.version, chart.digest),
             None => format!("{} {}", chart.version, chart.digest),
@@ -354,31 +386,53 @@ impl AirgapLock {
 }
 
 /// An entry, and whether it says the same as another one. When it was seen
-/// again is no difference; that it was seen at all is one.
+/// again is no difference; that it was seen at all is one, and so is that a
+/// checksum says the same.
 pub trait Statement: Clone {
     /// Whether what is said is equal, whoever saw it when.
     fn agrees_with(&self, other: &Self) -> bool;
 
-    /// Whether it says in which build it was seen, if such an entry does.
+    /// The build in which it was seen.
+    fn build(&self) -> Option<&str>;
+
+    /// What said the same beside the address.
+    fn checksum(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether it says in which build it was seen.
     fn is_vouched(&self) -> bool {
-        true
+        self.build().is_some()
     }
 
     /// Whether nothing is new about `other`.
     fn settles(&self, other: &Self) -> bool {
-        self.agrees_with(other) && (self.is_vouched() || !other.is_vouched())
+        self.agrees_with(other)
+            && (self.is_vouched() || !other.is_vouched())
+            && (self.checksum().is_some() || other.checksum().is_none())
     }
 }
 
 impl Statement for LockedImage {
     fn agrees_with(&self, other: &Self) -> bool {
-        self == other
+        let Self { index, manifest, media_type, size, config, layers, build: _ } = self;
+        (index, manifest, media_type, size, config, layers)
+            == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
+    }
+
+    fn build(&self) -> Option<&str> {
+        self.build.as_deref()
     }
 }
 
 impl Statement for LockedRepository {
     fn agrees_with(&self, other: &Self) -> bool {
-        self == other
+        let Self { commit, reference, tag, build: _ } = self;
+        (commit, reference, tag) == (&other.commit, &other.reference, &other.tag)
+    }
+
+    fn build(&self) -> Option<&str> {
+        self.build.as_deref()
     }
 }
 
@@ -387,8 +441,8 @@ impl Statement for LockedChart {
         (&self.version, &self.url, self.digest, &self.by) == (&other.version, &other.url, other.digest, &other.by)
     }
 
-    fn is_vouched(&self) -> bool {
-        self.build.is_some()
+    fn build(&self) -> Option<&str> {
+        self.build.as_deref()
     }
 }
 
@@ -397,8 +451,12 @@ impl Statement for LockedFile {
         (self.sha256, self.size) == (other.sha256, other.size)
     }
 
-    fn is_vouched(&self) -> bool {
-        self.build.is_some()
+    fn build(&self) -> Option<&str> {
+        self.build.as_deref()
+    }
+
+    fn checksum(&self) -> Option<&str> {
+        self.checksum.as_deref()
     }
 }
 
@@ -441,6 +499,9 @@ fn key_text(key: &str, indent: &str, text: &mut String) {
 
 fn file_text(file: &LockedFile, indent: &str, text: &mut String) {
     text.push_str(&format!("{indent}sha256: {}\n{indent}size: {}\n", file.sha256, file.size));
+    if let Some(checksum) = &file.checksum {
+        text.push_str(&format!("{indent}checksum: {}\n", scalar(checksum)));
+    }
     build_text(file.build.as_deref(), indent, text);
 }
 
@@ -464,6 +525,7 @@ fn image_text(image: &LockedImage, text: &mut String) {
     for layer in &image.layers {
         text.push_str(&format!("      - {}\n", blob(layer)));
     }
+    build_text(image.build.as_deref(), "    ", text);
 }
 
 fn blob(blob: &LockedBlob) -> String {
@@ -482,6 +544,9 @@ pub struct LockChange {
     /// What it resolved to; None where it was not there.
     pub old: Option<String>,
     pub new: Option<String>,
+    /// Of an entry that is doubted or unnamed: for what reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl LockChange {
@@ -489,6 +554,11 @@ impl LockChange {
     pub fn entry(&self) -> String {
         let Self { kind, key, by, .. } = self;
         by.as_ref().map_or_else(|| format!("{kind} {key}"), |by| format!("{kind} {key} of the {by}"))
+    }
+
+    /// Whether both are about the same entry.
+    pub fn is_of(&self, other: &Self) -> bool {
+        (self.kind, &self.key, &self.by) == (other.kind, &other.key, &other.by)
     }
 }
 
@@ -519,7 +589,7 @@ fn compare<T: Statement>(
         let (before, after) = (old.get(key), new.get(key));
         if before.zip(after).is_none_or(|(before, after)| !before.agrees_with(after)) {
             let (old, new) = (before.map(&shown), after.map(&shown));
-            changes.push(LockChange { kind, key: key.clone(), by: by.cloned(), old, new });
+            changes.push(LockChange { kind, key: key.clone(), by: by.cloned(), old, new, why: None });
         }
     }
 }
@@ -534,7 +604,12 @@ mod tests {
     }
 
     fn locked_repository() -> LockedRepository {
-        LockedRepository { commit: "0".repeat(40), reference: Some("refs/tags/v1".into()), tag: Some("1".repeat(40)) }
+        LockedRepository {
+            commit: "0".repeat(40),
+            reference: Some("refs/tags/v1".into()),
+            tag: Some("1".repeat(40)),
+            build: Some("20260131T120000Z-00ab12".into()),
+        }
     }
 
     fn lock() -> AirgapLock {
@@ -546,6 +621,7 @@ mod tests {
             size: 400,
             config: blob("config"),
             layers: vec![blob("a"), blob("bb")],
+            build: Some("20260131T120000Z-00ab12".into()),
         };
         let bare = LockedImage { index: None, layers: Vec::new(), ..image.clone() };
         let chart = LockedChart {
@@ -555,8 +631,12 @@ mod tests {
             by: None,
             build: Some("20260131T120000Z-00ab12".into()),
         };
-        let file =
-            |text: &str, size| LockedFile { sha256: digest(text), size, build: Some("20260131T120000Z-00ab12".into()) };
+        let file = |text: &str, size| LockedFile {
+            sha256: digest(text),
+            size,
+            checksum: None,
+            build: Some("20260131T120000Z-00ab12".into()),
+        };
         let of = |address: &str| [(address.to_owned(), file("db", 3))].into();
         AirgapLock {
             resolved_at: Some("2026-01-31T12:00:00Z".into()),
@@ -602,10 +682,10 @@ mod tests {
         let text = lock.to_text();
         let body = text.strip_prefix(HEADER).unwrap();
         let expected = format!(
-            "format: 2\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
+            "format: 3\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
-             - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
-             url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n{}{}",
+             - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n    build: \"20260131T120000Z-00ab12\"\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
+             url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n    build: \"20260131T120000Z-00ab12\"\n{}{}",
             digest("index"),
             digest("manifest"),
             digest("config"),
@@ -623,7 +703,7 @@ mod tests {
     #[test]
     fn what_is_not_a_lock_is_refused_with_its_line() {
         for (text, start, word) in [
-            ("format: 3\nfuture: {}\n", "config/airgap.lock", "newer"),
+            ("format: 4\nfuture: {}\n", "config/airgap.lock", "newer"),
             ("format: 1\nimagez: {}\n", "config/airgap.lock:2:1", "unknown field"),
             ("images: {}\n", "config/airgap.lock:1:1", "missing field `format`"),
             ("format: 1\nfiles:\n  a: {sha256: zz, size: 1}\n", "config/airgap.lock:3:", "not a SHA-256"),
@@ -649,7 +729,41 @@ mod tests {
         );
         let lock = parse(&text).unwrap();
         assert!(!lock.files["https://h/a"].is_vouched() && !lock.charts["r c 1"].is_vouched());
-        assert!(lock.to_text().contains("format: 2\n") && !lock.to_text().contains("build:"));
+        assert!(lock.to_text().contains("format: 3\n") && !lock.to_text().contains("build:"));
+    }
+
+    /// No plugin ever wrote an image or a repository: what an older version
+    /// says of them is taken over. In a lock of today each names its build.
+    #[test]
+    fn images_and_repositories_of_older_locks_are_taken_over() {
+        let whole = lock();
+        let bare = whole.to_text().replace("    build: \"20260131T120000Z-00ab12\"\n", "");
+        for format in ["format: 1\n", "format: 2\n"] {
+            let old = parse(&bare.replace("format: 3\n", format)).unwrap();
+            let images = old.images.values().map(|image| image.build());
+            let builds: Vec<_> = images.chain(old.repositories.values().map(|repository| repository.build())).collect();
+            assert_eq!(builds, [Some(EARLIER); 3], "{format}");
+            assert!(!old.files.values().any(Statement::is_vouched));
+            assert!(whole.diff(&old).is_empty() && parse(&old.to_text()).unwrap() == old, "{format}");
+        }
+        let planted = parse(&bare).unwrap();
+        assert!(planted.images.values().all(|image| !image.is_vouched()));
+        assert!(planted.repositories.values().all(|repository| !repository.is_vouched()));
+    }
+
+    #[test]
+    fn a_checksum_that_says_the_same_is_worth_an_entry() {
+        let file = |checksum: Option<&str>| LockedFile {
+            sha256: digest("f"),
+            size: 1,
+            checksum: checksum.map(str::to_owned),
+            build: Some("1".into()),
+        };
+        let (bare, checked) = (file(None), file(Some("https://h/f.sha256")));
+        assert!(bare.agrees_with(&checked) && !bare.settles(&checked) && checked.settles(&bare));
+        let lock = AirgapLock::of_file(&Asker::Host, "https://h/f", checked);
+        assert!(lock.to_text().contains("    checksum: https://h/f.sha256\n"), "{}", lock.to_text());
+        assert_eq!(parse(&lock.to_text()).unwrap(), lock);
     }
 
     /// What one asker was told is nothing to another one.
@@ -665,21 +779,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_only_when_it_changes() {
+    fn a_missing_lock_is_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("airgap.lock");
-        assert_eq!(AirgapLock::load(&path).unwrap(), AirgapLock::default(), "missing is empty");
-        assert!(lock().store(&path).unwrap());
-        assert!(!lock().store(&path).unwrap());
-        assert_eq!(AirgapLock::load(&path).unwrap(), lock());
-        assert!(AirgapLock::default().store(&path).unwrap());
+        assert_eq!(AirgapLock::load(&folder.path().join("airgap.lock")).unwrap(), AirgapLock::default());
     }
 
     #[test]
     fn a_difference_names_what_moved() {
         let (old, mut new) = (lock(), lock());
         new.repositories.clear();
-        new.files.insert("https://h/new".into(), LockedFile { sha256: digest("n"), size: 1, build: None });
+        new.files
+            .insert("https://h/new".into(), LockedFile { sha256: digest("n"), size: 1, checksum: None, build: None });
         new.images.get_mut("nginx:1.27 linux/amd64").unwrap().index = Some(digest("other"));
         let shown: Vec<String> = old.diff(&new).iter().map(ToString::to_string).collect();
         assert_eq!(

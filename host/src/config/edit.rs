@@ -14,9 +14,10 @@ use marked_yaml::Node;
 use crate::config::components::problems;
 use crate::config::source::Source;
 use crate::config::span::Spans;
+use crate::config::written;
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::layout::Layout;
-use crate::{fs, layout};
 
 /// What `opencenter-airgap add` adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +54,9 @@ pub fn merge_discovered_into_project(layout: &Layout, images: &[String]) -> Resu
 
 fn change(layout: &Layout, edit: impl FnOnce(&Source) -> Result<Option<String>>) -> Result<()> {
     let path = layout.components();
-    let source = match Source::read(&path)? {
-        Some(source) => source,
-        None => Source { shown: layout::shown(&path), text: String::new() },
-    };
+    let source = Source::read(&path)?.unwrap_or_else(|| Source::empty(layout::shown(&path)));
     match edit(&source)? {
-        Some(text) => fs::write_atomic(&path, text.as_bytes()),
+        Some(text) => written::replace(layout, &path, source.digest, text.as_bytes()),
         None => Ok(()),
     }
 }
@@ -271,7 +269,7 @@ fn insert(
     after: &ComponentManifest,
 ) -> Result<String> {
     let text = Text::of(&source.text).insert(spans, list, entries);
-    let read = Source { shown: source.shown.clone(), text: text.clone() }.yaml::<ComponentManifest>();
+    let read = Source { text: text.clone(), ..source.clone() }.yaml::<ComponentManifest>();
     match read {
         Ok((manifest, _)) if manifest == *after => Ok(text),
         _ => {

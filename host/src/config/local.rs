@@ -1,6 +1,8 @@
 //! Local paths that the configuration names: chart directories and values
 //! files. They are relative to the folder that holds config/, and stay in it.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use components::ComponentManifest;
@@ -18,6 +20,8 @@ const FILES: usize = 50_000;
 const CHARTS: usize = 100;
 /// Bytes of a Chart.yaml.
 const CHART_BYTES: u64 = 1 << 20;
+/// Links that one path leads through, as in Linux.
+const LINKS: usize = 40;
 /// Bytes of one local file.
 const FILE_BYTES: u64 = 256 << 20;
 
@@ -134,21 +138,92 @@ fn joined(from: &str, path: &str) -> Option<String> {
     (!parts.is_empty()).then(|| format!("./{}", parts.join("/")))
 }
 
-/// A digest over everything that a written path leads to: names, kinds,
-/// lengths and content, in the order of the names; what is hidden from whoever
-/// reads it counts for nothing. Where the path itself is a
-/// link, what it leads to counts, as it does for the step that reads it; of a
-/// link inside a chart the target's name counts, because the target is in the
-/// chart as well or is not read at all.
-///
-/// # Errors
-/// `local` where something cannot be read, `configuration` where it is too
-/// much or has a name that is not UTF-8.
-pub fn digest(layout: &Layout, root: &Path, written: &str) -> Result<Digest> {
-    let path = resolve(layout, root, written);
-    let mut hasher = Hasher::new();
-    add(&followed(layout, root, path), &Hidden::of(layout), &mut hasher)?;
-    Ok(hasher.finish())
+/// What a local path held when it was read: every name with what it was.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Where it lies; canonical, where it is in the project.
+    root: PathBuf,
+    /// By path below the root; the root itself is the empty path.
+    entries: BTreeMap<String, Entry>,
+    digest: Digest,
+}
+
+/// One file, directory or link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    File { digest: Digest, size: u64, executable: bool },
+    Directory,
+    Link { target: String },
+}
+
+impl Content {
+    /// Reads everything that a written path leads to; what is hidden from
+    /// whoever is handed it counts for nothing. Where the path itself is a link,
+    /// what it leads to counts, as it does for the step that reads it; of a link
+    /// inside a chart the target's name counts, because the target is in the
+    /// chart as well or is not read at all.
+    ///
+    /// # Errors
+    /// `local` where something cannot be read, `configuration` where it is too
+    /// much or has a name that is not UTF-8.
+    pub fn read(layout: &Layout, root: &Path, written: &str) -> Result<Self> {
+        let path = resolve(layout, root, written);
+        Self::of(followed(layout, root, path), &Hidden::of(layout))
+    }
+
+    fn of(root: PathBuf, hidden: &Hidden) -> Result<Self> {
+        let mut hasher = Hasher::new();
+        let mut entries = BTreeMap::new();
+        add(&root, hidden, &mut hasher, &mut entries)?;
+        Ok(Self { root, entries, digest: hasher.finish() })
+    }
+
+    /// Over names, kinds, lengths and content, in the order of the names.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether it is one file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.get(""), Some(Entry::File { .. }))
+    }
+
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// Everything below the root, in the order of the names.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(path, entry)| (path.as_str(), entry)).filter(|(path, _)| !path.is_empty())
+    }
+
+    /// The path of what `path` leads to by way of links; None where it leads to
+    /// nothing that is in here.
+    pub fn followed(&self, path: &str) -> Option<String> {
+        let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut at: Vec<String> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => drop(at.pop()?),
+                _ => at.push(name),
+            }
+            let Some(Entry::Link { target }) = self.get(&at.join("/")) else { continue };
+            links += 1;
+            if links > LINKS || target.starts_with('/') {
+                return None;
+            }
+            at.pop();
+            left.extend(target.split('/').rev().map(str::to_owned));
+        }
+        let found = at.join("/");
+        self.entries.contains_key(&found).then_some(found)
+    }
 }
 
 /// Where `path` leads to, as long as that is in the project: the rest is
@@ -161,25 +236,28 @@ fn followed(layout: &Layout, root: &Path, path: PathBuf) -> PathBuf {
 
 /// Everything at and below `path`, parents first and in the order of names;
 /// what is still to come waits in a list.
-fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher) -> Result<()> {
-    let mut count = 0;
+fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
     let mut pending = vec![(path.to_owned(), String::new())];
     while let Some((path, name)) = pending.pop() {
-        count += 1;
-        check_size(&path, &name, count)?;
+        check_size(&path, &name, entries.len() + 1)?;
         let kind = std::fs::symlink_metadata(&path).map_err(|source| Error::io("cannot read", &path, source))?;
-        if kind.is_symlink() {
+        let entry = if kind.is_symlink() {
             let target = std::fs::read_link(&path).map_err(|source| Error::io("cannot read", &path, source))?;
             part(hasher, b'l', &name, target.as_os_str().as_encoded_bytes());
+            Entry::Link { target: target.to_string_lossy().into_owned() }
         } else if kind.is_dir() {
             part(hasher, b'd', &name, b"");
             let below = children(&path)?.into_iter().rev().map(|child| (path.join(&child), child));
             let shown = below.filter(|(path, child)| !hidden.hides_entry(child, path));
             pending.extend(shown.map(|(path, child)| (path, format!("{name}/{child}"))));
+            Entry::Directory
         } else {
             let bytes = crate::fs::read_optional(&path, FILE_BYTES)?.unwrap_or_default();
             part(hasher, b'f', &name, &bytes);
-        }
+            let executable = kind.permissions().mode() & 0o100 != 0;
+            Entry::File { digest: Digest::of(&bytes), size: bytes.len() as u64, executable }
+        };
+        entries.insert(name.trim_start_matches('/').to_owned(), entry);
     }
     Ok(())
 }
@@ -227,6 +305,50 @@ mod tests {
         Layout::new(project.join("config"), project.join("build"), project.join("dist"))
     }
 
+    fn digest(layout: &Layout, root: &Path, written: &str) -> Digest {
+        Content::read(layout, root, written).unwrap().digest()
+    }
+
+    #[test]
+    fn what_was_read_is_known_by_name() {
+        let project = tempfile::tempdir().unwrap();
+        let at = |name: &str| project.path().join("chart").join(name);
+        crate::fs::create_dir_all(&at("t/u")).unwrap();
+        crate::fs::write_new(&at("a"), b"1").unwrap();
+        crate::fs::write_new(&at("t/run"), b"22").unwrap();
+        crate::fs::set_mode(&at("t/run"), 0o755).unwrap();
+        for (name, target) in [
+            ("in", "t/run"),
+            ("t/up", "../a"),
+            ("way", "t"),
+            ("twice", "way/up"),
+            ("out", "../../secret"),
+            ("absolute", "/etc/hosts"),
+            ("loop", "loop"),
+        ] {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        let content = Content::read(&layout(project.path()), project.path(), "./chart").unwrap();
+        assert!(!content.is_file() && content.get("t") == Some(&Entry::Directory));
+        let run = Entry::File { digest: Digest::of(b"22"), size: 2, executable: true };
+        assert_eq!(content.get("t/run"), Some(&run));
+        for (path, found) in [
+            ("a", Some("a")),
+            ("in", Some("t/run")),
+            ("way/run", Some("t/run")),
+            ("t/up", Some("a")),
+            ("twice", Some("a")),
+            ("out", None),
+            ("absolute", None),
+            ("loop", None),
+            ("gone", None),
+        ] {
+            assert_eq!(content.followed(path).as_deref(), found, "{path}");
+        }
+        let file = Content::read(&layout(project.path()), project.path(), "./chart/a").unwrap();
+        assert!(file.is_file() && file.entries().count() == 0);
+    }
+
     #[test]
     fn paths_stay_in_the_project() {
         let place = YamlPath::root();
@@ -272,7 +394,7 @@ mod tests {
     fn the_digest_covers_names_and_content() {
         let project = tempfile::tempdir().unwrap();
         let at = |name: &str| project.path().join("chart").join(name);
-        let digest = || digest(&layout(project.path()), project.path(), "./chart").unwrap();
+        let digest = || digest(&layout(project.path()), project.path(), "./chart");
         crate::fs::create_dir_all(&at("t")).unwrap();
         crate::fs::write_new(&at("a"), b"1").unwrap();
         let mut seen = vec![digest()];
@@ -295,7 +417,7 @@ mod tests {
         let layout = Layout::new(project.path().join("config"), project.path().join("chart/out"), "dist");
         crate::fs::create_dir_all(&project.path().join("chart/out")).unwrap();
         crate::fs::create_dir_all(&project.path().join("chart/.git")).unwrap();
-        let digest = || digest(&layout, project.path(), "./chart").unwrap();
+        let digest = || digest(&layout, project.path(), "./chart");
         let before = digest();
         for (name, counts) in [("chart/out/state.json", false), ("chart/.git/HEAD", false), ("chart/.x", true)] {
             crate::fs::write_new(&project.path().join(name), b"x").unwrap();
@@ -308,7 +430,7 @@ mod tests {
     fn the_digest_follows_a_written_path_that_is_a_link() {
         let project = tempfile::tempdir().unwrap();
         let at = |name: &str| project.path().join(name);
-        let digest = |written: &str| digest(&layout(project.path()), project.path(), written).unwrap();
+        let digest = |written: &str| digest(&layout(project.path()), project.path(), written);
         crate::fs::create_dir_all(&at("config")).unwrap();
         crate::fs::create_dir_all(&at("shared/chart")).unwrap();
         std::os::unix::fs::symlink("../shared/values.yaml", at("config/values.yaml")).unwrap();

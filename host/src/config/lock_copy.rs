@@ -40,11 +40,16 @@ mod tests {
     #[test]
     fn a_plugin_reads_what_concerns_it_and_no_secret() {
         let (mine, other) = (Asker::Core("charts".into()), Asker::Pinned("charts".into()));
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: Some("1".into()) };
+        let file = |text: &str| LockedFile {
+            sha256: Digest::of(text.as_bytes()),
+            size: 1,
+            checksum: None,
+            build: Some("1".into()),
+        };
         let mut lock = AirgapLock::of_file(&mine, "https://h/mine", file("a"));
         lock.absorb(&AirgapLock::of_file(&other, "https://h/theirs", file("b")));
         lock.files.insert("https://h/tool?token=x".into(), file("c"));
-        let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None };
+        let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build: None };
         for key in ["https://h/r.git v1", "https://token@h/r.git v1", "https://h/r.git?key=x v1"] {
             lock.repositories.insert(key.into(), repository.clone());
         }

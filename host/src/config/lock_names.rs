@@ -20,6 +20,8 @@ use crate::entitlement::{Asker, Runners};
 pub struct Names {
     /// As they are written.
     images: BTreeSet<String>,
+    /// `linux/amd64`: what images may be locked for.
+    platforms: BTreeSet<String>,
     charts: BTreeSet<String>,
     files: BTreeSet<String>,
     repositories: BTreeSet<String>,
@@ -31,7 +33,9 @@ impl Names {
     /// What is being built, what components.yaml says for other
     /// architectures, and what the plugins that run may fetch.
     pub fn new(components: &ResolvedComponents, manifest: Option<&ComponentManifest>, runners: Runners) -> Self {
-        let mut names = Self { runners, ..Self::default() };
+        let platforms = ARCHITECTURES.iter().copied().chain([components.architecture.as_str()]);
+        let platforms = platforms.map(|architecture| format!("linux/{architecture}")).collect();
+        let mut names = Self { runners, platforms, ..Self::default() };
         names.add(components);
         let resolve = |manifest: &ComponentManifest, architecture| manifest.resolve(&Package::default(), architecture);
         for architecture in ARCHITECTURES {
@@ -51,7 +55,33 @@ impl Names {
     }
 
     fn names_image(&self, key: &str) -> bool {
-        key.split(' ').next().is_some_and(|image| self.images.contains(image))
+        key.split_once(' ')
+            .is_some_and(|(image, platform)| self.images.contains(image) && self.platforms.contains(platform))
+    }
+
+    /// Why nothing names an entry.
+    fn why_unnamed(&self, LockChange { kind, by, .. }: &LockChange) -> String {
+        match by {
+            Some(by) if !self.runners.has(by) => format!("the {by} does not run here"),
+            Some(by @ Asker::Pinned(_)) => format!("the {by} may not ask for this address"),
+            _ => format!("nothing names this {kind} of airgap.lock any more"),
+        }
+    }
+}
+
+/// Addresses, each with who asked there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts(BTreeSet<(String, Asker)>);
+
+impl Parts {
+    /// Whether an entry is about one of them. Format 1 had them all in one
+    /// list, with no word of who asked.
+    pub(super) fn has(&self, LockChange { kind, key, by, .. }: &LockChange) -> bool {
+        *kind == "file"
+            && match by {
+                Some(by) => self.0.contains(&(key.clone(), by.clone())),
+                None => self.0.range((key.clone(), Asker::Host)..).next().is_some_and(|(at, _)| at == key),
+            }
     }
 }
 
@@ -70,13 +100,11 @@ impl AirgapLock {
         self.charts.retain(|key, _| names.charts.contains(key));
         self.repositories.retain(|key, _| names.repositories.contains(key));
         self.files.retain(|url, _| names.files.contains(url));
-        let parts =
-            |chart: &LockedChart| [&chart.url, &provenance_of(&chart.url)].map(|url| (chart.asker(), url.clone()));
-        let of_charts: BTreeSet<(Asker, String)> = self.charts.values().flat_map(parts).collect();
+        let of_charts = self.parts_of_charts();
         self.retain_of_plugins(|asker, address, _| match asker {
             Asker::Pinned(_) => names.runners.covers(asker, address),
             // The configuration names what a core plugin asks for.
-            Asker::Core(_) | Asker::Host => of_charts.contains(&(asker.clone(), address.to_owned())),
+            Asker::Core(_) | Asker::Host => of_charts.0.contains(&(address.to_owned(), asker.clone())),
         });
     }
 
@@ -87,11 +115,19 @@ impl AirgapLock {
         self.charts.retain(|_, chart| runners.has(&chart.asker()));
     }
 
-    /// What [`AirgapLock::prune`] would drop.
+    /// What [`AirgapLock::prune`] would drop, and why.
     pub fn unnamed(&self, names: &Names) -> Vec<LockChange> {
         let mut pruned = self.clone();
         pruned.prune(names);
-        self.diff(&pruned)
+        let gone = self.diff(&pruned).into_iter();
+        gone.map(|entry| LockChange { why: Some(names.why_unnamed(&entry)), ..entry }).collect()
+    }
+
+    /// What was fetched for the charts: archives, or manifests, and the
+    /// provenance files beside them.
+    pub(super) fn parts_of_charts(&self) -> Parts {
+        let parts = |chart: &LockedChart| [chart.address(), provenance_of(&chart.url)].map(|url| (url, chart.asker()));
+        Parts(self.charts.values().flat_map(parts).collect())
     }
 }
 
@@ -125,6 +161,7 @@ mod tests {
             size: 1,
             config: LockedBlob { digest, size: 1 },
             layers: Vec::new(),
+            build: Some("1".into()),
         };
         let chart = |url: &str| LockedChart {
             version: "1.0.0".into(),
@@ -133,7 +170,8 @@ mod tests {
             by: None,
             build: Some("1".into()),
         };
-        let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None };
+        let repository =
+            LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build: Some("1".into()) };
         AirgapLock {
             images: images.iter().map(|key| ((*key).to_owned(), image.clone())).collect(),
             charts: charts.iter().map(|(key, url)| ((*key).to_owned(), chart(url))).collect(),
@@ -144,7 +182,7 @@ mod tests {
     }
 
     fn file() -> LockedFile {
-        LockedFile { sha256: Digest::of(b"x"), size: 1, build: Some("1".into()) }
+        LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: Some("1".into()) }
     }
 
     /// With what a plugin fetched.
@@ -171,7 +209,7 @@ mod tests {
         let beside = ["https://cdn.example/web-1.tgz?sig=a", "https://cdn.example/web-1.tgz.prov?sig=a"];
         let kept = and(kept, &charts, &beside);
         let stale = lock(
-            &["nginx:1.26 linux/amd64", "nginx:1.27@sha256:00 linux/amd64"],
+            &["nginx:1.26 linux/amd64", "nginx:1.27 linux/s390x", "nginx:1.27@sha256:00 linux/amd64"],
             &[("https://charts.example web ^0", "https://cdn.example/web-0.tgz")],
             &["https://get.example/helm-s390x", "https://cdn.example/web-1.tgz?sig=a"],
             &["https://git.example/base.git v1"],

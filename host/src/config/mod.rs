@@ -9,12 +9,14 @@
 //! components.yaml for the commands that add to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::components::ComponentManifest;
 use ::components::catalog::Catalog;
 use ::components::problem::{Problem, YamlPath};
 
 use crate::config::airgap_lock::AirgapLock;
+use crate::config::as_read::AsRead;
 use crate::config::catalog::CatalogFile;
 use crate::config::components::ComponentsFile;
 use crate::config::hash::{ConfigHashes, file_digest};
@@ -27,6 +29,7 @@ use crate::error::Result;
 use crate::layout::Layout;
 
 pub mod airgap_lock;
+pub mod as_read;
 pub mod catalog;
 pub mod components;
 pub mod edit;
@@ -46,6 +49,7 @@ pub mod source;
 pub mod span;
 pub mod versions_env;
 pub mod web;
+pub mod written;
 
 /// What `init` writes: the path below config/ and the content.
 pub const DEFAULTS: &[(&str, &str)] = &[
@@ -72,6 +76,8 @@ pub struct Project {
     /// As it lies on disk; empty where there is none.
     pub lock: AirgapLock,
     pub hashes: ConfigHashes,
+    /// The files themselves, as they were hashed.
+    pub read: AsRead,
 }
 
 impl Project {
@@ -86,10 +92,13 @@ impl Project {
         let mut hashes = files.hashes();
         files.catalog.check_pins(&files.versions)?;
         files.check_generation(&layout, &root)?;
-        if let Some(components) = &files.components {
-            check_local_paths(components, &layout, &root)?;
-            hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?;
-        }
+        let local = match &files.components {
+            Some(components) => {
+                check_local_paths(components, &layout, &root)?;
+                hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?
+            }
+            None => as_read::Local::default(),
+        };
         Ok(Self {
             root,
             versions: files.versions,
@@ -100,6 +109,7 @@ impl Project {
             plugin_pins: files.plugin_pins,
             lock: files.lock,
             hashes,
+            read: files.read.with(local),
             layout,
         })
     }
@@ -124,6 +134,7 @@ impl Project {
             plugin_pins,
             lock: AirgapLock::default(),
             hashes: ConfigHashes::default(),
+            read: AsRead::default(),
             layout,
         })
     }
@@ -151,6 +162,7 @@ struct Files {
     lock: AirgapLock,
     /// Those that count in the hash byte by byte and need nothing else.
     plain: Vec<(&'static str, Source)>,
+    read: as_read::Read,
 }
 
 impl Files {
@@ -158,9 +170,16 @@ impl Files {
         let versions_source = Source::read_required(&layout.versions_env())?;
         let versions = VersionsEnv::parse(&versions_source)?;
         let catalog = CatalogFile::parse(Source::read_required(&layout.catalog())?)?;
-        let settings = Settings::parse(&Source::read_required(&layout.settings())?, &layout.config)?;
+        let settings_source = Source::read_required(&layout.settings())?;
+        let settings = Settings::parse(&settings_source, &layout.config)?;
         let components = Source::read(&layout.components())?.map(ComponentsFile::parse).transpose()?;
+        let mut read = as_read::Read::default();
+        read.note(hash::VERSIONS_ENV, &versions_source);
+        read.note(hash::CATALOG, &catalog.source);
+        read.note_digest(hash::SETTINGS, &settings_source);
+        components.iter().for_each(|components| read.note(hash::COMPONENTS, &components.source));
         if let Some(base) = Source::read(&layout.components_base())? {
+            read.note_base(&base);
             base.yaml::<ComponentManifest>().map_err(|error| {
                 error.hint(
                     "a build writes this file: resolve a merge conflict in it, or restore it from version control",
@@ -192,7 +211,8 @@ impl Files {
                 lock
             }
         };
-        Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain })
+        plain.iter().for_each(|(name, source)| read.note_digest(name, source));
+        Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })
     }
 
     fn hashes(&self) -> ConfigHashes {
@@ -268,15 +288,18 @@ fn hash_local_paths(
     layout: &Layout,
     root: &Path,
     hashes: &mut ConfigHashes,
-) -> Result<()> {
+) -> Result<as_read::Local> {
+    let mut read = as_read::Local::default();
     for (_, written) in local::paths(manifest) {
-        let mut paths = local::dependencies(layout, root, &written)?;
-        paths.push(written);
-        for path in paths {
-            hashes.add(&path, local::digest(layout, root, &path)?, None);
+        let dependencies = local::dependencies(layout, root, &written)?;
+        for path in dependencies.iter().chain([&written]) {
+            let content = local::Content::read(layout, root, path)?;
+            hashes.add(path, content.digest(), None);
+            read.contents.insert(path.clone(), Arc::new(content));
         }
+        read.dependencies.insert(written, dependencies);
     }
-    Ok(())
+    Ok(read)
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ mod tests {
     fn lock(entries: &[(&str, u64)]) -> AirgapLock {
         let mut lock = AirgapLock::default();
         for (url, size) in entries {
-            let file = LockedFile { sha256: Digest::of(b"x"), size: *size, build: Some("1".into()) };
+            let file = LockedFile { sha256: Digest::of(b"x"), size: *size, checksum: None, build: Some("1".into()) };
             lock.files.insert((*url).to_owned(), file);
         }
         lock

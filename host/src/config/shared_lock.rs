@@ -10,8 +10,8 @@
 //! to a server, so it is synced only for a plugin that marks what it made of an
 //! entry: that is not made again, so the entry must be there.
 //!
-//! What is entered was seen in this build: the host's images and repositories
-//! by key, everything that was fetched as a [`Seen`], a chart as a
+//! What is entered was seen in this build, and names it: the host's images and
+//! repositories by key, everything that was fetched as a [`Seen`], a chart as a
 //! [`SeenChart`]. Nothing else comes in. What can not be vouched for of the lock
 //! on disk is left out when it is shared, and remembered for comparing
 //! ([`lock_doubts`](super::lock_doubts)).
@@ -28,7 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use components::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
-use super::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository};
+use super::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository, Statement};
+use super::lock_doubts::{Witness, contradicted};
 use super::lock_names::Names;
 use crate::digest::Digest;
 use crate::entitlement::desk::SeenChart;
@@ -82,11 +83,31 @@ impl SharedLock {
 
     /// Leaves out what can not be vouched for, as if it were not there.
     #[must_use]
-    pub fn without_doubts(self, runners: &Runners) -> Self {
+    pub fn without_doubts(self, runners: &Runners, witness: &dyn Witness) -> Self {
         let mut inner = self.inner();
-        inner.doubted = inner.lock.take_doubtful(runners);
+        inner.doubted = inner.lock.take_doubtful(runners, witness);
         drop(inner);
         self
+    }
+
+    /// What nothing names, of what counts and of what was left out. What was
+    /// fetched for a chart that was left out goes with the chart and is not
+    /// told beside it.
+    pub fn unnamed(&self, names: &Names) -> Vec<LockChange> {
+        let inner = self.inner();
+        let mut whole = inner.doubted.clone();
+        whole.absorb(&inner.lock);
+        let parts = inner.doubted.parts_of_charts();
+        let mut unnamed = whole.unnamed(names);
+        unnamed.retain(|entry| !parts.has(entry));
+        unnamed
+    }
+
+    /// What was left out of what a build of these components resolves, each
+    /// with its reason.
+    pub fn doubts(&self, components: &ResolvedComponents, runners: &Runners) -> Vec<LockChange> {
+        let inner = self.inner();
+        inner.doubted.clone().concerning(components).told(&inner.lock, runners)
     }
 
     /// What was left out of what a build of these components resolves.
@@ -144,7 +165,8 @@ impl SharedLock {
     /// different.
     pub fn enter(&self, seen: &Seen) -> Result<Option<Digest>> {
         let build = Some(seen.build().unwrap_or(&self.build).to_owned());
-        let file = LockedFile { sha256: seen.digest(), size: seen.size(), build };
+        let checksum = seen.checksum().map(str::to_owned);
+        let file = LockedFile { sha256: seen.digest(), size: seen.size(), checksum, build };
         self.add(&AirgapLock::of_file(seen.asker(), seen.address(), file))?;
         Ok(self.inner().doubted.said_of(seen.address()))
     }
@@ -158,20 +180,31 @@ impl SharedLock {
         self.add(&AirgapLock { charts, ..AirgapLock::default() })
     }
 
-    /// Enters what the step `images` resolved.
+    /// Enters what the step `images` resolved. Returns what to tell where an
+    /// entry that was left out said something else.
     ///
     /// # Errors
     /// As [`SharedLock::enter`].
-    pub fn enter_image(&self, key: String, image: LockedImage) -> Result<()> {
-        self.add(&AirgapLock { images: [(key, image)].into(), ..AirgapLock::default() })
+    pub fn enter_image(&self, key: String, image: LockedImage) -> Result<Option<String>> {
+        let image = LockedImage { build: Some(self.build.to_string()), ..image };
+        let now = image.root();
+        let lock = AirgapLock { images: [(key.clone(), image)].into(), ..AirgapLock::default() };
+        self.add(&lock)?;
+        let before = self.inner().doubted.images.get(&key).map(LockedImage::root);
+        Ok(before.filter(|before| *before != now).map(|before| contradicted(&key, &now, &before)))
     }
 
-    /// Enters what the step `repos` resolved.
+    /// The same of the step `repos`.
     ///
     /// # Errors
     /// As [`SharedLock::enter`].
-    pub fn enter_repository(&self, key: String, repository: LockedRepository) -> Result<()> {
-        self.add(&AirgapLock { repositories: [(key, repository)].into(), ..AirgapLock::default() })
+    pub fn enter_repository(&self, key: String, repository: LockedRepository) -> Result<Option<String>> {
+        let repository = LockedRepository { build: Some(self.build.to_string()), ..repository };
+        let now = repository.clone();
+        let lock = AirgapLock { repositories: [(key.clone(), repository)].into(), ..AirgapLock::default() };
+        self.add(&lock)?;
+        let before = self.inner().doubted.repositories.get(&key).filter(|before| !before.agrees_with(&now)).cloned();
+        Ok(before.map(|before| contradicted(&key, &now.commit, &before.commit)))
     }
 
     /// The digest that an address gave this asker, where the lock says.
@@ -398,7 +431,8 @@ mod tests {
     use super::*;
 
     fn file(url: &str) -> AirgapLock {
-        let locked = LockedFile { sha256: Digest::of(url.as_bytes()), size: 1, build: Some("1".into()) };
+        let locked =
+            LockedFile { sha256: Digest::of(url.as_bytes()), size: 1, checksum: None, build: Some("1".into()) };
         AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() }
     }
 

@@ -23,6 +23,8 @@ pub struct Source {
     pub shown: String,
     /// Without a byte order mark.
     pub text: String,
+    /// Of the file's bytes; None of a file that is not there.
+    pub digest: Option<Digest>,
 }
 
 impl Source {
@@ -40,6 +42,11 @@ impl Source {
         bytes.map(|bytes| Self::of(shown, bytes)).transpose()
     }
 
+    /// A file that is not there yet, or that nobody wrote.
+    pub fn empty(shown: String) -> Self {
+        Self { shown, text: String::new(), digest: None }
+    }
+
     /// # Errors
     /// `configuration` where the file is missing, too long or not UTF-8.
     pub fn read_required(path: &Path) -> Result<Self> {
@@ -54,6 +61,7 @@ impl Source {
     /// # Errors
     /// `configuration` where the bytes are not UTF-8, with line and column.
     pub fn of(shown: String, bytes: Vec<u8>) -> Result<Self> {
+        let digest = Some(Digest::of(&bytes));
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -63,7 +71,7 @@ impl Source {
                 .hint("save the file as UTF-8 text")
         })?;
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Ok(Self { shown, text })
+        Ok(Self { shown, text, digest })
     }
 
     /// What the configuration hash holds of this file.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::{Asker, Entitlement, Granted};
 use crate::config::airgap_lock::{AirgapLock, LockedChart, Statement};
+use crate::config::lock_doubts::Witness as _;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -215,12 +216,29 @@ impl Desk {
             let chart = LockedChart { version, url, digest, by, build: Some(lock.build().to_owned()) };
             let is_known = lock.lock().charts.get(&key).is_some_and(|known| known.settles(&chart));
             // A frozen lock refuses it by itself.
-            if !is_known && !lock.is_frozen() && !self.gave(&chart.url, digest)? {
-                return Err(unseen(&chart, asker));
+            if !is_known && !lock.is_frozen() {
+                if !self.gave(&chart.url, digest)? {
+                    return Err(unseen(&chart, asker));
+                }
+                self.bear_out(&chart)?;
             }
             seen.push(SeenChart { key, chart });
         }
         lock.enter_charts(seen)
+    }
+
+    /// A chart is believed as far as an entry of its asker bears it out. What
+    /// was fetched as something that may change has none yet.
+    fn bear_out(&self, chart: &LockedChart) -> Result<()> {
+        let Means { store, lock, .. } = &self.means;
+        let asker = self.entitlement.asker();
+        if chart.url.starts_with("oci://") || lock.said_to(asker, &chart.url).is_some() {
+            return Ok(());
+        }
+        match network::held(store, asker, &chart.url, &chart.digest)? {
+            Some(seen) => lock.enter(&seen).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Whether an address gave this asker these bytes: itself, or by the
@@ -234,8 +252,7 @@ impl Desk {
         }
         let Some(reference) = address.strip_prefix("oci://") else { return Ok(false) };
         let Some(manifest) = self.manifest_of(&Reference::parse(reference)?)? else { return Ok(false) };
-        let bytes = store.read(&manifest, network::LARGEST_MANIFEST)?.unwrap_or_default();
-        Ok(names_layer(&bytes, digest))
+        Ok(store.names_layer(&manifest, &digest).unwrap_or_default())
     }
 
     /// The manifest that a reference gave this asker. One with a digest is no
@@ -310,14 +327,6 @@ fn unseen(chart: &LockedChart, asker: &Asker) -> Error {
     );
     Error::new(crate::error::Class::Plugin, message)
         .hint("a chart is locked as its address gives it: let the plugin fetch it, or give it no URL")
-}
-
-/// Whether a manifest names these bytes among its layers.
-fn names_layer(manifest: &[u8], digest: Digest) -> bool {
-    let manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap_or_default();
-    let layers = manifest["layers"].as_array().into_iter().flatten();
-    let named = layers.filter_map(|layer| layer["digest"].as_str());
-    named.filter_map(|text| text.parse::<Digest>().ok()).any(|layer| layer == digest)
 }
 
 fn check_expected(request: &Request, found: Digest) -> Result<()> {

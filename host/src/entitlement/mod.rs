@@ -240,6 +240,11 @@ impl Runners {
         asker.is_host() || self.0.contains_key(asker)
     }
 
+    /// Everybody who runs, the host among them.
+    pub fn askers(&self) -> impl Iterator<Item = &Asker> {
+        std::iter::once(&Asker::Host).chain(self.0.keys())
+    }
+
     /// Whether `asker` runs and may ask for this address.
     pub fn covers(&self, asker: &Asker, address: &str) -> bool {
         self.0.get(asker).is_some_and(|entitlement| entitlement.covers(address))

@@ -7,10 +7,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use components::ResolvedComponents;
 
+use crate::config::as_read::AsRead;
 use crate::config::hidden::Hidden;
+use crate::config::local::Content;
 use crate::config::{Project, local};
 use crate::error::{Class, Error, Result};
 use crate::layout::{Layout, shown};
@@ -32,6 +35,9 @@ pub struct LocalTree {
     written: String,
     found: PathBuf,
     hidden: Hidden,
+    /// What it held when it was hashed; None of what is looked at beside any
+    /// build.
+    content: Option<Arc<Content>>,
 }
 
 impl LocalTree {
@@ -49,6 +55,16 @@ impl LocalTree {
         &self.hidden
     }
 
+    pub fn content(&self) -> Option<&Arc<Content>> {
+        self.content.as_ref()
+    }
+
+    /// The same, held to what it was.
+    #[must_use]
+    pub fn as_hashed(self, content: Arc<Content>) -> Self {
+        Self { content: Some(content), ..self }
+    }
+
     /// What the user names on the command line of a plugin that runs beside
     /// any build.
     ///
@@ -60,7 +76,7 @@ impl LocalTree {
                 .caused_by(source)
                 .hint("name a file or a folder that is there")
         })?;
-        Ok(Self { written: path.display().to_string(), found, hidden: Hidden::of(layout) })
+        Ok(Self { written: path.display().to_string(), found, hidden: Hidden::of(layout), content: None })
     }
 }
 
@@ -83,13 +99,14 @@ impl NamedPaths {
     }
 
     /// The local trees that resolved components choose, with the directories
-    /// that local charts depend on. `step` made the list.
+    /// that local charts depend on, as they were `read` for the configuration's
+    /// hash. `step` made the list.
     ///
     /// # Errors
     /// `plugin` where they name what the configuration does not; `not-found`
     /// and `invalid-input` for a path that is not there, leaves the project or
     /// is hidden.
-    pub fn trees(&self, resolved: &ResolvedComponents, step: &str) -> Result<Vec<LocalTree>> {
+    pub fn trees(&self, resolved: &ResolvedComponents, step: &str, read: &AsRead) -> Result<Vec<LocalTree>> {
         let mut paths = BTreeSet::new();
         for chart in &resolved.charts {
             let repo = Some(&chart.repo).filter(|repo| local::is_local(repo));
@@ -98,10 +115,13 @@ impl NamedPaths {
                 paths.insert(written.clone());
             }
             if let Some(repo) = repo {
-                paths.extend(local::dependencies(&self.layout, &self.root, repo)?);
+                match read.dependencies(repo) {
+                    Some(known) => paths.extend(known.iter().cloned()),
+                    None => paths.extend(local::dependencies(&self.layout, &self.root, repo)?),
+                }
             }
         }
-        paths.iter().map(|written| self.tree(written)).collect()
+        paths.iter().map(|written| self.tree(written, read)).collect()
     }
 
     fn check(&self, written: &str, step: &str) -> Result<()> {
@@ -118,7 +138,7 @@ impl NamedPaths {
         .hint("name it in config/components.yaml or config/catalog.yaml if a plugin is to read it"))
     }
 
-    fn tree(&self, written: &str) -> Result<LocalTree> {
+    fn tree(&self, written: &str, read: &AsRead) -> Result<LocalTree> {
         let full = local::resolve(&self.layout, &self.root, written);
         let base = if full.starts_with(&self.root) { &self.root } else { &self.layout.config };
         let found = full.canonicalize().map_err(|error| {
@@ -138,7 +158,13 @@ impl NamedPaths {
             return refused("is a part of the project that no plugin reads".to_owned())
                 .map_err(|error: Error| error.hint("copy what a plugin is to read into a file of its own"));
         }
-        Ok(LocalTree { written: written.to_owned(), found, hidden })
+        // What no hash covers, because components.yaml does not name it, stays
+        // what it is from here on.
+        let content = match read.local(written) {
+            Some(content) => content.clone(),
+            None => Arc::new(Content::read(&self.layout, &self.root, written)?),
+        };
+        Ok(LocalTree { written: written.to_owned(), found, hidden, content: Some(content) })
     }
 }
 
@@ -192,7 +218,8 @@ mod tests {
     #[test]
     fn a_list_of_components_chooses_among_what_the_configuration_names() {
         let (_root, named) = lab();
-        let error = |repo: &str, values: &[&str]| named.trees(&resolved(repo, values), "evil").unwrap_err();
+        let error =
+            |repo: &str, values: &[&str]| named.trees(&resolved(repo, values), "evil", &AsRead::default()).unwrap_err();
         for (repo, values) in [
             ("./", &[][..]),
             ("./charts/web/", &[]),
@@ -208,7 +235,7 @@ mod tests {
             assert_eq!(error.class(), Class::Plugin, "{repo} {values:?}");
             assert!(error.message().contains("`evil`"), "{error}");
         }
-        let trees = named.trees(&resolved("https://h", &["values.yaml"]), "manifests").unwrap();
+        let trees = named.trees(&resolved("https://h", &["values.yaml"]), "manifests", &AsRead::default()).unwrap();
         assert_eq!(trees.iter().map(LocalTree::written).collect::<Vec<_>>(), ["values.yaml"]);
     }
 
@@ -221,11 +248,11 @@ mod tests {
             ("link", Class::InvalidInput),
             ("gone", Class::NotFound),
         ] {
-            let error = named.trees(&resolved("https://h", &[values]), "manifests").unwrap_err();
+            let error = named.trees(&resolved("https://h", &[values]), "manifests", &AsRead::default()).unwrap_err();
             assert_eq!(error.class(), class, "{values}: {error}");
         }
         // By way of a dependency of a chart that is named.
-        let error = named.trees(&resolved("./charts/web", &[]), "manifests").unwrap_err();
+        let error = named.trees(&resolved("./charts/web", &[]), "manifests", &AsRead::default()).unwrap_err();
         assert!(error.message().contains("./build"), "{error}");
     }
 }

@@ -15,6 +15,7 @@ use super::seen::Seen;
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
+use crate::config::lock_doubts::contradicted;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::entitlement::{Asker, Granted};
@@ -32,6 +33,8 @@ pub struct Download {
     pub from: Granted<String>,
     /// From a checksum file or an index.
     pub expected: Option<Digest>,
+    /// The checksum file that said so, which the configuration names.
+    pub checksum: Option<String>,
     /// Bytes; the settings' limit applies as well.
     pub limit: Option<u64>,
     /// For people: "kubectl", "chart cert-manager".
@@ -46,7 +49,7 @@ pub struct Download {
 impl Download {
     /// What lies at an address, of which nothing else is known.
     pub fn of(from: Granted<String>, label: impl Into<String>) -> Self {
-        Self { from, expected: None, limit: None, label: label.into(), name: None, mutable: false }
+        Self { from, expected: None, checksum: None, limit: None, label: label.into(), name: None, mutable: false }
     }
 
     fn url(&self) -> &str {
@@ -121,7 +124,7 @@ pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<O
 ///
 /// # Errors
 /// `local`.
-pub(super) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+pub(crate) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
     let build = match asker {
         Asker::Host => None,
         plugin => match store.receipt(plugin, address, digest)? {
@@ -133,16 +136,15 @@ pub(super) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest)
     Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(build)))
 }
 
-/// A completed fetch: for a plugin it leaves a receipt.
+/// A completed fetch. It leaves a receipt: what a plugin needs to be given it
+/// again, and what vouches for an entry of airgap.lock that names no build.
 ///
 /// # Errors
 /// `local`, `disk-full`.
 pub(super) fn seen(store: &Store, asker: &Asker, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
     let Fetched { digest, size } = fetched;
-    if !asker.is_host() {
-        let (asker, address, build) = (asker.clone(), address.to_owned(), build.to_owned());
-        store.note(&Receipt { asker, address, digest, build })?;
-    }
+    let (by, at, build) = (asker.clone(), address.to_owned(), build.to_owned());
+    store.note(&Receipt { asker: by, address: at, digest, build })?;
     Ok(Seen::new(asker, address, digest, size))
 }
 
@@ -182,6 +184,7 @@ impl Network {
                 seen(store, download.from.asker(), download.url(), fetched, lock.build())?
             }
         };
+        let given = given.checked_by(download.checksum.clone());
         if !download.mutable {
             remember(lock, &given, progress)?;
         }
@@ -245,11 +248,7 @@ pub(crate) fn remember(lock: &SharedLock, seen: &Seen, progress: &Progress) -> R
     }
     let doubted = lock.enter(seen)?;
     if let Some(old) = doubted.filter(|old| *old != seen.digest()) {
-        progress.warn(&format!(
-            "{} gave {}; config/airgap.lock said {old}, and could not vouch for it: what the server gives counts now",
-            seen.address(),
-            seen.digest()
-        ));
+        progress.warn(&contradicted(seen.address(), &seen.digest(), &old));
     }
     Ok(doubted == Some(seen.digest()))
 }

@@ -52,8 +52,8 @@ mod transfer;
 mod transport;
 
 pub use asked::{blob_address, held_at, manifest_address};
-pub(crate) use download::remember;
 pub use download::{Download, cached};
+pub(crate) use download::{held, remember};
 pub use oci::{LARGEST_MANIFEST, ManifestBytes};
 pub use seen::Seen;
 pub use tls::{check_authorities, check_identity, check_proxies};

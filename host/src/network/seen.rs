@@ -16,16 +16,23 @@ pub struct Seen {
     size: u64,
     /// The build in which it was fetched; None is the present one.
     build: Option<String>,
+    /// The checksum file of the configuration that names this digest.
+    checksum: Option<String>,
 }
 
 impl Seen {
     pub(super) fn new(asker: &Asker, address: &str, digest: Digest, size: u64) -> Self {
-        Self { asker: asker.clone(), address: address.to_owned(), digest, size, build: None }
+        Self { asker: asker.clone(), address: address.to_owned(), digest, size, build: None, checksum: None }
     }
 
     /// The same, seen in an earlier build.
     pub(super) fn in_build(self, build: Option<String>) -> Self {
         Self { build, ..self }
+    }
+
+    /// The same, which a checksum file named.
+    pub(super) fn checked_by(self, checksum: Option<String>) -> Self {
+        Self { checksum, ..self }
     }
 
     pub fn asker(&self) -> &Asker {
@@ -47,5 +54,9 @@ impl Seen {
 
     pub fn build(&self) -> Option<&str> {
         self.build.as_deref()
+    }
+
+    pub fn checksum(&self) -> Option<&str> {
+        self.checksum.as_deref()
     }
 }

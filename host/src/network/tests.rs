@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::test_support::{logged_in, network, settings};
 use super::*;
 use crate::config::airgap_lock::{AirgapLock, LockedFile};
+use crate::config::lock_doubts::Nobody;
 use crate::config::settings::{Mirror, RegistrySettings};
 use crate::config::shared_lock::SharedLock;
 use crate::entitlement::{Asker, Granted, Runners};
@@ -600,9 +601,10 @@ async fn what_nobody_vouches_for_is_fetched_and_compared() {
     for (old, warns) in [("the tool", false), ("planted", true)] {
         let files = files();
         let url = files.server.put("/tool", "the tool");
-        let doubtful = LockedFile { sha256: Digest::of(old.as_bytes()), size: old.len() as u64, build: None };
+        let doubtful =
+            LockedFile { sha256: Digest::of(old.as_bytes()), size: old.len() as u64, checksum: None, build: None };
         let lock = AirgapLock::of_file(&Asker::Host, &url, doubtful);
-        let lock = SharedLock::new(lock).in_build("2").without_doubts(&Runners::default());
+        let lock = SharedLock::new(lock).in_build("2").without_doubts(&Runners::default(), &Nobody);
         let network = network(&settings(&[]));
         let seen = network.download(&files.store, &download(&url), &lock, &files.progress).await.unwrap();
         assert_eq!((seen.digest(), files.server.log().len()), (Digest::of(b"the tool"), 1));

@@ -16,6 +16,7 @@ use crate::config::airgap_lock::AirgapLock;
 use crate::config::hash;
 use crate::config::pipeline::{Runner, StepSpec};
 use crate::digest::Digest;
+use crate::entitlement::Asker;
 use crate::error::Result;
 use crate::plugin::catalog::{self, PluginSource};
 use crate::state::format::PluginIdentity;
@@ -69,7 +70,9 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
     match kind_of(spec) {
         Some(Kind::File) => !doubted.files.is_empty(),
         Some(Kind::Chart) => !doubted.charts.is_empty(),
-        _ => false,
+        Some(Kind::Image) => !doubted.images.is_empty(),
+        Some(Kind::Repository) => !doubted.repositories.is_empty(),
+        None => false,
     }
 }
 
@@ -134,7 +137,11 @@ fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
     let makers = project.pipeline.steps.iter().filter_map(|step| {
         let Runner::Plugin(name) = &step.run else { return None };
         let PluginIdentity { name, version, digest, replaces_core } = catalog::identity(name, &project.plugin_pins)?;
-        Some(json!({ "step": step.id, "name": name, "version": version, "digest": digest, "replaces_core": replaces_core }))
+        let asker = Asker::of_plugin(&name, &project.plugin_pins);
+        Some(json!({
+            "step": step.id, "name": name, "version": version, "digest": digest, "replaces_core": replaces_core,
+            "asker": asker,
+        }))
     });
     Some(makers.collect())
 }

@@ -18,8 +18,10 @@ use super::outputs::tree_of;
 use super::preview::{OnDisk, in_memory};
 use crate::config::Project;
 use crate::config::airgap_lock::{AirgapLock, LockChange};
+use crate::config::hash;
 use crate::config::lock_names::Names;
 use crate::config::shared_lock::found_since;
+use crate::config::written;
 use crate::digest::Digest;
 use crate::entitlement::Runners;
 use crate::error::{Error, Result};
@@ -99,7 +101,8 @@ fn remove_entries(project: &Project, runners: &Runners, dry_run: bool) -> Result
     pruned.prune_plugins(runners);
     let gone = project.lock.diff(&pruned);
     if !gone.is_empty() && !dry_run {
-        pruned.store(&project.layout.airgap_lock())?;
+        let (layout, read) = (&project.layout, project.read.digest(hash::AIRGAP_LOCK));
+        written::replace(layout, &layout.airgap_lock(), read, pruned.to_text().as_bytes())?;
     }
     Ok(gone)
 }
@@ -196,7 +199,12 @@ mod tests {
 
     #[test]
     fn only_what_the_components_name_stays_of_the_lock() {
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: Some("1".into()) };
+        let file = |text: &str| LockedFile {
+            sha256: Digest::of(text.as_bytes()),
+            size: 1,
+            checksum: None,
+            build: Some("1".into()),
+        };
         let mut lock = AirgapLock::default();
         lock.files.insert("https://h/yq".into(), file("yq"));
         lock.files.insert("https://h/old".into(), file("old"));

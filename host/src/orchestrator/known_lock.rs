@@ -81,7 +81,12 @@ mod tests {
     use crate::config::airgap_lock::LockedFile;
 
     fn lock(files: &[(&str, &str)]) -> AirgapLock {
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: Some("1".into()) };
+        let file = |text: &str| LockedFile {
+            sha256: Digest::of(text.as_bytes()),
+            size: 1,
+            checksum: None,
+            build: Some("1".into()),
+        };
         AirgapLock {
             files: files.iter().map(|(url, text)| ((*url).to_owned(), file(text))).collect(),
             ..AirgapLock::default()
@@ -95,12 +100,12 @@ mod tests {
         let changed = || vec![Change { file: AIRGAP_LOCK.to_owned(), key: None, old: None, new: Some("x".into()) }];
         let (old, new) = (lock(&[("https://h/a", "1"), ("https://h/b", "1")]), lock(&[("https://h/a", "2")]));
         [&layout.config, &layout.build].iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
-        old.store(&layout.airgap_lock()).unwrap();
+        fs::write_new(&layout.airgap_lock(), old.to_text().as_bytes()).unwrap();
         let recorded = Some(file_digest(AIRGAP_LOCK, old.to_text().as_bytes()));
         assert_eq!(in_detail(changed(), &layout, recorded, &new), changed(), "there is no copy yet");
 
         remember(&layout, recorded).unwrap();
-        new.store(&layout.airgap_lock()).unwrap();
+        fs::write_new(&layout.airgap_lock(), new.to_text().as_bytes()).unwrap();
         remember(&layout, recorded).unwrap();
         let shown: Vec<String> =
             in_detail(changed(), &layout, recorded, &new).iter().map(ToString::to_string).collect();

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
 use crate::config::local::is_local;
-use crate::config::lock_doubts::DOUBT;
+use crate::config::lock_doubts::listed;
 use crate::config::lock_names::provenance_of;
 use crate::config::shared_lock::UNLOCK;
 use crate::digest::Digest;
@@ -167,20 +167,21 @@ fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
     let locked = lock.charts.get(&key);
     let of_plugin = |locked: &LockedChart, address: &str| lock.file(&locked.asker(), address).cloned();
     let archive = |locked: &LockedChart| {
-        let file = of_plugin(locked, &locked.url).filter(|file| file.sha256 == locked.digest);
+        let file = of_plugin(locked, &locked.address()).filter(|file| file.sha256 == locked.digest);
         part(locked.digest, file.map(|file| file.size), held)
     };
-    let beside =
-        |locked: &LockedChart| match of_plugin(locked, &locked.url).filter(|_| locked.url.starts_with("oci://")) {
-            Some(manifest) => {
-                let provenance = held.provenance(&manifest.sha256);
-                std::iter::once((manifest.sha256, manifest.size)).chain(provenance).collect()
-            }
-            None => {
-                let file = of_plugin(locked, &provenance_of(&locked.url));
-                file.map(|file| (file.sha256, file.size)).into_iter().collect::<Vec<_>>()
-            }
-        };
+    let beside = |locked: &LockedChart| match of_plugin(locked, &locked.address())
+        .filter(|_| locked.url.starts_with("oci://"))
+    {
+        Some(manifest) => {
+            let provenance = held.provenance(&manifest.sha256);
+            std::iter::once((manifest.sha256, manifest.size)).chain(provenance).collect()
+        }
+        None => {
+            let file = of_plugin(locked, &provenance_of(&locked.url));
+            file.map(|file| (file.sha256, file.size)).into_iter().collect::<Vec<_>>()
+        }
+    };
     let beside =
         locked.map(beside).unwrap_or_default().into_iter().map(|(digest, size)| part(digest, Some(size), held));
     Need {
@@ -333,8 +334,14 @@ pub struct Useless {
 }
 
 impl Useless {
-    fn doubts(&self, need: &Need) -> bool {
-        self.doubted.iter().any(|entry| need.is_doubted_as(entry))
+    /// The entry that nobody can vouch for and that is all there is of it.
+    fn doubt_of(&self, need: &Need) -> Option<&LockChange> {
+        self.doubted.iter().find(|entry| need.is_doubted_as(entry))
+    }
+
+    /// What is doubted and named: what nothing names goes anyway.
+    fn doubted(&self) -> impl Iterator<Item = &LockChange> {
+        self.doubted.iter().filter(|entry| !self.unnamed.iter().any(|unnamed| unnamed.is_of(entry)))
     }
 }
 
@@ -343,23 +350,19 @@ impl Useless {
 /// without saying who saw it.
 pub fn drift(needs: &[Need], useless: &Useless) -> Option<Error> {
     let row = |need: &Need| {
-        let message = match &need.differs {
-            Some(why) => why.clone(),
-            None if useless.doubts(need) => DOUBT.to_owned(),
-            None => format!("airgap.lock does not hold this {}", need.kind),
+        let message = match (&need.differs, useless.doubt_of(need)) {
+            (Some(why), _) => why.clone(),
+            (None, Some(doubt)) => doubt.why.clone().unwrap_or_default(),
+            (None, None) => format!("airgap.lock does not hold this {}", need.kind),
         };
         Error::new(Class::Changed, message).into_item(&need.item, &need.origin)
     };
-    let unnamed = useless.unnamed.iter().map(|entry| {
-        let message = match &entry.by {
-            Some(by) => format!("the {by} does not run here, or nothing names this {} any more", entry.kind),
-            None => format!("nothing names this {} of airgap.lock any more", entry.kind),
-        };
-        Error::new(Class::Changed, message).into_item(&entry.key, "")
-    });
+    let entry_row = |entry: &LockChange| {
+        Error::new(Class::Changed, entry.why.clone().unwrap_or_default()).into_item(&entry.key, "")
+    };
+    let unnamed = useless.unnamed.iter().map(entry_row);
     let is_told = |entry: &&LockChange| needs.iter().any(|need| need.is_doubted_as(entry));
-    let doubted = useless.doubted.iter().filter(|entry| !is_told(entry));
-    let doubted = doubted.map(|entry| Error::new(Class::Changed, DOUBT).into_item(&entry.key, ""));
+    let doubted = useless.doubted().filter(|entry| !is_told(entry)).map(entry_row);
     let rows = needs.iter().filter(|need| !need.is_answered()).map(row);
     let items: Vec<ItemFailure> = rows.chain(unnamed).chain(doubted).collect();
     (!items.is_empty()).then(|| {
@@ -371,15 +374,38 @@ pub fn drift(needs: &[Need], useless: &Useless) -> Option<Error> {
 /// Refuses what a build without a network would lack, all of it at once.
 pub fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
     let missing = needs.iter().filter(|need| !need.is_available());
-    let items: Vec<ItemFailure> = missing.map(|need| missing_row(need, useless)).collect();
+    let (doubted, missing): (Vec<&Need>, Vec<&Need>) =
+        missing.partition(|need| !need.is_resolved && useless.doubt_of(need).is_some());
+    let rows = missing.iter().map(|need| missing_row(need));
+    let items: Vec<ItemFailure> = rows.chain(doubted_row(&doubted, useless)).collect();
+    let count = missing.len() + doubted.len();
     (!items.is_empty()).then(|| {
-        Error::new(Class::NotFound, format!("--offline: {} of what the package needs is not there", items.len()))
+        Error::new(Class::NotFound, format!("--offline: {count} of what the package needs is not there"))
             .with_items(items)
-            .hint("run the build once without --offline, or bring build/store and the clones over from where it ran")
+            .hint(match doubted.len() {
+                0 => "run the build once without --offline, or bring build/store and the clones over from where it ran",
+                _ => {
+                    "run the build once without --offline: it fetches these again, compares them with what \
+                     config/airgap.lock says, and enters them with the build that saw them; commit the lock that it \
+                     leaves, and --offline needs no network from then on"
+                }
+            })
     })
 }
 
-fn missing_row(need: &Need, useless: &Useless) -> ItemFailure {
+/// One cause, whatever the number of entries.
+fn doubted_row(doubted: &[&Need], useless: &Useless) -> Option<ItemFailure> {
+    let first = useless.doubt_of(doubted.first()?)?;
+    let names = listed(doubted.iter().map(|need| need.item.clone()));
+    let message = format!(
+        "it can not vouch for {} of its entries ({names}): {}",
+        doubted.len(),
+        first.why.clone().unwrap_or_default()
+    );
+    Some(Error::new(Class::NotFound, message).into_item("config/airgap.lock", ""))
+}
+
+fn missing_row(need: &Need) -> ItemFailure {
     let lacking = need.parts.iter().filter(|part| !part.is_held).count();
     let message = match (need.kind, need.is_resolved, &need.differs) {
         (_, true, Some(why)) => why.clone(),
@@ -387,7 +413,6 @@ fn missing_row(need: &Need, useless: &Useless) -> ItemFailure {
         (Kind::Image, true, None) => format!("{lacking} of its {} blobs are not in the store", need.parts.len()),
         (_, true, None) => "it is not in the store".to_owned(),
         (Kind::Image, false, _) if need.item.contains('@') => "its manifest is not in the store".to_owned(),
-        (_, false, _) if useless.doubts(need) => format!("{DOUBT}: it has to be fetched once more"),
         (_, false, _) => "airgap.lock does not say what it is".to_owned(),
     };
     Error::new(Class::NotFound, message).into_item(&need.item, &need.origin)
@@ -445,6 +470,7 @@ mod tests {
             size: 10,
             config: blob(&("config", 5)),
             layers: layers.iter().map(blob).collect(),
+            build: None,
         }
     }
 
@@ -484,15 +510,19 @@ mod tests {
 
     fn lock() -> AirgapLock {
         let url = "https://charts.example:8443/x/web-1.0.3.tgz".to_owned();
-        let of_charts = [(url.clone(), LockedFile { sha256: digest("chart"), size: 7, build: None })].into();
+        let of_charts =
+            [(url.clone(), LockedFile { sha256: digest("chart"), size: 7, checksum: None, build: None })].into();
         AirgapLock {
             images: [
                 ("nginx:1.27 linux/amd64".into(), image("m1", &[("base", 100), ("one", 50)])),
                 ("quay.io/a/b:2 linux/amd64".into(), image("m2", &[("base", 100), ("two", 70)])),
             ]
             .into(),
-            files: [("https://files.example/yq".into(), LockedFile { sha256: digest("yq"), size: 30, build: None })]
-                .into(),
+            files: [(
+                "https://files.example/yq".into(),
+                LockedFile { sha256: digest("yq"), size: 30, checksum: None, build: None },
+            )]
+            .into(),
             core: [("charts".into(), of_charts)].into(),
             charts: [(
                 "https://charts.example:8443/x web ~1.0".into(),
@@ -571,7 +601,8 @@ mod tests {
     fn entries_that_nobody_vouches_for_are_drift_each_told_once() {
         let mut lock = lock();
         let doubted = AirgapLock { files: std::mem::take(&mut lock.files), ..AirgapLock::default() };
-        let mut doubted = doubted.entries();
+        let why = |entry| LockChange { why: Some("nobody saw it".into()), ..entry };
+        let mut doubted: Vec<LockChange> = doubted.entries().into_iter().map(why).collect();
         doubted.push(LockChange { by: Some(crate::entitlement::Asker::Pinned("x".into())), ..doubted[0].clone() });
         let mut components = components();
         components.repositories.clear();
@@ -579,15 +610,57 @@ mod tests {
         let useless = Useless { doubted, ..Useless::default() };
         let error = drift(&all, &useless).unwrap();
         let rows: Vec<_> = error.items().iter().map(|row| (row.item.as_str(), row.message.as_str())).collect();
-        assert_eq!(rows, [("https://files.example/yq", DOUBT), ("https://files.example/yq", DOUBT)]);
-        let missing = missing_offline(&all, &useless).unwrap();
-        assert!(missing.items().iter().any(|row| row.message.starts_with(DOUBT)), "{missing:?}");
+        assert_eq!(rows, [("https://files.example/yq", "nobody saw it"); 2]);
+
+        // What nothing names goes: that is the row of it.
+        let unnamed = vec![LockChange { why: Some("unnamed".into()), ..useless.doubted[1].clone() }];
+        let error = drift(&all, &Useless { unnamed, ..useless.clone() }).unwrap();
+        let messages: Vec<&str> = error.items().iter().map(|row| row.message.as_str()).collect();
+        assert_eq!(messages, ["nobody saw it", "unnamed"]);
+    }
+
+    /// One build with a network mends all of it.
+    #[test]
+    fn offline_tells_what_nobody_vouches_for_in_one_row() {
+        let mut components = components();
+        let more = (0..20).map(|number| file("yq", &format!("https://files.example/{number}")));
+        components.files.extend(more);
+        components.images.clear();
+        components.charts.clear();
+        let doubted: Vec<LockChange> = components
+            .files
+            .iter()
+            .map(|file| LockChange {
+                kind: "file",
+                key: file.url.clone(),
+                by: None,
+                old: None,
+                new: Some("x".into()),
+                why: Some("nobody saw it".into()),
+            })
+            .collect();
+        let all = needs(&components, &AirgapLock::default(), &Disk::default());
+        let error = missing_offline(&all, &Useless { doubted, ..Useless::default() }).unwrap();
+        let items: Vec<&str> = error.items().iter().map(|row| row.item.as_str()).collect();
+        assert_eq!(items, ["base (https://git.example/base.git)", "config/airgap.lock"]);
+        let row = &error.items()[1].message;
+        assert!(
+            row.contains("21 of its entries") && row.contains("and 16 more") && row.contains("nobody saw"),
+            "{row}"
+        );
+        assert!(error.message().contains("22 of what") && error.hint_text().unwrap().contains("once without"));
     }
 
     #[test]
     fn entries_that_nothing_names_are_drift_too() {
-        let entry =
-            LockChange { kind: "image", key: "old:1 linux/amd64".into(), by: None, old: Some("x".into()), new: None };
+        let entry = LockChange {
+            kind: "image",
+            key: "old:1 linux/amd64".into(),
+            by: None,
+            old: Some("x".into()),
+            new: None,
+            why: Some("nothing names this image any more".into()),
+        };
         let error = drift(&[], &Useless { unnamed: vec![entry.clone()], ..Useless::default() }).unwrap();
         assert_eq!((error.class(), error.items()[0].item.as_str()), (Class::Changed, "old:1 linux/amd64"));
         assert!(error.items()[0].message.contains("nothing names this image"), "{error:?}");
@@ -636,7 +709,7 @@ mod tests {
         lock.core
             .entry("charts".into())
             .or_default()
-            .insert(provenance, LockedFile { sha256: digest("prov"), size: 3, build: None });
+            .insert(provenance, LockedFile { sha256: digest("prov"), size: 3, checksum: None, build: None });
         let mut disk = Disk::default();
         disk.blobs.insert(digest("chart"), 7);
         let all = needs(&components(), &lock, &disk);
@@ -649,7 +722,7 @@ mod tests {
         lock.core
             .entry("charts".into())
             .or_default()
-            .insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9, build: None });
+            .insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9, checksum: None, build: None });
         lock.charts.values_mut().for_each(|chart| chart.url.clone_from(&url));
         let parts = |disk: &Disk| {
             let all = needs(&components(), &lock, disk);

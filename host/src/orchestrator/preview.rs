@@ -179,13 +179,14 @@ pub fn outlook(
     let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
-    let names = || Names::new(components, project.components.as_ref(), Runners::of(project));
+    let runners = Runners::of(project);
+    let names = || Names::new(components, project.components.as_ref(), runners.clone());
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
         requests: needs::requests(&needed),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
-        unnamed: if plan.is_whole() { lock.unnamed(&names()) } else { Vec::new() },
-        doubted: if plan.is_whole() { shared.doubted(components).entries() } else { Vec::new() },
+        unnamed: if plan.is_whole() { shared.unnamed(&names()) } else { Vec::new() },
+        doubted: if plan.is_whole() { shared.doubts(components, &runners) } else { Vec::new() },
         total,
         needed,
     })

@@ -204,7 +204,7 @@ mod tests {
         let mut lock = AirgapLock::default();
         lock.files.insert(
             "https://charts.example/web-1.tgz".into(),
-            LockedFile { sha256: Digest::of(b"x"), size: 1, build: None },
+            LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None },
         );
         candidates(&lock, Some(&manifest()), "amd64")
     }
@@ -240,7 +240,7 @@ mod tests {
         let chart =
             LockedChart { version: "1.0.0".into(), url: url.into(), digest: Digest::of(b"x"), by: None, build: None };
         lock.charts.insert(key.into(), chart);
-        let file = LockedFile { sha256: Digest::of(b"x"), size: 1, build: None };
+        let file = LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None };
         lock.core.entry("charts".into()).or_default().insert(url.into(), file);
         let all = candidates(&lock, Some(&manifest()), "amd64");
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();

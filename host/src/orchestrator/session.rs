@@ -11,6 +11,7 @@ use crate::config::Project;
 use crate::config::hash::{Change, ConfigHashes, changes};
 use crate::config::pipeline::OnFailure;
 use crate::config::shared_lock::SharedLock;
+use crate::config::written;
 use crate::digest::Digest;
 use crate::entitlement::Runners;
 use crate::error::{Class, Error, Result};
@@ -55,7 +56,7 @@ impl Options {
             (false, false) => SharedLock::new(lock),
             (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
         };
-        Ok(shared.without_doubts(&Runners::of(project)))
+        Ok(shared.without_doubts(&Runners::of(project), &Store::open(project.layout.store())?))
     }
 }
 
@@ -98,6 +99,7 @@ impl Session {
         // Where the last step publishes, hours from now.
         fs::check_writable(&project.layout.dist)?;
         fs::check_writable(&project.layout.config)?;
+        written::check(&project.layout)?;
         let next = BuildState::new(pipeline, now).after(state.get());
         if options.clean {
             state.delete()?;
@@ -147,7 +149,9 @@ impl Session {
 /// Drops what a kill left half-written outside of every transaction.
 fn sweep(project: &Project) -> Result<()> {
     let layout = &project.layout;
-    for path in [layout.state(), layout.metrics(), layout.resolved(), layout.known_lock(), layout.airgap_lock()] {
+    let lock = layout.airgap_lock();
+    let lock = written::home(layout, &lock).unwrap_or(lock);
+    for path in [layout.state(), layout.metrics(), layout.resolved(), layout.known_lock(), lock] {
         fs::remove_file(&fs::temporary_beside(&path))?;
     }
     Store::open(layout.store())?.sweep()

@@ -10,6 +10,7 @@ use super::drift::Drift;
 use super::input::InputTree;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
+use crate::config::as_read::AsRead;
 use crate::config::shared_lock::SharedLock;
 use crate::entitlement::Runners;
 use crate::entitlement::desk::Means;
@@ -44,6 +45,8 @@ pub struct Attempt {
     pub layout: Layout,
     /// The local paths that the configuration names.
     pub named: Arc<NamedPaths>,
+    /// The user's files as they were hashed.
+    pub read: AsRead,
     /// Bytes that one archive may unpack to.
     pub largest_unpacked: u64,
     /// Local paths beside those that the configuration names.
@@ -64,6 +67,7 @@ impl Attempt {
             drift: Drift::default(),
             layout: cx.project.layout.clone(),
             named: cx.named.clone(),
+            read: cx.project.read.clone(),
             largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             local: Vec::new(),
         }
@@ -79,6 +83,7 @@ impl Attempt {
         progress: Progress,
     ) -> Result<Self> {
         let store = Arc::new(Store::open(project.layout.store())?);
+        let lock = SharedLock::new(project.lock.clone()).without_doubts(&Runners::of(project), store.as_ref());
         Ok(Self {
             step: step.to_owned(),
             attempt: 1,
@@ -87,10 +92,11 @@ impl Attempt {
             trees: BTreeMap::new(),
             output,
             progress,
-            means: Means::new(store, None, SharedLock::new(project.lock.clone()).without_doubts(&Runners::of(project))),
+            means: Means::new(store, None, lock),
             drift: Drift::default(),
             layout: project.layout.clone(),
             named: Arc::new(NamedPaths::of(project)?),
+            read: project.read.clone(),
             largest_unpacked: project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             local: Vec::new(),
         })
@@ -104,30 +110,38 @@ impl Attempt {
         let mut trees = self.local.clone();
         for (id, tree) in &self.trees {
             if let Some(resolved) = resolved(tree)? {
-                trees.extend(self.named.trees(&resolved, id)?);
+                trees.extend(self.named.trees(&resolved, id, &self.read)?);
             }
             inputs.insert(id.clone(), InputTree::committed(tree.clone()));
         }
+        let copies = self.output.root().with_file_name(COPIES);
+        fs::remove_dir_all(&copies)?;
         for tree in trees {
-            inputs.insert(format!("local:{}", tree.written()), InputTree::local(tree));
+            inputs.insert(format!("local:{}", tree.written()), InputTree::local(tree, &copies));
         }
         Ok(inputs)
     }
 
-    /// The settings are not among them: they may name what is secret.
+    /// As it was read when the configuration was loaded. The settings are not
+    /// among it: they may name what is secret.
     fn config(&self, lock: &AirgapLock) -> Result<InputTree> {
-        let copy = self.output.root().with_file_name(LOCK);
-        fs::replace_unsynced(&copy, lock.to_text().as_bytes())?;
-        let files = [
-            ("versions.env", self.layout.versions_env()),
-            ("catalog.yaml", self.layout.catalog()),
-            ("components.yaml", self.layout.components()),
-            ("components.base.yaml", self.layout.components_base()),
-            (LOCK, copy),
-        ];
-        Ok(InputTree::files(files.map(|(name, path)| (name.to_owned(), path))))
+        let folder = self.output.root().with_file_name(CONFIGURATION);
+        fs::create_dir_all(&folder)?;
+        let lock = lock.to_text();
+        let texts = self.read.for_plugins().chain([(LOCK, lock.as_str())]);
+        let copied = texts.map(|(name, text)| {
+            let path = folder.join(name);
+            fs::replace_unsynced(&path, text.as_bytes())?;
+            Ok((name.to_owned(), path))
+        });
+        Ok(InputTree::files(copied.collect::<Result<Vec<_>>>()?))
     }
 }
+
+/// Folders beside the output tree: the configuration as a plugin gets it, and
+/// copies of local files.
+const CONFIGURATION: &str = "configuration";
+const COPIES: &str = "copies";
 
 /// What references resolved to: a step that resolves some prefers it.
 pub(super) const LOCK: &str = "airgap.lock";

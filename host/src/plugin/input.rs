@@ -3,7 +3,9 @@
 //!
 //! A guest names files by relative paths; [`InputTree::locate`] is the one
 //! place that turns such a path into one on disk, and nothing it gives lies
-//! outside the tree.
+//! outside the tree. Of what the user's configuration names it gives the version
+//! that was hashed, whatever lies there now: a copy that nobody else changes.
+//! [`InputTree::in_place`] is for who compares what he reads himself.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -17,10 +19,13 @@ use super::bindings::trees::{Entry, EntryKind};
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
 use crate::archive::unpack::UnpackLimits;
+use crate::config::as_read::no_longer;
+use crate::config::local::{self, Content};
 use crate::digest::{Digest, Hasher};
 use crate::entitlement::named::LocalTree;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::layout;
 use crate::leash::Leash;
 use crate::tree::{Artifact, Tree};
 
@@ -38,10 +43,95 @@ enum Kind {
     Committed(Tree),
     /// A local directory, as it is on disk now.
     Directory(LocalTree),
+    /// A local path that the configuration names, as it was hashed.
+    Recorded(Recorded),
     /// Single files under names of their own.
     Files(BTreeMap<String, PathBuf>),
     /// An unpacked archive, removed with the last handle.
     Unpacked(Unpacked),
+}
+
+#[derive(Debug)]
+struct Recorded {
+    content: Arc<Content>,
+    /// Of a file that is a tree of its own.
+    file: Option<String>,
+    /// Where copies may lie.
+    copies: PathBuf,
+}
+
+impl Recorded {
+    /// What a guest calls something, as the record does.
+    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match &self.file {
+            Some(name) => (path == name).then_some(""),
+            None => Some(path),
+        }
+    }
+
+    fn entries(&self) -> Vec<(&str, &local::Entry)> {
+        match &self.file {
+            Some(name) => self.content.get("").map(|entry| (name.as_str(), entry)).into_iter().collect(),
+            None => self.content.entries().collect(),
+        }
+    }
+
+    /// What lies at a path itself; the directories above it may be links.
+    fn stat(&self, path: &str) -> Option<Entry> {
+        let inside = self.inside(path)?;
+        let found = match inside.rsplit_once('/') {
+            Some((above, name)) => {
+                format!("{}/{name}", self.content.followed(above)?).trim_start_matches('/').to_owned()
+            }
+            None => inside.to_owned(),
+        };
+        self.content.get(&found).map(|entry| recorded_entry(path, entry))
+    }
+
+    fn in_place(&self, path: &str) -> Result<Located> {
+        let inside = self.inside(path).ok_or_else(|| absent(path))?;
+        let followed = self.content.followed(inside);
+        match (followed.as_deref().and_then(|found| self.content.get(found)), self.content.get(inside)) {
+            (Some(local::Entry::File { digest, size, executable }), _) => Ok(Located {
+                path: match followed.as_deref() {
+                    None | Some("") => self.content.root().to_owned(),
+                    Some(below) => self.content.root().join(below),
+                },
+                size: *size,
+                executable: *executable,
+                digest: Some(*digest),
+                may_change: true,
+            }),
+            (Some(_), _) => Err(Error::invalid(format!("`{}` is not a file", path.escape_debug()))),
+            (None, Some(local::Entry::Link { .. })) => {
+                Err(Error::invalid(format!("`{}` is a link out of the tree", path.escape_debug())))
+            }
+            (None, _) => Err(absent(path)),
+        }
+    }
+
+    /// A copy that stays what it is.
+    fn copied(&self, path: &str) -> Result<Located> {
+        let located = self.in_place(path)?;
+        let name = located.digest.map(|digest| digest.hex()).unwrap_or_default();
+        let copy = self.copies.join(name);
+        if !copy.exists() {
+            let bytes = read_as_hashed(&located)?;
+            fs::create_dir_all(&self.copies)?;
+            fs::replace_unsynced(&copy, &bytes)?;
+        }
+        Ok(Located { path: copy, may_change: false, ..located })
+    }
+}
+
+/// The bytes that were hashed.
+fn read_as_hashed(located: &Located) -> Result<Vec<u8>> {
+    let bytes = fs::read_optional(&located.path, located.size).ok().flatten();
+    bytes.filter(|bytes| located.digest == Some(Digest::of(bytes))).ok_or_else(|| is_another(located))
+}
+
+fn is_another(located: &Located) -> Error {
+    no_longer(&format!("`{}`", layout::shown(&located.path)))
 }
 
 #[derive(Debug)]
@@ -62,8 +152,19 @@ pub(super) struct Located {
     pub(super) path: PathBuf,
     pub(super) size: u64,
     pub(super) executable: bool,
-    /// Known for committed and unpacked files.
+    /// Known for committed and unpacked files, and for those of the user that
+    /// were hashed.
     pub(super) digest: Option<Digest>,
+    /// Whether it is the user's own: what is read there is compared.
+    may_change: bool,
+}
+
+impl Located {
+    /// A file that the host made.
+    pub(super) fn made(path: PathBuf, artifact: &Artifact) -> Self {
+        let Artifact { size, executable, digest, .. } = *artifact;
+        Self { path, size, executable, digest: Some(digest), may_change: false }
+    }
 }
 
 impl InputTree {
@@ -85,13 +186,21 @@ impl InputTree {
 
     /// A local path of the user: a directory as it is, or a tree with one file
     /// in it, under the name that is written.
-    pub(super) fn local(tree: LocalTree) -> Self {
+    pub(super) fn local(tree: LocalTree, copies: &Path) -> Self {
+        let name = Path::new(tree.written()).file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        if let Some(content) = tree.content() {
+            let file = content.is_file().then_some(name);
+            return Self(Arc::new(Kind::Recorded(Recorded {
+                content: content.clone(),
+                file,
+                copies: copies.to_owned(),
+            })));
+        }
         if tree.path().is_dir() {
             return Self(Arc::new(Kind::Directory(tree)));
         }
-        let name = Path::new(tree.written()).file_name().map(|name| name.to_string_lossy().into_owned());
-        let file = (name.unwrap_or_default(), tree.path().to_owned());
-        Self(Arc::new(Kind::Files(BTreeMap::from([file]))))
+        Self(Arc::new(Kind::Files(BTreeMap::from([(name, tree.path().to_owned())]))))
     }
 
     /// The directory of a committed tree.
@@ -106,7 +215,7 @@ impl InputTree {
     pub(super) fn listed(&self) -> Option<&Tree> {
         match &*self.0 {
             Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => Some(tree),
-            Kind::Directory(_) | Kind::Files(_) => None,
+            Kind::Directory(_) | Kind::Recorded(_) | Kind::Files(_) => None,
         }
     }
 
@@ -131,6 +240,10 @@ impl InputTree {
                 below.map(|(name, path)| entry_on_disk(name, path)).collect::<Result<Vec<_>>>()?
             }
             Kind::Directory(tree) => walk(tree, prefix, leash)?,
+            Kind::Recorded(recorded) => {
+                let entries = recorded.entries().into_iter().filter(|(path, _)| is_below(path, prefix));
+                entries.map(|(path, entry)| recorded_entry(path, entry)).collect()
+            }
         };
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(entries)
@@ -146,26 +259,35 @@ impl InputTree {
             }
             Kind::Files(files) => files.get(path).map(|file| entry_on_disk(path, file)).transpose(),
             Kind::Directory(tree) => stat_on_disk(tree, path),
+            Kind::Recorded(recorded) => Ok(recorded.stat(path)),
         }
     }
 
-    /// Where the file at `path` lies.
+    /// Where the file at `path` lies, for whoever reads it in his own time.
     ///
     /// # Errors
     /// `not-found`; `invalid-input` where it is no file or a symlink leads
-    /// out of the tree.
+    /// out of the tree; `changed` where it is not what was hashed.
     pub(super) fn locate(&self, path: &str) -> Result<Located> {
+        check_relative(path)?;
+        match &*self.0 {
+            Kind::Recorded(recorded) => recorded.copied(path),
+            _ => self.in_place(path),
+        }
+    }
+
+    /// The same for [`read_file`], which compares.
+    ///
+    /// # Errors
+    /// As [`InputTree::locate`].
+    pub(super) fn in_place(&self, path: &str) -> Result<Located> {
         check_relative(path)?;
         match &*self.0 {
             Kind::Committed(tree) | Kind::Unpacked(Unpacked { tree, .. }) => {
                 let artifact = tree.listing.get(path).ok_or_else(|| absent(path))?;
-                Ok(Located {
-                    path: tree.path_of(path),
-                    size: artifact.size,
-                    executable: artifact.executable,
-                    digest: Some(artifact.digest),
-                })
+                Ok(Located::made(tree.path_of(path), artifact))
             }
+            Kind::Recorded(recorded) => recorded.in_place(path),
             Kind::Files(files) => on_disk(path, files.get(path).ok_or_else(|| absent(path))?.clone()),
             Kind::Directory(tree) => {
                 let found = tree.path().join(path).canonicalize().map_err(|error| unreadable(path, error))?;
@@ -190,7 +312,10 @@ impl InputTree {
         let is_lock = |entry: &Entry| matches!(&*self.0, Kind::Files(_)) && entry.path == LOCK;
         for entry in self.entries("", leash)?.into_iter().filter(|entry| !is_lock(entry)) {
             let content = match entry.kind {
-                EntryKind::File => hash_file(&self.locate(&entry.path)?.path, leash)?.0.hex(),
+                EntryKind::File => {
+                    let located = self.in_place(&entry.path)?;
+                    located.digest.map_or_else(|| Ok(hash_file(&located.path, leash)?.0), Ok)?.hex()
+                }
                 _ => entry.target.unwrap_or_default(),
             };
             hasher.update(format!("{}\0{}\0{content}\0", entry.path, entry.executable).as_bytes());
@@ -249,6 +374,18 @@ fn directory_entry(path: &str) -> Entry {
     Entry { path: path.to_owned(), kind: EntryKind::Directory, size: 0, executable: false, digest: None, target: None }
 }
 
+fn recorded_entry(path: &str, entry: &local::Entry) -> Entry {
+    match entry {
+        local::Entry::File { size, executable, .. } => {
+            Entry { kind: EntryKind::File, size: *size, executable: *executable, ..directory_entry(path) }
+        }
+        local::Entry::Directory => directory_entry(path),
+        local::Entry::Link { target } => {
+            Entry { kind: EntryKind::Symlink, target: Some(target.clone()), ..directory_entry(path) }
+        }
+    }
+}
+
 fn entry_on_disk(name: &str, path: &Path) -> Result<Entry> {
     let metadata = path.metadata().map_err(|error| Error::io("cannot read", path, error))?;
     Ok(file_entry(name, &metadata))
@@ -270,7 +407,8 @@ fn on_disk(shown: &str, path: PathBuf) -> Result<Located> {
     if !metadata.is_file() {
         return Err(Error::invalid(format!("`{}` is not a file", shown.escape_debug())));
     }
-    Ok(Located { path, size: metadata.len(), executable: metadata.mode() & 0o100 != 0, digest: None })
+    let executable = metadata.mode() & 0o100 != 0;
+    Ok(Located { path, size: metadata.len(), executable, digest: None, may_change: false })
 }
 
 /// What lies at `path` itself; the directories above it must be inside.
@@ -380,6 +518,10 @@ pub(super) fn read_file(
     if located.size > limit {
         return Ok(Err(located.size));
     }
+    if located.may_change {
+        leash.check()?;
+        return read_as_hashed(located).map(Ok);
+    }
     let failed = |error| unreadable(shown, error);
     let mut file = File::open(&located.path).map_err(failed)?;
     let mut bytes = Vec::with_capacity(usize::try_from(located.size).unwrap_or(0));
@@ -419,7 +561,20 @@ mod tests {
 
     fn local(root: &Path, path: &str) -> InputTree {
         let layout = Layout::new(root.join("config"), root.join("charts/web/build"), root.join("dist"));
-        InputTree::local(LocalTree::chosen(&root.join(path), &layout).unwrap())
+        InputTree::local(LocalTree::chosen(&root.join(path), &layout).unwrap(), &root.join("copies"))
+    }
+
+    /// The same as a step gets it, with a configuration that names it.
+    fn hashed(root: &Path, path: &str) -> InputTree {
+        let layout = Layout::new(root.join("config"), root.join("charts/web/build"), root.join("dist"));
+        let tree = LocalTree::chosen(&root.join(path), &layout).unwrap();
+        let content = Content::read(&layout, root, path).unwrap();
+        InputTree::local(tree.as_hashed(Arc::new(content)), &root.join("copies"))
+    }
+
+    fn read(tree: &InputTree, path: &str) -> Result<Vec<u8>> {
+        let read = read_file(path, &tree.in_place(path)?, 1000, &Leash::endless())?;
+        read.map_err(|size| Error::invalid(format!("{size} bytes")))
     }
 
     #[test]
@@ -434,6 +589,62 @@ mod tests {
         assert_eq!(tree.locate("in").unwrap().size, 9);
         assert_eq!(tree.locate("nothing").unwrap_err().class(), Class::NotFound);
         assert_eq!(tree.locate("../web/Chart.yaml").unwrap_err().class(), Class::InvalidInput);
+    }
+
+    /// Whatever lies there by then: what is read has the digest that was noted,
+    /// and nothing else is seen.
+    #[test]
+    fn what_was_hashed_is_what_is_read() {
+        let root = project();
+        let project = root.path().join("project");
+        for (path, inside) in [("charts/web", "templates/a b.yaml"), ("values.yaml", "values.yaml")] {
+            let tree = hashed(&project, path);
+            let file = if path == inside { project.join(path) } else { project.join(path).join(inside) };
+            let before = std::fs::read(&file).unwrap();
+            let digest = tree.digest(&Leash::endless()).unwrap();
+            let listed = tree.entries("", &Leash::endless()).unwrap().len();
+            fs::write_new(&file, b"switched").unwrap();
+            fs::write_new(&file.with_file_name("added"), b"x").unwrap();
+            for error in [read(&tree, inside).unwrap_err(), tree.locate(inside).unwrap_err()] {
+                assert_eq!(error.class(), Class::Changed);
+                assert!(error.message().contains(inside), "{error}");
+            }
+            assert!(read(&tree, "added").is_err() && tree.stat("added").unwrap().is_none());
+            // Back again, it is what was hashed; from then on a copy is.
+            fs::write_new(&file, &before).unwrap();
+            assert_eq!(read(&tree, inside).unwrap(), before);
+            let copy = tree.locate(inside).unwrap().path;
+            fs::remove_file(&file).unwrap();
+            assert_eq!(std::fs::read(&copy).unwrap(), before);
+            assert_eq!(read(&tree, inside).unwrap_err().class(), Class::Changed);
+            assert_eq!(tree.digest(&Leash::endless()).unwrap(), digest);
+            assert_eq!(tree.entries("", &Leash::endless()).unwrap().len(), listed);
+        }
+    }
+
+    /// Both ways to look at a directory say the same of one that stays.
+    #[test]
+    fn a_hashed_directory_looks_like_the_one_on_the_disk() {
+        let root = project();
+        let project = root.path().join("project");
+        let chart = project.join("charts/web");
+        fs::create_dir_all(&chart.join(".git")).unwrap();
+        fs::write_new(&chart.join(".git/config"), b"x").unwrap();
+        fs::set_mode(&chart.join("Chart.yaml"), 0o755).unwrap();
+        symlink("templates", chart.join("way")).unwrap();
+        let (now, then) = (local(&project, "charts/web"), hashed(&project, "charts/web"));
+        let shown = |entries: Vec<Entry>| format!("{entries:?}");
+        for prefix in ["", "templates", "way", ".git", "gone"] {
+            let [now, then] = [&now, &then].map(|tree| shown(tree.entries(prefix, &Leash::endless()).unwrap()));
+            assert_eq!(now, then, "{prefix}");
+        }
+        for path in ["in", "out", "templates", "templates/a b.yaml", "way/a b.yaml", ".git/config", "gone"] {
+            let [now_is, then_is] = [&now, &then].map(|tree| format!("{:?}", tree.stat(path).unwrap()));
+            assert_eq!(now_is, then_is, "{path}");
+            let [now_reads, then_reads] = [&now, &then].map(|tree| read(tree, path).map_err(|error| error.class()));
+            assert_eq!(now_reads, then_reads, "{path}");
+        }
+        assert_eq!(now.digest(&Leash::endless()).unwrap(), then.digest(&Leash::endless()).unwrap());
     }
 
     /// Where such a path may lie, `entitlement::named` decides.

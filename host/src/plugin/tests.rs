@@ -18,6 +18,7 @@ use super::{Runtime, RuntimeOptions};
 use crate::archive::writer::{ArchiveWriter, Compression, Entry};
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
+use crate::config::as_read::AsRead;
 use crate::config::settings::{NetworkSettings, PluginSettings, Settings};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
@@ -113,6 +114,7 @@ impl Bench {
             layout: self.layout(),
             named: Arc::new(NamedPaths::of(&Project::unconfigured(self.layout()).unwrap()).unwrap()),
             largest_unpacked: 1 << 30,
+            read: AsRead::default(),
             local: vec![LocalTree::chosen(&self.path("config"), &self.layout()).unwrap()],
         }
     }

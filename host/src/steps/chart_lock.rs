@@ -149,7 +149,7 @@ mod tests {
         assert!(lab.record(&rows).is_err(), "its manifest was not seen");
         let lock_manifest = |text: &str| {
             let sha256 = lab.store.insert_bytes(text.as_bytes()).unwrap();
-            let file = LockedFile { sha256, size: text.len() as u64, build: Some("1".into()) };
+            let file = LockedFile { sha256, size: text.len() as u64, checksum: None, build: Some("1".into()) };
             lab.lock.lock().core.entry("charts".into()).or_default().insert(url.into(), file);
         };
         lock_manifest(&format!(r#"{{"layers":[{{"digest":"{}"}}]}}"#, Digest::of(b"other")));

@@ -221,13 +221,15 @@ impl Work<'_> {
         if !fetched {
             self.progress.reused(bytes);
         }
-        self.lock.enter_repository(source.lock_key.clone(), pin.to_locked())?;
+        let other = self.lock.enter_repository(source.lock_key.clone(), pin.to_locked())?;
+        other.iter().for_each(|told| self.progress.warn(told));
         let entry = RepositoryEntry {
             name: source.name.clone(),
             url: source.url.clone(),
             zarf_reference: source.zarf_reference.clone(),
             commit: pin.commit,
             path: source.folder.clone(),
+            is_pinned: source.commit.is_some() || source.named_commit().is_some(),
         };
         Ok(Packaged { entry, bytes, fetched })
     }

@@ -1,10 +1,11 @@
-//! Receipts: what each plugin fetched from where.
+//! Receipts: who fetched what from where.
 //!
 //! The store holds what everybody fetched, and a digest is no right to it. A
 //! small file `fetched/<name>` says that this asker was given these bytes by
 //! that address; with it a plugin need not fetch in the next build what it
-//! fetched in the last one. The host's own steps need none: the configuration
-//! names what they ask for.
+//! fetched in the last one. The host's own steps need none for that: the
+//! configuration names what they ask for. Theirs and the plugins' are the
+//! [`Witness`] of an entry of airgap.lock that does not say who saw it.
 //!
 //! A receipt is not synced. One that a crash takes along or cuts short counts
 //! for nothing, and costs a download.
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::collect::entries;
+use crate::config::lock_doubts::Witness;
 use crate::digest::Digest;
 use crate::entitlement::Asker;
 use crate::error::Result;
 use crate::fs;
+use crate::network::LARGEST_MANIFEST;
 
 /// Bytes of a receipt: a URL and a few words.
 const LONGEST: u64 = 64 << 10;
@@ -76,9 +79,28 @@ impl Store {
         Ok(())
     }
 
+    /// A manifest in the store, where it is one.
+    fn layers_of(&self, manifest: &Digest) -> Option<BTreeSet<Digest>> {
+        let bytes = self.read(manifest, LARGEST_MANIFEST).ok()??;
+        let manifest: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let layers = manifest["layers"].as_array()?.iter();
+        Some(layers.filter_map(|layer| layer["digest"].as_str()?.parse().ok()).collect())
+    }
+
     fn read_receipt(&self, path: PathBuf) -> Result<Option<Receipt>> {
         let bytes = fs::read_optional(&path, LONGEST)?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+}
+
+impl Witness for Store {
+    fn saw(&self, asker: &Asker, address: &str, digest: &Digest) -> Option<(String, u64)> {
+        let receipt = self.receipt(asker, address, digest).ok()??;
+        Some((receipt.build, self.get(digest)?))
+    }
+
+    fn names_layer(&self, manifest: &Digest, layer: &Digest) -> Option<bool> {
+        self.layers_of(manifest).map(|layers| layers.contains(layer))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{StagingPaths, Transaction, placed_beside};
+use crate::config::written;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -18,6 +19,18 @@ use crate::tree::{Listing, Tree};
 pub struct Publication {
     pub content: Content,
     pub to: PathBuf,
+    /// Where `to` lies: of a link that is to stay one, what it leads to.
+    home: PathBuf,
+    /// Of a file of the user: what lay there when it was read. Whatever else
+    /// lies there by then is kept.
+    over: Option<Over>,
+}
+
+/// What may be replaced, beside nothing at all: the file with this digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Over {
+    /// None where there was none.
+    read: Option<Digest>,
 }
 
 /// Where a published file comes from.
@@ -27,15 +40,52 @@ pub enum Content {
     /// file systems allow it.
     Artifact(String),
     Bytes(Vec<u8>),
+    /// It lies there already, with this digest and size: it is recorded and not
+    /// touched.
+    AsItIs(Digest, u64),
 }
 
 impl Publication {
     pub fn artifact(path: impl Into<String>, to: PathBuf) -> Self {
-        Self { content: Content::Artifact(path.into()), to }
+        Self { content: Content::Artifact(path.into()), home: to.clone(), to, over: None }
     }
 
     pub fn bytes(bytes: Vec<u8>, to: PathBuf) -> Self {
-        Self { content: Content::Bytes(bytes), to }
+        Self { content: Content::Bytes(bytes), home: to.clone(), to, over: None }
+    }
+
+    /// A file of the user that a step leaves as it is: whether it still is
+    /// tells whether the step has to be done again.
+    pub fn as_it_is(to: PathBuf, digest: Digest, size: u64) -> Self {
+        Self { content: Content::AsItIs(digest, size), home: to.clone(), to, over: None }
+    }
+
+    fn recorded(&self) -> Option<(Digest, u64)> {
+        match self.content {
+            Content::AsItIs(digest, size) => Some((digest, size)),
+            Content::Artifact(_) | Content::Bytes(_) => None,
+        }
+    }
+
+    /// Of the bytes, where they are known here.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.content {
+            Content::Bytes(bytes) => Some(Digest::of(bytes)),
+            Content::AsItIs(digest, _) => Some(*digest),
+            Content::Artifact(_) => None,
+        }
+    }
+
+    /// The same for a file of the user, which was `read` before.
+    ///
+    /// # Errors
+    /// `changed` where it is another one already; as [`written::home`].
+    pub fn over(self, layout: &Layout, read: Option<Digest>, meanwhile: &str) -> Result<Self> {
+        let home = written::home(layout, &self.to)?;
+        match written::is_as_read(&home, read)? {
+            true => Ok(Self { home, over: Some(Over { read }), ..self }),
+            false => Err(written::was_saved(&self.to, meanwhile)),
+        }
     }
 }
 
@@ -52,6 +102,17 @@ pub(super) struct CommitRecord {
 pub(super) struct PlacedPublication {
     pub placed: PathBuf,
     pub to: PathBuf,
+    /// Missing where anything may be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+impl PlacedPublication {
+    /// Whether what lies there may be replaced: a decided commit may be
+    /// carried out long after it was decided.
+    fn may_replace(&self) -> Result<bool> {
+        self.over.map_or(Ok(true), |Over { read }| written::is_as_read(&self.to, read))
+    }
 }
 
 /// A commit that is carried out; the state is still to be written.
@@ -62,6 +123,8 @@ pub struct Committed {
     /// The step as the state is to show it.
     pub step: StepState,
     pub tree: Tree,
+    /// Files of the user that were saved in between: they are kept.
+    pub kept: Vec<PathBuf>,
 }
 
 impl Transaction {
@@ -82,18 +145,24 @@ impl Transaction {
         stop: &dyn Fn() -> bool,
     ) -> Result<Committed> {
         let listing = self.tree.listing();
-        let mut published = Vec::new();
         let mut placed = Vec::new();
+        let recorded = |publication: &Publication| {
+            let (digest, size) = publication.recorded()?;
+            Some(Published { path: self.layout.published_name(&publication.to), digest, size })
+        };
+        let mut published: Vec<Published> = publications.iter().filter_map(recorded).collect();
+        let written: Vec<&Publication> = publications.iter().filter(|one| one.recorded().is_none()).collect();
         let planned: Vec<PathBuf> =
-            publications.iter().map(|publication| placed_beside(&publication.to, &self.id)).collect();
+            written.iter().map(|publication| placed_beside(&publication.home, &self.id)).collect();
         if !planned.is_empty() {
             // Known before it is there: recovery finds what it has to remove.
             write_json(&self.paths.placed(), &planned)?;
             fs::sync_dir(&self.paths.root)?;
         }
-        for (publication, waiting) in publications.iter().zip(planned) {
+        for (publication, waiting) in written.into_iter().zip(planned) {
             published.push(self.place(publication, &waiting, &listing, stop)?);
-            placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });
+            let Publication { home, over, .. } = publication;
+            placed.push(PlacedPublication { placed: waiting, to: home.clone(), over: *over });
         }
         // A recovery takes a file that does not wait any more for published.
         placed.iter().try_for_each(|placed| fs::sync_parent(&placed.placed))?;
@@ -113,9 +182,9 @@ impl Transaction {
         write_json(&self.paths.commit(), &CommitRecord { publications: placed.clone(), step: step.clone() })?;
         fs::sync_dir(&self.paths.root)?;
         fs::checkpoint("commit-decided");
-        apply(&self.layout, &self.id, &self.paths, &placed)?;
+        let kept = apply(&self.layout, &self.id, &self.paths, &placed)?;
         let root = self.layout.step(&self.id);
-        Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() } })
+        Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() }, kept })
     }
 
     fn place(
@@ -130,6 +199,7 @@ impl Transaction {
         }
         fs::remove_file(waiting)?;
         let (digest, size) = match &publication.content {
+            Content::AsItIs(digest, size) => (*digest, *size),
             Content::Bytes(bytes) => {
                 fs::write_new(waiting, bytes)?;
                 (Digest::of(bytes), bytes.len() as u64)
@@ -165,8 +235,14 @@ pub(super) fn finish(paths: &StagingPaths) -> Result<()> {
 }
 
 /// Carries a decided commit out. Every act may be repeated: what is renamed
-/// already is not there to be renamed again.
-pub(super) fn apply(layout: &Layout, id: &str, paths: &StagingPaths, placed: &[PlacedPublication]) -> Result<()> {
+/// already is not there to be renamed again. Returns the files of the user that
+/// were saved since the commit was decided: they are kept.
+pub(super) fn apply(
+    layout: &Layout,
+    id: &str,
+    paths: &StagingPaths,
+    placed: &[PlacedPublication],
+) -> Result<Vec<PathBuf>> {
     fs::create_dir_all_durable(&layout.steps())?;
     let destination = layout.step(id);
     if paths.tree().exists() {
@@ -182,14 +258,20 @@ pub(super) fn apply(layout: &Layout, id: &str, paths: &StagingPaths, placed: &[P
     }
     fs::sync_dir(&layout.steps())?;
     fs::checkpoint("commit-tree-visible");
+    let mut kept = Vec::new();
     for publication in placed {
         if publication.placed.exists() {
-            fs::rename(&publication.placed, &publication.to)?;
+            if publication.may_replace()? {
+                fs::rename(&publication.placed, &publication.to)?;
+            } else {
+                fs::remove_file(&publication.placed)?;
+                kept.push(publication.to.clone());
+            }
             fs::sync_parent(&publication.to)?;
         }
         fs::checkpoint("commit-published");
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

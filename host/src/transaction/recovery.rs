@@ -45,6 +45,7 @@ pub fn recover(
         fs::checkpoint("recovery-began");
         match read_json::<CommitRecord>(&paths.commit())? {
             Some(record) => {
+                // What was saved since then is kept: the configuration's hash tells.
                 commit::apply(layout, &id, &paths, &record.publications)?;
                 let step = record.step.clone();
                 state.update(now, |state| {

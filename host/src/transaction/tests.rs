@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::pipeline::{Pipeline, Runner, StepSpec};
+use crate::digest::Digest;
 use crate::state::{BuildState, ExclusiveState, Status, StepState};
 
 struct Bench {
@@ -205,6 +206,34 @@ fn a_decided_commit_is_carried_out_from_wherever_it_stopped() {
         assert_eq!(visible(&bench), all("two"), "{acts}");
         assert_eq!(bench.state.get().unwrap().step("s").unwrap().status, Status::Completed);
         assert!(!staging.exists());
+        assert_no_leftovers(&bench);
+    }
+}
+
+/// Saved between the decision and the rename, which a kill may make hours.
+#[test]
+fn what_the_user_saved_since_it_was_read_is_kept() {
+    for (before, is_carried_out_later) in [(None, false), (Some("read"), false), (None, true), (Some("read"), true)] {
+        let mut bench = bench();
+        let lock = bench.layout.config.join("lock");
+        fs::create_dir_all(&bench.layout.config).unwrap();
+        before.iter().for_each(|text| fs::write_new(&lock, text.as_bytes()).unwrap());
+        let read_before = before.map(|text| Digest::of(text.as_bytes()));
+        let (transaction, mut publications) = attempt(&bench, "two");
+        let plain = publications.remove(1);
+        publications.push(plain.clone().over(&bench.layout, read_before, "it was committed").unwrap());
+        fs::write_new(&lock, b"the user's").unwrap();
+        let error = plain.over(&bench.layout, read_before, "it was committed").unwrap_err();
+        assert_eq!(error.class(), crate::error::Class::Changed);
+
+        let committed = transaction.commit(&publications, done(), &|| false).unwrap();
+        assert_eq!(committed.kept, [lock.clone()]);
+        if is_carried_out_later {
+            drop(committed);
+            fs::write_new(&placed_beside(&lock, "s"), b"two").unwrap();
+            assert!(matches!(recover_now(&mut bench).as_slice(), [Recovered::Committed(_)]));
+        }
+        assert_eq!(visible(&bench), [Some("two".into()), Some("two".into()), Some("the user's".into())]);
         assert_no_leftovers(&bench);
     }
 }

@@ -1,6 +1,7 @@
-//! What lies next to a package: its `.sha256`, and the artifact-manifest.json
-//! that lists what the build put into it. A folder holds one such list and
-//! maybe several packages: a list about another one says nothing about this.
+//! What lies next to a package: its `.sha256`, and the list of what the build
+//! put into it, `<package>.manifest.json`. Under the name artifact-manifest.json
+//! lies the list of the package that was built last, and of older versions the
+//! only one: one about another package says nothing about this.
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::components::{below, repository_folder};
 use super::definition::Package;
+use super::evidence::Weighed;
 use super::facts::Facts;
 use super::{Beside, Problems, images, lock};
 use crate::config::airgap_lock::AirgapLock;
@@ -68,7 +70,10 @@ struct PackageFile {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Image {
-    reference: String,
+    pub(super) reference: String,
+    /// On what it rests; missing in a list of an older version.
+    #[serde(default)]
+    pub(super) evidence: Option<String>,
     /// As it was written.
     #[serde(default)]
     pub(super) source: Option<String>,
@@ -78,7 +83,9 @@ pub(super) struct Image {
 #[derive(Debug, Deserialize)]
 pub(super) struct Item {
     component: String,
-    path: String,
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) evidence: Option<String>,
     /// Where it came from.
     #[serde(default)]
     pub(super) source: Option<String>,
@@ -91,11 +98,19 @@ pub(super) struct Item {
 pub(super) struct Repository {
     pub(super) source: String,
     #[serde(default)]
+    pub(super) evidence: Option<String>,
+    #[serde(default)]
     pub(super) commit: Option<String>,
     component: String,
     path: String,
     files: usize,
     size: u64,
+}
+
+/// The list that lies beside a package, and what came of comparing with it.
+pub(super) struct Listed {
+    pub(super) beside: Beside,
+    pub(super) weighed: Option<Weighed>,
 }
 
 pub(super) fn check_artifact_manifest(
@@ -105,32 +120,48 @@ pub(super) fn check_artifact_manifest(
     lock: Option<&AirgapLock>,
     problems: &mut Problems,
     remarks: &mut Vec<String>,
-) -> Result<Beside> {
-    let path = whole.path.with_file_name("artifact-manifest.json");
-    let Some(bytes) = fs::read_optional(&path, LARGEST_MANIFEST)? else { return Ok(Beside::Missing) };
+) -> Result<Listed> {
+    let missing = Listed { beside: Beside::Missing, weighed: None };
     let before = problems.count();
-    match serde_json::from_slice::<ArtifactManifest>(&bytes) {
-        Ok(manifest) if manifest.format != 1 => {
-            let message = format!("artifact-manifest.json has the format {}, this version reads 1", manifest.format);
-            problems.add("artifact-manifest", message);
-        }
-        Ok(manifest) if manifest.package.file != whole.name => {
-            let other: String = manifest.package.file.chars().take(200).collect();
-            remarks.push(format!(
-                "artifact-manifest.json beside the package is about `{}`: nothing was compared with it",
-                other.escape_debug()
-            ));
-            return Ok(Beside::Missing);
-        }
-        Ok(manifest) => {
-            Comparison { manifest: &manifest, facts, problems }.run(whole, package);
-            if let Some(lock) = lock {
-                lock::check(&manifest, lock, problems, remarks);
+    let Some(manifest) = find(whole, problems, remarks)? else {
+        return Ok(if problems.count() == before { missing } else { Listed { beside: Beside::Differs, ..missing } });
+    };
+    Comparison { manifest: &manifest, facts, problems }.run(whole, package);
+    if let Some(lock) = lock {
+        lock::check(&manifest, lock, problems, remarks);
+    }
+    // Of a package that is another one it says nothing.
+    match problems.count() == before {
+        true => Ok(Listed { beside: Beside::Matches, weighed: Weighed::of(&manifest) }),
+        false => Ok(Listed { beside: Beside::Differs, weighed: None }),
+    }
+}
+
+/// The list about this package: under its own name, else under the common one.
+fn find(whole: &Whole<'_>, problems: &mut Problems, remarks: &mut Vec<String>) -> Result<Option<ArtifactManifest>> {
+    for name in [format!("{}.manifest.json", whole.name), "artifact-manifest.json".to_owned()] {
+        let Some(bytes) = fs::read_optional(&whole.path.with_file_name(&name), LARGEST_MANIFEST)? else { continue };
+        match serde_json::from_slice::<ArtifactManifest>(&bytes) {
+            Ok(manifest) if manifest.format != 1 => {
+                let message = format!("{name} has the format {}, this version reads 1", manifest.format);
+                problems.add("artifact-manifest", message);
+                return Ok(None);
+            }
+            Ok(manifest) if manifest.package.file != whole.name => {
+                let other: String = manifest.package.file.chars().take(200).collect();
+                remarks.push(format!(
+                    "{name} beside the package is about `{}`: nothing was compared with it",
+                    other.escape_debug()
+                ));
+            }
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(error) => {
+                problems.add("artifact-manifest", format!("{name} cannot be read: {error}"));
+                return Ok(None);
             }
         }
-        Err(error) => problems.add("artifact-manifest", format!("artifact-manifest.json cannot be read: {error}")),
     }
-    Ok(if problems.count() == before { Beside::Matches } else { Beside::Differs })
+    Ok(None)
 }
 
 struct Comparison<'a> {

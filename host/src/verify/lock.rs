@@ -7,8 +7,8 @@
 
 use super::Problems;
 use super::beside::{ArtifactManifest, Image, Item, Repository};
-use crate::config::airgap_lock::{AirgapLock, Statement};
-use crate::config::lock_doubts::DOUBT;
+use crate::config::airgap_lock::{AirgapLock, LockChange, Statement};
+use crate::config::lock_doubts::{NO_BUILD, Nobody, listed};
 
 /// Endings of what is packaged as what lies in it: its own digest the package
 /// does not have.
@@ -35,6 +35,12 @@ pub(super) fn check(
             .push(format!("{unpacked} files were taken out of archives: the lock says of which, not what is in them"));
     }
     remarks.extend(lock.contradictions());
+    let unsaid = lock.entries_without_a_build();
+    if !unsaid.is_empty() {
+        let names = listed(unsaid.iter().map(LockChange::entry));
+        remarks
+            .push(format!("the lock does not say in which build {} of its entries were seen: {names}", unsaid.len()));
+    }
 }
 
 fn is_archive(file: &Item) -> bool {
@@ -50,7 +56,8 @@ fn chart_problem(chart: &Item, lock: &AirgapLock) -> Option<String> {
         return Some(unknown("chart", url));
     }
     let of_it = entries.find(|entry| chart.sha256.as_deref() == Some(&entry.digest.hex()));
-    of_it.map_or_else(|| Some(differs("chart", url)), |entry| doubted("chart", url, entry.is_vouched()))
+    let Some(entry) = of_it else { return Some(differs("chart", url)) };
+    lock.doubt_of(entry, &Nobody).map(|why| format!("of the chart `{}`: {why}", url.escape_debug()))
 }
 
 fn file_problem(file: &Item, lock: &AirgapLock) -> Option<String> {
@@ -59,7 +66,7 @@ fn file_problem(file: &Item, lock: &AirgapLock) -> Option<String> {
     if !is_archive(file) && file.sha256.as_deref() != Some(&entry.sha256.hex()) {
         return Some(differs("file", url));
     }
-    doubted("file", url, entry.is_vouched())
+    doubted("file", url, entry)
 }
 
 fn image_problem(image: &Image, lock: &AirgapLock) -> Option<String> {
@@ -70,14 +77,22 @@ fn image_problem(image: &Image, lock: &AirgapLock) -> Option<String> {
         return Some(unknown("image", source));
     }
     let is_it = |digest: &crate::digest::Digest| digest.to_string() == image.digest;
-    let found = entries.any(|(_, entry)| is_it(&entry.manifest) || entry.index.as_ref().is_some_and(is_it));
-    (!found).then(|| differs("image", source))
+    let found = entries.find(|(_, entry)| is_it(&entry.manifest) || entry.index.as_ref().is_some_and(is_it));
+    found.map_or_else(|| Some(differs("image", source)), |(_, entry)| doubted("image", source, entry))
 }
 
 fn repository_problem(repository: &Repository, lock: &AirgapLock) -> Option<String> {
-    let commit = repository.commit.as_deref()?;
-    let is_there = lock.repositories.values().any(|entry| entry.commit == commit);
-    (!is_there).then(|| differs("repository", &repository.source))
+    let (commit, source) = (repository.commit.as_deref()?, repository.source.as_str());
+    let of_it = |key: &str| {
+        let rest = key.split(' ').next().and_then(|url| source.strip_prefix(url));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+    };
+    let mut entries = lock.repositories.iter().filter(|(key, _)| of_it(key)).peekable();
+    if entries.peek().is_none() {
+        return Some(unknown("repository", source));
+    }
+    let found = entries.find(|(_, entry)| entry.commit == commit);
+    found.map_or_else(|| Some(differs("repository", source)), |(_, entry)| doubted("repository", source, entry))
 }
 
 fn unknown(kind: &str, address: &str) -> String {
@@ -88,14 +103,14 @@ fn differs(kind: &str, address: &str) -> String {
     format!("the {kind} `{}` is not what airgap.lock says", address.escape_debug())
 }
 
-fn doubted(kind: &str, address: &str, is_vouched: bool) -> Option<String> {
-    (!is_vouched).then(|| format!("of the {kind} `{}` {DOUBT}", address.escape_debug()))
+fn doubted(kind: &str, address: &str, entry: &impl Statement) -> Option<String> {
+    (!entry.is_vouched()).then(|| format!("of the {kind} `{}`: {NO_BUILD}", address.escape_debug()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::airgap_lock::{LockedChart, LockedFile};
+    use crate::config::airgap_lock::{CHARTS, LockedChart, LockedFile, LockedImage, LockedRepository};
     use crate::digest::Digest;
 
     fn manifest() -> ArtifactManifest {
@@ -107,18 +122,33 @@ mod tests {
             "format": 1, "package": { "file": "p", "sha256": "x", "size": 1 },
             "charts": [item("https://h/c.tgz", "chart"), item("./local", "local")],
             "files": [item("https://h/yq", "yq"), item("https://h/helm.tar.gz", "taken out of it")],
+            "images": [{ "reference": "docker.io/library/nginx:1", "source": "nginx:1", "digest": Digest::of(b"i").to_string() }],
+            "repositories": [{ "source": "https://h/r.git@v1", "commit": "0".repeat(40), "component": "c", "path": "p", "files": 1, "size": 1 }],
         }))
         .unwrap()
     }
 
     fn lock() -> AirgapLock {
         let build = Some("1".to_owned());
-        let file = |text: &str| LockedFile { sha256: Digest::of(text.as_bytes()), size: 1, build: build.clone() };
+        let file = |text: &str| LockedFile {
+            sha256: Digest::of(text.as_bytes()),
+            size: 1,
+            checksum: None,
+            build: build.clone(),
+        };
         let mut lock = AirgapLock::default();
         lock.files.insert("https://h/yq".into(), file("yq"));
         lock.files.insert("https://h/helm.tar.gz".into(), file("the archive"));
         let (url, digest) = ("https://h/c.tgz".to_owned(), Digest::of(b"chart"));
-        lock.charts.insert("r c 1".into(), LockedChart { version: "1".into(), url, digest, by: None, build });
+        lock.core.entry(CHARTS.into()).or_default().insert(url.clone(), file("chart"));
+        lock.charts
+            .insert("r c 1".into(), LockedChart { version: "1".into(), url, digest, by: None, build: build.clone() });
+        let image = serde_json::json!({ "manifest": Digest::of(b"i"), "media_type": "m", "size": 1,
+            "config": { "digest": Digest::of(b"c"), "size": 1 } });
+        let image: LockedImage = serde_json::from_value(image).unwrap();
+        lock.images.insert("nginx:1 linux/amd64".into(), LockedImage { build: build.clone(), ..image });
+        let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build };
+        lock.repositories.insert("https://h/r.git v1".into(), repository);
         lock
     }
 
@@ -148,6 +178,26 @@ mod tests {
             (|lock| lock.charts.values_mut().for_each(|chart| chart.build = None), "of the chart `https://h/c.tgz`"),
             (|lock| lock.charts.values_mut().for_each(|chart| chart.url.push('x')), "says nothing of the chart"),
             (|lock| lock.charts.values_mut().for_each(|chart| chart.digest = Digest::of(b"x")), "is not what"),
+            (|lock| lock.core.clear(), "does not say that its address gave this to the core plugin charts"),
+            (|lock| lock.images.clear(), "says nothing of the image `nginx:1`"),
+            (|lock| lock.images.values_mut().for_each(|image| image.manifest = Digest::of(b"x")), "is not what"),
+            (
+                |lock| lock.images.values_mut().for_each(|image| image.build = None),
+                "of the image `nginx:1`: airgap.lock",
+            ),
+            (
+                |lock| lock.repositories.values_mut().for_each(|entry| entry.build = None),
+                "of the repository `https://h/r.git@v1`",
+            ),
+            (|lock| lock.repositories.values_mut().for_each(|entry| entry.commit = "1".repeat(40)), "is not what"),
+            // The same commit of another repository is another thing.
+            (
+                |lock| {
+                    let entry = lock.repositories.pop_first().unwrap().1;
+                    lock.repositories.insert("https://h/other.git v1".into(), entry);
+                },
+                "says nothing of the repository",
+            ),
         ] {
             assert!(changed(change).contains(says), "{says}: {}", changed(change));
         }

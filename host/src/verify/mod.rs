@@ -7,9 +7,9 @@
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
 //! [`definition`], [`components`] and [`images`] apply the rules of the format,
 //! and [`beside`] compares with the `.sha256` and the
-//! artifact-manifest.json that lie next to the package, and [`lock`] with the
-//! lock that it was built with, where that is at hand. Everything that is
-//! wrong is reported, by file.
+//! list that lie next to the package, and [`lock`] with the lock that it was
+//! built with, where that is at hand. What the list says of its [`evidence`] is
+//! told. Everything that is wrong is reported, by file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,11 +21,14 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::visible;
 
+pub use evidence::{Content, Weighed};
+
 mod beside;
 mod charts;
 mod components;
 mod definition;
 mod entries;
+mod evidence;
 mod facts;
 mod images;
 mod lock;
@@ -90,6 +93,9 @@ pub struct Report {
     /// `<package>.sha256`.
     pub checksum_file: Beside,
     pub artifact_manifest: Beside,
+    /// On what the content rests, where a list that matches says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Weighed>,
     /// What is worth knowing and not wrong.
     pub remarks: Vec<String>,
     pub problems: Vec<Problem>,
@@ -112,8 +118,8 @@ impl Report {
         Some(Error::integrity(message).hint("copy the package again from where it was built, and verify that copy"))
     }
 
-    /// The report for people.
-    pub fn render_text(&self) -> String {
+    /// The report for people; `verbose` names what rests on first sight alone.
+    pub fn render_text(&self, verbose: bool) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &str| {
             let _ = writeln!(text, "{key:<18} {}", visible::line(value));
@@ -132,6 +138,8 @@ impl Report {
         }
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
+        let evidence = self.evidence.iter().flat_map(|weighed| weighed.lines(verbose));
+        evidence.enumerate().for_each(|(at, text)| line(if at == 0 { "first sight" } else { "" }, &text));
         for remark in &self.remarks {
             let _ = writeln!(text, "{}", visible::line(remark));
         }
@@ -230,7 +238,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
             "is damaged: the checksum of its part of the archive is wrong, and every other file is sound",
         );
     }
-    let (checksum_file, artifact_manifest) = if is_file {
+    let (checksum_file, listed) = if is_file {
         check_name(&name, &mut problems);
         let whole = beside::Whole { path, name: &name, sha256, size };
         (
@@ -238,11 +246,11 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
             beside::check_artifact_manifest(&whole, &facts, package.as_ref(), lock, &mut problems, &mut remarks)?,
         )
     } else {
-        (Beside::Missing, Beside::Missing)
+        (Beside::Missing, beside::Listed { beside: Beside::Missing, weighed: None })
     };
+    let beside::Listed { beside: artifact_manifest, weighed: evidence } = listed;
     if lock.is_some() && artifact_manifest == Beside::Missing {
-        let message =
-            "no artifact-manifest.json about this package lies beside it, so nothing was compared with the lock";
+        let message = "no list about this package, `<package>.manifest.json`, lies beside it, so nothing was compared with the lock";
         problems.add("lock", message);
     }
     Ok(Report {
@@ -254,6 +262,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         identity,
         checksum_file,
         artifact_manifest,
+        evidence,
         remarks,
         problems: problems.listed,
         unlisted: problems.unlisted,

@@ -75,13 +75,13 @@ fn rules(report: &Report) -> Vec<&'static str> {
 fn what_zarf_made_is_sound() {
     let place = Place::new();
     let report = place.verify(NAME, &golden());
-    assert!(report.is_sound(), "{}", report.render_text());
+    assert!(report.is_sound(), "{}", report.render_text(false));
     assert_eq!(report.sha256, Digest::of(&golden()));
     assert_eq!((report.entries, report.unpacked), (12, tar().len() as u64));
     let identity = report.identity.clone().unwrap();
     assert_eq!((identity.components, identity.images, identity.charts, identity.files), (2, 2, 1, 2));
     assert!(report.error().is_none());
-    assert!(report.render_text().ends_with("✓ sound and complete\n"));
+    assert!(report.render_text(false).ends_with("✓ sound and complete\n"));
     assert_eq!(serde_json::to_value(&report).unwrap()["checksum_file"], "missing");
 }
 
@@ -178,9 +178,71 @@ fn the_artifact_manifest_of_another_package_is_a_remark() {
     let other = r#"{"format": 1, "package": {"file": "other.tar.zst", "sha256": "00", "size": 1}}"#;
     fs::write_new(&place.path("artifact-manifest.json"), other.as_bytes()).unwrap();
     let report = place.verify(NAME, &golden());
-    assert!(report.is_sound(), "{}", report.render_text());
+    assert!(report.is_sound(), "{}", report.render_text(false));
     assert_eq!(report.artifact_manifest, Beside::Missing);
-    assert!(report.render_text().contains("is about `other.tar.zst`"), "{}", report.render_text());
+    assert!(report.render_text(false).contains("is about `other.tar.zst`"), "{}", report.render_text(false));
+}
+
+/// Of several packages in one folder each has its own list.
+#[test]
+fn the_list_under_the_packages_own_name_counts() {
+    let place = Place::new();
+    let list = |file: &str, size: usize| {
+        serde_json::json!({ "format": 1, "package": { "file": file, "sha256": Digest::of(&golden()).hex(), "size": size },
+            "images": [], "charts": [], "files": [] })
+    };
+    let own = format!("{NAME}.manifest.json");
+    let write = |name: &str, list: &serde_json::Value| {
+        fs::write_new(&place.path(name), list.to_string().as_bytes()).unwrap();
+    };
+    write("artifact-manifest.json", &list("other.tar.zst", 1));
+    write(&own, &list(NAME, golden().len()));
+    let report = place.verify(NAME, &golden());
+    // The list is about this package, and lists nothing of it.
+    assert_eq!(report.artifact_manifest, Beside::Differs);
+    assert!(report.remarks.is_empty(), "{:?}", report.remarks);
+    // Under a wrong name it says nothing, and the common one is asked.
+    write(&own, &list("renamed.tar.zst", 1));
+    write("artifact-manifest.json", &list(NAME, 7));
+    let report = place.verify(NAME, &golden());
+    assert!(report.problems.iter().any(|problem| problem.message.contains("says 7")), "{:?}", report.problems);
+    assert!(report.remarks[0].contains("renamed.tar.zst"), "{:?}", report.remarks);
+    write(&own, &serde_json::json!("no list"));
+    assert_eq!(place.verify(NAME, &golden()).artifact_manifest, Beside::Differs);
+}
+
+#[test]
+fn what_rests_on_first_sight_alone_is_counted_and_named() {
+    let place = Place::new();
+    let image = |number: u32, digest: &str, evidence: Option<&str>| serde_json::json!({ "reference": format!("127.0.0.1:5001/golden/app-00{number}:v1"), "digest": digest, "evidence": evidence });
+    let first = "sha256:0d1379e3d617d36c2c60a4637dbcce34e22fbb9499ca06c86ec05c546601164f";
+    let second = "sha256:7e42bfaf6c8bec08f3685683aa03c4c59a95f366b47fb54cf1983723ff719cf2";
+    let report = |evidence: [Option<&str>; 3]| {
+        let list = serde_json::json!({
+            "format": 1,
+            "package": {"file": NAME, "sha256": Digest::of(&golden()).hex(), "size": golden().len()},
+            "images": [image(0, first, evidence[0]), image(1, second, evidence[1])],
+            "charts": [{"component": "web", "path": "web/charts/hello-0.2.0.tgz", "size": 402}],
+            "files": [
+                {"component": "web", "path": "web/files/0/note.txt", "size": 11, "source": "https://h/\u{1b}note", "evidence": evidence[2]},
+                {"component": "web", "path": "web/files/1/tool", "size": 20},
+            ],
+        });
+        fs::write_new(&place.path("artifact-manifest.json"), list.to_string().as_bytes()).unwrap();
+        place.verify(NAME, &golden())
+    };
+    let old = report([None; 3]);
+    assert!(old.is_sound() && old.evidence.is_none() && !old.render_text(true).contains("first sight"));
+    let report = report([Some("first-sight"), Some("digest"), Some("first-sight")]);
+    assert!(report.is_sound(), "{}", report.render_text(false));
+    let text = report.render_text(false);
+    assert!(text.contains("2 of 3 rest on") && !text.contains("golden/app-000"), "{text}");
+    let text = report.render_text(true);
+    assert!(
+        text.contains("image 127.0.0.1:5001/golden/app-000:v1") && text.contains("file https://h/\\u{1b}note"),
+        "{text}"
+    );
+    assert_eq!(report.evidence.unwrap().first_sight.len(), 2);
 }
 
 /// Whatever the bytes are, zarf looks at the name first, and at the first
@@ -192,7 +254,7 @@ fn what_zarf_would_not_open_is_not_sound() {
     let mut skipped = vec![0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
     skipped.extend(golden());
     let report = place.verify(NAME, &skipped);
-    assert!(report.problems[0].message.contains("begin with a Zstandard frame"), "{}", report.render_text());
+    assert!(report.problems[0].message.contains("begin with a Zstandard frame"), "{}", report.render_text(false));
 }
 
 /// Sixty kilobytes that would become hundreds of megabytes of descriptors.
@@ -206,7 +268,7 @@ fn manifests_of_nothing_but_descriptors_end_early() {
         packed(&place, &blobs.into_iter().map(named).collect())
     };
     let many = place.verify("many.tar.zst", &packed_with((0..20).map(|salt| manifest(90_000, salt)).collect()));
-    assert!(many.problems[0].message.contains("128 MiB of memory"), "{}", many.render_text());
+    assert!(many.problems[0].message.contains("128 MiB of memory"), "{}", many.render_text(false));
 
     let huge = manifest(1_300_000, 0);
     let (facts, _) = facts_of(&place, &packed_with(vec![huge]));
@@ -316,7 +378,7 @@ fn rules_of(
     files.insert("components/web.tar".into(), component.into_inner().unwrap());
     let report = place.verify("p.tar.zst", &packed(&place, &files));
     let rules = rules(&report).into_iter().filter(|rule| !matches!(*rule, "digest" | "aggregate")).collect();
-    (rules, report.render_text())
+    (rules, report.render_text(false))
 }
 
 const CHART: &str = "web/charts/hello-0.2.0.tgz";
@@ -395,7 +457,7 @@ fn a_bomb_ends_early() {
     bomb.extend(zstd::encode_all(header.as_slice(), 1).unwrap());
     (0..40).for_each(|_| bomb.extend(&frame));
     let report = place.verify("p.tar.zst", &bomb);
-    assert!(report.problems[0].message.contains("unpacks to more than"), "{}", report.render_text());
+    assert!(report.problems[0].message.contains("unpacks to more than"), "{}", report.render_text(false));
 }
 
 #[test]

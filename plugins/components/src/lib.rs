@@ -273,6 +273,9 @@ pub struct FileEntry {
     /// 64 hexadecimal digits, of the file in the tree.
     pub sha256: String,
     pub size: u64,
+    /// The checksum file of the configuration that named what was fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
 }
 
 /// One row of `repos.json` in the tree of the `repos` step.
@@ -285,6 +288,9 @@ pub struct RepositoryEntry {
     pub commit: String,
     /// The folder in the tree, `<repo>-<crc32>`, that holds `.git`.
     pub path: String,
+    /// Whether the configuration names the commit.
+    #[serde(default)]
+    pub is_pinned: bool,
 }
 
 /// One row of `charts.json` in the tree of the `charts` step.

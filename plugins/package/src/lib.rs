@@ -50,6 +50,9 @@ pub struct Plugin {
     pub digest: String,
     /// Whether it is not the core plugin of its name, but what replaces it.
     pub replaces_core: bool,
+    /// As airgap.lock calls it: `core plugin charts`, `plugin charts`.
+    #[serde(default, skip_serializing)]
+    pub asker: String,
 }
 
 impl Default for Configuration {
@@ -85,7 +88,11 @@ impl Step for PackageStep {
         output.write_text(&format!("{file}.sha256"), &format!("{sha256}  {file}\n"))?;
         let whole = record::Whole { file: &file, sha256, size: artifact.size, epoch: cx.epoch, tool: &cx.host_version };
         let lists = record::Lists { plugins: configuration.plugins, ..record::Lists::read(&trees)? };
-        output.write_json("artifact-manifest.json", &record::record(&package, &plan, &lists, &whole))?;
+        let record = record::record(&package, &plan, &lists, &whole);
+        // Under the package's own name, so that packages of several
+        // architectures keep theirs, and where it always was.
+        output.write_json(&format!("{file}.manifest.json"), &record)?;
+        output.write_json("artifact-manifest.json", &record)?;
         let (components, images) = (package.definition.components.len(), plan.images.len());
         let message =
             format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));

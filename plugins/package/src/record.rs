@@ -2,7 +2,8 @@
 //!
 //! It lies beside the package, so that whoever receives both can tell whether
 //! everything is there (`opencenter-airgap verify`), and so that people and
-//! scanners need not unpack anything. docs/package-format.md documents it.
+//! scanners need not unpack anything. It says of each content who asked for it,
+//! where, and on what [`Evidence`]. docs/package-format.md documents it.
 
 use components::zarf;
 use components::{ChartEntry, FileEntry, RepositoryEntry};
@@ -52,6 +53,27 @@ pub struct PackageFile {
     pub architecture: String,
 }
 
+/// What says that a content is what was meant. None of it is what a plugin
+/// other than the core ones says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// A checksum file that the configuration names said so when it was fetched.
+    Checksum,
+    /// The configuration names the digest or the commit.
+    Digest,
+    /// It is a file of the user's own.
+    Local,
+    /// Nothing but what the address gave when it was first asked.
+    FirstSight,
+    /// A plugin made it, or says from where it came without having been given
+    /// it there.
+    Made,
+}
+
+/// Whoever the host's own steps are to a reader.
+const HOST: &str = "host";
+
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRecord {
     /// The complete spelling.
@@ -66,6 +88,9 @@ pub struct ImageRecord {
     /// Bytes of manifest, configuration and layers, shared or not.
     pub size: u64,
     pub components: Vec<String>,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
+    pub by: String,
+    pub evidence: Evidence,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -83,6 +108,8 @@ pub struct Chart {
     pub values_files: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
+    pub by: String,
+    pub evidence: Evidence,
     #[serde(skip)]
     from: (String, String),
 }
@@ -108,6 +135,11 @@ pub struct File {
     pub sha256: Option<String>,
     pub size: u64,
     pub source: String,
+    pub by: String,
+    pub evidence: Evidence,
+    /// The checksum file that said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     #[serde(skip)]
     from: (String, String),
 }
@@ -124,6 +156,8 @@ pub struct Repository {
     /// Number of files in it, and their bytes.
     pub files: usize,
     pub size: u64,
+    pub by: String,
+    pub evidence: Evidence,
 }
 
 impl Chart {
@@ -139,6 +173,8 @@ impl Chart {
             source: source.clone(),
             values_files: chart.values_files.len() + chart.templated_values_files.len(),
             provenance: None,
+            by: String::new(),
+            evidence: Evidence::Made,
             from: (tree.to_owned(), found.path.clone()),
         }
     }
@@ -156,6 +192,9 @@ impl File {
             sha256: found.sha256.clone(),
             size: found.size,
             source: file.source.clone(),
+            by: String::new(),
+            evidence: Evidence::Made,
+            checksum: None,
             from: (tree.to_owned(), found.path.clone()),
         }
     }
@@ -170,6 +209,8 @@ impl Repository {
             path: format!("{}/repos/{folder}", component.name),
             files: files.len(),
             size: files.iter().map(|file| file.size).sum(),
+            by: String::new(),
+            evidence: Evidence::Made,
         }
     }
 }
@@ -206,6 +247,13 @@ impl Lists {
     }
 }
 
+impl Lists {
+    /// Who runs the step whose tree this is.
+    fn asker(&self, step: &str) -> &str {
+        self.plugins.iter().find(|plugin| plugin.step == step).map_or(HOST, |plugin| &plugin.asker)
+    }
+}
+
 pub(crate) fn files(sources: &dyn Sources) -> Result<Vec<FileEntry>, StepError> {
     list(sources, "files", "files.json")
 }
@@ -234,15 +282,18 @@ pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) 
             version: metadata.version.clone(),
             architecture: metadata.architecture.clone(),
         },
-        images: plan.images.iter().map(image).collect(),
+        images: plan.images.iter().map(|one| image(one, lists)).collect(),
         charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), plan, lists)).collect(),
         files: plan.files.iter().map(|file| with_file_source(file.clone(), lists)).collect(),
         repositories: plan.repositories.iter().map(|entry| with_commit(entry.clone(), lists)).collect(),
     }
 }
 
-fn image(image: &crate::images::Image) -> ImageRecord {
+fn image(image: &crate::images::Image, lists: &Lists) -> ImageRecord {
+    let is_pinned = image.written.rsplit_once('@').is_some_and(|(_, digest)| digest == image.digest);
     ImageRecord {
+        by: lists.asker("images").to_owned(),
+        evidence: if is_pinned { Evidence::Digest } else { Evidence::FirstSight },
         reference: image.reference.clone(),
         source: image.written.clone(),
         digest: image.digest.clone(),
@@ -255,7 +306,13 @@ fn image(image: &crate::images::Image) -> ImageRecord {
 
 fn with_chart_source(mut chart: Chart, plan: &Plan, lists: &Lists) -> Chart {
     let listed = lists.charts.iter().find(|entry| chart.from.0 == "charts" && entry.path == chart.from.1);
+    chart.by = lists.asker(&chart.from.0).to_owned();
     if let Some(entry) = listed {
+        chart.evidence = match entry.url.contains("://") {
+            true => Evidence::FirstSight,
+            false if chart.by.starts_with("core ") => Evidence::Local,
+            false => Evidence::Made,
+        };
         chart.source = if entry.url.is_empty() { entry.repo.clone() } else { entry.url.clone() };
         chart.provenance = entry.provenance.as_ref().and_then(|path| provenance(plan, path));
     }
@@ -275,8 +332,11 @@ fn provenance(plan: &Plan, path: &str) -> Option<Provenance> {
 
 fn with_file_source(mut file: File, lists: &Lists) -> File {
     let listed = lists.files.iter().find(|entry| file.from.0 == "files" && entry.path == file.from.1);
+    file.by = lists.asker(&file.from.0).to_owned();
     if let Some(entry) = listed {
         file.source.clone_from(&entry.url);
+        file.checksum = entry.checksum.clone().filter(|_| file.by == HOST);
+        file.evidence = if file.checksum.is_some() { Evidence::Checksum } else { Evidence::FirstSight };
     }
     file
 }
@@ -284,6 +344,12 @@ fn with_file_source(mut file: File, lists: &Lists) -> File {
 fn with_commit(mut repository: Repository, lists: &Lists) -> Repository {
     let listed = lists.repositories.iter().find(|entry| repository.path.ends_with(&format!("/{}", entry.path)));
     repository.commit = listed.map(|entry| entry.commit.clone());
+    repository.by = lists.asker("repos").to_owned();
+    repository.evidence = match listed {
+        None => Evidence::Made,
+        Some(entry) if entry.is_pinned && repository.by == HOST => Evidence::Digest,
+        Some(_) => Evidence::FirstSight,
+    };
     repository
 }
 
@@ -302,6 +368,7 @@ mod tests {
         let plan = crate::plan::plan(&package, "zarf_gen", &sources).unwrap();
         let whole = Whole { file: "p", sha256: "00", size: 7, epoch: 0, tool: "1.0.0" };
         let plugin = r#"{"step":"charts","name":"charts","version":"2","digest":"sha256:00","replaces_core":true}"#;
+        assert!(serde_json::from_str::<Plugin>(plugin).unwrap().asker.is_empty());
         let lists = Lists { plugins: vec![serde_json::from_str(plugin).unwrap()], ..Lists::read(&sources).unwrap() };
         let record = record(&package, &plan, &lists, &whole);
         let value = serde_json::to_value(&record).unwrap();
@@ -312,6 +379,69 @@ mod tests {
         assert_eq!(value["files"][0]["sha256"], sha256(b"t"));
         assert_eq!(value["files"][0]["path"], "a/files/0/tool");
         assert_eq!(value["files"][0].get("from"), None);
+    }
+
+    /// The whole table: what a plugin says of itself is no evidence.
+    #[test]
+    fn each_content_says_who_asked_and_on_what_evidence() {
+        let files = r#"[{"kind":"tool","name":"a","version":"1","url":"https://x/a","path":"bin/a","sha256":"","size":1,"checksum":"https://x/a.sha256"},
+            {"kind":"tool","name":"b","version":"1","url":"https://x/b","path":"bin/b","sha256":"","size":1}]"#;
+        let chart = |name: &str, url: &str| {
+            format!(
+                r#"{{"name":"{name}","version":"1.0","repo":"r","url":"{url}","namespace":"n","path":"charts/{name}-1.0.tgz","sha256":"","values":[],"images":[]}}"#
+            )
+        };
+        let charts = format!("[{},{}]", chart("c", "https://h/c.tgz"), chart("l", "./charts/l"));
+        let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1'}\ncomponents:\n- name: a\n\
+            \u{20}\u{20}files: [{source: ../files/bin/a, target: /a}, {source: ../files/bin/b, target: /b}, {source: ../own/c, target: /c}]\n\
+            \u{20}\u{20}charts: [{name: c, version: '1.0', localPath: ../charts/charts/c-1.0.tgz, namespace: n}, {name: l, version: '1.0', localPath: ../charts/charts/l-1.0.tgz, namespace: n}]\n";
+        let sources = Memory::default()
+            .with("files", "files.json", files)
+            .with("files", "bin/a", "a")
+            .with("files", "bin/b", "b")
+            .with("own", "c", "c")
+            .with("charts", "charts.json", charts)
+            .with("charts", "charts/c-1.0.tgz", "c")
+            .with("charts", "charts/l-1.0.tgz", "l");
+        let package = read(text, Some("amd64")).unwrap();
+        let plan = crate::plan::plan(&package, "zarf_gen", &sources).unwrap();
+        let whole = Whole { file: "p", sha256: "00", size: 7, epoch: 0, tool: "1.0.0" };
+        let runs = |step: &str, asker: &str| Plugin {
+            step: step.into(),
+            name: step.into(),
+            version: "1".into(),
+            digest: "sha256:00".into(),
+            replaces_core: false,
+            asker: asker.into(),
+        };
+        let rows = |plugins: Vec<Plugin>| {
+            let lists = Lists { plugins, ..Lists::read(&sources).unwrap() };
+            let value = serde_json::to_value(record(&package, &plan, &lists, &whole)).unwrap();
+            let row = |row: &serde_json::Value| {
+                format!("{} {}", row["by"].as_str().unwrap(), row["evidence"].as_str().unwrap())
+            };
+            ["files", "charts"].iter().flat_map(|list| value[*list].as_array().unwrap()).map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rows(vec![runs("charts", "core plugin charts"), runs("own", "plugin own")]),
+            [
+                "host checksum",
+                "host first-sight",
+                "plugin own made",
+                "core plugin charts first-sight",
+                "core plugin charts local"
+            ]
+        );
+        assert_eq!(
+            rows(vec![runs("charts", "plugin charts"), runs("files", "plugin files"), runs("own", "plugin own")]),
+            [
+                "plugin files first-sight",
+                "plugin files first-sight",
+                "plugin own made",
+                "plugin charts first-sight",
+                "plugin charts made"
+            ]
+        );
     }
 
     #[test]

@@ -291,6 +291,7 @@ mod tests {
             path: format!("bin/{name}"),
             sha256: "00".repeat(32),
             size: 1,
+            checksum: None,
         }
     }
 
@@ -328,6 +329,7 @@ mod tests {
                 zarf_reference: "https://github.com/x/kubespray.git@v2".into(),
                 commit: "0".repeat(40),
                 path: "kubespray-1".into(),
+                is_pinned: false,
             }],
             charts: vec![chart_entry("cert-manager", &["quay.io/jetstack/controller:v1", "not/packaged:1"])],
         }

@@ -15,5 +15,6 @@ mod limits;
 mod names;
 mod network;
 mod pins;
+mod planted;
 mod promises;
 mod rights;

@@ -140,6 +140,33 @@ fn a_kill_before_the_point_of_no_return_publishes_nothing() {
     });
 }
 
+/// A decided commit may wait for its next start for hours: what the user, or
+/// git, saves until then is kept.
+#[test]
+fn what_is_saved_after_a_kill_is_not_committed_over() {
+    let fixture = everything();
+    let kill = |visit| Plan::Kill { checkpoint: "commit-decided".to_owned(), visit };
+    // The first commit is that of the component manifest.
+    let case = fixture.case();
+    assert!(was_killed(&faulty::run(&case, &kill(1), &["build"])));
+    let mine = "tools:\n  - {name: mine, version: \"1\", url: \"https://mine.invalid/mine\"}\n";
+    case.write("config/components.yaml", mine);
+    let run = case.run(&["build", "--offline", "--on-change", "restart"]);
+    assert!(!run.status.success(), "{run}");
+    let components = case.read("config/components.yaml");
+    assert!(components.contains("https://mine.invalid/mine"), "{components}\n{run}");
+
+    for visit in 2..=6 {
+        let case = fixture.case();
+        faulty::run(&case, &kill(visit), &["build"]);
+        let pulled = "# pulled\nformat: 3\n";
+        case.write("config/airgap.lock", pulled);
+        let run = case.run(&["build"]).code(3);
+        assert_eq!(case.read("config/airgap.lock"), pulled, "{visit}\n{run}");
+        case.run(&["build", "--on-change", "restart"]).success();
+    }
+}
+
 /// The last thing that a build writes: the lock without what nothing names.
 #[test]
 fn killed_while_the_lock_is_tidied_the_rerun_tidies_it() {

@@ -17,15 +17,15 @@ use airgap_tests::tools;
 use serde_json::{Value, json};
 
 /// One of everything that is locked.
-struct World {
-    registry: Registry,
-    files: FileServer,
-    git: GitServer,
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) files: FileServer,
+    pub(crate) git: GitServer,
 }
 
 impl World {
     /// None without git.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let world = Self { registry: Registry::start(), files: FileServer::start(), git: GitServer::start()? };
         for (seed, name) in [(1, "app:1"), (2, "app:2"), (3, "other:1")] {
             world.registry.push(name, &Image::small(seed, 5_000));
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// components.yaml with these images, tools, chart version and ref.
-    fn write(&self, project: &Project, images: &[&str], tools: &[&str], version: &str, reference: &str) {
+    pub(crate) fn write(&self, project: &Project, images: &[&str], tools: &[&str], version: &str, reference: &str) {
         let tool = |name: &&str| json!({ "name": name, "version": "1", "url": self.files.url(&format!("/{name}")) });
         let components = json!({
             "images": { "additional": images.iter().map(|name| self.registry.reference(name)).collect::<Vec<_>>() },
@@ -70,7 +70,7 @@ impl World {
         project.write("config/components.yaml", components.to_string());
     }
 
-    fn project(&self) -> Project {
+    pub(crate) fn project(&self) -> Project {
         let project = Project::new()
             .with_registry(&self.registry.host())
             .with_file_server(&self.files.host())
@@ -79,20 +79,20 @@ impl World {
         project
     }
 
-    fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.registry.forget();
         self.files.forget();
         self.git.forget();
     }
 
     #[track_caller]
-    fn assert_nobody_was_asked(&self, run: &Run) {
+    pub(crate) fn assert_nobody_was_asked(&self, run: &Run) {
         let logs = [self.registry.render_log(), self.files.render_log(), self.git.render_log()].concat();
         assert_eq!(logs, "", "asked by\n{run}");
     }
 }
 
-fn lock_of(project: &Project) -> String {
+pub(crate) fn lock_of(project: &Project) -> String {
     project.read("config/airgap.lock")
 }
 
@@ -314,7 +314,8 @@ fn offline_takes_what_is_pinned_and_there_without_a_lock() {
     world.assert_nobody_was_asked(&run);
     let again = lock_of(&project);
     let new = new_lines(&lock, &again);
-    assert!(new.iter().all(|line| line.starts_with("resolved_at")), "the time alone is new: {new:?}");
+    let is_time = |line: &&str| line.starts_with("resolved_at") || line.trim().starts_with("build:");
+    assert!(new.iter().all(is_time), "the time alone is new, and which build it was: {new:?}");
 
     project.remove("config/airgap.lock");
     let layer = project.path(&format!("build/store/blobs/sha256/{}", image.layers[0].hex()));

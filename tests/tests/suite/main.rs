@@ -20,6 +20,7 @@ mod images;
 mod interop;
 mod kept;
 mod lock;
+mod own_files;
 mod plan;
 mod plugins;
 mod policy;
@@ -27,6 +28,7 @@ mod repos;
 mod resume;
 mod scan;
 mod soak;
+mod statements;
 mod update;
 mod verify;
 

@@ -7,20 +7,23 @@
 //! that waited for it cost one write together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::lock::WHILE_BUILDING;
 use super::{Phase, Run, millis};
 use crate::config::Project;
-use crate::config::hash::ConfigHashes;
+use crate::config::as_read::no_longer;
+use crate::config::hash::{self, ConfigHashes};
 use crate::config::pipeline::{Runner, StepSpec, Target};
-use crate::config::publish;
+use crate::config::{publish, written};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layout::shown;
+use crate::layout::{Layout, shown};
 use crate::orchestrator::decide::{Ending, Next, decide};
 use crate::orchestrator::facts::made_with;
 use crate::orchestrator::plan::{Action, Reason};
@@ -186,10 +189,9 @@ impl Run {
         id: &str,
         open: Open,
         outcome: StepOutcome,
-        mut publications: Vec<Publication>,
+        publications: Vec<Publication>,
     ) -> Result<()> {
         let (items, progress) = open.transaction.items()?;
-        publications.extend(self.lock_publication()?);
         let counts = open.progress.counters().read().completed();
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
@@ -208,8 +210,12 @@ impl Run {
             ..recorded
         };
         let committed = open.transaction.commit(&publications, step, &|| self.environment.cancel.is_cancelled())?;
+        if let Some(kept) = committed.kept.first() {
+            return Err(written::was_saved(kept, &format!("the step `{id}` was being committed")));
+        }
+        self.lock_on_disk = lock_among(&publications, &self.session.project.layout).or(self.lock_on_disk);
         let step = committed.step.clone();
-        let fixed = if id == MANIFESTS { Some(self.reload_configuration()?) } else { None };
+        let fixed = if id == MANIFESTS { Some(self.reload_configuration(&step)?) } else { None };
         self.session.state.change(|state| {
             state.lock_written();
             if let Some(known) = state.step_mut(id) {
@@ -231,12 +237,23 @@ impl Run {
         Ok(())
     }
 
-    /// The files that a step publishes, as its declaration names them.
+    /// The files that a step publishes, as its declaration names them, and the
+    /// lock where it resolved something.
     ///
     /// # Errors
     /// `invalid-input` where another file has the name, `local` where a folder
-    /// does: nothing was decided yet.
-    pub(super) fn publications(&self, id: &str, open: &Open) -> Result<Vec<Publication>> {
+    /// does; `changed` where the user saved one of them since it was read, or
+    /// anything that the step was made from. Nothing was decided yet.
+    pub(super) fn publications(&mut self, id: &str, open: &Open) -> Result<Vec<Publication>> {
+        let mut publications = self.declared(id, open)?;
+        if id == MANIFESTS {
+            self.check_configuration()?;
+        }
+        publications.extend(self.lock_publication()?);
+        Ok(publications)
+    }
+
+    fn declared(&self, id: &str, open: &Open) -> Result<Vec<Publication>> {
         let spec = self.spec(id)?;
         let layout = &self.session.project.layout;
         let listing = open.transaction.tree().listing();
@@ -257,9 +274,40 @@ impl Run {
                 ))
                 .hint("move the folder away"));
             }
-            publications.push(Publication::artifact(&file.path, to));
+            let publication = Publication::artifact(&file.path, to);
+            publications.push(match file.to {
+                Target::Dist => publication,
+                Target::Config => {
+                    let read = self.session.project.read.digest(&layout.published_name(&publication.to));
+                    publication.over(layout, read, &format!("the step `{id}` made it anew"))?
+                }
+            });
         }
+        publications.extend(self.left_as_it_is(&spec, &publications));
         Ok(publications)
+    }
+
+    /// What a step publishes into config/ and did not make this time: it read
+    /// what lies there, and belongs to that.
+    fn left_as_it_is(&self, spec: &StepSpec, made: &[Publication]) -> Vec<Publication> {
+        let project = &self.session.project;
+        let declared = spec.publish.iter().filter(|publish| publish.to == Target::Config);
+        let paths = declared.map(|publish| project.layout.config.join(&publish.from));
+        let left = paths.filter(|path| !made.iter().any(|publication| publication.to == *path));
+        let record = |path: PathBuf| {
+            let name = project.layout.published_name(&path);
+            let digest = project.read.digest(&name)?;
+            Some(Publication::as_it_is(path, digest, project.read.size(&name)))
+        };
+        left.filter_map(record).collect()
+    }
+
+    /// What the step `manifests` reads, and every later one goes by, is still
+    /// what it was.
+    fn check_configuration(&self) -> Result<()> {
+        let project = &self.session.project;
+        let changed = project.read.changed(&project.layout)?;
+        changed.first().map_or(Ok(()), |name| Err(no_longer(&format!("`{name}`"))))
     }
 
     /// What the other steps have published so far; the lock apart, which each
@@ -278,14 +326,35 @@ impl Run {
     /// The lock, where the step resolved something new.
     fn lock_publication(&mut self) -> Result<Option<Publication>> {
         let Some(text) = self.changed_lock()? else { return Ok(None) };
+        let layout = self.session.project.layout.clone();
+        let publication = Publication::bytes(text.clone().into_bytes(), layout.airgap_lock());
+        let publication = publication.over(&layout, self.lock_on_disk, WHILE_BUILDING)?;
         self.announce_lock(&text)?;
-        Ok(Some(Publication::bytes(text.into_bytes(), self.session.project.layout.airgap_lock())))
+        Ok(Some(publication))
     }
 
     /// The component manifest is published: from here on the build belongs to
     /// this configuration.
-    fn reload_configuration(&mut self) -> Result<ConfigHashes> {
-        let project = Project::load(self.session.project.layout.clone())?;
+    ///
+    /// # Errors
+    /// `changed` where anything else is different than when the run began, or
+    /// the manifest is not what the step published.
+    fn reload_configuration(&mut self, manifests: &StepState) -> Result<ConfigHashes> {
+        let before = &self.session.project;
+        let project = Project::load(before.layout.clone())?;
+        let published = manifests.outputs.as_ref().map_or(&[][..], |outputs| &outputs.published);
+        if let Some(name) = before.read.differs_from(&project.read, published) {
+            return Err(no_longer(&format!("`{name}`")));
+        }
+        // Local paths that the new manifest names for the first time were not
+        // read by anybody yet.
+        let mut local = project.hashes.files.iter().filter(|(name, _)| before.read.local(name).is_some());
+        if let Some((name, _)) = local.find(|(name, digest)| before.hashes.files.get(*name) != Some(*digest)) {
+            return Err(no_longer(&format!("`{name}`")));
+        }
+        if project.read.digest(hash::AIRGAP_LOCK) != self.lock_on_disk {
+            return Err(written::was_saved(&project.layout.airgap_lock(), WHILE_BUILDING));
+        }
         let hashes = project.hashes.clone();
         self.session.project = Arc::new(project);
         Ok(hashes)
@@ -302,7 +371,7 @@ impl Run {
             Ending::RollBack => open.transaction.roll_back()?,
             Ending::Preserve => open.transaction.preserve()?,
         }
-        self.keep_resolved()?;
+        self.keep_resolved(Some(&error))?;
         if let Some(entry) = self.book.get_mut(id) {
             entry.report.counts = add(entry.report.counts, counts);
             entry.report.duration_ms += duration_ms;
@@ -360,6 +429,12 @@ impl Run {
         }
         self.errors.push((id.to_owned(), error));
     }
+}
+
+/// The digest of the lock where a step publishes it.
+fn lock_among(publications: &[Publication], layout: &Layout) -> Option<Digest> {
+    let lock = publications.iter().find(|publication| publication.to == layout.airgap_lock());
+    lock.and_then(Publication::digest)
 }
 
 fn add(left: Counts, right: Counts) -> Counts {

@@ -4,6 +4,10 @@
 //! failed attempt resolved is written when it ends, and once everything is
 //! done what nothing names any more goes. The state announces each new text
 //! before it is written, so that no kill makes the lock look edited.
+//!
+//! A build belongs to one lock. One that somebody else wrote meanwhile, a
+//! `git pull` for example, is kept as it is, and the run ends with `changed`
+//! where it would have written its own.
 
 use super::{Run, log};
 use crate::config::Project;
@@ -12,12 +16,18 @@ use crate::config::hash;
 use crate::config::lock_doubts;
 use crate::config::lock_names::Names;
 use crate::config::shared_lock::SharedLock;
+use crate::config::source::Source;
+use crate::config::written;
+use crate::digest::Digest;
 use crate::entitlement::Runners;
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 use crate::orchestrator::needs::{self, Useless};
 use crate::orchestrator::preview::in_memory;
 use crate::progress::Level;
 use crate::state::BuildState;
+
+/// Continues "was saved by somebody else while".
+pub(super) const WHILE_BUILDING: &str = "the build went on with what it said before";
 
 impl Run {
     /// The text of the lock where this run changed it. Its time is the start
@@ -25,11 +35,17 @@ impl Run {
     /// what is added in between does not move the build's clock. An entry that
     /// was to be resolved again and was not yet stays as it was.
     pub(super) fn changed_lock(&self) -> Result<Option<String>> {
-        let on_disk = AirgapLock::load(&self.session.project.layout.airgap_lock())?;
+        if self.lock.is_frozen() {
+            return Ok(None);
+        }
+        let (on_disk, is_ours) = self.lock_as_it_lies()?;
         let mut merged = on_disk.clone();
         merged.absorb(&self.lock.lock());
         if merged == on_disk {
             return Ok(None);
+        }
+        if !is_ours {
+            return Err(written::was_saved(&self.session.project.layout.airgap_lock(), WHILE_BUILDING));
         }
         let begun = || self.session.state.get().map(|state| state.created_at.clone());
         merged.resolved_at = match self.options.refresh.is_empty() {
@@ -37,6 +53,14 @@ impl Run {
             false => Some(self.started_at.clone()),
         };
         Ok(Some(merged.to_text()))
+    }
+
+    /// The lock on the disk, and whether it is what this run read or wrote.
+    fn lock_as_it_lies(&self) -> Result<(AirgapLock, bool)> {
+        match Source::read(&self.session.project.layout.airgap_lock())? {
+            None => Ok((AirgapLock::default(), true)),
+            Some(source) => Ok((AirgapLock::parse(&source)?, source.digest == self.lock_on_disk)),
+        }
     }
 
     /// What a build itself writes into the lock is not a change: the state
@@ -59,10 +83,21 @@ impl Run {
         self.lock.was_written(&AirgapLock::load(&self.session.project.layout.airgap_lock())?)
     }
 
-    /// What a failed attempt resolved stays resolved.
-    pub(super) fn keep_resolved(&mut self) -> Result<()> {
-        let text = self.changed_lock()?;
-        text.map_or(Ok(()), |text| self.write_lock(&text))
+    /// What a failed attempt resolved stays resolved. Where somebody else wrote
+    /// the lock, nothing more begins, and the report says so once: `failed` is
+    /// what will be told anyway.
+    pub(super) fn keep_resolved(&mut self, failed: Option<&Error>) -> Result<()> {
+        let kept = self.changed_lock().and_then(|text| text.map_or(Ok(()), |text| self.write_lock(&text)));
+        match kept {
+            Err(error) if error.class() == Class::Changed => {
+                let is_told = failed.is_some_and(|failed| failed.message() == error.message());
+                if !std::mem::replace(&mut self.is_over, true) && !is_told {
+                    self.errors.push((String::new(), error));
+                }
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Once every step is done, or an update has ended well, nothing stays in
@@ -76,15 +111,18 @@ impl Run {
         }
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
-        let names = Names::new(&components, project.components.as_ref(), Runners::of(&project));
-        let mut lock = AirgapLock::load(&project.layout.airgap_lock())?;
-        let unnamed = lock.unnamed(&names);
+        let runners = Runners::of(&project);
+        let names = Names::new(&components, project.components.as_ref(), runners.clone());
         if self.options.locked {
-            let useless = Useless { unnamed, doubted: self.lock.doubted(&components).entries() };
+            let useless =
+                Useless { unnamed: self.lock.unnamed(&names), doubted: self.lock.doubts(&components, &runners) };
             let refused = self.plan.is_whole().then(|| needs::drift(&[], &useless)).flatten();
             return refused.map_or(Ok(()), Err);
         }
-        if unnamed.is_empty() {
+        // The next build goes by what somebody else wrote, and tidies it.
+        let (mut lock, is_ours) = self.lock_as_it_lies()?;
+        let unnamed = lock.unnamed(&names);
+        if unnamed.is_empty() || !is_ours {
             return Ok(());
         }
         lock.prune(&names);
@@ -97,7 +135,9 @@ impl Run {
     /// Writes the lock outside of a step's commit.
     fn write_lock(&mut self, text: &str) -> Result<()> {
         self.announce_lock(text)?;
-        crate::fs::write_atomic(&self.session.project.layout.airgap_lock(), text.as_bytes())?;
+        let layout = &self.session.project.layout;
+        written::replace(layout, &layout.airgap_lock(), self.lock_on_disk, text.as_bytes())?;
+        self.lock_on_disk = Some(Digest::of(text.as_bytes()));
         let now = self.now();
         self.session.state.update(now, BuildState::lock_written)?;
         self.lock_was_written()
@@ -107,7 +147,7 @@ impl Run {
 /// What a run says of the lock before it begins: what it resolves again, and
 /// what was told two askers differently.
 pub(super) fn warnings(project: &Project, lock: &SharedLock) -> Result<Vec<String>> {
-    let doubted = lock.doubted(&in_memory(project)?);
+    let doubted = lock.doubts(&in_memory(project)?, &Runners::of(project));
     let again = if lock.is_frozen() { None } else { lock_doubts::warning(&doubted) };
     let contradictions = lock.lock().contradictions();
     Ok(again.into_iter().chain(contradictions).collect())

@@ -22,6 +22,7 @@ use super::plan::{Action, Plan, Reason, plan};
 use super::report::{Report, StepReport};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
+use crate::config::hash;
 use crate::config::pipeline::{Pipeline, StepSpec};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
@@ -76,6 +77,9 @@ pub struct Run {
     store: Arc<Store>,
     network: Option<Arc<Network>>,
     lock: SharedLock,
+    /// The lock as this run read or wrote it last: what else lies there by now
+    /// is somebody else's.
+    lock_on_disk: Option<Digest>,
     /// The local paths that the configuration named when the run began: no
     /// step's output adds to them.
     named: Arc<NamedPaths>,
@@ -84,7 +88,8 @@ pub struct Run {
     book: BTreeMap<String, Entry>,
     /// Whether what the steps will fetch and write was looked at.
     is_checked: bool,
-    /// Whether a commit failed: then nothing more begins.
+    /// Whether a commit failed, or somebody else wrote the lock: then nothing
+    /// more begins.
     is_over: bool,
     turn: Turn,
     warnings: Vec<String>,
@@ -152,6 +157,7 @@ impl Run {
             store,
             network,
             lock,
+            lock_on_disk: project.read.digest(hash::AIRGAP_LOCK),
             named,
             epoch,
             book,
@@ -412,7 +418,7 @@ impl Run {
         if self.errors.is_empty() {
             self.errors.push((String::new(), Error::interrupted()));
         }
-        self.keep_resolved()
+        self.keep_resolved(None)
     }
 
     /// What came of it.

@@ -108,12 +108,7 @@ impl HostSink for Call {
 fn written(work: &Work, path: &str) -> Result<Located> {
     let absent = || Error::new(Class::NotFound, format!("nothing was written to `{}`", path.escape_debug()));
     let artifact = work.cx.output.get(path).ok_or_else(absent)?;
-    Ok(Located {
-        path: work.cx.output.root().join(&artifact.path),
-        size: artifact.size,
-        executable: artifact.executable,
-        digest: Some(artifact.digest),
-    })
+    Ok(Located::made(work.cx.output.root().join(&artifact.path), &artifact))
 }
 
 fn link(located: &Located, path: &str, output: &TreeBuilder, leash: &Leash) -> Result<Artifact> {

@@ -27,7 +27,7 @@ impl HostTree for Call {
     }
 
     async fn read(&mut self, tree: Resource<InputTree>, path: String, limit: u64) -> Answer<Vec<u8>> {
-        let located = self.table.get(&tree)?.locate(&path)?;
+        let located = self.table.get(&tree)?.in_place(&path)?;
         self.read_located(path, located, limit).await
     }
 

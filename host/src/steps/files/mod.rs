@@ -153,6 +153,7 @@ impl Work<'_> {
             path,
             sha256: artifact.digest.hex(),
             size: artifact.size,
+            checksum: self.lock.lock().files.get(&file.url).and_then(|entry| entry.checksum.clone()),
         })
     }
 
@@ -216,6 +217,7 @@ impl Work<'_> {
     ) -> Result<Digest> {
         let found = self.checksum(network, file, url).await?;
         download.expected = Some(found.digest);
+        download.checksum = Some(url.to_owned());
         let fetched = network.download(self.store, &download, self.lock, self.progress).await;
         let fetched = fetched.map_err(|error| match found.other_name(&base_name(&file.url)) {
             Some(other) if error.class() == Class::Integrity => {

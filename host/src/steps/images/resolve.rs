@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::manifest::{Descriptor, Document, is_foreign, select, tells_platform};
-use crate::config::airgap_lock::{AirgapLock, LockedBlob, LockedImage};
+use crate::config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
@@ -70,7 +70,7 @@ impl Resolver<'_> {
         let locked = self.lock.lock().images.get(&key).cloned();
         let root = match &locked {
             Some(locked) => {
-                let root = locked.index.unwrap_or(locked.manifest);
+                let root = locked.root();
                 check_pin(&reference, root, written)?;
                 let load = self.load(&reference, &root, None).await;
                 load.map_err(|error| gone(error, written))?
@@ -82,7 +82,7 @@ impl Resolver<'_> {
         };
         let (resolved, entry) = self.follow(&reference, root).await?;
         match locked {
-            Some(locked) if locked != entry => Err(Error::configuration(format!(
+            Some(locked) if !locked.agrees_with(&entry) => Err(Error::configuration(format!(
                 "config/airgap.lock does not say of {written} what its manifest says"
             ))
             .hint(format!(
@@ -91,7 +91,8 @@ impl Resolver<'_> {
             ))),
             Some(_) => Ok(resolved),
             None => {
-                self.lock.enter_image(key, entry)?;
+                let other = self.lock.enter_image(key, entry)?;
+                other.iter().for_each(|told| self.progress.warn(told));
                 Ok(resolved)
             }
         }
@@ -263,6 +264,7 @@ pub(super) fn locked_image(
         size: manifest.size,
         config: locked_blob(config),
         layers: layers.iter().filter(|layer| !is_foreign(layer)).map(locked_blob).collect(),
+        build: None,
     }
 }
 

@@ -18,7 +18,12 @@ pub(super) struct Pin {
 
 impl Pin {
     pub(super) fn to_locked(&self) -> LockedRepository {
-        LockedRepository { commit: self.commit.clone(), reference: self.reference.clone(), tag: self.tag.clone() }
+        LockedRepository {
+            commit: self.commit.clone(),
+            reference: self.reference.clone(),
+            tag: self.tag.clone(),
+            build: None,
+        }
     }
 
     /// The objects that a clone must hold with all their history.
@@ -226,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_lock_answers_unless_the_pin_changed() {
-        let locked = LockedRepository { commit: id('a'), reference: Some("refs/heads/main".into()), tag: None };
+        let locked =
+            LockedRepository { commit: id('a'), reference: Some("refs/heads/main".into()), tag: None, build: None };
         assert_eq!(known(&source(Some("main"), None), Some(&locked)).unwrap().commit, id('a'));
         assert_eq!(known(&source(Some("main"), Some(&id('a'))), Some(&locked)).unwrap().commit, id('a'));
         assert!(known(&source(Some("main"), Some(&id('b'))), Some(&locked)).is_none());

@@ -153,6 +153,8 @@ pub enum Failure {
     Silent(Duration),
     /// git could not be started.
     Start(std::io::Error),
+    /// There is no host of this name.
+    Nameless(String),
     /// git said no; its last lines, without secrets.
     Refused { code: Option<i32>, lines: Vec<String> },
 }
@@ -465,6 +467,10 @@ impl Failure {
             Failure::Silent(limit) => Error::transient(format!("{what}: nothing came for {} s", limit.as_secs()))
                 .hint("run the same command again; `network.idle_timeout` in settings.yaml sets a longer limit"),
             Failure::Start(error) => Error::local(format!("{what}: `git` does not run")).caused_by(error),
+            Failure::Nameless(host) => {
+                Error::new(Class::NotFound, format!("{what}: there is no host of the name `{host}`"))
+                    .hint("check `url` in components.yaml, and `network.proxy` where only a proxy knows the name")
+            }
             Failure::Refused { code, lines } => {
                 let class = classify(&lines);
                 let said = match lines.len() {
@@ -487,8 +493,18 @@ impl Failure {
             Failure::Stopped => Class::Interrupted,
             Failure::Silent(_) => Class::Transient,
             Failure::Start(_) => Class::Local,
+            Failure::Nameless(_) => Class::NotFound,
             Failure::Refused { lines, .. } => classify(lines),
         }
+    }
+
+    /// git says the same of a host that does not exist and of a name server
+    /// that does not answer: asked here, the two are told apart.
+    #[must_use]
+    pub async fn told_apart(self) -> Self {
+        let Failure::Refused { lines, .. } = &self else { return self };
+        let Some(host) = lines.iter().find_map(|line| unresolved(line)) else { return self };
+        if crate::network::has_no_address(host).await { Failure::Nameless(host.to_owned()) } else { self }
     }
 
     /// Whether the server does not hand out commits by their number.
@@ -603,6 +619,16 @@ const MEANINGS: &[(Class, &[&str])] = &[
     ),
 ];
 
+/// The host that curl or ssh found no address for:
+/// `Could not resolve host: git.example`,
+/// `Could not resolve hostname git.example: …`.
+fn unresolved(line: &str) -> Option<&str> {
+    let rest = line.split_once("Could not resolve host")?.1;
+    let rest = rest.strip_prefix("name").unwrap_or(rest).trim_start_matches([':', ' ']);
+    let host = rest.split([' ', ':', '\'', ')', '(', ';']).next().unwrap_or_default();
+    (!host.is_empty()).then_some(host)
+}
+
 fn classify(lines: &[String]) -> Class {
     let meaning =
         MEANINGS.iter().find(|(_, words)| lines.iter().any(|line| words.iter().any(|word| line.contains(word))));
@@ -637,6 +663,24 @@ mod tests {
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_host_without_an_address_is_read_from_gits_words() {
+        for (line, host) in [
+            (
+                "fatal: unable to access 'https://git.example/x/': Could not resolve host: git.example",
+                Some("git.example"),
+            ),
+            ("ssh: Could not resolve hostname git.example: Name or service not known", Some("git.example")),
+            ("Could not resolve host: git.example (Timeout while contacting DNS servers)", Some("git.example")),
+            ("Could not resolve proxy: proxy.example", None),
+            ("Connection refused", None),
+        ] {
+            assert_eq!(unresolved(line), host, "{line}");
+        }
+        let error = Failure::Nameless("git.example".into()).into_error("ask", "x", "https://git.example/x");
+        assert!(error.class() == Class::NotFound && error.message().contains("no host of the name `git.example`"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::{Class, Error, Result};
 mod address;
 mod prefix;
 
-pub use address::address;
+pub use address::{address, host_address};
 use address::{is_host, unclear, web_address};
 use prefix::Prefix;
 

@@ -28,6 +28,7 @@ pub mod reference;
 pub mod state;
 pub mod steps;
 pub mod store;
+pub mod text;
 pub mod transaction;
 pub mod tree;
 pub mod verify;

@@ -52,7 +52,7 @@ pub(super) fn web_address(text: &str, base: Option<&Url>) -> Result<Url, &'stati
         return Err("is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds credentials");
+        return Err("holds credentials, which may disguise where it leads");
     }
     Ok(url)
 }
@@ -65,19 +65,53 @@ pub(super) fn web_address(text: &str, base: Option<&Url>) -> Result<Url, &'stati
 /// # Errors
 /// Why it is none, to be put behind it.
 pub fn address(text: &str, base: Option<&Url>) -> Result<Url, &'static str> {
-    let url = web_address(text, base)?;
-    let before_query = text.split(['?', '#']).next().unwrap_or_default();
-    if before_query.contains('\\') || text.chars().any(char::is_control) {
-        return Err("has a backslash or a control character");
-    }
-    if url.host().is_none_or(|host| has_empty_label(&host)) || !is_written_out(before_query, &url) {
+    let (url, before_query) = clear_address(text, base)?;
+    let reads_as_written = |written: &str, read: &str| written.eq_ignore_ascii_case(read);
+    if url.host().is_none_or(|host| has_empty_label(&host)) || !is_written_out(before_query, &url, reads_as_written) {
         return Err("does not write its host as it is read");
     }
     Ok(url)
 }
 
-/// Whether the host of `url` stands in `text` as it is, or `text` is relative.
-fn is_written_out(text: &str, url: &Url) -> bool {
+/// The same for what a server wrote to a step of the host, which no grant
+/// confines: with two spellings more that every client takes. A name may have
+/// letters outside ASCII, and a dot at its end, which is left out here.
+///
+/// # Errors
+/// Why it is none, to be put behind it.
+pub fn host_address(text: &str, base: Option<&Url>) -> Result<Url, &'static str> {
+    let (mut url, before_query) = clear_address(text, base)?;
+    if let Some(Host::Domain(name)) = url.host()
+        && let Some(name) = name.strip_suffix('.').map(str::to_owned)
+    {
+        url.set_host(Some(&name)).map_err(|_| "does not write its host as it is read")?;
+    }
+    let is_name = matches!(url.host(), Some(Host::Domain(_)));
+    let reads_so = |written: &str, read: &str| {
+        let written = if is_name { written.strip_suffix('.').unwrap_or(written) } else { written };
+        let has_letters = !written.is_ascii() && !written.contains('%');
+        written.eq_ignore_ascii_case(read) || (is_name && has_letters)
+    };
+    if url.host().is_none_or(|host| has_empty_label(&host)) || !is_written_out(before_query, &url, reads_so) {
+        return Err("does not write its host as it is read");
+    }
+    Ok(url)
+}
+
+/// An address without what some programs read as the end of its host, and its
+/// text up to the query.
+fn clear_address<'a>(text: &'a str, base: Option<&Url>) -> Result<(Url, &'a str), &'static str> {
+    let url = web_address(text, base)?;
+    let before_query = text.split(['?', '#']).next().unwrap_or_default();
+    if before_query.contains('\\') || text.chars().any(char::is_control) {
+        return Err("has a backslash or a control character, at which programs disagree where its host ends");
+    }
+    Ok((url, before_query))
+}
+
+/// Whether the host of `url` stands in `text` as it is read, or `text` is
+/// relative.
+fn is_written_out(text: &str, url: &Url, reads_so: impl Fn(&str, &str) -> bool) -> bool {
     let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| !scheme.contains('/'));
     let rest = scheme.map_or(text, |scheme| &text[scheme.len() + 1..]);
     match rest.strip_prefix("//") {
@@ -85,7 +119,7 @@ fn is_written_out(text: &str, url: &Url) -> bool {
         Some(rest) => {
             let authority = rest.split('/').next().unwrap_or_default();
             let host = split_port(authority).map(|(host, _)| host);
-            host.zip(url.host_str()).is_some_and(|(written, read)| written.eq_ignore_ascii_case(read))
+            host.zip(url.host_str()).is_some_and(|(written, read)| reads_so(written, read))
         }
     }
 }
@@ -188,6 +222,39 @@ mod tests {
             assert!(address(bad, Some(&base)).is_err(), "{bad}");
         }
         assert!(address("/x", None).is_err());
+    }
+
+    #[test]
+    fn a_step_of_the_host_follows_what_every_client_takes() {
+        let base = Url::parse("https://example.com/a/b").unwrap();
+        for (good, read) in [
+            ("https://b\u{fc}cher.example/x", "https://xn--bcher-kva.example/x"),
+            ("https://xn--bcher-kva.example/x", "https://xn--bcher-kva.example/x"),
+            ("https://Example.com./x", "https://example.com/x"),
+            ("https://b\u{fc}cher.example.:444/x", "https://xn--bcher-kva.example:444/x"),
+            ("/gr\u{fc}\u{df}e?q=\u{e4}", "https://example.com/gr%C3%BC%C3%9Fe?q=%C3%A4"),
+            ("c d", "https://example.com/a/c%20d"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+        ] {
+            assert_eq!(host_address(good, Some(&base)).unwrap().as_str(), read, "{good}");
+        }
+        for bad in [
+            "https://user@b\u{fc}cher.example/",
+            "https://user:secret@example.com/x",
+            "https://example.com\\@evil.example/",
+            "https://b%C3%BCcher.example/",
+            "https://ex%61mple.com/",
+            "https://2130706433/",
+            "https://\u{ff11}27.0.0.1/",
+            "https://127.0.0.1./",
+            "https://example.com../x",
+            "https://.example.com/x",
+            "https:/evil.example/x",
+            "https://exam\tple.com/",
+            "file:///etc/passwd",
+        ] {
+            assert!(host_address(bad, Some(&base)).is_err(), "{bad}");
+        }
     }
 
     #[test]

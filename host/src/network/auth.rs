@@ -5,6 +5,10 @@
 //! that its 401 is learnt once; after that tokens are fetched before they are
 //! needed, one request per host and scope however many wait, and again before
 //! they expire. A 401 in spite of a token gets a new one, once.
+//!
+//! Some servers do not say what they want: to who is nobody they answer that
+//! there is nothing (404), that it is forbidden, or a 401 without a challenge.
+//! Where credentials for that very host are known, they get the password then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +27,7 @@ use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
 use crate::grants::address;
 use crate::progress::Progress;
+use components::json;
 
 /// Chart repositories and file servers know no login.
 const ELSEWHERE: &str = ", or, where it is no registry, add it to `auths` in docker's config.json";
@@ -89,20 +94,47 @@ pub(super) struct Authorization {
     pub(super) header: Option<HeaderValue>,
     /// Keeps others back until the first answer is there.
     first: Option<tokio::sync::OwnedMutexGuard<()>>,
-    anonymous: bool,
+    kind: Kind,
 }
 
-/// What a 401 said.
+/// What kind of header a request was sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    None,
+    Password,
+    Token,
+}
+
+/// What one request has tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
+    /// A token was fetched, or fetched anew.
+    renewed: bool,
+    /// The password was taken up, whatever the host is known to want.
+    by_password: bool,
+}
+
+/// What a 401, 403 or 404 said.
 #[derive(Debug)]
 pub(super) struct Refusal {
+    status: u16,
     challenges: Vec<Challenge>,
     url: Url,
 }
 
 impl Refusal {
     pub(super) fn of(answer: &Answer) -> Self {
-        Self { challenges: challenges(answer.headers()), url: answer.url.clone() }
+        let status = answer.status();
+        let challenges = if status == 401 { challenges(answer.headers()) } else { Vec::new() };
+        Self { status, challenges, url: answer.url.clone() }
     }
+}
+
+/// The login that another server wants than the one that was asked.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) host: String,
+    pub(super) scope: String,
 }
 
 /// Who is asked for what.
@@ -133,10 +165,15 @@ impl Auth {
     pub(super) async fn authorize(
         &self,
         subject: Subject<'_>,
+        course: Course,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<Authorization> {
         let host = self.host(subject.host);
+        if course.by_password {
+            let header = self.basic(subject).await?;
+            return Ok(Authorization { header, first: None, kind: Kind::Password });
+        }
         let mut first = None;
         if host.scheme() == Scheme::Unknown {
             let guard = host.first.clone().lock_owned().await;
@@ -144,51 +181,91 @@ impl Auth {
                 first = Some(guard);
             }
         }
-        let header = match host.scheme() {
-            Scheme::Unknown | Scheme::Undecided | Scheme::Open => None,
-            Scheme::Basic => self.basic(subject).await?,
+        let (kind, header) = match host.scheme() {
+            Scheme::Unknown | Scheme::Undecided | Scheme::Open => (Kind::None, None),
+            Scheme::Basic => (Kind::Password, self.basic(subject).await?),
             Scheme::Bearer { realm, service } => {
                 let slot = host.slot(&subject.key());
                 let service = service.as_deref();
-                Some(self.token(&slot, subject, &realm, service, transport, progress).await?)
+                (Kind::Token, Some(self.token(&slot, subject, &realm, service, transport, progress).await?))
             }
         };
-        let anonymous = header.is_none();
-        Ok(Authorization { header, first, anonymous })
+        let kind = if header.is_some() { kind } else { Kind::None };
+        Ok(Authorization { header, first, kind })
     }
 
-    /// The host answered something else than 401.
-    pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, status: u16) {
-        if sent.first.is_some() {
-            self.host(subject.host).set(if status < 400 { Scheme::Open } else { Scheme::Undecided });
-        }
-    }
-
-    /// Learns from a 401. True when the request should be sent again with what
-    /// was learnt. Nobody may hold a place in the limits here: a token may
-    /// have to be waited for.
-    pub(super) async fn refused(&self, subject: Subject<'_>, sent: &Authorization, refusal: &Refusal) -> Result<bool> {
+    /// The host answered something else than that it wants to know who asks.
+    pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, course: Course, status: u16) {
         let host = self.host(subject.host);
-        let Some(challenge) = choose(&refusal.challenges) else {
-            self.unanswered(subject.host, sent);
-            return Ok(false);
-        };
-        let (Some(realm), "bearer") = (challenge.realm, challenge.scheme.as_str()) else {
+        if course.by_password && status < 400 {
             host.set(Scheme::Basic);
-            return Ok(sent.anonymous && self.basic(subject).await?.is_some());
-        };
-        check_realm(&realm, &refusal.url)?;
-        host.set(Scheme::Bearer { realm, service: challenge.service });
-        let slot = host.slot(&subject.key());
-        let mut slot = slot.lock().await;
-        let stale = slot.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref());
-        if stale {
-            slot.token = None;
+        } else if sent.first.is_some() {
+            host.set(if status < 400 { Scheme::Open } else { Scheme::Undecided });
         }
-        if challenge.scope.is_some() {
-            slot.scope = challenge.scope;
+    }
+
+    /// Learns from a 401, and from a 403 or 404 to nobody. True when the
+    /// request should be sent again with what was learnt.
+    pub(super) async fn refused(
+        &self,
+        subject: Subject<'_>,
+        sent: &Authorization,
+        refusal: &Refusal,
+        course: &mut Course,
+    ) -> Result<bool> {
+        let host = self.host(subject.host);
+        let challenge = choose(&refusal.challenges);
+        if let Some(Challenge { realm: Some(realm), service, scope, .. }) =
+            challenge.clone().filter(|challenge| challenge.scheme == "bearer")
+        {
+            check_realm(&realm, &refusal.url)?;
+            host.set(Scheme::Bearer { realm, service });
+            forget_token(&host.slot(&subject.key()), sent, scope).await;
+            course.by_password = false;
+            return Ok(!std::mem::replace(&mut course.renewed, true));
         }
-        Ok(true)
+        if sent.kind == Kind::Token && refusal.status == 401 && !std::mem::replace(&mut course.renewed, true) {
+            // A token that died early: some registries ask for a password then.
+            forget_token(&host.slot(&subject.key()), sent, None).await;
+            return Ok(true);
+        }
+        if challenge.is_some() && sent.kind != Kind::Token {
+            host.set(Scheme::Basic);
+        }
+        self.unanswered(subject.host, sent);
+        let may_try = sent.kind == Kind::None || (sent.kind == Kind::Token && refusal.status == 401);
+        if !may_try || std::mem::replace(&mut course.by_password, true) {
+            return Ok(false);
+        }
+        Ok(match self.found(subject).await? {
+            // Who has not asked for a token does not get one that opens more.
+            Some(Found { secret: Secret::Identity(_), .. }) => challenge.is_some() && sent.kind == Kind::None,
+            Some(_) => true,
+            None => false,
+        })
+    }
+
+    /// What another server wants, that a redirect led to, where that can be
+    /// had: its answer is final otherwise.
+    ///
+    /// # Errors
+    /// `auth` where it names a token service that must not be asked.
+    pub(super) async fn login_elsewhere(
+        &self,
+        answer: &Answer,
+        scope: &str,
+        credentials: bool,
+    ) -> Result<Option<Login>> {
+        if !answer.elsewhere || answer.status() != 401 || answer.authorized {
+            return Ok(None);
+        }
+        let host = host_of(&answer.url);
+        let Some(challenge) = choose(&challenges(answer.headers())) else { return Ok(None) };
+        let is_known = credentials && self.credentials.find(&host).await?.is_some();
+        if challenge.scheme != "bearer" && !is_known {
+            return Ok(None);
+        }
+        Ok(Some(Login { host, scope: challenge.scope.unwrap_or_else(|| scope.to_owned()) }))
     }
 
     /// The first request of a host failed before any answer came.
@@ -199,13 +276,17 @@ impl Auth {
     }
 
     /// Says where credentials that were refused came from, or that there were
-    /// none.
-    pub(super) async fn explain(&self, subject: Subject<'_>, error: Error) -> Error {
+    /// none. `sent` tells whether they were.
+    pub(super) async fn explain(&self, subject: Subject<'_>, sent: bool, error: Error) -> Error {
         if error.class() != Class::Auth {
             return error;
         }
         let found = if subject.credentials { self.credentials.find(subject.host).await.ok().flatten() } else { None };
         match found {
+            Some(found) if !sent => error.hint(format!(
+                "the credentials for {} from {} were not sent: the server did not ask for what they are",
+                subject.host, found.origin
+            )),
             Some(found) => {
                 let host = subject.host;
                 error.hint(format!(
@@ -304,7 +385,7 @@ impl Auth {
                 Err(failure) => failure,
             };
             if let Err(error) = tries.next(failure, &request, transport, progress).await {
-                return Err(self.explain(subject, error).await);
+                return Err(self.explain(subject, true, error).await);
             }
         }
     }
@@ -326,6 +407,18 @@ impl HostAuth {
 
     fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<Slot>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_default().clone()
+    }
+}
+
+/// Forgets the token that a request was sent with, unless another one has
+/// taken its place.
+async fn forget_token(slot: &tokio::sync::Mutex<Slot>, sent: &Authorization, scope: Option<String>) {
+    let mut slot = slot.lock().await;
+    if slot.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref()) {
+        slot.token = None;
+    }
+    if scope.is_some() {
+        slot.scope = scope;
     }
 }
 
@@ -389,7 +482,7 @@ struct TokenAnswer {
 
 fn read_token(body: &[u8], host: &str) -> Result<Token> {
     let wrong = || Error::new(Class::Auth, format!("the token service of {host} sent no token"));
-    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| wrong())?;
+    let answer: TokenAnswer = json::read(body).map_err(|_| wrong())?;
     let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).ok_or_else(wrong)?;
     let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(1, 24 * 3600));
     // Renewed with a tenth of its life left, and half a minute at most.
@@ -513,7 +606,8 @@ mod tests {
         };
         assert!((left(r#"{"token":"a"}"#) - 54.0).abs() < 0.5);
         assert!((left(r#"{"access_token":"a","expires_in":3600}"#) - 3570.0).abs() < 0.5);
-        for bad in ["{}", "x", r#"{"token":""}"#, r#"{"token":"a\nb"}"#] {
+        assert!((left(r#"{"token":null,"access_token":"a","expires_in":null}"#) - 54.0).abs() < 0.5);
+        for bad in ["{}", "x", r#"{"token":""}"#, r#"{"token":null}"#, r#"{"token":"a\nb"}"#] {
             assert!(read_token(bad.as_bytes(), "h").is_err(), "{bad}");
         }
     }

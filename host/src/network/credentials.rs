@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use components::json;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
@@ -153,7 +154,7 @@ impl DockerConfig {
         let keys = keys(host);
         let key = if is_hub(host) { HUB_KEY.to_owned() } else { host.to_owned() };
         for candidate in &keys {
-            if let Some(name) = self.helpers.get(candidate) {
+            if let Some(name) = self.helpers.get(candidate).filter(|name| !name.is_empty()) {
                 return Place::Helper { name, key };
             }
         }
@@ -185,15 +186,20 @@ impl Entry {
                 Error::new(Class::Auth, format!("an `auth` in `{}` is not base64 of `user:password`", file.display()))
                     .hint("run `docker login` again")
             })?;
-            return Ok(Some(password_or_token(user, password)));
+            return Ok(password_or_token(user, password));
         }
-        Ok(filled(&self.username).map(|user| password_or_token(user, self.password.clone().unwrap_or_default())))
+        Ok(filled(&self.username).and_then(|user| password_or_token(user, self.password.clone().unwrap_or_default())))
     }
 }
 
-/// Helpers and old clients mark an identity token with this user name.
-fn password_or_token(user: String, password: String) -> Secret {
-    if user == "<token>" { Secret::Identity(password) } else { Secret::Password { user, password } }
+/// Helpers and old clients mark an identity token with this user name. Where
+/// both are empty there is nobody: docker goes on without credentials then.
+fn password_or_token(user: String, password: String) -> Option<Secret> {
+    match (user.as_str(), password.as_str()) {
+        ("", "") => None,
+        ("<token>", _) => Some(Secret::Identity(password)),
+        _ => Some(Secret::Password { user, password }),
+    }
 }
 
 fn decode(auth: &str) -> Option<(String, String)> {
@@ -232,19 +238,19 @@ fn read(file: &Path) -> Result<DockerConfig> {
     let Some(bytes) = fs::read_optional(file, LARGEST_FILE).map_err(unusable)? else {
         return Ok(DockerConfig::default());
     };
-    serde_json::from_slice(&bytes).map_err(|error| {
+    // As docker does with an empty file.
+    if crate::text::of(&bytes).trim().is_empty() {
+        return Ok(DockerConfig::default());
+    }
+    json::read(&bytes).map_err(|error| {
         // The text of a JSON error may quote the file: only its place is told.
-        unusable(Error::local(format!(
-            "`{}:{}:{}` is not valid JSON for docker",
-            file.display(),
-            error.line(),
-            error.column()
-        )))
+        let place = if error.line() > 0 { format!(":{}:{}", error.line(), error.column()) } else { String::new() };
+        unusable(Error::local(format!("`{}{place}` is not valid JSON for docker", file.display())))
     })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 struct HelperAnswer {
     username: String,
     secret: String,
@@ -282,10 +288,12 @@ async fn ask(name: &str, key: &str, file: &Path, folder: Option<&Path>) -> Resul
         let nothing = String::from_utf8_lossy(&answer).contains("credentials not found");
         return if nothing { Ok(None) } else { Err(failed("failed")) };
     }
-    let answer: HelperAnswer =
-        serde_json::from_slice(&answer).map_err(|_| failed("answered something else than JSON"))?;
+    if answer.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let answer: HelperAnswer = json::read(&answer).map_err(|_| failed("answered something else than JSON"))?;
     let secret = password_or_token(answer.username, answer.secret);
-    Ok(Some(Found { secret, origin: format!("the credential helper `{program}`") }))
+    Ok(secret.map(|secret| Found { secret, origin: format!("the credential helper `{program}`") }))
 }
 
 async fn run(program: &Path, key: &str) -> std::io::Result<(bool, Vec<u8>)> {
@@ -343,6 +351,41 @@ mod tests {
         ] {
             let found = find(&config, host).await.unwrap();
             assert!(found.map(|found| found.secret) == secret, "{host}");
+        }
+    }
+
+    /// What docker and its helpers leave behind after `docker logout`.
+    #[tokio::test]
+    async fn what_is_null_or_empty_means_anonymous() {
+        for config in [
+            "",
+            " \n",
+            "\u{feff}{}",
+            r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
+            r#"{"auths":{"a":null},"credsStore":""}"#,
+            r#"{"auths":{"a":{"auth":null,"identitytoken":null}},"credHelpers":{"a":null}}"#,
+            r#"{"auths":{"a":{"auth":"","username":"","password":""}},"credHelpers":{"a":""}}"#,
+            r#"{"auths":{"a":{"auth":"Og=="}}}"#,
+            r#"{"auths":{"a":{"identitytoken":""},"b":null},"HttpHeaders":null}"#,
+        ] {
+            assert!(find(config, "a").await.unwrap().is_none(), "{config}");
+        }
+        let beside = r#"{"auths":{"x":null,"a":{"auth":"bWU6cGE=","identitytoken":null}},"credsStore":null}"#;
+        assert!(find(beside, "a").await.unwrap().is_some_and(|found| found.secret == password("me", "pa")));
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_says_nothing_means_anonymous() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.json");
+        fs::write_new(&config, br#"{"credsStore":"mute"}"#).unwrap();
+        let helper = folder.path().join("docker-credential-mute");
+        for answer in ["", r#"{"ServerURL":"","Username":"","Secret":""}"#, r#"{"Username":null,"Secret":null}"#, "{}"]
+        {
+            fs::write_atomic(&helper, format!("#!/bin/sh\ncat > /dev/null\necho '{answer}'\n").as_bytes()).unwrap();
+            fs::set_mode(&helper, 0o755).unwrap();
+            let credentials = Credentials::with_search_path(Some(config.clone()), folder.path().to_owned());
+            assert!(credentials.find("a").await.unwrap().is_none(), "{answer}");
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::restrict::{Refused, refused};
 use super::retry::Cause;
+use rustls::CertificateError;
+
+use super::names::Lookup;
 use crate::confine::wall;
 use crate::error::{Class, Error};
 
@@ -64,11 +67,8 @@ pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
     if let Some(error) = find::<std::io::Error>(error).and_then(|error| wall::explain_connection(error, shown)) {
         return error.into();
     }
-    if error.is_connect() && leads_nowhere(&innermost(error).to_string()) {
-        let error = Error::new(Class::NotFound, format!("cannot reach {shown}: its name has no address"))
-            .caused_by(innermost(error))
-            .hint("check the spelling of the name, and `network.proxy` where only a proxy knows it");
-        return error.into();
+    if let Some(lookup) = Failed::of(&innermost(error).to_string()).filter(|_| error.is_connect()) {
+        return lookup.into_failure(shown);
     }
     if error.is_connect() {
         let message = format!("cannot reach {shown}");
@@ -80,17 +80,51 @@ pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
     broke_off(error, shown)
 }
 
-/// Whether the lookup of a name ended with the answer that there is no such
-/// name or no address of it, and not for now (EAI_AGAIN). The standard library
-/// keeps nothing but the words of the C library: those of glibc, then of musl.
-fn leads_nowhere(cause: &str) -> bool {
-    let answers = [
-        "Name or service not known",
-        "No address associated with hostname",
-        "Name does not resolve",
-        "Name has no usable address",
-    ];
-    cause.strip_prefix("failed to lookup address information: ").is_some_and(|why| answers.contains(&why))
+/// Why the lookup of a name failed. The standard library keeps nothing but the
+/// words of the C library: those of glibc, then of musl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    NoSuchName,
+    NoAddress,
+    /// Nobody answered (EAI_AGAIN).
+    ForNow,
+}
+
+impl Failed {
+    fn of(cause: &str) -> Option<Self> {
+        Some(match cause.strip_prefix("failed to lookup address information: ")? {
+            "Name or service not known" | "Name does not resolve" => Self::NoSuchName,
+            "No address associated with hostname" | "Name has no usable address" => Self::NoAddress,
+            "Temporary failure in name resolution" | "Try again" => Self::ForNow,
+            _ => return None,
+        })
+    }
+
+    fn into_failure(self, shown: &str) -> Failure {
+        let nowhere = |why: &str| {
+            Error::new(Class::NotFound, format!("cannot reach {shown}: {why}"))
+                .hint("check the spelling of the name, and `network.proxy` where only a proxy knows it")
+                .into()
+        };
+        match self {
+            Self::NoSuchName => nowhere("there is no host of this name"),
+            Self::NoAddress => nowhere("its name has no address"),
+            Self::ForNow => {
+                let message = format!("cannot reach {shown}: no name server answered for its name");
+                let error = Error::transient(message)
+                    .hint("check the network, /etc/resolv.conf, and `network.proxy` where only a proxy knows the name");
+                Failure::new(Cause::Unreachable, error)
+            }
+        }
+    }
+}
+
+/// Whether a name has no address, now and when it is asked again. Where that
+/// can not be told it may have one.
+pub async fn has_no_address(name: &str) -> bool {
+    let found = Lookup::system().find(name).await;
+    let failed = found.err().and_then(|error| Failed::of(&error.to_string()));
+    matches!(failed, Some(Failed::NoSuchName | Failed::NoAddress))
 }
 
 /// A connection that worked broke, TLS or not: another one may hold.
@@ -104,8 +138,26 @@ pub(super) fn broke_off(error: &reqwest::Error, shown: &str) -> Failure {
 fn handshake(tls: &rustls::Error, shown: &str) -> Failure {
     let error = |message: String| Error::new(Class::Local, message).caused_by(Innermost(tls.to_string()));
     match tls {
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => error(format!("the certificate of {shown} has expired"))
+            .hint("ask who runs the server for a new one; where it is still good, the clock of this machine is wrong")
+            .into(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => error(format!("the certificate of {shown} is not valid yet"))
+            .hint("check the clock of this machine, and that of the one on which it was made")
+            .into(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => error(format!("the certificate of {shown} is not for this name"))
+            .hint(
+                "ask for the server by a name of its certificate, or make one with `subjectAltName=DNS:<name>` or \
+                 `IP:<address>`: a name in its subject alone (CN) does not count",
+            )
+            .into(),
         rustls::Error::InvalidCertificate(_) => error(format!("the certificate of {shown} is not trusted"))
-            .hint("add the certificate authority to `network.ca_files` or as the registry's `ca_file` in settings.yaml, and install the package ca-certificates")
+            .hint("add the certificate authority, or the server's own certificate, to `network.ca_files` or as the registry's `ca_file` in settings.yaml, and install the package ca-certificates")
             .into(),
         rustls::Error::AlertReceived(_) => error(format!("{shown} refused the TLS connection"))
             .hint("it may want a client certificate: `client_certificate` and `client_key` of the registry in settings.yaml")
@@ -155,17 +207,18 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_an_address_is_given_up_at_once() {
         crate::network::tls::install_provider();
-        for (answer, cause, class) in [
-            ("Name or service not known", Cause::Fatal, Class::NotFound),
-            ("No address associated with hostname", Cause::Fatal, Class::NotFound),
-            ("Temporary failure in name resolution", Cause::Unreachable, Class::Transient),
+        for (answer, cause, class, told) in [
+            ("Name or service not known", Cause::Fatal, Class::NotFound, "no host of this name"),
+            ("No address associated with hostname", Cause::Fatal, Class::NotFound, "its name has no address"),
+            ("Temporary failure in name resolution", Cause::Unreachable, Class::Transient, "no name server answered"),
+            ("System error", Cause::Unreachable, Class::Transient, "System error"),
         ] {
             let resolver = std::sync::Arc::new(Answering(answer));
             let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).dns_resolver(resolver).build();
             let error = client.unwrap().get("http://nobody.example/").send().await.unwrap_err();
             let failure = before_answer(&error, "http://nobody.example");
             assert_eq!((failure.cause, failure.error.class()), (cause, class), "{answer}");
-            assert!(failure.error.one_line().contains(answer), "{}", failure.error.one_line());
+            assert!(failure.error.one_line().contains(told), "{}", failure.error.one_line());
         }
     }
 
@@ -173,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn the_standard_library_says_what_is_looked_for() {
         let error = tokio::net::lookup_host(("nobody.invalid", 0)).await.map(drop).unwrap_err().to_string();
-        assert!(leads_nowhere(&error) || error.contains("Temporary failure"), "{error}");
+        assert!(Failed::of(&error).is_some(), "{error}");
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! [`Network::download`] to everything else (`download`); what plugins ask of
 //! registries goes through `asked`. All go through one
 //! `transport`: a place in the pool and in the host's window (`limits`), the
-//! client with the host's certificates (`tls`), redirects, silence. What to
-//! ask where is `mirrors`' business, who we are that of `auth` and
-//! `credentials`, what a guest may reach that of `restrict`, `names` and
+//! client with the host's certificates (`tls`, `trust`) and without its proxy
+//! where `direct` says so, redirects, silence. What to ask where is `mirrors`'
+//! business, where a list goes on that of `pages`, who we are that of `auth`
+//! and `credentials`, what a guest may reach that of `restrict`, `names` and
 //! `addresses`. A
 //! body goes into a partial blob of the store (`transfer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
@@ -30,12 +31,14 @@ mod addresses;
 mod asked;
 mod auth;
 mod credentials;
+mod direct;
 mod download;
 mod failure;
 mod limits;
 mod mirrors;
 mod names;
 mod oci;
+mod pages;
 mod range;
 mod restrict;
 mod retry;
@@ -50,17 +53,22 @@ mod tls;
 mod tls_tests;
 mod transfer;
 mod transport;
+mod trust;
 
 pub use asked::{blob_address, held_at, manifest_address};
 pub use download::{Download, cached};
 pub(crate) use download::{held, remember};
-pub use oci::{LARGEST_MANIFEST, ManifestBytes};
+pub use failure::has_no_address;
+pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
 pub use seen::Seen;
 pub use tls::{check_authorities, check_identity, check_proxies};
 
-use auth::{Auth, Refusal, Subject};
+use auth::{Auth, Course, Refusal, Subject};
 use failure::Failure;
 use transport::{Answer, Request, Transport};
+
+/// Registries that one request is sent on to and logs in at.
+const MOST_LOGINS: usize = 3;
 
 /// What the environment says about the network, read by `cli`.
 #[derive(Clone, Default)]
@@ -137,8 +145,7 @@ impl Network {
         }
     }
 
-    /// Sends it once more when what the host wants had to be learnt or
-    /// renewed.
+    /// Where a registry sends on to another one, that has a login of its own.
     async fn send_authorized(
         &self,
         mut request: Request,
@@ -146,37 +153,59 @@ impl Network {
         what: &str,
         progress: &Progress,
     ) -> Result<Answer, Failure> {
-        let mut renewed = false;
+        let mut answer = self.converse(&mut request, subject, what, progress).await?;
+        for _ in 0..MOST_LOGINS {
+            let credentials = subject.credentials && !request.bounds.is_of_guest();
+            let Some(login) = self.auth.login_elsewhere(&answer, subject.scope, credentials).await? else { break };
+            let reach = request.bounds.reach(&answer.url)?;
+            request.url = answer.url.clone();
+            answer.drain().await;
+            let there = Subject { host: &login.host, scope: &login.scope, credentials, reach };
+            answer = self.converse(&mut request, there, what, progress).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Sends it again when what the host wants had to be learnt or renewed.
+    async fn converse(
+        &self,
+        request: &mut Request,
+        subject: Subject<'_>,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
+        let mut course = Course::default();
         loop {
-            let authorization = self.auth.authorize(subject, &self.transport, progress).await?;
-            set_authorization(&mut request, authorization.header.clone());
-            let answer = match self.transport.send(&request, progress).await {
+            let authorization = self.auth.authorize(subject, course, &self.transport, progress).await?;
+            set_authorization(request, authorization.header.clone());
+            let answer = match self.transport.send(request, progress).await {
                 Ok(answer) => answer,
                 Err(failure) => {
                     self.auth.unanswered(subject.host, &authorization);
                     return Err(failure);
                 }
             };
-            if answer.status() != 401 || answer.redirected {
-                self.auth.accepted(subject, &authorization, answer.status());
+            if answer.elsewhere || !matches!(answer.status(), 401 | 403 | 404) {
+                self.auth.accepted(subject, &authorization, course, answer.status());
                 return Ok(answer);
             }
-            let refusal = Refusal::of(&answer);
+            let (refusal, authorized) = (Refusal::of(&answer), answer.authorized);
+            // Gives its place in the limits back: what follows may wait for a
+            // token, which needs one.
             let mut failure = answer.refusal(what).await;
-            if renewed || !self.auth.refused(subject, &authorization, &refusal).await? {
-                failure.error = self.auth.explain(subject, failure.error).await;
+            if !self.auth.refused(subject, &authorization, &refusal, &mut course).await? {
+                failure.error = self.auth.explain(subject, authorized, failure.error).await;
                 return Err(failure);
             }
-            renewed = true;
         }
     }
 
     /// The failure behind an answer that is none of the expected ones.
     async fn refusal(&self, answer: Answer, subject: Subject<'_>, what: &str) -> Failure {
-        let redirected = answer.redirected;
+        let (elsewhere, authorized) = (answer.elsewhere, answer.authorized);
         let mut failure = answer.refusal(what).await;
-        if !redirected {
-            failure.error = self.auth.explain(subject, failure.error).await;
+        if !elsewhere {
+            failure.error = self.auth.explain(subject, authorized, failure.error).await;
         }
         failure
     }

@@ -1,21 +1,24 @@
 //! Registries: manifests, blobs and tags, from the first place that has them.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
+use components::json;
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
 use super::auth::Subject;
 use super::failure::Failure;
-use super::mirrors::Endpoint;
-use super::restrict::Bounds;
+use super::mirrors::{Endpoint, host_of, shown};
+use super::pages::next_page;
+use super::restrict::{Bounds, Reach};
 use super::transfer::{Wanted, blocking};
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::grants::{At, Place, Restriction, address};
+use crate::grants::{At, Place, Restriction, host_address};
 use crate::progress::{Level, Progress};
 use crate::reference::Reference;
 use crate::store::{Identity, Store};
@@ -31,6 +34,20 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 /// Bytes of one page of tags.
 const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 const MOST_PAGES: usize = 1000;
+
+/// Addresses in one descriptor that are asked.
+const MOST_URLS: usize = 10;
+
+/// A blob that may be had in several places.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedBlob<'a> {
+    pub digest: Digest,
+    pub size: Option<u64>,
+    /// In the order in which they are asked.
+    pub repositories: &'a [&'a Reference],
+    /// Asked after them: the `urls` of its descriptor.
+    pub urls: &'a [String],
+}
 
 /// A manifest or an index as it was served.
 #[derive(Clone, Debug)]
@@ -96,6 +113,90 @@ impl Network {
             return Ok(Fetched { digest: *digest, size });
         }
         self.blob_from(None, &key, repository, digest, size, store, progress).await
+    }
+
+    /// Fetches a blob that several repositories should have, and then the
+    /// addresses that its descriptor names: each is asked, by its own rules,
+    /// before anything fails.
+    ///
+    /// # Errors
+    /// As for [`Network::blob`], with who was asked.
+    pub async fn blob_of_any(&self, blob: &SharedBlob<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
+        let key = blob.digest.hex();
+        let _claim = store.claim(&key).await;
+        if let Some(size) = held(store, blob.digest, blob.size).await? {
+            progress.reused(size);
+            return Ok(Fetched { digest: blob.digest, size });
+        }
+        let urls = &blob.urls[..blob.urls.len().min(MOST_URLS)];
+        let places: Vec<(&Reference, usize, Endpoint)> = blob
+            .repositories
+            .iter()
+            .flat_map(|repository| {
+                self.endpoints(repository).into_iter().map(move |(at, place)| (*repository, at, place))
+            })
+            .collect();
+        let total = places.len() + urls.len();
+        let is_shared = blob.repositories.len() + urls.len() > 1;
+        let mut trail = Trail::default();
+        for (number, (repository, index, mut endpoint)) in places.into_iter().enumerate() {
+            endpoint.has_alternative = number + 1 < total;
+            let what = format!("the blob {} of {}", blob.digest, repository.name());
+            match self.blob_at(&endpoint, None, &key, &blob.digest, blob.size, &what, store, progress).await {
+                Ok(fetched) => {
+                    self.remember(repository, index);
+                    return Ok(fetched);
+                }
+                Err(error) if is_shared => {
+                    let name = format!("{}/{}", endpoint.host, endpoint.repository);
+                    trail.pass(name, true, error, progress)?;
+                }
+                Err(error) => trail.follow(&endpoint, error, progress)?,
+            }
+        }
+        for (number, url) in urls.iter().enumerate() {
+            let has_alternative = number + 1 < urls.len();
+            match self.blob_elsewhere(blob, url, has_alternative, store, progress).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => trail.pass(without_query(url), true, error, progress)?,
+            }
+        }
+        Err(trail.end(&format!("the blob {}", blob.digest)))
+    }
+
+    /// From an address in a descriptor: without credentials, for who wrote the
+    /// image chose it.
+    async fn blob_elsewhere(
+        &self,
+        blob: &SharedBlob<'_>,
+        written: &str,
+        has_alternative: bool,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Fetched> {
+        let named = || format!("the address of the blob {} in its manifest", blob.digest);
+        let read = host_address(written, None).map_err(|why| Error::invalid(format!("{} {why}", named())))?;
+        let url = self.transport.places.locate(read.as_str()).map_err(|error| error.context(named()))?;
+        if url.scheme() == "http" && url == read && !self.transport.places.may_be_plain(&url) {
+            return Err(Error::invalid(format!("{} is not encrypted: {}", named(), shown(&url)))
+                .hint("list that host under `network.plain_http_hosts` if it is fine"));
+        }
+        let (host, source) = (host_of(&url), shown(&url));
+        let what = format!("the blob {} at {source}", blob.digest);
+        let wanted = Wanted {
+            key: blob.digest.hex(),
+            identity: Identity::blob(blob.digest, blob.size),
+            expected: Some(blob.digest),
+            size: blob.size,
+            locked: None,
+            limit: self.largest,
+            is_counted: true,
+            what: &what,
+            source: &source,
+            subject: Subject { host: &host, scope: "", credentials: false, reach: Reach::Everywhere },
+            request: Request { has_alternative, ..Request::get(url) },
+        };
+        self.transfer(&wanted, store, progress).await
     }
 
     /// Fetches a blob, whatever the store holds, going on with the unfinished
@@ -264,12 +365,22 @@ impl Network {
         progress: &Progress,
     ) -> Result<Vec<String>> {
         let mut tags: Vec<String> = Vec::new();
-        let mut next = Some(endpoint.url(&format!("tags/list?n={}", limit.clamp(1, 1000)))?);
-        for _ in 0..MOST_PAGES {
-            let Some(url) = next.take().filter(|_| tags.len() < limit) else { break };
-            let (page, following) = self.tag_page(endpoint, reach, url, what, progress).await?;
+        let mut url = endpoint.url(&format!("tags/list?n={}", limit.clamp(1, 1000)))?;
+        let mut pages = BTreeSet::from([url.to_string()]);
+        let endless = |how: &str| Error::invalid(format!("{} lists {what} without end: {how}", endpoint.name));
+        loop {
+            let (page, next) = self.tag_page(endpoint, reach, url, what, progress).await?;
             tags.extend(page);
-            next = following;
+            match next {
+                Some(next) if tags.len() < limit => url = next,
+                _ => break,
+            }
+            if !pages.insert(url.to_string()) {
+                return Err(endless("a page names one before it as the next"));
+            }
+            if pages.len() > MOST_PAGES {
+                return Err(endless(&format!("there are more than {MOST_PAGES} pages")));
+            }
         }
         tags.truncate(limit);
         Ok(tags)
@@ -285,7 +396,8 @@ impl Network {
     ) -> Result<(Vec<String>, Option<Url>)> {
         #[derive(Deserialize)]
         struct Page {
-            tags: Option<Vec<String>>,
+            #[serde(default)]
+            tags: Vec<String>,
         }
         let scope = scope(endpoint);
         let request = within(endpoint, reach, url);
@@ -295,10 +407,9 @@ impl Network {
             let failure = match self.send(request.clone(), subject, what, progress).await {
                 Ok(mut answer) if answer.status() == 200 => match answer.body(LARGEST_PAGE, progress).await {
                     Ok(body) => {
-                        let page: Page = serde_json::from_slice(&body)
+                        let page: Page = json::read(&body)
                             .map_err(|_| Error::invalid(format!("{} sent {what} in an unknown form", endpoint.name)))?;
-                        let next = answer.header("link").and_then(|link| next_page(link, &request.url));
-                        return Ok((page.tags.unwrap_or_default(), next));
+                        return Ok((page.tags, next_page(answer.headers(), &request.url, what)?));
                     }
                     Err(failure) => failure,
                 },
@@ -331,6 +442,11 @@ fn page_instead(place: &str, what: &str, media_type: Option<&str>, words: &str) 
     )
 }
 
+/// An address for people: what may carry a signature is left out.
+fn without_query(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
 fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
@@ -359,14 +475,6 @@ fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restricti
     Some(reach.with_place(place))
 }
 
-/// `</v2/x/tags/list?last=b>; rel="next"`, on the same host.
-fn next_page(link: &str, from: &Url) -> Option<Url> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    parameters.contains("next").then_some(())?;
-    let next = address(target, Some(from)).ok()?;
-    (next.origin() == from.origin()).then_some(next)
-}
-
 /// Bytes of a blob that the store holds whole.
 async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option<u64>> {
     let store = store.clone();
@@ -390,11 +498,16 @@ struct Passed {
 impl Trail {
     /// Goes on to the next place, unless no place could help.
     fn follow(&mut self, endpoint: &Endpoint, error: Error, progress: &Progress) -> Result<()> {
+        self.pass(endpoint.name.clone(), endpoint.is_mirror, error, progress)
+    }
+
+    /// The same for any place. `is_mirror`: what it lacks another may have.
+    fn pass(&mut self, name: String, is_mirror: bool, error: Error, progress: &Progress) -> Result<()> {
         if matches!(error.class(), Class::Interrupted | Class::DiskFull | Class::Configuration) {
             return Err(error);
         }
-        progress.log(Level::Debug, &format!("{}: {}", endpoint.name, error.one_line()));
-        self.passed.push(Passed { name: endpoint.name.clone(), is_mirror: endpoint.is_mirror, error });
+        progress.log(Level::Debug, &format!("{name}: {}", error.one_line()));
+        self.passed.push(Passed { name, is_mirror, error });
         Ok(())
     }
 
@@ -432,18 +545,6 @@ fn is_lacking(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_of_tags_stay_on_their_host() {
-        let from = Url::parse("https://r.example/v2/a/tags/list?n=2").unwrap();
-        let next = |link: &str| next_page(link, &from).map(|url| url.to_string());
-        assert_eq!(
-            next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#).as_deref(),
-            Some("https://r.example/v2/a/tags/list?last=b&n=2")
-        );
-        assert_eq!(next(r#"<https://evil.example/x>; rel="next""#), None);
-        assert_eq!(next("nonsense"), None);
-    }
 
     #[test]
     fn what_came_instead_of_a_manifest_is_told() {

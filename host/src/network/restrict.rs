@@ -38,6 +38,11 @@ impl Bounds {
         !matches!(self, Bounds::Granted(Restriction { credentials: false, .. }))
     }
 
+    /// Whether a guest asks, so that every address counts as it is written.
+    pub(super) fn is_of_guest(&self) -> bool {
+        !matches!(self, Bounds::None)
+    }
+
     /// Checks one hop, and says which addresses its name may lead to.
     ///
     /// # Errors

@@ -27,7 +27,9 @@ use crate::store::{Identity, Keep, Store};
 
 mod bodies;
 mod doubt;
+mod logins;
 mod patience;
+mod places;
 mod secrets;
 
 /// Larger than what is collected in memory.

@@ -10,13 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy};
+use reqwest::{Client, ClientBuilder, Identity, Proxy};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::NetworkEnvironment;
-use super::mirrors::shown;
+use super::direct::Direct;
+use super::mirrors::{host_of, shown};
 use super::names::{Lookup, Names};
 use super::restrict::{Reach, Refused, refused};
+use super::trust;
 use crate::config::settings::{RegistrySettings, Settings};
 use crate::error::{Error, Result};
 use crate::fs;
@@ -24,8 +28,6 @@ use crate::layout::shown as shown_path;
 
 /// Bytes of one PEM file.
 const LARGEST_PEM: u64 = 4 * 1024 * 1024;
-/// Go's and curl's users expect the machine itself to be reached directly.
-const ALWAYS_DIRECT: &str = "localhost,127.0.0.0/8,::1";
 
 /// Builds clients on demand and keeps them.
 #[derive(Debug)]
@@ -39,14 +41,23 @@ pub(super) struct Clients {
     /// reached at.
     special: HashMap<String, RegistrySettings>,
     pub(super) lookup: Lookup,
-    built: Mutex<HashMap<(String, Reach), Client>>,
+    built: Mutex<HashMap<Kind, Client>>,
+}
+
+/// What clients differ in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    /// The host with TLS settings of its own; empty for all others.
+    special: String,
+    reach: Reach,
+    is_direct: bool,
 }
 
 #[derive(Debug)]
 struct Proxies {
     http: Option<String>,
     https: Option<String>,
-    direct: String,
+    direct: Direct,
 }
 
 impl Clients {
@@ -64,7 +75,7 @@ impl Clients {
             proxies: Proxies {
                 http: proxy(&environment.http_proxy),
                 https: proxy(&environment.https_proxy),
-                direct: direct.map_or(ALWAYS_DIRECT.to_owned(), |list| format!("{list},{ALWAYS_DIRECT}")),
+                direct: direct.map(|list| Direct::parse(list)).unwrap_or_default(),
             },
             user_agent: environment.user_agent.clone(),
             special: settings
@@ -78,18 +89,22 @@ impl Clients {
         }
     }
 
-    /// The client for a host (`host` or `host:port`).
+    /// The client for the host of a URL.
     ///
     /// # Errors
     /// `configuration` when a file that the settings name is unusable.
-    pub(super) fn get(&self, host: &str, reach: Reach) -> Result<Client> {
-        let special = self.special.get_key_value(host);
-        let key = (special.map_or_else(String::new, |(host, _)| host.clone()), reach);
+    pub(super) fn get(&self, url: &Url, reach: Reach) -> Result<Client> {
+        let special = self.special.get_key_value(&host_of(url));
+        let key = Kind {
+            special: special.map_or_else(String::new, |(host, _)| host.clone()),
+            reach,
+            is_direct: self.proxies.direct.covers(url),
+        };
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = built.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(special.map(|(_, registry)| registry), reach)?;
+        let client = self.build(special.map(|(_, registry)| registry), &key)?;
         built.insert(key, client.clone());
         Ok(client)
     }
@@ -101,7 +116,7 @@ impl Clients {
     /// # Errors
     /// `plugin`.
     pub(super) async fn check(&self, url: &Url, reach: Reach) -> Result<()> {
-        let Some(name) = url.domain().filter(|_| reach != Reach::Everywhere && self.proxies.any()) else {
+        let Some(name) = url.domain().filter(|_| reach != Reach::Everywhere && self.proxies.of(url).is_some()) else {
             return Ok(());
         };
         let found = self.lookup.find(name).await.unwrap_or_default();
@@ -111,36 +126,41 @@ impl Clients {
 
     /// The host of the proxy for a URL, unless the URL's own is exempt.
     pub(super) fn proxy(&self, url: &Url) -> Option<String> {
-        let proxy = if url.scheme() == "https" { &self.proxies.https } else { &self.proxies.http };
-        Some(super::mirrors::host_of(&Url::parse(proxy.as_ref()?).ok()?))
+        Some(host_of(&Url::parse(self.proxies.of(url)?).ok()?))
     }
 
-    fn build(&self, registry: Option<&RegistrySettings>, reach: Reach) -> Result<Client> {
+    fn build(&self, registry: Option<&RegistrySettings>, kind: &Kind) -> Result<Client> {
         install_provider();
         let mut own = Vec::new();
         for path in self.ca_files.iter().chain(registry.and_then(|registry| registry.ca_file.as_ref())) {
             own.extend(authorities(&self.config_dir.join(path))?);
         }
         let identity = registry.map(|registry| identity_of(registry, &self.config_dir)).transpose()?.flatten();
+        let unusable = || Error::configuration("the HTTP client can not be built from `network` in settings.yaml");
+        if !own.is_empty() {
+            let config = trust::client_config(own, identity.as_deref())
+                .map_err(|error| unusable().caused_by(super::failure::innermost(error.as_ref())))?;
+            let client = self.plain_builder(kind)?.tls_backend_preconfigured(config).build();
+            return client.map_err(|error| unusable().caused_by(super::failure::innermost(&error)));
+        }
         let with = |builder: ClientBuilder| match &identity {
-            Some(identity) => builder.identity(identity.clone()),
-            None => builder,
+            Some(pem) => Identity::from_pem(pem).map(|identity| builder.identity(identity)),
+            None => Ok(builder),
         };
-        let trusting_system = with(self.plain_builder(reach)?).tls_certs_merge(own.clone()).build();
+        let trusting_system = with(self.plain_builder(kind)?).and_then(ClientBuilder::build);
         // A machine without any certificate still reaches what it reaches
-        // over http, or with the settings' own authorities.
-        let bare = with(self.plain_builder(reach)?);
-        trusting_system.or_else(|_| bare.tls_certs_only(own).build()).map_err(|error| {
-            Error::configuration("the HTTP client can not be built from `network` in settings.yaml")
-                .caused_by(super::failure::innermost(&error))
-        })
+        // over http.
+        let bare = self.plain_builder(kind)?;
+        trusting_system
+            .or_else(|_| with(bare)?.tls_certs_only([]).build())
+            .map_err(|error| unusable().caused_by(super::failure::innermost(&error)))
     }
 
     /// Everything but TLS. Redirects are followed by `transport`, which knows
     /// which host may see which header. HTTP/1.1 gives each download its own
     /// connection: one that breaks takes no other with it, and the kernel
     /// bounds what is buffered.
-    fn plain_builder(&self, reach: Reach) -> Result<ClientBuilder> {
+    fn plain_builder(&self, kind: &Kind) -> Result<ClientBuilder> {
         let mut builder = Client::builder()
             .user_agent(&self.user_agent)
             .connect_timeout(self.connect_timeout)
@@ -153,13 +173,14 @@ impl Clients {
         let kinds: [(&Option<String>, Make); 2] =
             [(&self.proxies.http, |url| Proxy::http(url)), (&self.proxies.https, |url| Proxy::https(url))];
         for (url, make) in kinds {
-            let Some(url) = url else { continue };
+            let Some(url) = url.as_ref().filter(|_| !kind.is_direct) else { continue };
             let proxy = make(url).map_err(|_| no_proxy_at("`network.proxy` in settings.yaml or HTTPS_PROXY"))?;
-            builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&self.proxies.direct)));
+            builder = builder.proxy(proxy);
         }
-        if reach != Reach::Everywhere {
-            let proxies = self.proxies.hosts();
-            builder = builder.dns_resolver(Arc::new(Names { lookup: self.lookup.clone(), reach, proxies }));
+        if kind.reach != Reach::Everywhere {
+            let proxies = if kind.is_direct { Vec::new() } else { self.proxies.hosts() };
+            let names = Names { lookup: self.lookup.clone(), reach: kind.reach, proxies };
+            builder = builder.dns_resolver(Arc::new(names));
         }
         Ok(builder)
     }
@@ -172,7 +193,7 @@ impl Clients {
 pub fn check_authorities(path: &Path) -> Result<()> {
     install_provider();
     let found = authorities(path)?;
-    Client::builder().tls_certs_only(found).build().map(drop).map_err(|_| no_certificate(path))
+    trust::client_config(found, None).map(drop).map_err(|_| no_certificate(path))
 }
 
 /// Whether a registry's client certificate and key are some.
@@ -181,8 +202,9 @@ pub fn check_authorities(path: &Path) -> Result<()> {
 /// `configuration`.
 pub fn check_identity(registry: &RegistrySettings, config_dir: &Path) -> Result<()> {
     install_provider();
-    let Some(identity) = identity_of(registry, config_dir)? else { return Ok(()) };
-    let client = Client::builder().tls_certs_only([]).identity(identity).build();
+    let Some(pem) = identity_of(registry, config_dir)? else { return Ok(()) };
+    let identity = Identity::from_pem(&pem);
+    let client = identity.and_then(|identity| Client::builder().tls_certs_only([]).identity(identity).build());
     client.map(drop).map_err(|_| no_identity(registry.client_certificate.as_deref().unwrap_or(config_dir)))
 }
 
@@ -204,10 +226,10 @@ fn no_proxy_at(place: &str) -> Error {
         .hint("write it like `http://proxy.example:3128`")
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>> {
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bytes = read_pem(path)?;
-    let certificates = Certificate::from_pem_bundle(&bytes).map_err(|_| no_certificate(path))?;
-    if certificates.is_empty() { Err(no_certificate(path)) } else { Ok(certificates) }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    certificates.ok().filter(|found| !found.is_empty()).ok_or_else(|| no_certificate(path))
 }
 
 fn no_certificate(path: &Path) -> Error {
@@ -215,14 +237,18 @@ fn no_certificate(path: &Path) -> Error {
         .hint("it must be a PEM file with `-----BEGIN CERTIFICATE-----`")
 }
 
-fn identity_of(registry: &RegistrySettings, config_dir: &Path) -> Result<Option<Identity>> {
+/// A registry's client certificate and key as one PEM text.
+fn identity_of(registry: &RegistrySettings, config_dir: &Path) -> Result<Option<Vec<u8>>> {
     let Some(certificate) = &registry.client_certificate else { return Ok(None) };
     let mut pem = read_pem(&config_dir.join(certificate))?;
     if let Some(key) = &registry.client_key {
         pem.push(b'\n');
         pem.extend(read_pem(&config_dir.join(key))?);
     }
-    Identity::from_pem(&pem).map(Some).map_err(|_| no_identity(&config_dir.join(certificate)))
+    match Identity::from_pem(&pem) {
+        Ok(_) => Ok(Some(pem)),
+        Err(_) => Err(no_identity(&config_dir.join(certificate))),
+    }
 }
 
 fn no_identity(path: &Path) -> Error {
@@ -240,8 +266,10 @@ fn read_pem(path: &Path) -> Result<Vec<u8>> {
 }
 
 impl Proxies {
-    fn any(&self) -> bool {
-        self.http.is_some() || self.https.is_some()
+    /// The proxy that a URL is asked through.
+    fn of(&self, url: &Url) -> Option<&str> {
+        let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
+        proxy.as_deref().filter(|_| !self.direct.covers(url))
     }
 
     fn hosts(&self) -> Vec<String> {
@@ -269,11 +297,17 @@ mod tests {
     fn clients_are_shared_but_for_registries_with_their_own_tls() {
         let folder = tempfile::tempdir().unwrap();
         let clients = clients(&Settings::default(), folder.path());
-        clients.get("a.example", Reach::Everywhere).unwrap();
-        clients.get("b.example", Reach::Everywhere).unwrap();
+        clients.get(&at("a.example"), Reach::Everywhere).unwrap();
+        clients.get(&at("b.example"), Reach::Everywhere).unwrap();
         assert_eq!(clients.built.lock().unwrap().len(), 1);
-        clients.get("b.example", Reach::Outside).unwrap();
+        clients.get(&at("b.example"), Reach::Outside).unwrap();
         assert_eq!(clients.built.lock().unwrap().len(), 2);
+        clients.get(&at("localhost"), Reach::Outside).unwrap();
+        assert_eq!(clients.built.lock().unwrap().len(), 3);
+    }
+
+    fn at(host: &str) -> Url {
+        Url::parse(&format!("https://{host}/")).unwrap()
     }
 
     /// What a proxy connects to is not seen here, so the name is looked up.
@@ -285,6 +319,7 @@ mod tests {
         assert_eq!(clients.proxies.hosts(), ["proxy.example", "proxy.example"]);
         let proxy = clients.proxy(&Url::parse("https://a.example/").unwrap());
         assert_eq!(proxy.as_deref(), Some("proxy.example:3128"));
+        assert_eq!(clients.proxy(&Url::parse("https://127.0.0.1/").unwrap()), None);
         clients.lookup = Lookup::with(|name| vec![[if name == "in.example" { 10 } else { 1 }, 1, 1, 1].into()]);
         for (url, reach, allowed) in [
             ("https://in.example/", Reach::Outside, false),
@@ -302,19 +337,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.network.ca_files = vec!["ca.pem".into()];
-        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
+        let error = clients(&settings, folder.path()).get(&at("a.example"), Reach::Everywhere).unwrap_err();
         assert_eq!(error.class(), Class::Configuration);
         assert!(error.message().contains("ca.pem` does not exist"), "{error}");
         fs::write_new(&folder.path().join("ca.pem"), b"nothing").unwrap();
-        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
+        let error = clients(&settings, folder.path()).get(&at("a.example"), Reach::Everywhere).unwrap_err();
         assert!(error.message().contains("holds no certificate"), "{error}");
 
         let mut settings = Settings::default();
         let registry = RegistrySettings { client_certificate: Some("ca.pem".into()), ..RegistrySettings::default() };
         settings.registries.insert("r.example".into(), registry);
         let clients = clients(&settings, folder.path());
-        assert!(clients.get("r.example", Reach::Everywhere).unwrap_err().message().contains("client certificate"));
-        assert!(clients.get("other.example", Reach::Everywhere).is_ok());
+        assert!(clients.get(&at("r.example"), Reach::Everywhere).unwrap_err().message().contains("client certificate"));
+        assert!(clients.get(&at("other.example"), Reach::Everywhere).is_ok());
     }
 
     #[test]
@@ -332,7 +367,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.network.proxy = Some("http://user:secret@[".into());
-        let error = clients(&settings, folder.path()).get("a.example", Reach::Everywhere).unwrap_err();
+        let error = clients(&settings, folder.path()).get(&at("a.example"), Reach::Everywhere).unwrap_err();
         assert!(!format!("{error:?}").contains("secret"));
     }
 }

@@ -36,10 +36,14 @@ fn serve_broken_once() -> String {
     serve_with(false, true)
 }
 
-fn serve_with(wants_client_certificate: bool, mut broken: bool) -> String {
+fn serve_with(wants_client_certificate: bool, broken: bool) -> String {
+    serve_as(SERVER, SERVER_KEY, wants_client_certificate, broken)
+}
+
+fn serve_as(certificate: &[u8], key: &[u8], wants_client_certificate: bool, mut broken: bool) -> String {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let certificate = CertificateDer::from_pem_slice(SERVER).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();
+    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = if wants_client_certificate {
         let mut roots = RootCertStore::empty();
@@ -154,4 +158,52 @@ async fn tls_that_breaks_inside_a_body_is_tried_again() {
     let progress = Progress::silent("images");
     ask(&host, &settings, folder.path(), &progress).await.unwrap();
     assert_eq!(progress.counters().requests.load(Ordering::Relaxed), 2);
+}
+
+const OWN: &[u8] = include_bytes!("fixtures/self-signed.pem");
+const OWN_KEY: &[u8] = include_bytes!("fixtures/self-signed.key");
+
+/// docker's recipe for a registry of one's own makes a certificate that calls
+/// itself an authority. Named in the settings it is trusted as what it is, and
+/// for nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_signed_certificate_that_the_settings_name_is_trusted_as_it_is() {
+    let expired = include_bytes!("fixtures/self-signed-expired.pem");
+    let other_name = include_bytes!("fixtures/self-signed-other-name.pem");
+    let presented: [(&[u8], Option<&str>); 3] =
+        [(OWN, None), (expired, Some("has expired")), (other_name, Some("is not for this name"))];
+    let progress = Progress::silent("images");
+    for (certificate, refusal) in presented {
+        let host = serve_as(certificate, OWN_KEY, false, false);
+        let folder = config_folder();
+        fs::write_new(&folder.path().join("own.pem"), certificate).unwrap();
+        let trusting = |name: &str| {
+            let mut settings = settings(&[]);
+            settings.network.ca_files = vec![name.into()];
+            settings
+        };
+        let answer = ask(&host, &trusting("own.pem"), folder.path(), &progress).await;
+        match refusal {
+            None => drop(answer.unwrap()),
+            Some(why) => {
+                let error = answer.unwrap_err();
+                assert!(error.message().contains(why), "{error:?}");
+                assert!(!error.hint_text().unwrap().contains("ca_file"), "what is there is not asked for: {error:?}");
+            }
+        }
+        // Another one's word does not help, and neither does nobody's.
+        let error = ask(&host, &trusting("ca.pem"), folder.path(), &progress).await.unwrap_err();
+        assert_eq!(error.class(), Class::Local, "{error:?}");
+    }
+    // Who is named as an authority still vouches for others, and a leaf that is
+    // named itself needs nobody: both beside each other.
+    let folder = config_folder();
+    fs::write_new(&folder.path().join("own.pem"), &[CA, OWN].concat()).unwrap();
+    fs::write_new(&folder.path().join("server.pem"), SERVER).unwrap();
+    let mut settings = settings(&[]);
+    settings.network.ca_files = vec!["own.pem".into()];
+    ask(&serve(false), &settings, folder.path(), &progress).await.unwrap();
+    ask(&serve_as(OWN, OWN_KEY, false, false), &settings, folder.path(), &progress).await.unwrap();
+    settings.network.ca_files = vec!["server.pem".into()];
+    ask(&serve(false), &settings, folder.path(), &progress).await.unwrap();
 }

@@ -19,7 +19,7 @@ use super::restrict::{Bounds, Reach};
 use super::retry::{Cause, Decision, History, Policy, retry_after};
 use super::tls::Clients;
 use crate::error::{Class, Error, Result};
-use crate::grants::address;
+use crate::grants::{address, host_address};
 use crate::progress::Progress;
 
 const MOST_REDIRECTS: usize = 10;
@@ -76,6 +76,10 @@ pub(super) struct Answer {
     /// Where it came from in the end.
     pub(super) url: Url,
     pub(super) redirected: bool,
+    /// Whether that is another server than the one that was asked.
+    pub(super) elsewhere: bool,
+    /// Whether it saw an Authorization header.
+    pub(super) authorized: bool,
     _permit: Permit,
     silence: Duration,
 }
@@ -87,8 +91,9 @@ impl Transport {
         for number in 0..=MOST_REDIRECTS {
             let reach = request.bounds.reach(&hop.url)?;
             self.clients.check(&hop.url, reach).await?;
-            let answer = self.send_to(&hop, reach, number > 0, progress).await?;
-            let Some(next) = redirection(&answer)? else { return Ok(answer) };
+            let mut answer = self.send_to(&hop, reach, number > 0, progress).await?;
+            answer.elsewhere = !same_origin(&request.url, &hop.url);
+            let Some(next) = redirection(&answer, &request.bounds)? else { return Ok(answer) };
             hop.turn(answer.status(), next, &self.places)?;
             answer.drain().await;
         }
@@ -103,7 +108,7 @@ impl Transport {
         let permit = self.limits.acquire(&host, patience, progress.cancellation()).await.map_err(|error| {
             if error.class() == Class::RateLimited { error.context(format!("{name} limits the rate")) } else { error }
         })?;
-        let request = hop.request(&self.clients.get(&name, reach)?);
+        let request = hop.request(&self.clients.get(url, reach)?);
         progress.request();
         let sent = tokio::select! {
             sent = tokio::time::timeout(self.silence, request.send()) => sent,
@@ -113,7 +118,9 @@ impl Transport {
             .map_err(|_| silent(url, self.silence))?
             .map_err(|error| self.explain(before_answer(&error, &format!("{}://{name}", url.scheme())), url))?;
         self.learn(&host, &permit, &response);
-        Ok(Answer { response, url: url.clone(), redirected, _permit: permit, silence: self.silence })
+        let authorized = hop.headers.contains_key(AUTHORIZATION);
+        let (url, silence) = (url.clone(), self.silence);
+        Ok(Answer { response, url, redirected, elsewhere: false, authorized, _permit: permit, silence })
     }
 
     /// A proxy that can not be reached looks like a host that can not.
@@ -388,7 +395,7 @@ impl Tries {
 }
 
 /// Where a redirect leads; None when the answer is none.
-fn redirection(answer: &Answer) -> Result<Option<Url>> {
+fn redirection(answer: &Answer, bounds: &Bounds) -> Result<Option<Url>> {
     if !matches!(answer.status(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -396,12 +403,20 @@ fn redirection(answer: &Answer) -> Result<Option<Url>> {
     let (Some(location), None) = (locations.next(), locations.next()) else {
         return Err(Error::invalid(format!("{} redirects to nowhere, or to several places", shown(&answer.url))));
     };
-    let next = location.to_str().map_err(|_| "is not a URL").and_then(|text| address(text, Some(&answer.url)));
-    next.map(Some).map_err(|why| {
+    let read = if bounds.is_of_guest() { address } else { host_address };
+    read(&text_of(location), Some(&answer.url)).map(Some).map_err(|why| {
         Error::invalid(format!("{} redirects to an address that {why}", shown(&answer.url))).hint(
             "only plain addresses are followed: name the place itself where you know it, or ask who runs the server",
         )
     })
+}
+
+/// A header that holds a URL, as text. Bytes that are no UTF-8 are escaped, as
+/// browsers do.
+pub(super) fn text_of(value: &HeaderValue) -> String {
+    let escaped = |byte: &u8| if byte.is_ascii() { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    let bytes = value.as_bytes();
+    str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(escaped).collect(), str::to_owned)
 }
 
 fn same_origin(a: &Url, b: &Url) -> bool {
@@ -478,6 +493,13 @@ mod tests {
         assert_eq!(said("<html>502</html>"), None);
         assert_eq!(said(r#"{"errors":[]}"#), None);
         assert_eq!(said(&format!(r#"{{"message":"{}"}}"#, "x".repeat(5000))).unwrap().len(), 200);
+    }
+
+    #[test]
+    fn bytes_of_a_header_that_are_no_text_are_escaped() {
+        let text = |bytes: &[u8]| text_of(&HeaderValue::from_bytes(bytes).unwrap());
+        assert_eq!(text(b"/gr\xc3\xbc\xc3\x9fe"), "/gr\u{fc}\u{df}e");
+        assert_eq!(text(b"/gr\xfc\xdfe?a=b"), "/gr%FC%DFe?a=b");
     }
 
     #[test]

@@ -92,6 +92,21 @@ pub(super) struct Descriptor {
     pub(super) size: u64,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(super) annotations: Annotations,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    platform: Platform,
+}
+
+impl Descriptor {
+    /// Whether an index says that this is an image for Windows.
+    pub(super) fn is_for_windows(&self) -> bool {
+        self.platform.os == "windows"
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Platform {
+    #[serde(default)]
+    os: String,
 }
 
 /// Those that say which image a descriptor of images/index.json is.
@@ -213,7 +228,7 @@ impl Walk<'_> {
             && reader.chunk()?.first() == Some(&b'{')
         {
             let bytes = read_all(reader, size)?;
-            if let Ok(blob) = serde_json::from_slice::<Blob>(&bytes) {
+            if let Ok(blob) = components::json::read::<Blob>(&bytes) {
                 let count = blob.layers.len() + blob.manifests.len();
                 self.keep(size + count as u64 * ENTRY)?;
                 self.facts.blobs.insert(hex.to_owned(), blob);

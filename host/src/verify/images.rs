@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Problems;
 use super::definition::Package;
 use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
+use crate::steps::images::manifest::is_foreign;
 
 const INDEX: &str = "images/index.json";
 
@@ -73,8 +74,9 @@ fn check_layout(facts: &Facts, problems: &mut Problems) {
 struct Walk<'a> {
     facts: &'a Facts,
     problems: &'a mut Problems,
-    /// Digests that were looked at, with the size they were said to have.
-    seen: BTreeSet<(String, u64)>,
+    /// Digests that were looked at, with the size they were said to have, and
+    /// whether that was said of an image for Windows.
+    seen: BTreeSet<(String, u64, bool)>,
 }
 
 impl Walk<'_> {
@@ -90,14 +92,14 @@ impl Walk<'_> {
             if !references.insert(name.to_owned()) {
                 self.problems.add_for("layout", INDEX, format!("names `{name}` twice"));
             }
-            self.descriptor(name, descriptor, 0);
+            self.descriptor(name, descriptor, 0, false);
         }
     }
 
     /// A blob and everything that it refers to.
-    fn descriptor(&mut self, image: &str, descriptor: &Descriptor, depth: u32) {
+    fn descriptor(&mut self, image: &str, descriptor: &Descriptor, depth: u32, of_windows: bool) {
         let Descriptor { digest, size, media_type, .. } = descriptor;
-        if !self.seen.insert((digest.clone(), *size)) {
+        if !self.seen.insert((digest.clone(), *size, of_windows)) {
             return;
         }
         let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64).unwrap_or_default();
@@ -131,9 +133,10 @@ impl Walk<'_> {
         let children =
             if is_index(media_type) { (None, &blob.manifests) } else { (blob.config.as_ref(), &blob.layers) };
         for child in children.0.into_iter().chain(children.1) {
-            // Layers that may not be distributed are never in a package.
-            if !child.media_type.contains("foreign") && !child.media_type.contains("nondistributable") {
-                self.descriptor(image, child, depth + 1);
+            // Of an image for Windows that a pinned index names, layers that
+            // may not be passed on are not in a package.
+            if !of_windows || !is_foreign(&child.media_type) {
+                self.descriptor(image, child, depth + 1, child.is_for_windows());
             }
         }
     }

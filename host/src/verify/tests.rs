@@ -465,3 +465,28 @@ fn a_file_that_is_not_there_is_an_error() {
     assert!(verify(&Place::new().path("missing.tar.zst")).is_err());
     assert!(verify(Place::new().0.path()).is_err());
 }
+
+/// An image without a layer starts nowhere, whether it may be passed on or not.
+#[test]
+fn a_layer_that_may_not_be_passed_on_is_missed_as_any_other() {
+    let place = Place::new();
+    let mut entries = content(&tar()).unwrap();
+    let hex = LAYER.rsplit('/').next().unwrap();
+    let is_manifest = |bytes: &Vec<u8>| bytes.starts_with(b"{") && !String::from_utf8_lossy(bytes).contains("rootfs");
+    let names_it = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains(hex);
+    let manifest = entries
+        .iter()
+        .find(|(path, bytes)| path.starts_with("images/blobs/") && is_manifest(bytes) && names_it(bytes))
+        .map(|(path, _)| path.clone())
+        .unwrap();
+    let mut text: serde_json::Value = serde_json::from_slice(&entries[&manifest]).unwrap();
+    for layer in text["layers"].as_array_mut().unwrap() {
+        layer["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip".into();
+        layer["urls"] = serde_json::Value::Null;
+    }
+    entries.insert(manifest, text.to_string().into_bytes());
+    entries.remove(LAYER);
+    let report = place.verify(NAME, &packed(&place, &entries));
+    let is_told = |problem: &Problem| problem.rule == "missing" && problem.file.as_deref() == Some(LAYER);
+    assert!(report.problems.iter().any(is_told), "{}", report.render_text());
+}

@@ -303,13 +303,15 @@ fn in_repository(host: &dyn Host, at: usize, chart: &Chart, repository: &str) ->
     let constraint = constraint(&chart.version)
         .map_err(|why| StepError::invalid_input("version", format!("chart `{}`: {why}", chart.name)))?;
     let tags = host.tags(repository, TAGS_LIMIT).map_err(|error| StepError::from(error).context(named(chart)))?;
+    // What fits best may be among those that were not listed.
+    if tags.len() >= TAGS_LIMIT as usize {
+        let message = format!("chart `{}`: {repository} has {TAGS_LIMIT} tags or more, too many to choose", chart.name);
+        return Err(
+            StepError::other("not-found", message).hint("write the exact `version` of the chart in components.yaml")
+        );
+    }
     match oci::newest(&tags, &constraint) {
         Some(version) => manifest(host, at, chart, repository, &oci::tag_for(&version), &version),
-        None if tags.len() >= TAGS_LIMIT as usize => {
-            let message = format!("chart `{}`: none of the first {TAGS_LIMIT} tags of {repository} fits", chart.name);
-            Err(StepError::other("not-found", message)
-                .hint("write the exact `version` of the chart in components.yaml"))
-        }
         None => Err(no_such_version(chart, tags.iter().map(String::as_str))),
     }
 }

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod condition;
 pub mod count;
 pub mod image;
+pub mod json;
 pub mod pins;
 pub mod problem;
 pub mod resolve;

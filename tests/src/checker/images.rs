@@ -92,7 +92,7 @@ impl Walk<'_, '_> {
             if name != reference::normalized(&name) {
                 self.findings.add("annotations", format!("`{name}` is not a complete reference"));
             }
-            self.descriptor(&descriptor, 0);
+            self.descriptor(&descriptor, 0, false);
             if by_reference.insert(name.clone(), descriptor).is_some() {
                 self.findings.add("annotations", format!("`{name}` is in images/index.json twice"));
             }
@@ -101,7 +101,7 @@ impl Walk<'_, '_> {
     }
 
     /// A descriptor and all it refers to: there, of this size, of this digest.
-    fn descriptor(&mut self, descriptor: &Value, depth: u32) {
+    fn descriptor(&mut self, descriptor: &Value, depth: u32, of_windows: bool) {
         let digest = descriptor["digest"].as_str().unwrap_or_default();
         let Some(hex) = digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64) else {
             return self.findings.add("layout", format!("`{digest}` is not a sha256 digest"));
@@ -135,18 +135,20 @@ impl Walk<'_, '_> {
         };
         for key in children {
             match &manifest[*key] {
-                Value::Array(all) => all.iter().for_each(|child| self.child(child, depth)),
+                Value::Array(all) => all.iter().for_each(|child| self.child(child, depth, of_windows)),
                 Value::Null => {}
-                one => self.child(one, depth),
+                one => self.child(one, depth, of_windows),
             }
         }
     }
 
-    /// Layers that may not be distributed are never in a package.
-    fn child(&mut self, child: &Value, depth: u32) {
+    /// Layers that may not be distributed are not in a package where they are
+    /// Windows' own.
+    fn child(&mut self, child: &Value, depth: u32, of_windows: bool) {
         let media_type = child["mediaType"].as_str().unwrap_or_default();
-        if !media_type.contains("foreign") && !media_type.contains("nondistributable") {
-            self.descriptor(child, depth + 1);
+        let may_be_distributed = !media_type.contains("foreign") && !media_type.contains("nondistributable");
+        if may_be_distributed || !of_windows {
+            self.descriptor(child, depth + 1, child["platform"]["os"] == "windows");
         }
     }
 

@@ -2,6 +2,7 @@
 //! answer in odd ways, the lock, local directories, images that are missing.
 
 use airgap_tests::charts::{chart, index};
+use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::http::Content;
 use airgap_tests::images::{Blob, OCI_MANIFEST};
@@ -169,4 +170,47 @@ fn a_closed_chart_repository_opens_with_dockers_credentials() {
     run.never_says(tools::PASSWORD);
     assert_eq!(rows(&project)[0]["version"], "1.0.0");
     assert!(!project.holds(tools::PASSWORD), "the password lies in the project");
+}
+
+/// Guards a constraint over a long list of tags: the newest one is on the
+/// second page, which the registry names by another name of itself.
+#[test]
+fn the_newest_version_is_found_on_every_page_or_the_build_fails() {
+    let registry = Registry::start();
+    let config = Blob::new("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
+    for version in ["1.0.0", "1.9.0"] {
+        let archive = Blob::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip", chart("app", version, &[]));
+        let manifest = json!({
+            "schemaVersion": 2, "config": config.descriptor(), "layers": [archive.descriptor()], "manifests": null,
+        });
+        for blob in [&archive, &config] {
+            registry.push_blob("charts/app", &blob.digest, Content::Memory(blob.bytes.clone()));
+        }
+        registry.push_manifest(
+            "charts/app",
+            Some(version),
+            &Blob::new(OCI_MANIFEST, manifest.to_string().into_bytes()),
+        );
+    }
+    let page = |tags: &str, link: Option<&str>| Fault::Status {
+        status: 200,
+        headers: link.map(|link| ("link".to_owned(), link.to_owned())).into_iter().collect(),
+        body: format!(r#"{{"name":"charts/app","tags":{tags}}}"#).into_bytes(),
+    };
+    let project = || {
+        let repo = format!("oci://{}", registry.reference("charts"));
+        Project::new()
+            .with_registry(&registry.host())
+            .with_chart(json!({ "name": "app", "repo": repo, "version": "^1" }))
+    };
+    let first = r#"<http://localhost:5714/v2/charts/app/tags/list?last=1.0.0&n=1>; rel="next""#;
+    registry.fault(On::get("/tags/list").once(), page(r#"["1.0.0"]"#, Some(first)));
+    let found = project();
+    found.build();
+    assert_eq!(rows(&found)[0]["version"], "1.9.0", "{}", registry.render_log());
+
+    registry.heal();
+    let elsewhere = r#"<http://localhost:5714/elsewhere?last=1.0.0>; rel="next""#;
+    registry.fault(On::get("/tags/list"), page(r#"["1.0.0"]"#, Some(elsewhere)));
+    project().run(&["build"]).code(1).says(&["next page", "localhost:5714/elsewhere"]);
 }

@@ -270,3 +270,87 @@ fn a_server_that_accepts_nobody_is_given_up() {
     // The default of 20 seconds alone would take longer.
     project.start(&["build"]).finish_within(Duration::from_secs(18)).code(75).says(&[&address.to_string()]);
 }
+
+/// What a server gives where it has no file must not become a program, nor
+/// what comes later under the same lock.
+#[test]
+fn what_is_no_program_does_not_become_one() {
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 5\n", "0".repeat(64));
+    for (content, said) in [
+        ("", "an empty file"),
+        ("<!-- proxy -->\n<html><body>Sign in</body></html>", "a web page"),
+        ("{\"message\":\"Not Found\"}", "gave JSON"),
+        ("404: Not Found", "the words `not found`"),
+        (&pointer, "Git LFS"),
+    ] {
+        let files = FileServer::start();
+        let url = files.put("/kubectl", content);
+        let project = project(&files).with_tool("kubectl", &url, None);
+        project.run(&["build"]).code(1).says(&["kubectl", &url, said, "hint:"]);
+        let is_locked = project.exists("config/airgap.lock") && project.read("config/airgap.lock").contains(&url);
+        assert!(!is_locked, "{content:?} is locked");
+        assert!(project.packages().is_empty());
+    }
+    // An archive that is none, taken whole or for what is in it.
+    let files = FileServer::start();
+    let url = files.put("/tool.tar.gz", "<html>");
+    project(&files).with_tool("tool.tar.gz", &url, None).run(&["build"]).code(1).says(&[&url, "a web page"]);
+    project(&files).with_archive("tool", &url, None).run(&["build"]).code(1).says(&[&url, "a web page"]);
+}
+
+/// Behind the gap nobody can run it, and nobody can fetch another one.
+#[test]
+fn a_program_for_another_machine_is_refused_unless_its_name_says_so() {
+    let mut arm = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0".to_vec();
+    arm.resize(4096, 1);
+    let files = FileServer::start();
+    let (url, checksum) = files.put_with_checksum("/kubectl", arm.clone());
+    let archive = files.put("/helm.tar.gz", gzip(&tar_of(&[("linux-amd64/helm", &arm)])));
+    let said = ["linux/arm64", "the package is for linux/amd64", "hint:"];
+    project(&files).with_tool("kubectl", &url, Some(&checksum)).run(&["build"]).code(1).says(&said);
+    project(&files).with_archive("helm", &archive, None).run(&["build"]).code(1).says(&said);
+    let named = project(&files).with_tool("kubectl-arm64", &url, Some(&checksum));
+    named.build();
+    assert!(named.exists("build/steps/files/bin/kubectl-arm64"));
+}
+
+/// PowerShell writes UTF-16, and releases write one list for all platforms.
+#[test]
+fn checksums_of_windows_and_of_many_folders_are_read() {
+    let content = b"#!/bin/sh\necho tool\n".to_vec();
+    let (right, wrong) = (sha256(&content), sha256(b"other"));
+    let list = format!("{wrong}  linux/arm64/tool\r\n{right}  linux/amd64/tool\r\n");
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        "\u{feff}".encode_utf16().chain(list.encode_utf16()).flat_map(bytes).collect()
+    };
+    let marked = format!("\u{feff}{list}").into_bytes();
+    for bytes in [utf16(u16::to_le_bytes), utf16(u16::to_be_bytes), marked] {
+        let files = FileServer::start();
+        let url = files.put("/v1/linux/amd64/tool", content.clone());
+        let checksums = files.put("/v1/SHA256SUMS", bytes);
+        project(&files).with_tool("tool", &url, Some(&checksums)).build();
+    }
+    let files = FileServer::start();
+    let url = files.put("/v1/tool", content.clone());
+    let checksums = files.put("/v1/SHA256SUMS", format!("{wrong}  a/tool\n{right}  b/tool\n"));
+    let run = project(&files).with_tool("tool", &url, Some(&checksums)).run(&["build"]).code(1);
+    run.says(&[&format!("{wrong}  a/tool"), &format!("{right}  b/tool"), &checksums]);
+}
+
+/// A server that shows nobody what it has.
+#[test]
+fn a_server_that_hides_its_files_opens_with_dockers_credentials() {
+    let content = program("tool", 1, 1000);
+    let served = content.clone();
+    let server = airgap_tests::http::Server::start(move |request: &airgap_tests::http::Request| {
+        match request.refusal(tools::USER, tools::PASSWORD) {
+            Some(_) => airgap_tests::http::Response::new(404, "Not Found"),
+            None => airgap_tests::http::Response::new(200, served.clone()),
+        }
+    });
+    let project = Project::new().with_file_server(&server.host()).with_tool("tool", &server.url("/tool"), None);
+    project.run(&["build"]).code(1).says(&["404", &server.host()]).never_says("refused");
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    project.build().never_says(tools::PASSWORD);
+    assert_eq!(std::fs::read(project.path("build/steps/files/bin/tool")).unwrap(), content);
+}

@@ -19,6 +19,7 @@ mod harness;
 mod images;
 mod interop;
 mod kept;
+mod layers;
 mod lock;
 mod own_files;
 mod plan;

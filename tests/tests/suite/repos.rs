@@ -31,7 +31,8 @@ fn a_branch_is_locked_and_its_clone_left_alone() {
     server.forget();
     let run = project.run(&["build", "--clean"]).success();
     assert_eq!(rows(&project)[0]["commit"], commit.as_str());
-    assert!(run.stderr.contains(&moved[..12]), "the user is told that the branch moved: {run}");
+    let told = format!("warning: repos: `main` of repository `base` is now at {}", &moved[..12]);
+    assert_eq!(run.stderr.matches(&told).count(), 1, "the user is told once that the branch moved: {run}");
     assert_eq!(server.requests("POST", "git-upload-pack").iter().filter(|entry| entry.sent > 10_000).count(), 0);
 }
 

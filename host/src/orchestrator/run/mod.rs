@@ -364,7 +364,10 @@ impl Run {
                     }
                     return Ok(());
                 };
-                self.warnings.extend(open.progress.warnings());
+                // A later attempt finds again what an earlier one found.
+                let told = open.progress.warnings().into_iter().filter(|text| !self.warnings.contains(text));
+                let told: Vec<String> = told.collect();
+                self.warnings.extend(told);
                 match result {
                     Ok(outcome) => {
                         let publications = match self.publications(&id, &open) {

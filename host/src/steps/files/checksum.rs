@@ -2,8 +2,9 @@
 //!
 //! A bare digest; the lists of `sha256sum` (`hex  name`, `hex *name`); the
 //! lines of BSD and `openssl` (`SHA256 (name) = hex`), other algorithms between
-//! them passed over. In a list the entry with the file's own name counts; a
-//! single entry counts whatever it is called.
+//! them passed over; the table of PowerShell's `Get-FileHash`. In a list the
+//! entry with the file's own name counts, and of several that whose folders fit
+//! the URL best; a single entry counts whatever it is called.
 
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
@@ -19,33 +20,72 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Another name than `name`, where the line has one.
-    pub(super) fn other_name(&self, name: &str) -> Option<&str> {
-        self.called.as_deref().filter(|called| called.rsplit(['/', '\\']).next() != Some(name))
+    /// Another name than that of the file at `path`, where the line has one.
+    pub(super) fn other_name(&self, path: &str) -> Option<&str> {
+        self.called.as_deref().filter(|called| parts(called).last() != parts(path).last())
     }
 }
 
-/// The SHA-256 that the checksum file `text` gives for the file called `name`.
+/// The SHA-256 that the checksum file `text` gives for the file at `path`, the
+/// decoded path of its URL or its name alone.
 ///
 /// # Errors
 /// `not-found` when the list lacks the file, `invalid-input` for other
-/// formats.
-pub(super) fn find(text: &str, name: &str) -> Result<Found> {
+/// formats, and for a list with several digests that fit equally well.
+pub(super) fn find(text: &str, path: &str) -> Result<Found> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let entries: Vec<Entry<'_>> = lines.iter().filter_map(|line| Entry::parse(line)).collect();
-    let mut digests: Vec<Digest> = match entries.as_slice() {
+    match entries.as_slice() {
         [] => return Err(unknown_format(&lines)),
-        [only] => vec![only.digest],
-        many => many.iter().filter(|entry| entry.is_for(name)).map(|entry| entry.digest).collect(),
-    };
-    digests.sort();
-    digests.dedup();
-    let called = entries.first().filter(|_| entries.len() == 1).and_then(|only| only.name);
-    match digests.as_slice() {
-        [digest] => Ok(Found { digest: *digest, called: called.map(shown) }),
-        [] => Err(not_listed(&entries, name)),
-        _ => Err(Error::invalid(format!("the checksum file has several different digests for `{name}`"))),
+        [only] => return Ok(Found { digest: only.digest, called: only.name.map(shown) }),
+        _ => {}
     }
+    let wanted = parts(path);
+    let ranked: Vec<(Fit, &Entry<'_>)> =
+        entries.iter().filter_map(|entry| Some((Fit::of(entry.name?, &wanted)?, entry))).collect();
+    let best = ranked.iter().map(|(fit, _)| *fit).max();
+    let fitting: Vec<&Entry<'_>> =
+        ranked.iter().filter(|(fit, _)| Some(*fit) == best).map(|(_, entry)| *entry).collect();
+    let name = wanted.last().copied().unwrap_or_default();
+    match fitting.as_slice() {
+        [] => Err(not_listed(&entries, name)),
+        [first, rest @ ..] => match rest.iter().find(|other| other.digest != first.digest) {
+            None => Ok(Found { digest: first.digest, called: None }),
+            Some(other) => Err(ambiguous(name, first, other)),
+        },
+    }
+}
+
+/// How well a line fits the path of a file whose name it has: all of its
+/// folders before some of them, and more folders before fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    is_whole: bool,
+    common: usize,
+}
+
+impl Fit {
+    /// None where it names another file.
+    fn of(name: &str, wanted: &[&str]) -> Option<Self> {
+        let named = parts(name);
+        let common = named.iter().rev().zip(wanted.iter().rev()).take_while(|(a, b)| a == b).count();
+        (common > 0).then_some(Self { is_whole: common == named.len(), common })
+    }
+}
+
+/// The parts of a path, as Windows and others write it.
+fn parts(path: &str) -> Vec<&str> {
+    path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect()
+}
+
+fn ambiguous(name: &str, one: &Entry<'_>, other: &Entry<'_>) -> Error {
+    let line = |entry: &Entry<'_>| format!("`{}  {}`", entry.digest.hex(), shown(entry.name.unwrap_or_default()));
+    Error::invalid(format!(
+        "the checksum file has several different digests for `{name}`: {} and {}",
+        line(one),
+        line(other)
+    ))
+    .hint("point `checksum_url` in components.yaml at a file with the checksum of this one alone")
 }
 
 fn shown(name: &str) -> String {
@@ -60,7 +100,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
-        Self::bsd(line).or_else(|| Self::gnu(line))
+        Self::bsd(line).or_else(|| Self::gnu(line)).or_else(|| Self::powershell(line))
     }
 
     /// `SHA256 (name) = hex`, or `SHA256(name)= hex`.
@@ -80,8 +120,12 @@ impl<'a> Entry<'a> {
         Some(Self { digest: bare(digest)?, name: (!name.is_empty()).then_some(name) })
     }
 
-    fn is_for(&self, name: &str) -> bool {
-        self.name.is_some_and(|entry| entry.rsplit(['/', '\\']).next() == Some(name))
+    /// `SHA256  hex  name`, a row of the table that `Get-FileHash` prints.
+    fn powershell(line: &'a str) -> Option<Self> {
+        let rest = line.strip_prefix("SHA256")?.trim_start();
+        let (digest, name) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let name = name.trim();
+        Some(Self { digest: bare(digest)?, name: (!name.is_empty()).then_some(name) })
     }
 }
 
@@ -155,6 +199,45 @@ mod tests {
         assert_eq!(other(A.to_owned()), None);
     }
 
+    /// Releases publish one list over the folders of all their platforms.
+    #[test]
+    fn the_line_whose_folders_fit_the_address_best_counts() {
+        let path = "/v1.2/linux/amd64/tool";
+        for (right, wrong) in [
+            ("linux/amd64/tool", "linux/arm64/tool"),
+            ("./linux/amd64/tool", "./darwin/amd64/tool"),
+            ("linux\\amd64\\tool", "windows\\amd64\\tool"),
+            ("v1.2/linux/amd64/tool", "v1.1/linux/amd64/tool"),
+            ("tool", "old/tool"),
+            ("amd64/tool", "linux/arm64/tool"),
+            ("out/linux/amd64/tool", "out/linux/arm64/tool"),
+            ("amd64/tool", "tool"),
+        ] {
+            for text in [format!("{A}  {right}\n{B}  {wrong}\n"), format!("{B} *{wrong}\r\n{A} *{right}\r\n")] {
+                assert_eq!(find(&text, path).unwrap().digest.hex(), A, "{text}");
+            }
+        }
+        for (one, other) in [("a/tool", "b/tool"), ("x/amd64/tool", "y/amd64/tool"), ("tool", "./tool")] {
+            let error = find(&format!("{A}  {one}\n{B}  {other}\n"), path).unwrap_err();
+            let message = error.message();
+            assert!(
+                message.contains(&format!("{A}  {one}")) && message.contains(&format!("{B}  {other}")),
+                "{message}"
+            );
+            assert!(find(&format!("{A}  {one}\n{A}  {other}\n"), path).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_table_of_powershell_is_a_list() {
+        let table = format!(
+            "\r\nAlgorithm  Hash  Path\r\n---------  ----  ----\r\nSHA256  {}  C:\\out\\tool.zip\r\nSHA256  {B}  C:\\out\\other.zip\r\n",
+            A.to_uppercase()
+        );
+        assert_eq!(find(&table, "/dl/tool.zip").unwrap().digest.hex(), A);
+        assert_eq!(find(&format!("SHA256  {A}"), "tool.zip").unwrap().digest.hex(), A);
+    }
+
     #[test]
     fn what_can_not_be_used_says_why() {
         for (text, why) in [
@@ -165,6 +248,7 @@ mod tests {
             (format!("{A}  one\n{B}  two"), "it lists one, two"),
             (format!("{A}  tool.tar.gz\n{B}  tool.tar.gz"), "several different"),
             (format!("{A}  tool.tar.gz.sig\n{B}  xtool.tar.gz"), "does not list"),
+            (format!("{A}  a/tool.tar.gz\n{B}  b/tool.tar.gz"), "a/tool.tar.gz` and"),
         ] {
             let error = find(&text, "tool.tar.gz").unwrap_err();
             assert!(error.message().contains(why), "{text}: {error}");

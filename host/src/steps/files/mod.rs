@@ -3,16 +3,13 @@
 //! For every file of the resolved components, several at a time:
 //! 1. the digest that it must have: from airgap.lock and, when it has to be
 //!    fetched, from its checksum file, which must agree ([`checksum`]);
-//! 2. the download, into the store;
+//! 2. the download, into the store, and a look at what came ([`look`]);
 //! 3. a link in the tree, `bin/<name>`, or what an archive holds under that
 //!    name.
 //!
 //! A bad file does not stop the others. [`plan`] answers what a run would do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 use components::count::counted;
 use components::{FileEntry, ResolvedFile};
@@ -33,9 +30,11 @@ use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
 use crate::store::Store;
+use crate::text;
 use crate::tree::{Artifact, TreeBuilder, check_path};
 
 mod checksum;
+mod look;
 pub mod plan;
 #[cfg(test)]
 mod tests;
@@ -67,6 +66,7 @@ impl Step for FilesStep {
                 security: &settings.security,
                 concurrency: settings.network.concurrency.max(1),
                 unpackers: Semaphore::new(UNPACKERS),
+                architecture: &resolved.architecture,
             };
             work.run(&resolved.files).await
         })
@@ -84,6 +84,8 @@ struct Work<'a> {
     security: &'a SecuritySettings,
     concurrency: usize,
     unpackers: Semaphore,
+    /// Of the package.
+    architecture: &'a str,
 }
 
 impl Work<'_> {
@@ -166,7 +168,7 @@ impl Work<'_> {
         if let Some(there) = cached(self.store, &download, self.lock)? {
             self.progress.expects(there.size());
             self.progress.reused(there.size());
-            return Ok(there.digest());
+            return self.looked_at(file, there.digest());
         }
         let is_locked = self.lock.lock().files.contains_key(&file.url);
         if !is_locked {
@@ -177,27 +179,45 @@ impl Work<'_> {
         })?;
         match &file.checksum_url {
             // What was locked stays, whatever is published now.
-            Some(url) => self.checked(network, file, url, download).await,
-            None if is_locked => Ok(network.download(self.store, &download, self.lock, self.progress).await?.digest()),
+            Some(url) => {
+                let digest = self.checked(network, file, url, download).await?;
+                self.looked_at(file, digest)
+            }
+            None if is_locked => {
+                let seen = network.download(self.store, &download, self.lock, self.progress).await?;
+                self.looked_at(file, seen.digest())
+            }
             None if self.security.require_checksums => {
                 Err(Error::invalid(format!("no checksum is known for {}", file.url))
                     .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"))
             }
-            None => self.first_seen(network, download).await,
+            None => self.first_seen(network, file, download).await,
         }
+    }
+
+    /// Refuses what can not be the file that is wanted.
+    fn looked_at(&self, file: &ResolvedFile, digest: Digest) -> Result<Digest> {
+        let wanted = look::Wanted {
+            name: &file.name,
+            is_source: file.extract,
+            origin: &file.url,
+            architecture: self.architecture,
+            is_vouched: file.checksum_url.is_some(),
+        };
+        if let Some(odd) = look::at(&self.store.path(&digest), wanted)? {
+            self.progress.warn(&odd);
+        }
+        Ok(digest)
     }
 
     /// Nobody knows what the file must be: what comes first counts from then
     /// on, unless it is plainly something else.
-    async fn first_seen(&self, network: &Network, mut download: Download) -> Result<Digest> {
+    async fn first_seen(&self, network: &Network, file: &ResolvedFile, mut download: Download) -> Result<Digest> {
         // Into the lock comes only what was looked at.
         download.mutable = true;
         let seen = network.download(self.store, &download, self.lock, self.progress).await?;
         let (url, label) = (download.from.at(), &download.label);
-        if is_web_page(&self.store.path(&seen.digest()))? {
-            return Err(Error::invalid(format!("{url} gave a web page and no file"))
-                .hint("it may be a login page, or the address of a page about the file: correct `url`"));
-        }
+        self.looked_at(file, seen.digest())?;
         let is_as_before = remember(self.lock, &seen, self.progress)?;
         if !is_as_before {
             self.progress.warn(&format!(
@@ -219,7 +239,7 @@ impl Work<'_> {
         download.expected = Some(found.digest);
         download.checksum = Some(url.to_owned());
         let fetched = network.download(self.store, &download, self.lock, self.progress).await;
-        let fetched = fetched.map_err(|error| match found.other_name(&base_name(&file.url)) {
+        let fetched = fetched.map_err(|error| match found.other_name(&decoded_path(&file.url)) {
             Some(other) if error.class() == Class::Integrity => {
                 error.hint(format!("the checksum in {url} is that of `{other}`: correct `checksum_url`"))
             }
@@ -237,7 +257,7 @@ impl Work<'_> {
         };
         let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
         let bytes = self.store.read(&fetched.digest(), LARGEST_CHECKSUMS)?.unwrap_or_default();
-        checksum::find(&String::from_utf8_lossy(&bytes), &base_name(&file.url))
+        checksum::find(&text::of(&bytes), &decoded_path(&file.url))
             .map_err(|error| error.context(format!("{url} can not be used for {}", file.name)))
     }
 
@@ -249,12 +269,23 @@ impl Work<'_> {
         let source = self.store.path(&digest);
         let (member, name) = (file.binary.clone(), file.name.clone());
         let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
+        let (architecture, url) = (self.architecture.to_owned(), file.url.clone());
         let leash = Leash::new(self.progress.cancellation().clone());
         let work = move || {
             crate::fs::remove_file(&into)?;
             let shown = source.display().to_string();
             let source = Source { path: &source, shown: &shown, leash: &leash };
             let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
+            // What its publisher packed may be any text, but no other system's.
+            let origin = format!("`{name}` in {url}");
+            let wanted = look::Wanted {
+                name: &name,
+                is_source: false,
+                origin: &origin,
+                architecture: &architecture,
+                is_vouched: true,
+            };
+            look::at(&into, wanted).inspect_err(|_| drop(crate::fs::remove_file(&into)))?;
             crate::fs::set_mode(&into, 0o755)?;
             Ok(extracted)
         };
@@ -285,23 +316,10 @@ fn badly_named(files: &[ResolvedFile]) -> BTreeMap<usize, Error> {
     bad
 }
 
-/// Bytes in which a web page shows itself.
-const HEAD: u64 = 512;
-
-/// Whether a file begins as HTML does.
-fn is_web_page(path: &Path) -> Result<bool> {
-    let failed = |error| Error::io("cannot read", path, error);
-    let mut head = Vec::new();
-    File::open(path).map_err(failed)?.take(HEAD).read_to_end(&mut head).map_err(failed)?;
-    let head =
-        String::from_utf8_lossy(&head).trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).to_ascii_lowercase();
-    Ok(head.starts_with("<!doctype html") || head.starts_with("<html"))
-}
-
-/// The last part of a URL's path, decoded.
-fn base_name(url: &str) -> String {
+/// The path of a URL, decoded.
+fn decoded_path(url: &str) -> String {
     let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
-    let mut rest = path.rsplit('/').next().unwrap_or_default();
+    let mut rest = path.as_str();
     let mut name = Vec::new();
     while let Some((before, after)) = rest.split_once('%') {
         name.extend_from_slice(before.as_bytes());

@@ -40,6 +40,7 @@ impl Bench {
             security: &self.security,
             concurrency: 4,
             unpackers: Semaphore::new(UNPACKERS),
+            architecture: "amd64",
         };
         (work.run(files).await, tree)
     }
@@ -203,14 +204,14 @@ async fn checksums_can_be_demanded_and_offline_lists_what_is_missing() {
 }
 
 #[test]
-fn base_names_are_decoded() {
+fn paths_are_decoded() {
     for (url, name) in [
-        ("https://a.example/b/c.tar.gz?x=y", "c.tar.gz"),
-        ("https://a.example/helm-v3%2B1.tgz", "helm-v3+1.tgz"),
-        ("https://a.example/a+b=c&d", "a+b=c&d"),
-        ("https://a.example/100%", "100%"),
-        ("https://a.example/", ""),
+        ("https://a.example/b/c.tar.gz?x=y", "/b/c.tar.gz"),
+        ("https://a.example/helm-v3%2B1.tgz", "/helm-v3+1.tgz"),
+        ("https://a.example/a+b=c&d", "/a+b=c&d"),
+        ("https://a.example/100%", "/100%"),
+        ("https://a.example/", "/"),
     ] {
-        assert_eq!(base_name(url), name);
+        assert_eq!(decoded_path(url), name);
     }
 }

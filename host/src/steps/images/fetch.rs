@@ -1,4 +1,7 @@
-//! The blobs of all images: each once, from the first repository that has it.
+//! The blobs of all images: each once, from the first place that has it.
+//!
+//! A blob that several images share is asked of the repository of each, and
+//! then of the addresses that its descriptor names, before any image fails.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt;
 
 use super::manifest::check_platform;
+use super::resolve::LARGEST_CONFIG;
 use super::{Item, origin};
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
-use crate::network::Network;
+use crate::network::{Network, SharedBlob};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::state::journal::Journal;
@@ -18,10 +22,8 @@ use crate::steps::failures::{Failures, is_fatal};
 use crate::steps::{BoxFuture, at_once};
 use crate::store::Store;
 
-/// Repositories that are asked for a blob which the first one lacks.
-const MOST_SOURCES: usize = 3;
-/// Bytes of a configuration that is looked into.
-const LARGEST_CONFIG: u64 = 16 << 20;
+/// Repositories of one registry that are asked for a blob.
+const MOST_OF_A_REGISTRY: usize = 3;
 
 pub(super) struct Fetch<'a> {
     pub(super) store: &'a Store,
@@ -41,6 +43,8 @@ struct Wanted<'a> {
     size: u64,
     /// Repositories that should have it.
     sources: Vec<&'a Reference>,
+    /// Where else its descriptors say that it is.
+    urls: Vec<String>,
     /// Images that need it, by index.
     images: Vec<usize>,
 }
@@ -131,16 +135,10 @@ impl Fetch<'_> {
             Error::new(Class::NotFound, format!("the blob {} is not in the store", blob.digest))
                 .hint("run once without --offline")
         })?;
-        let mut last = None;
-        for source in &blob.sources {
-            match network.blob(source, &blob.digest, Some(blob.size), self.store, self.progress).await {
-                Ok(_) => return Ok(()),
-                // Where it is shared, another repository may still have it.
-                Err(error) if matches!(error.class(), Class::NotFound | Class::Auth) => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| Error::invalid("a blob without an image")))
+        let repositories = in_turn(&blob.sources);
+        let (digest, size, urls) = (blob.digest, Some(blob.size), &blob.urls);
+        let wanted = SharedBlob { digest, size, repositories: &repositories, urls };
+        network.blob_of_any(&wanted, self.store, self.progress).await.map(drop)
     }
 
     /// Books a blob with every image that needs it.
@@ -200,6 +198,22 @@ impl Fetch<'_> {
     }
 }
 
+/// Some repositories of every registry, the first of each before the second of
+/// any: what one registry lacks or can not give now, another one may have.
+fn in_turn<'a>(sources: &[&'a Reference]) -> Vec<&'a Reference> {
+    let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, &Reference)> = Vec::new();
+    for source in sources {
+        let rank = asked.entry(source.registry()).or_default();
+        if *rank < MOST_OF_A_REGISTRY {
+            ranked.push((*rank, source));
+        }
+        *rank += 1;
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, source)| source).collect()
+}
+
 /// Every blob once, and the order in which to fetch them: the largest image
 /// first, its largest blob first. So images complete one after the other, and
 /// no large blob is left for the end.
@@ -208,6 +222,7 @@ fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, Wanted<'a>>, Vec<Diges
     let mut images: Vec<usize> = (0..items.len()).collect();
     images.sort_by_key(|index| Reverse(size(index)));
     let mut wanted: BTreeMap<Digest, Wanted<'a>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
     let mut order = Vec::new();
     for index in images {
         let resolved = &items[index].resolved;
@@ -216,13 +231,15 @@ fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, Wanted<'a>>, Vec<Diges
         for blob in blobs {
             let entry = wanted.entry(blob.digest).or_insert_with(|| {
                 order.push(blob.digest);
-                Wanted { digest: blob.digest, size: blob.size, sources: Vec::new(), images: Vec::new() }
+                let (sources, urls, images) = (Vec::new(), Vec::new(), Vec::new());
+                Wanted { digest: blob.digest, size: blob.size, sources, urls, images }
             });
             entry.images.push(index);
-            let names: BTreeSet<String> = entry.sources.iter().map(|source| source.name()).collect();
-            if entry.sources.len() < MOST_SOURCES && !names.contains(&resolved.reference.name()) {
+            if named.insert((blob.digest, resolved.reference.name())) {
                 entry.sources.push(&resolved.reference);
             }
+            let unknown: Vec<String> = blob.urls.iter().filter(|url| !entry.urls.contains(url)).cloned().collect();
+            entry.urls.extend(unknown);
         }
     }
     (wanted, order)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use components::json;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -20,12 +21,13 @@ const IMAGE_CONFIGS: &[&str] =
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
+    #[serde(default)]
     pub(super) media_type: String,
     pub(super) digest: Digest,
     pub(super) size: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) urls: Vec<String>,
-    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) annotations: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<String>,
@@ -48,6 +50,21 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
         }
+    }
+
+    /// What it says it is for; an empty platform says nothing.
+    pub(super) fn told_platform(&self) -> Option<&Platform> {
+        self.platform.as_ref().filter(|platform| !platform.os.is_empty() || !platform.architecture.is_empty())
+    }
+
+    /// What build tools add to an index about one of its images.
+    fn is_attestation(&self) -> bool {
+        self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
+    }
+
+    /// Whether an index says that this is an image for Windows.
+    pub(super) fn is_for_windows(&self) -> bool {
+        self.platform.as_ref().is_some_and(|platform| platform.os == "windows")
     }
 }
 
@@ -83,10 +100,6 @@ impl std::fmt::Display for Platform {
     }
 }
 
-fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// What a reference points to.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and most are images")]
@@ -114,7 +127,7 @@ impl Document {
     /// # Errors
     /// `invalid-input` for what is no manifest, or could be read in two ways.
     pub(super) fn parse(bytes: &[u8], served_as: Option<&str>) -> Result<Self> {
-        let raw: Raw = serde_json::from_slice(bytes)
+        let raw: Raw = json::read(bytes)
             .map_err(|error| Error::invalid("the manifest is not one that can be read").caused_by(error))?;
         if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
             return Err(Error::invalid("the manifest has docker's schema version 1, which registries gave up")
@@ -142,6 +155,11 @@ impl Document {
     }
 }
 
+/// Whether a media type is that of an index.
+pub(super) fn is_index(media_type: &str) -> bool {
+    [OCI_INDEX, DOCKER_LIST].contains(&media_type)
+}
+
 /// The named type when it is one of these, else the first of them.
 fn known(named: Option<String>, types: &[&str]) -> String {
     named.filter(|named| types.contains(&named.as_str())).unwrap_or_else(|| types[0].to_owned())
@@ -159,23 +177,48 @@ pub(super) fn select<'a>(manifests: &'a [Descriptor], architecture: &str) -> Res
         (platform.os == "linux" && platform.architecture == architecture).then_some((platform, manifest))
     });
     let chosen = fitting.min_by_key(|(platform, _)| !platform.is_baseline());
-    chosen.map(|(_, manifest)| manifest).ok_or_else(|| {
-        let mut there: Vec<String> = manifests
-            .iter()
-            .filter_map(|manifest| manifest.platform.as_ref())
-            .filter(|platform| platform.os != "unknown")
-            .map(Platform::to_string)
-            .collect();
-        there.dedup();
-        let there = if there.is_empty() { "no platform at all".to_owned() } else { there.join(", ") };
-        Error::new(Class::NotFound, format!("the image is not for linux/{architecture}: its index names {there}"))
-            .hint("choose a tag that has this platform, or another TARGET_ARCH")
-    })
+    chosen.map(|(_, manifest)| manifest).ok_or_else(|| for_another_platform(manifests, architecture))
 }
 
-/// Layers that may not be passed on are not stored in registries either.
-pub(super) fn is_foreign(layer: &Descriptor) -> bool {
-    layer.media_type.contains(".foreign.") || layer.media_type.contains(".nondistributable.")
+/// What of an index may be the image for a platform, best first: what is said
+/// to be for it, as [`select`] chooses, then what no platform is said of, whose
+/// configuration has to tell. Of these the one that is `locked` goes first.
+pub(super) fn candidates(manifests: &[Descriptor], architecture: &str, locked: Option<Digest>) -> Vec<Descriptor> {
+    let of = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture;
+    let mut fitting: Vec<&Descriptor> =
+        manifests.iter().filter(|manifest| manifest.told_platform().is_some_and(of)).collect();
+    fitting.sort_by_key(|manifest| manifest.told_platform().is_some_and(|platform| !platform.is_baseline()));
+    let untold = |manifest: &&Descriptor| manifest.told_platform().is_none() && !manifest.is_attestation();
+    let mut silent: Vec<&Descriptor> = manifests.iter().filter(untold).collect();
+    silent.sort_by_key(|manifest| Some(manifest.digest) != locked);
+    fitting.into_iter().chain(silent).cloned().collect()
+}
+
+/// What the image of an index is not there for.
+pub(super) fn for_another_platform(manifests: &[Descriptor], architecture: &str) -> Error {
+    let mut there: Vec<String> = manifests
+        .iter()
+        .filter_map(Descriptor::told_platform)
+        .filter(|platform| platform.os != "unknown")
+        .map(Platform::to_string)
+        .collect();
+    there.dedup();
+    let there = if there.is_empty() { "no platform at all".to_owned() } else { there.join(", ") };
+    Error::new(Class::NotFound, format!("the image is not for linux/{architecture}: its index names {there}"))
+        .hint("choose a tag that has this platform, or another TARGET_ARCH")
+}
+
+/// Whether layers of this type may not be passed on: registries need not have
+/// them, and their descriptors say where they are.
+pub(crate) fn is_foreign(media_type: &str) -> bool {
+    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
+}
+
+/// The layers of an image that are packaged: all, but for those that may not
+/// be passed on of an image for Windows, which a pinned index may name beside
+/// ours. Zarf and crane leave these out as well: no node of ours runs them.
+pub(super) fn packaged(layers: &[Descriptor], of_windows: bool) -> impl Iterator<Item = &Descriptor> {
+    layers.iter().filter(move |layer| !of_windows || !is_foreign(&layer.media_type))
 }
 
 /// Whether a configuration says which platform its image is for.
@@ -189,7 +232,7 @@ pub(super) fn tells_platform(config: &Descriptor) -> bool {
 /// `not-found` when it is another one.
 pub(super) fn check_platform(config: &[u8], architecture: &str) -> Result<()> {
     // A configuration that is no JSON or names no platform proves nothing.
-    let Ok(platform) = serde_json::from_slice::<Platform>(config) else { return Ok(()) };
+    let Ok(platform) = json::read::<Platform>(config) else { return Ok(()) };
     let other = !platform.architecture.is_empty() && platform.architecture != architecture;
     let other_os = !platform.os.is_empty() && platform.os != "linux";
     if other || other_os {
@@ -200,6 +243,14 @@ pub(super) fn check_platform(config: &[u8], architecture: &str) -> Result<()> {
         .hint("choose a tag that has this platform, or another TARGET_ARCH"));
     }
     Ok(())
+}
+
+/// Whether a configuration says that its image is for this platform; None
+/// where it says nothing.
+pub(super) fn is_for(config: &[u8], architecture: &str) -> Option<bool> {
+    let platform: Platform = json::read(config).ok()?;
+    let is_told = !platform.architecture.is_empty();
+    is_told.then(|| platform.architecture == architecture && matches!(platform.os.as_str(), "" | "linux"))
 }
 
 #[cfg(test)]
@@ -294,8 +345,59 @@ mod tests {
             ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", true),
             ("application/vnd.oci.image.layer.v1.tar+gzip", false),
         ] {
-            assert_eq!(is_foreign(&descriptor(media_type, None, 0)), foreign, "{media_type}");
+            assert_eq!(is_foreign(media_type), foreign, "{media_type}");
         }
+        let layers = [descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", None, 0)];
+        assert_eq!((packaged(&layers, false).count(), packaged(&layers, true).count()), (1, 0));
+    }
+
+    /// As containerd looks for it: what no platform is said of comes last, and
+    /// attestations never do.
+    #[test]
+    fn what_no_platform_is_said_of_may_be_the_image() {
+        let empty = Some(("", "", None));
+        let attestation = Descriptor {
+            annotations: [("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned())].into(),
+            ..descriptor(OCI_MANIFEST, None, 9)
+        };
+        let manifests = [
+            descriptor(OCI_MANIFEST, None, 0),
+            descriptor(OCI_INDEX, empty, 1),
+            attestation,
+            descriptor(OCI_MANIFEST, Some(("linux", "arm64", None)), 2),
+            descriptor(OCI_MANIFEST, Some(("linux", "amd64", Some("v3"))), 3),
+            descriptor(OCI_MANIFEST, Some(("linux", "amd64", None)), 4),
+            descriptor(OCI_MANIFEST, Some(("unknown", "unknown", None)), 5),
+        ];
+        let of = |locked: Option<u8>| -> Vec<Digest> {
+            let found = candidates(&manifests, "amd64", locked.map(|seed| Digest::of(&[seed])));
+            found.iter().map(|manifest| manifest.digest).collect()
+        };
+        assert_eq!(of(None), [4, 3, 0, 1].map(|seed| Digest::of(&[seed])));
+        assert_eq!(of(Some(1)), [4, 3, 1, 0].map(|seed| Digest::of(&[seed])));
+        assert_eq!(is_for(br#"{"architecture":"amd64","os":null}"#, "amd64"), Some(true));
+        assert_eq!(is_for(br#"{"architecture":"amd64","os":"windows"}"#, "amd64"), Some(false));
+        assert_eq!(is_for(br#"{"architecture":null}"#, "amd64"), None);
+    }
+
+    #[test]
+    fn nulls_are_what_is_not_there() {
+        let digest = Digest::of(b"c");
+        let pointer = format!(
+            r#"{{"mediaType":null,"digest":"{digest}","size":3,"urls":null,"annotations":null,"platform":null,"data":null}}"#
+        );
+        let text =
+            format!(r#"{{"schemaVersion":null,"manifests":null,"config":{pointer},"layers":null,"fsLayers":null}}"#);
+        let Document::Image { config, layers, .. } = Document::parse(text.as_bytes(), None).unwrap() else {
+            panic!("an image");
+        };
+        assert_eq!((config.size, layers.len()), (3, 0));
+        let platform = r#"{"architecture":"amd64","os":"linux","os.features":null,"variant":null}"#;
+        let text = format!(r#"{{"manifests":[{{"digest":"{digest}","size":3,"platform":{platform}}}],"layers":null}}"#);
+        let Document::Index { manifests, .. } = Document::parse(text.as_bytes(), None).unwrap() else {
+            panic!("an index");
+        };
+        assert_eq!(candidates(&manifests, "amd64", None).len(), 1);
     }
 
     #[test]

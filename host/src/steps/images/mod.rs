@@ -33,7 +33,7 @@ use crate::tree::{Tree, TreeBuilder};
 
 mod fetch;
 mod layout;
-mod manifest;
+pub(crate) mod manifest;
 pub mod plan;
 mod resolve;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use components::ResolvedComponents;
 use serde::Serialize;
 
 use super::distinct;
-use super::manifest::{Descriptor, Document, is_foreign, select};
+use super::manifest::{Descriptor, Document, is_index, packaged, select};
 use super::resolve::{lock_key, locked_image};
 use crate::config::airgap_lock::{AirgapLock, LockedImage};
 use crate::digest::Digest;
@@ -124,6 +124,14 @@ pub fn provenance(manifest: &Digest, store: &Store) -> Option<(Digest, u64)> {
     layers.iter().find(|layer| layer.media_type == PROVENANCE).map(|layer| (layer.digest, layer.size))
 }
 
+/// Indexes in one index that are looked into.
+const MOST_INDEXES: usize = 100;
+
+/// Whether this is an index, as far as its descriptor tells.
+fn may_be_index(descriptor: &Descriptor) -> bool {
+    descriptor.media_type.is_empty() || is_index(&descriptor.media_type)
+}
+
 /// The digests of one image.
 #[derive(Debug, Default)]
 struct Parts {
@@ -138,28 +146,47 @@ impl Parts {
         parts.manifests.insert(locked.manifest);
         parts.blobs.extend(locked.layers.iter().chain([&locked.config]).map(|blob| (blob.digest, blob.size)));
         let pinned = Reference::parse(written).ok().and_then(|reference| reference.digest());
-        if let Some(index) = locked.index.filter(|index| pinned == Some(*index)) {
-            parts.add_all_below(index, store);
+        match locked.index {
+            Some(index) if pinned == Some(index) => parts.add_all_below(index, store),
+            Some(index) => parts.add_way(index, store),
+            None => {}
         }
         parts
     }
 
-    /// A pinned index needs everything it names.
-    fn add_all_below(&mut self, index: Digest, store: &Store) {
+    /// The indexes in an index that the store holds: one of them leads to the
+    /// image, and without it the way would have to be asked for again.
+    fn add_way(&mut self, index: Digest, store: &Store) {
         let mut open = vec![index];
         let mut seen = BTreeSet::new();
         while let Some(digest) = open.pop() {
+            if !seen.insert(digest) || seen.len() > MOST_INDEXES {
+                continue;
+            }
+            let Ok(Some(bytes)) = store.read(&digest, LARGEST_MANIFEST) else { continue };
+            if let Ok(Document::Index { manifests, .. }) = Document::parse(&bytes, None) {
+                self.manifests.insert(digest);
+                open.extend(manifests.iter().filter(|manifest| may_be_index(manifest)).map(|manifest| manifest.digest));
+            }
+        }
+    }
+
+    /// A pinned index needs everything it names.
+    fn add_all_below(&mut self, index: Digest, store: &Store) {
+        let mut open = vec![(index, false)];
+        let mut seen = BTreeSet::new();
+        while let Some((digest, of_windows)) = open.pop() {
             if !seen.insert(digest) {
                 continue;
             }
             let Ok(Some(bytes)) = store.read(&digest, LARGEST_MANIFEST) else { continue };
             match Document::parse(&bytes, None) {
                 Ok(Document::Index { manifests, .. }) => {
-                    open.extend(manifests.iter().map(|manifest| manifest.digest));
+                    open.extend(manifests.iter().map(|manifest| (manifest.digest, manifest.is_for_windows())));
                     self.manifests.extend(manifests.iter().map(|manifest| manifest.digest));
                 }
                 Ok(Document::Image { config, layers, .. }) => {
-                    let layers = layers.iter().filter(|layer| !is_foreign(layer)).chain([&config]);
+                    let layers = packaged(&layers, of_windows).chain([&config]);
                     self.blobs.extend(layers.map(|blob| (blob.digest, blob.size)));
                 }
                 Err(_) => {}

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::manifest::{Descriptor, Document, is_foreign, select, tells_platform};
+use super::manifest::{
+    Descriptor, Document, candidates, for_another_platform, is_for, is_foreign, packaged, tells_platform,
+};
 use crate::config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
@@ -18,6 +20,10 @@ use crate::store::Store;
 
 /// Manifests that one index may lead to, indexes inside it included.
 const MOST_MANIFESTS: usize = 1000;
+/// Indexes inside of each other.
+const DEEPEST: u32 = 4;
+/// Bytes of a configuration that is looked into.
+pub(super) const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// Everything that one image consists of.
 #[derive(Clone, Debug)]
@@ -28,7 +34,7 @@ pub(super) struct Resolved {
     /// In the store already.
     pub(super) manifests: BTreeSet<Digest>,
     /// Configs and layers, each once.
-    pub(super) blobs: Vec<LockedBlob>,
+    pub(super) blobs: Vec<Descriptor>,
     /// The configuration that has to name the right platform, where no index
     /// did.
     pub(super) platform_of: Option<Digest>,
@@ -80,8 +86,15 @@ impl Resolver<'_> {
                 self.look_up(&reference).await?
             }
         };
-        let (resolved, entry) = self.follow(&reference, root).await?;
+        let (resolved, entry) = self.follow(&reference, root, locked.as_ref().map(|locked| locked.manifest)).await?;
         match locked {
+            // Locked when these layers were left out.
+            Some(locked) if locked.agrees_with(&without_foreign(&entry, &resolved.blobs)) && !locked.agrees_with(&entry) => {
+                if !self.lock.is_frozen() {
+                    self.lock.enter_image(key, entry)?;
+                }
+                Ok(resolved)
+            }
             Some(locked) if !locked.agrees_with(&entry) => Err(Error::configuration(format!(
                 "config/airgap.lock does not say of {written} what its manifest says"
             ))
@@ -132,25 +145,109 @@ impl Resolver<'_> {
     }
 
     /// From what the reference names to everything that belongs to it.
-    async fn follow(&self, reference: &Reference, root: Loaded) -> Result<(Resolved, LockedImage)> {
+    async fn follow(
+        &self,
+        reference: &Reference,
+        root: Loaded,
+        locked: Option<Digest>,
+    ) -> Result<(Resolved, LockedImage)> {
         let descriptor = root.descriptor();
         match root.document {
             Document::Image { config, layers, .. } => {
+                // Those of Windows are large: it is asked what they are for.
+                let has_foreign = layers.iter().any(|layer| is_foreign(&layer.media_type));
+                if has_foreign && self.config_fits(reference, &config).await? == Some(false) {
+                    let message =
+                        format!("the image is not for linux/{}: its configuration says so", self.architecture);
+                    return Err(Error::new(Class::NotFound, message)
+                        .hint("choose a tag that has this platform, or another TARGET_ARCH"));
+                }
                 let entry = locked_image(None, &descriptor, &config, &layers);
                 let resolved = Resolved {
                     reference: reference.clone(),
                     descriptor,
                     manifests: BTreeSet::from([root.digest]),
                     platform_of: tells_platform(&config).then_some(config.digest),
-                    blobs: blobs(&config, &layers),
+                    blobs: blobs(&config, packaged(&layers, false)),
                 };
                 Ok((resolved, entry))
             }
             Document::Index { manifests, .. } if reference.digest() == Some(root.digest) => {
-                self.whole(reference, descriptor, &manifests).await
+                self.whole(reference, descriptor, &manifests, locked).await
             }
-            Document::Index { manifests, .. } => self.chosen(reference, root.digest, &manifests).await,
+            Document::Index { manifests, .. } => self.chosen(reference, root.digest, &manifests, locked).await,
         }
+    }
+
+    /// The image for our platform behind an index, through indexes in it.
+    async fn choose(&self, reference: &Reference, index: &[Descriptor], locked: Option<Digest>) -> Result<Chosen> {
+        let below = |manifests: &[Descriptor], depth: u32| {
+            // The best one is taken from the end.
+            candidates(manifests, self.architecture, locked).into_iter().rev().map(move |found| (found, depth))
+        };
+        let mut open: Vec<(Descriptor, u32)> = below(index, 1).collect();
+        let mut seen = BTreeSet::new();
+        let mut silent = Vec::new();
+        while let Some((mut descriptor, depth)) = open.pop() {
+            if !seen.insert(descriptor.digest) {
+                continue;
+            }
+            if seen.len() > MOST_MANIFESTS || depth > DEEPEST {
+                return Err(Error::invalid(format!(
+                    "the index leads to more than {MOST_MANIFESTS} manifests, or through more than {DEEPEST} indexes"
+                )));
+            }
+            let child = self.child(reference, &descriptor).await?;
+            if descriptor.media_type.is_empty() {
+                child.document.media_type().clone_into(&mut descriptor.media_type);
+            }
+            let (config, layers) = match child.document {
+                Document::Index { manifests, .. } => {
+                    open.extend(below(&manifests, depth + 1));
+                    continue;
+                }
+                Document::Image { config, layers, .. } => (config, layers),
+            };
+            let is_known = descriptor.told_platform().is_some() || locked == Some(descriptor.digest);
+            let fits = if is_known { Some(true) } else { self.config_fits(reference, &config).await? };
+            let chosen = Chosen { descriptor, config, layers };
+            match fits {
+                Some(true) => return Ok(chosen),
+                Some(false) => {}
+                None => silent.push(chosen),
+            }
+        }
+        // Nothing says what the only thing that is there is for.
+        match (silent.pop(), silent.is_empty()) {
+            (Some(only), true) => Ok(only),
+            _ => Err(for_another_platform(index, self.architecture)),
+        }
+    }
+
+    /// Whether a configuration is for our platform, where it says so.
+    async fn config_fits(&self, reference: &Reference, config: &Descriptor) -> Result<Option<bool>> {
+        if !tells_platform(config) {
+            return Ok(None);
+        }
+        if config.size > LARGEST_CONFIG {
+            return Err(Error::invalid(format!("the configuration {} has {} bytes", config.digest, config.size)));
+        }
+        match self.network {
+            Some(network) => {
+                network.blob(reference, &config.digest, Some(config.size), self.store, self.progress).await?;
+            }
+            None if self.store.get(&config.digest).is_none() => {
+                return Err(Error::new(
+                    Class::NotFound,
+                    "the configuration that tells the platform is not in the store",
+                )
+                .hint("run once without --offline"));
+            }
+            None => {}
+        }
+        let (store, digest) = (self.store.clone(), config.digest);
+        let bytes = blocking(move || store.read(&digest, LARGEST_CONFIG)).await?;
+        Ok(bytes.and_then(|bytes| is_for(&bytes, self.architecture)))
     }
 
     /// The one image of an index that is for our platform.
@@ -159,18 +256,15 @@ impl Resolver<'_> {
         reference: &Reference,
         index: Digest,
         manifests: &[Descriptor],
+        locked: Option<Digest>,
     ) -> Result<(Resolved, LockedImage)> {
-        let chosen = select(manifests, self.architecture)?;
-        let child = self.child(reference, chosen).await?;
-        let Document::Image { config, layers, .. } = &child.document else {
-            return Err(Error::invalid("the index names another index for the platform"));
-        };
-        let entry = locked_image(Some(index), chosen, config, layers);
+        let Chosen { descriptor, config, layers } = self.choose(reference, manifests, locked).await?;
+        let entry = locked_image(Some(index), &descriptor, &config, &layers);
         let resolved = Resolved {
             reference: reference.clone(),
-            descriptor: chosen.clone(),
-            manifests: BTreeSet::from([child.digest]),
-            blobs: blobs(config, layers),
+            manifests: BTreeSet::from([descriptor.digest]),
+            descriptor,
+            blobs: blobs(&config, packaged(&layers, false)),
             platform_of: None,
         };
         Ok((resolved, entry))
@@ -183,12 +277,14 @@ impl Resolver<'_> {
         reference: &Reference,
         root: Descriptor,
         children: &[Descriptor],
+        locked: Option<Digest>,
     ) -> Result<(Resolved, LockedImage)> {
-        let own = select(children, self.architecture)?.clone();
-        let mut locked = None;
+        let own = self.choose(reference, children, locked).await?;
+        let entry = locked_image(Some(root.digest), &own.descriptor, &own.config, &own.layers);
         let mut manifests = BTreeSet::from([root.digest]);
         let mut all = Vec::new();
         let mut open: Vec<Descriptor> = children.to_vec();
+        let mut left_out = 0;
         while let Some(next) = open.pop() {
             if !manifests.insert(next.digest) {
                 continue;
@@ -199,16 +295,19 @@ impl Resolver<'_> {
             match self.child(reference, &next).await?.document {
                 Document::Index { manifests, .. } => open.extend(manifests),
                 Document::Image { config, layers, .. } => {
-                    if next.digest == own.digest {
-                        locked = Some(locked_image(Some(root.digest), &own, &config, &layers));
-                    }
-                    all.extend(blobs(&config, &layers));
+                    let of_windows = next.is_for_windows();
+                    left_out += layers.len() - packaged(&layers, of_windows).count();
+                    all.extend(blobs(&config, packaged(&layers, of_windows)));
                 }
             }
         }
+        if left_out > 0 {
+            self.progress.warn(&format!(
+                "{reference}: {left_out} layers of its images for Windows may not be passed on, and are left out"
+            ));
+        }
         all.sort_by_key(|blob| blob.digest);
         all.dedup_by_key(|blob| blob.digest);
-        let entry = locked.ok_or_else(|| Error::invalid("the index names another index for the platform"))?;
         let resolved =
             Resolved { reference: reference.clone(), descriptor: root, manifests, blobs: all, platform_of: None };
         Ok((resolved, entry))
@@ -226,6 +325,13 @@ impl Resolver<'_> {
     }
 }
 
+/// The image for our platform.
+struct Chosen {
+    descriptor: Descriptor,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
 impl Loaded {
     fn new(bytes: &[u8], digest: Digest, served_as: Option<&str>) -> Result<Self> {
         Ok(Self { document: Document::parse(bytes, served_as)?, digest, size: bytes.len() as u64 })
@@ -237,13 +343,19 @@ impl Loaded {
 }
 
 /// What is to be fetched: the config and the layers, each digest once.
-fn blobs(config: &Descriptor, layers: &[Descriptor]) -> Vec<LockedBlob> {
+fn blobs<'a>(config: &'a Descriptor, layers: impl Iterator<Item = &'a Descriptor>) -> Vec<Descriptor> {
     let mut seen = BTreeSet::new();
-    std::iter::once(config)
-        .chain(layers.iter().filter(|layer| !is_foreign(layer)))
-        .filter(|blob| seen.insert(blob.digest))
-        .map(locked_blob)
-        .collect()
+    std::iter::once(config).chain(layers).filter(|blob| seen.insert(blob.digest)).cloned().collect()
+}
+
+/// The entry as it was written when layers that may not be passed on were
+/// never packaged.
+fn without_foreign(entry: &LockedImage, blobs: &[Descriptor]) -> LockedImage {
+    let foreign: BTreeSet<Digest> =
+        blobs.iter().filter(|blob| is_foreign(&blob.media_type)).map(|blob| blob.digest).collect();
+    let mut before = entry.clone();
+    before.layers.retain(|layer| !foreign.contains(&layer.digest));
+    before
 }
 
 fn locked_blob(descriptor: &Descriptor) -> LockedBlob {
@@ -263,7 +375,7 @@ pub(super) fn locked_image(
         media_type: manifest.media_type.clone(),
         size: manifest.size,
         config: locked_blob(config),
-        layers: layers.iter().filter(|layer| !is_foreign(layer)).map(locked_blob).collect(),
+        layers: layers.iter().map(locked_blob).collect(),
         build: None,
     }
 }

@@ -5,7 +5,7 @@
 //! that was cut is simply repeated, and a clone that holds the pins of a
 //! repository is left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,24 +148,53 @@ impl RepositoryClone<'_> {
             return Err(Error::invalid(format!("{} has submodules: {}", self.named(), named_paths(&scan.submodules)))
                 .hint("submodules are not carried; pin each of them as a repository of its own"));
         }
-        let lfs = self.lfs_files(&scan.attributes).await?;
-        if !lfs.is_empty() {
-            return Err(Error::invalid(format!("{} keeps files in Git LFS: {}", self.named(), named_paths(&lfs)))
-                .hint("LFS files are not carried; use a repository without LFS"));
+        if self.uses_lfs(&scan.attributes).await? {
+            let pointers = self.lfs_pointers(&pin.commit).await?;
+            if !pointers.is_empty() {
+                let paths = named_paths(&pointers);
+                return Err(Error::invalid(format!("{} keeps files in Git LFS: {paths}", self.named()))
+                    .hint("LFS files are not carried; use a repository without LFS"));
+            }
         }
         Ok(())
     }
 
-    /// The attribute files, as (object, path), that hand paths to LFS.
-    async fn lfs_files(&self, attributes: &[(String, String)]) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        for (object, path) in attributes.iter().take(ATTRIBUTE_FILES) {
+    /// Whether one of the attribute files, as (object, path), hands paths to
+    /// LFS. There may be none of them in the tree.
+    async fn uses_lfs(&self, attributes: &[(String, String)]) -> Result<bool> {
+        if attributes.len() > ATTRIBUTE_FILES {
+            return Ok(true);
+        }
+        for (object, _) in attributes {
             let content = self.local(&["cat-file", "blob", object]).await?;
             if String::from_utf8_lossy(&content).lines().any(is_lfs_line) {
-                found.push(path.clone());
+                return Ok(true);
             }
         }
-        Ok(found)
+        Ok(false)
+    }
+
+    /// The paths of a commit with a pointer instead of their content.
+    async fn lfs_pointers(&self, commit: &str) -> Result<Vec<String>> {
+        let mut small = SmallFiles::default();
+        let arguments = ["ls-tree", "-r", "-l", "-z", "--full-tree", commit];
+        let mut sink = |bytes: &[u8]| small.read(bytes);
+        let listed = self.git.stream(self.progress, Reach::Local, Some(&self.directory), &arguments, &[], &mut sink);
+        listed.await.map_err(|failure| self.error(failure, "read"))?;
+        let objects: String = small.paths.keys().map(|object| format!("{object}\n")).collect();
+        let mut pointers = Pointers::default();
+        let mut sink = |bytes: &[u8]| pointers.read(bytes);
+        let arguments = ["cat-file", "--batch"];
+        let read = self.git.stream(
+            self.progress,
+            Reach::Local,
+            Some(&self.directory),
+            &arguments,
+            objects.as_bytes(),
+            &mut sink,
+        );
+        read.await.map_err(|failure| self.error(failure, "read"))?;
+        Ok(pointers.objects.iter().filter_map(|object| small.paths.get(object).cloned()).collect())
     }
 
     /// `commit`, `tag`, …; none where the clone lacks the object.
@@ -199,9 +228,12 @@ impl RepositoryClone<'_> {
             let result =
                 self.git.collect(self.progress, Reach::Remote, Some(&self.directory), arguments, LISTING_LIMIT).await;
             let failure = match result {
-                Err(failure) if failure.class() == Class::Transient && attempt < attempts => failure,
-                other => return other,
+                Err(failure) => failure.told_apart().await,
+                ended => return ended,
             };
+            if failure.class() != Class::Transient || attempt >= attempts {
+                return Err(failure);
+            }
             let pause = pause(self.retries, attempt);
             let message = failure.into_error("reach", &self.source.name, &self.source.url).one_line();
             self.progress.retrying(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), &message);
@@ -284,6 +316,88 @@ impl TreeScan {
             self.submodules.push(path.to_owned());
         } else if path == ".gitattributes" || path.ends_with("/.gitattributes") {
             self.attributes.push((object.to_owned(), path.to_owned()));
+        }
+    }
+}
+
+/// Bytes of a pointer of Git LFS, at most.
+const LARGEST_POINTER: usize = 1024;
+
+/// Collects what `git ls-tree -r -l -z` lists of the files that may be
+/// pointers: one path for each object.
+#[derive(Default)]
+struct SmallFiles {
+    record: Vec<u8>,
+    paths: BTreeMap<String, String>,
+}
+
+impl SmallFiles {
+    fn read(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == 0 {
+                let record = std::mem::take(&mut self.record);
+                self.enter(&String::from_utf8_lossy(&record));
+            } else if self.record.len() < 64 << 10 {
+                self.record.push(byte);
+            }
+        }
+    }
+
+    /// `<mode> blob <object> <size>\t<path>`.
+    fn enter(&mut self, record: &str) {
+        let Some((meta, path)) = record.split_once('\t') else { return };
+        let mut words = meta.split_whitespace().skip(2);
+        if let (Some(object), Some(size)) = (words.next(), words.next())
+            && size.parse::<usize>().is_ok_and(|size| (100..=LARGEST_POINTER).contains(&size))
+        {
+            self.paths.entry(object.to_owned()).or_insert_with(|| path.to_owned());
+        }
+    }
+}
+
+/// Reads `git cat-file --batch`, and keeps which objects are pointers.
+#[derive(Default)]
+struct Pointers {
+    head: Vec<u8>,
+    object: String,
+    content: Vec<u8>,
+    /// Bytes of the content that are still to come, with the line feed behind
+    /// it; None within a head.
+    left: Option<usize>,
+    objects: Vec<String>,
+}
+
+impl Pointers {
+    fn read(&mut self, mut bytes: &[u8]) {
+        while let Some(&byte) = bytes.first() {
+            if let Some(left) = self.left {
+                let taken = left.min(bytes.len());
+                let room = (2 * LARGEST_POINTER).saturating_sub(self.content.len());
+                self.content.extend_from_slice(&bytes[..taken.min(room)]);
+                bytes = &bytes[taken..];
+                self.left = Some(left - taken);
+                self.end_content();
+                continue;
+            }
+            bytes = &bytes[1..];
+            if byte == b'\n' { self.end_head() } else { self.head.push(byte) }
+        }
+    }
+
+    /// `<object> blob <size>`.
+    fn end_head(&mut self) {
+        let head = String::from_utf8_lossy(&std::mem::take(&mut self.head)).into_owned();
+        let mut words = head.split(' ');
+        self.object = words.next().unwrap_or_default().to_owned();
+        self.left = words.nth(1).and_then(|size| size.parse::<usize>().ok()).map(|size| size + 1);
+    }
+
+    fn end_content(&mut self) {
+        if self.left == Some(0) {
+            self.left = None;
+            if std::mem::take(&mut self.content).starts_with(b"version https://git-lfs.github.com/spec/") {
+                self.objects.push(std::mem::take(&mut self.object));
+            }
         }
     }
 }

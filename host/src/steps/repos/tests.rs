@@ -215,9 +215,18 @@ async fn offline_only_the_clone_answers() {
 async fn submodules_and_lfs_are_refused_by_name() {
     let lab = Lab::new();
     lab.write("assets/.gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    lab.write("assets/near.txt", &"version https://git-lfs.github.com/spec, in a text of that size\n".repeat(3));
+    lab.commit("x", "attributes of LFS, and nothing in it");
+    lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap();
+
+    let lab = Lab::new();
+    lab.write("assets/.gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    // As it is stored: git-lfs need not be there.
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "0".repeat(64));
+    lab.write("assets/large.bin", &pointer);
     lab.commit("x", "lfs");
     let error = lab.run("build", &[lab.repository(Some("main"), None)]).await.unwrap_err();
-    assert!(error.items()[0].message.contains("assets/.gitattributes"), "{:?}", error.items());
+    assert!(error.items()[0].message.contains("assets/large.bin"), "{:?}", error.items());
     assert_eq!(error.class(), Class::InvalidInput);
     let lab = Lab::new();
     lab.git(&["submodule", "--quiet", "add", &lab.url(), "inner/module"]);
@@ -376,4 +385,21 @@ async fn a_stopped_build_stops_git() {
         connection
     });
     assert_eq!(result.unwrap_err().class(), Class::Interrupted);
+}
+
+/// git calls a name that does not exist what it calls a name server that does
+/// not answer; only the latter is worth another try.
+#[tokio::test]
+async fn a_host_that_does_not_exist_is_asked_once() {
+    if !crate::network::has_no_address("nobody.invalid").await {
+        // Where no name server answers, nobody can tell.
+        return;
+    }
+    let lab = Lab::new();
+    let repository = Repository { url: "https://nobody.invalid/x.git".into(), ..lab.repository(Some("main"), None) };
+    let error = lab.run("build", &[repository]).await.unwrap_err();
+    let item = &error.items()[0];
+    assert_eq!(item.class, Class::NotFound, "{item:?}");
+    assert!(item.message.contains("there is no host of the name `nobody.invalid`"), "{item:?}");
+    assert!(item.hint.as_ref().unwrap().contains("components.yaml"), "{item:?}");
 }

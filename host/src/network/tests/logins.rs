@@ -1,0 +1,128 @@
+//! Servers that want to know who asks, and do not say so as the others do.
+
+use super::*;
+
+/// Lets in `me` with `right`; everybody else gets `refusal`.
+fn closed(refusal: impl Fn() -> Response + Send + Sync + 'static) -> Server {
+    let manifest = r#"{"schemaVersion":2,"manifests":[]}"#;
+    Server::start(move |asked: &Asked| match asked.refusal("me", "right") {
+        Some(_) => refusal(),
+        None => Response::new(200, manifest),
+    })
+}
+
+async fn ask(server: &Server, network: &Network) -> Result<ManifestBytes> {
+    let reference = Reference::parse(&format!("{}/a:1", server.host())).unwrap();
+    network.manifest(&reference, &Progress::silent("images")).await
+}
+
+/// What private servers answer to nobody: there is nothing, it is forbidden, a
+/// 401 that does not say what is wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_say_what_it_wants_gets_the_password() {
+    for status in [401, 403, 404] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = closed(move || Response::new(status, ""));
+        let config = docker_config(&folder, &server.host(), &auth_entry("me", "right"));
+        let network = logged_in(&settings(&[&server.host()]), &config);
+        ask(&server, &network).await.unwrap();
+        // From then on it is sent at once.
+        ask(&server, &network).await.unwrap();
+        let sent: Vec<bool> = server.log().iter().map(|entry| entry.header("authorization").is_some()).collect();
+        assert_eq!(sent, [false, true, true], "{status}: {}", server.render_log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_for_its_host_and_what_it_does_not_open_is_told_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = closed(|| Response::new(404, ""));
+    // Nobody's credentials, another host's, and wrong ones.
+    let error = ask(&server, &network(&settings(&[&server.host()]))).await.unwrap_err();
+    assert_eq!((error.class(), server.log().len()), (Class::NotFound, 1), "{error:?}");
+    let config = docker_config(&folder, "other.example", &auth_entry("me", "right"));
+    ask(&server, &logged_in(&settings(&[&server.host()]), &config)).await.unwrap_err();
+    assert!(server.log().iter().all(|entry| entry.header("authorization").is_none()), "{}", server.render_log());
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = docker_config(&folder, &server.host(), &auth_entry("me", "wrong"));
+    let error = ask(&server, &logged_in(&settings(&[&server.host()]), &config)).await.unwrap_err();
+    assert_eq!(error.class(), Class::NotFound, "{error:?}");
+    // An identity token is no password, and is not sent to who did not ask.
+    let folder = tempfile::tempdir().unwrap();
+    let server = closed(|| Response::new(403, ""));
+    let config = docker_config(&folder, &server.host(), r#"{"identitytoken":"idt"}"#);
+    let error = ask(&server, &logged_in(&settings(&[&server.host()]), &config)).await.unwrap_err();
+    assert_eq!(server.log().len(), 1);
+    assert!(error.hint_text().unwrap().contains("were not sent"), "{error:?}");
+}
+
+/// An error of a storage behind a redirect is none of the registry's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_password_goes_where_a_redirect_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Server::start(|_: &Asked| Response::new(403, ""));
+    let target = storage.url("/signed");
+    let server = Server::start(move |_: &Asked| Response::new(307, "").with("location", target.clone()));
+    let config = docker_config(&folder, &server.host(), &auth_entry("me", "right"));
+    ask(&server, &logged_in(&settings(&[&server.host()]), &config)).await.unwrap_err();
+    let all = [server.log(), storage.log()].concat();
+    assert!(all.iter().all(|entry| entry.header("authorization").is_none()), "{}", storage.render_log());
+}
+
+/// Harbor asks for a password where a token ran out before its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_dies_early_is_fetched_anew_whatever_is_asked_for_then() {
+    for challenge in [Some("Basic realm=\"harbor\""), None] {
+        let registry = Registry::with(Options {
+            auth: Auth::Token(TokenAuth { claimed_seconds: Some(3600), ..TokenAuth::default() }),
+            ..Options::default()
+        });
+        let image = Image::small(1, 1_000);
+        registry.push("a:1", &image);
+        let network = network(&settings(&[&registry.host()]));
+        let reference = Reference::parse(&registry.reference("a:1")).unwrap();
+        network.manifest(&reference, &Progress::silent("images")).await.unwrap();
+        let headers = challenge.map(|challenge| ("www-authenticate".to_owned(), challenge.to_owned()));
+        let refusal = Fault::Status { status: 401, headers: headers.into_iter().collect(), body: Vec::new() };
+        registry.fault(On::get("/manifests/").once(), refusal);
+        network.manifest(&reference, &Progress::silent("images")).await.unwrap();
+        assert_eq!(registry.requests("GET", "/token").len(), 2, "{}", registry.render_log());
+    }
+}
+
+/// A registry that sends on to another one, which has a token service of its
+/// own; and the first one's credentials stay at home.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_that_a_redirect_leads_to_is_logged_in_at() {
+    for closed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = closed.then(|| ("me".to_owned(), "theirs".to_owned()));
+        let auth = Auth::Token(TokenAuth { credentials, ..TokenAuth::default() });
+        let other = Registry::with(Options { auth, ..Options::default() });
+        let image = Image::small(1, 300_000);
+        other.push("a:1", &image);
+        let base = other.url("");
+        let first = Server::start(move |asked: &Asked| {
+            asked
+                .refusal("me", "ours")
+                .unwrap_or_else(|| Response::new(307, "").with("location", format!("{base}{}", asked.path)))
+        });
+        let config = folder.path().join("config.json");
+        let entries = [(first.host(), auth_entry("me", "ours")), (other.host(), auth_entry("me", "theirs"))];
+        let entries: Vec<String> = entries.iter().map(|(host, entry)| format!("\"{host}\":{entry}")).collect();
+        fs::write_new(&config, format!("{{\"auths\":{{{}}}}}", entries.join(",")).as_bytes()).unwrap();
+        let network = logged_in(&settings(&[&first.host()]), &config);
+        let reference = Reference::parse(&format!("{}/a:1", first.host())).unwrap();
+        let progress = Progress::silent("images");
+        network.manifest(&reference, &progress).await.unwrap();
+        let store = Store::open(folder.path().join("store")).unwrap();
+        let layer: Digest = image.layers[0].digest.parse().unwrap();
+        network.blob(&reference, &layer, Some(image.layers[0].size()), &store, &progress).await.unwrap();
+        let ours = STANDARD.encode("me:ours");
+        let leaks =
+            |entry: &airgap_tests::http::Entry| entry.header("authorization").is_some_and(|sent| sent.contains(&ours));
+        assert!(!other.log().iter().any(leaks), "{}", other.render_log());
+        assert_eq!(other.requests("GET", "/token").len(), 1, "{}", other.render_log());
+    }
+}

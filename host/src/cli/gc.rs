@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::ui::Ui;
 use crate::config::Project;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit_code::ExitCode;
-use crate::layout::{Layout, shown};
+use crate::layout::Layout;
 use crate::orchestrator::garbage::{Garbage, collect};
 use crate::progress::text;
 use crate::state::lock::BuildLock;
@@ -45,9 +45,7 @@ pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
 
 fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
     if !store::is_ours(layout) {
-        let folder = shown(&layout.build);
-        return Err(Error::local(format!("`{folder}` is not a build folder: it has no CACHEDIR.TAG of ours"))
-            .hint("nothing was removed; check --build-dir"));
+        return Err(store::unmarked(layout));
     }
     let now = Timestamp::now();
     let _lock = BuildLock::take(&layout.state_lock(), "gc", now)?;

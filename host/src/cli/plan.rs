@@ -17,10 +17,10 @@ use crate::orchestrator::aside::Aside;
 use crate::orchestrator::needs::Kind;
 use crate::orchestrator::plan::Action;
 use crate::orchestrator::preview::{Begins, Outlook, Preview, preview};
-use crate::orchestrator::session::{OnChange, Options, Standing, standing};
+use crate::orchestrator::session::{OnChange, Options, Standing, recorded, standing};
 use crate::progress::{Silent, text};
+use crate::state::BuildState;
 use crate::state::lock::{Holder, holder};
-use crate::state::{self, BuildState};
 
 /// `--json`: everything, on one line.
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ pub(super) fn run(
     ui: &Ui,
     variables: &Variables,
 ) -> Result<ExitCode> {
-    let state = state::read(&layout.state())?;
+    let state = recorded(layout, options)?;
     let holder = holder(&layout.state_lock());
     let preview = look_ahead(project, state.as_ref(), options, wall, variables)?;
     let refusal = preview.outlook.refusal(options);
@@ -74,7 +74,7 @@ pub(super) fn refuse_drift(project: &Project, options: &Options, wall: Wall, var
     if !options.locked {
         return Ok(());
     }
-    let Some(state) = state::read(&project.layout.state())? else { return Ok(()) };
+    let Some(state) = recorded(&project.layout, options)? else { return Ok(()) };
     let begins_anew = match standing(&state, project) {
         Standing::Unchanged => options.clean,
         Standing::FinishedAndChanged(_) => true,

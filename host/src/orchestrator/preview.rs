@@ -125,6 +125,8 @@ pub fn preview(
 ) -> Result<Preview> {
     let (begins, changes) = beginning(project, state, options)?;
     let state = state.filter(|_| begins == Begins::GoesOn);
+    let doubtful = session::is_doubtful(&project.layout, state);
+    let options = &Options { verify_outputs: options.verify_outputs || doubtful, ..options.clone() };
     let facts = facts(project, state, options, source_date_epoch)?;
     let mut planned = plan(&project.pipeline, &facts, &options.request);
     // The configuration is checked already, here and in every build.
@@ -198,6 +200,12 @@ pub fn packs(spec: &StepSpec) -> bool {
 }
 
 impl Outlook {
+    /// Whether such a build writes into airgap.lock.
+    pub fn changes_lock(&self) -> bool {
+        let is_news = |need: &Need| !need.is_locked || need.differs.is_some();
+        self.needed.iter().any(is_news) || !self.unnamed.is_empty() || !self.doubted.is_empty()
+    }
+
     /// Why a build with these options stops before its first download: the
     /// lock, what `--offline` lacks, or the disk.
     pub fn refusal(&self, options: &Options) -> Option<Error> {

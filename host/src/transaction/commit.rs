@@ -84,6 +84,8 @@ impl Transaction {
         let listing = self.tree.listing();
         let mut published = Vec::new();
         let mut placed = Vec::new();
+        let (there, publications): (Vec<_>, Vec<_>) =
+            publications.iter().partition(|publication| self.lies_there(publication, &listing));
         let planned: Vec<PathBuf> =
             publications.iter().map(|publication| placed_beside(&publication.to, &self.id)).collect();
         if !planned.is_empty() {
@@ -91,7 +93,10 @@ impl Transaction {
             write_json(&self.paths.placed(), &planned)?;
             fs::sync_dir(&self.paths.root)?;
         }
-        for (publication, waiting) in publications.iter().zip(planned) {
+        for publication in there {
+            published.push(self.published(publication, &listing)?);
+        }
+        for (publication, waiting) in publications.into_iter().zip(planned) {
             published.push(self.place(publication, &waiting, &listing, stop)?);
             placed.push(PlacedPublication { placed: waiting, to: publication.to.clone() });
         }
@@ -114,6 +119,9 @@ impl Transaction {
         fs::sync_dir(&self.paths.root)?;
         fs::checkpoint("commit-decided");
         apply(&self.layout, &self.id, &self.paths, &placed)?;
+        for published in step.outputs.iter_mut().flat_map(|outputs| &mut outputs.published) {
+            published.stamp = fs::stamp(&self.layout.published(&published.path));
+        }
         let root = self.layout.step(&self.id);
         Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() } })
     }
@@ -125,25 +133,43 @@ impl Transaction {
         listing: &Listing,
         stop: &dyn Fn() -> bool,
     ) -> Result<Published> {
+        let published = self.published(publication, listing)?;
         if let Some(folder) = waiting.parent() {
             fs::create_dir_all_durable(folder)?;
         }
         fs::remove_file(waiting)?;
-        let (digest, size) = match &publication.content {
-            Content::Bytes(bytes) => {
-                fs::write_new(waiting, bytes)?;
-                (Digest::of(bytes), bytes.len() as u64)
+        match &publication.content {
+            Content::Bytes(bytes) => fs::write_new(waiting, bytes)?,
+            Content::Artifact(path) => {
+                fs::link_or_copy_unless(stop, &self.tree.root().join(path), waiting)?;
+                fs::sync_file(waiting)?;
             }
+        }
+        Ok(published)
+    }
+
+    fn published(&self, publication: &Publication, listing: &Listing) -> Result<Published> {
+        let (digest, size) = match &publication.content {
+            Content::Bytes(bytes) => (Digest::of(bytes), bytes.len() as u64),
             Content::Artifact(path) => {
                 let artifact = listing.get(path).ok_or_else(|| {
                     Error::invalid(format!("the step `{}` was to publish `{path}` and did not make it", self.id))
                 })?;
-                fs::link_or_copy_unless(stop, &self.tree.root().join(path), waiting)?;
-                fs::sync_file(waiting)?;
                 (artifact.digest, artifact.size)
             }
         };
-        Ok(Published { path: self.layout.published_name(&publication.to), digest, size })
+        Ok(Published { path: self.layout.published_name(&publication.to), digest, size, stamp: None })
+    }
+
+    /// Whether a file of the configuration says already what is published: then
+    /// it is left alone, whoever may write there.
+    fn lies_there(&self, publication: &Publication, listing: &Listing) -> bool {
+        if !publication.to.starts_with(&self.layout.config) {
+            return false;
+        }
+        let Ok(published) = self.published(publication, listing) else { return false };
+        let there = fs::read_optional(&publication.to, published.size).ok().flatten();
+        there.is_some_and(|bytes| Digest::of(&bytes) == published.digest)
     }
 }
 

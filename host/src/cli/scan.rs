@@ -7,6 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Variables;
+use super::signals::Attended;
 use super::table;
 use super::ui::Ui;
 use super::wall::{self, Runs};
@@ -90,12 +91,16 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     let chosen = args.paths.iter().map(|path| LocalTree::chosen(path, &project.layout));
     let local: Vec<LocalTree> = chosen.collect::<Result<_>>()?;
     let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
+    // The first threads: they stand behind the wall.
+    let attended = Attended::begin(ui)?;
+    attended.gracefully(ui);
     let aside = Aside {
         project: &project,
         cache_dir: variables.cache_dir.clone(),
         temporary: &variables.temporary,
         observer: ui.observer(),
         wall,
+        cancel: attended.cancellation(),
     };
     let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();

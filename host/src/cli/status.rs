@@ -104,7 +104,7 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
     vec![
         step.id.clone(),
         word(step, held).to_owned(),
-        step.duration_ms.filter(|_| step.status == Status::Completed).map(text::duration).unwrap_or_default(),
+        step.duration_ms.filter(|_| has_ended(step)).map(text::duration).unwrap_or_default(),
         items,
         size.map(text::bytes).unwrap_or_default(),
         remark,
@@ -121,6 +121,11 @@ fn word(step: &StepState, held: bool) -> &'static str {
         Status::Failed => "✗ Failed",
         Status::Pending => "○ Pending",
     }
+}
+
+/// Whether its last attempt took a time that is known.
+fn has_ended(step: &StepState) -> bool {
+    matches!(step.status, Status::Completed | Status::Failed)
 }
 
 /// By the user, who saw it end: nothing is wrong with it.

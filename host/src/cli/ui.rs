@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::GlobalArgs;
 use super::environment::Variables;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::progress::json::JsonLines;
 use crate::progress::lines::Lines;
 use crate::progress::terminal::Terminal;
@@ -122,6 +122,12 @@ impl Ui {
     pub(super) fn error(&self, error: &Error) {
         if self.json {
             self.data(&JsonError::new(error));
+            return;
+        }
+        // Who asked for it knows that it ended.
+        if error.class() == Class::Interrupted {
+            let what_now = error.hint_text().unwrap_or("nothing is lost, run the same command again");
+            let _ = writeln!(io::stderr(), "interrupted: {}", visible::line(what_now));
             return;
         }
         let mut lines = vec![format!("{} {}", self.paint_error("error:"), visible::line(error.message()))];

@@ -26,6 +26,13 @@ pub fn duration(millis: u64) -> String {
     }
 }
 
+/// How long something will take, which nobody knows to the millisecond: `1 s`,
+/// `12 s`, `4 min 05 s`.
+pub fn estimate(seconds: f64) -> String {
+    let whole = seconds.max(1.0).ceil() as u64;
+    if whole < 60 { format!("{whole} s") } else { duration(whole.saturating_mul(1000)) }
+}
+
 /// Cuts to `width` characters; the last one is `…` where something is lost.
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -51,6 +58,7 @@ mod tests {
         assert_eq!(duration(1500), "1.5 s");
         assert_eq!(duration(245_000), "4 min 05 s");
         assert_eq!(duration(7_380_000), "2 h 03 min");
+        assert_eq!([0.003, 11.2, 244.5].map(estimate), ["1 s", "12 s", "4 min 05 s"]);
     }
 
     #[test]

@@ -417,11 +417,11 @@ impl Run {
             self.book.iter().filter(|(_, entry)| entry.open.is_some()).map(|(id, _)| id.clone()).collect();
         for id in running {
             let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else { continue };
-            let folded = open.transaction.items().ok();
+            let ended = open.ended().ok();
             // The task may still hold files of the attempt: the tree is left
             // to the next start, which drops it.
             drop(open);
-            self.record_failure(&id, Error::interrupted(), folded);
+            self.record_failure(&id, Error::interrupted(), ended);
         }
         if self.errors.is_empty() {
             self.errors.push((String::new(), Error::interrupted()));

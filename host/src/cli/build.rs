@@ -195,6 +195,9 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
     }
     tell_errors(report, ui);
+    if report.errors.iter().any(|(_, error)| error.class() == Class::DiskFull) {
+        super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
+    }
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
         ui.note(&advice(report, layout));
     }

@@ -43,6 +43,14 @@ pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
+/// Where a disk is full: what `gc` would give back, if it is anything.
+pub(super) fn advice(layout: &Layout) -> Option<String> {
+    let project = Project::load(layout.clone()).ok()?;
+    let state = state::read(&layout.state()).ok()?;
+    let bytes = collect(&project, state.as_ref(), Timestamp::now(), true).ok()?.bytes();
+    (bytes > 0).then(|| format!("`opencenter-airgap gc` would give back up to {}.", text::bytes(bytes)))
+}
+
 fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
     if !store::is_ours(layout) {
         return Err(store::unmarked(layout));

@@ -11,7 +11,7 @@ use super::table;
 use super::ui::Ui;
 use crate::config::{Project, plugins_lock};
 use crate::confine::wall::Wall;
-use crate::error::Result;
+use crate::error::{Class, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 use crate::orchestrator::aside::Aside;
@@ -61,6 +61,9 @@ pub(super) fn run(
     });
     if let Some(error) = refusal {
         ui.error(&error);
+        if error.class() == Class::DiskFull {
+            super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
+        }
     }
     Ok(code)
 }
@@ -224,6 +227,10 @@ fn disk(outlook: &Outlook) -> Vec<String> {
         .iter()
         .map(|demand| {
             let places: Vec<String> = demand.mount.places.iter().map(ToString::to_string).collect();
+            if demand.needed == 0 && outlook.total.unknown > 0 {
+                let (places, free) = (places.join(", "), text::bytes(demand.mount.free));
+                return format!("Nobody knows yet how much it writes on the disk of {places}, which has {free} free.");
+            }
             format!(
                 "Writes {least}{} on the disk of {}, which has {} free.",
                 text::bytes(demand.needed),

@@ -141,9 +141,6 @@ impl Ui {
         if let Some(hint) = error.hint_text().filter(|hint| !is_told(hint)) {
             lines.push(format!("hint: {}", visible::line(hint)));
         }
-        if let Some(until) = error.until() {
-            lines.push(format!("hint: come back at {}", crate::state::format::rfc3339(until)));
-        }
         let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
     }
 

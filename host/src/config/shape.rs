@@ -4,7 +4,9 @@
 //! writes the file down again with one node on each line, so that the line of
 //! an error says which node it is about, puts something in its place that may
 //! fit, and reads again. What stands in place of something else is remembered,
-//! for nothing that is said about it is worth telling.
+//! for nothing that is said about it is worth telling. What a type of ours
+//! refuses is told of the mapping that it is in: which entry that is shows once
+//! one is left out.
 
 use components::problem::{Segment, YamlPath};
 use marked_yaml::Node;
@@ -14,6 +16,8 @@ use super::span::{Position, Spans, start_of};
 
 /// Faults that are looked for: whoever has more has written another file.
 const MOST_FAULTS: usize = 50;
+/// Entries of a mapping of which each is left out to see what changes.
+const MOST_ENTRIES: usize = 64;
 /// Times that a file is read again, and bytes that are read in all.
 const MOST_READINGS: usize = 400;
 const MOST_BYTES: usize = 64 << 20;
@@ -27,7 +31,8 @@ const STAND_INS: [&str; 6] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: Position,
-    /// In the words of serde, with its own path.
+    pub(super) path: YamlPath,
+    /// In the words of serde.
     pub(super) message: String,
 }
 
@@ -52,7 +57,7 @@ impl<T> Readable<T> {
 
 /// Looks for every fault of a file that has one.
 pub(super) fn faults<T: DeserializeOwned>(spans: &Spans) -> Readable<T> {
-    let mut file = File { root: Tree::of(spans.root()), stand_ins: Vec::new() };
+    let mut file = File { root: Tree::of(spans.root()), stand_ins: Vec::new(), gone: Vec::new() };
     let mut found = Readable { faults: Vec::new(), value: None, replaced: Vec::new() };
     let mut bytes = 0;
     for _ in 0..MOST_READINGS {
@@ -69,12 +74,15 @@ pub(super) fn faults<T: DeserializeOwned>(spans: &Spans) -> Readable<T> {
             Err(error) => error,
         };
         let place = error.location().and_then(|at| places.get(at.line().saturating_sub(1)));
-        let Some(path) = place.cloned() else { break };
-        if !file.mend(&path, &message_of(&error), &mut found.faults) {
+        let Some(place) = place.cloned() else { break };
+        let message = message_of(&error);
+        let refused = |text: &str| serde_yaml::from_str::<T>(text).err().map(|error| message_of(&error));
+        let path = file.culprit(&place, &message, &mut bytes, &refused);
+        if !file.mend(&path, &message, &mut found.faults) {
             break;
         }
     }
-    found.replaced = file.stand_ins.iter().map(|stand_in| path_of(&stand_in.path)).collect();
+    found.replaced = file.stand_ins.iter().map(|stand_in| path_of(&stand_in.path)).chain(file.gone).collect();
     found
 }
 
@@ -91,6 +99,8 @@ pub(super) fn message_of(error: &serde_yaml::Error) -> String {
 struct File {
     root: Tree,
     stand_ins: Vec<StandIn>,
+    /// What was left out.
+    gone: Vec<YamlPath>,
 }
 
 /// A place that holds something else than the file does.
@@ -98,6 +108,21 @@ struct StandIn {
     path: Vec<Segment>,
     /// What is still to be tried there, the last one first.
     left: Vec<String>,
+    /// Whether an error has told what is accepted.
+    is_told: bool,
+}
+
+impl StandIn {
+    /// What is accepted is often told: that comes first.
+    fn next(&mut self, message: &str) -> Option<String> {
+        let told = message.split_once(", expected ").map_or("", |(_, expected)| expected);
+        let told: Vec<String> = told.split('`').skip(1).step_by(2).map(|word| format!("{word:?}")).collect();
+        if !self.is_told && !told.is_empty() {
+            self.is_told = true;
+            self.left.extend(told);
+        }
+        self.left.pop()
+    }
 }
 
 /// A node, and where it is in the file.
@@ -112,7 +137,8 @@ enum Content {
     /// As it is written.
     Scalar(String),
     Mapping(Vec<(String, Tree)>),
-    Sequence(Vec<Tree>),
+    /// With the number that each has in the file.
+    Sequence(Vec<(usize, Tree)>),
 }
 
 impl File {
@@ -122,23 +148,57 @@ impl File {
         (lines.text, lines.places)
     }
 
+    /// The entry that an error at a mapping is about: the one without which
+    /// something else is said.
+    fn culprit(
+        &mut self,
+        path: &[Segment],
+        message: &str,
+        bytes: &mut usize,
+        refused: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<Segment> {
+        let is_of_mapping =
+            ["unknown field", "missing field", "invalid type"].iter().any(|word| message.contains(word));
+        let entries = match self.root.get(path).map(|node| &node.content) {
+            Some(Content::Mapping(entries)) if !is_of_mapping && entries.len() <= MOST_ENTRIES => entries,
+            _ => return path.to_vec(),
+        };
+        for name in entries.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            let entry: Vec<Segment> = path.iter().cloned().chain([Segment::Key(name)]).collect();
+            let Some(left_out) = self.root.take(&entry) else { continue };
+            let (text, _) = self.written();
+            *bytes += text.len();
+            let says = refused(&text);
+            self.root.give_back(&entry, left_out);
+            if says.as_deref() != Some(message) {
+                return entry;
+            }
+        }
+        path.to_vec()
+    }
+
     /// Does something about an error at `path`; whether it is worth reading on.
     fn mend(&mut self, path: &[Segment], message: &str, faults: &mut Vec<Fault>) -> bool {
+        // Of what stands in for something nothing is told.
+        if let Some(known) = (0..=path.len()).map(|length| &path[..length]).find(|above| self.knows(above)) {
+            let known = known.to_vec();
+            return self.try_next(&known, message);
+        }
         let Some(node) = self.root.get(path) else { return false };
-        if let Some(field) = quoted_behind(message, "missing field `") {
-            let missing: Vec<Segment> = path.iter().cloned().chain([Segment::Key(field)]).collect();
-            if !self.knows(&missing) {
-                faults.push(Fault { at: node.at, message: message.to_owned() });
-            }
-            return self.stand_in(missing, message) || self.leave_out(path);
-        }
-        if self.knows(path) {
-            return self.try_next(path);
-        }
         let is_unknown = message.contains("unknown field");
-        let at = if is_unknown { node.key_at } else { node.at };
-        faults.push(Fault { at, message: message.to_owned() });
-        if is_unknown { self.leave_out(path) } else { self.stand_in(path.to_vec(), message) }
+        let missing = quoted_behind(message, "missing field `").map(Segment::Key);
+        let missing = missing.map(|field| path.iter().cloned().chain([field]).collect::<Vec<_>>());
+        // What was left out before is not missing in the file.
+        if !missing.as_ref().is_some_and(|missing| self.knows(missing)) {
+            let at = if is_unknown { node.key_at } else { node.at };
+            let own = self.root.without_path(path, message).to_owned();
+            faults.push(Fault { at, path: path_of(path), message: own });
+        }
+        match missing {
+            Some(missing) => self.stand_in(missing, message) || self.leave_out(path),
+            None if is_unknown => self.leave_out(path),
+            None => self.stand_in(path.to_vec(), message),
+        }
     }
 
     fn knows(&self, path: &[Segment]) -> bool {
@@ -151,36 +211,32 @@ impl File {
             return false;
         }
         if !self.knows(&path) {
-            // What is accepted is often told.
-            let told = message.split_once(", expected ").map_or("", |(_, expected)| expected);
-            let told = told.split('`').skip(1).step_by(2).map(|word| format!("{word:?}"));
-            let mut left: Vec<String> = told.chain(STAND_INS.map(str::to_owned)).collect();
-            left.reverse();
-            self.stand_ins.push(StandIn { path: path.clone(), left });
+            let left = STAND_INS.iter().rev().map(|text| (*text).to_owned()).collect();
+            self.stand_ins.push(StandIn { path: path.clone(), left, is_told: false });
         }
-        self.try_next(&path)
+        self.try_next(&path, message)
     }
 
     /// The next thing that may fit. Where nothing does the place is left out,
     /// and where it may not be, what it is a part of.
-    fn try_next(&mut self, path: &[Segment]) -> bool {
+    fn try_next(&mut self, path: &[Segment], message: &str) -> bool {
         let known = self.stand_ins.iter_mut().find(|stand_in| stand_in.path == path);
-        match known.and_then(|stand_in| stand_in.left.pop()) {
+        match known.and_then(|stand_in| stand_in.next(message)) {
             Some(text) => self.root.put(path, text),
             None if self.root.get(path).is_some() => self.leave_out(path),
             None => false,
         }
     }
 
-    /// Leaves a node out. One of a list leaves a gap that all others would fall
-    /// into, so the list goes.
+    /// Leaves a node out. Where one of a list is gone, what is said of the
+    /// others is said of other numbers.
     fn leave_out(&mut self, path: &[Segment]) -> bool {
-        let keyed = path.iter().rposition(|segment| matches!(segment, Segment::Key(_))).map_or(0, |at| at + 1);
-        let path = &path[..keyed];
-        if !self.knows(path) {
-            self.stand_ins.push(StandIn { path: path.to_vec(), left: Vec::new() });
-        }
-        self.root.remove(path)
+        let gone = match path.split_last() {
+            Some((Segment::Index(_), list)) => list,
+            _ => path,
+        };
+        self.gone.push(path_of(gone));
+        self.root.take(path).is_some()
     }
 }
 
@@ -189,7 +245,7 @@ impl Tree {
         let at = start_of(node);
         let content = match node {
             Node::Scalar(scalar) => Content::Scalar(literal(scalar.as_str(), scalar.may_coerce())),
-            Node::Sequence(items) => Content::Sequence(items.iter().map(Self::of).collect()),
+            Node::Sequence(items) => Content::Sequence(items.iter().map(Self::of).enumerate().collect()),
             Node::Mapping(entries) => Content::Mapping(
                 entries
                     .iter()
@@ -208,7 +264,9 @@ impl Tree {
             (Segment::Key(key), Content::Mapping(entries)) => {
                 entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
             }
-            (Segment::Index(index), Content::Sequence(items)) => items.get(*index),
+            (Segment::Index(index), Content::Sequence(items)) => {
+                items.iter().find(|(number, _)| number == index).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
@@ -218,7 +276,9 @@ impl Tree {
             (Segment::Key(key), Content::Mapping(entries)) => {
                 entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
             }
-            (Segment::Index(index), Content::Sequence(items)) => items.get_mut(*index),
+            (Segment::Index(index), Content::Sequence(items)) => {
+                items.iter_mut().find(|(number, _)| number == index).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
@@ -246,12 +306,50 @@ impl Tree {
         true
     }
 
-    fn remove(&mut self, path: &[Segment]) -> bool {
-        let Some((parent, Segment::Key(key))) = self.parent_of(path) else { return false };
-        let Content::Mapping(entries) = &mut parent.content else { return false };
-        let before = entries.len();
-        entries.retain(|(name, _)| name != key);
-        entries.len() < before
+    /// Takes a node out, with its place among the others.
+    fn take(&mut self, path: &[Segment]) -> Option<(usize, Self)> {
+        let (parent, last) = self.parent_of(path)?;
+        match (last, &mut parent.content) {
+            (Segment::Key(key), Content::Mapping(entries)) => {
+                let at = entries.iter().position(|(name, _)| name == key)?;
+                Some((at, entries.remove(at).1))
+            }
+            (Segment::Index(index), Content::Sequence(items)) => {
+                let at = items.iter().position(|(number, _)| number == index)?;
+                Some((at, items.remove(at).1))
+            }
+            _ => None,
+        }
+    }
+
+    fn give_back(&mut self, path: &[Segment], (at, node): (usize, Self)) {
+        if let Some((Self { content: Content::Mapping(entries), .. }, Segment::Key(key))) = self.parent_of(path) {
+            entries.insert(at, (key.clone(), node));
+        }
+    }
+
+    /// A message without the path that serde puts in front of it: its numbers
+    /// are those of what is left of a list.
+    fn without_path<'a>(&self, path: &[Segment], message: &'a str) -> &'a str {
+        let named = (0..=path.len()).rev().map(|length| format!("{}: ", path_of(&self.counted(&path[..length]))));
+        named.filter(|path| path != ": ").find_map(|path| message.strip_prefix(&path)).unwrap_or(message)
+    }
+
+    /// A path with numbers as they are now.
+    fn counted(&self, path: &[Segment]) -> Vec<Segment> {
+        let mut node = Some(self);
+        let mut counted = Vec::new();
+        for segment in path {
+            let now = match (segment, node.map(|node| &node.content)) {
+                (Segment::Index(index), Some(Content::Sequence(items))) => {
+                    Segment::Index(items.iter().position(|(number, _)| number == index).unwrap_or(*index))
+                }
+                _ => segment.clone(),
+            };
+            counted.push(now);
+            node = node.and_then(|node| node.child(segment));
+        }
+        counted
     }
 
     fn write(&self, path: &mut Vec<Segment>, lines: &mut Lines) {
@@ -270,8 +368,8 @@ impl Tree {
             }
             Content::Sequence(items) => {
                 lines.add("[", path);
-                for (index, item) in items.iter().enumerate() {
-                    path.push(Segment::Index(index));
+                for (index, item) in items {
+                    path.push(Segment::Index(*index));
                     item.write(path, lines);
                     lines.add(",", path);
                     path.pop();
@@ -362,31 +460,35 @@ mod tests {
 
     fn found(text: &str) -> (Vec<(String, String)>, Readable<Outer>) {
         let readable = faults::<Outer>(&Spans::parse(text).unwrap());
-        let told = readable.faults.iter().map(|fault| (fault.at.to_string(), fault.message.clone())).collect();
+        let told = readable.faults.iter();
+        let told = told.map(|fault| (fault.at.to_string(), format!("{}: {}", fault.path, fault.message))).collect();
         (told, readable)
     }
 
     #[test]
     fn everything_that_does_not_fit_is_found_at_its_place() {
-        let text = "number: many\nsurprise: 1\nlist:\n  - name: 1.30\n    kind: three\n    digest: x\n    flag: maybe\n  \
+        let text = "number: many\nsurprise: 1\nlist:\n  - name: [a]\n    kind: three\n    digest: x\n    flag: maybe\n  \
                     - kind: one\n    what: 2\n  - 7\nmap:\n  a.b: {name: a, kind: two}\nagain: {}\n";
         let (told, readable) = found(text);
         let words = [
             ("1:9", "number: invalid type"),
-            ("2:1", "unknown field `surprise`"),
+            ("2:1", "surprise: unknown field `surprise`"),
             ("4:11", "list[0].name: invalid type"),
             ("5:11", "unknown variant `three`"),
-            ("6:13", "list[0].digest"),
+            ("6:13", "list[0].digest: `x` is not a SHA-256 digest"),
             ("7:11", "list[0].flag: invalid type"),
             ("9:5", "unknown field `what`"),
             ("8:5", "missing field `name`"),
-            ("8:5", "missing field `digest`"),
+            ("8:5", "list[1]: missing field `digest`"),
             ("10:5", "list[2]: invalid type"),
-            ("12:8", "missing field `digest`"),
+            ("12:8", "map.a.b: missing field `digest`"),
             ("13:1", "unknown field `again`"),
         ];
         for (place, word) in words {
-            assert!(told.iter().any(|(at, message)| at == place && message.contains(word)), "{place} {word}: {told:#?}");
+            assert!(
+                told.iter().any(|(at, message)| at == place && message.contains(word)),
+                "{place} {word}: {told:#?}"
+            );
         }
         assert_eq!(told.len(), words.len(), "{told:#?}");
         let list = YamlPath::root().key("list");
@@ -400,8 +502,10 @@ mod tests {
             "list:\n  - {{name: [a], kind: one, digest: '{sound}'}}\n  - {{name: b, kind: two, digest: '{sound}'}}\n"
         ));
         assert_eq!(told.len(), 1);
-        let second = &readable.value.as_ref().unwrap().list[1];
-        assert_eq!((second.name.as_str(), second.digest), ("b", sound));
+        let value = readable.value.as_ref().unwrap();
+        let second = &value.list[1];
+        assert_eq!((second.name.as_str(), second.digest, second.flag), ("b", sound, false));
+        assert!(matches!(second.kind, Kind::Two) && value.map.is_empty() && value.number == 0);
         assert!(!readable.is_replaced(&YamlPath::root().key("list").index(1).key("name")));
     }
 

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use components::pins::{PinError, Pins};
+use components::pins::{Pin, PinError, Pins};
 use components::problem::{is_secret_name, redacted};
 
 use crate::config::source::{Located, Source, refuse_all};
 use crate::config::span::shown_value;
 use crate::error::{Error, Result};
+use crate::visible;
 
 /// Bytes of a versions.env: it holds pins, not data.
 const LIMIT: usize = 256 << 10;
@@ -38,8 +39,19 @@ impl VersionsEnv {
             }
         };
         let versions = Self { pins, shown: source.shown.clone() };
-        refuse_all(versions.credentials())?;
+        let mut problems = versions.unseen(source);
+        problems.extend(versions.credentials());
+        refuse_all(problems)?;
         Ok(versions)
+    }
+
+    fn unseen(&self, source: &Source) -> Vec<Located> {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let unseen = |pin: &Pin| {
+            visible::unseen_in(&pin.value)?;
+            unseen_on(source, pin.line, lines.get(pin.line - 1)?)
+        };
+        self.pins.iter().filter_map(unseen).collect()
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -60,10 +72,9 @@ impl VersionsEnv {
     }
 
     fn credentials(&self) -> Vec<Located> {
-        let secret = |pin: &&components::pins::Pin| {
-            redacted(&pin.value) != pin.value || (is_secret_name(&pin.key) && !pin.value.is_empty())
-        };
-        let located = |pin: &components::pins::Pin| Located {
+        let secret =
+            |pin: &&Pin| redacted(&pin.value) != pin.value || (is_secret_name(&pin.key) && !pin.value.is_empty());
+        let located = |pin: &Pin| Located {
             place: self.place(&pin.key),
             key: pin.key.clone(),
             message: "credentials in versions.env".into(),
@@ -75,9 +86,29 @@ impl VersionsEnv {
     }
 }
 
+/// The first thing on a line that nobody sees.
+fn unseen_on(source: &Source, line: usize, text: &str) -> Option<Located> {
+    let unseen = visible::unseen_in(text)?;
+    Some(Located {
+        place: format!("{}:{line}:{}", source.shown, unseen.behind + 1),
+        key: String::new(),
+        message: unseen.to_string(),
+        hint: visible::REMOVE.to_owned(),
+    })
+}
+
+/// A line that is wrong because of what nobody sees is told as that.
 fn located(source: &Source, error: PinError) -> Located {
     let PinError { line, column, message, hint } = error;
+    let text = source.text.lines().nth(line - 1).unwrap_or_default();
+    if let Some(located) = unseen_on(source, line, text).filter(|_| text.chars().nth(column - 1).is_some_and(is_odd)) {
+        return located;
+    }
     Located { place: format!("{}:{line}:{column}", source.shown), key: String::new(), message, hint }
+}
+
+fn is_odd(c: char) -> bool {
+    visible::unseen_in(c.encode_utf8(&mut [0; 4])).is_some()
 }
 
 #[cfg(test)]
@@ -109,6 +140,22 @@ mod tests {
             ["config/versions.env:1:2", "config/versions.env:3:2"]
         );
         assert!(parse(&"#".repeat(LIMIT + 1)).is_err(), "the size is bounded");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_told_with_its_place() {
+        for (text, place, name) in [
+            ("A=1\nB=v1\u{200b}.2\n", "config/versions.env:2:5", "U+200B (zero width space)"),
+            ("A=\"x\u{ad}y\"", "config/versions.env:1:5", "U+00AD (soft hyphen)"),
+            ("A=1\n\u{feff}B=2", "config/versions.env:2:1", "U+FEFF (byte order mark)"),
+            ("A\u{200b}B=2", "config/versions.env:1:2", "U+200B"),
+            ("A=1\u{a0}", "config/versions.env:1:4", "U+00A0 (no-break space)"),
+            ("A=\u{202e}1", "config/versions.env:1:3", "U+202E (direction of writing)"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message().starts_with(place) && error.message().contains(name), "{}", error.message());
+        }
+        assert!(parse("# a\u{a0}remark\nA=1 # and\u{200b}another\n").is_ok(), "a remark is nobody's name");
     }
 
     #[test]

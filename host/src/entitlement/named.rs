@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use components::ResolvedComponents;
 
@@ -32,9 +33,29 @@ pub struct LocalTree {
     written: String,
     found: PathBuf,
     hidden: Hidden,
+    /// What could not be listed, of a tree that may have gaps.
+    gaps: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
 impl LocalTree {
+    /// Goes on past what can not be listed, where gaps are allowed.
+    ///
+    /// # Errors
+    /// `error` where they are not: what is missing would be missed by nobody.
+    pub fn pass_over(&self, path: &str, error: Error) -> Result<()> {
+        let Some(gaps) = &self.gaps else { return Err(error) };
+        let below = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let shown = format!("{}{below}: {}", self.written.trim_end_matches('/'), error.one_line());
+        gaps.lock().unwrap_or_else(PoisonError::into_inner).insert(shown);
+        Ok(())
+    }
+
+    /// What was passed over, and why.
+    pub fn gaps(&self) -> Vec<String> {
+        let gaps = self.gaps.iter().flat_map(|gaps| gaps.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        gaps.collect()
+    }
+
     /// The path as it is written.
     pub fn written(&self) -> &str {
         &self.written
@@ -50,7 +71,7 @@ impl LocalTree {
     }
 
     /// What the user names on the command line of a plugin that runs beside
-    /// any build.
+    /// any build. It may have gaps, for the user is told of them.
     ///
     /// # Errors
     /// `usage` where it can not be read.
@@ -60,7 +81,8 @@ impl LocalTree {
                 .caused_by(source)
                 .hint("name a file or a folder that is there")
         })?;
-        Ok(Self { written: path.display().to_string(), found, hidden: Hidden::of(layout) })
+        let (written, gaps) = (path.display().to_string(), Some(Arc::default()));
+        Ok(Self { written, found, hidden: Hidden::of(layout), gaps })
     }
 }
 
@@ -138,7 +160,7 @@ impl NamedPaths {
             return refused("is a part of the project that no plugin reads".to_owned())
                 .map_err(|error: Error| error.hint("copy what a plugin is to read into a file of its own"));
         }
-        Ok(LocalTree { written: written.to_owned(), found, hidden })
+        Ok(LocalTree { written: written.to_owned(), found, hidden, gaps: None })
     }
 }
 

@@ -264,6 +264,16 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .map_err(|source| Error::io("cannot set the mode of", path, source))
 }
 
+/// What lies at a path where it is no regular file, links followed.
+pub fn no_file(path: &Path) -> Option<&'static str> {
+    let metadata = path.metadata().ok()?;
+    match () {
+        () if metadata.is_file() => None,
+        () if metadata.is_dir() => Some("a folder"),
+        () => Some("a device, a socket or a pipe"),
+    }
+}
+
 /// Reads a whole file of at most `limit` bytes; None where it is missing.
 pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     use io::Read;

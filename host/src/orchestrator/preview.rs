@@ -28,6 +28,7 @@ use crate::entitlement::Runners;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
+use crate::network;
 use crate::state::BuildState;
 use crate::steps::{images, repos};
 use crate::store::Store;
@@ -181,10 +182,11 @@ pub fn outlook(
     let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
+    let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     let names = || Names::new(components, project.components.as_ref(), Runners::of(project));
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
-        requests: needs::requests(&needed),
+        requests: needs::requests(&needed, asked),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { lock.unnamed(&names()) } else { Vec::new() },
         doubted: if plan.is_whole() { shared.doubted(components).entries() } else { Vec::new() },

@@ -10,6 +10,7 @@ mod deep;
 mod default_platform;
 mod diary;
 mod docs;
+mod doubt;
 mod entitlement;
 mod faults;
 mod files;
@@ -29,6 +30,7 @@ mod scan;
 mod soak;
 mod update;
 mod verify;
+mod words;
 
 /// A file that is not named above would never run.
 #[test]

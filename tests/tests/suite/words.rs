@@ -5,6 +5,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use airgap_tests::charts::{chart, index};
 use airgap_tests::fault::{Fault, Gate, On};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::git_server::GitServer;
@@ -247,9 +248,37 @@ fn a_step_that_failed_has_its_time_and_true_counts() {
     let store = 100_000;
     let (fetched, reused) = (counts["bytes_fetched"].as_u64().unwrap(), counts["bytes_reused"].as_u64().unwrap());
     assert!(fetched + reused < 2 * store, "{store} bytes are in the store: {counts}");
+    project.run(&["build"]).code(75).says(&["files: started again, it failed before (transient)"]);
     let status = project.run(&["status"]).success();
     let row = status.stdout.lines().find(|line| line.starts_with("files")).unwrap();
     assert!(row.contains(" ms") || row.contains(" s"), "{row}");
+}
+
+/// Of a plugin's step as well those count that are done.
+#[test]
+fn charts_that_are_done_count_where_another_one_failed() {
+    let files = FileServer::start();
+    let archives = ["a", "b", "c"].map(|name| chart(name, "1.0.0", &[]));
+    let names = ["a-1.0.0.tgz", "b-1.0.0.tgz", "c-1.0.0.tgz"];
+    let entries: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .zip(&names)
+        .zip(&archives)
+        .map(|((name, file), archive)| (*name, "1.0.0", *file, archive.as_slice()))
+        .collect();
+    files.put("/charts/index.yaml", index(&entries));
+    for (name, archive) in names.iter().zip(&archives).take(2) {
+        files.put(&format!("/charts/{name}"), archive.clone());
+    }
+    let charts = ["a", "b", "c"].map(|name| json!({ "name": name, "repo": files.url("/charts"), "version": "1.0.0" }));
+    let project = Project::new().with_file_server(&files.host());
+    project.write("config/components.yaml", json!({ "charts": charts }).to_string());
+    let run = project.run(&["build"]).code(1);
+    let row = run.stdout.lines().find(|line| line.contains("  charts ")).unwrap_or_default();
+    assert!(row.contains("2/3"), "{run}");
+    let status = project.run(&["status"]).success();
+    let row = status.stdout.lines().find(|line| line.starts_with("charts")).unwrap();
+    assert!(row.contains("2/3 charts"), "{status}");
 }
 
 #[test]

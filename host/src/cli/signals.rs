@@ -39,7 +39,7 @@ impl Attended {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let cancel = CancellationToken::new();
         let is_graceful = Arc::<AtomicBool>::default();
-        runtime.block_on(async { listen(cancel.clone(), is_graceful.clone(), ui.clone()) })?;
+        runtime.block_on(async { Signals::listen(cancel.clone(), is_graceful.clone(), ui.clone()) })?;
         Ok(Self { runtime, is_graceful, cancel })
     }
 
@@ -54,7 +54,7 @@ impl Attended {
         self.runtime.spawn(async move {
             cancel.cancelled().await;
             tokio::time::sleep(GRACE).await;
-            end(&ui);
+            Signals::end(&ui);
         });
     }
 
@@ -73,28 +73,6 @@ pub(super) fn exit_code() -> ExitCode {
     if TERMINATED.load(Ordering::Relaxed) { ExitCode::Terminated } else { ExitCode::Interrupted }
 }
 
-/// Cancels `token` on the first signal. Must be called inside a runtime.
-fn listen(token: CancellationToken, is_graceful: Arc<AtomicBool>, ui: Ui) -> Result<()> {
-    let mut signals = Signals::new()?;
-    tokio::spawn(async move {
-        let code = signals.next().await;
-        TERMINATED.store(code == ExitCode::Terminated, Ordering::Relaxed);
-        if !is_graceful.load(Ordering::Relaxed) {
-            end(&ui);
-        }
-        token.cancel();
-        let code = signals.next().await;
-        // Recovery needs nothing from us.
-        std::process::exit(code as i32);
-    });
-    Ok(())
-}
-
-fn end(ui: &Ui) -> ! {
-    ui.error(&Error::interrupted());
-    std::process::exit(exit_code() as i32);
-}
-
 /// The signals that end a command.
 struct Signals {
     interrupt: Signal,
@@ -108,6 +86,28 @@ impl Signals {
         let listen = |kind| signal(kind).map_err(|source| Error::local("cannot listen for signals").caused_by(source));
         let hangup = if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) };
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, hangup })
+    }
+
+    /// Cancels `token` on the first signal. Must be called inside a runtime.
+    fn listen(token: CancellationToken, is_graceful: Arc<AtomicBool>, ui: Ui) -> Result<()> {
+        let mut signals = Self::new()?;
+        tokio::spawn(async move {
+            let code = signals.next().await;
+            TERMINATED.store(code == ExitCode::Terminated, Ordering::Relaxed);
+            if !is_graceful.load(Ordering::Relaxed) {
+                Self::end(&ui);
+            }
+            token.cancel();
+            let code = signals.next().await;
+            // Recovery needs nothing from us.
+            std::process::exit(code as i32);
+        });
+        Ok(())
+    }
+
+    fn end(ui: &Ui) -> ! {
+        ui.error(&Error::interrupted());
+        std::process::exit(exit_code() as i32);
     }
 
     async fn next(&mut self) -> ExitCode {

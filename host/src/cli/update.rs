@@ -69,7 +69,7 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         show(&changes, &layout, ui);
     }
     super::build::tell_errors(&report, ui);
-    if !report.errors.is_empty() {
+    if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
         ui.note("What could not be resolved keeps its entry in airgap.lock.");
     }
     let code = super::build::exit_code(&report);

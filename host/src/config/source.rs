@@ -106,10 +106,7 @@ impl Source {
             Err(error) => return Err(self.unfit(&error, hint, check)),
         };
         let spans = Spans::parse(text).map_err(|refusal| self.refusal(refusal))?;
-        let mut problems = spans.credentials();
-        problems.extend(spans.unseen());
-        problems.extend(check(&value));
-        self.refuse(&spans, &problems)?;
+        self.refuse(&spans, &of_text(&spans, || check(&value)))?;
         Ok((value, spans))
     }
 
@@ -130,10 +127,11 @@ impl Source {
         let readable = shape::faults::<T>(&spans);
         let faults = readable.faults.iter().map(|fault| (fault.at, self.fault(fault, hint)));
         let mut located: Vec<(Position, Located)> = faults.collect();
-        let mut problems = spans.credentials();
-        problems.extend(spans.unseen());
-        let checked = readable.value.as_ref().map(check).unwrap_or_default();
-        problems.extend(checked.into_iter().filter(|problem| !readable.is_replaced(&problem.path)));
+        let checked = || {
+            let checked = readable.value.as_ref().map(check).unwrap_or_default();
+            checked.into_iter().filter(|problem| !readable.is_replaced(&problem.path)).collect()
+        };
+        let problems = of_text(&spans, checked);
         located.extend(problems.iter().map(|problem| (spans.position(&problem.path), self.locate(&spans, problem))));
         located.sort_by_key(|(at, _)| *at);
         let located: Vec<Located> = located.into_iter().map(|(_, located)| located).collect();
@@ -226,6 +224,18 @@ impl Source {
     pub fn place_of(&self, spans: &Spans, path: &YamlPath) -> String {
         self.place(spans.position(path))
     }
+}
+
+/// What is wrong with the words of a file, and then with what they mean: that
+/// repeats them, so it is not asked while there are credentials among them.
+fn of_text(spans: &Spans, check: impl FnOnce() -> Vec<Problem>) -> Vec<Problem> {
+    let mut problems = spans.credentials();
+    let has_credentials = !problems.is_empty();
+    problems.extend(spans.unseen());
+    if !has_credentials {
+        problems.extend(check());
+    }
+    problems
 }
 
 /// A problem, and where it is.

@@ -31,15 +31,13 @@ impl VersionsEnv {
             return Err(Error::configuration(format!("{} is longer than {} KiB", source.shown, LIMIT >> 10))
                 .hint("it holds one KEY=\"value\" line for each pin, nothing else"));
         }
-        let pins = match Pins::parse(&source.text) {
-            Ok(pins) => pins,
-            Err(errors) => {
-                refuse_all(errors.into_iter().map(|error| located(source, error)).collect())?;
-                Pins::default()
-            }
+        let (pins, errors) = match Pins::parse(&source.text) {
+            Ok(pins) => (pins, Vec::new()),
+            Err(errors) => (Pins::parse(&without(&source.text, &errors)).unwrap_or_default(), errors),
         };
         let versions = Self { pins, shown: source.shown.clone() };
-        let mut problems = versions.unseen(source);
+        let mut problems: Vec<Located> = errors.into_iter().map(|error| located(source, error)).collect();
+        problems.extend(versions.unseen(source));
         problems.extend(versions.credentials());
         refuse_all(problems)?;
         Ok(versions)
@@ -84,6 +82,14 @@ impl VersionsEnv {
         };
         self.pins.iter().filter(secret).map(located).collect()
     }
+}
+
+/// The text with the lines empty that are wrong: the others are looked at all
+/// the same.
+fn without(text: &str, errors: &[PinError]) -> String {
+    let is_wrong = |index: usize| errors.iter().any(|error| error.line == index + 1);
+    let lines = text.split('\n').enumerate().map(|(index, line)| if is_wrong(index) { "" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first thing on a line that nobody sees.
@@ -134,6 +140,11 @@ mod tests {
             assert!(error.message().starts_with(expected), "{}", error.message());
             assert!(error.hint_text().is_some() && !error.message().contains("hunter2"));
         }
+        let error = parse("A\nB=x\u{ad}\nC\nD=1\nURL=https://u:p@h/\nD=2\n").unwrap_err();
+        let mut places: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
+        places.sort_unstable();
+        let expected = ["1:2", "2:4", "3:2", "5:1", "6:1"].map(|place| format!("config/versions.env:{place}"));
+        assert_eq!(places, expected, "all that is wrong is told at once");
         let error = parse("A\nB=1\nC\n").unwrap_err();
         assert_eq!(
             error.items().iter().map(|item| item.item.as_str()).collect::<Vec<_>>(),

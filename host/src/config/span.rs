@@ -44,6 +44,9 @@ pub struct Spans {
     root: Node,
 }
 
+/// Below these keys stands what is nobody's name.
+const FREE: [&str; 2] = ["description", "configuration"];
+
 /// Characters of a value that a difference shows.
 const VALUE_LIMIT: usize = 200;
 
@@ -102,13 +105,13 @@ impl Spans {
     }
 
     /// Every key and value that holds what nobody sees: it was pasted along, and
-    /// what it is part of is not what it looks like. A description may: there
-    /// it is writing.
+    /// what it is part of is not what it looks like. A description may, for it
+    /// is writing, and so may what a plugin is handed as it is.
     pub fn unseen(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         walk(&self.root, &YamlPath::root(), &mut |path, text| {
-            let is_writing = matches!(path.segments().last(), Some(Segment::Key(key)) if key == "description");
-            if let Some(unseen) = visible::unseen_in(text).filter(|_| !is_writing) {
+            let is_free = |segment: &Segment| matches!(segment, Segment::Key(key) if FREE.contains(&key.as_str()));
+            if let Some(unseen) = visible::unseen_in(text).filter(|_| !path.segments().iter().any(is_free)) {
                 problems.push(Problem::new(path, unseen.to_string(), visible::REMOVE));
             }
         });

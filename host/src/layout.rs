@@ -14,6 +14,7 @@ pub struct Layout {
 /// called like them.
 pub const RESERVED: &[&str] = &[
     "state.json",
+    "state.json.damaged",
     "state.lock",
     "CACHEDIR.TAG",
     "store",
@@ -56,6 +57,10 @@ impl Layout {
 
     pub fn state(&self) -> PathBuf {
         self.build.join("state.json")
+    }
+    /// Where a state that nobody can read is put aside.
+    pub fn damaged_state(&self) -> PathBuf {
+        self.build.join("state.json.damaged")
     }
     pub fn state_lock(&self) -> PathBuf {
         self.build.join("state.lock")

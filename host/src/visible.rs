@@ -6,7 +6,7 @@
 //! where text leaves the process, in `cli` and `progress`, so that nothing has
 //! to be remembered before.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The first and the last of each run of characters without a look of their
 /// own: controls (Cc), what may be ignored (Default_Ignorable_Code_Point of
@@ -114,9 +114,71 @@ pub fn pieces(text: &str, keep_breaks: bool) -> impl Iterator<Item = Piece> {
     })
 }
 
+/// What to do about a character that nobody sees.
+pub const REMOVE: &str = "remove it, or type the text anew: it was pasted along, and nobody sees it";
+
+/// The first character of a text that looks like nothing, or like a blank that
+/// it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    pub character: char,
+    /// How many characters stand before it.
+    pub behind: usize,
+}
+
+/// Breaks of lines and tabs are what they look like.
+pub fn unseen_in(text: &str) -> Option<Unseen> {
+    let is_odd_blank = |c: char| c.is_whitespace() && !matches!(c, ' ' | '\n' | '\r' | '\t');
+    let unseen = |piece: Piece| match piece {
+        Piece::Unseen(c) if !matches!(c, '\n' | '\r' | '\t') => Some(c),
+        Piece::Seen(c) if is_odd_blank(c) => Some(c),
+        _ => None,
+    };
+    let character = pieces(text, true).find_map(unseen)?;
+    let behind = text.chars().take_while(|c| *c != character).count();
+    Some(Unseen { character, behind })
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.character {
+            '\u{a0}' => " (no-break space)",
+            '\u{ad}' => " (soft hyphen)",
+            '\u{200b}' => " (zero width space)",
+            '\u{200c}' | '\u{200d}' => " (zero width joiner)",
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => " (direction of writing)",
+            '\u{2060}' => " (word joiner)",
+            '\u{feff}' => " (byte order mark)",
+            _ => "",
+        };
+        write!(f, "the invisible character U+{:04X}{name} behind {} characters", u32::from(self.character), self.behind)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_sees_in_a_name_is_told() {
+        for (text, character, behind) in [
+            ("quay.io\u{200b}/a", '\u{200b}', 7),
+            ("a\u{ad}b", '\u{ad}', 1),
+            ("v1\u{a0}", '\u{a0}', 2),
+            ("\u{feff}x", '\u{feff}', 0),
+            ("\u{202e}x", '\u{202e}', 0),
+            ("é\u{3000}x", '\u{3000}', 1),
+        ] {
+            assert_eq!(unseen_in(text), Some(Unseen { character, behind }), "{text:?}");
+        }
+        for text in ["nginx:1.27", "größer", "two\nlines\tand\r\nmore", "日本", "a ❤\u{fe0f} b"] {
+            assert_eq!(unseen_in(text), None, "{text:?}");
+        }
+        assert_eq!(
+            unseen_in("ab\u{200b}").unwrap().to_string(),
+            "the invisible character U+200B (zero width space) behind 2 characters"
+        );
+    }
 
     #[test]
     fn what_cannot_be_seen_is_shown_as_its_escape() {

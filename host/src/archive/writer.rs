@@ -394,7 +394,7 @@ fn check_digest(path: &Path, expected: Option<Digest>, found: Digest) -> Result<
 }
 
 fn repair(error: Error) -> Error {
-    error.hint("the file changed after it was made: `build --verify-outputs` finds every such file and makes it again")
+    error.hint("the file changed after it was made: the next build finds every such file and makes it again")
 }
 
 #[cfg(test)]
@@ -518,7 +518,7 @@ mod tests {
             let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
             let error = writer.add(Entry::file("blob", 0o644, source.clone(), size, digest)).unwrap_err();
             assert_eq!(error.class(), Class::Integrity);
-            assert!(error.message().contains("blob") && error.hint_text().unwrap().contains("build --verify-outputs"));
+            assert!(error.message().contains("blob") && error.hint_text().unwrap().contains("the next build"));
             assert!(writer.add(Entry::bytes("more", 0o644, Vec::new())).is_err(), "nothing follows half an entry");
             drop(writer);
             assert!(!path.exists(), "an unfinished archive is removed");

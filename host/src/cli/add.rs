@@ -173,7 +173,7 @@ pub(super) fn discovered(project: &Project, found: &BTreeSet<&str>) -> Result<Ve
 /// Keeps a build from running while its configuration changes. Where there is
 /// no build folder, no build runs.
 fn hold(layout: &Layout) -> Result<Option<BuildLock>> {
-    let ours = layout.build.exists() && store::is_ours(layout);
+    let ours = layout.build.exists() && (store::is_ours(layout) || store::holds_our_work(layout));
     ours.then(|| BuildLock::take(&layout.state_lock(), "add", Timestamp::now())).transpose()
 }
 

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use components::count::counted;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::environment::Variables;
-use super::signals::Attended;
+use super::plan::Looker;
+use super::signals::{self, Attended};
 use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
@@ -121,10 +123,12 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     super::plugin::review(&project, wall, ui, variables)?;
+    let looker = Looker { wall, variables, cancel: attended.cancellation() };
     if args.plan {
-        return super::plan::run(&project, &options, &layout, wall, ui, variables);
+        attended.gracefully(ui);
+        return super::plan::run(&project, &options, &layout, &looker, ui);
     }
-    super::plan::refuse_drift(&project, &options, wall, variables)?;
+    super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let environment = Environment {
@@ -142,14 +146,21 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         finish(&report, &layout, ui);
         return Ok(ExitCode::Done);
     }
-    let (report, signals) = attended.drive(run);
+    let report = attended.drive(run);
     finish(&report, &layout, ui);
     let written = write_metrics(&layout, &report);
     match report.exit_code() {
         ExitCode::Done => written.map(|()| ExitCode::Done),
         // What ended the build is what is told, even where the disk is full.
-        ExitCode::Interrupted => Ok(signals.exit_code()),
-        code => Ok(code),
+        _ => Ok(exit_code(&report)),
+    }
+}
+
+/// What a run ends with, which knows of a signal only that there was one.
+pub(super) fn exit_code(report: &Report) -> ExitCode {
+    match report.exit_code() {
+        ExitCode::Interrupted => signals::exit_code(),
+        code => code,
     }
 }
 
@@ -168,9 +179,6 @@ fn write_metrics(layout: &Layout, report: &Report) -> Result<()> {
 }
 
 fn finish(report: &Report, layout: &Layout, ui: &Ui) {
-    for warning in &report.warnings {
-        ui.note(&format!("warning: {warning}"));
-    }
     if report.nothing_to_do {
         ui.say("Nothing to do: every step is done and its outputs are there.");
     } else {
@@ -182,23 +190,38 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         let line = format!("{path}  {}  {}", text::bytes(published.size), published.digest);
         ui.say_painted(Color::Green, &path, &line);
     }
-    for (step, error) in &report.errors {
+    if !report.warnings.is_empty() && !report.nothing_to_do {
+        let warnings = counted(report.warnings.len(), "warning was", "warnings were");
+        ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
+    }
+    tell_errors(report, ui);
+    if report.errors.iter().any(|(_, error)| error.class() == Class::DiskFull) {
+        super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
+    }
+    if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
+        ui.note(&advice(report, layout));
+    }
+    ui.data(&Finished { event: "finished", exit_code: exit_code(report) as u8, report });
+}
+
+/// What failed; that a run was interrupted is told once and not by each step.
+pub(super) fn tell_errors(report: &Report, ui: &Ui) {
+    let is_told = |error: &Error| ui.json || error.class() != Class::Interrupted;
+    for (step, error) in report.errors.iter().filter(|(_, error)| is_told(error)) {
         let error =
             if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
         ui.error(&error);
     }
-    if !report.errors.is_empty() {
-        ui.note(&advice(report, layout));
+    if !ui.json && report.exit_code() == ExitCode::Interrupted {
+        let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
+        ui.error(&Error::interrupted().hint(kept));
     }
-    ui.data(&Finished { event: "finished", exit_code: report.exit_code() as u8, report });
 }
 
 fn advice(report: &Report, layout: &Layout) -> String {
     let state = shown(&layout.state());
     match report.exit_code() {
-        ExitCode::Interrupted | ExitCode::Resumable => {
-            "Finished work is kept: run the same command again to resume.".to_owned()
-        }
+        ExitCode::Resumable => "Finished work is kept: run the same command again to resume.".to_owned(),
         _ => format!(
             "Finished work is kept: mend the cause and run the same command again, with `--on-change restart` where the \
              cause was in config/. Details are in {state}."
@@ -218,9 +241,12 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     let heading = ["", "step", "time", "items", "fetched", "reused", "retries", "result"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for step in &report.steps {
+        let was_interrupted =
+            report.errors.iter().any(|(id, error)| *id == step.id && error.class() == Class::Interrupted);
         let symbol = match (step.status, step.ran) {
             (Status::Completed, true) => "✓",
             (Status::Completed, false) => "=",
+            (Status::Failed, _) if was_interrupted => "◐",
             (Status::Failed, _) => "✗",
             _ => "○",
         };

@@ -33,11 +33,7 @@ pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode
     let mut removed = Vec::new();
     if layout.build.exists() {
         if !store::is_ours(layout) {
-            return Err(Error::local(format!(
-                "`{}` is not a build folder: it has no CACHEDIR.TAG of ours",
-                shown(&layout.build)
-            ))
-            .hint("nothing was removed; check --build-dir"));
+            return Err(store::unmarked(layout));
         }
         let _lock = BuildLock::take(&layout.state_lock(), "clean", Timestamp::now())?;
         if args.dist {
@@ -67,7 +63,12 @@ pub(super) fn run(args: &CleanArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode
 /// Removes what the state says was published into dist/, and nothing else.
 fn remove_published(layout: &Layout) -> Result<Vec<String>> {
     let mut removed = Vec::new();
-    let Some(state) = state::read(&layout.state())? else { return Ok(removed) };
+    let state = state::read(&layout.state()).map_err(|error| {
+        error.context("what the build published is not known").hint(
+            "`clean` without --dist wipes the build folder all the same; remove the packages that you do not need by hand",
+        )
+    })?;
+    let Some(state) = state else { return Ok(removed) };
     let published = state.steps.iter().flat_map(|step| step.outputs.iter()).flat_map(|outputs| &outputs.published);
     for path in published.map(|published| layout.published(&published.path)) {
         if path.starts_with(&layout.dist) && path.exists() {

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::ui::Ui;
 use crate::config::Project;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit_code::ExitCode;
-use crate::layout::{Layout, shown};
+use crate::layout::Layout;
 use crate::orchestrator::garbage::{Garbage, collect};
 use crate::progress::text;
 use crate::state::lock::BuildLock;
@@ -43,11 +43,17 @@ pub(super) fn run(args: &GcArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
+/// Where a disk is full: what `gc` would give back, if it is anything.
+pub(super) fn advice(layout: &Layout) -> Option<String> {
+    let project = Project::load(layout.clone()).ok()?;
+    let state = state::read(&layout.state()).ok()?;
+    let bytes = collect(&project, state.as_ref(), Timestamp::now(), true).ok()?.bytes();
+    (bytes > 0).then(|| format!("`opencenter-airgap gc` would give back up to {}.", text::bytes(bytes)))
+}
+
 fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
     if !store::is_ours(layout) {
-        let folder = shown(&layout.build);
-        return Err(Error::local(format!("`{folder}` is not a build folder: it has no CACHEDIR.TAG of ours"))
-            .hint("nothing was removed; check --build-dir"));
+        return Err(store::unmarked(layout));
     }
     let now = Timestamp::now();
     let _lock = BuildLock::take(&layout.state_lock(), "gc", now)?;

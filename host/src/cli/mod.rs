@@ -38,6 +38,7 @@ mod version;
 mod wall;
 
 use environment::Variables;
+use signals::Attended;
 use ui::Ui;
 
 /// Build one Zarf package with everything a Kubernetes platform needs behind
@@ -47,7 +48,7 @@ use ui::Ui;
 /// 3 configuration invalid, or changed since the build began; 4 state
 /// unreadable or package damaged; 5 another process holds the build;
 /// 75 stopped with the work kept, rerun to resume; 130 and 143 interrupted,
-/// work kept.
+/// or the terminal closed, work kept.
 #[derive(Debug, Parser)]
 #[command(name = "opencenter-airgap", disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
@@ -135,6 +136,7 @@ pub fn main() -> ProcessExitCode {
             ExitCode::of(error.class())
         }
     };
+    let code = if code == ExitCode::Interrupted { signals::exit_code() } else { code };
     code.into()
 }
 
@@ -147,6 +149,10 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     if !matches!(cli.command, Some(Command::Verify(_))) {
         check_folders(&layout)?;
     }
+    // The others begin to listen once they stand behind the wall.
+    let is_plain =
+        !matches!(cli.command, Some(Command::Build(_) | Command::Update(_) | Command::Scan(_) | Command::Plugin(_)));
+    let _attended = is_plain.then(|| Attended::begin(ui)).transpose()?;
     match &cli.command {
         None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
         Some(Command::Init(args)) => init::run(args, &layout, ui),

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use components::count::counted;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
 use super::table;
 use super::ui::Ui;
 use crate::config::{Project, plugins_lock};
 use crate::confine::wall::Wall;
-use crate::error::Result;
+use crate::error::{Class, Result};
 use crate::exit_code::ExitCode;
 use crate::layout::Layout;
 use crate::orchestrator::aside::Aside;
-use crate::orchestrator::needs::Kind;
+use crate::orchestrator::needs::{Kind, Need};
 use crate::orchestrator::plan::Action;
 use crate::orchestrator::preview::{Begins, Outlook, Preview, preview};
-use crate::orchestrator::session::{OnChange, Options, Standing, standing};
+use crate::orchestrator::session::{OnChange, Options, Standing, recorded, standing};
 use crate::progress::{Silent, text};
+use crate::state::BuildState;
 use crate::state::lock::{Holder, holder};
-use crate::state::{self, BuildState};
 
 /// `--json`: everything, on one line.
 #[derive(Serialize)]
@@ -40,13 +41,12 @@ pub(super) fn run(
     project: &Project,
     options: &Options,
     layout: &Layout,
-    wall: Wall,
+    looker: &Looker<'_>,
     ui: &Ui,
-    variables: &Variables,
 ) -> Result<ExitCode> {
-    let state = state::read(&layout.state())?;
+    let state = recorded(layout, options)?;
     let holder = holder(&layout.state_lock());
-    let preview = look_ahead(project, state.as_ref(), options, wall, variables)?;
+    let preview = looker.look_ahead(project, state.as_ref(), options)?;
     let refusal = preview.outlook.refusal(options);
     let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
     ui.say_all(render(&preview, holder.as_ref(), ui));
@@ -61,6 +61,9 @@ pub(super) fn run(
     });
     if let Some(error) = refusal {
         ui.error(&error);
+        if error.class() == Class::DiskFull {
+            super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
+        }
     }
     Ok(code)
 }
@@ -70,11 +73,11 @@ pub(super) fn run(
 ///
 /// # Errors
 /// `changed`, and whatever stops a plan.
-pub(super) fn refuse_drift(project: &Project, options: &Options, wall: Wall, variables: &Variables) -> Result<()> {
+pub(super) fn refuse_drift(project: &Project, options: &Options, looker: &Looker<'_>) -> Result<()> {
     if !options.locked {
         return Ok(());
     }
-    let Some(state) = state::read(&project.layout.state())? else { return Ok(()) };
+    let Some(state) = recorded(&project.layout, options)? else { return Ok(()) };
     let begins_anew = match standing(&state, project) {
         Standing::Unchanged => options.clean,
         Standing::FinishedAndChanged(_) => true,
@@ -83,28 +86,32 @@ pub(super) fn refuse_drift(project: &Project, options: &Options, wall: Wall, var
     if !begins_anew {
         return Ok(());
     }
-    let preview = look_ahead(project, Some(&state), options, wall, variables)?;
+    let preview = looker.look_ahead(project, Some(&state), options)?;
     preview.outlook.refusal(options).map_or(Ok(()), Err)
 }
 
-fn look_ahead(
-    project: &Project,
-    state: Option<&BuildState>,
-    options: &Options,
-    wall: Wall,
-    variables: &Variables,
-) -> Result<Preview> {
-    let generate = |project: &Project| {
-        let aside = Aside {
-            project,
-            cache_dir: variables.cache_dir.clone(),
-            temporary: &variables.temporary,
-            observer: Arc::new(Silent),
-            wall,
+/// What a look ahead needs of its surroundings.
+pub(super) struct Looker<'a> {
+    pub(super) wall: Wall,
+    pub(super) variables: &'a Variables,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Looker<'_> {
+    fn look_ahead(&self, project: &Project, state: Option<&BuildState>, options: &Options) -> Result<Preview> {
+        let generate = |project: &Project| {
+            let aside = Aside {
+                project,
+                cache_dir: self.variables.cache_dir.clone(),
+                temporary: &self.variables.temporary,
+                observer: Arc::new(Silent),
+                wall: self.wall,
+                cancel: self.cancel.clone(),
+            };
+            aside.components(options.request.force_regenerate)
         };
-        aside.components(options.request.force_regenerate)
-    };
-    preview(project, state, options, variables.epoch()?, generate)
+        preview(project, state, options, self.variables.epoch()?, generate)
+    }
 }
 
 fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
@@ -160,12 +167,17 @@ fn fetches(outlook: &Outlook, ui: &Ui) -> Vec<String> {
     if outlook.to_fetch.is_empty() {
         return vec!["Fetches nothing.".to_owned()];
     }
-    let mut lines = vec![format!("Fetches at least {} in {} blobs.", text::bytes(total.bytes_to_fetch), total.missing)];
-    if total.unknown > 0 {
-        lines.push(format!(
-            "The size of {} more is unknown: airgap.lock does not hold them yet, or they are git repositories.",
-            total.unknown
-        ));
+    let unknown = sizeless(outlook);
+    let mut lines = Vec::new();
+    if total.missing > 0 {
+        let least = if unknown.is_empty() { "" } else { "at least " };
+        let blobs = counted(usize::try_from(total.missing).unwrap_or(usize::MAX), "blob", "blobs");
+        lines.push(format!("Fetches {least}{} in {blobs}.", text::bytes(total.bytes_to_fetch)));
+    }
+    if !unknown.is_empty() {
+        let (more, why) =
+            (if lines.is_empty() { "" } else { " more" }, "nobody knows their size before they are asked for");
+        lines.push(format!("Fetches {}{more}: {why}.", unknown.join(", ")));
     }
     let mut rows = vec![["from", "requests", ""].map(str::to_owned).to_vec()];
     rows.extend(outlook.requests.iter().map(|(origin, requests)| {
@@ -191,6 +203,23 @@ fn fetches(outlook: &Outlook, ui: &Ui) -> Vec<String> {
     lines
 }
 
+/// What is still to be fetched and has no known size, counted by kind.
+fn sizeless(outlook: &Outlook) -> Vec<String> {
+    let is_unsized = |need: &&Need| match need.kind {
+        Kind::Repository => !need.has_clone,
+        _ => !need.is_resolved || need.parts.iter().any(|part| !part.is_held && part.size.is_none()),
+    };
+    let kinds = [
+        (Kind::Image, "image", "images"),
+        (Kind::File, "file", "files"),
+        (Kind::Chart, "chart", "charts"),
+        (Kind::Repository, "repository", "repositories"),
+    ];
+    let count = |kind| outlook.to_fetch.iter().filter(|need| need.kind == kind).filter(is_unsized).count();
+    let counts = kinds.into_iter().map(|(kind, one, many)| (count(kind), one, many));
+    counts.filter(|(count, ..)| *count > 0).map(|(count, one, many)| counted(count, one, many)).collect()
+}
+
 fn disk(outlook: &Outlook) -> Vec<String> {
     let least = if outlook.total.unknown > 0 { "at least " } else { "" };
     outlook
@@ -198,6 +227,10 @@ fn disk(outlook: &Outlook) -> Vec<String> {
         .iter()
         .map(|demand| {
             let places: Vec<String> = demand.mount.places.iter().map(ToString::to_string).collect();
+            if demand.needed == 0 && outlook.total.unknown > 0 {
+                let (places, free) = (places.join(", "), text::bytes(demand.mount.free));
+                return format!("Nobody knows yet how much it writes on the disk of {places}, which has {free} free.");
+            }
             format!(
                 "Writes {least}{} on the disk of {}, which has {} free.",
                 text::bytes(demand.needed),

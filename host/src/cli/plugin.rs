@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
+use super::signals::Attended;
 use super::table;
 use super::ui::Ui;
 use super::wall::{self, Runs};
@@ -133,7 +134,7 @@ pub(super) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variabl
         return Ok(());
     }
     let runtime = runtime(project, wall, variables);
-    for warning in executor()?.block_on(runtime.review(project, &told(ui)))? {
+    for warning in executor()?.block_on(runtime.review(project, &told(ui, CancellationToken::new())))? {
         ui.note(&format!("warning: {warning}"));
     }
     Ok(())
@@ -336,11 +337,14 @@ fn missing(file: &Path) -> Error {
 /// What somebody else wrote says what it is, behind the wall.
 fn describe(project: &Project, source: &PluginSource, ui: &Ui, variables: &Variables) -> Result<Description> {
     let wall = if source.is_core() { Wall::Unasked } else { wall::raise(project, Runs::Unknown, ui, variables)? };
-    executor()?.block_on(runtime(project, wall, variables).describe(source, &told(ui)))
+    let attended = Attended::begin(ui)?;
+    attended.gracefully(ui);
+    let told = told(ui, attended.cancellation());
+    executor()?.block_on(runtime(project, wall, variables).describe(source, &told))
 }
 
-fn told(ui: &Ui) -> Progress {
-    Progress::new("plugins", ui.observer(), CancellationToken::new())
+fn told(ui: &Ui, cancel: CancellationToken) -> Progress {
+    Progress::new("plugins", ui.observer(), cancel)
 }
 
 fn runtime(project: &Project, wall: Wall, variables: &Variables) -> Arc<Runtime> {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use components::count::counted;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Variables;
+use super::signals::Attended;
 use super::table;
 use super::ui::Ui;
 use super::wall::{self, Runs};
@@ -90,23 +92,35 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     let chosen = args.paths.iter().map(|path| LocalTree::chosen(path, &project.layout));
     let local: Vec<LocalTree> = chosen.collect::<Result<_>>()?;
     let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
+    // The first threads: they stand behind the wall.
+    let attended = Attended::begin(ui)?;
+    attended.gracefully(ui);
     let aside = Aside {
         project: &project,
         cache_dir: variables.cache_dir.clone(),
         temporary: &variables.temporary,
         observer: ui.observer(),
         wall,
+        cancel: attended.cancellation(),
     };
-    let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local)?;
+    let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local.clone())?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();
-    let found: Found = serde_json::from_slice(&bytes).map_err(|error| {
+    let mut found: Found = serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(Class::Plugin, format!("the plugin `{PLUGIN}` wrote no `{REPORT}` that can be read"))
             .caused_by(error)
     })?;
+    let gaps: Vec<String> = local.iter().flat_map(LocalTree::gaps).collect();
+    gaps.iter().for_each(|gap| ui.note(&format!("warning: {gap}")));
+    found.warnings.extend(gaps.iter().cloned());
     let written = if args.write { write(&project, &found)? } else { Vec::new() };
     show(&found, &written, args.write, ui);
     ui.data(&Scanned { event: "scanned", found: &found, written: &written });
-    Ok(ExitCode::Done)
+    if gaps.is_empty() {
+        return Ok(ExitCode::Done);
+    }
+    let places = counted(gaps.len(), "place", "places");
+    Err(Error::local(format!("{places} could not be listed: what lies there is not in the list of images"))
+        .hint("mend the permissions, or name what is to be read without those places"))
 }
 
 fn write(project: &Project, found: &Found) -> Result<Vec<String>> {

@@ -12,7 +12,7 @@ use crate::exit_code::ExitCode;
 use crate::layout::{Layout, shown};
 use crate::orchestrator::facts::facts;
 use crate::orchestrator::plan::{self, PlannedStep, Request, plan};
-use crate::orchestrator::session::{Options, Standing, standing};
+use crate::orchestrator::session::{Options, Standing, is_doubtful, standing};
 use crate::progress::text;
 use crate::state::lock::{Holder, holder};
 use crate::state::{self, BuildState, Status, StepState};
@@ -104,7 +104,7 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
     vec![
         step.id.clone(),
         word(step, held).to_owned(),
-        step.duration_ms.filter(|_| step.status == Status::Completed).map(text::duration).unwrap_or_default(),
+        step.duration_ms.filter(|_| has_ended(step)).map(text::duration).unwrap_or_default(),
         items,
         size.map(text::bytes).unwrap_or_default(),
         remark,
@@ -121,6 +121,11 @@ fn word(step: &StepState, held: bool) -> &'static str {
         Status::Failed => "✗ Failed",
         Status::Pending => "○ Pending",
     }
+}
+
+/// Whether its last attempt took a time that is known.
+fn has_ended(step: &StepState) -> bool {
+    matches!(step.status, Status::Completed | Status::Failed)
 }
 
 /// By the user, who saw it end: nothing is wrong with it.
@@ -171,6 +176,9 @@ struct Next {
     reason: Option<String>,
     /// Steps whose commit was decided and cut short: any command completes it.
     completes: Vec<String>,
+    /// Whether the last run may have left something else than it recorded: the
+    /// next one compares.
+    compares: bool,
     steps: Vec<NextStep>,
 }
 
@@ -210,6 +218,12 @@ impl Next {
             .iter()
             .map(|id| format!("`{id}` is done: the next command completes its commit, which was cut short."))
             .collect();
+        if self.compares {
+            lines.push(
+                "The last run was cut short or found damage: the next one compares what is finished with its record."
+                    .to_owned(),
+            );
+        }
         lines.push(match self.action {
             Action::Wait => return Vec::new(),
             Action::Mend => format!("Next: mend the configuration: {reason}"),
@@ -257,5 +271,5 @@ fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, ep
     };
     let steps: Vec<NextStep> = planned.steps.iter().filter_map(runs).collect();
     let action = if steps.is_empty() { Action::Nothing } else { Action::Build };
-    Next { action, reason: None, completes: decided(layout), steps }
+    Next { action, reason: None, completes: decided(layout), compares: is_doubtful(layout, Some(state)), steps }
 }

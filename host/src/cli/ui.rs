@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::GlobalArgs;
 use super::environment::Variables;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::progress::json::JsonLines;
 use crate::progress::lines::Lines;
 use crate::progress::terminal::Terminal;
@@ -124,6 +124,12 @@ impl Ui {
             self.data(&JsonError::new(error));
             return;
         }
+        // Who asked for it knows that it ended.
+        if error.class() == Class::Interrupted {
+            let what_now = error.hint_text().unwrap_or("nothing is lost, run the same command again");
+            let _ = writeln!(io::stderr(), "interrupted: {}", visible::line(what_now));
+            return;
+        }
         let mut lines = vec![format!("{} {}", self.paint_error("error:"), visible::line(error.message()))];
         let mut cause = std::error::Error::source(error);
         while let Some(inner) = cause {
@@ -134,9 +140,6 @@ impl Ui {
         let is_told = |hint: &&str| error.items().iter().any(|item| item.hint.as_deref() == Some(*hint));
         if let Some(hint) = error.hint_text().filter(|hint| !is_told(hint)) {
             lines.push(format!("hint: {}", visible::line(hint)));
-        }
-        if let Some(until) = error.until() {
-            lines.push(format!("hint: come back at {}", crate::state::format::rfc3339(until)));
         }
         let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
     }

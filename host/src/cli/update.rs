@@ -63,26 +63,16 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         network: variables.network.clone(),
         wall,
     };
-    let (report, signals) = attended.drive(Run::prepare(session, options, environment)?);
-    for warning in &report.warnings {
-        ui.note(&format!("warning: {warning}"));
-    }
+    let report = attended.drive(Run::prepare(session, options, environment)?);
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
     if !changes.is_empty() || report.errors.is_empty() {
         show(&changes, &layout, ui);
     }
-    for (step, error) in &report.errors {
-        let error =
-            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
-        ui.error(&error);
-    }
-    if !report.errors.is_empty() {
+    super::build::tell_errors(&report, ui);
+    if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
         ui.note("What could not be resolved keeps its entry in airgap.lock.");
     }
-    let code = match report.exit_code() {
-        ExitCode::Interrupted => signals.exit_code(),
-        code => code,
-    };
+    let code = super::build::exit_code(&report);
     ui.data(&Updated { event: "updated", exit_code: code as u8, changes: &changes });
     Ok(code)
 }

@@ -212,13 +212,9 @@ impl AirgapLock {
         if source.text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let (mut lock, spans) = source.yaml::<Self>().map_err(|error| {
-            error.hint(
-                "a build writes this file: resolve a merge conflict in it, restore it from version control, or delete it, \
-                 and the next build locks what is there then",
-            )
-        })?;
-        source.refuse(&spans, &lock.problems())?;
+        let hint = "a build writes this file: resolve a merge conflict in it, restore it from version control, or delete \
+                    it, and the next build locks what is there then";
+        let (mut lock, _) = source.checked(Some(hint), Self::problems)?;
         if lock.format < ALL_NAME_A_BUILD {
             lock.take_over_what_steps_saw();
         }

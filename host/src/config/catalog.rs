@@ -30,8 +30,7 @@ impl CatalogFile {
     /// # Errors
     /// `configuration`: not a catalog, or requirements that make no sense.
     pub fn parse(source: Source) -> Result<Self> {
-        let (catalog, spans) = source.yaml::<Catalog>()?;
-        source.refuse(&spans, &requirement_problems(&catalog))?;
+        let (catalog, spans) = source.checked(None, requirement_problems)?;
         Ok(Self { catalog, source, spans })
     }
 

@@ -35,8 +35,7 @@ impl ComponentsFile {
     /// # Errors
     /// `configuration` with file, line and column of every problem.
     pub fn parse(source: Source) -> Result<Self> {
-        let (manifest, spans) = source.yaml::<ComponentManifest>()?;
-        source.refuse(&spans, &problems(&manifest))?;
+        let (manifest, spans) = source.checked(None, problems)?;
         Ok(Self { manifest, source, spans })
     }
 }

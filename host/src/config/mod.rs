@@ -44,6 +44,7 @@ pub mod plugins_lock;
 pub mod publish;
 mod refresh;
 pub mod settings;
+mod shape;
 pub mod shared_lock;
 pub mod source;
 pub mod span;

@@ -111,8 +111,7 @@ impl Pipeline {
     /// # Errors
     /// `configuration` with the line of every problem.
     pub fn parse(source: &Source) -> Result<Self> {
-        let (pipeline, spans) = source.yaml::<Self>()?;
-        source.refuse(&spans, &pipeline.problems())?;
+        let (pipeline, _) = source.checked(None, Self::problems)?;
         Ok(pipeline)
     }
 

@@ -29,7 +29,6 @@ use components::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
 
 use crate::config::source::Source;
-use crate::config::span::Spans;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::grants::{Grants, Rules};
@@ -92,7 +91,12 @@ impl PluginsLock {
     /// # Errors
     /// `configuration` with file, line and column.
     pub fn parse(source: &Source, root: &Path) -> Result<Self> {
-        let (mut lock, spans): (Self, Spans) = source.yaml()?;
+        let (mut lock, _) = source.checked(None, Self::problems)?;
+        lock.root = root.to_owned();
+        Ok(lock)
+    }
+
+    fn problems(lock: &Self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if lock.format != FORMAT {
             let message = format!("format {} is not one that this version reads, which is {FORMAT}", lock.format);
@@ -111,9 +115,7 @@ impl PluginsLock {
                 Some(Problem::new(place, error.message(), error.hint_text().unwrap_or_default()))
             }));
         }
-        source.refuse(&spans, &problems)?;
-        lock.root = root.to_owned();
-        Ok(lock)
+        problems
     }
 
     /// The file's text: sorted, one way to write each thing.

@@ -180,8 +180,7 @@ impl Settings {
     /// # Errors
     /// `configuration` with the line of every problem.
     pub fn parse(source: &Source, config: &Path) -> Result<Self> {
-        let (settings, spans) = source.yaml::<Self>()?;
-        source.refuse(&spans, &settings.problems(config))?;
+        let (settings, _) = source.checked::<Self>(None, |settings| settings.problems(config))?;
         Ok(settings)
     }
 

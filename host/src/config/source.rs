@@ -7,6 +7,7 @@ use components::problem::{Problem, YamlPath};
 use serde::de::DeserializeOwned;
 
 use crate::config::hash::file_digest;
+use crate::config::shape::{self, Fault};
 use crate::config::span::{Position, Refusal, Spans};
 use crate::digest::Digest;
 use crate::error::{Class, Error, ItemFailure, Result};
@@ -15,6 +16,8 @@ use crate::{fs, layout};
 /// Bytes of one configuration file. The longest one lists components; ten
 /// thousand images take about 1 MiB.
 const LIMIT: u64 = 16 << 20;
+/// Bytes of a file of another shape in which every fault is looked for.
+const LARGEST_SEARCHED: usize = 1 << 20;
 
 /// The text of one file, and its name as messages show it.
 #[derive(Clone, Debug)]
@@ -34,6 +37,11 @@ impl Source {
     /// `configuration` where it is too long or not UTF-8.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let shown = layout::shown(path);
+        if let Some(kind) = fs::no_file(path) {
+            return Err(Error::configuration(format!("{shown} is {kind}, where a file was expected")).hint(
+                "move it away and put the file there; `opencenter-airgap init` writes the files that are missing",
+            ));
+        }
         let bytes = fs::read_optional(path, LIMIT).map_err(|error| match error.class() {
             Class::InvalidInput => Error::configuration(format!("{shown} is longer than {} MiB", LIMIT >> 20))
                 .hint("a configuration file that long is a mistake: look at what wrote it"),
@@ -80,17 +88,68 @@ impl Source {
     }
 
     /// Reads the text as YAML of the shape `T`: unknown and repeated keys,
-    /// anchors, tags and credentials are refused.
+    /// anchors, tags, credentials and what nobody sees are refused.
     ///
     /// # Errors
-    /// `configuration` with file, line and column.
+    /// `configuration` with file, line and column of everything that is wrong.
     pub fn yaml<T: DeserializeOwned>(&self) -> Result<(T, Spans)> {
+        self.checked(None, |_| Vec::new())
+    }
+
+    /// The same for a shape of which more has to be right: `check` says what is
+    /// not, and it is told together with what does not fit the shape. `hint` is
+    /// what to do about that, where it is not to correct the line.
+    ///
+    /// # Errors
+    /// As [`Self::yaml`].
+    pub fn checked<T: DeserializeOwned>(
+        &self,
+        hint: Option<&str>,
+        check: impl FnOnce(&T) -> Vec<Problem>,
+    ) -> Result<(T, Spans)> {
         let blank = self.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let text = if blank { "{}" } else { self.text.as_str() };
-        let value = serde_yaml::from_str(text).map_err(|error| self.yaml_error(&error))?;
+        let value = match serde_yaml::from_str(text) {
+            Ok(value) => value,
+            Err(error) => return Err(self.unfit(&error, hint, check)),
+        };
         let spans = Spans::parse(text).map_err(|refusal| self.refusal(refusal))?;
-        self.refuse(&spans, &spans.credentials())?;
+        self.refuse(&spans, &of_text(&spans, || check(&value)))?;
         Ok((value, spans))
+    }
+
+    /// Everything that is wrong with a file of another shape, where that can be
+    /// told: a file that is no YAML ends where it ceases to be one.
+    fn unfit<T: DeserializeOwned>(
+        &self,
+        error: &serde_yaml::Error,
+        hint: Option<&str>,
+        check: impl FnOnce(&T) -> Vec<Problem>,
+    ) -> Error {
+        let first = self.yaml_error(error);
+        let first = hint.map_or_else(|| first.clone(), |hint| first.clone().hint(hint));
+        // serde bounds how deep it is, which the other parser does not.
+        let is_yaml = self.text.len() <= LARGEST_SEARCHED
+            && serde_yaml::from_str::<serde_yaml::Value>(&self.text).is_ok_and(|value| value.is_mapping());
+        let Some(spans) = is_yaml.then(|| Spans::parse(&self.text).ok()).flatten() else { return first };
+        let readable = shape::faults::<T>(&spans);
+        let faults = readable.faults.iter().map(|fault| (fault.at, self.fault(fault, hint)));
+        let mut located: Vec<(Position, Located)> = faults.collect();
+        let checked = || {
+            let checked = readable.value.as_ref().map(check).unwrap_or_default();
+            checked.into_iter().filter(|problem| !readable.is_replaced(&problem.path)).collect()
+        };
+        let problems = of_text(&spans, checked);
+        located.extend(problems.iter().map(|problem| (spans.position(&problem.path), self.locate(&spans, problem))));
+        located.sort_by_key(|(at, _)| *at);
+        let located: Vec<Located> = located.into_iter().map(|(_, located)| located).collect();
+        if located.len() < 2 { first } else { refuse_all(located).err().unwrap_or(first) }
+    }
+
+    fn fault(&self, fault: &Fault, hint: Option<&str>) -> Located {
+        let message = components::problem::redacted(&in_plain_words(&fault.message));
+        let hint = hint.unwrap_or_else(|| self.hint_for(&fault.message)).to_owned();
+        Located { place: self.place(fault.at), key: fault.path.to_string(), message, hint }
     }
 
     fn refusal(&self, refusal: Refusal) -> Error {
@@ -100,6 +159,7 @@ impl Source {
 
     fn yaml_error(&self, error: &serde_yaml::Error) -> Error {
         let text = error.to_string();
+        let message = shape::message_of(error);
         // serde places a repeated key at the mapping, the other parser at the
         // key; short lines bound how deep it has to go.
         if text.contains("duplicate field")
@@ -108,19 +168,22 @@ impl Source {
         {
             return self.refusal(refusal);
         }
-        let (at, message) = match error.location() {
-            Some(at) => {
-                let suffix = format!(" at line {} column {}", at.line(), at.column());
-                (format!("{}:{}: ", at.line(), at.column()), text.replacen(&suffix, "", 1))
-            }
-            None => (self.second_document().map(|line| format!("{line}:1: ")).unwrap_or_default(), text),
+        let at = match error.location() {
+            Some(at) => format!("{}:{}: ", at.line(), at.column()),
+            None => self.second_document().map(|line| format!("{line}:1: ")).unwrap_or_default(),
         };
         if message.contains("more than one document") {
             return Error::configuration(format!("{}:{at}a second YAML document begins", self.shown))
                 .hint("a configuration file is one document: remove the `---`");
         }
+        let hint = self.hint_for(&message);
+        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&in_plain_words(&message))))
+            .hint(hint)
+    }
+
+    fn hint_for(&self, message: &str) -> &'static str {
         let wrong_type = message.contains("invalid type") && message.contains("expected a string");
-        let hint = if wrong_type {
+        if wrong_type {
             "put the value into quotes: YAML reads it as a number or another type without them"
         } else if message.contains("cannot start any token") && self.text.contains('\t') {
             "indent with spaces: YAML takes no tabs there"
@@ -130,9 +193,7 @@ impl Source {
             "add the field; docs/configuration.md lists every field"
         } else {
             "correct the file; docs/configuration.md shows its shape"
-        };
-        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&in_plain_words(&message))))
-            .hint(hint)
+        }
     }
 
     /// The line of the `---` between two documents.
@@ -171,6 +232,18 @@ impl Source {
     pub fn place_of(&self, spans: &Spans, path: &YamlPath) -> String {
         self.place(spans.position(path))
     }
+}
+
+/// What is wrong with the words of a file, and then with what they mean: that
+/// repeats them, so it is not asked while there are credentials among them.
+fn of_text(spans: &Spans, check: impl FnOnce() -> Vec<Problem>) -> Vec<Problem> {
+    let mut problems = spans.credentials();
+    let has_credentials = !problems.is_empty();
+    problems.extend(spans.unseen());
+    if !has_credentials {
+        problems.extend(check());
+    }
+    problems
 }
 
 /// A problem, and where it is.

@@ -9,9 +9,10 @@ use components::problem::{Problem, Segment, YamlPath, is_secret_name, redacted};
 use marked_yaml::{LoadError, LoaderOptions, Marker, Node};
 
 use crate::config::web::without_ssh_user;
+use crate::visible;
 
 /// Both start at 1; the column counts characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: usize,
     pub column: usize,
@@ -42,6 +43,9 @@ pub struct Refusal {
 pub struct Spans {
     root: Node,
 }
+
+/// Below these keys stands what is nobody's name.
+const FREE: [&str; 2] = ["description", "configuration"];
 
 /// Characters of a value that a difference shows.
 const VALUE_LIMIT: usize = 200;
@@ -100,6 +104,20 @@ impl Spans {
         problems
     }
 
+    /// Every key and value that holds what nobody sees: it was pasted along, and
+    /// what it is part of is not what it looks like. A description may, for it
+    /// is writing, and so may what a plugin is handed as it is.
+    pub fn unseen(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        walk(&self.root, &YamlPath::root(), &mut |path, text| {
+            let is_free = |segment: &Segment| matches!(segment, Segment::Key(key) if FREE.contains(&key.as_str()));
+            if let Some(unseen) = visible::unseen_in(text).filter(|_| !path.segments().iter().any(is_free)) {
+                problems.push(Problem::new(path, unseen.to_string(), visible::REMOVE));
+            }
+        });
+        problems
+    }
+
     /// Every scalar by its place. List entries are named by what identifies
     /// them, so that an insertion changes one entry and not all that follow.
     /// Values are cut, secrets are left out.
@@ -119,7 +137,7 @@ fn child<'a>(node: &'a Node, segment: &Segment) -> Option<&'a Node> {
 }
 
 /// A block mapping begins at its first key, wherever the parser noticed it.
-fn start_of(node: &Node) -> Position {
+pub(super) fn start_of(node: &Node) -> Position {
     let own = node.span().start();
     let first_key = node.as_mapping().and_then(|mapping| mapping.keys().next()).and_then(|key| key.span().start());
     let start = own.into_iter().chain(first_key).min_by_key(|marker| marker.character());

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use components::pins::{PinError, Pins};
+use components::pins::{Pin, PinError, Pins};
 use components::problem::{is_secret_name, redacted};
 
 use crate::config::source::{Located, Source, refuse_all};
 use crate::config::span::shown_value;
 use crate::error::{Error, Result};
+use crate::visible;
 
 /// Bytes of a versions.env: it holds pins, not data.
 const LIMIT: usize = 256 << 10;
@@ -30,16 +31,25 @@ impl VersionsEnv {
             return Err(Error::configuration(format!("{} is longer than {} KiB", source.shown, LIMIT >> 10))
                 .hint("it holds one KEY=\"value\" line for each pin, nothing else"));
         }
-        let pins = match Pins::parse(&source.text) {
-            Ok(pins) => pins,
-            Err(errors) => {
-                refuse_all(errors.into_iter().map(|error| located(source, error)).collect())?;
-                Pins::default()
-            }
+        let (pins, errors) = match Pins::parse(&source.text) {
+            Ok(pins) => (pins, Vec::new()),
+            Err(errors) => (Pins::parse(&without(&source.text, &errors)).unwrap_or_default(), errors),
         };
         let versions = Self { pins, shown: source.shown.clone() };
-        refuse_all(versions.credentials())?;
+        let mut problems: Vec<Located> = errors.into_iter().map(|error| located(source, error)).collect();
+        problems.extend(versions.unseen(source));
+        problems.extend(versions.credentials());
+        refuse_all(problems)?;
         Ok(versions)
+    }
+
+    fn unseen(&self, source: &Source) -> Vec<Located> {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let unseen = |pin: &Pin| {
+            visible::unseen_in(&pin.value)?;
+            unseen_on(source, pin.line, lines.get(pin.line - 1)?)
+        };
+        self.pins.iter().filter_map(unseen).collect()
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -60,10 +70,9 @@ impl VersionsEnv {
     }
 
     fn credentials(&self) -> Vec<Located> {
-        let secret = |pin: &&components::pins::Pin| {
-            redacted(&pin.value) != pin.value || (is_secret_name(&pin.key) && !pin.value.is_empty())
-        };
-        let located = |pin: &components::pins::Pin| Located {
+        let secret =
+            |pin: &&Pin| redacted(&pin.value) != pin.value || (is_secret_name(&pin.key) && !pin.value.is_empty());
+        let located = |pin: &Pin| Located {
             place: self.place(&pin.key),
             key: pin.key.clone(),
             message: "credentials in versions.env".into(),
@@ -75,9 +84,37 @@ impl VersionsEnv {
     }
 }
 
+/// The text with the lines empty that are wrong: the others are looked at all
+/// the same.
+fn without(text: &str, errors: &[PinError]) -> String {
+    let is_wrong = |index: usize| errors.iter().any(|error| error.line == index + 1);
+    let lines = text.split('\n').enumerate().map(|(index, line)| if is_wrong(index) { "" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The first thing on a line that nobody sees.
+fn unseen_on(source: &Source, line: usize, text: &str) -> Option<Located> {
+    let unseen = visible::unseen_in(text)?;
+    Some(Located {
+        place: format!("{}:{line}:{}", source.shown, unseen.behind + 1),
+        key: String::new(),
+        message: unseen.to_string(),
+        hint: visible::REMOVE.to_owned(),
+    })
+}
+
+/// A line that is wrong because of what nobody sees is told as that.
 fn located(source: &Source, error: PinError) -> Located {
     let PinError { line, column, message, hint } = error;
+    let text = source.text.lines().nth(line - 1).unwrap_or_default();
+    if let Some(located) = unseen_on(source, line, text).filter(|_| text.chars().nth(column - 1).is_some_and(is_odd)) {
+        return located;
+    }
     Located { place: format!("{}:{line}:{column}", source.shown), key: String::new(), message, hint }
+}
+
+fn is_odd(c: char) -> bool {
+    visible::unseen_in(c.encode_utf8(&mut [0; 4])).is_some()
 }
 
 #[cfg(test)]
@@ -103,12 +140,33 @@ mod tests {
             assert!(error.message().starts_with(expected), "{}", error.message());
             assert!(error.hint_text().is_some() && !error.message().contains("hunter2"));
         }
+        let error = parse("A\nB=x\u{ad}\nC\nD=1\nURL=https://u:p@h/\nD=2\n").unwrap_err();
+        let mut places: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
+        places.sort_unstable();
+        let expected = ["1:2", "2:4", "3:2", "5:1", "6:1"].map(|place| format!("config/versions.env:{place}"));
+        assert_eq!(places, expected, "all that is wrong is told at once");
         let error = parse("A\nB=1\nC\n").unwrap_err();
         assert_eq!(
             error.items().iter().map(|item| item.item.as_str()).collect::<Vec<_>>(),
             ["config/versions.env:1:2", "config/versions.env:3:2"]
         );
         assert!(parse(&"#".repeat(LIMIT + 1)).is_err(), "the size is bounded");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_told_with_its_place() {
+        for (text, place, name) in [
+            ("A=1\nB=v1\u{200b}.2\n", "config/versions.env:2:5", "U+200B (zero width space)"),
+            ("A=\"x\u{ad}y\"", "config/versions.env:1:5", "U+00AD (soft hyphen)"),
+            ("A=1\n\u{feff}B=2", "config/versions.env:2:1", "U+FEFF (byte order mark)"),
+            ("A\u{200b}B=2", "config/versions.env:1:2", "U+200B"),
+            ("A=1\u{a0}", "config/versions.env:1:4", "U+00A0 (no-break space)"),
+            ("A=\u{202e}1", "config/versions.env:1:3", "U+202E (direction of writing)"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message().starts_with(place) && error.message().contains(name), "{}", error.message());
+        }
+        assert!(parse("# a\u{a0}remark\nA=1 # and\u{200b}another\n").is_ok(), "a remark is nobody's name");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use components::ResolvedComponents;
 
@@ -38,9 +38,29 @@ pub struct LocalTree {
     /// What it held when it was hashed; None of what is looked at beside any
     /// build.
     content: Option<Arc<Content>>,
+    /// What could not be listed, of a tree that may have gaps.
+    gaps: Option<Arc<Mutex<BTreeSet<String>>>>,
 }
 
 impl LocalTree {
+    /// Goes on past what can not be listed, where gaps are allowed.
+    ///
+    /// # Errors
+    /// `error` where they are not: what is missing would be missed by nobody.
+    pub fn pass_over(&self, path: &str, error: Error) -> Result<()> {
+        let Some(gaps) = &self.gaps else { return Err(error) };
+        let below = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let shown = format!("{}{below}: {}", self.written.trim_end_matches('/'), error.one_line());
+        gaps.lock().unwrap_or_else(PoisonError::into_inner).insert(shown);
+        Ok(())
+    }
+
+    /// What was passed over, and why.
+    pub fn gaps(&self) -> Vec<String> {
+        let gaps = self.gaps.iter().flat_map(|gaps| gaps.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        gaps.collect()
+    }
+
     /// The path as it is written.
     pub fn written(&self) -> &str {
         &self.written
@@ -66,7 +86,7 @@ impl LocalTree {
     }
 
     /// What the user names on the command line of a plugin that runs beside
-    /// any build.
+    /// any build. It may have gaps, for the user is told of them.
     ///
     /// # Errors
     /// `usage` where it can not be read.
@@ -76,7 +96,8 @@ impl LocalTree {
                 .caused_by(source)
                 .hint("name a file or a folder that is there")
         })?;
-        Ok(Self { written: path.display().to_string(), found, hidden: Hidden::of(layout), content: None })
+        let (written, gaps) = (path.display().to_string(), Some(Arc::default()));
+        Ok(Self { written, found, hidden: Hidden::of(layout), content: None, gaps })
     }
 }
 
@@ -164,7 +185,7 @@ impl NamedPaths {
             Some(content) => content.clone(),
             None => Arc::new(Content::read(&self.layout, &self.root, written)?),
         };
-        Ok(LocalTree { written: written.to_owned(), found, hidden, content: Some(content) })
+        Ok(LocalTree { written: written.to_owned(), found, hidden, content: Some(content), gaps: None })
     }
 }
 

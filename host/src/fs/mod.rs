@@ -231,16 +231,23 @@ pub fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
+        Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }
+}
+
+/// A file system that is mounted read-only refuses the removal of what is not
+/// there as well.
+fn is_gone(error: &io::Error, path: &Path) -> bool {
+    let is_missing = || path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    error.kind() == io::ErrorKind::NotFound || (error.kind() == io::ErrorKind::ReadOnlyFilesystem && is_missing())
 }
 
 /// Removes a directory and everything in it, however deep; one that is not
 /// there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| remove::all(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, error)),
+        Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }
 }
@@ -255,6 +262,16 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(|source| Error::io("cannot set the mode of", path, source))
+}
+
+/// What lies at a path where it is no regular file, links followed.
+pub fn no_file(path: &Path) -> Option<&'static str> {
+    let metadata = path.metadata().ok()?;
+    match () {
+        () if metadata.is_file() => None,
+        () if metadata.is_dir() => Some("a folder"),
+        () => Some("a device, a socket or a pipe"),
+    }
 }
 
 /// Reads a whole file of at most `limit` bytes; None where it is missing.
@@ -275,6 +292,15 @@ pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         return Err(Error::invalid(format!("`{}` is larger than {limit} bytes", path.display())));
     }
     Ok(Some(bytes))
+}
+
+/// How a file looks from outside: its number and the times of its last changes.
+/// Whoever writes into it or puts another one in its place changes that.
+pub fn stamp(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let found = path.symlink_metadata().ok()?;
+    let (modified, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+    Some(format!("{} {}.{:09} {}.{:09}", found.ino(), modified.0, modified.1, changed.0, changed.1))
 }
 
 /// Whether files can be made in a directory, which may not be there yet.

@@ -192,7 +192,11 @@ pub(super) fn come_back(pause: Duration) -> Error {
     let until = jiff::Timestamp::now().checked_add(pause).unwrap_or(jiff::Timestamp::MAX);
     Error::new(crate::error::Class::RateLimited, "the server asked to wait longer than this build may")
         .retry_at(until)
-        .hint("run the same command again at that time: finished work is kept; `retries.longest_wait` in settings.yaml is how long a build waits")
+        .hint(format!(
+            "come back at {} and run the same command again: finished work is kept; `retries.longest_wait` in settings.yaml is how \
+             long a build waits",
+            crate::progress::text::minute(until)
+        ))
 }
 
 #[derive(Debug)]

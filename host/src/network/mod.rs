@@ -88,6 +88,21 @@ impl fmt::Debug for NetworkEnvironment {
     }
 }
 
+/// Who is asked first for what lies at an address: the registry or server that
+/// it names, or the mirror that the settings put before it. `origin` is the
+/// answer where the address is none of the two.
+pub fn first_asked(settings: &Settings, address: &str, origin: &str) -> String {
+    let places = mirrors::Places::new(settings);
+    let is_url = address.contains("://") && !address.starts_with("oci://");
+    let found = if is_url {
+        places.locate(address).ok().filter(|url| url.host_str().is_some()).map(|url| mirrors::host_of(&url))
+    } else {
+        let reference = crate::reference::Reference::parse(address.trim_start_matches("oci://")).ok();
+        reference.and_then(|reference| places.endpoints(&reference).into_iter().next()).map(|first| first.name)
+    };
+    found.unwrap_or_else(|| origin.to_owned())
+}
+
 /// Something that is now in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {

@@ -31,6 +31,8 @@ pub struct Aside<'a> {
     pub observer: Arc<dyn Observer>,
     /// How this process is confined.
     pub wall: Wall,
+    /// Ends it early.
+    pub cancel: CancellationToken,
 }
 
 /// What such a run made; gone when dropped.
@@ -49,7 +51,7 @@ impl Aside<'_> {
         let folder = fs::scratch(self.temporary)?;
         let output = TreeBuilder::new(folder.path().join("tree"));
         fs::create_dir_all(output.root())?;
-        let progress = Progress::new(step, self.observer.clone(), CancellationToken::new());
+        let progress = Progress::new(step, self.observer.clone(), self.cancel.clone());
         let attempt = Attempt { local, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
         let source = catalog::find(name, &self.project.plugin_pins)?;
         let runtime = Arc::new(Runtime::new(RuntimeOptions {

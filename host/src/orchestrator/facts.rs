@@ -23,7 +23,8 @@ use crate::state::format::PluginIdentity;
 use crate::state::{BuildState, Status};
 use crate::transaction;
 
-/// The facts that a plan needs.
+/// The facts that a plan needs. Outputs are hashed where `options` ask for it;
+/// `dist/` also where a file there is not as it was left.
 ///
 /// # Errors
 /// `configuration` where a plugin of the pipeline is not there.

@@ -54,6 +54,9 @@ pub struct Need {
     pub key: String,
     /// The registry or server that it comes from.
     pub origin: String,
+    /// What it is asked for by: a reference, or a URL.
+    #[serde(skip)]
+    pub address: String,
     /// Whether airgap.lock holds it.
     pub is_locked: bool,
     /// Whether it is known what it is made of: by airgap.lock, or by the
@@ -136,6 +139,7 @@ fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Hel
         item: image.to_owned(),
         key,
         origin: reference.map_or_else(String::new, |reference| reference.registry().to_owned()),
+        address: image.to_owned(),
         is_locked: locked.is_some(),
         is_resolved: known.is_some(),
         differs,
@@ -153,6 +157,7 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
         item: file.url.clone(),
         key: file.url.clone(),
         origin: host(&file.url),
+        address: file.url.clone(),
         is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
         differs: None,
@@ -189,6 +194,7 @@ fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
         item: format!("{} {} ({})", chart.name, chart.version, chart.repo),
         key,
         origin: host(&chart.repo),
+        address: chart.repo.clone(),
         is_locked: locked.is_some(),
         is_resolved: locked.is_some(),
         differs: None,
@@ -216,6 +222,7 @@ fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) 
         item: format!("{} ({})", repository.name, repository.url),
         key,
         origin: host(&repository.url),
+        address: repository.url.clone(),
         is_locked: locked.is_some(),
         is_resolved: objects.is_some(),
         differs,
@@ -309,13 +316,16 @@ pub struct Requests {
     pub unresolved: u64,
 }
 
-/// Requests by registry or server. A blob that several images of a registry
-/// share is asked for once.
-pub fn requests<'a>(needs: impl IntoIterator<Item = &'a Need>) -> BTreeMap<String, Requests> {
+/// Requests by who is `asked` for something. A blob that several images of a
+/// registry share is asked for once.
+pub fn requests<'a>(
+    needs: impl IntoIterator<Item = &'a Need>,
+    asked: impl Fn(&Need) -> String,
+) -> BTreeMap<String, Requests> {
     let mut by_origin: BTreeMap<String, Requests> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for need in needs.into_iter().filter(|need| !need.is_available()) {
-        let requests = by_origin.entry(need.origin.clone()).or_default();
+        let requests = by_origin.entry(asked(need)).or_default();
         let missing = need.parts.iter().filter(|part| !part.is_held && seen.insert(part.digest)).count();
         requests.known += missing as u64 + need.requests;
         requests.unresolved += u64::from(!need.is_resolved || need.kind == Kind::Repository);
@@ -551,7 +561,7 @@ mod tests {
     #[test]
     fn requests_go_to_where_the_blobs_are() {
         let all = needs(&components(), &lock(), &Disk::default());
-        let requests = requests(&all);
+        let requests = requests(&all, |need| need.origin.clone());
         let known: Vec<(&str, u64, u64)> =
             requests.iter().map(|(origin, requests)| (origin.as_str(), requests.known, requests.unresolved)).collect();
         // The shared layer and config are asked for at the first registry.

@@ -1,12 +1,13 @@
 //! Whether what a completed step made is still there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
 use crate::state::StepState;
+use crate::state::format::{Outputs, Published};
 use crate::tree::{Listing, Tree};
 
 /// Largest listing that is read: a million artifacts.
@@ -39,6 +40,8 @@ pub struct Broken {
 
 /// What is wrong with the recorded outputs of a step; None when every file is
 /// there with the recorded size, and with `hash` with the recorded content.
+/// What was published is compared with its digest as well where it does not look
+/// as it was left: somebody wrote into it, or brought another file.
 pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<Broken> {
     let outputs = step.outputs.as_ref()?;
     let as_a_whole = |why: String| Some(Broken { why, digests: Vec::new() });
@@ -49,15 +52,14 @@ pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<Broken> {
     if outputs.digest.is_some_and(|digest| digest != tree.listing.digest()) {
         return as_a_whole(format!("`{}` was changed", shown(&layout.step_listing(&step.id))));
     }
-    let artifacts =
-        tree.listing.artifacts.iter().map(|artifact| (tree.path_of(&artifact.path), artifact.size, artifact.digest));
-    let published = outputs
-        .published
-        .iter()
-        .map(|published| (layout.published(&published.path), published.size, published.digest))
-        .filter(|(path, ..)| !is_configuration(layout, path));
+    let artifacts = tree.listing.artifacts.iter();
+    let artifacts = artifacts.map(|artifact| (tree.path_of(&artifact.path), artifact.size, artifact.digest, hash));
+    let published = in_dist(layout, outputs).map(|(path, published)| {
+        let is_touched = published.stamp.is_none() || published.stamp != fs::stamp(&path);
+        (path, published.size, published.digest, hash || is_touched)
+    });
     let mut found: Option<Broken> = None;
-    for (path, size, digest) in artifacts.chain(published) {
+    for (path, size, digest, hash) in artifacts.chain(published) {
         if let Some(why) = broken_file(&path, size, hash.then_some(digest)) {
             found.get_or_insert_with(|| Broken { why, digests: Vec::new() }).digests.push(digest);
         }
@@ -65,10 +67,24 @@ pub fn broken(layout: &Layout, step: &StepState, hash: bool) -> Option<Broken> {
     found
 }
 
-/// Published configuration belongs to the user from then on: the
-/// configuration hash watches it.
-fn is_configuration(layout: &Layout, path: &Path) -> bool {
-    path.starts_with(&layout.config)
+/// What was published, with where it lies. Published configuration belongs to
+/// the user from then on: the configuration hash watches it.
+fn in_dist<'a>(layout: &'a Layout, outputs: &'a Outputs) -> impl Iterator<Item = (PathBuf, &'a Published)> {
+    let published = outputs.published.iter().map(|published| (layout.published(&published.path), published));
+    published.filter(|(path, _)| !path.starts_with(&layout.config))
+}
+
+/// How the published files of a step look now, where that is not how they were
+/// left: by their place in the list.
+pub fn new_stamps(layout: &Layout, step: &StepState) -> Vec<(usize, Option<String>)> {
+    let published = step.outputs.iter().flat_map(|outputs| outputs.published.iter().enumerate());
+    let looks = published.map(|(at, published)| (at, &published.stamp, layout.published(&published.path)));
+    let looks = looks.filter(|(.., path)| !path.starts_with(&layout.config));
+    looks
+        .map(|(at, old, path)| (at, old, fs::stamp(&path)))
+        .filter(|(_, old, new)| *old != new)
+        .map(|(at, _, new)| (at, new))
+        .collect()
 }
 
 fn broken_file(path: &Path, size: u64, digest: Option<Digest>) -> Option<String> {

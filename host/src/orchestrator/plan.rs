@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::outputs::Broken;
 use crate::config::pipeline::Pipeline;
+use crate::error::Class;
 use crate::state::Status;
 use crate::state::format::PluginIdentity;
 
@@ -142,6 +143,9 @@ fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> 
     match facts.status {
         Status::Pending => Some(Reason::NeverRan),
         Status::Running => Some(Reason::Interrupted),
+        Status::Failed if facts.failed_class.as_deref() == Some(Class::Interrupted.as_str()) => {
+            Some(Reason::Interrupted)
+        }
         Status::Failed => Some(Reason::Failed(facts.failed_class.clone().unwrap_or_default())),
         Status::Skipped => None,
         Status::Completed if asked => Some(Reason::Asked),

@@ -113,10 +113,8 @@ pub fn demands(writes: &Writes, mounts: &[Mount]) -> Vec<Demand> {
 pub fn shortfall(demands: &[Demand]) -> Option<Error> {
     let short: Vec<String> = demands.iter().filter(|demand| demand.needed > demand.mount.free).map(told).collect();
     (!short.is_empty()).then(|| {
-        Error::new(Class::DiskFull, format!("not enough space: {}", short.join("; "))).hint(
-            "free some space, or move build/ with --build-dir or dist/ with --dist-dir; \
-             `opencenter-airgap gc` drops what the configuration no longer needs, and finished work is kept",
-        )
+        Error::new(Class::DiskFull, format!("not enough space: {}", short.join("; ")))
+            .hint("free some space, or move build/ with --build-dir or dist/ with --dist-dir: finished work is kept")
     })
 }
 

@@ -28,6 +28,7 @@ use crate::entitlement::Runners;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
+use crate::network;
 use crate::state::BuildState;
 use crate::steps::{images, repos};
 use crate::store::Store;
@@ -125,6 +126,8 @@ pub fn preview(
 ) -> Result<Preview> {
     let (begins, changes) = beginning(project, state, options)?;
     let state = state.filter(|_| begins == Begins::GoesOn);
+    let doubtful = session::is_doubtful(&project.layout, state);
+    let options = &Options { verify_outputs: options.verify_outputs || doubtful, ..options.clone() };
     let facts = facts(project, state, options, source_date_epoch)?;
     let mut planned = plan(&project.pipeline, &facts, &options.request);
     // The configuration is checked already, here and in every build.
@@ -181,9 +184,10 @@ pub fn outlook(
     let mounts = preflight::mounts(&project.layout)?;
     let runners = Runners::of(project);
     let names = || Names::new(components, project.components.as_ref(), runners.clone());
+    let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
-        requests: needs::requests(&needed),
+        requests: needs::requests(&needed, asked),
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { shared.unnamed(&names()) } else { Vec::new() },
         doubted: if plan.is_whole() { shared.doubts(components, &runners) } else { Vec::new() },
@@ -199,6 +203,12 @@ pub fn packs(spec: &StepSpec) -> bool {
 }
 
 impl Outlook {
+    /// Whether such a build writes into airgap.lock.
+    pub fn changes_lock(&self) -> bool {
+        let is_news = |need: &Need| !need.is_locked || need.differs.is_some();
+        self.needed.iter().any(is_news) || !self.unnamed.is_empty() || !self.doubted.is_empty()
+    }
+
     /// Why a build with these options stops before its first download: the
     /// lock, what `--offline` lacks, or the disk.
     pub fn refusal(&self, options: &Options) -> Option<Error> {

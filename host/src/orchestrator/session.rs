@@ -16,8 +16,9 @@ use crate::digest::Digest;
 use crate::entitlement::Runners;
 use crate::error::{Class, Error, Result};
 use crate::fs;
+use crate::layout::{Layout, shown};
 use crate::progress::{Event, Level, Observer};
-use crate::state::{BuildState, ExclusiveState, Status, StepState};
+use crate::state::{self, BuildState, ExclusiveState, Status, StepState};
 use crate::store::Store;
 use crate::transaction::{self, Recovered};
 
@@ -84,7 +85,7 @@ impl Session {
     /// `held`, `state`, `changed`, `local`, `disk-full`. With `changed`
     /// nothing was altered.
     pub fn open(project: Arc<Project>, options: &Options, observer: &dyn Observer, now: Timestamp) -> Result<Self> {
-        let mut state = ExclusiveState::open(&project.layout, "build", now)?;
+        let mut state = open_state(&project.layout, options, observer, now)?;
         let pipeline = &project.pipeline;
         let on_failure = |id: &str| {
             pipeline.steps.iter().find(|spec| spec.id == id).map_or(OnFailure::RollBack, |spec| spec.on_failure)
@@ -98,8 +99,10 @@ impl Session {
         settle(&mut state, &project, now)?;
         // Where the last step publishes, hours from now.
         fs::check_writable(&project.layout.dist)?;
-        fs::check_writable(&project.layout.config)?;
         written::check(&project.layout)?;
+        if !options.refresh.is_empty() {
+            fs::check_writable(&project.layout.config)?;
+        }
         let next = BuildState::new(pipeline, now).after(state.get());
         if options.clean {
             state.delete()?;
@@ -136,6 +139,13 @@ impl Session {
         Ok(session)
     }
 
+    /// Whether what the last run left is compared with what it recorded before
+    /// any of it is called done: it did not end by itself, or found that
+    /// something is not what was recorded.
+    pub fn is_doubtful(&self) -> bool {
+        self.state.is_doubtful() || self.state.get().is_some_and(has_found_damage)
+    }
+
     /// Keeps the lock as this build knows it, for telling what changed.
     ///
     /// # Errors
@@ -144,6 +154,43 @@ impl Session {
         let recorded = self.state.get().and_then(|state| state.configuration.as_ref()).and_then(ConfigHashes::lock);
         known_lock::remember(&self.project.layout, recorded)
     }
+}
+
+/// Locks the folder and reads what is recorded in it. Who forgets that anyway
+/// is not stopped by what can not be read.
+fn open_state(layout: &Layout, options: &Options, observer: &dyn Observer, now: Timestamp) -> Result<ExclusiveState> {
+    if !options.clean {
+        return ExclusiveState::open(layout, "build", now);
+    }
+    let (state, aside) = ExclusiveState::open_anew(layout, "build", now)?;
+    if let Some(aside) = aside {
+        let (from, to) = (shown(&layout.state()), shown(&aside));
+        tell(observer, Level::Warn, &format!("the state `{from}` could not be read: it is put aside as `{to}`"));
+    }
+    Ok(state)
+}
+
+/// The recorded build, for who only looks ahead: what `--clean` puts aside
+/// counts as none.
+///
+/// # Errors
+/// `state`.
+pub fn recorded(layout: &Layout, options: &Options) -> Result<Option<BuildState>> {
+    match state::read(&layout.state()) {
+        Err(error) if options.clean && error.class() == Class::State => Ok(None),
+        read => read,
+    }
+}
+
+/// As [`Session::is_doubtful`], for who only looks.
+pub fn is_doubtful(layout: &Layout, state: Option<&BuildState>) -> bool {
+    state::lock::is_doubtful(&layout.state_lock()) || state.is_some_and(has_found_damage)
+}
+
+/// Whether a step failed over bytes that are not what was recorded of them.
+fn has_found_damage(state: &BuildState) -> bool {
+    let of_step = |step: &StepState| step.error.as_ref().is_some_and(|error| error.class == Class::Integrity.as_str());
+    state.steps.iter().any(of_step)
 }
 
 /// Drops what a kill left half-written outside of every transaction.

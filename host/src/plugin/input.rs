@@ -463,17 +463,34 @@ fn walk_into(tree: &LocalTree, prefix: &str, found: &mut Vec<Entry>, leash: &Lea
     let mut pending = vec![(prefix.to_owned(), 0)];
     while let Some((folder, depth)) = pending.pop() {
         if depth > LOCAL_DEPTH {
-            return Err(Error::invalid(format!("the local directory is nested more than {LOCAL_DEPTH} deep")));
+            let why = format!("the local directory is nested more than {LOCAL_DEPTH} deep");
+            tree.pass_over(&folder, Error::invalid(why))?;
+            continue;
         }
         let failed = |error| unreadable(if folder.is_empty() { "." } else { &folder }, error);
-        for entry in tree.path().join(&folder).read_dir().map_err(failed)? {
+        let listed = match tree.path().join(&folder).read_dir() {
+            Ok(listed) => listed,
+            Err(error) => {
+                tree.pass_over(&folder, failed(error))?;
+                continue;
+            }
+        };
+        for entry in listed {
             leash.check()?;
             let full = entry.map_err(failed)?.path();
-            let name = full.file_name().unwrap_or_default().to_str().ok_or_else(|| {
-                Error::invalid(format!("`{}` holds a name that is not UTF-8: {full:?}", folder.escape_debug()))
-            })?;
+            let Some(name) = full.file_name().unwrap_or_default().to_str() else {
+                let why = format!("it holds a name that is not UTF-8: {full:?}");
+                tree.pass_over(&folder, Error::invalid(why))?;
+                continue;
+            };
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            let metadata = full.symlink_metadata().map_err(failed)?;
+            let metadata = match full.symlink_metadata() {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    tree.pass_over(&path, unreadable(&path, error))?;
+                    continue;
+                }
+            };
             if tree.hidden().hides(name, &metadata) {
                 continue;
             }

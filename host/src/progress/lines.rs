@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::text;
 use super::{Counters, Event, Level, Observer};
+use crate::error::Class;
 use crate::visible;
 
 /// A step's progress is told at most this often: a log is read afterwards.
@@ -72,7 +73,7 @@ impl Observer for Lines {
 pub fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option<String> {
     let text = match event {
         Event::StepStarted { step, attempt: 1, why } if why.is_empty() => format!("{step}: started"),
-        Event::StepStarted { step, attempt: 1, why } => format!("{step}: started, {why}"),
+        Event::StepStarted { step, attempt: 1, why } => format!("{step}: started again, {why}"),
         Event::StepStarted { step, attempt, .. } => format!("{step}: started, attempt {attempt}"),
         Event::StepProgress { step, done, total, unit, message } => {
             let of = total.map(|total| format!("/{total}")).unwrap_or_default();
@@ -84,6 +85,8 @@ pub fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option<String
             format!("{step}: completed in {}: {summary}", text::duration(*duration_ms))
         }
         Event::StepSkipped { step, reason } => format!("{step}: kept, {reason}"),
+        // Who stopped it knows.
+        Event::StepFailed { class, .. } if class == Class::Interrupted.as_str() => return None,
         Event::StepFailed { step, class, message } => format!("{step}: failed ({class}): {message}"),
         Event::StepRetrying { step, attempt, wait_ms, message } => {
             format!("{step}: attempt {attempt} in {}: {message}", text::duration(*wait_ms))

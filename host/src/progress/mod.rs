@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::state::format::ItemProgress;
 
 /// How important a log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -124,6 +125,21 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Of two attempts of a step, one after the other. What the first one
+    /// fetched is no more than that when the second one finds it in the store.
+    #[must_use]
+    pub fn and_then(self, next: Self) -> Self {
+        let found = next.bytes_reused.saturating_sub(self.bytes_fetched);
+        Self {
+            items_done: next.items_done,
+            items_total: next.items_total,
+            bytes_fetched: self.bytes_fetched + next.bytes_fetched,
+            bytes_reused: self.bytes_reused.max(found),
+            requests: self.requests + next.requests,
+            retries: self.retries + next.retries,
+        }
+    }
+
     /// Of a step that has completed: what a plugin said last about its items
     /// may be older than its end.
     #[must_use]
@@ -190,13 +206,26 @@ impl Progress {
 
     /// Tells how far the step is: `done` of `total` items in `unit`.
     pub fn items(&self, done: u64, total: Option<u64>, unit: &str, message: &str) {
-        self.counters.items_done.store(done, Ordering::Relaxed);
-        self.counters.items_total.store(total.unwrap_or(0), Ordering::Relaxed);
+        self.count(done, total);
         let (step, unit, message) = (self.step.to_string(), unit.to_owned(), message.to_owned());
         let event = Event::StepProgress { step, done, total, unit, message };
         self.observer.observe(&event);
         let bytes = self.counters.bytes_fetched.load(Ordering::Relaxed);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((bytes, event));
+    }
+
+    /// The same, told to nobody: the next one who reads the counters sees it.
+    pub fn count(&self, done: u64, total: Option<u64>) {
+        self.counters.items_done.store(done, Ordering::Relaxed);
+        self.counters.items_total.store(total.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// How far the step is, where it counts anything.
+    pub fn reached(&self) -> Option<ItemProgress> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, Event::StepProgress { unit, .. })) = &*last else { return None };
+        let Counts { items_done: done, items_total: total, .. } = self.counters.read();
+        Some(ItemProgress { done, total, unit: unit.clone() })
     }
 
     /// Tells again how far the step is where only bytes have moved on.
@@ -262,5 +291,25 @@ impl Progress {
     /// The error of a step that was asked to stop; Ok while it was not.
     pub fn check(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::interrupted()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store of 27 bytes is not reused as 54 because a step began twice.
+    #[test]
+    fn what_an_attempt_fetched_is_not_reused_by_the_next_one() {
+        let attempt = |bytes_fetched, bytes_reused| Counts { bytes_fetched, bytes_reused, ..Counts::default() };
+        for (first, second, fetched, reused) in [
+            (attempt(20, 7), attempt(0, 27), 20, 7),
+            (attempt(0, 27), attempt(0, 27), 0, 27),
+            (attempt(5, 0), attempt(15, 12), 20, 7),
+            (attempt(0, 0), attempt(27, 0), 27, 0),
+        ] {
+            let both = first.and_then(second);
+            assert_eq!((both.bytes_fetched, both.bytes_reused), (fetched, reused));
+        }
     }
 }

@@ -81,7 +81,7 @@ impl StepLine {
             let expected = self.counters.bytes_total.load(Ordering::Relaxed);
             let left = expected.saturating_sub(counts.bytes_fetched + counts.bytes_reused);
             if left > 0 && rate > 1.0 {
-                line.push_str(&format!("  {} left", text::duration((left as f64 / rate * 1000.0) as u64)));
+                line.push_str(&format!("  {} left", text::estimate(left as f64 / rate)));
             }
         }
         if !message.is_empty() {

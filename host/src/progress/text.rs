@@ -1,5 +1,9 @@
 //! Sizes, times and rates as people read them. One home for all of them.
 
+use jiff::Timestamp;
+
+use crate::state::format::rfc3339;
+
 /// `1.5 GiB`; whole numbers below 1 KiB.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -24,6 +28,19 @@ pub fn duration(millis: u64) -> String {
         60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// How long something will take, which nobody knows to the millisecond: `1 s`,
+/// `12 s`, `4 min 05 s`.
+pub fn estimate(seconds: f64) -> String {
+    let whole = seconds.max(1.0).ceil() as u64;
+    if whole < 60 { format!("{whole} s") } else { duration(whole.saturating_mul(1000)) }
+}
+
+/// A time to come back at: the full minute that is not before it.
+pub fn minute(time: Timestamp) -> String {
+    let seconds = time.as_second().saturating_add(59).div_euclid(60).saturating_mul(60);
+    rfc3339(Timestamp::from_second(seconds).unwrap_or(time))
 }
 
 /// Cuts to `width` characters; the last one is `…` where something is lost.
@@ -51,6 +68,9 @@ mod tests {
         assert_eq!(duration(1500), "1.5 s");
         assert_eq!(duration(245_000), "4 min 05 s");
         assert_eq!(duration(7_380_000), "2 h 03 min");
+        let at = |seconds| minute(Timestamp::from_second(seconds).unwrap());
+        assert_eq!([at(60), at(61), at(119)], ["1970-01-01T00:01:00Z", "1970-01-01T00:02:00Z", "1970-01-01T00:02:00Z"]);
+        assert_eq!([0.003, 11.2, 244.5].map(estimate), ["1 s", "12 s", "4 min 05 s"]);
     }
 
     #[test]

@@ -159,6 +159,10 @@ pub struct Published {
     pub path: String,
     pub digest: Digest,
     pub size: u64,
+    /// How it looked when it was last known to be that: as long as it looks so,
+    /// nobody has written into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 //!
 //! The lock is the operating system's, so that of a dead process frees
 //! itself. It lies beside state.json, because replacing a file by rename
-//! would lose a lock on it. The holder writes who it is into the file.
+//! would lose a lock on it. The holder writes who it is into the file, and takes
+//! that out when it ends: what the next one finds there did not end by itself.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,7 +30,11 @@ pub struct Holder {
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct BuildLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    /// Whether a holder before this one was killed, or the machine stopped, and
+    /// nobody has looked since at what it left.
+    is_doubtful: bool,
 }
 
 impl BuildLock {
@@ -40,14 +45,46 @@ impl BuildLock {
     pub fn take(path: &Path, command: &str, now: Timestamp) -> Result<Self> {
         let mut file = fs::open_rw(path)?;
         lock(&file, path)?;
+        let is_doubtful = is_written(&file);
         let holder =
             Holder { pid: std::process::id(), command: command.to_owned(), since: super::format::rfc3339(now) };
         // Who holds it is told for people: a failure to write it is no reason
-        // not to build.
+        // not to build. It is synced, so that a power loss leaves it there.
         let text = serde_json::to_vec(&holder).unwrap_or_default();
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
-        Ok(Self { _file: file })
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
+        let _ = written.map(|()| fs::sync(&file, path));
+        Ok(Self { file, path: path.to_owned(), is_doubtful })
     }
+
+    /// Whether a process before this one did not end by itself, so that what it
+    /// left is not known to be what it recorded.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// What was left was compared with what is recorded of it.
+    pub fn settle(&mut self) {
+        self.is_doubtful = false;
+    }
+}
+
+impl Drop for BuildLock {
+    fn drop(&mut self) {
+        // A lock that was replaced or taken away meanwhile is nobody's.
+        if !self.is_doubtful && !std::thread::panicking() && self.path.exists() {
+            let _ = fs::truncate(&self.file, &self.path, 0);
+        }
+    }
+}
+
+fn is_written(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Whether the last process that held this lock did not end by itself. Nothing
+/// is said while one holds it.
+pub fn is_doubtful(path: &Path) -> bool {
+    holder(path).is_none() && File::open(path).is_ok_and(|file| is_written(&file))
 }
 
 /// `status` asks who holds the build by a shared lock of a moment: only one
@@ -88,6 +125,7 @@ fn held(path: &Path) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests stand in for a killed process")]
 mod tests {
     use super::*;
 
@@ -104,5 +142,22 @@ mod tests {
         drop(lock);
         assert!(holder(&path).is_none());
         BuildLock::take(&path, "clean", now).unwrap();
+    }
+
+    /// Only who has looked at it may say that all is well: `gc` has not.
+    #[test]
+    fn what_a_killed_process_left_is_doubtful_until_it_was_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.lock");
+        let now = Timestamp::from_second(0).unwrap();
+        let take = |command| BuildLock::take(&path, command, now).unwrap();
+        assert!(!take("build").is_doubtful(), "the first one");
+        assert!(!take("build").is_doubtful() && !is_doubtful(&path), "it ended by itself");
+        std::fs::write(&path, "{\"pid\":1,\"command\":\"build\",\"since\":\"\"}").unwrap();
+        assert!(is_doubtful(&path) && take("gc").is_doubtful() && take("build").is_doubtful());
+        let mut lock = take("build");
+        lock.settle();
+        drop(lock);
+        assert!(!take("build").is_doubtful());
     }
 }

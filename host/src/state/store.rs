@@ -5,7 +5,7 @@
 //! rename, sync of the directory. A file that is not ours is never
 //! overwritten.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use super::lock::BuildLock;
 use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::layout::{Layout, shown};
+use crate::store::Store;
 
 /// Larger than any real state by far: 10,000 steps of 6 KiB.
 const SIZE_LIMIT: u64 = 64 << 20;
@@ -30,10 +31,10 @@ const MARKER: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 /// changed.
 pub fn read(path: &Path) -> Result<Option<BuildState>> {
     let unreadable = |why: String| {
-        Error::new(Class::State, format!("the state `{}` {why}", shown(path))).hint(format!(
-            "deleting `{}` is safe: the next build runs every step again, and downloads nothing that the store holds",
-            shown(path)
-        ))
+        Error::new(Class::State, format!("the state `{}` {why}", shown(path))).hint(
+            "`opencenter-airgap build --clean` puts the file aside and begins again: it runs every step, and downloads \
+             nothing that the store holds",
+        )
     };
     let bytes = match fs::read_optional(path, SIZE_LIMIT) {
         Ok(None) => return Ok(None),
@@ -49,8 +50,10 @@ pub fn read(path: &Path) -> Result<Option<BuildState>> {
     match header.format {
         Some(FORMAT) => {}
         Some(newer) if newer > FORMAT => {
-            return Err(unreadable(format!("has format {newer}; this version reads format {FORMAT}"))
-                .hint("use the version that wrote it, or delete the file: finished downloads stay in the store"));
+            return Err(unreadable(format!("has format {newer}; this version reads format {FORMAT}")).hint(
+                "use the version that wrote it, or begin again with `build --clean`, which puts the file aside: \
+                     finished downloads stay in the store",
+            ));
         }
         _ => return Err(unreadable("was not written by this program".to_owned())),
     }
@@ -66,7 +69,7 @@ pub struct ExclusiveState {
     state: Option<BuildState>,
     /// Whether the file does not say what `state` does.
     is_changed: bool,
-    _lock: BuildLock,
+    lock: BuildLock,
 }
 
 impl ExclusiveState {
@@ -75,14 +78,49 @@ impl ExclusiveState {
     /// # Errors
     /// `held`, `state`, `local`.
     pub fn open(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
+        let mut exclusive = Self::take(layout, command, now)?;
+        exclusive.state = read(&layout.state())?;
+        Ok(exclusive)
+    }
+
+    /// The same for who forgets the recorded build anyway: a state that can not
+    /// be read is put aside, and where it lies now is told.
+    ///
+    /// # Errors
+    /// `held`, `local`.
+    pub fn open_anew(layout: &Layout, command: &str, now: Timestamp) -> Result<(Self, Option<PathBuf>)> {
+        let mut exclusive = Self::take(layout, command, now)?;
+        let aside = match read(&layout.state()) {
+            Ok(state) => {
+                exclusive.state = state;
+                None
+            }
+            Err(_) => {
+                let aside = layout.damaged_state();
+                fs::rename(&layout.state(), &aside)?;
+                fs::sync_dir(&layout.build)?;
+                Some(aside)
+            }
+        };
+        Ok((exclusive, aside))
+    }
+
+    fn take(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
         prepare_folder(layout)?;
         let lock = BuildLock::take(&layout.state_lock(), command, now)?;
         fs::checkpoint("lock-held");
-        if !is_ours(layout) {
-            fs::write_atomic(&layout.marker(), MARKER.as_bytes())?;
-        }
-        let state = read(&layout.state())?;
-        Ok(Self { layout: layout.clone(), state, is_changed: false, _lock: lock })
+        mark(layout)?;
+        Ok(Self { layout: layout.clone(), state: None, is_changed: false, lock })
+    }
+
+    /// Whether the last run may have left something else than it recorded.
+    pub fn is_doubtful(&self) -> bool {
+        self.lock.is_doubtful()
+    }
+
+    /// What the last run left was compared with what it recorded.
+    pub fn settle(&mut self) {
+        self.lock.settle();
     }
 
     pub fn get(&self) -> Option<&BuildState> {
@@ -145,12 +183,12 @@ fn prepare_folder(layout: &Layout) -> Result<()> {
     let is_foreign =
         |entry: std::io::Result<std::fs::DirEntry>| entry.map_or(true, |entry| !begun.contains(&entry.path()));
     let foreign = layout.build.read_dir().is_ok_and(|mut entries| entries.any(is_foreign));
-    if foreign && !is_ours(layout) {
+    if foreign && !is_ours(layout) && !holds_our_work(layout) {
         return Err(Error::local(format!(
             "`{}` is not empty and not a build folder of ours: it has no CACHEDIR.TAG that says so",
             shown(&layout.build)
         ))
-        .hint("choose another folder with --build-dir, or empty this one"));
+        .hint("choose another folder with --build-dir, or move what lies in this one away"));
     }
     // Whatever is published elsewhere is recorded in here.
     fs::create_dir_all_durable(&layout.build)
@@ -159,6 +197,33 @@ fn prepare_folder(layout: &Layout) -> Result<()> {
 /// Whether a folder carries our marker.
 pub fn is_ours(layout: &Layout) -> bool {
     std::fs::read_to_string(layout.marker()).is_ok_and(|text| text == MARKER)
+}
+
+/// Whether a folder without the marker is ours all the same: it holds a store
+/// or a state of ours. Backups and clean-up tools lose or change the marker.
+pub fn holds_our_work(layout: &Layout) -> bool {
+    Store::is_at(&layout.store()) || read(&layout.state()).is_ok_and(|state| state.is_some())
+}
+
+/// Writes the marker where it is missing or another one.
+///
+/// # Errors
+/// `local`, `disk-full`.
+pub fn mark(layout: &Layout) -> Result<()> {
+    if is_ours(layout) { Ok(()) } else { fs::write_atomic(&layout.marker(), MARKER.as_bytes()) }
+}
+
+/// Why a command leaves a folder without our marker alone.
+pub fn unmarked(layout: &Layout) -> Error {
+    let folder = shown(&layout.build);
+    if holds_our_work(layout) {
+        return Error::local(format!(
+            "`{folder}` holds a build, but its CACHEDIR.TAG, which says so, is gone or changed"
+        ))
+        .hint("nothing was removed; look at what lies in it: the next `opencenter-airgap build` writes the tag again");
+    }
+    Error::local(format!("`{folder}` is not a build folder: it has no CACHEDIR.TAG of ours"))
+        .hint("nothing was removed; check --build-dir")
 }
 
 #[cfg(test)]
@@ -216,8 +281,36 @@ mod tests {
             fs::write_atomic(&layout.state(), text.as_bytes()).unwrap();
             let error = ExclusiveState::open(&layout, "build", now).unwrap_err();
             assert_eq!(error.class(), Class::State, "{text}");
-            assert!(error.hint_text().unwrap().contains("delet"), "{text}");
+            assert!(error.hint_text().unwrap().contains("build --clean"), "{text}");
             assert_eq!(std::fs::read_to_string(layout.state()).unwrap(), text);
+            let (exclusive, aside) = ExclusiveState::open_anew(&layout, "build", now).unwrap();
+            assert!(exclusive.get().is_none() && !layout.state().exists(), "{text}");
+            assert_eq!(std::fs::read_to_string(aside.unwrap()).unwrap(), text);
+        }
+    }
+
+    /// The marker is lost, changed or replaced by another's: the downloads stay
+    /// where they are, and it is written again.
+    #[test]
+    fn a_folder_that_lost_its_marker_is_known_by_what_it_holds() {
+        let now = Timestamp::from_second(0).unwrap();
+        for (tag, holds_store) in [(None, true), (Some(""), true), (Some("Signature: x"), true), (None, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = layout(folder.path());
+            let mut exclusive = ExclusiveState::open(&layout, "build", now).unwrap();
+            if holds_store {
+                Store::open(layout.store()).unwrap().insert_bytes(b"x").unwrap();
+            } else {
+                exclusive.replace(state(), now).unwrap();
+            }
+            drop(exclusive);
+            fs::remove_file(&layout.marker()).unwrap();
+            if let Some(tag) = tag {
+                fs::write_atomic(&layout.marker(), tag.as_bytes()).unwrap();
+            }
+            assert!(unmarked(&layout).message().contains("holds a build"));
+            drop(ExclusiveState::open(&layout, "build", now).unwrap());
+            assert!(is_ours(&layout));
         }
     }
 

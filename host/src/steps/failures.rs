@@ -1,7 +1,7 @@
 //! One error out of many: for steps that go on past bad items.
 
 use crate::error::{Class, Error, ItemFailure, Result};
-use crate::progress::Progress;
+use crate::progress::{Progress, text};
 use crate::state::journal::Journal;
 
 /// The bad items of a step attempt, in the order in which they were found.
@@ -58,7 +58,12 @@ impl Failures {
         };
         let error = Error::new(class, message).hint(hint).with_items(self.into_items());
         match until.filter(|_| class == Class::RateLimited) {
-            Some(until) => error.retry_at(until),
+            Some(until) => {
+                let when = text::minute(until);
+                error
+                    .retry_at(until)
+                    .hint(format!("come back at {when} and run the same command again: what was fetched is kept"))
+            }
             None => error,
         }
     }

@@ -38,6 +38,9 @@ pub struct Store {
     directory: Arc<GroupSync>,
     inserting: Arc<Inserting>,
     claims: Claims,
+    /// Keys of the unfinished downloads that this process has opened: what it
+    /// recorded of them itself needs no second look.
+    taken_up: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Store {
@@ -53,7 +56,13 @@ impl Store {
             boot: Arc::new(Boot::new(root)),
             inserting: Arc::default(),
             claims: Claims::default(),
+            taken_up: Arc::default(),
         })
+    }
+
+    /// Whether a folder holds a store.
+    pub fn is_at(root: &Path) -> bool {
+        root.join("blobs").join("sha256").is_dir()
     }
 
     /// Bytes of a blob that is there. Costs a stat.
@@ -160,12 +169,16 @@ impl Store {
         self.partial.join(key)
     }
 
-    /// Opens the unfinished download of `key`, or begins one. May read the
-    /// whole file where its hash was not written down; `stop` ends that early.
+    /// Opens the unfinished download of `key`, or begins one. What another
+    /// process left is read once; `stop` ends that early.
     pub fn partial(&self, key: &str, identity: Identity, stop: &dyn Fn() -> bool) -> Result<Partial> {
         self.prepare()?;
         self.boot.settle(&self.partial)?;
-        Partial::open(self.partial_path(key), identity, stop)
+        let taken_up = || self.taken_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = taken_up().contains(key);
+        let partial = Partial::open(self.partial_path(key), identity, is_own, stop)?;
+        taken_up().insert(key.to_owned());
+        Ok(partial)
     }
 
     /// Drops what a kill left of downloads that are whole by now, and of small

@@ -4,9 +4,11 @@
 //! `partial/<key>/data` grows with [`Partial::write`]. Every [`SYNC_BYTES`] or
 //! [`SYNC_TIME`] the data is synced, and then a line with the length and the
 //! state of the SHA-256 is appended to `journal` and synced too. Opening it
-//! again, in any process, cuts the data back to that length and goes on with
-//! that hash: nothing is read again. A line carries a checksum of itself; a
-//! damaged last line costs one interval, a damaged hash state a re-read.
+//! again in the process that wrote it cuts the data back to that length and goes
+//! on with that hash: nothing is read again. Another process reads what is there
+//! once and goes on behind the last line whose hash the bytes still have: what
+//! rotted meanwhile never becomes part of a blob. A line carries a checksum of
+//! itself; a damaged last line costs one interval.
 //!
 //! What is downloaded by digest is checked against it at the end, whatever the
 //! journal said. What is downloaded by URL is only ever continued when the
@@ -91,6 +93,13 @@ struct Synced {
     midstate: String,
 }
 
+impl Synced {
+    /// The hash over the bytes up to this line.
+    fn hasher(&self) -> Option<Hasher> {
+        Hasher::resume(&STANDARD.decode(&self.midstate).ok()?)
+    }
+}
+
 /// An open unfinished download. Every method blocks.
 #[derive(Debug)]
 pub struct Partial {
@@ -115,7 +124,9 @@ impl std::fmt::Debug for Hashing {
 }
 
 impl Partial {
-    pub(super) fn open(directory: PathBuf, identity: Identity, stop: &dyn Fn() -> bool) -> Result<Self> {
+    /// `is_own` where this process opened it before: then the journal is
+    /// believed.
+    pub(super) fn open(directory: PathBuf, identity: Identity, is_own: bool, stop: &dyn Fn() -> bool) -> Result<Self> {
         fs::create_dir_all(&directory)?;
         let recorded = Recorded::read(&journal_path(&directory))?;
         let data = fs::open_rw(&data_path(&directory))?;
@@ -131,7 +142,7 @@ impl Partial {
             synced_at: Instant::now(),
         };
         if partial.may_continue(&recorded) {
-            partial.take_up(recorded, stop)?;
+            partial.take_up(recorded, is_own, stop)?;
         } else {
             partial.restart()?;
         }
@@ -227,7 +238,7 @@ impl Partial {
         }
     }
 
-    fn take_up(&mut self, recorded: Recorded, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn take_up(&mut self, recorded: Recorded, is_own: bool, stop: &dyn Fn() -> bool) -> Result<()> {
         let path = data_path(&self.directory);
         let there = self.data.metadata().map_err(|source| Error::io("cannot read", &path, source))?.len();
         let known = recorded.identity.is_some();
@@ -235,37 +246,64 @@ impl Partial {
             self.identity.validator = identity.validator;
             self.identity.size = self.identity.size.or(identity.size);
         }
-        let synced = recorded.synced.into_iter().rev().find(|line| line.synced <= there);
-        let durable = synced.as_ref().map_or(0, |line| line.synced);
-        if durable == 0 && !self.identity.is_blob() {
-            return self.restart();
-        }
-        let length = synced.as_ref().map_or(there, |line| line.synced);
+        let mut lines = recorded.synced;
+        lines.retain(|line| line.synced <= there);
+        let last = lines.last();
+        let length = last.map_or(there, |line| line.synced);
         if self.identity.size.is_some_and(|size| length > size) {
             return self.restart();
         }
-        self.cut(length)?;
-        match synced.and_then(|line| Hasher::resume(&STANDARD.decode(line.midstate).ok()?)) {
-            Some(hasher) => self.hasher.0 = hasher,
-            None => self.hasher.0 = self.hash_again(length, stop)?,
+        let believed = last.filter(|_| is_own).and_then(Synced::hasher);
+        let (length, hasher) = match believed {
+            Some(hasher) => (length, hasher),
+            None => self.proven(&lines, length, stop)?,
+        };
+        if length == 0 && !self.identity.is_blob() {
+            return self.restart();
         }
-        self.data.seek(SeekFrom::Start(length)).map_err(|source| Error::io("cannot read", &path, source))?;
+        self.cut(length)?;
+        self.hasher.0 = hasher;
         self.written = length;
-        self.synced = durable;
+        self.synced = if last.is_some() { length } else { 0 };
         self.journal_bytes = recorded.bytes;
-        // Behind a damaged line nothing would be read: the next sync writes
-        // the journal anew.
-        if known && recorded.is_whole {
+        // Behind a damaged line nothing would be read, and lines beyond what is
+        // there would be believed once it has grown: the next sync writes the
+        // journal anew.
+        if known && recorded.is_whole && lines.last().is_some_and(|line| line.synced == length) {
             self.journal = Some(fs::append(&journal_path(&self.directory))?);
         }
         Ok(())
     }
 
-    fn hash_again(&mut self, length: u64, stop: &dyn Fn() -> bool) -> Result<Hasher> {
+    /// How far the bytes are what was written, by the lines of the journal, and
+    /// the hash up to there. A line without a hash proves nothing: what is
+    /// downloaded by digest is compared at the end all the same.
+    fn proven(&mut self, lines: &[Synced], length: u64, stop: &dyn Fn() -> bool) -> Result<(u64, Hasher)> {
+        let path = data_path(&self.directory);
+        self.data.seek(SeekFrom::Start(0)).map_err(|source| Error::io("cannot read", &path, source))?;
+        let mut proven = (0, Hasher::new());
+        let (mut at, mut hasher) = (0, Hasher::new());
+        for line in lines {
+            self.hash_on(&mut hasher, line.synced.saturating_sub(at), stop)?;
+            at = at.max(line.synced);
+            let found = hasher.clone().finish();
+            match line.hasher().map(Hasher::finish) {
+                Some(recorded) if recorded != found => return Ok(proven),
+                None if !self.identity.is_blob() => {}
+                _ => proven = (at, hasher.clone()),
+            }
+        }
+        if lines.is_empty() && self.identity.is_blob() {
+            self.hash_on(&mut hasher, length, stop)?;
+            proven = (length, hasher);
+        }
+        Ok(proven)
+    }
+
+    /// Reads the next `length` bytes into the hash.
+    fn hash_on(&mut self, hasher: &mut Hasher, length: u64, stop: &dyn Fn() -> bool) -> Result<()> {
         let path = data_path(&self.directory);
         let failed = |source| Error::io("cannot read", &path, source);
-        self.data.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut hasher = Hasher::new();
         let mut buffer = vec![0; READ_CHUNK];
         let mut left = length;
         while left > 0 {
@@ -280,7 +318,7 @@ impl Partial {
             hasher.update(&buffer[..read]);
             left -= read as u64;
         }
-        Ok(hasher)
+        Ok(())
     }
 
     fn record(&mut self, line: &Synced) -> Result<()> {
@@ -409,8 +447,9 @@ mod tests {
         (bytes, identity)
     }
 
+    /// As another process does.
     fn open(folder: &Path, identity: &Identity) -> Partial {
-        Partial::open(folder.join("key"), identity.clone(), &|| false).unwrap()
+        Partial::open(folder.join("key"), identity.clone(), false, &|| false).unwrap()
     }
 
     /// Writes 1000 bytes, syncs, writes 500 more and dies.
@@ -442,10 +481,61 @@ mod tests {
         // The synced bytes are exchanged under its feet: the hash does not
         // notice, so nothing was read.
         std::fs::write(folder.path().join("key/data"), [0; 1500]).unwrap();
-        let mut partial = open(folder.path(), &identity);
+        let mut partial = Partial::open(folder.path().join("key"), identity, true, &|| false).unwrap();
         assert_eq!(partial.written(), 1000);
         partial.write(&bytes[1000..]).unwrap();
         assert_eq!(partial.digest(), Digest::of(&bytes));
+    }
+
+    /// A bit that flipped in what was synced costs what lies behind the last
+    /// line that is still true, whoever checks the end: of a URL nobody does.
+    #[test]
+    fn what_rotted_is_fetched_again_and_nothing_before_it() {
+        let (bytes, identity) = blob();
+        let by_url = Identity { validator: Some("\"v1\"".into()), ..Identity::url("https://example.com/x") };
+        for identity in [identity, by_url] {
+            for (flipped, from) in [(0, 0), (999, 0), (1000, 1000), (1999, 1000), (2000, 2000)] {
+                let folder = tempfile::tempdir().unwrap();
+                let mut partial = open(folder.path(), &identity);
+                for part in [0..1000, 1000..2000, 2000..2500] {
+                    partial.write(&bytes[part.clone()]).unwrap();
+                    if part.end < 2500 {
+                        partial.checkpoint().unwrap();
+                    }
+                }
+                drop(partial);
+                let path = folder.path().join("key/data");
+                let mut data = std::fs::read(&path).unwrap();
+                data[flipped] ^= 1;
+                std::fs::write(&path, data).unwrap();
+                finishes(folder.path(), &bytes, &identity, from);
+            }
+        }
+    }
+
+    /// What a run appends behind a line that is no longer true is recorded
+    /// anew: the run after it believes none of the old lines.
+    #[test]
+    fn lines_beyond_what_was_kept_are_gone_with_the_next_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bytes, identity) = blob();
+        let mut partial = open(folder.path(), &identity);
+        for part in [0..1000, 1000..5000] {
+            partial.write(&bytes[part]).unwrap();
+            partial.checkpoint().unwrap();
+        }
+        drop(partial);
+        let path = folder.path().join("key/data");
+        let mut data = std::fs::read(&path).unwrap();
+        data[4000] ^= 1;
+        std::fs::write(&path, data).unwrap();
+        let mut partial = open(folder.path(), &identity);
+        assert_eq!(partial.written(), 1000);
+        partial.write(&bytes[1000..2000]).unwrap();
+        partial.checkpoint().unwrap();
+        partial.write(&bytes[2000..6000]).unwrap();
+        drop(partial);
+        finishes(folder.path(), &bytes, &identity, 2000);
     }
 
     #[test]

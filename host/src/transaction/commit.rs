@@ -146,18 +146,18 @@ impl Transaction {
     ) -> Result<Committed> {
         let listing = self.tree.listing();
         let mut placed = Vec::new();
-        let recorded = |publication: &Publication| {
-            let (digest, size) = publication.recorded()?;
-            Some(Published { path: self.layout.published_name(&publication.to), digest, size })
-        };
-        let mut published: Vec<Published> = publications.iter().filter_map(recorded).collect();
-        let written: Vec<&Publication> = publications.iter().filter(|one| one.recorded().is_none()).collect();
+        let (there, written): (Vec<_>, Vec<_>) =
+            publications.iter().partition(|publication| self.lies_there(publication, &listing));
+        let mut published = Vec::new();
         let planned: Vec<PathBuf> =
             written.iter().map(|publication| placed_beside(&publication.home, &self.id)).collect();
         if !planned.is_empty() {
             // Known before it is there: recovery finds what it has to remove.
             write_json(&self.paths.placed(), &planned)?;
             fs::sync_dir(&self.paths.root)?;
+        }
+        for publication in there {
+            published.push(self.published(publication, &listing)?);
         }
         for (publication, waiting) in written.into_iter().zip(planned) {
             published.push(self.place(publication, &waiting, &listing, stop)?);
@@ -183,6 +183,9 @@ impl Transaction {
         fs::sync_dir(&self.paths.root)?;
         fs::checkpoint("commit-decided");
         let kept = apply(&self.layout, &self.id, &self.paths, &placed)?;
+        for published in step.outputs.iter_mut().flat_map(|outputs| &mut outputs.published) {
+            published.stamp = fs::stamp(&self.layout.published(&published.path));
+        }
         let root = self.layout.step(&self.id);
         Ok(Committed { paths: self.paths, step, tree: Tree { root, listing: listing.into() }, kept })
     }
@@ -194,26 +197,49 @@ impl Transaction {
         listing: &Listing,
         stop: &dyn Fn() -> bool,
     ) -> Result<Published> {
+        let published = self.published(publication, listing)?;
         if let Some(folder) = waiting.parent() {
             fs::create_dir_all_durable(folder)?;
         }
         fs::remove_file(waiting)?;
+        match &publication.content {
+            Content::AsItIs(..) => {}
+            Content::Bytes(bytes) => fs::write_new(waiting, bytes)?,
+            Content::Artifact(path) => {
+                fs::link_or_copy_unless(stop, &self.tree.root().join(path), waiting)?;
+                fs::sync_file(waiting)?;
+            }
+        }
+        Ok(published)
+    }
+
+    fn published(&self, publication: &Publication, listing: &Listing) -> Result<Published> {
         let (digest, size) = match &publication.content {
             Content::AsItIs(digest, size) => (*digest, *size),
-            Content::Bytes(bytes) => {
-                fs::write_new(waiting, bytes)?;
-                (Digest::of(bytes), bytes.len() as u64)
-            }
+            Content::Bytes(bytes) => (Digest::of(bytes), bytes.len() as u64),
             Content::Artifact(path) => {
                 let artifact = listing.get(path).ok_or_else(|| {
                     Error::invalid(format!("the step `{}` was to publish `{path}` and did not make it", self.id))
                 })?;
-                fs::link_or_copy_unless(stop, &self.tree.root().join(path), waiting)?;
-                fs::sync_file(waiting)?;
                 (artifact.digest, artifact.size)
             }
         };
-        Ok(Published { path: self.layout.published_name(&publication.to), digest, size })
+        Ok(Published { path: self.layout.published_name(&publication.to), digest, size, stamp: None })
+    }
+
+    /// Whether nothing is to be written: a step recorded the file as it lies
+    /// there, or a file of the configuration says already what is published and
+    /// is left alone, whoever may write there.
+    fn lies_there(&self, publication: &Publication, listing: &Listing) -> bool {
+        if publication.recorded().is_some() {
+            return true;
+        }
+        if !publication.to.starts_with(&self.layout.config) {
+            return false;
+        }
+        let Ok(published) = self.published(publication, listing) else { return false };
+        let there = fs::read_optional(&publication.to, published.size).ok().flatten();
+        there.is_some_and(|bytes| Digest::of(&bytes) == published.digest)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
 use super::repositories::{self, Repository};
-use super::{Problems, charts};
+use super::{Problems, charts, documents};
 use crate::archive::reader::{EntryKind, Header, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::tree::check_path;
@@ -50,6 +50,8 @@ pub(super) struct Facts {
     pub(super) charts: BTreeMap<String, ChartResult>,
     /// By folder in their component tar.
     pub(super) repositories: BTreeMap<String, Repository>,
+    /// Names in the archive of documents, where there is one.
+    pub(super) documents: Option<BTreeSet<String>>,
     /// Whether the tar was read to its end.
     pub(super) complete: bool,
 }
@@ -239,6 +241,9 @@ impl Walk<'_> {
         if path.starts_with("components/") && path.ends_with(".tar") {
             self.component(path, &mut hashed);
         }
+        if path == documents::ARCHIVE {
+            self.documents(&mut hashed);
+        }
         hashed.drain()?;
         Ok(File { digest: hashed.hasher.finish(), size })
     }
@@ -250,6 +255,28 @@ impl Walk<'_> {
             self.problems.add_for("component", path, format!("cannot be read: {error}"));
         }
         self.facts.components.insert(path.to_owned(), members);
+    }
+
+    /// The names in the archive of documents, which Zarf writes with and
+    /// without a folder `.` around them.
+    fn documents(&mut self, content: &mut impl BufRead) {
+        let mut names = BTreeSet::new();
+        if let Err(error) = self.document_names(content, &mut names) {
+            self.problems.add_for("documents", documents::ARCHIVE, format!("cannot be read: {error}"));
+        }
+        self.facts.documents = Some(names);
+    }
+
+    fn document_names(&mut self, content: &mut impl BufRead, names: &mut BTreeSet<String>) -> io::Result<()> {
+        let mut reader = TarReader::new(content);
+        while let Some(header) = reader.next_entry()? {
+            let path = header.path.trim_start_matches("./").to_owned();
+            self.keep(path.len() as u64 + ENTRY)?;
+            if header.kind == EntryKind::File {
+                names.insert(path);
+            }
+        }
+        Ok(())
     }
 
     fn component_members(

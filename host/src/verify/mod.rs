@@ -5,7 +5,7 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`components`] and [`images`] apply the rules of the format,
+//! [`definition`], [`components`], [`images`] and [`documents`] apply the rules of the format,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, and [`lock`] with the lock that it was
 //! built with, where that is at hand. What the list says of its [`evidence`] is
@@ -27,6 +27,7 @@ mod beside;
 mod charts;
 mod components;
 mod definition;
+mod documents;
 mod entries;
 mod evidence;
 mod facts;
@@ -229,6 +230,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
     let identity = package.as_ref().map(|package| {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
+        documents::check(&facts, package, &mut problems);
         package.identity()
     });
     if damage.is_there() && problems.count() == 0 {

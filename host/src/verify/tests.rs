@@ -101,6 +101,36 @@ fn what_we_pack_is_sound_and_damage_is_named_by_file() {
     assert_eq!(report.error().unwrap().class(), crate::error::Class::Integrity);
 }
 
+#[test]
+fn a_document_that_zarf_yaml_names_is_there() {
+    let place = Place::new();
+    let mut files = content(&tar()).unwrap();
+    let with = |text: &str| {
+        let mut files = files.clone();
+        let yaml = String::from_utf8(files["zarf.yaml"].clone()).unwrap();
+        files.insert("zarf.yaml".into(), format!("documentation: {{readme: docs/README.md}}\n{yaml}").into_bytes());
+        let mut archive = tar::Builder::new(Vec::new());
+        if !text.is_empty() {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(1);
+            header.set_mode(0o600);
+            archive.append_data(&mut header, text, &b"x"[..]).unwrap();
+            files.insert("documentation.tar".into(), archive.into_inner().unwrap());
+        }
+        files
+    };
+    let missing = |files: &BTreeMap<String, Vec<u8>>| {
+        let report = place.verify("ours.tar.zst", &packed(&place, files));
+        let found = report.problems.iter().filter(|problem| problem.file.as_deref() == Some("documentation.tar"));
+        found.filter(|problem| problem.rule == "missing").map(|problem| problem.message.clone()).collect::<Vec<_>>()
+    };
+    assert!(missing(&with(""))[0].contains("is not in the package"));
+    assert!(missing(&with("OTHER.md"))[0].contains("lacks `README.md`, the document `readme`"));
+    assert!(missing(&with("README.md")).is_empty() && missing(&with("./README.md")).is_empty());
+    files.remove("documentation.tar");
+    assert!(missing(&files).is_empty());
+}
+
 /// zarf.yaml has no digest in the package, so its frame's checksum stands in.
 #[test]
 fn no_flipped_bit_of_the_last_frame_goes_unnoticed() {

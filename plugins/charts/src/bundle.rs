@@ -87,11 +87,12 @@ pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError>
             Err(error) => failures.push((named(chart), error)),
         }
     }
+    // Those that are done count, whatever became of the others.
+    host.progress(bundled.len() as u64, total, "")?;
     failures.extend(collisions(&bundled));
     if !failures.is_empty() {
         return Err(all_of(failures, job.charts.len()));
     }
-    host.progress(total, total, "")?;
     tell_missing_images(host, job, bundled.values())?;
     for at in bundled.keys() {
         host.remove(&note(*at))?;

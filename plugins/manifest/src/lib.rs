@@ -89,8 +89,8 @@ fn tell(regenerated: &Regenerated) {
              files together",
         );
     }
-    for note in &regenerated.notes {
-        if note.is_warning() { log::warn(note.to_string()) } else { log::info(note.to_string()) }
+    for (is_warning, text) in note::told(&regenerated.notes) {
+        if is_warning { log::warn(text) } else { log::info(text) }
     }
 }
 

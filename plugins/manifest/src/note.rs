@@ -47,6 +47,34 @@ impl fmt::Display for Note {
     }
 }
 
+/// Notes of one kind that are told one by one; more are told together.
+const TOLD: usize = 5;
+
+/// What is said of the notes: the many that a first generation or a new catalog
+/// brings are one line with their number, and nothing that is kept or changed
+/// is left out.
+pub fn told(notes: &[Note]) -> Vec<(bool, String)> {
+    let mut told: Vec<(bool, String)> = Vec::new();
+    let is_one_of_many = |note: &Note| match note {
+        Note::Added { .. } => notes.iter().filter(|note| matches!(note, Note::Added { .. })).count() > TOLD,
+        Note::Removed { .. } => notes.iter().filter(|note| matches!(note, Note::Removed { .. })).count() > TOLD,
+        _ => false,
+    };
+    for (verb, of_kind) in [("added by the pins", true), ("removed, the pins no longer ask for them", false)] {
+        let named = notes.iter().filter(|note| is_one_of_many(note)).filter_map(|note| match note {
+            Note::Added { kind, name } if of_kind => Some(format!("{kind} {name}")),
+            Note::Removed { kind, name } if !of_kind => Some(format!("{kind} {name}")),
+            _ => None,
+        });
+        let names: Vec<String> = named.collect();
+        if let [first, .., last] = names.as_slice() {
+            told.push((false, format!("{} entries {verb}: {first}, …, {last}", names.len())));
+        }
+    }
+    told.extend(notes.iter().filter(|note| !is_one_of_many(note)).map(|note| (note.is_warning(), note.to_string())));
+    told
+}
+
 /// Notes in the making.
 #[derive(Debug, Default)]
 pub struct Notes(Vec<Note>);
@@ -81,4 +109,30 @@ impl Notes {
 
 fn safe(text: &str) -> String {
     shown(&redacted(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_that_were_added_are_one_line_and_every_conflict_is_its_own() {
+        let mut notes = Notes::default();
+        for number in 0..51 {
+            notes.added("image", &format!("r.io/a:{number}"));
+            notes.kept("tool", &format!("t{number}"));
+        }
+        notes.removed("chart", "web");
+        let told = told(&notes.into_list());
+        let (warnings, others): (Vec<_>, Vec<_>) = told.into_iter().partition(|(is_warning, _)| *is_warning);
+        assert_eq!(warnings.len(), 51);
+        let others: Vec<String> = others.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(
+            others,
+            [
+                "51 entries added by the pins: image r.io/a:0, …, image r.io/a:50",
+                "chart web: removed, the pins no longer ask for it"
+            ]
+        );
+    }
 }

@@ -29,7 +29,7 @@ fn a_state_that_is_not_ours_is_never_overwritten() {
     ] {
         case.write("build/state.json", bad);
         for arguments in [&["build"][..], &["build", "--step", "images"], &["build", "--no-resume"], &["status"]] {
-            case.run(arguments).code(4).says(&["state.json", "delet"]);
+            case.run(arguments).code(4).says(&["state.json", "build --clean"]);
             assert_eq!(case.read("build/state.json"), bad, "{what}: overwritten by {arguments:?}");
         }
     }

@@ -291,7 +291,7 @@ fn a_corrupted_foreign_or_newer_state_is_never_overwritten() {
         let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
         project.build();
         project.write("build/state.json", content);
-        project.run(&["build"]).code(4).says(&["state.json", "delet"]);
+        project.run(&["build"]).code(4).says(&["state.json", "build --clean"]);
         assert_eq!(project.read("build/state.json"), content);
         project.run(&["status"]).code(4);
         std::fs::remove_file(project.path("build/state.json")).unwrap();

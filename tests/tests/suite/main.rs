@@ -10,6 +10,7 @@ mod deep;
 mod default_platform;
 mod diary;
 mod docs;
+mod doubt;
 mod entitlement;
 mod faults;
 mod files;
@@ -32,6 +33,7 @@ mod soak;
 mod statements;
 mod update;
 mod verify;
+mod words;
 
 /// A file that is not named above would never run.
 #[test]

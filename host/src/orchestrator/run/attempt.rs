@@ -63,8 +63,26 @@ pub(super) struct Turn {
     starting: Vec<BoxFuture<'static, Message>>,
 }
 
-/// What the journal of an attempt said.
-type Folded = (Items, Option<ItemProgress>);
+/// What an attempt came to that did not complete.
+pub(super) struct Ended {
+    items: Items,
+    progress: Option<ItemProgress>,
+    duration_ms: u64,
+    counts: Counts,
+}
+
+impl Open {
+    /// What there is to record of it; the journal goes with the transaction.
+    pub(super) fn ended(&self) -> Result<Ended> {
+        let (items, progress) = self.transaction.items()?;
+        Ok(Ended {
+            items,
+            progress: progress.or_else(|| self.progress.reached()),
+            duration_ms: millis(self.started.elapsed()),
+            counts: self.progress.counters().read(),
+        })
+    }
+}
 
 impl Run {
     pub(super) fn start(
@@ -130,11 +148,9 @@ impl Run {
     /// Why a step runs whose outputs were there once.
     fn why_again(&self, id: &str) -> String {
         match self.plan.action(id) {
+            Some(Action::Run(Reason::Failed(class))) => format!("it failed before ({class})"),
             Some(Action::Run(
-                reason @ (Reason::OutputBroken(_)
-                | Reason::PluginChanged(_)
-                | Reason::InputsChanged
-                | Reason::Failed(_)),
+                reason @ (Reason::OutputBroken(_) | Reason::PluginChanged(_) | Reason::InputsChanged),
             )) => reason.to_string(),
             _ => String::new(),
         }
@@ -192,7 +208,8 @@ impl Run {
         publications: Vec<Publication>,
     ) -> Result<()> {
         let (items, progress) = open.transaction.items()?;
-        let counts = open.progress.counters().read().completed();
+        let before = self.book.get(id).map(|entry| entry.report.counts).unwrap_or_default();
+        let counts = before.and_then(open.progress.counters().read().completed());
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
         let recorded = self.session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
@@ -364,24 +381,22 @@ impl Run {
         let spec = self.spec(id)?;
         let attempt = self.book.get(id).map_or(1, |entry| entry.attempt);
         let decision = decide(spec.on_failure, &error, attempt, &self.session.project.settings.retries, self.now());
-        let counts = open.progress.counters().read();
-        let duration_ms = millis(open.started.elapsed());
-        let folded = open.transaction.items()?;
+        let ended = open.ended()?;
         match decision.ending {
             Ending::RollBack => open.transaction.roll_back()?,
             Ending::Preserve => open.transaction.preserve()?,
         }
         self.keep_resolved(Some(&error))?;
         if let Some(entry) = self.book.get_mut(id) {
-            entry.report.counts = add(entry.report.counts, counts);
-            entry.report.duration_ms += duration_ms;
+            entry.report.counts = entry.report.counts.and_then(ended.counts);
+            entry.report.duration_ms += ended.duration_ms;
         }
         let retry = match decision.next {
             Next::Retry(pause) if !self.environment.cancel.is_cancelled() => Some(pause),
             _ => None,
         };
         let Some(pause) = retry else {
-            self.record_failure(id, error, Some(folded));
+            self.record_failure(id, error, Some(ended));
             return Ok(());
         };
         if let Some(entry) = self.book.get_mut(id) {
@@ -405,15 +420,17 @@ impl Run {
     }
 
     /// Records a failed step and stops those that need it.
-    pub(super) fn record_failure(&mut self, id: &str, error: Error, folded: Option<Folded>) {
+    pub(super) fn record_failure(&mut self, id: &str, error: Error, ended: Option<Ended>) {
         self.session.state.change(|state| {
             if let Some(step) = state.step_mut(id) {
                 step.status = Status::Failed;
                 step.completed_at = None;
+                step.duration_ms = ended.as_ref().map(|ended| ended.duration_ms);
                 step.error = Some(RecordedError::from(&error));
-                if let Some((items, progress)) = folded {
+                if let Some(Ended { items, progress, counts, .. }) = ended {
                     step.items = (items.total > 0 || items.done > 0 || !items.failed.is_empty()).then_some(items);
                     step.progress = progress;
+                    step.counts = Some(counts);
                 }
             }
         });
@@ -435,15 +452,4 @@ impl Run {
 fn lock_among(publications: &[Publication], layout: &Layout) -> Option<Digest> {
     let lock = publications.iter().find(|publication| publication.to == layout.airgap_lock());
     lock.and_then(Publication::digest)
-}
-
-fn add(left: Counts, right: Counts) -> Counts {
-    Counts {
-        items_done: right.items_done,
-        items_total: right.items_total,
-        bytes_fetched: left.bytes_fetched + right.bytes_fetched,
-        bytes_reused: left.bytes_reused + right.bytes_reused,
-        requests: left.requests + right.requests,
-        retries: left.retries + right.retries,
-    }
 }

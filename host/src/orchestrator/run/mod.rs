@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::facts::{epoch, facts, made_from, plugin_source};
 use super::outputs::{self, tree_of};
-use super::plan::{Action, Plan, Reason, plan};
+use super::plan::{Action, Facts, Plan, Reason, plan};
 use super::report::{Report, StepReport};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
@@ -91,6 +91,9 @@ pub struct Run {
     /// Whether a commit failed, or somebody else wrote the lock: then nothing
     /// more begins.
     is_over: bool,
+    /// Whether the content of all that was finished before was compared, and is
+    /// what was recorded.
+    is_sound: bool,
     turn: Turn,
     warnings: Vec<String>,
     errors: Vec<(String, Error)>,
@@ -123,8 +126,16 @@ impl Run {
     ///
     /// # Errors
     /// `configuration` where a plugin of the pipeline is not there; `local`.
-    pub fn prepare(session: Session, options: Options, environment: Environment) -> Result<Self> {
+    pub fn prepare(mut session: Session, mut options: Options, environment: Environment) -> Result<Self> {
+        if session.is_doubtful() {
+            options.verify_outputs = true;
+            let text = "the last run was cut short or found damage: what is finished is compared with its record";
+            log(environment.observer.as_ref(), Level::Info, text.to_owned());
+        }
+        let looks = looks(&session);
         let facts = facts(&session.project, session.state.get(), &options, environment.source_date_epoch)?;
+        let is_sound = options.verify_outputs && facts.values().all(|facts| facts.broken_output.is_none());
+        remember_looks(&mut session, looks, &facts, (environment.now)())?;
         let plan = plan(&session.project.pipeline, &facts, &options.request);
         let store = Arc::new(Store::open(session.project.layout.store())?);
         for broken in facts.values().filter_map(|facts| facts.broken_output.as_ref()) {
@@ -163,6 +174,7 @@ impl Run {
             book,
             is_checked: false,
             is_over: false,
+            is_sound,
             turn: Turn::default(),
             warnings,
             errors: Vec::new(),
@@ -293,7 +305,9 @@ impl Run {
         self.is_checked = true;
         let Some(components) = self.components()? else { return Ok(()) };
         let outlook = preview::outlook(&self.session.project, &self.plan, &components, &self.lock, &self.store)?;
-        outlook.refusal(&self.options).map_or(Ok(()), Err)
+        outlook.refusal(&self.options).map_or(Ok(()), Err)?;
+        // Where the lock is written, hours from now.
+        if outlook.changes_lock() { crate::fs::check_writable(&self.session.project.layout.config) } else { Ok(()) }
     }
 
     /// What the step `manifests` resolved, where there is one.
@@ -412,11 +426,11 @@ impl Run {
             self.book.iter().filter(|(_, entry)| entry.open.is_some()).map(|(id, _)| id.clone()).collect();
         for id in running {
             let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else { continue };
-            let folded = open.transaction.items().ok();
+            let ended = open.ended().ok();
             // The task may still hold files of the attempt: the tree is left
             // to the next start, which drops it.
             drop(open);
-            self.record_failure(&id, Error::interrupted(), folded);
+            self.record_failure(&id, Error::interrupted(), ended);
         }
         if self.errors.is_empty() {
             self.errors.push((String::new(), Error::interrupted()));
@@ -431,13 +445,21 @@ impl Run {
         if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {
             self.errors.push((String::new(), Error::interrupted()));
         }
+        // What was found damaged is made anew by now, or the next run looks again.
+        if self.is_sound || (self.finished() && self.plan.is_whole()) {
+            self.session.state.settle();
+        }
         let (state, layout) = (self.session.state.get(), &self.session.project.layout);
         let published: Vec<Published> = state
             .iter()
             .flat_map(|state| &state.steps)
             .filter(|step| step.status == Status::Completed)
             .flat_map(|step| step.outputs.iter().flat_map(|outputs| outputs.published.clone()))
-            .map(|published| Published { path: layout.published(&published.path).display().to_string(), ..published })
+            .map(|published| Published {
+                path: layout.published(&published.path).display().to_string(),
+                stamp: None,
+                ..published
+            })
             .filter(|published| Path::new(&published.path).starts_with(&layout.dist))
             .collect();
         let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
@@ -498,6 +520,36 @@ impl Entry {
             },
         }
     }
+}
+
+/// How the published files of the finished steps look, where it is another way
+/// than they were left.
+type Looks = BTreeMap<String, Vec<(usize, Option<String>)>>;
+
+fn looks(session: &Session) -> Looks {
+    let layout = &session.project.layout;
+    let steps = session.state.get().into_iter().flat_map(|state| &state.steps);
+    let finished = steps.filter(|step| step.status == Status::Completed);
+    let looks = finished.map(|step| (step.id.clone(), outputs::new_stamps(layout, step)));
+    looks.filter(|(_, new)| !new.is_empty()).collect()
+}
+
+/// What turned out to be what was recorded, although it looks otherwise, is
+/// not read again the next time.
+fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<String, Facts>, now: Timestamp) -> Result<()> {
+    let is_sound = |id: &String| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
+    let sound: Looks = looks.into_iter().filter(|(id, _)| is_sound(id)).collect();
+    if sound.is_empty() {
+        return Ok(());
+    }
+    session.state.update(now, |state| {
+        for (id, new) in sound {
+            let Some(outputs) = state.step_mut(&id).and_then(|step| step.outputs.as_mut()) else { continue };
+            for (at, stamp) in new {
+                outputs.published[at].stamp = stamp;
+            }
+        }
+    })
 }
 
 async fn grace_over(cancel: &CancellationToken) {

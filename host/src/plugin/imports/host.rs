@@ -36,6 +36,7 @@ impl host::Host for Call {
         unit: String,
         message: String,
     ) -> wasmtime::Result<bool> {
+        self.progress.count(done, total);
         let due = self.talk.shown.is_none_or(|shown| shown.elapsed() >= PROGRESS_PAUSE);
         // What is complete is shown at once, unless it is so over and over.
         self.talk.ends += u64::from(total == Some(done));

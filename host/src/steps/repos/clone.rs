@@ -82,7 +82,15 @@ impl RepositoryClone<'_> {
     /// Asks the server what the reference of the source is now, at most
     /// `attempts` times.
     pub(super) async fn ask(&self, attempts: u32) -> Result<Advertised> {
-        let patterns = patterns(self.source);
+        let advertised = self.ask_for(&patterns(self.source), attempts).await?;
+        // An empty repository and one whose HEAD names no branch look alike.
+        if self.source.reference.is_none() && !advertised.references.contains_key("HEAD") {
+            return self.ask_for(&["refs/heads/*".to_owned()], attempts).await;
+        }
+        Ok(advertised)
+    }
+
+    async fn ask_for(&self, patterns: &[String], attempts: u32) -> Result<Advertised> {
         let mut arguments = vec!["ls-remote", "--symref", "--", self.source.url.as_str()];
         arguments.extend(patterns.iter().map(String::as_str));
         let listed = self.remote(&arguments, attempts).await.map_err(|failure| self.error(failure, "ask"))?;

@@ -106,8 +106,10 @@ pub(super) fn known(source: &Source, locked: Option<&LockedRepository>) -> Optio
 /// because a package would carry the tag's name over another content.
 pub(super) fn resolve(source: &Source, advertised: &Advertised) -> Result<Pin> {
     let Source { name, url, .. } = source;
-    let (reference, object, peeled) = found(source, advertised)
-        .ok_or_else(|| missing(source).hint(format!("`git ls-remote {url}` lists what is there")))?;
+    let (reference, object, peeled) = found(source, advertised).ok_or_else(|| {
+        without_head(source, advertised)
+            .unwrap_or_else(|| missing(source).hint(format!("`git ls-remote {url}` lists what is there")))
+    })?;
     let there = peeled.clone().unwrap_or_else(|| object.clone());
     let tag = peeled.is_some().then_some(object);
     if there.len() != 40 {
@@ -143,6 +145,25 @@ fn found(source: &Source, advertised: &Advertised) -> Option<Found> {
         let peeled = get(&format!("{name}^{{}}"));
         get(&name).map(|object| (Some(name), object, peeled))
     })
+}
+
+/// Why there is no default branch where there are others: HEAD names one that
+/// is not there.
+fn without_head(source: &Source, advertised: &Advertised) -> Option<Error> {
+    const SHOWN: usize = 10;
+    let branches: Vec<&str> =
+        advertised.references.keys().filter_map(|name| name.strip_prefix("refs/heads/")).collect();
+    let first = branches.first().filter(|_| source.reference.is_none())?;
+    let mut listed: Vec<String> = branches.iter().take(SHOWN).map(|branch| format!("`{branch}`")).collect();
+    if branches.len() > SHOWN {
+        listed.push(format!("and {} more", branches.len() - SHOWN));
+    }
+    let Source { name, url, .. } = source;
+    let message = format!(
+        "repository `{name}` ({url}) has no default branch: its HEAD names one that is not there; there are {}",
+        listed.join(", ")
+    );
+    Some(Error::new(Class::NotFound, message).hint(format!("name the branch, for example `ref: {first}`")))
 }
 
 fn missing(source: &Source) -> Error {
@@ -227,6 +248,10 @@ mod tests {
             assert!(error.message().contains(reference), "{error}");
         }
         assert!(resolve(&source(None, None), &Advertised::default()).unwrap_err().message().contains("empty"));
+        let headless = Advertised::parse(&format!("{}\trefs/heads/main\n{}\trefs/heads/dev\n", id('a'), id('b')));
+        let error = resolve(&source(None, None), &headless).unwrap_err();
+        assert!(error.message().ends_with("there are `dev`, `main`"), "{error}");
+        assert_eq!(resolve(&source(Some("main"), None), &headless).unwrap().commit, id('a'));
     }
 
     #[test]

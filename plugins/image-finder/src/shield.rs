@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_tag_before_a_comma_is_refused_as_go_does() {
-        for text in ["[!a, b]", "{x: !!str, y: 1}", "[&a !b, *a]", "- [1,\n  !<tag:x>, 2]", "\u{feff}[!, a]", "[!a!b, c]"] {
+        for text in
+            ["[!a, b]", "{x: !!str, y: 1}", "[&a !b, *a]", "- [1,\n  !<tag:x>, 2]", "\u{feff}[!, a]", "[!a!b, c]"]
+        {
             let error = first(text.as_bytes()).unwrap_err();
             assert_eq!(error.message, "did not find expected whitespace or line break", "{text}");
             assert!(documents(text).1.is_some(), "{text}");
@@ -139,7 +141,10 @@ mod tests {
     fn other_commas_stay_what_they_are() {
         assert_eq!(items("[a !b, c]"), ["a !b", "c"]);
         assert_eq!(items("[\"x !b, c\", ' !d, e', f !g, h]"), ["x !b, c", " !d, e", "f !g", "h"]);
-        assert_eq!(items("- on !important, of\n- !!str a, b\n- |\n  !x, y\n"), ["on !important, of", "a, b", "!x, y\n"]);
+        assert_eq!(
+            items("- on !important, of\n- !!str a, b\n- |\n  !x, y\n"),
+            ["on !important, of", "a, b", "!x, y\n"]
+        );
         assert_eq!(items("# !a, b\n[c, d] # !e, f\n"), ["c", "d"]);
     }
 

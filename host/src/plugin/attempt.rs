@@ -7,6 +7,7 @@ use components::ResolvedComponents;
 use serde_json::Value;
 
 use super::drift::Drift;
+use super::handed::Handed;
 use super::input::InputTree;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
@@ -96,11 +97,15 @@ impl Attempt {
         })
     }
 
-    /// The trees of the steps that this one needs, `config` with the plugin's
-    /// own `lock`, and the local paths that the configuration names, as far as
-    /// the components of a needed step choose them.
-    pub(super) fn inputs(&self, lock: &AirgapLock) -> Result<BTreeMap<String, InputTree>> {
-        let mut inputs = BTreeMap::from([("config".to_owned(), self.config(lock)?)]);
+    /// The trees of the steps that this one needs, `config` as far as it is
+    /// handed over, with the plugin's own `lock`, and the local paths that the
+    /// configuration names, as far as the components of a needed step choose
+    /// them.
+    pub(super) fn inputs(&self, lock: &AirgapLock, handed: Handed) -> Result<BTreeMap<String, InputTree>> {
+        let mut inputs = BTreeMap::new();
+        if handed.config || handed.own_lock {
+            inputs.insert("config".to_owned(), self.config(lock, handed)?);
+        }
         let mut trees = self.local.clone();
         for (id, tree) in &self.trees {
             if let Some(resolved) = resolved(tree)? {
@@ -115,17 +120,26 @@ impl Attempt {
     }
 
     /// The settings are not among them: they may name what is secret.
-    fn config(&self, lock: &AirgapLock) -> Result<InputTree> {
-        let copy = self.output.root().with_file_name(LOCK);
-        fs::replace_unsynced(&copy, lock.to_text().as_bytes())?;
-        let files = [
-            ("versions.env", self.layout.versions_env()),
-            ("catalog.yaml", self.layout.catalog()),
-            ("components.yaml", self.layout.components()),
-            ("components.base.yaml", self.layout.components_base()),
-            (LOCK, copy),
-        ];
-        Ok(InputTree::files(files.map(|(name, path)| (name.to_owned(), path))))
+    fn config(&self, lock: &AirgapLock, handed: Handed) -> Result<InputTree> {
+        let mut files = Vec::new();
+        if handed.config {
+            files.extend([
+                ("versions.env", self.layout.versions_env()),
+                ("catalog.yaml", self.layout.catalog()),
+                ("components.yaml", self.layout.components()),
+                ("components.base.yaml", self.layout.components_base()),
+            ]);
+        }
+        if handed.own_lock {
+            let copy = self.output.root().with_file_name(LOCK);
+            let mut lock = lock.clone();
+            if !handed.whole_lock {
+                lock.keep_of_plugins();
+            }
+            fs::replace_unsynced(&copy, lock.to_text().as_bytes())?;
+            files.push((LOCK, copy));
+        }
+        Ok(InputTree::files(files.into_iter().map(|(name, path)| (name.to_owned(), path))))
     }
 }
 

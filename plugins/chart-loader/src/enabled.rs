@@ -14,8 +14,21 @@ pub struct Enabled<'a> {
     pub chart: &'a Chart,
     /// Where it lies: empty for the outermost, `charts/redis/` within.
     pub place: String,
-    /// Its own, with what the charts around it and the user lay over them.
+    /// Its own, with what the charts around it and the user lay over them, and the
+    /// values of the charts in it below their names.
     pub values: Node,
+    inner: BTreeSet<&'a str>,
+}
+
+impl Enabled<'_> {
+    /// Without those of the charts in it, which are not this chart's, on or off.
+    pub fn own(&self) -> Node {
+        let mut own = self.values.clone();
+        if let Value::Map(entries) = &mut own.value {
+            entries.retain(|(key, _)| !self.inner.contains(key.as_str()));
+        }
+        own
+    }
 }
 
 /// Charts under all their names. Ours: each name of a chart may have several in
@@ -80,15 +93,17 @@ fn coalesced(chart: &Chart, mut values: Node) -> Node {
     values
 }
 
-/// What the parent says under the subchart's name, and its globals.
+/// What the parent says under the subchart's name, and its globals: a subchart has
+/// some, if none are in them.
 fn values_of(subchart: &Chart, name: &str, parent: &Node) -> Node {
     let mut values = subchart.values.clone();
     if let Some(over) = parent.get(name).filter(|over| over.is_map()) {
         values.merge(over);
     }
-    if let Some(global) = parent.get("global") {
-        let globals = Value::Map(vec![("global".to_owned(), global.clone())]);
-        values.merge(&Node { line: global.line, file: global.file, value: globals });
+    let global = parent.get("global").cloned().unwrap_or_else(Node::empty);
+    if global.is_map() {
+        let globals = Value::Map(vec![("global".to_owned(), global)]);
+        values.merge(&Node { value: globals, ..Node::empty() });
     }
     values
 }
@@ -105,14 +120,8 @@ fn enter<'a>(chart: &'a Chart, place: String, values: Node, tags: &Node, enabled
             }
         }
     }
-    let names: BTreeSet<&str> =
-        chart.subcharts.iter().flat_map(|subchart| uses(chart, subchart)).map(|(name, _)| name).collect();
-    let mut own = values.clone();
-    if let Value::Map(entries) = &mut own.value {
-        // Off or on, they are not this chart's.
-        entries.retain(|(key, _)| !names.contains(key.as_str()));
-    }
-    enabled.push(Enabled { chart, place, values: own });
+    let names = chart.subcharts.iter().flat_map(|subchart| uses(chart, subchart)).map(|(name, _)| name).collect();
+    enabled.push(Enabled { chart, place, values, inner: names });
     for (subchart, place, values, tags) in inner {
         enter(subchart, place, values, &tags, enabled);
     }

@@ -32,12 +32,9 @@ pub fn of(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Ref
     let mut files = Names::default();
     let mut marked = chart.clone();
     mark(&mut marked, "", &mut files);
-    let mut values = marked.values.clone();
-    for (name, node) in overrides {
-        let mut node = node.clone();
-        node.mark(files.add(name.clone()));
-        values.merge(&node);
-    }
+    let mut overrides = overrides.to_vec();
+    overrides.iter_mut().for_each(|(name, node)| node.mark(files.add(name.clone())));
+    let values = marked.values_with(overrides.iter().map(|(_, node)| node));
     let enabled = enabled::of(&marked, values)?;
     let helpers = helpers(&enabled);
     let mut seen = BTreeSet::new();
@@ -96,7 +93,7 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
             text: text.as_ref(),
         })
         .collect();
-    let found = find(Some(&one.values), &about, helpers, &sources);
+    let found = find(Some(&one.own()), &about, helpers, &sources);
     let image = |found: image_finder::Found| Image {
         image: found.image,
         file: files.name(found.file),

@@ -13,7 +13,8 @@
 //!    and [`pack`] makes an archive of them.
 //! 4. [`load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
 //!    the fields of [`metadata`] as Go's JSON decoder does, and validates them.
-//! 5. [`install`] tells what loads and yet installs nothing.
+//! 5. [`install`] tells what loads and yet installs nothing, [`schema`] whether
+//!    values fulfil what a chart asks of them.
 //! 6. [`enabled`] tells which of the charts in a chart are switched on, with which
 //!    values, and [`images`] what they deploy.
 //!
@@ -32,6 +33,7 @@ pub mod install;
 pub mod load;
 pub mod metadata;
 pub mod pack;
+pub mod schema;
 pub mod tar;
 
 use std::fmt;

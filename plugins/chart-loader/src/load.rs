@@ -37,6 +37,13 @@ impl Chart {
         &self.metadata.version
     }
 
+    /// Its values with others laid over them, in order.
+    pub fn values_with<'a>(&self, overrides: impl IntoIterator<Item = &'a Node>) -> Node {
+        let mut values = self.values.clone();
+        overrides.into_iter().for_each(|over| values.merge(over));
+        values
+    }
+
     pub fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
         self.metadata.dependencies.iter().flatten()
     }

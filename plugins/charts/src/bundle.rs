@@ -272,9 +272,11 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         values.push(path);
         overrides.push((file.clone(), node));
     }
-    let found = chart_loader::images::of(&about, &overrides).map_err(|Refusal { why, hint }| {
-        StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)).hint(hint)
-    })?;
+    let refuse =
+        |Refusal { why, hint }| StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)).hint(hint);
+    let merged = about.values_with(overrides.iter().map(|(_, node)| node));
+    install::check(&about, Some(merged)).map_err(refuse)?;
+    let found = chart_loader::images::of(&about, &overrides).map_err(refuse)?;
     let (images, unresolved) = images::divided(found);
     let entry = ChartEntry {
         name: chart.name.clone(),
@@ -312,7 +314,7 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader
     if !same {
         return other(format!("the archive holds version {}, not {}", about.version(), archive.version));
     }
-    install::check(&about)?;
+    install::check(&about, None)?;
     Ok(about)
 }
 

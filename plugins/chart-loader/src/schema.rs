@@ -54,10 +54,15 @@ pub fn unfulfilled(schema: &Value, values: &Value) -> Option<String> {
     }
 }
 
-/// Why it is no schema, by what all dialects ask of it.
+/// Why it is no schema, by what its dialect asks of it. Without `$schema` that is
+/// the one of 2020-12.
 pub fn malformed(schema: &Value) -> Option<String> {
-    let mut budget = BUDGET;
-    misshapen(schema, "", 0, &mut budget)
+    let dialect = schema.get("$schema").and_then(Value::as_str);
+    if dialect.is_some_and(|dialect| dialect.contains("draft-03")) {
+        return None;
+    }
+    let is_present = dialect.is_none_or(|dialect| dialect.contains("2020-12"));
+    Shapes { is_present, budget: BUDGET }.problem(schema, "", 0)
 }
 
 const KINDS: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
@@ -66,38 +71,106 @@ const ONE: [&str; 8] =
     ["additionalProperties", "contains", "else", "if", "not", "propertyNames", "then", "additionalItems"];
 const SEVERAL: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 const NAMED: [&str; 4] = ["$defs", "definitions", "patternProperties", "properties"];
+const TEXTS: [&str; 8] = ["$anchor", "$comment", "$id", "$ref", "description", "format", "pattern", "title"];
+const COUNTS: [&str; 6] = ["maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"];
+/// Of the present dialect alone.
+const FLAGS: [&str; 3] = ["deprecated", "readOnly", "writeOnly"];
 
-fn misshapen(schema: &Value, place: &str, depth: u32, budget: &mut u32) -> Option<String> {
-    *budget = budget.checked_sub(1)?;
-    if depth > DEPTH {
-        return None;
-    }
-    let rules = match schema {
-        Value::Bool(_) => return None,
-        Value::Object(rules) => rules,
-        other => return Some(format!("has {} at `{}`, where a schema belongs", kind_of(other), shown(place))),
-    };
-    let is_kind = |kind: &Value| kind.as_str().is_some_and(|kind| KINDS.contains(&kind));
-    let is_bad_type = rules.get("type").is_some_and(|kind| match kind {
-        Value::Array(kinds) => kinds.is_empty() || !kinds.iter().all(is_kind),
-        kind => !is_kind(kind),
-    });
-    if is_bad_type {
-        return Some(format!("has a `type` at `{}` that is none of JSON's", shown(place)));
-    }
-    if let Some(pattern) = rules.get("pattern").and_then(Value::as_str).filter(|pattern| is_unclosed(pattern)) {
-        return Some(format!("has the pattern `{}`, which is no regular expression", shown(pattern)));
-    }
-    let below = |key: &str| format!("{place}/{key}");
-    let one = ONE.iter().filter_map(|key| Some((below(key), rules.get(*key)?)));
-    let listed = SEVERAL.iter().filter_map(|key| Some((key, rules.get(*key)?.as_array()?)));
-    let several = listed.flat_map(|(key, list)| list.iter().map(move |part| (below(key), part)));
-    let maps = NAMED.iter().filter_map(|key| Some((key, rules.get(*key)?.as_object()?)));
-    let named = maps.flat_map(|(key, map)| map.iter().map(move |(name, part)| (format!("{place}/{key}/{name}"), part)));
-    one.chain(several).chain(named).find_map(|(place, part)| misshapen(part, &place, depth + 1, budget))
+/// The shapes of keywords.
+struct Shapes {
+    is_present: bool,
+    budget: u32,
 }
 
-/// A class or group without its end, in Go's words for regular expressions.
+impl Shapes {
+    fn problem(&mut self, schema: &Value, place: &str, depth: u32) -> Option<String> {
+        self.budget = self.budget.checked_sub(1)?;
+        if depth > DEPTH {
+            return None;
+        }
+        let rules = match schema {
+            Value::Bool(_) => return None,
+            Value::Object(rules) => rules,
+            other => return Some(format!("has {} at `{}`, where a schema belongs", kind_of(other), shown(place))),
+        };
+        if let Some((key, wanted)) = self.misshapen(rules) {
+            return Some(format!("has a `{key}` at `{}` that is not {wanted}", shown(at(place))));
+        }
+        let patterns = rules.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let mut patterns = patterns.map(String::as_str).chain(rules.get("pattern").and_then(Value::as_str));
+        if let Some(pattern) = patterns.find(|pattern| is_broken(pattern)) {
+            return Some(format!("has the pattern `{}`, which is no regular expression to Go", shown(pattern)));
+        }
+        let below = |key: &str| format!("{place}/{key}");
+        let items = rules.get("items").filter(|items| !items.is_array()).map(|items| (below("items"), items));
+        let one = ONE.iter().filter_map(|key| Some((below(key), rules.get(*key)?)));
+        let listed = SEVERAL.iter().filter_map(|key| Some((key, rules.get(*key)?.as_array()?)));
+        let several = listed.flat_map(|(key, list)| list.iter().map(move |part| (below(key), part)));
+        let maps = NAMED.iter().filter_map(|key| Some((key, rules.get(*key)?.as_object()?)));
+        let named =
+            maps.flat_map(|(key, map)| map.iter().map(move |(name, part)| (format!("{place}/{key}/{name}"), part)));
+        let mut parts = items.into_iter().chain(one).chain(several).chain(named);
+        parts.find_map(|(place, part)| self.problem(part, &place, depth + 1))
+    }
+
+    /// The first keyword of another shape, and which it should have.
+    fn misshapen(&self, rules: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
+        let is_count = |value: &Value| value.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0);
+        let is_kind = |kind: &Value| kind.as_str().is_some_and(|kind| KINDS.contains(&kind));
+        let is_distinct = |list: &Vec<Value>| list.iter().enumerate().all(|(at, one)| !list[..at].contains(one));
+        let are_texts = |value: &Value| {
+            value
+                .as_array()
+                .is_some_and(|list| list.iter().all(Value::is_string) && list.len() < 1000 && is_distinct(list))
+        };
+        let is_type = |value: &Value| match value {
+            Value::Array(kinds) => {
+                !kinds.is_empty() && kinds.len() <= KINDS.len() && kinds.iter().all(is_kind) && is_distinct(kinds)
+            }
+            kind => is_kind(kind),
+        };
+        let wrong = |keys: &[&'static str], fits: &dyn Fn(&Value) -> bool| {
+            keys.iter().copied().find(|key| rules.get(*key).is_some_and(|value| !fits(value)))
+        };
+        let found = |key: Option<&'static str>, wanted: &'static str| key.map(|key| (key, wanted));
+        found(wrong(&["type"], &is_type), "one of JSON's types")
+            .or_else(|| found(wrong(&TEXTS, &Value::is_string), "a text"))
+            .or_else(|| found(wrong(&COUNTS, &is_count), "a count"))
+            .or_else(|| found(wrong(&["maximum", "minimum"], &Value::is_number), "a number"))
+            .or_else(|| {
+                found(wrong(&["multipleOf"], &|value| value.as_f64().is_some_and(|number| number > 0.0)), "above 0")
+            })
+            .or_else(|| found(wrong(&["required"], &are_texts), "a list of different texts"))
+            .or_else(|| found(wrong(&["enum"], &Value::is_array), "a list"))
+            .or_else(|| {
+                found(
+                    wrong(&SEVERAL, &|value| value.as_array().is_some_and(|list| !list.is_empty())),
+                    "a list of schemas",
+                )
+            })
+            .or_else(|| found(wrong(&NAMED, &Value::is_object), "a mapping"))
+            .or_else(|| found(wrong(&["uniqueItems"], &Value::is_boolean), "`true` or `false`"))
+            .or_else(|| {
+                let of_present = found(wrong(&FLAGS, &Value::is_boolean), "`true` or `false`")
+                    .or_else(|| found(wrong(&["exclusiveMaximum", "exclusiveMinimum"], &Value::is_number), "a number"))
+                    .or_else(|| found(wrong(&["examples"], &Value::is_array), "a list"))
+                    .or_else(|| found(wrong(&["items"], &|value| !value.is_array()), "a schema"));
+                of_present.filter(|_| self.is_present)
+            })
+    }
+}
+
+fn at(place: &str) -> &str {
+    if place.is_empty() { "/" } else { place }
+}
+
+/// A class or group without its end, a repetition of nothing, or a look around,
+/// which Go has not.
+fn is_broken(pattern: &str) -> bool {
+    let looks_around = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| pattern.contains(look));
+    looks_around && !pattern.contains(['\\', '[']) || pattern.starts_with(['*', '+', '?']) || is_unclosed(pattern)
+}
+
 fn is_unclosed(pattern: &str) -> bool {
     let (mut groups, mut class) = (0_i32, false);
     let mut since_class = 0;
@@ -397,7 +470,7 @@ fn list<'a>(rules: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'
 }
 
 fn fails(place: &str, why: &str) -> Verdict {
-    let mut text = format!("`{}`: ", shown(if place.is_empty() { "/" } else { place }));
+    let mut text = format!("`{}`: ", shown(at(place)));
     let _ = text.write_str(why);
     Verdict::Fails(text)
 }
@@ -471,6 +544,7 @@ mod tests {
         }
     }
 
+    /// Recorded from Helm.
     #[test]
     fn a_schema_must_be_one() {
         for (schema, is_one) in [
@@ -482,6 +556,29 @@ mod tests {
             (json!({"pattern": "a)"}), false),
             (json!({"pattern": "[]a](x)[^]]\\("}), true),
             (json!({"properties": {"type": {"type": "string"}}, "default": {"type": 1}}), true),
+            (json!({"items": [{"type": "string"}]}), false),
+            (json!({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}), true),
+            (json!({"title": 1}), false),
+            (json!({"minimum": "1"}), false),
+            (json!({"minLength": -1}), false),
+            (json!({"minLength": 1.0}), true),
+            (json!({"minLength": 1.5}), false),
+            (json!({"required": "v"}), false),
+            (json!({"required": ["v", "v"]}), false),
+            (json!({"required": []}), true),
+            (json!({"enum": 1}), false),
+            (json!({"enum": [1, 1]}), true),
+            (json!({"allOf": []}), false),
+            (json!({"properties": null}), false),
+            (json!({"patternProperties": {"[": {}}}), false),
+            (json!({"type": ["string", "string"]}), false),
+            (json!({"multipleOf": 0}), false),
+            (json!({"examples": 1}), false),
+            (json!({"exclusiveMinimum": true}), false),
+            (json!({"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": true}), true),
+            (json!({"unknown": {"type": "x"}}), true),
+            (json!({"pattern": "(?=a)"}), false),
+            (json!({"pattern": "*a"}), false),
             (json!(true), true),
         ] {
             assert_eq!(malformed(&schema).is_none(), is_one, "{schema}: {:?}", malformed(&schema));

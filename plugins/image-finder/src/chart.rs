@@ -6,9 +6,11 @@
 //! cannot, the values that it mentions are in doubt. Nothing is completed by
 //! habit.
 
+use std::collections::{HashMap, HashSet};
+
 use components::image::{ImageName, normalized};
 
-use crate::template::{self, About, Helpers, Site, Source, is_at_or_below};
+use crate::template::{self, About, Helpers, Site, Source};
 use crate::values::{self, Doubt, Found, has_tag, is_template};
 use crate::yaml::{Node, Value};
 
@@ -21,9 +23,17 @@ pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[
         Some(values) => values::find(&without_registry(values)),
         None => Vec::new(),
     };
-    let mut found: Vec<Found> = named.into_iter().filter_map(|named| settled(named, &sites)).collect();
+    let mentions = mentions(&sites);
+    let mut found = Listed::default();
+    named.into_iter().filter_map(|named| settled(named, &mentions)).for_each(|named| found.add(named));
     for site in &sites {
-        found.extend(told(site, &found));
+        if let Some(told) = told(site, &found) {
+            found.add(told);
+        }
+    }
+    let mut found = found.all;
+    if helpers.is_exhausted() {
+        found.iter_mut().filter(|found| found.doubt.is_none()).for_each(|found| found.doubt = Some(Doubt::Unfollowed));
     }
     found
 }
@@ -40,42 +50,88 @@ fn without_registry(values: &Node) -> Node {
     values
 }
 
-fn is_linked(site: &Site, named: &Found) -> bool {
-    !named.path.is_empty() && site.links.iter().any(|link| is_at_or_below(link, &named.path))
+/// What is found, and what of it is asked for again and again.
+#[derive(Default)]
+struct Listed {
+    all: Vec<Found>,
+    paths: HashSet<String>,
+    /// In their complete spellings.
+    images: HashSet<String>,
+    certain: HashSet<String>,
+}
+
+impl Listed {
+    fn add(&mut self, found: Found) {
+        let image = normalized(&found.image);
+        if found.doubt.is_none() {
+            self.certain.insert(image.clone());
+        }
+        self.images.insert(image);
+        self.paths.insert(found.path.clone());
+        self.all.push(found);
+    }
+}
+
+/// What the lines say that mention a value or something below it.
+#[derive(Default)]
+struct Mention {
+    /// In their complete spellings.
+    texts: HashSet<String>,
+    /// Whether one of them is not known.
+    is_open: bool,
+}
+
+/// By the path of the value.
+fn mentions(sites: &[Site]) -> HashMap<&str, Mention> {
+    let mut mentions: HashMap<&str, Mention> = HashMap::new();
+    for site in sites {
+        let text = site.text.as_deref().map(normalized);
+        for path in site.links.iter().flat_map(|link| paths_to(link)) {
+            let mention = mentions.entry(path).or_default();
+            mention.texts.extend(text.clone());
+            mention.is_open |= text.is_none();
+        }
+    }
+    mentions
+}
+
+/// `a.b.c`, `a.b` and `a`.
+fn paths_to(link: &str) -> impl Iterator<Item = &str> {
+    let whole = Some(link).filter(|link| !link.is_empty());
+    std::iter::successors(whole, |path| path.rsplit_once('.').map(|(outer, _)| outer))
 }
 
 /// What the values name, in the light of the lines that mention it; none where
 /// those say all there is to say.
-fn settled(named: Found, sites: &[Site]) -> Option<Found> {
-    let mut linked = sites.iter().filter(|site| is_linked(site, &named)).peekable();
-    if linked.peek().is_none() {
-        return Some(named);
+fn settled(named: Found, mentions: &HashMap<&str, Mention>) -> Option<Found> {
+    match mentions.get(named.path.as_str()) {
+        None => Some(named),
+        Some(mention) if mention.is_open => {
+            Some(Found { doubt: Some(named.doubt.unwrap_or(Doubt::Unfollowed)), ..named })
+        }
+        Some(mention) => {
+            let is_said = named.doubt.is_none() && mention.texts.contains(&normalized(&named.image));
+            is_said.then_some(named)
+        }
     }
-    let texts: Option<Vec<&str>> = linked.map(|site| site.text.as_deref()).collect();
-    match texts {
-        Some(texts) if named.doubt.is_none() => texts.iter().any(|text| is_same(text, &named.image)).then_some(named),
-        Some(_) => None,
-        None => Some(Found { doubt: Some(named.doubt.unwrap_or(Doubt::Unfollowed)), ..named }),
-    }
-}
-
-fn is_same(a: &str, b: &str) -> bool {
-    normalized(a) == normalized(b)
 }
 
 /// What a line of a template says beyond that.
-fn told(site: &Site, found: &[Found]) -> Option<Found> {
+fn told(site: &Site, found: &Listed) -> Option<Found> {
     let told = |image: &str, doubt: Option<Doubt>| {
         let (image, path) = (image.to_owned(), String::new());
         Some(Found { image, file: site.file, line: site.line, path, doubt })
     };
     let Some(text) = &site.text else {
-        let is_listed = found.iter().any(|named| is_linked(site, named) || is_same(&named.image, &site.written));
+        let mut paths = site.links.iter().flat_map(|link| paths_to(link));
+        let is_listed =
+            paths.any(|path| found.paths.contains(path)) || found.images.contains(&normalized(&site.written));
         // In a helper or a loop, where what it is handed is among the values.
-        let says_nothing = site.is_apart && site.links.is_empty() && !has_own_text(&site.written) && !found.is_empty();
+        let is_apart = site.is_apart && site.links.is_empty() && !found.all.is_empty();
+        let says_nothing = is_apart && !has_own_text(&site.written);
         return if is_listed || says_nothing { None } else { told(&site.written, Some(Doubt::Unfollowed)) };
     };
-    if found.iter().any(|named| named.doubt.is_none() && is_same(text, &named.image)) {
+    if found.certain.contains(&normalized(text)) {
         return None;
     }
     let is_word = matches!(text.as_str(), "true" | "false") || text.contains(char::is_whitespace);
@@ -172,5 +228,14 @@ mod tests {
             assert_eq!(rows(values, template, "2.0"), expected, "{values}: {template}");
         }
         assert_eq!(rows("image: {repository: a/b}", APP, "1.0+x"), [row("a/b:1.0+x", 1, Some(Doubt::Malformed))]);
+    }
+
+    /// More than any chart needs is not followed to its end, and nothing is for sure.
+    #[test]
+    fn work_without_end_is_not_done() {
+        let body = "{{ .Values.a }}".repeat(50_000);
+        let lines = "image: {{ include \"x\" . }}\n".repeat(1_000);
+        let found = rows("image: a/b:1", &format!("{{{{ define \"x\" }}}}{body}{{{{ end }}}}\n{lines}"), "");
+        assert!(found.iter().all(|(.., doubt)| doubt.is_some()), "{:?}", found.first());
     }
 }

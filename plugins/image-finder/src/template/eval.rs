@@ -10,6 +10,7 @@ use crate::yaml::{Node, Value as Yaml};
 
 /// Helpers in helpers.
 const DEPTH_LIMIT: usize = 24;
+const NESTED_LIMIT: usize = 100;
 /// Pieces and terms that one chart may cost: a thousand times what charts need.
 pub(super) const STEPS: u64 = 2_000_000;
 
@@ -44,6 +45,8 @@ pub(super) struct World<'a> {
     pub(super) about: &'a About,
     pub(super) helpers: &'a HashMap<String, Vec<Piece>>,
     pub(super) steps: u64,
+    /// Expressions in expressions, through helpers.
+    pub(super) depth: usize,
 }
 
 /// Why [`World::run`] came back.
@@ -177,6 +180,16 @@ impl<'a> World<'a> {
     }
 
     fn value(&mut self, expression: &Expression, scope: &Scope<'a>) -> Value<'a> {
+        if self.depth >= NESTED_LIMIT {
+            return Value::Unknown;
+        }
+        self.depth += 1;
+        let value = self.piped(expression, scope);
+        self.depth -= 1;
+        value
+    }
+
+    fn piped(&mut self, expression: &Expression, scope: &Scope<'a>) -> Value<'a> {
         let mut piped: Option<Value<'a>> = None;
         for command in &expression.0 {
             let Some(left) = self.steps.checked_sub(1) else { return Value::Unknown };

@@ -9,6 +9,7 @@
 mod eval;
 mod parse;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use components::image::ImageName;
@@ -22,6 +23,8 @@ use crate::yaml::Node;
 
 /// Helpers that mention each other.
 const LINK_DEPTH: usize = 12;
+/// Pieces and values that are followed in one chart.
+const LINKS: u64 = 20_000_000;
 /// Of one file; what is set beyond that is not known.
 const VARIABLES: usize = 500;
 
@@ -41,6 +44,8 @@ pub struct Helpers {
     /// Values that a template sets itself.
     set: BTreeSet<String>,
     heeds_global_registry: bool,
+    /// What following values through helpers has cost.
+    spent: Cell<u64>,
 }
 
 impl Helpers {
@@ -81,6 +86,17 @@ impl Helpers {
         }
     }
 
+    /// Counts work; false where it is more than charts need.
+    fn spend(&self, work: usize) -> bool {
+        self.spent.set(self.spent.get().saturating_add(work as u64));
+        !self.is_exhausted()
+    }
+
+    /// Whether which values a line mentions is not known any more.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.spent.get() > LINKS
+    }
+
     /// Whether any of them looks at `global.imageRegistry`.
     pub(crate) fn heed_global_registry(&self) -> bool {
         self.heeds_global_registry
@@ -106,7 +122,7 @@ fn length_of_block(pieces: &[Piece]) -> usize {
 }
 
 /// Whether the path of a value is `top` or below it.
-pub(crate) fn is_at_or_below(path: &str, top: &str) -> bool {
+fn is_at_or_below(path: &str, top: &str) -> bool {
     path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
@@ -132,7 +148,7 @@ pub(crate) struct Site {
 
 /// Every such place, in the order of the files.
 pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Site> {
-    let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS };
+    let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS, depth: 0 };
     let mut sites = Vec::new();
     for source in sources.iter().filter(|source| !is_test(source)) {
         let mut reader = Reader {
@@ -525,6 +541,9 @@ impl<'h> Links<'h> {
 
     fn pieces(&mut self, pieces: &[Piece], known: &Known, dot: &BTreeSet<String>) {
         for piece in pieces {
+            if !self.helpers.spend(1) {
+                return;
+            }
             if let Kind::Action(
                 Action::Show(value)
                 | Action::Set { value, .. }
@@ -591,6 +610,9 @@ impl<'h> Links<'h> {
 
     /// Of one value its field; of several all of them.
     fn extend(&mut self, base: &BTreeSet<String>, fields: &[String]) {
+        if !self.helpers.spend(base.len()) {
+            return;
+        }
         match base.first().filter(|_| base.len() == 1 && !fields.is_empty()) {
             Some(only) if only.is_empty() => drop(self.found.insert(fields.join("."))),
             Some(only) => drop(self.found.insert(format!("{only}.{}", fields.join(".")))),

@@ -82,6 +82,7 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
         name: chart.name().to_owned(),
         version: chart.version().to_owned(),
         app_version: chart.metadata.app_version.clone(),
+        imports: chart.dependencies().any(crate::Dependency::imports_values),
     };
     let texts: Vec<_> = chart.templates.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
     let is_rendered = |path: &str| !path.ends_with("NOTES.txt") && chart.metadata.kind != "library";
@@ -199,6 +200,24 @@ mod tests {
         ] {
             assert_eq!(sub(condition, own, values), is_on, "{condition} with `{own}` and `{values}`");
         }
+    }
+
+    /// A subchart may say what the chart itself leaves out.
+    #[test]
+    fn what_a_subchart_hands_up_is_not_known() {
+        let about = "name: app\nversion: 1.0.0\nappVersion: \"3\"\ndependencies:\n- {name: sub, version: 1.x, import-values: [image]}\n";
+        let files = [
+            ("Chart.yaml", about),
+            ("values.yaml", "image: {repository: org/app}\n"),
+            (
+                "templates/pod.yaml",
+                "image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\n",
+            ),
+            ("charts/sub/Chart.yaml", "name: sub\nversion: 1.0.0\n"),
+            ("charts/sub/values.yaml", "exports: {image: {image: {tag: v9}}}\n"),
+        ];
+        let expected = ["org/app values.yaml:1 ?", "image: {tag: v9} charts/sub/values.yaml:1 ?"];
+        assert_eq!(rows(&chart(&files), &[]), expected);
     }
 
     /// A few lines that come to a million charts.

@@ -178,11 +178,8 @@ fn is_unclosed(pattern: &str) -> bool {
     while let Some(c) = chars.next() {
         since_class += 1;
         match c {
-            '\\' => {
-                if chars.next().is_none() {
-                    return true;
-                }
-            }
+            '\\' if chars.next().is_none() => return true,
+            '\\' => {}
             '[' if !class => (class, since_class) = (true, 0),
             // Right behind its beginning it is a letter like any other.
             '^' if class && since_class == 1 => since_class = 0,

@@ -167,7 +167,8 @@ mod tests {
     const APP: &str = "image: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\"\n";
 
     fn rows(values: &str, template: &str, app_version: &str) -> Vec<(String, u16, Option<Doubt>)> {
-        let about = About { name: "app".into(), version: "1.0.0".into(), app_version: app_version.into() };
+        let about =
+            About { name: "app".into(), version: "1.0.0".into(), app_version: app_version.into(), imports: false };
         let mut helpers = Helpers::default();
         helpers.add(template);
         let source = Source { file: 1, path: "templates/x.yaml", text: template };

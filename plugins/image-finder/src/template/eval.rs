@@ -21,6 +21,9 @@ pub struct About {
     pub version: String,
     /// Empty where it says none.
     pub app_version: String,
+    /// Whether charts in it hand values up to it: what is not among its values may
+    /// be there all the same.
+    pub imports: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -233,6 +236,7 @@ impl<'a> World<'a> {
 
     fn field(&self, value: &Value<'a>, name: &str) -> Value<'a> {
         let node = |node: Option<&'a Node>| match node {
+            None if self.about.imports => Value::Unknown,
             None => Value::Nil,
             Some(node) if node.is_null() => Value::Nil,
             Some(node) => Value::Node(node),

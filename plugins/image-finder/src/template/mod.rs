@@ -627,7 +627,7 @@ mod tests {
     use crate::yaml::parse;
 
     fn found(values: &str, template: &str) -> Vec<(Option<String>, String)> {
-        let about = About { name: "app".into(), version: "1.0.0".into(), app_version: "2.0.0".into() };
+        let about = About { name: "app".into(), version: "1.0.0".into(), app_version: "2.0.0".into(), imports: false };
         let mut helpers = Helpers::default();
         helpers.add(template);
         let values = parse(values).unwrap();

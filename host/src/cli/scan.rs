@@ -62,6 +62,9 @@ struct Unresolved {
     text: String,
     file: String,
     line: u64,
+    /// Continues "it is not known: ".
+    #[serde(default)]
+    why: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,8 +144,8 @@ fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
         ui.say_all(table::render(&rows, usize::MAX));
     }
     for unresolved in &found.unresolved {
-        let Unresolved { text, file, line } = unresolved;
-        ui.note(&format!("warning: {file}:{line}: `{text}` is an image only once its template is resolved"));
+        let Unresolved { text, file, line, why } = unresolved;
+        ui.note(&format!("warning: {file}:{line}: `{text}` is not known: {why}"));
     }
     if writes {
         for image in written {

@@ -23,6 +23,13 @@ impl AirgapLock {
         copy.repositories.retain(|key, _| !may_be_secret(key));
         copy
     }
+
+    /// Of such a copy what the plugin itself resolved and fetched.
+    pub fn keep_of_plugins(&mut self) {
+        self.resolved_at = None;
+        self.images.clear();
+        self.repositories.clear();
+    }
 }
 
 /// Whether a URL holds a user, a password or a query.

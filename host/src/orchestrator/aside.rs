@@ -77,7 +77,8 @@ impl Aside<'_> {
     pub fn components(&self, force_regenerate: bool) -> Result<ResolvedComponents> {
         let Some(spec) = self.project.pipeline.step(MANIFESTS) else { return in_memory(self.project) };
         let Runner::Plugin(name) = &spec.run else { return in_memory(self.project) };
-        let mut configuration = made_with(self.project, spec, false);
+        let plugin = catalog::find(name, &self.project.plugin_pins)?.identity();
+        let mut configuration = made_with(self.project, spec, &plugin, false);
         configuration["force_regenerate"] = force_regenerate.into();
         components_of(&self.run(MANIFESTS, name, configuration, Vec::new())?.tree)
     }

@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::entitlement::Asker;
 use crate::error::Result;
 use crate::plugin::catalog::{self, PluginSource};
+use crate::plugin::handed::Handed;
 use crate::state::format::PluginIdentity;
 use crate::state::{BuildState, Status};
 use crate::transaction;
@@ -101,31 +102,43 @@ pub(super) fn made_from(
     let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     // Only these are read before the configuration is fixed.
     let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
+    let handed = plugin.map(|plugin| handed(project, plugin));
     let key = json!({
         "step": spec,
         "pins": (spec.id == MANIFESTS).then_some(pins),
         "plugin": plugin.map(|plugin| plugin.digest),
-        "configuration": plugin.map(|_| made_with(project, spec, strict_images)),
+        "configuration": plugin.map(|plugin| made_with(project, spec, plugin, strict_images)),
         "trees": trees,
-        "epoch": plugin.map(|_| epoch),
+        "epoch": handed.filter(|handed| handed.clock).map(|_| epoch),
+        // Whatever is resolved anew moves the lock's time.
+        "lock": handed.filter(|handed| handed.whole_lock).map(|_| self::epoch(project, state, None)),
     });
     Digest::of(key.to_string().as_bytes())
 }
 
-/// The configuration of a plugin that its outputs depend on.
-pub(super) fn made_with(project: &Project, spec: &StepSpec, strict_images: bool) -> Value {
-    let mut configuration = json!({
+/// What the plugin of a step is handed, by which code it is.
+fn handed(project: &Project, plugin: &PluginIdentity) -> Handed {
+    Handed::to(plugin, project.plugin_pins.pin(&plugin.name).is_none())
+}
+
+/// The configuration of a plugin that its outputs depend on: of what the host
+/// tells what it is handed, and the step's own. An attempt gets the same.
+pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdentity, strict_images: bool) -> Value {
+    let told = json!({
         "package": project.settings.package,
         "architecture": project.architecture(),
         "strict_images": strict_images,
+        "plugins": makers(project, spec),
     });
-    if let Some(makers) = makers(project, spec) {
-        configuration["plugins"] = makers;
+    let handed = handed(project, plugin);
+    let mut configuration = serde_json::Map::new();
+    if let Value::Object(told) = told {
+        configuration.extend(told.into_iter().filter(|(name, value)| handed.field(name) && !value.is_null()));
     }
-    if let (Some(all), Value::Object(own)) = (configuration.as_object_mut(), &spec.configuration) {
-        all.extend(own.clone());
+    if let Value::Object(own) = &spec.configuration {
+        configuration.extend(own.clone());
     }
-    configuration
+    Value::Object(configuration)
 }
 
 /// Which plugins made what is packaged, for the core plugin that writes the

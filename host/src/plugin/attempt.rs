@@ -7,6 +7,7 @@ use components::ResolvedComponents;
 use serde_json::Value;
 
 use super::drift::Drift;
+use super::handed::Handed;
 use super::input::InputTree;
 use crate::config::Project;
 use crate::config::airgap_lock::AirgapLock;
@@ -102,11 +103,15 @@ impl Attempt {
         })
     }
 
-    /// The trees of the steps that this one needs, `config` with the plugin's
-    /// own `lock`, and the local paths that the configuration names, as far as
-    /// the components of a needed step choose them.
-    pub(super) fn inputs(&self, lock: &AirgapLock) -> Result<BTreeMap<String, InputTree>> {
-        let mut inputs = BTreeMap::from([("config".to_owned(), self.config(lock)?)]);
+    /// The trees of the steps that this one needs, `config` as far as it is
+    /// handed over, with the plugin's own `lock`, and the local paths that the
+    /// configuration names, as far as the components of a needed step choose
+    /// them.
+    pub(super) fn inputs(&self, lock: &AirgapLock, handed: Handed) -> Result<BTreeMap<String, InputTree>> {
+        let mut inputs = BTreeMap::new();
+        if handed.config || handed.own_lock {
+            inputs.insert("config".to_owned(), self.config(lock, handed)?);
+        }
         let mut trees = self.local.clone();
         for (id, tree) in &self.trees {
             if let Some(resolved) = resolved(tree)? {
@@ -124,11 +129,18 @@ impl Attempt {
 
     /// As it was read when the configuration was loaded. The settings are not
     /// among it: they may name what is secret.
-    fn config(&self, lock: &AirgapLock) -> Result<InputTree> {
+    fn config(&self, lock: &AirgapLock, handed: Handed) -> Result<InputTree> {
         let folder = self.output.root().with_file_name(CONFIGURATION);
         fs::create_dir_all(&folder)?;
-        let lock = lock.to_text();
-        let texts = self.read.for_plugins().chain([(LOCK, lock.as_str())]);
+        let lock = handed.own_lock.then(|| {
+            let mut lock = lock.clone();
+            if !handed.whole_lock {
+                lock.keep_of_plugins();
+            }
+            lock.to_text()
+        });
+        let configuration = self.read.for_plugins().filter(|_| handed.config);
+        let texts = configuration.chain(lock.as_deref().map(|text| (LOCK, text)));
         let copied = texts.map(|(name, text)| {
             let path = folder.join(name);
             fs::replace_unsynced(&path, text.as_bytes())?;

@@ -167,6 +167,8 @@ pub const WARNINGS: u64 = 500;
 
 /// Bytes of a polite error's message and hint.
 pub const FAILURE_MESSAGE: usize = 2000;
+/// Lines below the first of a polite error's message.
+pub const FAILURE_ITEMS: usize = 500;
 
 /// Shortest time between two progress events of a call.
 pub const PROGRESS_PAUSE: Duration = Duration::from_millis(50);

@@ -46,6 +46,7 @@ mod directories;
 mod drift;
 mod engine;
 mod files;
+pub mod handed;
 mod host_time;
 mod imports;
 mod input;
@@ -72,6 +73,7 @@ use call::{Call, Running, Setup, Work};
 use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
+use handed::Handed;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
 use open_files::Descriptors;
 use stop::Subject;
@@ -140,7 +142,9 @@ impl Runtime {
         let limits = CallLimits::new(&self.options.settings);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
         let desk = cx.means.desk(source)?;
-        let inputs = cx.inputs(&desk.lock())?;
+        let handed = Handed::to_source(source);
+        let epoch = if handed.clock { cx.epoch } else { 0 };
+        let inputs = cx.inputs(&desk.lock(), handed)?;
         let staging = cx.output.root().with_file_name("directories");
         let directories = match source.wants_directories() {
             true => {
@@ -156,7 +160,7 @@ impl Runtime {
         let setup = Setup {
             subject: &subject,
             limits: &limits,
-            epoch: cx.epoch,
+            epoch,
             progress: cx.progress.clone(),
             directories: directories.as_deref(),
             work: Some(work),
@@ -167,7 +171,7 @@ impl Runtime {
             step: cx.step.clone(),
             attempt: cx.attempt,
             plugin_digest: source.digest.to_string(),
-            epoch: cx.epoch,
+            epoch,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let returned = running.run(&loaded, context, configuration).await;

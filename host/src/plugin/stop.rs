@@ -17,10 +17,12 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::types::{Failure, StepError};
 use super::budget::Budget;
 use super::console::Console;
-use super::limits::{CallLimits, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, Limit, REPORT_FRAMES, REPORT_LINES};
+use super::limits::{
+    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, Limit, REPORT_FRAMES, REPORT_LINES,
+};
 use super::text;
 use crate::digest::Digest;
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, ItemFailure};
 
 /// The host ended the call. Travels through wasmtime as an error.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -216,14 +218,48 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
         StepError::Other(failure) => (class_of(&failure), failure),
     };
     let Failure { code, message, hint, .. } = failure;
-    let message = text::line(&message, FAILURE_MESSAGE);
+    let (message, rows) = message.trim().split_once('\n').unwrap_or((&message, ""));
+    let message = text::line(message, FAILURE_MESSAGE);
     let message = if message.is_empty() { format!("{subject} failed without a message") } else { message };
-    let error = Error::new(class, message);
-    let error = with_notes(error, vec![format!("reported by {subject} as `{}`", text::line(&code, 64))]);
+    let error = Error::new(class, message).with_items(items(rows, class));
+    let error =
+        with_notes(error, vec![format!("reported by plugin {} as `{}`", subject.plugin, text::line(&code, 64))]);
     match hint {
         Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
         None => error,
     }
+}
+
+/// What a step says below the first line: an item a line, `<item>: <what>`, and
+/// what helps in an indented one below.
+fn items(rows: &str, class: Class) -> Vec<ItemFailure> {
+    let mut items: Vec<ItemFailure> = Vec::new();
+    let mut left_out = 0_usize;
+    let failure = |item: String, message: String| ItemFailure {
+        item,
+        origin: String::new(),
+        class,
+        status: None,
+        message,
+        hint: None,
+    };
+    for row in rows.lines().filter(|row| !row.trim().is_empty()) {
+        if row.starts_with([' ', '\t']) {
+            if let Some(item) = items.last_mut().filter(|_| left_out == 0) {
+                item.hint = Some(text::line(row.trim(), FAILURE_MESSAGE));
+            }
+        } else if items.len() == FAILURE_ITEMS {
+            left_out += 1;
+        } else {
+            let (item, what) = row.split_once(": ").unwrap_or(("", row));
+            let [item, what] = [item, what].map(|text| text::line(text, FAILURE_MESSAGE));
+            items.push(failure(item, what));
+        }
+    }
+    if left_out > 0 {
+        items.push(failure("…".to_owned(), format!("and {left_out} more")));
+    }
+    items
 }
 
 /// A step that failed for now, and was told by a server when to come back.

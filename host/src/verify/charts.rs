@@ -21,7 +21,7 @@ pub(super) fn is_chart(path: &str) -> bool {
 pub(super) fn read(content: impl BufRead) -> Result<Description, String> {
     let refused = |Refusal { why, .. }| format!("is no chart that Helm could install: {why}");
     let chart = chart_loader::load(content).map_err(refused)?;
-    install::check(&chart).map_err(refused)?;
+    install::check(&chart, None).map_err(refused)?;
     Ok(Description { version: chart.version().to_owned() })
 }
 

@@ -1,14 +1,18 @@
 //! What loads and yet installs nothing, or cannot be installed where there is no
 //! network: Helm refuses it late, and Zarf deploys it without a word.
 
-use crate::{Chart, Refusal, shown};
+use image_finder::scalar::Scalar;
+use image_finder::{Node, Value as Yaml};
 use serde_json::Value;
 
-/// Whether `helm install` goes on behind the loading.
+use crate::{Chart, Refusal, enabled, schema, shown};
+
+/// Whether `helm install` goes on behind the loading, with these values: the chart's
+/// with the user's laid over them. None where they are not known.
 ///
 /// # Errors
 /// What the chart is or lacks.
-pub fn check(chart: &Chart) -> Result<(), Refusal> {
+pub fn check(chart: &Chart, values: Option<Node>) -> Result<(), Refusal> {
     if chart.metadata.kind == "library" {
         let why = "its `Chart.yaml` says `type: library`: such a chart installs nothing, others use it";
         return Err(Refusal::new(why, "name the chart that depends on it instead"));
@@ -19,7 +23,48 @@ pub fn check(chart: &Chart) -> Result<(), Refusal> {
         let hint = "without them Helm refuses the chart, and Zarf installs nothing: unpack the chart, run `helm dependency build` in its folder, and give the folder as `repo`";
         return Err(Refusal::new(why, hint));
     }
-    schemas(chart)
+    match values {
+        Some(values) => fulfilled(chart, values),
+        None => schemas(chart),
+    }
+}
+
+/// A values.schema.json is read at installation, of every subchart that is switched
+/// on too.
+fn fulfilled(chart: &Chart, values: Node) -> Result<(), Refusal> {
+    for one in enabled::of(chart, values)? {
+        let within = |refusal: Refusal| {
+            if one.place.is_empty() { refusal } else { refusal.within(one.place.trim_end_matches('/')) }
+        };
+        let schema = readable(one.chart).map_err(within)?;
+        // What a subchart hands up is not followed here.
+        let imports = chart.dependencies().any(crate::Dependency::imports_values);
+        let why = schema.filter(|_| !imports).and_then(|schema| schema::unfulfilled(&schema, &json(&one.values)));
+        if let Some(why) = why {
+            let hint = "write values that fulfil it into a values file of the chart";
+            let why = format!("its values do not fulfil its `values.schema.json`: {why}");
+            return Err(within(Refusal::new(why, hint)));
+        }
+    }
+    Ok(())
+}
+
+/// Values as Helm shows them to a schema.
+fn json(node: &Node) -> Value {
+    match &node.value {
+        Yaml::List(items) => items.iter().map(json).collect(),
+        Yaml::Map(entries) => {
+            entries.iter().map(|(key, node)| (key.clone(), json(node))).collect::<serde_json::Map<_, _>>().into()
+        }
+        Yaml::Scalar { .. } => match node.scalar() {
+            None | Some(Scalar::Null) => Value::Null,
+            Some(Scalar::Bool(value)) => value.into(),
+            Some(Scalar::Int(number)) => number.into(),
+            Some(Scalar::Unsigned(number)) => number.into(),
+            Some(Scalar::Float(number)) => number.into(),
+            Some(Scalar::Text(text)) => text.into(),
+        },
+    }
 }
 
 /// Helm goes by the names alone, whatever the conditions say.
@@ -32,14 +77,10 @@ fn missing(chart: &Chart) -> impl Iterator<Item = String> {
     })
 }
 
-/// A values.schema.json is read at installation, of every subchart that is not
-/// switched off too. Which one that is, values decide that only the deployment
-/// knows: those with a condition or tags are passed over.
+/// Which subchart is switched off, values decide that only the deployment knows:
+/// those with a condition or tags are passed over.
 fn schemas(chart: &Chart) -> Result<(), Refusal> {
-    if let Some(why) = chart.schema.as_deref().and_then(schema_problem) {
-        let hint = "correct the schema in the chart, or leave it out and pack the chart anew";
-        return Err(Refusal::new(format!("its `values.schema.json` {why}"), hint));
-    }
+    readable(chart)?;
     let is_sure =
         |name: &str| !chart.dependencies().any(|d| d.name == name && !(d.condition.is_empty() && d.tags.is_empty()));
     let mut subcharts = chart.subcharts.iter().filter(|chart| is_sure(chart.name()));
@@ -47,15 +88,32 @@ fn schemas(chart: &Chart) -> Result<(), Refusal> {
         .try_for_each(|chart| schemas(chart).map_err(|refusal| refusal.within(&format!("charts/{}", chart.name()))))
 }
 
-fn schema_problem(bytes: &[u8]) -> Option<String> {
-    match serde_json::from_slice::<Value>(bytes) {
-        Err(error) => Some(format!("is not JSON: {error}")),
-        Ok(Value::Bool(true)) => None,
-        Ok(Value::Bool(false)) => Some("is `false`, which no values fulfil".to_owned()),
-        Ok(schema @ Value::Object(_)) => unresolved(&schema, &schema).map(|reference| {
-            format!("refers to `{}`, which is not in it, and no network is there to fetch it", shown(reference))
-        }),
-        Ok(_) => Some("is neither an object nor `true`".to_owned()),
+/// The schema of a chart, which has to be one.
+fn readable(chart: &Chart) -> Result<Option<Value>, Refusal> {
+    let refuse = |why: String| {
+        let hint = "correct the schema in the chart, or leave it out and pack the chart anew";
+        Err(Refusal::new(format!("its `values.schema.json` {why}"), hint))
+    };
+    let Some(bytes) = chart.schema.as_deref() else { return Ok(None) };
+    let schema = match serde_json::from_slice::<Value>(bytes) {
+        Err(error) => return refuse(format!("is not JSON: {error}")),
+        Ok(schema) => schema,
+    };
+    if !schema.is_object() && !schema.is_boolean() {
+        return refuse("is neither an object nor `true`".to_owned());
+    }
+    if schema == Value::Bool(false) {
+        return refuse("is `false`, which no values fulfil".to_owned());
+    }
+    if let Some(reference) = unresolved(&schema, &schema) {
+        return refuse(format!(
+            "refers to `{}`, which is not in it, and no network is there to fetch it",
+            shown(reference)
+        ));
+    }
+    match schema::malformed(&schema) {
+        Some(why) => refuse(why),
+        None => Ok(Some(schema)),
     }
 }
 

@@ -13,7 +13,10 @@
 //!    and [`pack`] makes an archive of them.
 //! 4. [`load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
 //!    the fields of [`metadata`] as Go's JSON decoder does, and validates them.
-//! 5. [`install`] tells what loads and yet installs nothing.
+//! 5. [`install`] tells what loads and yet installs nothing, [`schema`] whether
+//!    values fulfil what a chart asks of them.
+//! 6. [`enabled`] tells which of the charts in a chart are switched on, with which
+//!    values, and [`images`] what they deploy.
 //!
 //! Hostile input is bounded where Helm is not: see [`archive::STREAM_LIMIT`] and
 //! [`load::DEPTH_LIMIT`]. Sparse tar members, which no tool writes into a chart,
@@ -22,12 +25,15 @@
 pub mod archive;
 pub mod decode;
 pub mod directory;
+pub mod enabled;
 pub mod gzip;
 pub mod ignore;
+pub mod images;
 pub mod install;
 pub mod load;
 pub mod metadata;
 pub mod pack;
+pub mod schema;
 pub mod tar;
 
 use std::fmt;

@@ -22,6 +22,8 @@ pub struct Chart {
     pub values: Node,
     /// values.schema.json.
     pub schema: Option<Vec<u8>>,
+    /// What lies in `templates/`.
+    pub templates: Vec<File>,
     /// What lies in `charts/`.
     pub subcharts: Vec<Chart>,
 }
@@ -33,6 +35,13 @@ impl Chart {
 
     pub fn version(&self) -> &str {
         &self.metadata.version
+    }
+
+    /// Its values with others laid over them, in order.
+    pub fn values_with<'a>(&self, overrides: impl IntoIterator<Item = &'a Node>) -> Node {
+        let mut values = self.values.clone();
+        overrides.into_iter().for_each(|over| values.merge(over));
+        values
     }
 
     pub fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
@@ -58,16 +67,19 @@ pub fn from_files(files: &[File], room: &mut u64) -> Result<Chart, Refusal> {
     assemble(&files.iter().map(|file| (file.path.as_str(), file.data.as_slice())).collect::<Vec<_>>(), room, 0)
 }
 
-/// Whether the content of a file decides about the chart: descriptions at any
-/// depth, and packed subcharts.
+/// Whether the content of a file decides about the chart: descriptions and
+/// templates at any depth, and packed subcharts.
 pub fn is_needed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_description = matches!(
         name,
         "Chart.yaml" | "Chart.lock" | "values.yaml" | "values.schema.json" | "requirements.yaml" | "requirements.lock"
     );
-    is_description || (path.starts_with("charts/") && name.ends_with(".tgz"))
+    let is_template = path.starts_with(TEMPLATES) || path.contains("/templates/");
+    is_description || is_template || (path.starts_with("charts/") && name.ends_with(".tgz"))
 }
+
+const TEMPLATES: &str = "templates/";
 
 /// Paths and content, in the order of the archive.
 type Files<'a> = [(&'a str, &'a [u8])];
@@ -90,7 +102,10 @@ fn assemble(files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Chart, Re
     }
     let metadata = description(files)?;
     metadata.validate()?;
-    Ok(Chart { metadata, values: defaults, schema, subcharts: subcharts(files, room, depth + 1)? })
+    let subcharts = subcharts(files, room, depth + 1)?;
+    let of_templates = files.iter().filter(|(path, _)| path.starts_with(TEMPLATES));
+    let templates = of_templates.map(|(path, data)| File { path: (*path).to_owned(), data: data.to_vec() }).collect();
+    Ok(Chart { metadata, values: defaults, schema, templates, subcharts })
 }
 
 /// Chart.yaml, and requirements.yaml over it.

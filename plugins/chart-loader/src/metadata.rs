@@ -79,6 +79,13 @@ impl Fields for Metadata {
     }
 }
 
+impl Dependency {
+    /// Whether the chart takes values over from this one.
+    pub fn imports_values(&self) -> bool {
+        !self.import_values.is_empty()
+    }
+}
+
 impl Fields for Dependency {
     fn field(&mut self, key: &str) -> Option<&mut dyn Decode> {
         Some(match key {

@@ -8,8 +8,9 @@
 //! 4. Every archive is loaded before it counts ([`chart_loader::load`]), must
 //!    install something, and the images that it deploys with its values are
 //!    noted.
-//! 5. All that failed are reported together; images that the package lacks
-//!    are warnings, or errors when the user says so.
+//! 5. All that failed are reported together, each in a line; images that the
+//!    package lacks, and those of which nobody knows which they are, are warnings,
+//!    or errors when the user says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::images;
+use crate::images::{self, Unresolved};
 use crate::local;
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
@@ -50,12 +51,8 @@ pub struct Job<'a> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Bundled {
     entry: ChartEntry,
-    /// Those of its images whose tag is the chart's appVersion, which the
-    /// chart may put a `v` in front of.
-    by_app_version: BTreeSet<String>,
-    /// Images whose values say neither tag nor digest.
-    #[serde(default)]
-    untagged: Vec<String>,
+    /// Images that only a rendering would tell.
+    unresolved: Vec<Unresolved>,
 }
 
 /// An archive that lies in the output.
@@ -91,7 +88,7 @@ pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError>
     host.progress(bundled.len() as u64, total, "")?;
     failures.extend(collisions(&bundled));
     if !failures.is_empty() {
-        return Err(all_of(failures, job.charts.len()));
+        return Err(all_of(&failures, job.charts.len()));
     }
     tell_missing_images(host, job, bundled.values())?;
     for at in bundled.keys() {
@@ -274,10 +271,14 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         let path = format!("values/{}-{}-{i}", chart.name, archive.version);
         host.write(&path, &bytes)?;
         values.push(path);
-        overrides.push(node);
+        overrides.push((file.clone(), node));
     }
-    let (untagged, found): (Vec<_>, Vec<_>) =
-        images::of(&about, &overrides).into_iter().partition(|found| found.unresolved);
+    let refuse =
+        |Refusal { why, hint }| StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)).hint(hint);
+    let merged = about.values_with(overrides.iter().map(|(_, node)| node));
+    install::check(&about, Some(merged)).map_err(refuse)?;
+    let found = chart_loader::images::of(&about, &overrides).map_err(refuse)?;
+    let (images, unresolved) = images::divided(found);
     let entry = ChartEntry {
         name: chart.name.clone(),
         version: archive.version.clone(),
@@ -289,16 +290,11 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         sha256: archive.artifact.digest.trim_start_matches("sha256:").to_owned(),
         provenance: archive.provenance.clone(),
         values,
-        images: found.iter().map(|found| found.image.clone()).collect(),
+        images,
     };
     let mut paths = vec![path.clone(), note(at)];
     paths.extend(entry.provenance.iter().cloned().chain(entry.values.iter().cloned()));
-    let uncertain = found.into_iter().filter(|found| found.tag_from_app_version);
-    let bundled = Bundled {
-        entry,
-        by_app_version: uncertain.map(|found| found.image).collect(),
-        untagged: untagged.into_iter().map(|found| found.image).collect(),
-    };
+    let bundled = Bundled { entry, unresolved };
     host.write(&note(at), &serde_json::to_vec(&bundled)?)?;
     host.mark(&key(at, chart), &paths)?;
     Ok(bundled)
@@ -319,7 +315,7 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader
     if !same {
         return other(format!("the archive holds version {}, not {}", about.version(), archive.version));
     }
-    install::check(&about)?;
+    install::check(&about, None)?;
     Ok(about)
 }
 
@@ -332,7 +328,23 @@ fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError
     let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let mend = "write `key: value` lines, as helm wants them";
     let node = chart_loader::load::values(&bytes).map_err(|why| refuse(why).hint(mend))?;
-    Ok((bytes, node))
+    let later = chart_loader::load::values(&filled_in_later(&bytes)).unwrap_or(node);
+    Ok((bytes, later))
+}
+
+/// Zarf replaces its variables at the deployment. Without quotes they are comments
+/// until then, which would read as if nothing stood there.
+fn filled_in_later(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("###ZARF_");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("###") {
+            Some((name, rest)) if !name.contains(char::is_whitespace) => shown.extend(["$(ZARF_", name, ")", rest]),
+            _ => shown.extend(["###ZARF_", part]),
+        }
+    }
+    shown.into_bytes()
 }
 
 /// The host hands a single file in as a tree that holds it alone.
@@ -360,12 +372,17 @@ fn collisions(bundled: &BTreeMap<usize, Bundled>) -> Vec<(String, StepError)> {
 }
 
 /// One error for all that failed: it may be repeated only if each of them may.
-fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
+fn all_of(failures: &[(String, StepError)], total: usize) -> StepError {
     let transient = failures.iter().all(|(_, error)| matches!(error, StepError::Transient(_)));
     let decisive = failures.iter().find(|(_, error)| !matches!(error, StepError::Transient(_))).or(failures.first());
     let failure = decisive.and_then(|(_, error)| error.failure()).cloned();
-    let rows: Vec<String> = failures.iter().map(|(chart, error)| row(chart, error, failures.len() > 1)).collect();
-    let message = format!("{} of {total} charts failed: {}", failures.len(), rows.join("; "));
+    let message = match failures {
+        [(chart, error)] => format!("1 of {total} charts failed: {chart}: {}", why(chart, error)),
+        _ => {
+            let rows = failures.iter().map(|(chart, error)| row(chart, error));
+            format!("{} of {total} charts failed\n{}", failures.len(), rows.collect::<Vec<_>>().join("\n"))
+        }
+    };
     let code = failure.as_ref().map_or("charts", |failure| &failure.code).to_owned();
     let error = match decisive.map(|(_, error)| error) {
         _ if transient => StepError::transient(&code, message),
@@ -384,15 +401,24 @@ fn all_of(failures: Vec<(String, StepError)>, total: usize) -> StepError {
 
 const MEND: &str = "correct the chart in components.yaml, or what lies there; the charts that did not fail are kept";
 
-/// What failed and why, the chart named once; with its own hint where it is
-/// one of several.
-fn row(chart: &str, error: &StepError, with_hint: bool) -> String {
-    let Some(failure) = error.failure() else { return format!("{chart}: interrupted") };
-    let why = failure.message.strip_prefix(chart).map_or(&*failure.message, |why| why.trim_start_matches([':', ' ']));
-    match failure.hint.as_ref().filter(|_| with_hint) {
-        Some(hint) => format!("{chart}: {why} ({hint})"),
-        None => format!("{chart}: {why}"),
+/// What failed and why, and below it what helps, as the host reads it.
+fn row(chart: &str, error: &StepError) -> String {
+    let row = format!("{chart}: {}", why(chart, error));
+    match error.failure().and_then(|failure| failure.hint.as_deref()) {
+        Some(hint) => format!("{row}\n  {}", in_one_line(hint)),
+        None => row,
     }
+}
+
+/// Without the chart, which is named already.
+fn why(chart: &str, error: &StepError) -> String {
+    let Some(failure) = error.failure() else { return "interrupted".to_owned() };
+    let why = failure.message.strip_prefix(chart).unwrap_or(&failure.message);
+    in_one_line(why.trim_start_matches([':', ' ']))
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// A package without these images fails in the field.
@@ -402,26 +428,38 @@ fn tell_missing_images<'a>(
     bundled: impl Iterator<Item = &'a Bundled>,
 ) -> Result<(), StepError> {
     let packaged: BTreeSet<String> = job.images.iter().map(|image| normalized(image)).collect();
-    let mut messages = Vec::new();
-    for Bundled { entry, by_app_version, untagged } in bundled {
-        let mut missing = images::missing(&entry.images, by_app_version, &packaged);
-        let unknown = images::unknown(untagged, &packaged);
-        missing.extend(unknown.map(|image| format!("{image} (in a version that its values do not say)")));
-        if !missing.is_empty() {
-            let list = missing.join(", ");
-            messages
-                .push(format!("chart {} {} deploys images that the package lacks: {list}", entry.name, entry.version));
+    let (mut rows, mut lacking, mut unknown) = (Vec::new(), 0, 0);
+    for Bundled { entry, unresolved } in bundled {
+        let chart = format!("chart {} {}", entry.name, entry.version);
+        for image in images::missing(&entry.images, &packaged) {
+            lacking += 1;
+            rows.push((format!("{chart}: deploys {image}, which the package lacks"), LACKING));
+        }
+        for one in unresolved {
+            unknown += 1;
+            let Unresolved { text, place, why } = one;
+            let near =
+                images::near(one, &packaged).map(|near| format!(" (the package holds {near})")).unwrap_or_default();
+            rows.push((format!("{chart}: {place}: `{text}` is not known: {why}{near}"), UNKNOWN));
         }
     }
-    let hint = "add them to `images.additional` in components.yaml, or switch them off in a values file of the chart";
-    if job.strict_images && !messages.is_empty() {
-        return Err(StepError::invalid_input("images-missing", messages.join("; ")).hint(hint));
+    if rows.is_empty() {
+        return Ok(());
     }
-    for message in messages {
-        host.warn(&format!("{message}; {hint}"));
+    if !job.strict_images {
+        rows.iter().for_each(|(row, hint)| host.warn(&in_one_line(&format!("{row}; {hint}"))));
+        return Ok(());
     }
-    Ok(())
+    let rows: Vec<String> = rows.iter().map(|(row, hint)| format!("{}\n  {hint}", in_one_line(row))).collect();
+    let message =
+        format!("{lacking} images of charts are not in the package, and {unknown} are not known\n{}", rows.join("\n"));
+    Err(StepError::invalid_input("images-missing", message)
+        .hint("`--strict-images` wants every image known and packaged"))
 }
+
+const LACKING: &str =
+    "add it to `images.additional` in components.yaml, or switch it off in a values file of the chart";
+const UNKNOWN: &str = "write the whole reference, its tag in quotes, into a values file of the chart; where the chart has no value for it, look which image it is, package it, and build without `--strict-images`";
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,20 @@
 //! Finds the container images that YAML names: chart values in their many
-//! spellings, kubernetes manifests, custom resources.
+//! spellings, kubernetes manifests, custom resources, and what the templates of a
+//! chart make of its values.
 //!
 //! [`yaml`] reads any YAML into nodes that know their line, within bounds and
 //! without failing on what Helm accepts; [`scalar`] is what Go makes of a scalar.
-//! [`values`] walks the nodes. Both are
+//! [`values`] walks the nodes, [`template`] reads templates without rendering
+//! them, and [`chart`] brings both together. What is not known for sure is told as
+//! such. All of it is
 //! used by the plugins `charts` and `scan` and by the reader of charts; nothing here does I/O.
 
+pub mod chart;
 mod events;
 pub mod scalar;
+pub mod template;
 pub mod values;
 pub mod yaml;
 
-pub use values::{Defaults, Found, find};
+pub use values::{Doubt, Found, find};
 pub use yaml::{Node, Value, YamlError};

@@ -1,6 +1,8 @@
 //! What an unquoted scalar is to Helm: go-yaml's reading of YAML 1.1, in which
 //! `yes` is true, `010` is eight and `1.10` is 1.1.
 
+use std::fmt;
+
 /// A scalar as Go holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
@@ -26,8 +28,20 @@ impl Scalar {
             Self::Bool(value) => value.to_string(),
             Self::Int(number) => number.to_string(),
             Self::Unsigned(number) => number.to_string(),
-            Self::Float(number) => short(*number),
+            Self::Float(number) => short(*number as f32),
             Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// What a template prints of a value; there every number is a float. None
+    /// for null, of which it depends on the place.
+    pub fn printed(&self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Int(number) => Some(short(*number as f64)),
+            Self::Unsigned(number) => Some(short(*number as f64)),
+            Self::Float(number) => Some(short(*number)),
+            Self::Bool(_) | Self::Text(_) => Some(self.to_text()),
         }
     }
 }
@@ -106,15 +120,16 @@ fn float(text: &str) -> Option<Scalar> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).map(Scalar::Float)
 }
 
-/// Go's `FormatFloat(number, 'g', -1, 32)`, which Helm uses: the shortest text
-/// that single precision tells apart, with an exponent from a million on.
-fn short(number: f64) -> String {
-    let number = number as f32;
-    if number.is_nan() {
+/// Go's `FormatFloat(number, 'g', -1, …)`: the shortest text that the precision
+/// tells apart, with an exponent from a million on. Fields of Chart.yaml are of
+/// single precision, values of double.
+fn short(number: impl Copy + fmt::Display + fmt::LowerExp + Into<f64>) -> String {
+    let wide: f64 = number.into();
+    if wide.is_nan() {
         return "NaN".to_owned();
     }
-    if number.is_infinite() {
-        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    if wide.is_infinite() {
+        return if wide > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let scientific = format!("{number:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
@@ -160,5 +175,29 @@ mod tests {
         ] {
             assert_eq!(Scalar::plain(written).to_text(), text, "{written}");
         }
+    }
+
+    /// Recorded from Helm, of values in a template.
+    #[test]
+    fn numbers_in_templates_are_floats() {
+        for (written, text) in [
+            ("1.10", "1.1"),
+            ("010", "8"),
+            ("1e3", "1000"),
+            ("20240101", "2.0240101e+07"),
+            ("no", "false"),
+            ("7", "7"),
+            ("1.27", "1.27"),
+            ("1000000", "1e+06"),
+            ("999999", "999999"),
+            ("0x1F", "31"),
+            (".5", "0.5"),
+            ("12345678.5", "1.23456785e+07"),
+            ("123456789012345678901", "1.2345678901234568e+20"),
+            ("2024-01-01", "2024-01-01"),
+        ] {
+            assert_eq!(Scalar::plain(written).printed().as_deref(), Some(text), "{written}");
+        }
+        assert_eq!(Scalar::Null.printed(), None);
     }
 }

@@ -3,19 +3,19 @@
 //! There is no standard for it. What is recognised:
 //! - `image: repo:tag`, and any key that ends in `image`, with `tag` or
 //!   `imageTag` beside it where the text has none;
-//! - maps of `registry`, `repository` (or `image`, `name`), `tag` (or
-//!   `version`), `digest` (or `sha`), as most charts write them, with the
-//!   chart's appVersion where the tag is missing;
-//! - `global.imageRegistry`, which replaces every registry, and `global.hub`
-//!   with `global.tag`;
-//! - lists under a key that ends in `images`;
+//! - maps of `registry`, `repository` (or `image`, `name`, `repo`), `tag` (or
+//!   `version`), `digest` (or `sha`), as most charts write them, `reference` of a
+//!   volume, and whatever `override` puts in their place;
+//! - `global.hub` with `global.tag`;
+//! - lists and maps under a key that ends in `images`;
 //! - environment entries whose name contains `IMAGE`, and arguments like
-//!   `--acme-http01-solver-image=repo:tag`.
+//!   `--acme-http01-solver-image=repo:tag`, in one item or in two.
 //!
-//! What is switched off by `enabled: false` is left out. Reported apart, because
-//! nobody knows what they become, are texts with templates in them, and
-//! references without tag and digest: only where a container names one is it
-//! what the kubelet completes.
+//! What is switched off by `enabled: false` is left out. Nothing is guessed: a
+//! reference that only a running chart completes is told with the reason, be it a
+//! template, a number that is printed as another text, or a tag that nobody
+//! wrote. Only where a container of a manifest has none is it what the kubelet
+//! completes.
 
 use components::image::ImageName;
 
@@ -26,237 +26,435 @@ use crate::yaml::{Node, Value};
 pub struct Found {
     /// `quay.io/jetstack/cert-manager-controller:v1.16.2`.
     pub image: String,
+    /// Which file, as [`Node::file`] counts.
+    pub file: u16,
     /// From 1.
     pub line: u32,
-    /// Whether the tag is not written but the chart's appVersion, which some
-    /// charts put a `v` in front of.
-    pub tag_from_app_version: bool,
-    /// Whether the text is no whole reference: it holds templates, or has
-    /// neither tag nor digest.
-    pub unresolved: bool,
+    /// Where in the values: `controller.image`. Empty for what is in no map.
+    pub path: String,
+    /// Why the text is no whole reference; none where it is one.
+    pub doubt: Option<Doubt>,
 }
 
-/// What an item of `containers` is called while it is walked.
-const CONTAINER: &str = "container";
+/// Why nobody knows what a text becomes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// It holds a template, or a variable that somebody else fills in.
+    Template,
+    /// It has neither tag nor digest.
+    NoTag,
+    /// It is a number without quotes, and printed as another text.
+    Number(String),
+    /// What it comes to is no reference.
+    Malformed,
+    /// `global.imageRegistry` is set, and not all charts heed it.
+    GlobalRegistry,
+    /// A field changes the reference in a way that only the chart knows.
+    Field(String),
+    /// The chart's template does something with it that cannot be followed.
+    Unfollowed,
+}
 
-/// What stands in for what the values leave out.
-#[derive(Clone, Debug, Default)]
-pub struct Defaults {
-    pub app_version: Option<String>,
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Template => f.write_str("it is an image only once its template is resolved"),
+            Self::NoTag => f.write_str("it has neither tag nor digest"),
+            Self::Number(printed) => write!(f, "without quotes it is a number, which Helm prints as `{printed}`"),
+            Self::Malformed => f.write_str("it is no image reference"),
+            Self::GlobalRegistry => {
+                f.write_str("`global.imageRegistry` is set, and whether the chart heeds it here is not known")
+            }
+            Self::Field(name) => write!(f, "`{name}` changes it, and how only the chart knows"),
+            Self::Unfollowed => f.write_str("the chart's template makes something of it that only a rendering tells"),
+        }
+    }
 }
 
 /// Every image that `root` names, in the order of the text.
-pub fn find(root: &Node, defaults: &Defaults) -> Vec<Found> {
+pub fn find(root: &Node) -> Vec<Found> {
     let global = root.get("global");
     let text = |key: &str| global.and_then(|global| global.text_of(key)).map(str::to_owned);
     let mut finder = Finder {
-        app_version: defaults.app_version.clone(),
         registry: text("imageRegistry"),
         hub: text("hub"),
         tag: text("tag"),
+        variant: text("variant"),
+        path: Vec::new(),
         found: Vec::new(),
     };
-    finder.walk("", root);
+    finder.walk("", root, Place::Map);
     finder.found
 }
 
+/// Where a node stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Map,
+    /// An item of `containers` and its like.
+    Container,
+    /// Within a map or list whose key ends in `images`.
+    Images,
+}
+
 struct Finder {
-    app_version: Option<String>,
     registry: Option<String>,
     hub: Option<String>,
     tag: Option<String>,
+    variant: Option<String>,
+    path: Vec<String>,
     found: Vec<Found>,
 }
 
 /// The parts of a map that describes an image.
 struct Parts<'a> {
-    registry: Option<&'a str>,
+    registry: Option<&'a Node>,
     repository: &'a Node,
     tag: Option<&'a Node>,
-    digest: Option<&'a str>,
+    digest: Option<&'a Node>,
+    whole: bool,
 }
 
 impl Finder {
-    fn walk(&mut self, key: &str, node: &Node) {
+    fn walk(&mut self, key: &str, node: &Node, place: Place) {
         match &node.value {
             Value::Scalar { .. } => {}
             Value::List(items) => self.list(key, items),
             Value::Map(_) if node.get("enabled").and_then(Node::as_bool) == Some(false) => {}
             Value::Map(entries) => {
-                if let Some(parts) = parts(key, node) {
-                    self.assemble(node, &parts);
-                } else {
-                    self.texts(node, entries, key == CONTAINER);
+                let is_described = self.described(key, node, place);
+                if !is_described {
+                    self.texts(node, entries, place);
                 }
                 self.environment(node);
                 for (key, node) in entries {
-                    self.walk(key, node);
+                    let is_within = place == Place::Images || is_list_of_images(key);
+                    let inner = if is_within { Place::Images } else { Place::Map };
+                    self.path.push(key.clone());
+                    self.walk(key, node, inner);
+                    self.path.pop();
                 }
             }
         }
     }
 
     fn list(&mut self, key: &str, items: &[Node]) {
+        let is_list_of_images = is_list_of_images(key);
+        // `["--image", "x:1"]`.
+        let mut flag = false;
         for item in items {
             match item.text() {
-                Some(text) if is_list_of_images(key) => self.complete(text, item.line),
-                Some(text) => self.argument(text, item.line),
-                None if key.ends_with("ontainers") => self.walk(CONTAINER, item),
-                None => self.walk("", item),
+                Some(text) if is_list_of_images && may_be_an_image("", text) => self.reference(text, item),
+                Some(text) if flag && !text.starts_with('-') => self.argument_value(text, item, true),
+                Some(text) => self.argument(text, item),
+                None if key.ends_with("ontainers") => self.walk("", item, Place::Container),
+                None if is_list_of_images => self.walk("", item, Place::Images),
+                None => self.walk("", item, Place::Map),
             }
+            flag =
+                item.text().is_some_and(|text| text.starts_with('-') && !text.contains('=') && is_flag_of_image(text));
         }
     }
 
+    /// A map that describes one image; false where it does not.
+    fn described(&mut self, key: &str, map: &Node, place: Place) -> bool {
+        if let Some((name, node)) = override_of(map) {
+            self.path.push(name.to_owned());
+            self.reference(node.text().unwrap_or_default(), node);
+            self.path.pop();
+            return true;
+        }
+        match parts(key, map, place) {
+            _ if self.nvidia(map) => {}
+            Some(parts) => self.assemble(map, &parts),
+            None if is_unread(key, map) => self.push(&format!("{key}: {}", abridged(map)), map, Some(Doubt::Malformed)),
+            None => return false,
+        }
+        true
+    }
+
+    /// nvidia: `repository: nvcr.io/nvidia`, `image: driver`, `version: …`.
+    fn nvidia(&mut self, map: &Node) -> bool {
+        let part = |name: &str| map.get(name).filter(|node| node.text().is_some_and(|text| !text.is_empty()));
+        let (Some(repository), Some(image), Some(version)) = (part("repository"), part("image"), part("version"))
+        else {
+            return false;
+        };
+        let [place, name, tag] = [repository, image, version].map(|node| node.text().unwrap_or_default());
+        let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
+        let text = format!("{place}/{name}{separator}{tag}");
+        match number(version) {
+            Some(doubt) => self.push(&text, image, Some(doubt)),
+            None => self.reference(&text, image),
+        }
+        true
+    }
+
     /// `image: repo:tag` and its like.
-    fn texts(&mut self, map: &Node, entries: &[(String, Node)], in_container: bool) {
+    fn texts(&mut self, map: &Node, entries: &[(String, Node)], place: Place) {
         for (key, node) in entries {
-            let Some(text) = node.text().filter(|text| !text.is_empty() && names_an_image(key)) else { continue };
-            if node.as_bool().is_some() {
+            let Some(text) = node.text().filter(|text| !text.is_empty()) else { continue };
+            if matches!(node.scalar(), Some(crate::scalar::Scalar::Bool(_))) {
                 continue;
             }
-            let text = self.with_hub(text, map);
-            match tag_beside(map, key) {
-                Some(tag) if !has_tag(&text) => self.push(&format!("{text}:{tag}"), node.line, false),
-                None if in_container && key == "image" => self.add(Found {
-                    unresolved: is_template(&text),
-                    image: text,
-                    line: node.line,
-                    tag_from_app_version: false,
-                }),
-                _ => self.push(&text, node.line, false),
+            self.path.push(key.clone());
+            let (image, variant) = self.with_hub(text, map);
+            if names_an_image(key) {
+                match tag_beside(map, key) {
+                    Some(tag) if !has_tag(&image) => self.tagged(&image, tag, node),
+                    None if place == Place::Container && key == "image" && !is_template(&image) => {
+                        self.push(&image, node, None);
+                    }
+                    _ if variant => self.push(&image, node, Some(Doubt::Field("global.variant".to_owned()))),
+                    _ => self.reference(&image, node),
+                }
+            } else if place == Place::Images && may_be_an_image(key, text) {
+                self.reference(text, node);
+            } else if key.contains("IMAGE_") && key.to_uppercase() == *key {
+                self.complete(text, node);
             }
+            self.path.pop();
+        }
+    }
+
+    /// A text with the tag that stands beside it.
+    fn tagged(&mut self, image: &str, tag: &Node, node: &Node) {
+        let text = format!("{image}:{}", tag.text().unwrap_or_default());
+        match number(tag) {
+            Some(doubt) => self.push(&text, node, Some(doubt)),
+            None => self.reference(&text, node),
         }
     }
 
     /// istio: `hub: docker.io/istio`, `image: proxyv2`.
-    fn with_hub(&self, text: &str, map: &Node) -> String {
+    fn with_hub(&self, text: &str, map: &Node) -> (String, bool) {
         let hub = map.text_of("hub").or(self.hub.as_deref());
         match (hub, map.text_of("tag").or(self.tag.as_deref())) {
-            (Some(hub), Some(tag)) if !text.contains(['/', ':', '{']) => format!("{hub}/{text}:{tag}"),
-            _ => text.to_owned(),
+            (Some(hub), Some(tag)) if !text.contains(['/', ':', '{']) => {
+                (format!("{hub}/{text}:{tag}"), self.variant.is_some() || map.text_of("variant").is_some())
+            }
+            _ => (text.to_owned(), false),
         }
     }
 
     fn environment(&mut self, map: &Node) {
         let (Some(name), Some(value)) = (map.text_of("name"), map.get("value")) else { return };
-        if let Some(text) = value.text()
-            && name.to_ascii_uppercase().contains("IMAGE")
-        {
-            self.complete(text, value.line);
+        let name = name.to_ascii_uppercase();
+        if let Some(text) = value.text().filter(|_| name.contains("IMAGE")) {
+            self.argument_value(text, value, name.ends_with("IMAGE") || name.ends_with("IMAGES"));
         }
     }
 
     /// `--prometheus-config-reloader=quay.io/…:v1`.
-    fn argument(&mut self, text: &str, line: u32) {
-        let Some((flag, value)) = text.strip_prefix("--").and_then(|text| text.split_once('=')) else { return };
-        if flag.contains("image") || flag.contains("reloader") {
-            self.complete(value, line);
+    fn argument(&mut self, text: &str, node: &Node) {
+        // Several in one text: `--a=b --image=x:1`.
+        for part in text.split_whitespace() {
+            let Some((flag, value)) = part.split_once('=') else { continue };
+            if flag.starts_with('-') && is_flag_of_image(flag) {
+                self.argument_value(value, node, ends_in_image(flag));
+            }
+        }
+    }
+
+    /// One reference or several. Without tag it counts where it must be one.
+    fn argument_value(&mut self, text: &str, node: &Node, is_sure: bool) {
+        for text in text.trim_matches(['"', '\'']).split(',') {
+            if is_template(text) && is_sure {
+                self.push(text, node, Some(Doubt::Template));
+            } else if is_sure && text.contains('/') && !text.contains("://") && ImageName::parse(text).is_ok() {
+                self.reference(text, node);
+            } else {
+                self.complete(text, node);
+            }
         }
     }
 
     /// A text that is an image only if it is complete: with a tag or digest.
-    fn complete(&mut self, text: &str, line: u32) {
+    fn complete(&mut self, text: &str, node: &Node) {
         if has_tag(text) && ImageName::parse(text).is_ok() {
-            self.push(text, line, false);
+            self.push(text, node, None);
         }
     }
 
     fn assemble(&mut self, map: &Node, parts: &Parts<'_>) {
-        let Some(repository) = parts.repository.text().filter(|text| !text.is_empty()) else { return };
-        let registry = self.registry.as_deref().or(parts.registry);
-        let mut image = match registry {
-            Some(registry) => {
-                format!("{}/{}", registry.trim_end_matches('/'), without_registry(repository, parts, self))
-            }
+        let Some(repository) = parts.repository.text() else { return };
+        let own = parts.registry.and_then(Node::text);
+        let mut image = match own.filter(|own| !own.is_empty()) {
+            Some(registry) => format!("{}/{repository}", registry.trim_end_matches('/')),
             None => repository.to_owned(),
         };
-        let tag = parts.tag.and_then(Node::text).filter(|tag| !tag.is_empty());
-        let complete = has_tag(repository) && tag.is_none();
-        let default = self.app_version.clone().filter(|_| tag.is_none() && !complete && parts.digest.is_none());
-        if let Some(tag) = tag.or(default.as_deref()) {
+        let tag = parts.tag.filter(|tag| tag.text().is_some_and(|text| !text.is_empty()));
+        let mut doubt = parts.tag.filter(|_| tag.is_some()).and_then(number);
+        if let Some(tag) = tag.and_then(Node::text) {
             image.push(':');
             image.push_str(tag);
             if map.get("rootless").and_then(Node::as_bool) == Some(true) && !tag.ends_with("-rootless") {
                 image.push_str("-rootless");
             }
         }
-        if let Some(digest) = parts.digest {
+        let is_used = map.get("useDigest").and_then(Node::as_bool) != Some(false);
+        if let Some(digest) = parts.digest.and_then(Node::text).filter(|digest| !digest.is_empty() && is_used) {
             image.push('@');
             image.push_str(&if digest.contains(':') { digest.to_owned() } else { format!("sha256:{digest}") });
         }
-        self.push(&image, parts.repository.line, default.is_some());
-    }
-
-    /// What has neither tag nor digest is no whole reference.
-    fn push(&mut self, image: &str, line: u32, tag_from_app_version: bool) {
-        let unresolved = is_template(image) || !has_tag(image);
-        self.add(Found { image: image.to_owned(), line, tag_from_app_version, unresolved });
-    }
-
-    fn add(&mut self, found: Found) {
-        if is_template(&found.image) || ImageName::parse(&found.image).is_ok() {
-            self.found.push(found);
+        if let Some(global) = self.registry.as_deref().filter(|_| !parts.whole) {
+            let written =
+                own.map_or_else(|| ImageName::parse(&image).map(|name| name.registry).ok(), |own| Some(own.to_owned()));
+            doubt = doubt.or((written.as_deref() != Some(global)).then_some(Doubt::GlobalRegistry));
+        }
+        doubt = doubt.or_else(|| changed_by(map).map(Doubt::Field));
+        match doubt {
+            Some(doubt) => self.push(&image, parts.repository, Some(doubt)),
+            None => self.reference(&image, parts.repository),
         }
     }
+
+    /// What must be an image, and is told where it is no whole one.
+    fn reference(&mut self, image: &str, node: &Node) {
+        let doubt = if is_template(image) {
+            Some(Doubt::Template)
+        } else if image.contains(char::is_whitespace) {
+            // A description.
+            return;
+        } else if ImageName::parse(image).is_err() {
+            Some(Doubt::Malformed)
+        } else {
+            (!has_tag(image)).then_some(Doubt::NoTag)
+        };
+        self.push(image, node, doubt);
+    }
+
+    fn push(&mut self, image: &str, node: &Node, doubt: Option<Doubt>) {
+        // What a container names is what the kubelet gets.
+        let doubt = doubt.or_else(|| ImageName::parse(image).err().map(|_| Doubt::Malformed));
+        if doubt == Some(Doubt::Malformed) && image.contains(char::is_whitespace) && !image.contains(": {") {
+            return;
+        }
+        self.found.push(Found {
+            image: image.to_owned(),
+            file: node.file,
+            line: node.line,
+            path: self.path.join("."),
+            doubt,
+        });
+    }
 }
 
-fn is_template(text: &str) -> bool {
-    text.contains("{{") || text.contains("${") || text.contains("$(")
+/// Templates of Helm, variables of Flux, kustomize and shells, and those of Zarf,
+/// which fills values files at the deployment.
+pub(crate) fn is_template(text: &str) -> bool {
+    ["{{", "${", "$(", "###ZARF_"].iter().any(|mark| text.contains(mark))
 }
 
-/// `global.imageRegistry` replaces the registry, also one that is written
-/// into the repository.
-fn without_registry<'a>(repository: &'a str, parts: &Parts<'_>, finder: &Finder) -> &'a str {
-    if finder.registry.is_none() || parts.registry.is_some() {
-        return repository;
-    }
-    match repository.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => rest,
-        _ => repository,
-    }
+/// A tag without quotes that Helm prints as another text.
+fn number(node: &Node) -> Option<Doubt> {
+    let text = node.text()?;
+    let printed = node.scalar()?.printed()?;
+    (printed != *text).then_some(Doubt::Number(printed))
+}
+
+/// Charts put this in the place of everything else.
+fn override_of(map: &Node) -> Option<(&str, &Node)> {
+    let is_override = |key: &str| matches!(key, "override" | "fullOverride" | "imageOverride" | "overrideImage");
+    let about_an_image = map.get("repository").is_some() || map.get("tag").is_some();
+    let mut entries = map.entries().iter().filter(|(key, _)| about_an_image && is_override(key));
+    entries.find(|(_, node)| node.text().is_some_and(|text| !text.is_empty())).map(|(key, node)| (key.as_str(), node))
+}
+
+/// A field that is set and is part of the reference in the charts that have it.
+fn changed_by(map: &Node) -> Option<String> {
+    let is_part = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        ["suffix", "prefix", "variant", "flavor", "flavour", "distroless", "chroot", "edition"]
+            .iter()
+            .any(|part| key.ends_with(part))
+    };
+    let mut entries = map.entries().iter().filter(|(key, _)| is_part(key));
+    entries.find(|(_, node)| node.is_truthy() != Some(false) && !node.is_map()).map(|(key, _)| key.clone())
+}
+
+/// Whether a map is called an image and says parts of one, in words that are not
+/// known here.
+fn is_unread(key: &str, map: &Node) -> bool {
+    let says = |name: &str| map.get(name).and_then(Node::text).is_some_and(|text| !text.is_empty());
+    let key = key.to_ascii_lowercase();
+    let is_image = key == "image" || key.ends_with("image");
+    is_image && ["registry", "tag", "digest", "sha", "repositoryname"].iter().any(|name| says(name))
+}
+
+/// The texts of a map in one line.
+fn abridged(map: &Node) -> String {
+    let texts = map.entries().iter().filter_map(|(key, node)| Some(format!("{key}: {}", node.text()?)));
+    let texts: Vec<String> = texts.take(4).collect();
+    format!("{{{}}}", texts.join(", ")).chars().take(200).collect()
 }
 
 /// Whether a map describes an image, and with which words.
-fn parts<'a>(key: &str, map: &'a Node) -> Option<Parts<'a>> {
+fn parts<'a>(key: &str, map: &'a Node, place: Place) -> Option<Parts<'a>> {
     let scalar = |name: &str| map.get(name).filter(|node| node.text().is_some_and(|text| !text.is_empty()));
-    let about_images = names_an_image(key) || map.get("pullPolicy").is_some() || map.get("imagePullPolicy").is_some();
+    let is_image = names_an_image(key);
+    let about_images = is_image || map.get("pullPolicy").is_some() || map.get("imagePullPolicy").is_some();
     let tag = ["tag", "imageTag", "version"].iter().find_map(|name| map.get(name));
-    let digest = ["digest", "sha", "sha256"].iter().find_map(|name| map.text_of(name));
-    let registry = map.text_of("registry");
-    let repository = match (scalar("repository"), scalar("image"), scalar("name")) {
-        // nvidia: `repository: nvcr.io/nvidia`, `image: driver`, `version: …`.
-        (Some(_), Some(_), _) if map.get("version").is_some() => return None,
-        (Some(repository), _, _) => repository,
-        (None, Some(image), _) if registry.is_some() => image,
-        (None, None, Some(name)) if names_an_image(key) => name,
-        _ => return None,
-    };
-    let described = about_images || registry.is_some() || map.get("tag").is_some() || digest.is_some();
+    let digest = ["digest", "sha", "sha256"].iter().find_map(|name| scalar(name));
+    let registry = scalar("registry");
+    if let Some(reference) = scalar("reference").filter(|_| is_image) {
+        return Some(Parts { registry: None, repository: reference, tag: None, digest: None, whole: true });
+    }
+    let repository =
+        match (scalar("repository").or_else(|| scalar("repo").filter(|_| is_image)), scalar("image"), scalar("name")) {
+            (Some(repository), _, _) => repository,
+            (None, Some(image), _) if registry.is_some() => image,
+            (None, None, Some(name)) if is_image || place == Place::Images && (tag.is_some() || digest.is_some()) => {
+                name
+            }
+            _ => return None,
+        };
+    let described =
+        about_images || registry.is_some() || map.get("tag").is_some() || digest.is_some() || place == Place::Images;
     let is_place = repository.text().is_some_and(|text| text.contains("://"));
-    (described && !is_place).then_some(Parts { registry, repository, tag, digest })
+    (described && !is_place).then_some(Parts { registry, repository, tag, digest, whole: false })
 }
 
-fn names_an_image(key: &str) -> bool {
+pub(crate) fn names_an_image(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    key.ends_with("image") || key == "imagename" || key == "imagerepository" || key == "image_repo"
+    key.ends_with("image") || matches!(key.as_str(), "imagename" | "imagerepository" | "image_repo")
 }
 
 fn is_list_of_images(key: &str) -> bool {
     key.to_ascii_lowercase().ends_with("images")
 }
 
+/// Of a list or map of images, whose fields may be about other things.
+fn may_be_an_image(key: &str, text: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_other = ["registry", "policy", "secret", "repository", "tag", "digest", "version", "name", "hub", "url"];
+    text.contains(['/', ':']) && !text.contains("://") && !is_other.iter().any(|word| key.contains(word))
+}
+
+/// `--sidecarImage`, `-image`, `--prometheus-config-reloader`.
+pub(crate) fn is_flag_of_image(flag: &str) -> bool {
+    let flag = flag.to_ascii_lowercase();
+    flag.starts_with('-') && (flag.contains("image") || flag.contains("reloader"))
+}
+
+fn ends_in_image(flag: &str) -> bool {
+    let flag = flag.to_ascii_lowercase();
+    flag.ends_with("image") || flag.ends_with("images")
+}
+
 /// `imageTag` beside `image`, `sidecarImageTag` beside `sidecarImage`,
 /// `image_tag` beside `image_repo`.
-fn tag_beside<'a>(map: &'a Node, key: &str) -> Option<&'a str> {
+fn tag_beside<'a>(map: &'a Node, key: &str) -> Option<&'a Node> {
     let stem = key.trim_end_matches("Repository").trim_end_matches("Name").trim_end_matches("_repo");
     let names =
         [format!("{key}Tag"), format!("{stem}Tag"), format!("{stem}_tag"), "tag".to_owned(), "version".to_owned()];
     // `tag` speaks for `image` alone.
     let count = if stem == "image" { names.len() } else { 3 };
-    names.iter().take(count).find_map(|name| map.text_of(name))
+    let is_said = |node: &&Node| node.text().is_some_and(|text| !text.is_empty());
+    names.iter().take(count).find_map(|name| map.get(name).filter(is_said))
 }
 
-fn has_tag(text: &str) -> bool {
+pub(crate) fn has_tag(text: &str) -> bool {
     text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
@@ -266,8 +464,7 @@ mod tests {
     use crate::yaml::parse;
 
     fn images(text: &str) -> Vec<String> {
-        let defaults = Defaults { app_version: Some("1.2.3".into()) };
-        find(&parse(text).unwrap(), &defaults).into_iter().filter(|f| !f.unresolved).map(|f| f.image).collect()
+        find(&parse(text).unwrap()).into_iter().filter(|f| f.doubt.is_none()).map(|f| f.image).collect()
     }
 
     /// The spellings of charts that many platforms deploy.
@@ -278,7 +475,7 @@ mod tests {
             (
                 "cert-manager",
                 "image:\n  repository: quay.io/jetstack/cert-manager-controller\n  pullPolicy: IfNotPresent\nwebhook:\n  image:\n    repository: quay.io/jetstack/cert-manager-webhook\n    tag: v1.16.2\n",
-                &["quay.io/jetstack/cert-manager-controller:1.2.3", "quay.io/jetstack/cert-manager-webhook:v1.16.2"],
+                &["quay.io/jetstack/cert-manager-webhook:v1.16.2"],
             ),
             (
                 "ingress-nginx",
@@ -302,13 +499,13 @@ mod tests {
             ),
             (
                 "gitea",
-                "image:\n  registry: docker.gitea.com\n  repository: gitea\n  tag: \"\"\n  rootless: true\n",
-                &["docker.gitea.com/gitea:1.2.3-rootless"],
+                "image:\n  registry: docker.gitea.com\n  repository: gitea\n  tag: \"1.24\"\n  rootless: true\n",
+                &["docker.gitea.com/gitea:1.24-rootless"],
             ),
             (
                 "bitnami",
-                "global:\n  imageRegistry: mirror.example:5000\nimage:\n  registry: docker.io\n  repository: bitnami/redis\n  tag: 7.4.1\nmetrics:\n  enabled: false\n  image: {registry: docker.io, repository: bitnami/exporter, tag: 1}\n",
-                &["mirror.example:5000/bitnami/redis:7.4.1"],
+                "global:\n  imageRegistry: \"\"\nimage:\n  registry: docker.io\n  repository: bitnami/redis\n  tag: 7.4.1\nmetrics:\n  enabled: off\n  image: {registry: docker.io, repository: bitnami/exporter, tag: 1}\n",
+                &["docker.io/bitnami/redis:7.4.1"],
             ),
             (
                 "istio",
@@ -325,12 +522,34 @@ mod tests {
                 "extraImages:\n- quay.io/a/b:1\n- notes\nargs:\n- --acme-http01-solver-image=quay.io/j/solver:v1\n- --v=2\nenv:\n- name: RELATED_IMAGE_X\n  value: quay.io/c/d:2\n- name: OTHER\n  value: a:b\n",
                 &["quay.io/a/b:1", "quay.io/j/solver:v1", "quay.io/c/d:2"],
             ),
-            (
-                "null tag",
-                "image: {repository: quay.io/metallb/controller, tag: null}\n",
-                &["quay.io/metallb/controller:1.2.3"],
-            ),
             ("digest only", "image: {repository: a/b, digest: DIGEST}\n", &["a/b@DIGEST"]),
+            (
+                "nvidia",
+                "driver: {repository: nvcr.io/nvidia, image: driver, version: \"550\"}\n",
+                &["nvcr.io/nvidia/driver:550"],
+            ),
+            (
+                "cilium",
+                "image: {override: quay.io/c/d:2, repository: a/b, tag: v1}\noperator: {image: {repository: a/c, tag: v1, digest: DIGEST, useDigest: false, override: null}}\n",
+                &["quay.io/c/d:2", "a/c:v1"],
+            ),
+            (
+                "args",
+                "args: [--sidecarImage=x:1, \"-image=y/z:2\", \"--images=a/b:1,c/d:2\", --image, e/f:3, \"--v=1 --image=g/h:4\"]\n",
+                &["x:1", "y/z:2", "a/b:1", "c/d:2", "e/f:3", "g/h:4"],
+            ),
+            (
+                "maps of images",
+                "images: {controller: quay.io/a/b:1, web: {name: a/web, tag: v2}, job: {image: a/job, tag: v3}, pullPolicy: Always, registry: \"quay.io:5000\"}\nkubeImages: [{name: a/c, tag: v4}]\n",
+                &["quay.io/a/b:1", "a/web:v2", "a/job:v3", "a/c:v4"],
+            ),
+            ("a volume", "volumes: [{name: x, image: {reference: a/b:1, pullPolicy: Always}}]\n", &["a/b:1"]),
+            (
+                "numbers that stay",
+                "image: {repository: a/b, tag: 7}\nxImage: {repository: a/c, tag: 1.27}\n",
+                &["a/b:7", "a/c:1.27"],
+            ),
+            ("environment", "env: {RELATED_IMAGE_X: a/b:1, B_IMAGE: a/c:2}\n", &["a/b:1", "a/c:2"]),
             ("registry without one", "image: {registry: \"\", repository: a/b, tag: 1}\n", &["a/b:1"]),
             (
                 "manifest",
@@ -361,28 +580,77 @@ mod tests {
         }
     }
 
+    /// What is no whole reference by itself is never completed, and never lost.
     #[test]
-    fn what_has_neither_tag_nor_digest_is_reported_apart() {
-        let table = [
-            ("image: {repository: registry/app}\n", "registry/app", true),
-            ("image: registry/app\n", "registry/app", true),
-            ("image: registry:5000/app\n", "registry:5000/app", true),
-            ("containers: [{name: x, image: busybox}]\n", "busybox", false),
-            ("spec: {initContainers: [{image: a/b}]}\n", "a/b", false),
-            ("image: {repository: registry/app, tag: \"1\"}\n", "registry/app:1", false),
+    fn what_nobody_knows_is_told_with_the_reason() {
+        let number = |text: &str| Doubt::Number(text.to_owned());
+        let field = |name: &str| Doubt::Field(name.to_owned());
+        let table: Vec<(&str, &str, Option<Doubt>)> = vec![
+            ("image: {repository: registry/app}\n", "registry/app", Some(Doubt::NoTag)),
+            ("image: registry/app\n", "registry/app", Some(Doubt::NoTag)),
+            ("image: registry:5000/app\n", "registry:5000/app", Some(Doubt::NoTag)),
+            ("image: {repository: a/b, tag: null}\n", "a/b", Some(Doubt::NoTag)),
+            ("image: {repository: a/b, tag: \"\"}\n", "a/b", Some(Doubt::NoTag)),
+            ("containers: [{name: x, image: busybox}]\n", "busybox", None),
+            ("spec: {initContainers: [{image: a/b}]}\n", "a/b", None),
+            ("image: {repository: a/b, tag: 1.10}\n", "a/b:1.10", Some(number("1.1"))),
+            ("image: {repository: a/b, tag: 010}\n", "a/b:010", Some(number("8"))),
+            ("image: {repository: a/b, tag: 1e3}\n", "a/b:1e3", Some(number("1000"))),
+            ("image: {repository: a/b, tag: 20240101}\n", "a/b:20240101", Some(number("2.0240101e+07"))),
+            ("image: {repository: a/b, tag: no}\n", "a/b:no", Some(number("false"))),
+            ("image: {repository: a/b, tag: .5}\n", "a/b:.5", Some(number("0.5"))),
+            ("image: {repository: a/b, tag: +1}\n", "a/b:+1", Some(number("1"))),
+            ("image: {repository: a/b, tag: 1:30}\n", "a/b:1:30", Some(Doubt::Malformed)),
+            ("image: a/b\nimageTag: 1.10\n", "a/b:1.10", Some(number("1.1"))),
+            ("image: {repository: a/b, tag: 1.0+build}\n", "a/b:1.0+build", Some(Doubt::Malformed)),
+            (
+                "image: {repository: a/b, tag: \"{{ .Chart.AppVersion }}\"}\n",
+                "a/b:{{ .Chart.AppVersion }}",
+                Some(Doubt::Template),
+            ),
+            ("image: \"${REGISTRY}/x:1\"\n", "${REGISTRY}/x:1", Some(Doubt::Template)),
+            (
+                "image: {repository: a/b, tag: \"###ZARF_VAR_TAG###\"}\n",
+                "a/b:###ZARF_VAR_TAG###",
+                Some(Doubt::Template),
+            ),
+            (
+                "global: {imageRegistry: m}\nimage: {registry: q.io, repository: a/b, tag: v1}\n",
+                "q.io/a/b:v1",
+                Some(Doubt::GlobalRegistry),
+            ),
+            ("image: {repository: a/b, tag: v1, suffix: -ci}\n", "a/b:v1", Some(field("suffix"))),
+            ("image: {repository: a/b, tag: v1, suffix: \"\"}\n", "a/b:v1", None),
+            (
+                "image: {registry: q.io, path: a/b, tag: v1}\n",
+                "image: {registry: q.io, path: a/b, tag: v1}",
+                Some(Doubt::Malformed),
+            ),
+            ("args: [\"--image=quay.io/a/b\"]\n", "quay.io/a/b", Some(Doubt::NoTag)),
+            ("env: [{name: X_IMAGE, value: \"$(REPO):1\"}]\n", "$(REPO):1", Some(Doubt::Template)),
+            ("images: {web: a/web}\n", "a/web", Some(Doubt::NoTag)),
+            (
+                "global: {hub: h, tag: t, variant: distroless, proxy: {image: p}}\n",
+                "h/p:t",
+                Some(field("global.variant")),
+            ),
+            ("image: {repository: a/b, tag: v1, override: a/c}\n", "a/c", Some(Doubt::NoTag)),
+            ("image: UPPER/case:1\n", "UPPER/case:1", Some(Doubt::Malformed)),
         ];
-        for (text, image, unresolved) in table {
-            let found = find(&parse(text).unwrap(), &Defaults::default());
-            let found: Vec<(&str, bool)> = found.iter().map(|one| (one.image.as_str(), one.unresolved)).collect();
-            assert_eq!(found, [(image, unresolved)], "{text}");
+        for (text, image, doubt) in table {
+            let found = find(&parse(text).unwrap());
+            let found: Vec<(&str, &Option<Doubt>)> = found.iter().map(|one| (one.image.as_str(), &one.doubt)).collect();
+            assert_eq!(found, [(image, &doubt)], "{text}");
         }
     }
 
     #[test]
-    fn templates_are_reported_apart_and_lines_are_right() {
-        let found =
-            find(&parse("a: 1\nimage: \"{{ repo }}:{{ tag }}\"\nb:\n  image: x:1\n").unwrap(), &Defaults::default());
-        assert!(found[0].unresolved && found[0].line == 2);
-        assert!(!found[1].unresolved && found[1].line == 4);
+    fn lines_and_paths_are_right() {
+        let found = find(
+            &parse("a: 1\nimage: \"{{ repo }}:{{ tag }}\"\nb:\n  image: x:1\nc: {image: {repository: d, tag: e}}\n")
+                .unwrap(),
+        );
+        let found: Vec<(u32, &str)> = found.iter().map(|one| (one.line, one.path.as_str())).collect();
+        assert_eq!(found, [(2, "image"), (4, "b.image"), (5, "c.image")]);
     }
 }

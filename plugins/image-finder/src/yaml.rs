@@ -22,6 +22,9 @@ const DEPTH_LIMIT: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub line: u32,
+    /// Which of several files that were laid over each other: whoever merges
+    /// them counts. 0 where there is one.
+    pub file: u16,
     pub value: Value,
 }
 
@@ -57,7 +60,7 @@ impl std::error::Error for YamlError {}
 impl Node {
     /// A map without entries.
     pub fn empty() -> Self {
-        Self { line: 1, value: Value::Map(Vec::new()) }
+        Self { line: 1, file: 0, value: Value::Map(Vec::new()) }
     }
 
     /// An entry of a map.
@@ -110,14 +113,48 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// What Go takes for a truth value: `off` and `no` as well, and nothing in
+    /// quotes.
     pub fn as_bool(&self) -> Option<bool> {
-        match &self.value {
-            Value::Scalar { text, plain: true } => match text.as_str() {
-                "true" | "True" | "TRUE" => Some(true),
-                "false" | "False" | "FALSE" => Some(false),
-                _ => None,
-            },
+        match self.scalar() {
+            Some(Scalar::Bool(value)) => Some(value),
             _ => None,
+        }
+    }
+
+    /// Whether an `if` of a template is met; none where the text is a template
+    /// itself.
+    pub fn is_truthy(&self) -> Option<bool> {
+        match &self.value {
+            Value::List(items) => Some(!items.is_empty()),
+            Value::Map(entries) => Some(!entries.is_empty()),
+            Value::Scalar { text, .. } if crate::values::is_template(text) => None,
+            Value::Scalar { .. } => Some(match self.scalar() {
+                None | Some(Scalar::Null | Scalar::Bool(false) | Scalar::Int(0)) => false,
+                Some(Scalar::Float(number)) => number != 0.0,
+                Some(Scalar::Text(text)) => !text.is_empty(),
+                Some(_) => true,
+            }),
+        }
+    }
+
+    /// Puts an entry into a map, in place of one of the same name.
+    pub fn set(&mut self, key: &str, node: Node) {
+        if let Value::Map(entries) = &mut self.value {
+            match entries.iter_mut().find(|(name, _)| name == key) {
+                Some((_, there)) => *there = node,
+                None => entries.push((key.to_owned(), node)),
+            }
+        }
+    }
+
+    /// Says of the node and all in it which file they come from.
+    pub fn mark(&mut self, file: u16) {
+        self.file = file;
+        match &mut self.value {
+            Value::Scalar { .. } => {}
+            Value::List(items) => items.iter_mut().for_each(|item| item.mark(file)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.mark(file)),
         }
     }
 
@@ -161,7 +198,7 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
 pub fn first(text: &[u8]) -> Result<Node, YamlError> {
     let text = unicode(text)?;
     let mut reader = Reader::new(&text, true);
-    let empty = Node { line: 1, value: Value::Scalar { text: String::new(), plain: true } };
+    let empty = Node { line: 1, file: 0, value: Value::Scalar { text: String::new(), plain: true } };
     reader.next().map(|document| document.unwrap_or(empty))
 }
 
@@ -291,7 +328,7 @@ impl Loader {
                 };
                 // The text of a block begins below its `|`.
                 let line = line.saturating_add(u32::from(style == Style::Block));
-                self.complete(Node { line, value: Value::Scalar { text, plain } }, anchor)
+                self.complete(Node { line, file: 0, value: Value::Scalar { text, plain } }, anchor)
             }
             events::Kind::ListStart { anchor } => self.begin(line, anchor, Kind::List(Vec::new())),
             events::Kind::MapStart { anchor } => self.begin(line, anchor, Kind::Map(Vec::new(), None)),
@@ -336,7 +373,7 @@ impl Loader {
             Kind::List(items) => Value::List(items),
             Kind::Map(entries, _) => Value::Map(settled(entries, self.strict)?),
         };
-        self.complete(Node { line: open.line, value }, open.anchor)
+        self.complete(Node { line: open.line, file: 0, value }, open.anchor)
     }
 
     fn alias(&mut self, anchor: &str) -> Result<(), String> {

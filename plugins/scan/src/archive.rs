@@ -1,8 +1,9 @@
-//! Packed charts, with the charts that are packed in them.
+//! Packed charts.
 
 use chart_loader::archive::{File, STREAM_LIMIT, files};
-use chart_loader::load::{self, DEPTH_LIMIT};
+use chart_loader::load;
 
+use crate::chart;
 use crate::scanner::{Scanner, is_wanted};
 
 /// Of a packed chart.
@@ -20,29 +21,25 @@ pub fn scan(shown: &str, bytes: &[u8], scanner: &mut Scanner) {
     let mut room = STREAM_LIMIT;
     let wanted = |path: &str| load::is_needed(path) || is_wanted(path);
     let unpacked = files(bytes, &mut room, &wanted);
-    let loaded = unpacked.and_then(|files| load::from_files(&files, &mut room).map(|_| files));
+    let loaded = unpacked.and_then(|files| Ok((load::from_files(&files, &mut room)?, files)));
     match loaded {
-        Ok(files) => nested(shown, &files, &mut { STREAM_LIMIT }, 0, scanner),
+        Ok((chart, files)) => {
+            chart::scan(shown, &chart, scanner);
+            beside(shown, &files, scanner);
+        }
         Err(refusal) => scanner.skip(shown, &format!("Helm cannot load it: {refusal}")),
     }
 }
 
-/// The files of a chart that loads.
-fn nested(shown: &str, found: &[File], room: &mut u64, depth: usize, scanner: &mut Scanner) {
-    let mut sorted: Vec<&File> = found.iter().collect();
+/// The files of a chart that are no part of what it deploys by itself.
+fn beside(shown: &str, found: &[File], scanner: &mut Scanner) {
+    let mut sorted: Vec<&File> = found.iter().filter(|file| !chart::reads("", &file.path)).collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
-    for File { path, data } in sorted {
+    for File { path, data } in sorted.into_iter().filter(|file| is_wanted(&file.path)) {
         let place = format!("{shown}/{path}");
-        if path.starts_with("charts/") && is_archive(path) && depth < DEPTH_LIMIT {
-            let wanted = |path: &str| load::is_needed(path) || is_wanted(path);
-            if let Ok(inner) = files(data.as_slice(), room, &wanted) {
-                nested(&place, &inner, room, depth + 1, scanner);
-            }
-        } else if is_wanted(path) {
-            match str::from_utf8(data) {
-                Ok(text) => scanner.file(&place, text),
-                Err(_) => scanner.skip(&place, "not UTF-8"),
-            }
+        match str::from_utf8(data) {
+            Ok(text) => scanner.file(&place, text),
+            Err(_) => scanner.skip(&place, "not UTF-8"),
         }
     }
 }
@@ -61,12 +58,13 @@ mod tests {
     fn a_packed_chart_names_images_and_so_does_one_within() {
         let about =
             |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\nappVersion: 2.0.0\n").into_bytes();
-        let inner = packed("sub", &[("Chart.yaml", &about("sub")), ("values.yaml", b"image: {repository: org/sub}\n")]);
+        let inner = packed("sub", &[("Chart.yaml", &about("sub")), ("values.yaml", b"image: org/sub:2\n")]);
         let values = b"image: {repository: org/app, tag: v1}\n";
-        let template = b"image: org/job:4\n";
-        let files: [(&str, &[u8]); 4] = [
+        let template = b"image: org/job:4\n---\nimage: org/{{ .Release.Name }}:1\n";
+        let files: [(&str, &[u8]); 5] = [
             ("Chart.yaml", &about("app")),
             ("charts/sub-1.0.0.tgz", &inner),
+            ("ci/values.yaml", b"image: org/ci:1\n"),
             ("templates/job.yaml", template),
             ("values.yaml", values),
         ];
@@ -77,10 +75,13 @@ mod tests {
         let rows: Vec<(&str, &str)> = report.images.iter().map(|row| (row.image.as_str(), row.file.as_str())).collect();
         let expected = [
             ("org/app:v1", "c/app.tgz/values.yaml"),
+            ("org/ci:1", "c/app.tgz/ci/values.yaml"),
             ("org/job:4", "c/app.tgz/templates/job.yaml"),
-            ("org/sub:2.0.0", "c/app.tgz/charts/sub-1.0.0.tgz/values.yaml"),
+            ("org/sub:2", "c/app.tgz/charts/sub/values.yaml"),
         ];
         assert_eq!(rows, expected);
+        let unresolved = &report.unresolved[0];
+        assert_eq!((unresolved.text.as_str(), unresolved.line), ("org/{{ .Release.Name }}:1", 3));
         assert_eq!(report.warnings, ["c/broken.tgz: Helm cannot load it: it has no `Chart.yaml`"]);
     }
 }

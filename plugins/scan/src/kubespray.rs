@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use components::image::ImageName;
-use image_finder::Node;
+use image_finder::{Doubt, Node};
 
 use crate::jinja::{self, Variables};
 use crate::report::Report;
@@ -116,7 +116,7 @@ impl Roles {
     fn tell(&self, pair: &Pair<'_>, report: &mut Report) {
         match self.image(pair) {
             Some(image) => report.image(&image, pair.file, pair.line),
-            None => report.unresolved(&pair.text(), pair.file, pair.line),
+            None => report.unresolved(&pair.text(), pair.file, pair.line, &Doubt::Template),
         }
     }
 
@@ -125,7 +125,7 @@ impl Roles {
     fn tell_untagged(&self, pair: &Pair<'_>, report: &mut Report) {
         let repository = self.resolved(pair.repository);
         if repository.contains('/') {
-            report.unresolved(&repository, pair.file, pair.line);
+            report.unresolved(&repository, pair.file, pair.line, &Doubt::NoTag);
         }
     }
 }

@@ -12,12 +12,13 @@ use sdk::{Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary
 use serde::Deserialize;
 
 pub mod archive;
+pub mod chart;
 pub mod flux;
 pub mod jinja;
 pub mod kubespray;
 pub mod report;
 pub mod scanner;
-pub mod template;
+pub mod tree;
 
 use scanner::Scanner;
 
@@ -65,11 +66,14 @@ fn why(error: &StepError) -> String {
 fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {
     let entries = tree.entries("")?;
     let single = entries.len() == 1 && root.ends_with(&entries[0].path);
+    let shown = |path: &str| if single { root.to_owned() } else { format!("{}/{path}", root.trim_end_matches('/')) };
     let total = entries.len() as u64;
+    let charts = tree::charts(tree, &entries, &shown, scanner);
     for (at, entry) in entries.iter().enumerate() {
-        let shown = if single { root.to_owned() } else { format!("{}/{}", root.trim_end_matches('/'), entry.path) };
+        let shown = shown(&entry.path);
         let is_archive = archive::is_archive(&entry.path);
-        if entry.kind != EntryKind::File || !(is_archive || scanner::is_wanted(&entry.path)) {
+        let is_read = charts.iter().any(|folder| chart::reads(folder, &entry.path));
+        if entry.kind != EntryKind::File || is_read || !(is_archive || scanner::is_wanted(&entry.path)) {
             continue;
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;

@@ -1,5 +1,6 @@
 //! What a scan found.
 
+use image_finder::Doubt;
 use serde::Serialize;
 
 /// An image and where it is named.
@@ -11,12 +12,14 @@ pub struct Image {
     pub line: u32,
 }
 
-/// A text that would be an image if its templates were resolved.
+/// A text that is an image, nobody knows which.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unresolved {
     pub text: String,
     pub file: String,
     pub line: u32,
+    /// Continues "it is not known: ".
+    pub why: String,
 }
 
 /// A chart that a HelmRelease deploys.
@@ -46,8 +49,9 @@ impl Report {
         self.images.push(Image { image: image.to_owned(), file: file.to_owned(), line });
     }
 
-    pub fn unresolved(&mut self, text: &str, file: &str, line: u32) {
-        self.unresolved.push(Unresolved { text: text.to_owned(), file: file.to_owned(), line });
+    pub fn unresolved(&mut self, text: &str, file: &str, line: u32, why: &Doubt) {
+        let (text, file, why) = (text.to_owned(), file.to_owned(), why.to_string());
+        self.unresolved.push(Unresolved { text, file, line, why });
     }
 
     /// In a fixed order, each once.

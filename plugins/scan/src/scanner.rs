@@ -5,15 +5,16 @@
 //! else that is YAML. The order matters only in that `Chart.yaml` comes before the
 //! rest of its chart, as it does in byte order.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use chart_loader::images::Image;
+use image_finder::template::{About, Helpers, Source};
 use image_finder::yaml::{self, Node};
-use image_finder::{Defaults as Missing, find};
+use image_finder::{Doubt, Found, find};
 
 use crate::flux::Flux;
 use crate::kubespray;
 use crate::report::Report;
-use crate::template;
 
 const WARNING_LIMIT: usize = 1000;
 
@@ -23,16 +24,21 @@ pub struct Scanner {
     report: Report,
     flux: Flux,
     kubespray: kubespray::Roles,
-    /// By the chart's folder its appVersion.
-    charts: BTreeMap<String, Option<String>>,
+    /// Folders of charts, with a `/` at the end.
+    charts: BTreeSet<String>,
 }
 
 /// Whether a file may name images. Templates of charts count, whatever they
 /// are called.
 pub fn is_wanted(path: &str) -> bool {
-    let hidden = path.split('/').any(|part| part == ".git" || part == "node_modules");
+    let hidden = is_hidden(path);
     let text = [".yaml", ".yml", ".json", ".tpl"].iter().any(|end| path.ends_with(end));
     !hidden && (text || is_kustomization(base(path))) && !path.ends_with("values.schema.json")
+}
+
+/// Whether a path leads through what is nobody's deployment.
+pub fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part == ".git" || part == "node_modules")
 }
 
 fn base(path: &str) -> &str {
@@ -51,13 +57,8 @@ impl Scanner {
     }
 
     pub fn file(&mut self, file: &str, text: &str) {
-        let chart = self.chart_of(file).map(|(folder, version)| (folder.to_owned(), version.clone()));
-        if let Some((folder, _)) = &chart
-            && file[folder.len()..].contains("templates/")
-        {
-            for (line, image) in template::images(text) {
-                self.report.image(&image, file, line);
-            }
+        if self.is_template(file) {
+            self.template(file, text);
             return;
         }
         if !file.ends_with(".tpl") {
@@ -65,11 +66,32 @@ impl Scanner {
             if let Some(error) = error {
                 self.warn(file, &format!("not YAML from line {} on: {}", error.line, error.message));
             }
-            let app_version = chart.and_then(|(_, version)| version);
             for document in &documents {
-                self.document(file, document, app_version.as_deref());
+                self.document(file, document);
             }
         }
+    }
+
+    /// An image of a chart that was read as a whole.
+    pub fn image_of_chart(&mut self, chart: &str, image: Image) {
+        let Image { image, file, line, doubt } = image;
+        self.told(&image, &format!("{}/{file}", chart.trim_end_matches('/')), line, doubt.as_ref());
+    }
+
+    fn told(&mut self, image: &str, file: &str, line: u32, doubt: Option<&Doubt>) {
+        match doubt {
+            None => self.report.image(image, file, line),
+            Some(doubt) => self.report.unresolved(image, file, line, doubt),
+        }
+    }
+
+    /// A template of a chart that does not load: nothing is known of its values.
+    fn template(&mut self, file: &str, text: &str) {
+        let mut helpers = Helpers::default();
+        helpers.add(text);
+        let source = Source { file: 0, path: file, text };
+        let found = image_finder::chart::find(None, &About::default(), &helpers, &[source]);
+        self.all(file, &found, 0);
     }
 
     /// Everything that was found.
@@ -79,7 +101,7 @@ impl Scanner {
         self.report.sorted()
     }
 
-    fn document(&mut self, file: &str, root: &Node, app_version: Option<&str>) {
+    fn document(&mut self, file: &str, root: &Node) {
         let name = base(file);
         let kind = root.text_of("kind").unwrap_or_default();
         let role = kubespray::kind(file);
@@ -92,22 +114,19 @@ impl Scanner {
             self.kustomization(file, root);
         } else if kind != "CustomResourceDefinition" && role != Some(kubespray::Kind::Defaults) {
             self.flux.resource(kind, root, file);
-            self.images(file, root, app_version, 0);
+            self.images(file, root, 0);
             self.embedded(file, kind, root);
             self.post_renderers(file, root);
         }
     }
 
-    /// A HelmRelease's values are a chart's values, with their own globals.
-    fn images(&mut self, file: &str, root: &Node, app_version: Option<&str>, offset: u32) {
-        let defaults = Missing { app_version: app_version.map(str::to_owned) };
-        for found in find(root, &defaults) {
-            let line = found.line + offset;
-            if found.unresolved {
-                self.report.unresolved(&found.image, file, line);
-            } else {
-                self.report.image(&found.image, file, line);
-            }
+    fn images(&mut self, file: &str, root: &Node, offset: u32) {
+        self.all(file, &find(root), offset);
+    }
+
+    fn all(&mut self, file: &str, found: &[Found], offset: u32) {
+        for found in found {
+            self.told(&found.image, file, found.line + offset, found.doubt.as_ref());
         }
     }
 
@@ -124,7 +143,7 @@ impl Scanner {
                 && let Ok(inner) = yaml::parse(text)
             {
                 // A block's text begins in the line of its node.
-                self.images(file, &inner, None, node.line.saturating_sub(1));
+                self.images(file, &inner, node.line.saturating_sub(1));
             }
         }
     }
@@ -152,35 +171,33 @@ impl Scanner {
                 (None, Some(tag)) => format!("{name}:{tag}"),
                 // Another registry alone: the tag is that of the manifest.
                 (None, None) if item.get("newName").is_some() => {
-                    self.report.unresolved(name, file, item.line);
+                    self.report.unresolved(name, file, item.line, &Doubt::NoTag);
                     continue;
                 }
                 (None, None) => continue,
             };
-            if components::image::ImageName::parse(&image).is_ok() {
-                self.report.image(&image, file, item.line);
-            } else {
-                self.report.unresolved(&image, file, item.line);
-            }
+            let is_whole = components::image::ImageName::parse(&image).is_ok();
+            self.told(&image, file, item.line, (!is_whole).then_some(&Doubt::Template));
         }
     }
 
     fn chart(&mut self, file: &str, root: &Node) {
         let folder = file.strip_suffix("Chart.yaml").unwrap_or_default().to_owned();
-        self.charts.insert(folder, root.text_of("appVersion").map(str::to_owned));
+        self.charts.insert(folder);
         // Artifact Hub's list of a chart's images is YAML in an annotation.
         let list = root.get("annotations").and_then(|notes| notes.get("artifacthub.io/images"));
         if let Some(node) = list
             && let Some(Ok(inner)) = node.text().map(yaml::parse)
         {
-            self.images(file, &inner, None, node.line.saturating_sub(1));
+            self.images(file, &inner, node.line.saturating_sub(1));
         }
     }
 
-    /// The innermost chart that a file belongs to.
-    fn chart_of(&self, file: &str) -> Option<(&str, &Option<String>)> {
-        let folders = self.charts.iter().filter(|(folder, _)| file.starts_with(folder.as_str()));
-        folders.max_by_key(|(folder, _)| folder.len()).map(|(folder, version)| (folder.as_str(), version))
+    /// Whether a file lies in the templates of a chart that was seen.
+    fn is_template(&self, file: &str) -> bool {
+        self.charts
+            .iter()
+            .any(|folder| file.strip_prefix(folder.as_str()).is_some_and(|below| below.contains("templates/")))
     }
 
     fn warn(&mut self, file: &str, why: &str) {
@@ -228,12 +245,16 @@ mod tests {
         assert_eq!(
             rows(&report),
             [
-                ("org/app:2.0.0", "c/app/values.yaml", 2),
                 ("org/job:4", "c/app/templates/job.yaml", 2),
                 ("org/side:3", "c/app/values.yaml", 4),
-                ("org/sub:9.0.0", "c/app/charts/sub/values.yaml", 1),
                 ("quay.io/hub/x:1", "c/app/Chart.yaml", 7),
             ]
+        );
+        let unresolved: Vec<&str> = report.unresolved.iter().map(|one| one.text.as_str()).collect();
+        assert_eq!(
+            unresolved,
+            ["org/app", "org/sub", "{{ .x }}{{ end }}"],
+            "file by file, no values complete a template"
         );
         assert!(report.warnings.is_empty(), "{:?}", report.warnings);
     }

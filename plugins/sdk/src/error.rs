@@ -9,7 +9,8 @@ fn failure(code: &str, message: impl Into<String>) -> Failure {
 }
 
 /// `code` is short and stable (`chart-not-found`); `message` is one sentence
-/// that names what failed and what was found.
+/// that names what failed and what was found. Each further line of it is a row of
+/// its own, `<item>: <what failed>`, with an indented line for what helps.
 impl StepError {
     /// The configuration or an input tree says something impossible.
     pub fn invalid_input(code: &str, message: impl Into<String>) -> Self {

@@ -11,6 +11,7 @@
 use std::path::{Component, Path};
 
 use components::{ComponentManifest, ResolvedComponents};
+use image_finder::template::{About, Helpers, Source as Template};
 use opencenter_airgap::config::airgap_lock::AirgapLock;
 use opencenter_airgap::config::components::ComponentsFile;
 use opencenter_airgap::config::pipeline::Pipeline;
@@ -136,8 +137,13 @@ fn image(text: &str) {
 fn values(text: &str) {
     let (documents, _) = image_finder::yaml::documents(text);
     assert!(documents.len() <= text.len() + 1);
+    let mut helpers = Helpers::default();
+    helpers.add(text);
+    let source = Template { file: 0, path: "templates/x.yaml", text };
+    let _ = image_finder::chart::find(None, &About::default(), &helpers, &[source]);
     if let Ok(mut node) = image_finder::yaml::parse(text) {
         node.merge(&node.clone());
+        let _ = image_finder::chart::find(Some(&node), &About::default(), &helpers, &[source]);
     }
 }
 

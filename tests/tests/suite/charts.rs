@@ -68,6 +68,19 @@ fn bad_charts_are_listed_with_what_there_is() {
     for word in ["2 of 2 charts failed", "newest: 1.1.0, 1.0.0", "nearest: app"] {
         assert!(run.stderr.contains(word), "{word}: {run}");
     }
+    // A row for each, and nothing that only a plugin's author wants to know.
+    for chart in ["chart app 9.x", "chart apq 1.0.0"] {
+        let rows = run.stderr.lines().filter(|line| line.trim_start().starts_with(&format!("✗ {chart} (not-found): ")));
+        assert_eq!(rows.count(), 1, "{chart}: {run}");
+    }
+    let run = run.says(&["reported by plugin charts as `not-found`"]).never_says("charts 0.1.0 (sha256:");
+    let items = project
+        .run(&["build", "--json"])
+        .code(1)
+        .json_lines()
+        .into_iter()
+        .find_map(|line| line["items"].as_array().filter(|_| line["event"] == "error").cloned());
+    assert_eq!(items.map(|items| items.len()), Some(2), "{run}");
 }
 
 /// A local directory takes its sibling in, and the archive is the same bytes
@@ -153,6 +166,70 @@ fn images_that_the_package_lacks_are_refused_where_that_is_asked_for() {
     let run = project.run(&["build", "--strict-images"]).code(1);
     run.says(&["app 1.1.0", "quay.io/org/app:2", "hint:", "images.additional"]);
     assert_eq!(project.packages(), [""; 0].map(std::path::PathBuf::from));
+}
+
+/// Guards `--strict-images`: what only a rendering would tell is not guessed, but
+/// listed with its place, and the build that wants certainty fails on each of them.
+#[test]
+fn an_image_that_nobody_knows_is_told_and_refused_where_that_is_asked_for() {
+    let server = FileServer::start();
+    let template = "spec:\n  containers:\n    - image: quay.io/org/app:{{ .Values.image.tag }}\n    - image: \"quay.io/org/{{ .Release.Name }}:1\"\n";
+    let files =
+        [("values.yaml", "image:\n  repository: quay.io/org/app\n  tag: 1.10\n"), ("templates/pod.yaml", template)];
+    let archive = chart("app", "1.0.0", &files);
+    server.put("/charts/index.yaml", index(&[("app", "1.0.0", "app-1.0.0.tgz", &archive)]));
+    server.put("/charts/app-1.0.0.tgz", archive);
+    let project = Project::new().with_file_server(&server.host()).with_chart(wanted(&server, "1.0.0"));
+    let places = [
+        "values.yaml:2",
+        "prints as `1.1`",
+        "templates/pod.yaml:4",
+        "`quay.io/org/{{ .Release.Name }}:1` is not known",
+    ];
+    project.run(&["build"]).success().says(&places);
+    let run = project.run(&["build", "--strict-images"]).code(1).says(&places);
+    let rows = run.stderr.lines().filter(|line| line.contains("✗ chart app 1.0.0"));
+    assert_eq!(rows.count(), 2, "{run}");
+}
+
+/// Guards the keys of steps: a flag that concerns the charts alone makes no other
+/// step run again.
+#[test]
+fn strict_images_concern_the_charts_alone() {
+    let (server, project) = served();
+    let plain = chart("plain", "1.0.0", &[("values.yaml", "replicas: 1\n")]);
+    server.put("/plain/index.yaml", index(&[("plain", "1.0.0", "plain-1.0.0.tgz", &plain)]));
+    server.put("/plain/plain-1.0.0.tgz", plain);
+    let wanted = json!({ "name": "plain", "repo": server.url("/plain"), "version": "1.0.0" });
+    let project = project.with_chart(wanted);
+    project.build();
+    let _ = project.run(&["build", "--strict-images"]).success();
+    let metrics: Value = serde_json::from_str(&project.read("build/metrics.json")).unwrap();
+    for step in metrics["steps"].as_array().unwrap() {
+        let id = step["id"].as_str().unwrap();
+        assert_eq!(step["ran"], id == "charts", "{id}: {metrics:#}");
+    }
+}
+
+/// Guards the schema of a chart: what Helm would refuse behind the gap is refused
+/// here, and a values file of the project can mend it.
+#[test]
+fn values_have_to_fulfil_the_schema_of_the_chart() {
+    let server = FileServer::start();
+    let schema = r#"{"required": ["domain"], "properties": {"domain": {"type": "string"}}}"#;
+    let archive = chart("app", "1.0.0", &[("values.yaml", "replicas: 1\n"), ("values.schema.json", schema)]);
+    server.put("/charts/index.yaml", index(&[("app", "1.0.0", "app-1.0.0.tgz", &archive)]));
+    server.put("/charts/app-1.0.0.tgz", archive);
+    let project = || Project::new().with_file_server(&server.host());
+    let refused = project().with_chart(wanted(&server, "1.0.0"));
+    refused.run(&["build"]).code(1).says(&["`values.schema.json`", "`domain` is missing", "values file"]);
+    let mut with_values = wanted(&server, "1.0.0");
+    with_values["values"] = json!(["./values/app.yaml"]);
+    let mended = project().with_chart(with_values);
+    mended.write("values/app.yaml", "domain: example.com\n");
+    mended.build();
+    mended.write("values/app.yaml", "domain: 1\n");
+    mended.run(&["build"]).code(1).says(&["`/domain`: it is a number, not string"]);
 }
 
 /// Guards credentials of chart repositories: those of docker's config.json

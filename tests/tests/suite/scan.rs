@@ -1,5 +1,6 @@
 //! Guards `scan`: the images that files name, with file and line, and `--write`.
 
+use airgap_tests::charts::chart;
 use airgap_tests::project::Project;
 
 const VALUES: &str = "replicas: 2\nimage:\n  repository: quay.io/team/web\n  tag: 1.2.3\n";
@@ -75,4 +76,34 @@ fn kubespray_and_flux_are_understood() {
     let written = project.read("config/components.yaml");
     assert!(written.contains("quay.io/calico/node:v3.30.6") && written.contains("org/app:v3"), "{written}");
     assert!(!written.contains("org/untagged") && !written.contains("kube-proxy"), "{written}");
+}
+
+/// Guards a chart as a whole, packed or not: a subchart that is off is not needed,
+/// appVersion counts where the template says so, and what only a template tells is
+/// a warning with its place.
+#[test]
+fn a_chart_is_read_as_it_is_deployed() {
+    let project = Project::new();
+    let values = "image: {repository: org/app}\nsub: {enabled: false}\n";
+    let template = "{{- with .Values.image }}\nimage: {{ .repository }}:v{{ .tag | default $.Chart.AppVersion }}\n{{- end }}\nargs:\n- --helper-image={{ .Release.Name }}/helper:1\n";
+    let files = [
+        ("values.yaml", values),
+        ("templates/pod.yaml", template),
+        ("charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
+        ("charts/sub/values.yaml", "image: org/sub:1\n"),
+        ("requirements.yaml", "dependencies:\n- {name: sub, version: 1.x, condition: sub.enabled}\n"),
+    ];
+    std::fs::write(project.path("app.tgz"), chart("app", "2.0.0", &files)).unwrap();
+    project.write("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 2.0.0\nappVersion: \"2.0.0\"\n");
+    for (path, text) in files {
+        project.write(&format!("app/{path}"), text);
+    }
+    for path in ["app.tgz", "app", "."] {
+        let run = project.run(&["scan", path]).success();
+        let run = run.prints(&["org/app:v2.0.0", "templates/pod.yaml:2"]).never_says("org/sub");
+        run.says(&["templates/pod.yaml:5", "{{ .Release.Name }}/helper:1", "is not known"]);
+    }
+    let _ = project.run(&["scan", "--write", "app.tgz"]).success();
+    let written = project.read("config/components.yaml");
+    assert!(written.contains("org/app:v2.0.0") && !written.contains("org/sub"), "{written}");
 }

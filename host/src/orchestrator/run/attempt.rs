@@ -30,6 +30,7 @@ use crate::orchestrator::plan::{Action, Reason};
 use crate::orchestrator::room::{self, Room};
 use crate::orchestrator::{MANIFESTS, preview};
 use crate::plugin::catalog::PluginSource;
+use crate::plugin::handed::Handed;
 use crate::progress::{Counts, Event, Progress};
 use crate::state::format::{ItemProgress, Items, RecordedError, rfc3339};
 use crate::state::{Status, StepState};
@@ -94,6 +95,8 @@ impl Run {
     ) -> Result<()> {
         let id = spec.id.clone();
         let recorded = plugin.as_ref().map(PluginSource::identity);
+        let plugin_configuration =
+            plugin.as_ref().map_or(Value::Null, |plugin| self.plugin_configuration(spec, plugin));
         let step = self.make_step(spec, plugin)?;
         let has_room =
             if preview::packs(spec) { room::for_package(&self.session.project.layout, &inputs) } else { Ok(()) };
@@ -119,7 +122,7 @@ impl Run {
             lock: self.lock.clone(),
             room: self.room(),
             named: self.named.clone(),
-            plugin_configuration: self.plugin_configuration(spec),
+            plugin_configuration,
         };
         self.session.state.change(|state| {
             if let Some(step) = state.step_mut(&id) {
@@ -170,9 +173,13 @@ impl Run {
         }
     }
 
-    fn plugin_configuration(&self, spec: &StepSpec) -> Value {
-        let mut configuration = made_with(&self.session.project, spec, self.options.strict_images);
-        configuration["force_regenerate"] = self.options.request.force_regenerate.into();
+    /// What its outputs depend on, and whether this run is asked to write them
+    /// anew, which is in no key: what is asked for runs.
+    fn plugin_configuration(&self, spec: &StepSpec, plugin: &PluginSource) -> Value {
+        let mut configuration = made_with(&self.session.project, spec, &plugin.identity(), self.options.strict_images);
+        if Handed::to_source(plugin).field("force_regenerate") {
+            configuration["force_regenerate"] = self.options.request.force_regenerate.into();
+        }
         configuration
     }
 

@@ -41,7 +41,7 @@ fn artifact(path: &str, content: &[u8]) -> Artifact {
 impl Lab {
     fn serve_chart(&mut self, url: &str, name: &str, version: &str, values: &str) -> String {
         let about = format!("apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: 1.0.0\n");
-        let bytes = packed(name, &[("Chart.yaml", &about), ("values.yaml", values)]);
+        let bytes = packed(name, &[("Chart.yaml", &about), ("values.yaml", values), ("templates/pod.yaml", POD)]);
         let digest = artifact("", &bytes).digest;
         self.served.insert(url.to_owned(), bytes);
         digest.trim_start_matches("sha256:").to_owned()
@@ -328,7 +328,7 @@ fn all_bad_charts_are_listed_with_what_is_there() {
         "gzipped tar",
         "no `entries`",
         "index of https://nowhere.example",
-        "(correct `version` of the chart in components.yaml)",
+        "\n  correct `version` of the chart in components.yaml\n",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -381,29 +381,61 @@ fn a_local_directory_becomes_an_archive() {
     assert!(message(&error).contains("`./charts/gone` is not there"), "{error:?}");
 }
 
+/// A pod of the image in the values, with appVersion as Helm's own example has it.
+const POD: &str = "{{ if .Values.image }}\nimage: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\"\n{{ end }}\n";
+
 #[test]
 fn images_that_the_package_lacks_are_told_or_refused() {
     let lab = lab();
     let charts = [chart("app", "https://h/charts", "1.1.0")];
-    lab.run(&charts, &["docker.io/org/app:v1.0.0"], "", true).unwrap();
+    lab.run(&charts, &["docker.io/org/app:1.0.0"], "", true).unwrap();
     lab.run(&charts, &[], "", false).unwrap();
     assert!(lab.warnings.borrow()[0].contains("org/app:1.0.0"), "{:?}", lab.warnings);
-    let error = lab.run(&charts, &[], "", true).unwrap_err();
-    assert!(message(&error).contains("org/app:1.0.0"));
-    assert!(error.failure().unwrap().hint.as_ref().unwrap().contains("images.additional"));
+    for packaged in [&[][..], &["org/app:v1.0.0"]] {
+        let error = lab.run(&charts, packaged, "", true).unwrap_err();
+        let text = message(&error);
+        let row = "chart app 1.1.0: deploys org/app:1.0.0, which the package lacks\n  add it to `images.additional`";
+        assert!(text.contains(row), "{text}");
+    }
 }
 
-/// Values that say no tag leave it to the templates, which nobody renders here.
+/// Guards the promise of `--strict-images`: what nobody knows for sure does not
+/// pass, one row for each, with file and line.
 #[test]
-fn an_image_without_a_tag_is_told_unless_its_repository_is_packaged() {
+fn an_image_that_nobody_knows_is_told_or_refused() {
     let mut lab = Lab::default();
-    lab.serve_chart("https://h/app-1.0.0.tgz", "app", "1.0.0", "sidecar: {image: org/side}\n");
+    lab.serve_chart(
+        "https://h/app-1.0.0.tgz",
+        "app",
+        "1.0.0",
+        "sidecar: {image: org/side}\nb:\n  image: {repository: org/b, tag: 1.10}\n",
+    );
     lab.serve("https://h/index.yaml", "entries: {app: [{version: 1.0.0, urls: [app-1.0.0.tgz]}]}");
     let charts = [chart("app", "https://h", "1.0.0")];
-    let entry = lab.run(&charts, &["org/side:7"], "", true).unwrap().remove(0);
+    let entry = lab.run(&charts, &[], "", false).unwrap().remove(0);
     assert_eq!(entry.images, [""; 0], "a reference without a tag is none that a package could hold");
-    let error = lab.run(&charts, &["org/other:7"], "", true).unwrap_err();
-    assert!(message(&error).contains("org/side (in a version that its values do not say)"), "{error:?}");
+    assert_eq!(lab.warnings.borrow().len(), 2, "{:?}", lab.warnings);
+    let text = message(&lab.run(&charts, &["org/side:7"], "", true).unwrap_err());
+    assert!(text.starts_with("0 images of charts are not in the package, and 2 are not known\n"), "{text}");
+    for row in [
+        "\nchart app 1.0.0: values.yaml:1: `org/side` is not known: it has neither tag nor digest (the package holds docker.io/org/side:7)\n  write",
+        "\nchart app 1.0.0: values.yaml:3: `org/b:1.10` is not known: without quotes it is a number, which Helm prints as `1.1`\n  write",
+    ] {
+        assert!(text.contains(row), "{row}: {text}");
+    }
+    let values = "sidecar: {image: \"org/side:7\"}\nb: {image: {tag: \"1.10\"}}\n";
+    lab.local.insert("v.yaml".into(), Memory::of(&[("v.yaml", values)]));
+    lab.marks.borrow_mut().clear();
+    let known = [Chart { values: vec!["v.yaml".into()], ..charts[0].clone() }];
+    lab.run(&known, &["org/side:7", "org/b:1.10"], "", true).unwrap();
+    // Zarf fills its variables in at the deployment.
+    lab.local.insert(
+        "v.yaml".into(),
+        Memory::of(&[("v.yaml", "sidecar: {image: \"org/side:7\"}\nb: {image: {tag: ###ZARF_VAR_TAG###\n}}\n")]),
+    );
+    lab.marks.borrow_mut().clear();
+    let text = message(&lab.run(&known, &["org/side:7", "org/b:1.10"], "", true).unwrap_err());
+    assert!(text.contains("v.yaml:2") || text.contains("`org/b:$(ZARF_VAR_TAG)`"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,257 @@
+//! The images that a chart deploys with its values, subcharts included: the one
+//! reading that `build` and `scan` share.
+
+use std::collections::BTreeSet;
+
+use image_finder::chart::find;
+use image_finder::template::{About, Helpers, Source};
+use image_finder::{Doubt, Node};
+
+use crate::enabled::{self, Enabled};
+use crate::{Chart, Refusal};
+
+/// An image, or what may be one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Image {
+    /// As far as it is known.
+    pub image: String,
+    /// Where it is named: a file of the chart, or one that was laid over its
+    /// values.
+    pub file: String,
+    pub line: u32,
+    /// Why it is not known; none where it is.
+    pub doubt: Option<Doubt>,
+}
+
+/// The images of `chart` with values files, in order, laid over its own values;
+/// each with the name that it is told by.
+///
+/// # Errors
+/// As [`enabled::of`].
+pub fn of(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Refusal> {
+    let mut files = Names::default();
+    let mut marked = chart.clone();
+    mark(&mut marked, "", &mut files);
+    let mut overrides = overrides.to_vec();
+    overrides.iter_mut().for_each(|(name, node)| node.mark(files.add(name.clone())));
+    let values = marked.values_with(overrides.iter().map(|(_, node)| node));
+    let enabled = enabled::of(&marked, values)?;
+    let helpers = helpers(&enabled);
+    let mut seen = BTreeSet::new();
+    let mut images: Vec<Image> = enabled.iter().flat_map(|one| images(one, &helpers, &mut files)).collect();
+    images.retain(|image| seen.insert((image.image.clone(), image.doubt.is_some())));
+    Ok(images)
+}
+
+/// Files by number.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn add(&mut self, name: String) -> u16 {
+        self.0.push(name);
+        u16::try_from(self.0.len()).unwrap_or(u16::MAX)
+    }
+
+    fn name(&self, number: u16) -> String {
+        usize::from(number).checked_sub(1).and_then(|at| self.0.get(at)).cloned().unwrap_or_default()
+    }
+}
+
+/// Numbers the values of all charts.
+fn mark(chart: &mut Chart, place: &str, files: &mut Names) {
+    chart.values.mark(files.add(format!("{place}values.yaml")));
+    for subchart in &mut chart.subcharts {
+        let place = format!("{place}charts/{}/", subchart.name());
+        mark(subchart, &place, files);
+    }
+}
+
+/// Of the inner charts first: the outer ones may replace them.
+fn helpers(enabled: &[Enabled<'_>]) -> Helpers {
+    let mut helpers = Helpers::default();
+    for file in enabled.iter().rev().flat_map(|one| &one.chart.templates) {
+        helpers.add(&String::from_utf8_lossy(&file.data));
+    }
+    helpers
+}
+
+fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image> {
+    let chart = one.chart;
+    let about = About {
+        name: chart.name().to_owned(),
+        version: chart.version().to_owned(),
+        app_version: chart.metadata.app_version.clone(),
+        imports: chart.dependencies().any(crate::Dependency::imports_values),
+    };
+    let texts: Vec<_> = chart.templates.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
+    let is_rendered = |path: &str| !path.ends_with("NOTES.txt") && chart.metadata.kind != "library";
+    let rendered = texts.iter().filter(|(path, _)| is_rendered(path));
+    let sources: Vec<Source<'_>> = rendered
+        .map(|(path, text)| Source {
+            file: files.add(format!("{}{path}", one.place)),
+            path: path.as_str(),
+            text: text.as_ref(),
+        })
+        .collect();
+    let found = find(Some(&one.own()), &about, helpers, &sources);
+    let image = |found: image_finder::Found| Image {
+        image: found.image,
+        file: files.name(found.file),
+        line: found.line,
+        doubt: found.doubt,
+    };
+    found.into_iter().map(image).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use image_finder::yaml::parse;
+
+    use super::*;
+    use crate::archive::File;
+    use crate::load;
+
+    fn chart(files: &[(&str, &str)]) -> Chart {
+        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), data: text.as_bytes().to_vec() };
+        load::from_files(&files.iter().map(file).collect::<Vec<_>>(), &mut (1 << 20)).unwrap()
+    }
+
+    fn rows(chart: &Chart, overrides: &[(String, Node)]) -> Vec<String> {
+        let row = |image: Image| {
+            let Image { image, file, line, doubt } = image;
+            format!("{image} {file}:{line}{}", if doubt.is_some() { " ?" } else { "" })
+        };
+        of(chart, overrides).unwrap().into_iter().map(row).collect()
+    }
+
+    fn app() -> Chart {
+        chart(&[
+            (
+                "Chart.yaml",
+                "name: app\nversion: 1.0.0\nappVersion: 3.1.0\ndependencies:\n- {name: redis, version: 1.x, condition: redis.enabled}\n- {name: redis, alias: cache, version: 1.x, tags: [cache]}\n- {name: more, version: 1.x, condition: more.enabled}\n",
+            ),
+            (
+                "values.yaml",
+                "image: {repository: org/app}\nredis: {enabled: true, image: {tag: \"8\"}}\nmore: {enabled: false, image: {repository: org/off, tag: 1}}\ntags: {cache: false}\n",
+            ),
+            (
+                "templates/pod.yaml",
+                "image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\n",
+            ),
+            ("charts/redis/Chart.yaml", "name: redis\nversion: 1.0.0\n"),
+            ("charts/redis/values.yaml", "image: {registry: docker.io, repository: org/redis, tag: \"7\"}\n"),
+            ("charts/more/Chart.yaml", "name: more\nversion: 1.0.0\n"),
+            ("charts/more/values.yaml", "image: org/off:1\n"),
+        ])
+    }
+
+    #[test]
+    fn subcharts_count_as_far_as_they_are_switched_on() {
+        assert_eq!(
+            rows(&app(), &[]),
+            ["org/app:3.1.0 templates/pod.yaml:1", "docker.io/org/redis:8 charts/redis/values.yaml:1"]
+        );
+        let values = parse("image: {tag: v9}\ntags: {cache: true}\ncache: {image: {tag: alias}}\nmore: {enabled: true}\nredis: {enabled: false}\n").unwrap();
+        assert_eq!(
+            rows(&app(), &[("values/a.yaml".into(), values)]),
+            [
+                "org/app:v9 values.yaml:1",
+                "org/off:1 values.yaml:3",
+                "docker.io/org/redis:alias charts/redis/values.yaml:1"
+            ]
+        );
+    }
+
+    /// Helm looks at the values of all charts together, does not trim, and takes
+    /// nothing but truth values.
+    #[test]
+    fn conditions_are_decided_as_helm_decides_them() {
+        let sub = |condition: &str, own: &str, values: &str| {
+            let about = format!(
+                "name: app\nversion: 1.0.0\ndependencies:\n- {{name: sub, version: 1.x, condition: \"{condition}\", tags: [t]}}\n"
+            );
+            let own = format!("image: a/sub:1\n{own}");
+            let files = [
+                ("Chart.yaml", about.as_str()),
+                ("values.yaml", values),
+                ("charts/sub/Chart.yaml", "name: sub\nversion: 1.0.0\n"),
+                ("charts/sub/values.yaml", &own),
+            ];
+            !rows(&chart(&files), &[]).is_empty()
+        };
+        for (condition, own, values, is_on) in [
+            ("sub.enabled", "", "", true),
+            ("sub.enabled", "", "sub: {enabled: false}", false),
+            ("sub.enabled", "", "sub: {enabled: off}", false),
+            ("sub.enabled", "", "sub: {enabled: 'false'}", true),
+            // The subchart's own values decide where nobody else does.
+            ("sub.enabled", "enabled: false\n", "", false),
+            ("sub.enabled", "enabled: false\n", "sub: {enabled: true}", true),
+            // ` a.enabled` is the path of nothing.
+            ("missing.x, a.enabled", "", "a: {enabled: false}", true),
+            ("missing.x,a.enabled", "", "a: {enabled: false}", false),
+            ("a.text,a.enabled", "", "a: {text: x, enabled: false}", false),
+            ("", "", "tags: {t: false}", false),
+            ("a.is", "", "tags: {t: false}\na: {is: true}", true),
+            // Zarf fills it in.
+            ("sub.enabled", "", "sub: {enabled: \"###ZARF_VAR_X###\"}", true),
+            ("global.sub", "", "global: {sub: false}", false),
+        ] {
+            assert_eq!(sub(condition, own, values), is_on, "{condition} with `{own}` and `{values}`");
+        }
+    }
+
+    /// A subchart may say what the chart itself leaves out.
+    #[test]
+    fn what_a_subchart_hands_up_is_not_known() {
+        let about = "name: app\nversion: 1.0.0\nappVersion: \"3\"\ndependencies:\n- {name: sub, version: 1.x, import-values: [image]}\n";
+        let files = [
+            ("Chart.yaml", about),
+            ("values.yaml", "image: {repository: org/app}\n"),
+            (
+                "templates/pod.yaml",
+                "image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\n",
+            ),
+            ("charts/sub/Chart.yaml", "name: sub\nversion: 1.0.0\n"),
+            ("charts/sub/values.yaml", "exports: {image: {image: {tag: v9}}}\n"),
+        ];
+        let expected = ["org/app values.yaml:1 ?", "image: {tag: v9} charts/sub/values.yaml:1 ?"];
+        assert_eq!(rows(&chart(&files), &[]), expected);
+    }
+
+    /// A few lines that come to a million charts.
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let row = |at: usize| format!("- {{name: c, version: 1.x, alias: a{at}}}\n");
+        let rows: String = (0..100).map(row).collect();
+        let mut files = Vec::new();
+        for depth in 0..4 {
+            let place = "charts/c/".repeat(depth);
+            let name = if depth == 0 { "app" } else { "c" };
+            files.push((format!("{place}Chart.yaml"), format!("name: {name}\nversion: 1.0.0\ndependencies:\n{rows}")));
+        }
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let refusal = of(&chart(&files), &[]).unwrap_err();
+        assert!(refusal.why.contains("more than 1000"), "{refusal}");
+    }
+
+    /// What the outer chart calls a helper is what the inner one gets.
+    #[test]
+    fn helpers_of_a_library_are_known_to_all() {
+        let chart = chart(&[
+            ("Chart.yaml", "name: app\nversion: 1.0.0\nappVersion: \"5\"\n"),
+            ("values.yaml", "image: {registry: q.io, repository: a/b, tag: \"\"}\n"),
+            (
+                "templates/pod.yaml",
+                "spec:\n  image: {{ template \"lib.image\" (dict \"image\" .Values.image \"chart\" .Chart) }}\n",
+            ),
+            ("charts/lib/Chart.yaml", "name: lib\nversion: 1.0.0\ntype: library\n"),
+            (
+                "charts/lib/templates/_x.tpl",
+                "{{ define \"lib.image\" }}{{ .image.registry }}/{{ .image.repository }}:{{ .image.tag | default (print \"v\" .chart.AppVersion) }}{{ end }}\n",
+            ),
+        ]);
+        assert_eq!(rows(&chart, &[]), ["q.io/a/b:v5 templates/pod.yaml:2"]);
+    }
+}

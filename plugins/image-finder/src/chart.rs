@@ -1,0 +1,242 @@
+//! The images of one chart: what its values name, as its templates use it.
+//!
+//! Values say most of it in well-known words ([`crate::values`]). Which of them
+//! the chart really deploys, with which tag, its templates say
+//! ([`crate::template`]): a line that can be evaluated is the truth, and where one
+//! cannot, the values that it mentions are in doubt. Nothing is completed by
+//! habit.
+
+use std::collections::{HashMap, HashSet};
+
+use components::image::{ImageName, normalized};
+
+use crate::template::{self, About, Helpers, Site, Source};
+use crate::values::{self, Doubt, Found, has_tag, is_template};
+use crate::yaml::{Node, Value};
+
+/// Every image that the chart deploys with these values, and what may be one. None
+/// where nothing is known of them.
+pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Found> {
+    let sites = template::sites(values, about, helpers, sources);
+    let named = match values {
+        Some(values) if helpers.heed_global_registry() => values::find(values),
+        Some(values) => values::find(&without_registry(values)),
+        None => Vec::new(),
+    };
+    let mentions = mentions(&sites);
+    let mut found = Listed::default();
+    named.into_iter().filter_map(|named| settled(named, &mentions)).for_each(|named| found.add(named));
+    for site in &sites {
+        if let Some(told) = told(site, &found) {
+            found.add(told);
+        }
+    }
+    let mut found = found.all;
+    if helpers.is_exhausted() {
+        found.iter_mut().filter(|found| found.doubt.is_none()).for_each(|found| found.doubt = Some(Doubt::Unfollowed));
+    }
+    found
+}
+
+/// The same values, without what no template of the chart looks at.
+fn without_registry(values: &Node) -> Node {
+    let mut values = values.clone();
+    if let Value::Map(entries) = &mut values.value
+        && let Some((_, global)) = entries.iter_mut().find(|(key, _)| key == "global")
+        && let Value::Map(globals) = &mut global.value
+    {
+        globals.retain(|(key, _)| key != "imageRegistry");
+    }
+    values
+}
+
+/// What is found, and what of it is asked for again and again.
+#[derive(Default)]
+struct Listed {
+    all: Vec<Found>,
+    paths: HashSet<String>,
+    /// In their complete spellings.
+    images: HashSet<String>,
+    certain: HashSet<String>,
+}
+
+impl Listed {
+    fn add(&mut self, found: Found) {
+        let image = normalized(&found.image);
+        if found.doubt.is_none() {
+            self.certain.insert(image.clone());
+        }
+        self.images.insert(image);
+        self.paths.insert(found.path.clone());
+        self.all.push(found);
+    }
+}
+
+/// What the lines say that mention a value or something below it.
+#[derive(Default)]
+struct Mention {
+    /// In their complete spellings.
+    texts: HashSet<String>,
+    /// Whether one of them is not known.
+    is_open: bool,
+}
+
+/// By the path of the value.
+fn mentions(sites: &[Site]) -> HashMap<&str, Mention> {
+    let mut mentions: HashMap<&str, Mention> = HashMap::new();
+    for site in sites {
+        let text = site.text.as_deref().map(normalized);
+        for path in site.links.iter().flat_map(|link| paths_to(link)) {
+            let mention = mentions.entry(path).or_default();
+            mention.texts.extend(text.clone());
+            mention.is_open |= text.is_none();
+        }
+    }
+    mentions
+}
+
+/// `a.b.c`, `a.b` and `a`.
+fn paths_to(link: &str) -> impl Iterator<Item = &str> {
+    let whole = Some(link).filter(|link| !link.is_empty());
+    std::iter::successors(whole, |path| path.rsplit_once('.').map(|(outer, _)| outer))
+}
+
+/// What the values name, in the light of the lines that mention it; none where
+/// those say all there is to say.
+fn settled(named: Found, mentions: &HashMap<&str, Mention>) -> Option<Found> {
+    match mentions.get(named.path.as_str()) {
+        None => Some(named),
+        Some(mention) if mention.is_open => {
+            Some(Found { doubt: Some(named.doubt.unwrap_or(Doubt::Unfollowed)), ..named })
+        }
+        Some(mention) => {
+            let is_said = named.doubt.is_none() && mention.texts.contains(&normalized(&named.image));
+            is_said.then_some(named)
+        }
+    }
+}
+
+/// What a line of a template says beyond that.
+fn told(site: &Site, found: &Listed) -> Option<Found> {
+    let told = |image: &str, doubt: Option<Doubt>| {
+        let (image, path) = (image.to_owned(), String::new());
+        Some(Found { image, file: site.file, line: site.line, path, doubt })
+    };
+    let Some(text) = &site.text else {
+        let mut paths = site.links.iter().flat_map(|link| paths_to(link));
+        let is_listed =
+            paths.any(|path| found.paths.contains(path)) || found.images.contains(&normalized(&site.written));
+        // In a helper or a loop, where what it is handed is among the values.
+        let is_apart = site.is_apart && site.links.is_empty() && !found.all.is_empty();
+        let says_nothing = is_apart && !has_own_text(&site.written);
+        return if is_listed || says_nothing { None } else { told(&site.written, Some(Doubt::Unfollowed)) };
+    };
+    if found.certain.contains(&normalized(text)) {
+        return None;
+    }
+    let is_word = matches!(text.as_str(), "true" | "false") || text.contains(char::is_whitespace);
+    match ImageName::parse(text) {
+        Ok(_) if has_tag(text) || (site.is_literal && site.is_sure) => told(text, None),
+        _ if !site.is_sure || (site.is_literal && is_word) => None,
+        Ok(_) => told(text, Some(Doubt::NoTag)),
+        Err(_) if is_template(text) => told(text, Some(Doubt::Template)),
+        Err(_) => told(text, Some(Doubt::Malformed)),
+    }
+}
+
+/// Whether letters stand outside of the actions.
+fn has_own_text(written: &str) -> bool {
+    let mut rest = written;
+    loop {
+        let (before, action) = rest.split_once("{{").unwrap_or((rest, ""));
+        if before.contains(char::is_alphanumeric) {
+            return true;
+        }
+        match action.split_once("}}") {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    const APP: &str = "image: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\"\n";
+
+    fn rows(values: &str, template: &str, app_version: &str) -> Vec<(String, u16, Option<Doubt>)> {
+        let about =
+            About { name: "app".into(), version: "1.0.0".into(), app_version: app_version.into(), imports: false };
+        let mut helpers = Helpers::default();
+        helpers.add(template);
+        let source = Source { file: 1, path: "templates/x.yaml", text: template };
+        let found = find(Some(&parse(values).unwrap()), &about, &helpers, &[source]);
+        found.into_iter().map(|found| (found.image, found.file, found.doubt)).collect()
+    }
+
+    /// Each row was a package that passed for complete and was not.
+    #[test]
+    fn what_a_template_makes_of_values_is_followed_or_told() {
+        let row = |image: &str, file: u16, doubt: Option<Doubt>| (image.to_owned(), file, doubt);
+        let table = [
+            ("image: {repository: a/b, tag: v1}", APP, vec![row("a/b:v1", 0, None)]),
+            ("image: {repository: a/b}", APP, vec![row("a/b:2.0", 1, None)]),
+            ("image: {repository: a/b}", "x: y\n", vec![row("a/b", 0, Some(Doubt::NoTag))]),
+            (
+                "image: {repository: a/b}",
+                "image: {{ .Values.image.repository }}:{{ default (printf \"v%s\" .Chart.AppVersion) .Values.image.tag }}\n",
+                vec![row("a/b:v2.0", 1, None)],
+            ),
+            (
+                "image: {repository: a/b, tag: v1}",
+                "image: {{ .Values.image.repository }}-x:{{ .Values.image.tag }}\n",
+                vec![row("a/b-x:v1", 1, None)],
+            ),
+            ("image: {repository: a/b, tag: 1.10}", APP, vec![row("a/b:1.10", 0, Some(Doubt::Number("1.1".into())))]),
+            (
+                "image: {repository: a/b, tag: v1}",
+                "image: {{ .Values.image.repository }}:{{ .Values.image.tag }}{{ .Release.Name }}\n",
+                vec![row("a/b:v1", 0, Some(Doubt::Unfollowed))],
+            ),
+            (
+                "global: {imageRegistry: m.io}\nimage: {registry: q.io, repository: a/b, tag: v1}",
+                "image: {{ .Values.image.registry }}/{{ .Values.image.repository }}:{{ .Values.image.tag }}\n",
+                vec![row("q.io/a/b:v1", 0, None)],
+            ),
+            (
+                "global: {imageRegistry: m.io}\nimage: {registry: q.io, repository: a/b, tag: v1}",
+                "image: {{ .Values.global.imageRegistry | default .Values.image.registry }}/{{ .Values.image.repository }}:{{ .Values.image.tag }}\n",
+                vec![row("m.io/a/b:v1", 1, None)],
+            ),
+            ("x: 1", "image: {{ .Values.x | default \"a/b:1\" }}\n", vec![row("1", 1, Some(Doubt::NoTag))]),
+            ("x: {}", "image: {{ .Values.y | default \"a/b:1\" }}\n", vec![row("a/b:1", 1, None)]),
+            (
+                "x: {}",
+                "image: q.io/{{ .Release.Name }}:1\n",
+                vec![row("q.io/{{ .Release.Name }}:1", 1, Some(Doubt::Unfollowed))],
+            ),
+            ("x: {}", "env: {{ dict \"i\" \"a/b:1\" | toYaml }}\n", vec![row("a/b:1", 1, Some(Doubt::Unfollowed))]),
+            ("x: {}", "- image: busybox\n- image: {{ .Values.z }}\n", vec![row("busybox", 1, None)]),
+            (
+                "image: {repository: a/b}",
+                "{{ range .Values.l }}\nimage: {{ .image }}\n{{ end }}\n",
+                vec![row("a/b", 0, Some(Doubt::NoTag))],
+            ),
+        ];
+        for (values, template, expected) in table {
+            assert_eq!(rows(values, template, "2.0"), expected, "{values}: {template}");
+        }
+        assert_eq!(rows("image: {repository: a/b}", APP, "1.0+x"), [row("a/b:1.0+x", 1, Some(Doubt::Malformed))]);
+    }
+
+    /// More than any chart needs is not followed to its end, and nothing is for sure.
+    #[test]
+    fn work_without_end_is_not_done() {
+        let body = "{{ .Values.a }}".repeat(50_000);
+        let lines = "image: {{ include \"x\" . }}\n".repeat(1_000);
+        let found = rows("image: a/b:1", &format!("{{{{ define \"x\" }}}}{body}{{{{ end }}}}\n{lines}"), "");
+        assert!(found.iter().all(|(.., doubt)| doubt.is_some()), "{:?}", found.first());
+    }
+}

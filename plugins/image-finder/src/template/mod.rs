@@ -1,0 +1,730 @@
+//! The images that the templates of a chart tell, without rendering them.
+//!
+//! [`parse`] cuts a template into text and actions. The lines that name an image
+//! (`image: …`, arguments and environment entries with images) are evaluated by
+//! [`eval`] with the chart's values and helpers, and blocks that the values
+//! switch off are passed over. What cannot be evaluated is told as it is
+//! written, with the values that it mentions.
+
+mod eval;
+mod parse;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use components::image::ImageName;
+
+pub use eval::About;
+use eval::{STEPS, Value, Variables, View, World, restore, truth};
+use parse::{Action, Expression, Kind, Piece, Term};
+
+use crate::values::{has_tag, is_flag_of_image, names_an_image};
+use crate::yaml::Node;
+
+/// Helpers that mention each other.
+const LINK_DEPTH: usize = 12;
+/// Pieces and values that are followed in one chart.
+const LINKS: u64 = 20_000_000;
+/// Of one file; what is set beyond that is not known.
+const VARIABLES: usize = 500;
+
+/// A file below `templates/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// As [`Node::file`].
+    pub file: u16,
+    pub path: &'a str,
+    pub text: &'a str,
+}
+
+/// What `define` names, in a chart and all that lie in it: Helm knows one set.
+#[derive(Clone, Debug, Default)]
+pub struct Helpers {
+    bodies: HashMap<String, Vec<Piece>>,
+    /// Values that a template sets itself.
+    set: BTreeSet<String>,
+    heeds_global_registry: bool,
+    /// What following values through helpers has cost.
+    spent: Cell<u64>,
+}
+
+impl Helpers {
+    /// Adds those of a file. Of two of one name Helm takes the one that it reads
+    /// last, which is of the outer chart: add the inner ones first.
+    pub fn add(&mut self, text: &str) {
+        self.heeds_global_registry |= text.contains("imageRegistry");
+        let pieces = parse::pieces(text);
+        let mut at = 0;
+        while let Some(piece) = pieces.get(at) {
+            at += 1;
+            if let Kind::Action(Action::Define(name)) = &piece.kind {
+                let rest = &pieces[at..];
+                let length = length_of_block(rest);
+                self.bodies.insert(name.clone(), rest[..length].to_vec());
+                // None lies within another one.
+                at += length;
+            }
+        }
+        for piece in &pieces {
+            if let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind {
+                self.note_set(value);
+            }
+        }
+    }
+
+    /// `set .Values.image "tag" …` changes what every later line sees.
+    fn note_set(&mut self, expression: &Expression) {
+        for command in &expression.0 {
+            if let [Term::Word(name), first, ..] = command.as_slice()
+                && matches!(name.as_str(), "set" | "unset" | "mergeOverwrite" | "mustMergeOverwrite")
+            {
+                let mut links = Links::new(self);
+                links.term(first, &BTreeMap::new(), &BTreeSet::new());
+                let found = links.found;
+                self.set.extend(found);
+            }
+        }
+    }
+
+    /// Counts work; false where it is more than charts need.
+    fn spend(&self, work: usize) -> bool {
+        self.spent.set(self.spent.get().saturating_add(work as u64));
+        !self.is_exhausted()
+    }
+
+    /// Whether which values a line mentions is not known any more.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.spent.get() > LINKS
+    }
+
+    /// Whether any of them looks at `global.imageRegistry`.
+    pub(crate) fn heed_global_registry(&self) -> bool {
+        self.heeds_global_registry
+    }
+
+    fn sets(&self, link: &str) -> bool {
+        self.set.iter().any(|set| is_at_or_below(link, set) || is_at_or_below(set, link))
+    }
+}
+
+/// Pieces before the `end` of a block that has begun.
+fn length_of_block(pieces: &[Piece]) -> usize {
+    let mut depth = 0_usize;
+    for (at, piece) in pieces.iter().enumerate() {
+        match piece.kind {
+            Kind::Action(Action::End) if depth == 0 => return at,
+            Kind::Action(Action::End) => depth -= 1,
+            Kind::Action(Action::If(_) | Action::With(_) | Action::Range(_) | Action::Define(_)) => depth += 1,
+            _ => {}
+        }
+    }
+    pieces.len()
+}
+
+/// Whether the path of a value is `top` or below it.
+fn is_at_or_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// A place in a template that names an image.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Site {
+    pub(crate) file: u16,
+    pub(crate) line: u32,
+    /// As it is written.
+    pub(crate) written: String,
+    /// What it is with these values; none where that is not known.
+    pub(crate) text: Option<String>,
+    /// No action is in it: the kubelet gets what is written.
+    pub(crate) is_literal: bool,
+    /// Whether it has to be an image: `image:`, and not an argument.
+    pub(crate) is_sure: bool,
+    /// Whether the reader sees less of it than Helm: it stands in a helper, or in
+    /// a loop.
+    pub(crate) is_apart: bool,
+    /// The values that it mentions.
+    pub(crate) links: BTreeSet<String>,
+}
+
+/// Every such place, in the order of the files.
+pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Site> {
+    let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS, depth: 0 };
+    let mut sites = Vec::new();
+    for source in sources.iter().filter(|source| !is_test(source)) {
+        let mut reader = Reader {
+            source: *source,
+            lines: source.text.lines().collect(),
+            helpers,
+            frames: vec![Frame::outermost()],
+            variables: Variables::new(),
+            links: BTreeMap::new(),
+            line: Line::default(),
+            name: String::new(),
+            sites: Vec::new(),
+        };
+        reader.read(&parse::pieces(source.text), &mut world);
+        sites.extend(reader.sites);
+    }
+    sites
+}
+
+/// Pods that `helm test` alone starts.
+fn is_test(source: &Source<'_>) -> bool {
+    let hook = source.text.lines().find_map(|line| line.split_once("helm.sh/hook").map(|(_, rest)| rest));
+    hook.is_some_and(|rest| {
+        let value = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim().trim_matches(['"', '\'']);
+        rest.starts_with(['"', '\'', ':']) && matches!(value, "test" | "test-success" | "test-failure")
+    })
+}
+
+/// A block that is open.
+#[derive(Clone)]
+struct Frame<'a> {
+    /// Whether its present branch is taken; none where that is not known.
+    takes: Option<bool>,
+    /// Whether one was taken already.
+    taken: Option<bool>,
+    /// The same of all around it together.
+    around: Option<bool>,
+    view: View<'a>,
+    links: BTreeSet<String>,
+    is_apart: bool,
+    /// What its present branch declared, and what the name meant before.
+    declared: Vec<(String, Option<Value<'a>>)>,
+}
+
+impl Frame<'_> {
+    /// Outside of every block.
+    fn outermost() -> Self {
+        let (takes, taken, around) = (Some(true), Some(true), Some(true));
+        let view = View { dot: Value::Root, root: Value::Root };
+        Self { takes, taken, around, view, links: BTreeSet::new(), is_apart: false, declared: Vec::new() }
+    }
+
+    /// Whether what stands here is printed.
+    fn is_reached(&self) -> Option<bool> {
+        match (self.around, self.takes) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// The pieces of one line, and what held where it began.
+#[derive(Default)]
+struct Line<'a> {
+    number: u32,
+    pieces: Vec<Piece>,
+    is_off: bool,
+    is_apart: bool,
+    view: Option<View<'a>>,
+    dot_links: BTreeSet<String>,
+}
+
+struct Reader<'a, 'h> {
+    source: Source<'h>,
+    lines: Vec<&'h str>,
+    helpers: &'h Helpers,
+    frames: Vec<Frame<'a>>,
+    variables: Variables<'a>,
+    /// By variable the values that it was made from.
+    links: BTreeMap<String, BTreeSet<String>>,
+    line: Line<'a>,
+    /// The last `name:`, for the entry of an environment.
+    name: String,
+    sites: Vec<Site>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn read(&mut self, pieces: &[Piece], world: &mut World<'a>) {
+        self.begin_line(1);
+        for piece in pieces {
+            match &piece.kind {
+                Kind::Text(text) => self.text(text, piece.line, world),
+                Kind::Action(action) => {
+                    self.line.pieces.push(piece.clone());
+                    self.action(action, world);
+                }
+            }
+        }
+        self.end_line(world);
+    }
+
+    fn text(&mut self, text: &str, number: u32, world: &mut World<'a>) {
+        let mut number = number;
+        for (at, part) in text.split('\n').enumerate() {
+            if at > 0 {
+                self.end_line(world);
+                number += 1;
+                self.begin_line(number);
+            }
+            if !part.is_empty() {
+                self.line.pieces.push(Piece { line: number, kind: Kind::Text(part.to_owned()) });
+            }
+        }
+    }
+
+    fn begin_line(&mut self, number: u32) {
+        let frame = self.frame();
+        self.line = Line {
+            number,
+            pieces: Vec::new(),
+            is_off: frame.is_reached() == Some(false),
+            is_apart: frame.is_apart,
+            view: Some(frame.view),
+            dot_links: frame.links,
+        };
+    }
+
+    fn frame(&self) -> Frame<'a> {
+        self.frames.last().cloned().unwrap_or_else(Frame::outermost)
+    }
+
+    fn links_of(&self, expression: &Expression) -> BTreeSet<String> {
+        let mut links = Links::new(self.helpers);
+        links.expression(expression, &self.links, &self.frame().links);
+        links.found
+    }
+
+    fn action(&mut self, action: &Action, world: &mut World<'a>) {
+        match action {
+            Action::Set { name, value, declares } => self.set(name, value, *declares, world),
+            Action::Show(_) | Action::Nothing => {}
+            Action::If(condition) => {
+                let takes = self.truth_of(condition, world);
+                self.open(takes);
+            }
+            Action::With(value) => {
+                let (dot, links) = (world.value_of(value, &self.frame().view, &self.variables), self.links_of(value));
+                let takes = self.truth_of(value, world);
+                let frame = self.open(takes);
+                (frame.view.dot, frame.links) = (dot, links);
+            }
+            Action::Range(list) => {
+                let links = self.links_of(list);
+                // Of what goes over a list, nobody says how often.
+                let takes = self.truth_of(list, world).filter(|takes| !takes);
+                let frame = self.open(takes);
+                (frame.view.dot, frame.links, frame.is_apart) = (Value::Unknown, links, true);
+            }
+            Action::Define(_) => {
+                let frame = self.open(Some(true));
+                frame.view = View { dot: Value::Unknown, root: Value::Unknown };
+                (frame.links, frame.is_apart) = (BTreeSet::new(), true);
+            }
+            Action::Else(condition) => self.turn(condition.as_ref(), world),
+            Action::End => drop(self.close()),
+        }
+    }
+
+    fn open(&mut self, takes: Option<bool>) -> &mut Frame<'a> {
+        let outer = self.frame();
+        let around = outer.is_reached();
+        self.frames.push(Frame { takes, taken: takes, around, declared: Vec::new(), ..outer });
+        let at = self.frames.len() - 1;
+        &mut self.frames[at]
+    }
+
+    /// Ends a branch.
+    fn close(&mut self) -> Option<Frame<'a>> {
+        let frame = if self.frames.len() > 1 { self.frames.pop() } else { None };
+        frame.map(|mut frame| {
+            restore(&mut self.variables, frame.declared.drain(..));
+            frame
+        })
+    }
+
+    fn truth_of(&self, condition: &Expression, world: &mut World<'a>) -> Option<bool> {
+        let is_set = self.links_of(condition).iter().any(|link| self.helpers.sets(link));
+        let value = world.value_of(condition, &self.frame().view, &self.variables);
+        truth(&value).filter(|_| !is_set)
+    }
+
+    /// `else` and `else if`.
+    fn turn(&mut self, condition: Option<&Expression>, world: &mut World<'a>) {
+        let Some(frame) = self.close() else { return };
+        let met = condition.map_or(Some(true), |condition| self.truth_of(condition, world));
+        let takes = match (frame.taken, met) {
+            (Some(true), _) | (_, Some(false)) => Some(false),
+            (Some(false), met) => met,
+            (None, _) => None,
+        };
+        let taken = match (frame.taken, takes) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+        // The dot is again what it was around the block.
+        let Frame { view, links, .. } = self.frame();
+        self.frames.push(Frame { takes, taken, view, links, ..frame });
+    }
+
+    fn set(&mut self, name: &str, value: &Expression, declares: bool, world: &mut World<'a>) {
+        let frame = self.frame();
+        if frame.is_reached() == Some(false) || self.variables.len() >= VARIABLES {
+            return;
+        }
+        let links = self.links_of(value);
+        let value = match frame.is_reached() {
+            Some(_) => world.value_of(value, &frame.view, &self.variables),
+            None => Value::Unknown,
+        };
+        let before = self.variables.insert(name.to_owned(), value);
+        if let Some(frame) = self.frames.last_mut().filter(|_| declares) {
+            frame.declared.push((name.to_owned(), before));
+        }
+        self.links.entry(name.to_owned()).or_default().extend(links);
+    }
+
+    fn end_line(&mut self, world: &mut World<'a>) {
+        let line = std::mem::take(&mut self.line);
+        if line.is_off {
+            return;
+        }
+        match value_of_line(&line.pieces, &self.name) {
+            Named::Image(value, is_sure) => self.site(&line, &value, is_sure, world),
+            Named::Name(name) => {
+                self.name = name;
+                self.literals(&line);
+            }
+            Named::Nothing => self.literals(&line),
+        }
+    }
+
+    fn site(&mut self, line: &Line<'a>, value: &[Piece], is_sure: bool, world: &mut World<'a>) {
+        let mut links = Links::new(self.helpers);
+        links.pieces(value, &self.links, &line.dot_links);
+        let links = links.found;
+        let is_literal = value.iter().all(|piece| matches!(piece.kind, Kind::Text(_)));
+        let is_set = links.iter().any(|link| self.helpers.sets(link));
+        let text = line.view.as_ref().and_then(|view| world.text(value, view, &self.variables));
+        let text = text.filter(|_| !is_set).map(|text| unquoted(&text).to_owned());
+        if text.as_ref().is_some_and(String::is_empty) {
+            return;
+        }
+        self.sites.push(Site {
+            file: self.source.file,
+            line: line.number,
+            written: self.written(line.number),
+            text,
+            is_literal,
+            is_sure,
+            is_apart: line.is_apart,
+            links,
+        });
+    }
+
+    fn written(&self, number: u32) -> String {
+        let line = self.lines.get(number.saturating_sub(1) as usize).map_or("", |line| line.trim());
+        let line = line.trim_start_matches("- ");
+        let value = line.split_once(": ").map_or(line, |(_, value)| value);
+        let value = unquoted(value.trim());
+        match value.char_indices().nth(200) {
+            Some((end, _)) => format!("{}…", &value[..end]),
+            None => value.to_owned(),
+        }
+    }
+
+    /// A whole reference in a text of an action: nobody knows where it ends up.
+    fn literals(&mut self, line: &Line<'a>) {
+        let mut texts = Vec::new();
+        for piece in &line.pieces {
+            if let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind {
+                texts_of(value, 0, &mut texts);
+            }
+        }
+        for text in texts {
+            if text.contains('/') && has_tag(&text) && ImageName::parse(&text).is_ok() {
+                self.sites.push(Site {
+                    file: self.source.file,
+                    line: line.number,
+                    written: text,
+                    text: None,
+                    is_literal: false,
+                    is_sure: true,
+                    is_apart: line.is_apart,
+                    links: BTreeSet::new(),
+                });
+            }
+        }
+    }
+}
+
+fn texts_of(expression: &Expression, depth: usize, texts: &mut Vec<String>) {
+    for term in expression.0.iter().flatten() {
+        match term {
+            Term::Text(text) => texts.push(text.clone()),
+            Term::Group(inner, _) if depth < LINK_DEPTH => texts_of(inner, depth + 1, texts),
+            _ => {}
+        }
+    }
+}
+
+/// What a line is about.
+enum Named {
+    /// The pieces of the value, and whether it has to be an image.
+    Image(Vec<Piece>, bool),
+    Name(String),
+    Nothing,
+}
+
+fn value_of_line(pieces: &[Piece], name: &str) -> Named {
+    let Some(at) = pieces.iter().position(|piece| matches!(&piece.kind, Kind::Text(text) if !text.trim().is_empty()))
+    else {
+        return Named::Nothing;
+    };
+    let Kind::Text(text) = &pieces[at].kind else { return Named::Nothing };
+    let trimmed = text.trim_start();
+    if trimmed.starts_with('#') {
+        return Named::Nothing;
+    }
+    let is_item = trimmed.starts_with("- ");
+    let entry = trimmed.trim_start_matches(['-', ' ', '{']);
+    let rest_of = |value: &str| {
+        let mut rest = vec![Piece { line: pieces[at].line, kind: Kind::Text(value.to_owned()) }];
+        rest.extend_from_slice(&pieces[at + 1..]);
+        without_comment(rest)
+    };
+    if let Some((key, value)) =
+        entry.split_once(':').filter(|(_, value)| value.is_empty() || value.starts_with([' ', '\t']))
+    {
+        let key = unquoted(key.trim_end());
+        if key == "name" {
+            return Named::Name(unquoted(value.trim()).to_owned());
+        }
+        if names_an_image(key) {
+            return Named::Image(rest_of(value), true);
+        }
+        if key == "value" && name.to_ascii_uppercase().contains("IMAGE") {
+            return Named::Image(rest_of(value), false);
+        }
+    }
+    let argument = trimmed.trim_start_matches("- ").trim_start_matches(['"', '\'']);
+    match argument.split_once('=') {
+        Some((flag, value)) if is_item && is_flag_of_image(flag) => Named::Image(rest_of(value), false),
+        _ => Named::Nothing,
+    }
+}
+
+/// A comment ends a value, where it is no part of a quoted one.
+fn without_comment(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    for piece in &mut pieces {
+        if let Kind::Text(text) = &mut piece.kind {
+            let end = text.find(" #");
+            end.into_iter().for_each(|end| text.truncate(end));
+        }
+    }
+    pieces
+}
+
+pub(crate) fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    let text = text.strip_prefix(['"', '\'']).unwrap_or(text);
+    text.strip_suffix(['"', '\'']).unwrap_or(text).trim()
+}
+
+/// Which values an expression mentions, those of its helpers included.
+struct Links<'h> {
+    helpers: &'h Helpers,
+    seen: BTreeSet<String>,
+    depth: usize,
+    found: BTreeSet<String>,
+}
+
+type Known = BTreeMap<String, BTreeSet<String>>;
+
+impl<'h> Links<'h> {
+    fn new(helpers: &'h Helpers) -> Self {
+        Self { helpers, seen: BTreeSet::new(), depth: 0, found: BTreeSet::new() }
+    }
+
+    fn pieces(&mut self, pieces: &[Piece], known: &Known, dot: &BTreeSet<String>) {
+        for piece in pieces {
+            if !self.helpers.spend(1) {
+                return;
+            }
+            if let Kind::Action(
+                Action::Show(value)
+                | Action::Set { value, .. }
+                | Action::If(value)
+                | Action::With(value)
+                | Action::Range(value)
+                | Action::Else(Some(value)),
+            ) = &piece.kind
+            {
+                self.expression(value, known, dot);
+            }
+        }
+    }
+
+    fn expression(&mut self, expression: &Expression, known: &Known, dot: &BTreeSet<String>) {
+        for command in &expression.0 {
+            if let [Term::Word(word), Term::Text(name), ..] = command.as_slice()
+                && matches!(word.as_str(), "include" | "template")
+            {
+                self.helper(name);
+            }
+            command.iter().for_each(|term| self.term(term, known, dot));
+        }
+    }
+
+    fn helper(&mut self, name: &str) {
+        let helpers = self.helpers;
+        if self.depth < LINK_DEPTH
+            && self.seen.insert(name.to_owned())
+            && let Some(body) = helpers.bodies.get(name)
+        {
+            self.depth += 1;
+            self.pieces(body, &Known::new(), &BTreeSet::new());
+            self.depth -= 1;
+        }
+    }
+
+    fn term(&mut self, term: &Term, known: &Known, dot: &BTreeSet<String>) {
+        match term {
+            Term::Text(_) | Term::Word(_) => {}
+            Term::Dot(fields) => self.path(fields, Some(dot)),
+            Term::Variable(name, fields) => self.path(fields, known.get(name)),
+            Term::Group(inner, fields) => {
+                if self.depth >= LINK_DEPTH {
+                    return;
+                }
+                self.depth += 1;
+                let outer = std::mem::take(&mut self.found);
+                self.expression(inner, known, dot);
+                let inner = std::mem::replace(&mut self.found, outer);
+                self.depth -= 1;
+                self.extend(&inner, fields);
+            }
+        }
+    }
+
+    fn path(&mut self, fields: &[String], base: Option<&BTreeSet<String>>) {
+        match (fields.iter().position(|field| field == "Values"), base) {
+            (Some(at), _) => drop(self.found.insert(fields[at + 1..].join("."))),
+            (None, Some(base)) => self.extend(base, fields),
+            (None, None) => {}
+        }
+    }
+
+    /// Of one value its field; of several all of them.
+    fn extend(&mut self, base: &BTreeSet<String>, fields: &[String]) {
+        if !self.helpers.spend(base.len()) {
+            return;
+        }
+        match base.first().filter(|_| base.len() == 1 && !fields.is_empty()) {
+            Some(only) if only.is_empty() => drop(self.found.insert(fields.join("."))),
+            Some(only) => drop(self.found.insert(format!("{only}.{}", fields.join(".")))),
+            None => self.found.extend(base.iter().cloned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    fn found(values: &str, template: &str) -> Vec<(Option<String>, String)> {
+        let about = About { name: "app".into(), version: "1.0.0".into(), app_version: "2.0.0".into(), imports: false };
+        let mut helpers = Helpers::default();
+        helpers.add(template);
+        let values = parse(values).unwrap();
+        let source = Source { file: 1, path: "templates/x.yaml", text: template };
+        let sites = sites(Some(&values), &about, &helpers, &[source]);
+        sites.into_iter().map(|site| (site.text, site.links.into_iter().collect::<Vec<_>>().join(" "))).collect()
+    }
+
+    #[test]
+    fn lines_are_evaluated_as_far_as_values_and_helpers_say_it() {
+        let values = "image: {registry: quay.io, repository: org/app, tag: \"\"}\nside: {image: org/side, tag: 1.10}\nfull: \"org/x:{{ .Values.image.registry }}\"\noff: false\nlist: [{image: a}]\n";
+        let bitnami = "{{- define \"images.image\" -}}\n{{- $registry := default .imageRoot.registry ((.global).imageRegistry) -}}\n{{- $separator := \":\" -}}\n{{- $termination := .imageRoot.tag | toString -}}\n{{- if not .imageRoot.tag }}\n  {{- if .chart }}\n    {{- $termination = .chart.AppVersion | toString -}}\n  {{- end -}}\n{{- end -}}\n{{- if $registry }}\n  {{- printf \"%s/%s%s%s\" $registry .imageRoot.repository $separator $termination -}}\n{{- else -}}\n  {{- printf \"%s%s%s\" .imageRoot.repository $separator $termination -}}\n{{- end -}}\n{{- end -}}\n";
+        let table: &[(&str, Option<&str>)] = &[
+            ("image: busybox:1", Some("busybox:1")),
+            ("- image: 'busybox:1' # tools", Some("busybox:1")),
+            (
+                "\"image\": \"{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\"",
+                Some("org/app:2.0.0"),
+            ),
+            (
+                "image: {{ printf \"%s/%s:v%s\" .Values.image.registry .Values.image.repository .Chart.AppVersion | quote }}",
+                Some("quay.io/org/app:v2.0.0"),
+            ),
+            ("image: {{ .Values.missing | default \"org/y:3\" }}", Some("org/y:3")),
+            ("image: {{ tpl .Values.full . }}", Some("org/x:quay.io")),
+            ("image: {{ .Values.full }}", None),
+            ("image: {{ .Values.side.image }}:{{ .Values.side.tag }}", None),
+            ("image: {{ .Values.image.repository }}:{{ .Release.Name }}", None),
+            ("image: {{ if .Values.off }}a{{ else }}b{{ end }}:1", Some("b:1")),
+            (
+                "image: {{ include \"images.image\" (dict \"imageRoot\" .Values.image \"global\" .Values.global \"chart\" .Chart) }}",
+                Some("quay.io/org/app:2.0.0"),
+            ),
+            ("- --side-image={{ .Values.side.image }}:7", Some("org/side:7")),
+            (
+                "{{ with .Values.image }}\nimage: {{ .repository }}:{{ .tag | default $.Chart.AppVersion }}\n{{ end }}",
+                Some("org/app:2.0.0"),
+            ),
+            ("{{ $x := .Values.side.image }}\nimage: {{ $x }}:5", Some("org/side:5")),
+            ("{{ if .Release.IsInstall }}{{ $x = \"a\" }}{{ end }}\nimage: {{ $x }}:5", None),
+            ("{{ range .Values.list }}\nimage: {{ .image }}\n{{ end }}", None),
+            ("- name: X_IMAGE\n  value: \"{{ .Values.side.image }}:1\"", Some("org/side:1")),
+        ];
+        for (line, expected) in table {
+            let sites = found(values, &format!("{bitnami}{line}\n"));
+            assert_eq!(sites.len(), 1, "{line}: {sites:?}");
+            assert_eq!(sites[0].0.as_deref(), *expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_switched_off_or_a_test_is_not_there() {
+        for template in [
+            "{{ if .Values.off }}\nimage: a/b:1\n{{ end }}",
+            "{{ if not .Values.on }}\nimage: a/b:1\n{{ else if .Values.off }}\nimage: a/c:1\n{{ end }}",
+            "{{ if and .Values.on .Values.off }}\nimage: a/b:1\n{{ end }}",
+            "{{ range .Values.none }}\nimage: a/b:1\n{{ end }}",
+            "metadata:\n  annotations:\n    \"helm.sh/hook\": test\nspec:\n  image: busybox\n",
+            "{{/*\nimage: a/b:1\n*/}}\n# image: a/b:1\nimagePullPolicy: x\nimage:\n",
+        ] {
+            assert_eq!(found("off: no\non: yes\nnone: []\n", template), [], "{template}");
+        }
+        assert_eq!(
+            found("", "{{ if .Release.IsUpgrade }}\nimage: a/b:1\n{{ else }}\nimage: a/c:1\n{{ end }}").len(),
+            2
+        );
+    }
+
+    #[test]
+    fn the_values_that_a_line_mentions_are_told() {
+        let helper = "{{ define \"x\" }}{{ .Values.a.image }}{{ .Release.Name }}{{ end }}\n";
+        for (line, links) in [
+            ("image: {{ include \"x\" . }}", "a.image"),
+            (
+                "image: {{ .Release.Name }}{{ (.Values.global).registry }}/{{ $.Values.b.repo }}",
+                "b.repo global.registry",
+            ),
+            ("{{ with .Values.c }}\nimage: {{ .d }}{{ $.Release.Name }}\n{{ end }}", "c.d"),
+            ("{{ $v := .Values.e }}\nimage: {{ $v.f }}{{ .Release.Name }}", "e.f"),
+        ] {
+            let sites = found("c: {d: x}\n", &format!("{helper}{line}\n"));
+            assert_eq!(sites, [(None, links.to_owned())], "{line}");
+        }
+    }
+
+    #[test]
+    fn values_that_a_template_sets_are_not_known() {
+        let template = "{{ $_ := set .Values.image \"tag\" \"9\" }}\nimage: org/app:{{ .Values.image.tag }}\n";
+        assert_eq!(found("image: {tag: \"1\"}\n", template), [(None, "image.tag".to_owned())]);
+    }
+
+    #[test]
+    fn a_helper_that_calls_itself_ends() {
+        let template =
+            "{{ define \"x\" }}{{ include \"x\" . }}{{ include \"x\" . }}{{ end }}\nimage: {{ include \"x\" . }}\n";
+        assert_eq!(found("", template).len(), 1);
+        let text = "{{ if .Values.a }}".repeat(10_000);
+        assert_eq!(found("a: 1\n", &format!("{text}\nimage: a:1\n")).len(), 1);
+    }
+}

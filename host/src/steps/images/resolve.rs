@@ -89,7 +89,9 @@ impl Resolver<'_> {
         let (resolved, entry) = self.follow(&reference, root, locked.as_ref().map(|locked| locked.manifest)).await?;
         match locked {
             // Locked when these layers were left out.
-            Some(locked) if locked.agrees_with(&without_foreign(&entry, &resolved.blobs)) && !locked.agrees_with(&entry) => {
+            Some(locked)
+                if locked.agrees_with(&without_foreign(&entry, &resolved.blobs)) && !locked.agrees_with(&entry) =>
+            {
                 if !self.lock.is_frozen() {
                     self.lock.enter_image(key, entry)?;
                 }

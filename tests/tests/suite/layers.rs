@@ -104,7 +104,9 @@ fn an_older_lock_without_such_a_layer_still_builds() {
     assert_ne!(older, lock);
     project.write("config/airgap.lock", older);
     project.run(&["build", "--clean"]).success();
-    assert_eq!(project.read("config/airgap.lock"), lock);
+    // In which build it was seen is another matter.
+    let said = |lock: &str| lock.lines().filter(|line| !line.contains("build:")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(said(&project.read("config/airgap.lock")), said(&lock));
     verifies(&project);
 }
 

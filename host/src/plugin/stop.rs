@@ -222,8 +222,10 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
     let message = text::line(message, FAILURE_MESSAGE);
     let message = if message.is_empty() { format!("{subject} failed without a message") } else { message };
     let error = Error::new(class, message).with_items(items(rows, class));
-    let error =
-        with_notes(error, vec![format!("reported by plugin {} as `{}`", subject.plugin, text::line(&code, 64))]);
+    // Which bytes it is and in which step it ran stands elsewhere.
+    let Subject { plugin, version, .. } = subject;
+    let tail = format!("reported by plugin {plugin} {version} as `{}`", text::line(&code, 64));
+    let error = with_notes(error, vec![tail]);
     match hint {
         Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
         None => error,

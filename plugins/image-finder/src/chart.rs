@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use components::image::{ImageName, normalized};
 
-use crate::template::{self, About, Helpers, Site, Source};
+use crate::template::{self, About, EACH, Helpers, Site, Source};
 use crate::values::{self, Doubt, Found, has_tag, is_template};
 use crate::yaml::{Node, Value};
 
@@ -67,7 +67,7 @@ impl Listed {
             self.certain.insert(image.clone());
         }
         self.images.insert(image);
-        self.paths.insert(found.path.clone());
+        self.paths.extend(as_items(&found.path));
         self.all.push(found);
     }
 }
@@ -104,16 +104,31 @@ fn paths_to(link: &str) -> impl Iterator<Item = &str> {
 /// What the values name, in the light of the lines that mention it; none where
 /// those say all there is to say.
 fn settled(named: Found, mentions: &HashMap<&str, Mention>) -> Option<Found> {
-    match mentions.get(named.path.as_str()) {
-        None => Some(named),
-        Some(mention) if mention.is_open => {
-            Some(Found { doubt: Some(named.doubt.unwrap_or(Doubt::Unfollowed)), ..named })
-        }
-        Some(mention) => {
-            let is_said = named.doubt.is_none() && mention.texts.contains(&normalized(&named.image));
-            is_said.then_some(named)
-        }
+    let mut of_it = as_items(&named.path).into_iter().filter_map(|path| mentions.get(path.as_str())).peekable();
+    if of_it.peek().is_none() {
+        return Some(named);
     }
+    let image = normalized(&named.image);
+    let (mut is_open, mut is_said) = (false, false);
+    for mention in of_it {
+        is_open |= mention.is_open;
+        is_said |= mention.texts.contains(&image);
+    }
+    if is_open {
+        return Some(Found { doubt: Some(named.doubt.unwrap_or(Doubt::Unfollowed)), ..named });
+    }
+    (named.doubt.is_none() && is_said).then_some(named)
+}
+
+/// The path itself, and as what a loop over one of the maps above calls it.
+fn as_items(path: &str) -> Vec<String> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let each = (1..parts.len()).filter(|at| parts[*at] != EACH).map(|at| {
+        let mut parts = parts.clone();
+        parts[at] = EACH;
+        parts.join(".")
+    });
+    std::iter::once(path.to_owned()).chain(each).collect()
 }
 
 /// What a line of a template says beyond that.

@@ -19,6 +19,7 @@
 
 use components::image::ImageName;
 
+use crate::template::EACH;
 use crate::yaml::{Node, Value};
 
 /// An image reference as far as the text has it.
@@ -142,6 +143,7 @@ impl Finder {
         let is_list_of_images = is_list_of_images(key);
         // `["--image", "x:1"]`.
         let mut flag = false;
+        self.path.push(EACH.to_owned());
         for item in items {
             match item.text() {
                 Some(text) if is_list_of_images && may_be_an_image("", text) => self.reference(text, item),
@@ -154,6 +156,7 @@ impl Finder {
             flag =
                 item.text().is_some_and(|text| text.starts_with('-') && !text.contains('=') && is_flag_of_image(text));
         }
+        self.path.pop();
     }
 
     /// A map that describes one image; false where it does not.

@@ -59,6 +59,13 @@ enum Stop<'p> {
 }
 
 impl<'a> World<'a> {
+    /// Whether so much may still be looked at.
+    pub(super) fn spend(&mut self, work: usize) -> bool {
+        let left = self.steps.checked_sub(work as u64);
+        self.steps = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// What these pieces print; none where a part of it is unknown.
     pub(super) fn text(&mut self, pieces: &[Piece], view: &View<'a>, variables: &Variables<'a>) -> Option<String> {
         self.printed(pieces, Scope::new(view, variables, 0))
@@ -113,7 +120,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Action::Show(_) | Action::Set { .. } | Action::Nothing => {}
-                Action::If(_) | Action::With(_) | Action::Range(_) | Action::Define(_) => {
+                Action::If(_) | Action::With(_) | Action::Range(..) | Action::Define(_) => {
                     self.block(action, pieces, at, scope, active, text)?;
                 }
                 Action::Else(condition) => return Some(Stop::Else(condition.as_ref())),
@@ -138,10 +145,10 @@ impl<'a> World<'a> {
         }
         let outer = scope.dot.clone();
         let mut condition = match opening {
-            Action::If(expression) | Action::With(expression) | Action::Range(expression) if active => {
+            Action::If(expression) | Action::With(expression) | Action::Range(_, expression) if active => {
                 let value = self.value(expression, scope);
                 let met = truth(&value)?;
-                if met && matches!(opening, Action::Range(_)) {
+                if met && matches!(opening, Action::Range(..)) {
                     return None;
                 }
                 if met && matches!(opening, Action::With(_)) {

@@ -25,6 +25,12 @@ use crate::yaml::Node;
 const LINK_DEPTH: usize = 12;
 /// Pieces and values that are followed in one chart.
 const LINKS: u64 = 20_000_000;
+/// Items of a list or map that a loop is followed over.
+const ITEMS: usize = 200;
+/// Blocks in blocks within which a loop is followed.
+const LOOP_DEPTH: usize = 8;
+/// Stands for each item in the path of a value.
+pub(crate) const EACH: &str = "*";
 /// Of one file; what is set beyond that is not known.
 const VARIABLES: usize = 500;
 
@@ -107,6 +113,25 @@ impl Helpers {
     }
 }
 
+/// Whether a block has an `else` of its own.
+fn own_else(body: &[Piece]) -> bool {
+    let mut depth = 0_usize;
+    body.iter().any(|piece| {
+        match piece.kind {
+            Kind::Action(Action::End) => depth = depth.saturating_sub(1),
+            Kind::Action(Action::If(_) | Action::With(_) | Action::Range(..) | Action::Define(_)) => depth += 1,
+            Kind::Action(Action::Else(_)) if depth == 0 => return true,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// Of values each item: `a` becomes `a.*`.
+fn within(links: &BTreeSet<String>) -> BTreeSet<String> {
+    links.iter().map(|link| format!("{link}.{EACH}")).collect()
+}
+
 /// Pieces before the `end` of a block that has begun.
 fn length_of_block(pieces: &[Piece]) -> usize {
     let mut depth = 0_usize;
@@ -114,7 +139,7 @@ fn length_of_block(pieces: &[Piece]) -> usize {
         match piece.kind {
             Kind::Action(Action::End) if depth == 0 => return at,
             Kind::Action(Action::End) => depth -= 1,
-            Kind::Action(Action::If(_) | Action::With(_) | Action::Range(_) | Action::Define(_)) => depth += 1,
+            Kind::Action(Action::If(_) | Action::With(_) | Action::Range(..) | Action::Define(_)) => depth += 1,
             _ => {}
         }
     }
@@ -239,16 +264,90 @@ struct Reader<'a, 'h> {
 impl<'a> Reader<'a, '_> {
     fn read(&mut self, pieces: &[Piece], world: &mut World<'a>) {
         self.begin_line(1);
-        for piece in pieces {
+        self.pieces(pieces, world);
+        self.end_line(world);
+    }
+
+    fn pieces(&mut self, pieces: &[Piece], world: &mut World<'a>) {
+        let mut at = 0;
+        while let Some(piece) = pieces.get(at) {
+            at += 1;
             match &piece.kind {
                 Kind::Text(text) => self.text(text, piece.line, world),
+                Kind::Action(Action::Range(names, list)) if self.frames.len() < LOOP_DEPTH => {
+                    let rest = &pieces[at..];
+                    let body = &rest[..length_of_block(rest)];
+                    if let Some(items) = self.items(body, list, world) {
+                        self.each(names, list, &items, body, world);
+                        at += body.len() + 1;
+                        continue;
+                    }
+                    self.line.pieces.push(piece.clone());
+                    self.unknown_items(names, list, world);
+                }
                 Kind::Action(action) => {
                     self.line.pieces.push(piece.clone());
                     self.action(action, world);
                 }
             }
         }
-        self.end_line(world);
+    }
+
+    /// What a loop goes over, where that is known and worth a look.
+    fn items(&self, body: &[Piece], list: &Expression, world: &mut World<'a>) -> Option<Vec<(String, &'a Node)>> {
+        let Value::Node(node) = world.value_of(list, &self.frame().view, &self.variables) else { return None };
+        let is_set = self.links_of(list).iter().any(|link| self.helpers.sets(link));
+        let count = node.items().len() + node.entries().len();
+        let has_else = body.iter().any(|piece| matches!(piece.kind, Kind::Action(Action::Else(_))));
+        let is_small = (1..=ITEMS).contains(&count) && world.spend(count.saturating_mul(body.len()));
+        if is_set || has_else && own_else(body) || !is_small || self.frame().is_reached() == Some(false) {
+            return None;
+        }
+        let numbered = node.items().iter().enumerate().map(|(at, item)| (at.to_string(), item));
+        Some(numbered.chain(node.entries().iter().map(|(key, item)| (key.clone(), item))).collect())
+    }
+
+    fn each(
+        &mut self,
+        names: &[String],
+        list: &Expression,
+        items: &[(String, &'a Node)],
+        body: &[Piece],
+        world: &mut World<'a>,
+    ) {
+        let links = within(&self.links_of(list));
+        for (key, item) in items {
+            let frame = self.open(Some(true));
+            (frame.view.dot, frame.links) = (Value::Node(item), links.clone());
+            let key = Value::Text(key.clone());
+            self.name_item(names, key, Value::Node(item), &links);
+            self.pieces(body, world);
+            let _ = self.close();
+        }
+    }
+
+    /// Of what goes over a list that is not known, nobody says how often.
+    fn unknown_items(&mut self, names: &[String], list: &Expression, world: &mut World<'a>) {
+        let links = within(&self.links_of(list));
+        let takes = self.truth_of(list, world).filter(|takes| !takes);
+        let frame = self.open(takes);
+        (frame.view.dot, frame.links, frame.is_apart) = (Value::Unknown, links.clone(), true);
+        self.name_item(names, Value::Unknown, Value::Unknown, &links);
+    }
+
+    fn name_item(&mut self, names: &[String], key: Value<'a>, item: Value<'a>, links: &BTreeSet<String>) {
+        let named = match names {
+            [name] => vec![(name, item)],
+            [first, second] => vec![(first, key), (second, item)],
+            _ => Vec::new(),
+        };
+        for (name, value) in named {
+            let before = self.variables.insert(name.clone(), value);
+            if let Some(frame) = self.frames.last_mut() {
+                frame.declared.push((name.clone(), before));
+            }
+            self.links.entry(name.clone()).or_default().extend(links.iter().cloned());
+        }
     }
 
     fn text(&mut self, text: &str, number: u32, world: &mut World<'a>) {
@@ -301,13 +400,7 @@ impl<'a> Reader<'a, '_> {
                 let frame = self.open(takes);
                 (frame.view.dot, frame.links) = (dot, links);
             }
-            Action::Range(list) => {
-                let links = self.links_of(list);
-                // Of what goes over a list, nobody says how often.
-                let takes = self.truth_of(list, world).filter(|takes| !takes);
-                let frame = self.open(takes);
-                (frame.view.dot, frame.links, frame.is_apart) = (Value::Unknown, links, true);
-            }
+            Action::Range(names, list) => self.unknown_items(names, list, world),
             Action::Define(_) => {
                 let frame = self.open(Some(true));
                 frame.view = View { dot: Value::Unknown, root: Value::Unknown };
@@ -549,7 +642,7 @@ impl<'h> Links<'h> {
                 | Action::Set { value, .. }
                 | Action::If(value)
                 | Action::With(value)
-                | Action::Range(value)
+                | Action::Range(_, value)
                 | Action::Else(Some(value)),
             ) = &piece.kind
             {
@@ -668,7 +761,11 @@ mod tests {
             ),
             ("{{ $x := .Values.side.image }}\nimage: {{ $x }}:5", Some("org/side:5")),
             ("{{ if .Release.IsInstall }}{{ $x = \"a\" }}{{ end }}\nimage: {{ $x }}:5", None),
-            ("{{ range .Values.list }}\nimage: {{ .image }}\n{{ end }}", None),
+            ("{{ range .Values.list }}\nimage: {{ .image }}:6\n{{ end }}", Some("a:6")),
+            (
+                "{{ range $k, $v := (dict) }}\nimage: {{ $k }}/{{ $.Release.Name }}\n{{ end }}\nimage: {{ .Release.Name }}",
+                None,
+            ),
             ("- name: X_IMAGE\n  value: \"{{ .Values.side.image }}:1\"", Some("org/side:1")),
         ];
         for (line, expected) in table {

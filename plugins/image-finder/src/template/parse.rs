@@ -28,7 +28,8 @@ pub(super) enum Action {
     },
     If(Expression),
     With(Expression),
-    Range(Expression),
+    /// With the variables that each item gets: the key and the item, or the item.
+    Range(Vec<String>, Expression),
     /// `else`, with the condition of an `else if` or `else with`.
     Else(Option<Expression>),
     Define(String),
@@ -129,7 +130,7 @@ fn action_of(inner: &str) -> Action {
     match word {
         "if" => Action::If(expression(rest)),
         "with" => Action::With(expression(after_assignment(rest))),
-        "range" => Action::Range(expression(after_assignment(rest))),
+        "range" => Action::Range(names(rest), expression(after_assignment(rest))),
         "else" => {
             let condition = rest.strip_prefix("if").or_else(|| rest.strip_prefix("with"));
             Action::Else(condition.map(expression))
@@ -160,6 +161,13 @@ fn assignment(text: &str) -> Option<(String, &str, bool)> {
         Some(value) => Some((name, value, true)),
         None => Some((name, rest.strip_prefix('=')?, false)),
     }
+}
+
+/// `$i` and `$x` of `range $i, $x := list`.
+fn names(text: &str) -> Vec<String> {
+    let names = text.split_once(":=").filter(|_| text.starts_with('$')).map_or("", |(names, _)| names);
+    let names = names.split(',').map(|name| name.trim().trim_start_matches('$').to_owned());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// What `range $i, $x := list` and `with $x := value` go over.

@@ -188,11 +188,18 @@ impl File {
         let is_unknown = message.contains("unknown field");
         let missing = quoted_behind(message, "missing field `").map(Segment::Key);
         let missing = missing.map(|field| path.iter().cloned().chain([field]).collect::<Vec<_>>());
-        // What was left out before is not missing in the file.
-        if !missing.as_ref().is_some_and(|missing| self.knows(missing)) {
+        // What was left out before is not missing in the file, and what does not
+        // fit for want of it did.
+        let is_ours = match &missing {
+            Some(missing) => self.knows(missing),
+            None => !is_unknown && self.gone.iter().any(|gone| gone.segments().starts_with(path)),
+        };
+        if !is_ours {
             let at = if is_unknown { node.key_at } else { node.at };
             let own = self.root.without_path(path, message).to_owned();
-            faults.push(Fault { at, path: path_of(path), message: own });
+            // The message names the key itself.
+            let of = if is_unknown { &path[..path.len().saturating_sub(1)] } else { path };
+            faults.push(Fault { at, path: path_of(of), message: own });
         }
         match missing {
             Some(missing) => self.stand_in(missing, message) || self.leave_out(path),
@@ -472,7 +479,7 @@ mod tests {
         let (told, readable) = found(text);
         let words = [
             ("1:9", "number: invalid type"),
-            ("2:1", "surprise: unknown field `surprise`"),
+            ("2:1", "unknown field `surprise`"),
             ("4:11", "list[0].name: invalid type"),
             ("5:11", "unknown variant `three`"),
             ("6:13", "list[0].digest: `x` is not a SHA-256 digest"),

@@ -141,7 +141,8 @@ impl Source {
         };
         let problems = of_text(&spans, checked);
         located.extend(problems.iter().map(|problem| (spans.position(&problem.path), self.locate(&spans, problem))));
-        located.sort_by_key(|(at, _)| *at);
+        // A key that is misspelt is missing as well: what stands there comes first.
+        located.sort_by_key(|(at, located)| (located.message.starts_with("missing field"), *at));
         let located: Vec<Located> = located.into_iter().map(|(_, located)| located).collect();
         if located.len() < 2 { first } else { refuse_all(located).err().unwrap_or(first) }
     }

@@ -518,5 +518,5 @@ fn a_layer_that_may_not_be_passed_on_is_missed_as_any_other() {
     entries.remove(LAYER);
     let report = place.verify(NAME, &packed(&place, &entries));
     let is_told = |problem: &Problem| problem.rule == "missing" && problem.file.as_deref() == Some(LAYER);
-    assert!(report.problems.iter().any(is_told), "{}", report.render_text());
+    assert!(report.problems.iter().any(is_told), "{}", report.render_text(false));
 }

@@ -127,7 +127,7 @@ impl Desk {
             Some(seen) => seen,
             None => {
                 let (network, build) = (self.network(&request.label)?, self.means.lock.build());
-                network.blob_for(&from, digest, &self.means.store, build, progress).await?
+                network.blob_for(&from, digest, request.limit, &self.means.store, build, progress).await?
             }
         };
         too_large(&request.label, request.limit, seen.size())?;
@@ -156,7 +156,7 @@ impl Desk {
             Some(seen) => seen,
             None => {
                 let (network, build) = (self.network(&request.label)?, self.means.lock.build());
-                network.manifest_for(&from, known, &self.means.store, build, progress).await?
+                network.manifest_for(&from, known, request.limit, &self.means.store, build, progress).await?
             }
         };
         too_large(&request.label, request.limit, seen.size())?;

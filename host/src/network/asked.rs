@@ -8,7 +8,7 @@ use super::transfer::blocking;
 use super::{Fetched, Network};
 use crate::digest::Digest;
 use crate::entitlement::Granted;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -41,6 +41,7 @@ impl Network {
         &self,
         from: &Granted<Reference>,
         digest: Digest,
+        limit: Option<u64>,
         store: &Store,
         build: &str,
         progress: &Progress,
@@ -53,7 +54,7 @@ impl Network {
             progress.reused(there.size());
             return Ok(there);
         }
-        let fetched = self.blob_from(from.reach(), &key, from.at(), &digest, None, store, progress).await?;
+        let fetched = self.blob_from(from.reach(), &key, from.at(), &digest, None, limit, store, progress).await?;
         seen(store, from.asker(), &address, fetched, build)
     }
 
@@ -65,6 +66,7 @@ impl Network {
         &self,
         from: &Granted<Reference>,
         digest: Option<Digest>,
+        limit: Option<u64>,
         store: &Store,
         build: &str,
         progress: &Progress,
@@ -72,6 +74,11 @@ impl Network {
         let at = digest.map_or_else(|| from.at().clone(), |digest| from.at().at(digest));
         let manifest = self.manifest_within(from.reach(), &at, progress).await?;
         let size = manifest.bytes.len() as u64;
+        // What is refused is not kept either.
+        if let Some(limit) = limit.filter(|limit| size > *limit) {
+            let what = format!("{at} has {size} bytes, and at most {limit} are wanted");
+            return Err(Error::invalid(what));
+        }
         let store_of_bytes = store.clone();
         let digest = blocking(move || store_of_bytes.insert_bytes(&manifest.bytes)).await?;
         seen(store, from.asker(), &manifest_address(from.at()), Fetched { digest, size }, build)

@@ -26,6 +26,9 @@ use crate::store::{Identity, Store};
 /// Bytes of a manifest or an index: more can be pushed to no registry.
 pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 
+/// Bytes of a tag, by the distribution specification.
+const LONGEST_TAG: usize = 128;
+
 /// Everything that a reference may name, best first.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
@@ -112,7 +115,7 @@ impl Network {
             progress.reused(size);
             return Ok(Fetched { digest: *digest, size });
         }
-        self.blob_from(None, &key, repository, digest, size, store, progress).await
+        self.blob_from(None, &key, repository, digest, size, None, store, progress).await
     }
 
     /// Fetches a blob that several repositories should have, and then the
@@ -142,7 +145,7 @@ impl Network {
         for (number, (repository, index, mut endpoint)) in places.into_iter().enumerate() {
             endpoint.has_alternative = number + 1 < total;
             let what = format!("the blob {} of {}", blob.digest, repository.name());
-            match self.blob_at(&endpoint, None, &key, &blob.digest, blob.size, &what, store, progress).await {
+            match self.blob_at(&endpoint, None, &key, &blob.digest, blob.size, None, &what, store, progress).await {
                 Ok(fetched) => {
                     self.remember(repository, index);
                     return Ok(fetched);
@@ -210,13 +213,14 @@ impl Network {
         repository: &Reference,
         digest: &Digest,
         size: Option<u64>,
+        limit: Option<u64>,
         store: &Store,
         progress: &Progress,
     ) -> Result<Fetched> {
         let what = format!("the blob {digest} of {}", repository.name());
         let mut trail = Trail::default();
         for (index, endpoint) in self.endpoints(repository) {
-            match self.blob_at(&endpoint, reach, key, digest, size, &what, store, progress).await {
+            match self.blob_at(&endpoint, reach, key, digest, size, limit, &what, store, progress).await {
                 Ok(fetched) => {
                     self.remember(repository, index);
                     return Ok(fetched);
@@ -334,6 +338,7 @@ impl Network {
         key: &str,
         digest: &Digest,
         size: Option<u64>,
+        limit: Option<u64>,
         what: &str,
         store: &Store,
         progress: &Progress,
@@ -346,7 +351,7 @@ impl Network {
             expected: Some(*digest),
             size,
             locked: None,
-            limit: self.largest,
+            limit: limit.map_or(self.largest, |limit| limit.min(self.largest)),
             is_counted: true,
             what,
             source: &endpoint.name,
@@ -370,7 +375,8 @@ impl Network {
         let endless = |how: &str| Error::invalid(format!("{} lists {what} without end: {how}", endpoint.name));
         loop {
             let (page, next) = self.tag_page(endpoint, reach, url, what, progress).await?;
-            tags.extend(page);
+            // What is longer is no tag, and nothing can be had by it.
+            tags.extend(page.into_iter().filter(|tag| tag.len() <= LONGEST_TAG));
             match next {
                 Some(next) if tags.len() < limit => url = next,
                 _ => break,

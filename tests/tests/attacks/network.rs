@@ -449,6 +449,32 @@ fn no_grant_no_request() {
     assert!(server.log().is_empty(), "{}", server.render_log());
 }
 
+/// And nothing of it is kept: a plugin does not fill the disk with what it
+/// refuses.
+#[test]
+fn nothing_is_kept_of_what_is_refused() {
+    let Some(arena) = Arena::enter() else { return };
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(1 << 20));
+    let content = large.clone();
+    let server = Server::start(move |_: &Request| Response::new(200, content.clone()));
+    let digest = sha256(large.as_bytes());
+    let acts: Vec<Value> = (0..20)
+        .map(|tag| json!({ "do": "fetch", "manifest": format!("{}/team/app:{tag}", server.host()), "limit": 9, "mutable": true }))
+        .chain([
+            json!({ "do": "fetch", "blob": format!("{}/team/app@sha256:{digest}", server.host()), "limit": 9 }),
+            json!({ "do": "fetch", "url": server.url("/charts/a"), "limit": 9 }),
+        ])
+        .collect();
+    let project = Project::new().with_registry(&server.host()).with_file_server(&server.host());
+    let built = Attack::on(&arena, project, &["manifests"], attempts(&acts))
+        .grants(json!({ "fetch": [format!("{}/team/", server.host()), server.url("/charts/")] }))
+        .build()
+        .done()
+        .all_refused(acts.len());
+    let kept = airgap_tests::measure::disk_use(&built.project.path("build/store"));
+    assert!(kept < 1 << 20, "{kept} bytes");
+}
+
 /// More is sent than the plugin allowed, or than anybody allows.
 #[test]
 fn no_answer_is_larger_than_its_limit() {

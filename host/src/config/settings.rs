@@ -21,7 +21,7 @@ use crate::{layout, network, tree};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    pub package: Package,
+    pub package: PackageSettings,
     pub network: NetworkSettings,
     /// By registry host as it appears in references: `docker.io`,
     /// `registry.example.com:5000`.
@@ -29,6 +29,38 @@ pub struct Settings {
     pub retries: RetrySettings,
     pub plugins: PluginSettings,
     pub security: SecuritySettings,
+}
+
+/// Name and version of the package, and how it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageSettings {
+    pub name: String,
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default)]
+    pub format: PackageFormat,
+}
+
+impl PackageSettings {
+    /// What a component manifest is resolved for.
+    pub fn identity(&self) -> Package {
+        let Self { name, version, description, .. } = self.clone();
+        Package { name, version, description }
+    }
+}
+
+/// The forms of zarf.yaml in the package.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageFormat {
+    /// A v1alpha1 document and a v1beta1 document: for Zarf before and after
+    /// 1.0.
+    Both,
+    #[default]
+    V1alpha1,
+    V1beta1,
 }
 
 /// Everything over the network.
@@ -205,7 +237,7 @@ impl Settings {
     }
 }
 
-fn package_problems(package: &Package, problems: &mut Vec<Problem>) {
+fn package_problems(package: &PackageSettings, problems: &mut Vec<Problem>) {
     let path = YamlPath::root().key("package");
     let name_fits = package.name.len() <= 63
         && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -426,7 +458,7 @@ mod tests {
     #[test]
     fn name_and_version_are_enough() {
         let settings = parse(PACKAGE).unwrap();
-        let expected = Package { name: "a".into(), version: "1".into(), description: None };
+        let expected = PackageSettings { name: "a".into(), version: "1".into(), ..PackageSettings::default() };
         assert_eq!(settings, Settings { package: expected, ..Settings::default() });
     }
 

@@ -69,7 +69,7 @@ fn the_default_configuration_makes_a_whole_platform_for_both_architectures() {
         assert_eq!(project.architecture(), architecture);
         assert_eq!(project.hashes.total, None, "there are no components yet");
         let generation = project.catalog.generate(&project.versions.pins).unwrap();
-        let resolved = generation.manifest.resolve(&project.settings.package, architecture).unwrap();
+        let resolved = generation.manifest.resolve(&project.settings.package.identity(), architecture).unwrap();
         let files: Vec<&str> = resolved.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(
             files,

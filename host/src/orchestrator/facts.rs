@@ -124,11 +124,14 @@ fn handed(project: &Project, plugin: &PluginIdentity) -> Handed {
 /// The configuration of a plugin that its outputs depend on: of what the host
 /// tells what it is handed, and the step's own. An attempt gets the same.
 pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdentity, strict_images: bool) -> Value {
+    let makers = makers(project, spec);
     let told = json!({
-        "package": project.settings.package,
+        "package": project.settings.package.identity(),
         "architecture": project.architecture(),
         "strict_images": strict_images,
-        "plugins": makers(project, spec),
+        "plugins": makers,
+        // Of what only the core plugin knows, like its list.
+        "format": makers.is_some().then_some(project.settings.package.format),
     });
     let handed = handed(project, plugin);
     let mut configuration = serde_json::Map::new();

@@ -35,7 +35,7 @@ impl Handed {
             _ if !is_core => Self::EVERYTHING,
             "manifest" => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
             "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
-            "package" => Self { clock: true, ..of(&["architecture", "plugins"]) },
+            "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
             "zarf-yaml" | "scan" => Self::NOTHING,
             _ => Self::EVERYTHING,
         }

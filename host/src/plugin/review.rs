@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 5] = ["package", "architecture", "force_regenerate", "strict_images", "plugins"];
+const PROVIDED: [&str; 6] = ["package", "architecture", "force_regenerate", "strict_images", "plugins", "format"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -25,8 +25,12 @@ pub(super) fn read(content: impl BufRead) -> Result<Description, String> {
     Ok(Description { version: chart.version().to_owned() })
 }
 
-/// What is wrong with a chart that could be read.
+/// What is wrong with a chart that could be read. One without a version in
+/// zarf.yaml is whatever lies there.
 pub(super) fn check(description: &Description, chart: &Chart) -> Option<String> {
+    if chart.version.is_empty() {
+        return None;
+    }
     let plain = |version: &str| version.trim_start_matches('v').to_owned();
     let found = &description.version;
     (plain(found) != plain(&chart.version))

@@ -96,11 +96,21 @@ fn wanted(component: &Component, problems: &mut Problems) -> Vec<Wanted> {
         all.push(Wanted {
             path: format!("{}/files/{index}/{}", component.name, zarf::base_name(&file.target)),
             folder: true,
-            sha256: file.shasum.clone(),
+            sha256: comparable(&file.shasum).to_owned(),
             executable: file.executable,
         });
     }
     all
+}
+
+/// The digits of a SHA-256. Others are not compared: every file is, with
+/// checksums.txt.
+fn comparable(checksum: &str) -> &str {
+    match checksum.split_once(':') {
+        Some(("sha256", hex)) => hex,
+        Some(_) => "",
+        None => checksum,
+    }
 }
 
 fn check_members(tar: &str, members: &BTreeMap<String, Member>, wanted: &[Wanted], problems: &mut Problems) {

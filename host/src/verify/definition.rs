@@ -1,46 +1,21 @@
 //! zarf.yaml of a built package.
 
-use components::zarf::{self, Component, Definition};
-use serde::Deserialize;
+use components::zarf::convert::to_alpha;
+use components::zarf::documents::Documents;
+use components::zarf::{Component, Definition, beta};
 
 use super::facts::Facts;
+use super::forms::{self, Forms};
 use super::{Identity, Problems};
 
-/// A definition with what its build added.
+/// A definition with what its build added: the document that the newest Zarf
+/// takes, as v1alpha1 says it.
 #[derive(Debug)]
 pub(super) struct Package {
     pub(super) definition: Definition,
     pub(super) aggregate: String,
-    build: Build,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Build {
-    architecture: String,
-    signed: bool,
-    provenance_files: Vec<String>,
-    version_requirements: Vec<Requirement>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Requirement {
-    version: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Extra {
-    #[serde(default)]
-    build: Build,
-    metadata: ExtraMetadata,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ExtraMetadata {
-    #[serde(default)]
-    aggregate_checksum: String,
+    /// Which documents zarf.yaml holds.
+    pub(super) forms: Forms,
 }
 
 impl Package {
@@ -54,12 +29,13 @@ impl Package {
 
     /// Whether the package is signed and this file belongs to the signature.
     pub(super) fn vouches_with(&self, path: &str) -> bool {
-        self.build.signed && self.build.provenance_files.iter().any(|file| file == path)
+        let build = &self.definition.build;
+        build.signed == Some(true) && build.provenance_files.iter().any(|file| file == path)
     }
 
     /// Whether a Zarf older than `version` is kept from deploying.
     pub(super) fn requires(&self, version: &str) -> bool {
-        self.build.version_requirements.iter().any(|requirement| requirement.version == version)
+        self.definition.build.version_requirements.iter().any(|requirement| requirement.version == version)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -83,9 +59,10 @@ impl Package {
 /// The definition, where there is one that can be read.
 pub(super) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
     let bytes = facts.texts.get("zarf.yaml")?;
-    match parse(bytes) {
-        Ok(package) => {
+    match parse(bytes, problems) {
+        Ok(mut package) => {
             check(&package, problems);
+            forms::settle_charts(&mut package, facts);
             Some(package)
         }
         Err(why) => {
@@ -95,22 +72,23 @@ pub(super) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
     }
 }
 
-/// Zarf takes the document of the highest version it knows; ours is v1alpha1.
-fn parse(bytes: &[u8]) -> Result<Package, String> {
+fn parse(bytes: &[u8], problems: &mut Problems) -> Result<Package, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))?;
-    let mut found = None;
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let value = serde_yaml::Value::deserialize(document).map_err(|error| format!("cannot be read: {error}"))?;
-        let version = value.get("apiVersion").and_then(serde_yaml::Value::as_str).unwrap_or(zarf::API_VERSION);
-        if version == zarf::API_VERSION && found.replace(value).is_some() {
-            return Err(format!("holds two documents of {}", zarf::API_VERSION));
-        }
-    }
-    let value = found.ok_or_else(|| format!("holds no document of {}", zarf::API_VERSION))?;
+    let documents = Documents::parse(text)?;
+    let forms = Forms::of(&documents);
     let bad = |error: serde_yaml::Error| format!("is no package definition: {error}");
-    let definition: Definition = serde_yaml::from_value(value.clone()).map_err(bad)?;
-    let Extra { build, metadata } = serde_yaml::from_value(value).map_err(bad)?;
-    Ok(Package { definition, aggregate: metadata.aggregate_checksum, build })
+    let alpha: Option<Definition> = documents.alpha.map(serde_yaml::from_value).transpose().map_err(bad)?;
+    let beta: Option<beta::Definition> = documents.beta.map(serde_yaml::from_value).transpose().map_err(bad)?;
+    if let (Some(alpha), Some(beta)) = (&alpha, &beta) {
+        forms::compare(alpha, beta, problems);
+    }
+    // As Zarf does: the newest document that it knows.
+    let definition = match (alpha, beta) {
+        (_, Some(beta)) => to_alpha(&beta).0,
+        (Some(alpha), None) => alpha,
+        (None, None) => return Err("holds no package definition".to_owned()),
+    };
+    Ok(Package { aggregate: definition.metadata.aggregate_checksum.clone(), definition, forms })
 }
 
 fn check(package: &Package, problems: &mut Problems) {
@@ -119,7 +97,8 @@ fn check(package: &Package, problems: &mut Problems) {
     if !matches!(package.definition.kind.as_str(), "ZarfPackageConfig" | "ZarfInitConfig") {
         bad(format!("has the unknown kind `{}`", package.definition.kind));
     }
-    if metadata.name.is_empty() || metadata.architecture.is_empty() || package.build.architecture.is_empty() {
+    if metadata.name.is_empty() || metadata.architecture.is_empty() || package.definition.build.architecture.is_empty()
+    {
         bad("lacks metadata.name, metadata.architecture or build.architecture".to_owned());
     }
     if package.components().is_empty() {

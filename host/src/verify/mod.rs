@@ -5,7 +5,8 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`components`], [`images`] and [`documents`] apply the rules of the format,
+//! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
+//! of the format,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, and [`lock`] with the lock that it was
 //! built with, where that is at hand. What the list says of its [`evidence`] is
@@ -31,6 +32,7 @@ mod documents;
 mod entries;
 mod evidence;
 mod facts;
+mod forms;
 mod images;
 mod lock;
 mod repositories;
@@ -77,6 +79,20 @@ pub struct Identity {
     pub repositories: usize,
 }
 
+/// How the definition is written, and who can read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    /// The documents of zarf.yaml in their order: `zarf.dev/v1alpha1`.
+    pub documents: Vec<&'static str>,
+    /// The one that the newest Zarf takes, and that was checked.
+    pub checked: &'static str,
+    /// The oldest release of Zarf that reads and deploys it.
+    pub zarf_from: String,
+    /// Whether Zarf 1.0 calls it outdated: a flag is needed from February
+    /// 2027 on, and support ends in May 2027.
+    pub outdated: bool,
+}
+
 /// The result of [`verify`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -91,6 +107,8 @@ pub struct Report {
     pub entries: usize,
     /// None where zarf.yaml could not be read.
     pub identity: Option<Identity>,
+    /// None where zarf.yaml could not be read.
+    pub definition: Option<Definition>,
     /// `<package>.sha256`.
     pub checksum_file: Beside,
     pub artifact_manifest: Beside,
@@ -136,6 +154,10 @@ impl Report {
                     "{name} {version} for {architecture}: {components} components, {images} images, {charts} charts, {files} files, {repositories} repositories"
                 ),
             );
+        }
+        if let Some(definition) = &self.definition {
+            line("definition", &definition.documents.join(" and "));
+            line("zarf", &definition.readers());
         }
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
@@ -227,6 +249,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
 
     let package = definition::read(&facts, &mut problems);
     entries::check(&facts, package.as_ref(), &mut problems);
+    let definition = package.as_ref().map(|package| forms::readers(package, &facts));
     let identity = package.as_ref().map(|package| {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
@@ -262,6 +285,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         unpacked,
         entries: facts.files.len(),
         identity,
+        definition,
         checksum_file,
         artifact_manifest,
         evidence,

@@ -71,6 +71,82 @@ fn rules(report: &Report) -> Vec<&'static str> {
     report.problems.iter().map(|problem| problem.rule).collect()
 }
 
+const BETA: &str = "zarf-package-golden-beta-amd64-1.0.0.tar.zst";
+
+/// The reference package with both documents, with another zarf.yaml.
+fn with_definition(place: &Place, change: impl Fn(&str, &str) -> String) -> Report {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/golden-beta").join(BETA);
+    let tar = zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap();
+    let mut entries = content(&tar).unwrap();
+    let text = String::from_utf8(entries["zarf.yaml"].clone()).unwrap();
+    let (alpha, beta) = text.split_once("---\n").unwrap();
+    entries.insert("zarf.yaml".to_owned(), change(alpha, beta).into_bytes());
+    let bytes = packed(place, &entries);
+    place.verify(BETA, &bytes)
+}
+
+/// Every form that a reader may meet, in any order.
+#[test]
+fn a_package_is_read_in_every_form() {
+    let place = Place::new();
+    type Change = fn(&str, &str) -> String;
+    let forms: [(Change, &[&str], &str, bool); 4] = [
+        (|alpha, beta| format!("{alpha}---\n{beta}"), &["zarf.dev/v1alpha1", "zarf.dev/v1beta1"], "0.65.0", false),
+        (|alpha, beta| format!("{beta}---\n---\n{alpha}"), &["zarf.dev/v1beta1", "zarf.dev/v1alpha1"], "0.75.1", false),
+        (|_, beta| beta.to_owned(), &["zarf.dev/v1beta1"], "0.84.0", false),
+        (|alpha, _| alpha.replace("apiVersion: zarf.dev/v1alpha1\n", ""), &["zarf.dev/v1alpha1"], "0.65.0", true),
+    ];
+    for (change, documents, from, outdated) in forms {
+        let report = with_definition(&place, change);
+        assert!(report.is_sound(), "{}", report.render_text(false));
+        let definition = report.definition.unwrap();
+        assert_eq!((definition.documents.as_slice(), definition.zarf_from.as_str()), (documents, from));
+        assert_eq!(definition.outdated, outdated);
+    }
+}
+
+/// Zarf looks at one document and compares nothing: two sites would deploy
+/// different things.
+#[test]
+fn documents_that_contradict_each_other_are_a_finding() {
+    let place = Place::new();
+    for (from, to, named) in [
+        ("version: 1.0.0", "version: 1.0.1", "metadata.version"),
+        ("name: web\n", "name: wep\n", "components"),
+        ("pause:3.10", "pause:3.11", "components.web.images"),
+        ("aggregateChecksum: 49", "aggregateChecksum: 50", "build.aggregateChecksum"),
+        ("optional: true", "optional: false", "components.web.optional"),
+        ("name: web-cm", "name: web-cn", "components.web.actions.onDeploy.onSuccess.0.wait.cluster.name"),
+        ("  - path: values-web.yaml", "  - path: values-wep.yaml", "components.web.charts.web.valuesFiles.0.path"),
+        ("v0.65.0\n", "v0.66.0\n", "build.versionRequirements.0.version"),
+    ] {
+        let report = with_definition(&place, |alpha, beta| format!("{alpha}---\n{}", beta.replace(from, to)));
+        let said = report.problems.iter().any(|problem| problem.rule == "documents" && problem.message.contains(named));
+        assert!(said, "{from}: {}", report.render_text(false));
+    }
+    let more =
+        with_definition(&place, |alpha, beta| format!("{}constants: [{{name: C, value: v}}]\n---\n{beta}", alpha));
+    assert!(rules(&more).contains(&"documents"), "{}", more.render_text(false));
+}
+
+#[test]
+fn what_is_no_definition_is_named() {
+    let place = Place::new();
+    for (change, why) in [
+        ((|alpha, _| format!("{alpha}---\n{alpha}")) as fn(&str, &str) -> String, "two documents of zarf.dev/v1alpha1"),
+        (|_, beta| beta.replace("v1beta1", "v2"), "`zarf.dev/v2`"),
+        (|_, beta| beta.replace("ZarfPackageConfig", "ZarfComponentConfig"), "not a package"),
+        (|_, beta| beta.replace("  aggregateChecksum:", "  other:"), "zarf.yaml says ``"),
+    ] {
+        let report = with_definition(&place, change);
+        assert!(
+            report.problems.iter().any(|problem| problem.message.contains(why)),
+            "{why}: {}",
+            report.render_text(false)
+        );
+    }
+}
+
 #[test]
 fn what_zarf_made_is_sound() {
     let place = Place::new();

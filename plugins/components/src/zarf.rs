@@ -1,159 +1,28 @@
-//! zarf.yaml (`zarf.dev/v1alpha1`) as typed data and as text, and the few
-//! rules about names, times and repositories that go with it.
+//! zarf.yaml as typed data and as text, and the few rules about names, times
+//! and repositories that go with it.
 //!
-//! The types are the part of the schema that decides what lies in a package;
-//! readers ignore the rest, writers that must keep it work on the YAML value.
-//! Every string is written in double quotes: Zarf reads an unquoted number as
-//! a number first, and `1.10` would come back as `1.1`.
+//! A definition is one thing with two forms. The types of [`alpha`] are the
+//! form `zarf.dev/v1alpha1`, and what the rest of the program works on; those of
+//! [`beta`] are the form `zarf.dev/v1beta1`. [`convert`] makes one of the other
+//! as Zarf does, and says what the other form cannot hold. [`documents`] reads
+//! a file that may hold both, and [`text`] writes one.
 
-use std::collections::BTreeMap;
+pub mod alpha;
+pub mod beta;
+pub mod convert;
+pub mod documents;
+pub mod text;
 
-use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
-
-use crate::yaml_text::quoted;
+pub use alpha::{
+    Action, ActionSet, Actions, Build, Chart, Component, DataInjection, Definition, File, Manifest, Metadata, Only,
+};
+pub use text::to_text;
 
 pub const API_VERSION: &str = "zarf.dev/v1alpha1";
+pub const BETA_VERSION: &str = "zarf.dev/v1beta1";
 pub const KIND: &str = "ZarfPackageConfig";
 /// The Zarf release whose package format this is.
 pub const FORMAT_VERSION: &str = "v0.84.0";
-
-/// A package definition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Definition {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub api_version: String,
-    pub kind: String,
-    pub metadata: Metadata,
-    #[serde(default)]
-    pub components: Vec<Component>,
-    /// Documents that go along, by name; nothing is deployed from them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub documentation: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Metadata {
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub architecture: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub uncompressed: bool,
-}
-
-/// What is deployed together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Component {
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<Only>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub import: Option<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub manifests: Vec<Manifest>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub charts: Vec<Chart>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub data_injections: Vec<DataInjection>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<File>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub image_archives: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub repos: Vec<String>,
-}
-
-/// Where a component applies.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Only {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub flavor: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<OnlyCluster>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OnlyCluster {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub architecture: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Manifest {
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kustomizations: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Chart {
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub url: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub local_path: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub release_name: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values_files: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub templated_values_files: Vec<String>,
-}
-
-impl Chart {
-    /// The name of the chart's file in a package, without `.tgz`.
-    pub fn stem(&self) -> String {
-        if self.version.is_empty() { self.name.clone() } else { format!("{}-{}", self.name, self.version) }
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct File {
-    pub source: String,
-    /// 64 lowercase hexadecimal digits.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub shasum: String,
-    pub target: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub executable: bool,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub extract_path: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataInjection {
-    pub source: String,
-    pub target: DataTarget,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataTarget {
-    pub path: String,
-}
 
 /// The last component of a target, as Go's `filepath.Base` gives it.
 pub fn base_name(path: &str) -> &str {
@@ -282,116 +151,9 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// The value as block-style YAML with every string in double quotes.
-///
-/// # Errors
-/// A value that cannot be YAML: a mapping whose keys are not strings.
-pub fn to_text<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
-    let value = serde_yaml::to_value(value)?;
-    let mut text = String::new();
-    block(&value, 0, &mut text)?;
-    Ok(text)
-}
-
-fn block(value: &Value, indent: usize, text: &mut String) -> Result<(), serde_yaml::Error> {
-    match value {
-        Value::Mapping(mapping) if !mapping.is_empty() => {
-            for (key, value) in mapping {
-                let Value::String(key) = key else {
-                    return Err(serde::ser::Error::custom("a key of the definition is not a string"));
-                };
-                text.push_str(&" ".repeat(indent));
-                text.push_str(&key_text(key));
-                text.push(':');
-                if is_block(value) {
-                    text.push('\n');
-                    block(value, indent + 2, text)?;
-                } else {
-                    text.push(' ');
-                    block(value, 0, text)?;
-                }
-            }
-        }
-        Value::Sequence(items) if !items.is_empty() => {
-            for item in items {
-                let start = text.len();
-                block(item, if is_block(item) { indent + 2 } else { 0 }, text)?;
-                // The dash takes the place of the first line's indentation.
-                let first = if is_block(item) { start + indent + 2 } else { start };
-                text.replace_range(start..first, &format!("{}- ", " ".repeat(indent)));
-            }
-        }
-        scalar => {
-            text.push_str(&scalar_text(scalar)?);
-            text.push('\n');
-        }
-    }
-    Ok(())
-}
-
-fn is_block(value: &Value) -> bool {
-    match value {
-        Value::Mapping(mapping) => !mapping.is_empty(),
-        Value::Sequence(items) => !items.is_empty(),
-        _ => false,
-    }
-}
-
-fn scalar_text(value: &Value) -> Result<String, serde_yaml::Error> {
-    Ok(match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => quoted(text),
-        Value::Sequence(_) => "[]".to_owned(),
-        Value::Mapping(_) => "{}".to_owned(),
-        Value::Tagged(_) => return Err(serde::ser::Error::custom("the definition holds a YAML tag")),
-    })
-}
-
-/// Plain for the names of the schema, quoted for anything else.
-fn key_text(key: &str) -> String {
-    let word = !matches!(
-        key.to_ascii_lowercase().as_str(),
-        "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
-    );
-    let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(|c| c.is_ascii_alphanumeric());
-    if word && plain { key.to_owned() } else { quoted(key) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_comes_back_as_the_same_value_with_every_string_quoted() {
-        let source = "a: x\nempty: []\nnone: {}\nn: 1\nb: true\nnothing: null\nlist:\n- one\n- k: v\n  l:\n  - [1, [2]]\n  - {}\n\
-                      'odd key': 'line\n\n  two'\nyes: '1.10'\n";
-        let value: Value = serde_yaml::from_str(source).unwrap();
-        let text = to_text(&value).unwrap();
-        assert_eq!(serde_yaml::from_str::<Value>(&text).unwrap(), value, "{text}");
-        assert!(text.contains("a: \"x\"\n") && text.contains("\"yes\": \"1.10\"\n"), "{text}");
-        assert!(text.contains("list:\n  - \"one\"\n  - k: \"v\"\n    l:\n"), "{text}");
-        assert!(text.contains("\n\"n\": 1\n"), "{text}");
-    }
-
-    #[test]
-    fn a_definition_reads_what_it_wrote_and_ignores_what_it_does_not_know() {
-        let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1.10', authors: me}\ncomponents:\n\
-                    - name: a\n  required: true\n  actions: {onDeploy: {}}\n  charts: [{name: c, version: '1.0', localPath: x}]\n";
-        let definition: Definition = serde_yaml::from_str(text).unwrap();
-        assert_eq!(definition.metadata.version, "1.10");
-        assert_eq!(definition.components[0].charts[0].stem(), "c-1.0");
-        let again: Definition = serde_yaml::from_str(&to_text(&definition).unwrap()).unwrap();
-        assert_eq!(again, definition);
-    }
-
-    #[test]
-    fn duplicate_keys_are_refused() {
-        let twice = "kind: x\nmetadata: {name: x}\nmetadata: {name: y}\n";
-        assert!(serde_yaml::from_str::<Value>(twice).is_err());
-        assert!(serde_yaml::from_str::<Definition>(twice).is_err());
-    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

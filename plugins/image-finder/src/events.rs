@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::slice;
 
-use unsafe_libyaml_norway as sys;
+use unsafe_libyaml_norway as unsafe_sys;
 
 /// What the scanner came across.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) struct Problem {
 /// Reads a text event by event.
 pub(crate) struct Events<'a> {
     /// In a place of its own: it points to itself and into the text.
-    parser: Box<MaybeUninit<sys::yaml_parser_t>>,
+    parser: Box<MaybeUninit<unsafe_sys::yaml_parser_t>>,
     problem: Option<Problem>,
     text: PhantomData<&'a [u8]>,
 }
@@ -80,11 +80,11 @@ impl<'a> Events<'a> {
         let mut parser = Box::new(MaybeUninit::uninit());
         #[allow(unsafe_code, reason = "the parser stays in its box, and the text outlives it")]
         let started = unsafe {
-            let parser: *mut sys::yaml_parser_t = parser.as_mut_ptr();
-            let started = sys::yaml_parser_initialize(parser).ok;
+            let parser: *mut unsafe_sys::yaml_parser_t = parser.as_mut_ptr();
+            let started = unsafe_sys::yaml_parser_initialize(parser).ok;
             if started {
-                sys::yaml_parser_set_encoding(parser, sys::YAML_UTF8_ENCODING);
-                sys::yaml_parser_set_input_string(parser, text.as_ptr(), text.len() as u64);
+                unsafe_sys::yaml_parser_set_encoding(parser, unsafe_sys::YAML_UTF8_ENCODING);
+                unsafe_sys::yaml_parser_set_input_string(parser, text.as_ptr(), text.len() as u64);
             }
             started
         };
@@ -104,9 +104,9 @@ impl<'a> Events<'a> {
         )]
         let read = unsafe {
             let parser = self.parser.as_mut_ptr();
-            if sys::yaml_parser_parse(parser, event.as_mut_ptr()).ok {
+            if unsafe_sys::yaml_parser_parse(parser, event.as_mut_ptr()).ok {
                 let read = converted(event.assume_init_ref());
-                sys::yaml_event_delete(event.as_mut_ptr());
+                unsafe_sys::yaml_event_delete(event.as_mut_ptr());
                 Ok(read)
             } else {
                 Err(problem(&*parser))
@@ -120,35 +120,39 @@ impl Drop for Events<'_> {
     fn drop(&mut self) {
         #[allow(unsafe_code, reason = "it was initialised, and nothing uses it any more")]
         unsafe {
-            sys::yaml_parser_delete(self.parser.as_mut_ptr());
+            unsafe_sys::yaml_parser_delete(self.parser.as_mut_ptr());
         }
     }
 }
 
 /// Lines count from 1.
-fn line_of(mark: sys::yaml_mark_t) -> u32 {
+fn line_of(mark: unsafe_sys::yaml_mark_t) -> u32 {
     u32::try_from(mark.line).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 #[allow(unsafe_code, reason = "messages are constants of the scanner, or null")]
-fn problem(parser: &sys::yaml_parser_t) -> Problem {
+fn problem(parser: &unsafe_sys::yaml_parser_t) -> Problem {
     let message = unsafe { text_at(parser.problem.cast()) };
     // A text that is no UTF-8 has an offset, and no line.
     Problem { line: line_of(parser.problem_mark), message: message.unwrap_or_else(|| "it can not be read".to_owned()) }
 }
 
 #[allow(unsafe_code, reason = "which member of the union is valid, the event's type says")]
-fn converted(event: &sys::yaml_event_t) -> Event {
+fn converted(event: &unsafe_sys::yaml_event_t) -> Event {
     let kind = unsafe {
         match event.type_ {
-            sys::YAML_STREAM_END_EVENT => Kind::StreamEnd,
-            sys::YAML_DOCUMENT_END_EVENT => Kind::DocumentEnd,
-            sys::YAML_SEQUENCE_END_EVENT => Kind::ListEnd,
-            sys::YAML_MAPPING_END_EVENT => Kind::MapEnd,
-            sys::YAML_SEQUENCE_START_EVENT => Kind::ListStart { anchor: text_at(event.data.sequence_start.anchor) },
-            sys::YAML_MAPPING_START_EVENT => Kind::MapStart { anchor: text_at(event.data.mapping_start.anchor) },
-            sys::YAML_ALIAS_EVENT => Kind::Alias { anchor: text_at(event.data.alias.anchor).unwrap_or_default() },
-            sys::YAML_SCALAR_EVENT => {
+            unsafe_sys::YAML_STREAM_END_EVENT => Kind::StreamEnd,
+            unsafe_sys::YAML_DOCUMENT_END_EVENT => Kind::DocumentEnd,
+            unsafe_sys::YAML_SEQUENCE_END_EVENT => Kind::ListEnd,
+            unsafe_sys::YAML_MAPPING_END_EVENT => Kind::MapEnd,
+            unsafe_sys::YAML_SEQUENCE_START_EVENT => {
+                Kind::ListStart { anchor: text_at(event.data.sequence_start.anchor) }
+            }
+            unsafe_sys::YAML_MAPPING_START_EVENT => Kind::MapStart { anchor: text_at(event.data.mapping_start.anchor) },
+            unsafe_sys::YAML_ALIAS_EVENT => {
+                Kind::Alias { anchor: text_at(event.data.alias.anchor).unwrap_or_default() }
+            }
+            unsafe_sys::YAML_SCALAR_EVENT => {
                 let scalar = &event.data.scalar;
                 let bytes = slice::from_raw_parts(scalar.value, usize::try_from(scalar.length).unwrap_or(0));
                 Kind::Scalar(Scalar {
@@ -161,15 +165,15 @@ fn converted(event: &sys::yaml_event_t) -> Event {
             _ => Kind::Other,
         }
     };
-    let offset = |mark: sys::yaml_mark_t| usize::try_from(mark.index).unwrap_or(usize::MAX);
+    let offset = |mark: unsafe_sys::yaml_mark_t| usize::try_from(mark.index).unwrap_or(usize::MAX);
     Event { line: line_of(event.start_mark), span: offset(event.start_mark)..offset(event.end_mark), kind }
 }
 
-fn style(style: sys::yaml_scalar_style_t) -> Style {
+fn style(style: unsafe_sys::yaml_scalar_style_t) -> Style {
     match style {
-        sys::YAML_SINGLE_QUOTED_SCALAR_STYLE => Style::SingleQuoted,
-        sys::YAML_DOUBLE_QUOTED_SCALAR_STYLE => Style::DoubleQuoted,
-        sys::YAML_LITERAL_SCALAR_STYLE | sys::YAML_FOLDED_SCALAR_STYLE => Style::Block,
+        unsafe_sys::YAML_SINGLE_QUOTED_SCALAR_STYLE => Style::SingleQuoted,
+        unsafe_sys::YAML_DOUBLE_QUOTED_SCALAR_STYLE => Style::DoubleQuoted,
+        unsafe_sys::YAML_LITERAL_SCALAR_STYLE | unsafe_sys::YAML_FOLDED_SCALAR_STYLE => Style::Block,
         _ => Style::Plain,
     }
 }

@@ -25,6 +25,9 @@ pub struct Package {
     pub definition: Definition,
     /// The whole document, with the same components.
     pub document: Mapping,
+    /// The definition with the charts' versions and sources as they were
+    /// written; the same components and charts in the same order.
+    pub authored: Definition,
 }
 
 impl Package {
@@ -54,7 +57,7 @@ pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError
         check_component(component).map_err(|error| error.context(format!("component `{}`", component.name)))?;
     }
     check_actions(&document)?;
-    Ok(Package { definition, document })
+    Ok(Package { authored: definition.clone(), definition, document })
 }
 
 fn parse(text: &str) -> Result<Mapping, StepError> {
@@ -156,13 +159,8 @@ fn check_numbers(value: &Value, place: &str) -> Result<(), StepError> {
 fn keep_applicable(definition: &mut Definition, document: &mut Mapping) -> Result<(), StepError> {
     let architecture = definition.metadata.architecture.clone();
     let applies = |component: &Component| {
-        component.only.as_ref().is_none_or(|only| {
-            let other = only
-                .cluster
-                .as_ref()
-                .is_some_and(|cluster| !cluster.architecture.is_empty() && cluster.architecture != architecture);
-            only.flavor.is_empty() && !other
-        })
+        let wanted = &component.only.cluster.architecture;
+        component.only.flavor.is_empty() && (wanted.is_empty() || *wanted == architecture)
     };
     let keep: Vec<bool> = definition.components.iter().map(applies).collect();
     if let Some(Value::Sequence(items)) = document.get_mut("components") {

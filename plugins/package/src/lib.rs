@@ -1,7 +1,7 @@
 //! Lays out the Zarf package.
 //!
-//! [`definition`] reads zarf.yaml, ours or one made by hand; [`plan`] decides
-//! which file of which tree becomes which member of the package, [`images`]
+//! [`definition`] reads zarf.yaml, ours or one made by hand; [`format`] decides
+//! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which member of the package, [`images`]
 //! checks that every image is there, and [`extras`] adds values and documents.
 //! The host then archives everything in one pass; its digests become
 //! checksums.txt, and the digest of that goes into the zarf.yaml that [`seal`]
@@ -10,6 +10,7 @@
 
 pub mod definition;
 pub mod extras;
+pub mod format;
 pub mod images;
 pub mod plan;
 pub mod record;
@@ -21,6 +22,7 @@ use sdk::archive::{Added, Archive, Compression, Item};
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::{Deserialize, Serialize};
 
+use crate::format::Format;
 use crate::plan::{Member, Plan, Source};
 use crate::sources::Trees;
 
@@ -33,6 +35,8 @@ pub struct Configuration {
     pub definition: String,
     /// From the host: the architecture of a definition that names none.
     pub architecture: Option<String>,
+    /// From the host: the forms of the definition.
+    pub format: Format,
     /// From the host: which plugins made what is packaged.
     pub plugins: Vec<Plugin>,
 }
@@ -57,7 +61,7 @@ pub struct Plugin {
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { definition: "zarf_gen".into(), architecture: None, plugins: Vec::new() }
+        Self { definition: "zarf_gen".into(), architecture: None, format: Format::default(), plugins: Vec::new() }
     }
 }
 
@@ -72,6 +76,9 @@ impl Step for PackageStep {
         let trees = Trees::new(inputs);
         let text = inputs.get(&configuration.definition)?.read_text("zarf.yaml")?;
         let package = definition::read(&text, configuration.architecture.as_deref())?;
+        let (package, forms, warning) =
+            format::choose(package, configuration.format, &configuration.definition, &trees)?;
+        warning.iter().for_each(sdk::log::warn);
         let plan = plan::plan(&package, &configuration.definition, &trees)?;
         let file = package.file_name();
         let compression = if package.definition.metadata.uncompressed { Compression::None } else { Compression::Zstd };
@@ -79,7 +86,7 @@ impl Step for PackageStep {
         let archive = Archive::create(output, &file, compression);
         let added = add_content(&archive, inputs, &plan)?;
         let checksums = seal::checksums(added.iter().map(|file| (file.sha256.as_str(), file.path.as_str())));
-        let definition = seal::definition(&package, &plan, &checksums, cx.epoch)?;
+        let definition = seal::definition(&package, forms, &plan, &checksums, cx.epoch)?;
         let last = [("checksums.txt", checksums), ("zarf.yaml", definition)];
         archive.add(&last.map(|(path, text)| Item::bytes(path, 0o600, text)))?;
         let artifact = archive.finish()?;

@@ -65,8 +65,8 @@ const EXECUTABLE: u32 = 0o700;
 /// be packaged; the message names component and file.
 pub fn plan(package: &Package, home: &str, sources: &dyn Sources) -> Result<Plan, StepError> {
     let mut plan = Plan::default();
-    for component in &package.definition.components {
-        let planner = Planner { component, home, sources };
+    for (component, authored) in package.definition.components.iter().zip(&package.authored.components) {
+        let planner = Planner { component, authored, home, sources };
         planner.add_to(&mut plan).map_err(|error| error.context(format!("component `{}`", component.name)))?;
     }
     plan.images = images::collect(&package.definition, sources)?;
@@ -95,6 +95,8 @@ fn check_paths(plan: &Plan) -> Result<(), StepError> {
 
 struct Planner<'a> {
     component: &'a Component,
+    /// The same as it was written.
+    authored: &'a Component,
     home: &'a str,
     sources: &'a dyn Sources,
 }
@@ -123,10 +125,10 @@ impl Planner<'_> {
             // Helm makes this one folder itself, with a mode of its own.
             members.push(Member { path: self.inside("charts"), mode: 0o755, source: Source::Directory });
         }
-        for chart in &self.component.charts {
-            let (tree, found) = self.chart_archive(chart)?;
+        for (chart, authored) in self.component.charts.iter().zip(&self.authored.charts) {
+            let (tree, found) = self.chart_archive(authored)?;
             let stem = chart.stem();
-            plan.charts.push(record::Chart::of(self.component, chart, &tree, &found));
+            plan.charts.push(record::Chart::of(self.component, authored, &stem, &tree, &found));
             members.push(file(self.inside(&format!("charts/{stem}.tgz")), FILE, &tree, &found));
             let values = chart.values_files.iter().chain(&chart.templated_values_files);
             for (index, source) in values.enumerate() {

@@ -161,13 +161,14 @@ pub struct Repository {
 }
 
 impl Chart {
-    pub fn of(component: &zarf::Component, chart: &zarf::Chart, tree: &str, found: &Found) -> Self {
+    /// Of a chart as it was written, which lies in the package as `stem`.
+    pub fn of(component: &zarf::Component, chart: &zarf::Chart, stem: &str, tree: &str, found: &Found) -> Self {
         let source = if chart.url.is_empty() { &chart.local_path } else { &chart.url };
         Self {
             name: chart.name.clone(),
             version: chart.version.clone(),
             component: component.name.clone(),
-            path: format!("{}/charts/{}.tgz", component.name, chart.stem()),
+            path: format!("{}/charts/{stem}.tgz", component.name),
             sha256: found.sha256.clone(),
             size: found.size,
             source: source.clone(),

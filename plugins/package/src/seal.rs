@@ -1,11 +1,14 @@
 //! The last two files: checksums.txt, and the zarf.yaml that vouches for it.
 
-use components::zarf;
+use components::zarf::alpha::VersionRequirement;
+use components::zarf::convert::to_beta;
+use components::zarf::{self, Build};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 use sha2::{Digest, Sha256};
 
 use crate::definition::Package;
+use crate::format::Forms;
 use crate::plan::Plan;
 
 /// `<sha256> <path>` for each file, sorted by the whole line.
@@ -15,18 +18,38 @@ pub fn checksums<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> String 
     lines.join("\n") + "\n"
 }
 
-/// The definition with the aggregate checksum and the build section.
+/// The definition with the aggregate checksum and the build section, in each of
+/// its forms; readers up to Zarf 0.75.0 take the first.
 ///
 /// # Errors
 /// A definition that cannot be written as YAML.
-pub fn definition(package: &Package, plan: &Plan, checksums: &str, epoch: u64) -> Result<String, StepError> {
+pub fn definition(
+    package: &Package,
+    forms: Forms,
+    plan: &Plan,
+    checksums: &str,
+    epoch: u64,
+) -> Result<String, StepError> {
+    let aggregate = sha256(checksums.as_bytes());
+    let build = build(package, forms, plan, epoch);
+    let alpha = || alpha(package, &build, &aggregate);
+    let beta = || beta(package, &build, &aggregate);
+    match forms {
+        Forms { alpha: true, beta: true } => Ok(format!("{}---\n{}", alpha()?, beta()?)),
+        Forms { alpha: false, beta: true } => beta(),
+        _ => alpha(),
+    }
+}
+
+/// With everything that the author wrote.
+fn alpha(package: &Package, build: &Build, aggregate: &str) -> Result<String, StepError> {
     let mut document = Mapping::new();
     document.insert("apiVersion".into(), zarf::API_VERSION.into());
     document.insert("kind".into(), zarf::KIND.into());
     let mut metadata = package.document.get("metadata").and_then(Value::as_mapping).cloned().unwrap_or_default();
-    metadata.insert("aggregateChecksum".into(), sha256(checksums.as_bytes()).into());
+    metadata.insert("aggregateChecksum".into(), aggregate.into());
     document.insert("metadata".into(), metadata.into());
-    document.insert("build".into(), build(package, plan, epoch).into());
+    document.insert("build".into(), serde_yaml::to_value(build)?);
     for (key, value) in &package.document {
         if !matches!(key.as_str(), Some("apiVersion" | "kind" | "metadata" | "build")) {
             document.insert(key.clone(), value.clone());
@@ -35,24 +58,35 @@ pub fn definition(package: &Package, plan: &Plan, checksums: &str, epoch: u64) -
     Ok(zarf::to_text(&document)?)
 }
 
-fn build(package: &Package, plan: &Plan, epoch: u64) -> Mapping {
-    let mut build = Mapping::new();
-    build.insert("architecture".into(), package.definition.metadata.architecture.as_str().into());
-    build.insert("timestamp".into(), zarf::rfc1123(epoch).into());
-    build.insert("version".into(), zarf::FORMAT_VERSION.into());
-    let migrations = ["scripts-to-actions", "pluralize-set-variable"];
-    build.insert("migrations".into(), migrations.map(Value::from).to_vec().into());
-    build.insert("signed".into(), false.into());
-    let requirements = requirements(package, plan);
-    if !requirements.is_empty() {
-        build.insert("versionRequirements".into(), requirements.into());
+/// The same as v1beta1 says it.
+fn beta(package: &Package, build: &Build, aggregate: &str) -> Result<String, StepError> {
+    let mut definition = package.definition.clone();
+    definition.build = build.clone();
+    definition.metadata.aggregate_checksum = aggregate.to_owned();
+    let (mut converted, _) = to_beta(&definition);
+    // Its name has changed between releases, and its place in the package is
+    // not known; what is deployed does not depend on it.
+    converted.documentation.clear();
+    Ok(zarf::to_text(&converted)?)
+}
+
+fn build(package: &Package, forms: Forms, plan: &Plan, epoch: u64) -> Build {
+    // Of what v1alpha1 was before: nothing that v1beta1 could say needs them.
+    let migrations: &[&str] = if forms.beta { &[] } else { &["scripts-to-actions", "pluralize-set-variable"] };
+    Build {
+        architecture: package.definition.metadata.architecture.clone(),
+        timestamp: zarf::rfc1123(epoch),
+        version: zarf::FORMAT_VERSION.to_owned(),
+        migrations: migrations.iter().map(|name| (*name).to_owned()).collect(),
+        signed: Some(false),
+        version_requirements: requirements(package, plan),
+        provenance_files: vec!["checksums.txt".to_owned()],
+        ..Build::default()
     }
-    build.insert("provenanceFiles".into(), vec![Value::from("checksums.txt")].into());
-    build
 }
 
 /// The oldest Zarf that understands what the package holds, and why.
-fn requirements(package: &Package, plan: &Plan) -> Vec<Value> {
+fn requirements(package: &Package, plan: &Plan) -> Vec<VersionRequirement> {
     let charts = || package.definition.components.iter().flat_map(|component| &component.charts);
     let needed = [
         ("v0.65.0", "a chart without a version", charts().any(|chart| chart.version.is_empty())),
@@ -63,11 +97,9 @@ fn requirements(package: &Package, plan: &Plan) -> Vec<Value> {
             charts().any(|chart| !chart.templated_values_files.is_empty()),
         ),
     ];
-    let requirement = |version: &str, what: &str| {
-        let mut requirement = Mapping::new();
-        requirement.insert("version".into(), version.into());
-        requirement.insert("reason".into(), format!("This package holds {what}").into());
-        Value::Mapping(requirement)
+    let requirement = |version: &str, what: &str| VersionRequirement {
+        version: version.to_owned(),
+        reason: format!("This package holds {what}"),
     };
     needed.iter().filter(|(.., needed)| *needed).map(|(version, what, _)| requirement(version, what)).collect()
 }
@@ -78,6 +110,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use components::zarf::documents::Documents;
+
     use super::*;
     use crate::definition::read;
 
@@ -93,7 +127,7 @@ mod tests {
         let text = "components:\n- name: a\n  charts: [{name: c, localPath: x.tgz, namespace: n}]\nvariables: [{name: V, default: '1.10'}]\n\
                     kind: ZarfPackageConfig\nmetadata: {name: x, version: '1.10', aggregateChecksum: old}\nbuild: {terminal: old}\n";
         let package = read(text, Some("amd64")).unwrap();
-        let written = definition(&package, &Plan::default(), "\n", 1_787_340_146).unwrap();
+        let written = definition(&package, Forms::ALPHA, &Plan::default(), "\n", 1_787_340_146).unwrap();
         let value: Value = serde_yaml::from_str(&written).unwrap();
         assert_eq!(value["metadata"]["aggregateChecksum"].as_str().unwrap(), sha256(b"\n"));
         assert_eq!(value["metadata"]["architecture"], "amd64");
@@ -103,5 +137,26 @@ mod tests {
         assert_eq!(value["variables"][0]["default"], "1.10");
         assert!(written.starts_with("apiVersion: \"zarf.dev/v1alpha1\"\nkind: \"ZarfPackageConfig\"\nmetadata:\n"));
         assert!(written.contains("version: \"1.10\"\n"));
+    }
+
+    /// One definition, twice: nothing differs but the form.
+    #[test]
+    fn both_documents_say_the_same() {
+        let text = "components:\n- name: a\n  required: true\n  charts: [{name: c, localPath: x.tgz, namespace: n}]\n  images: [nginx]\n\
+                    kind: ZarfPackageConfig\nmetadata: {name: x, version: '1.10'}\ndocumentation: {n: f}\n";
+        let package = read(text, Some("amd64")).unwrap();
+        let written = definition(&package, Forms::BOTH, &Plan::default(), "\n", 1_787_340_146).unwrap();
+        let documents = Documents::parse(&written).unwrap();
+        assert!(documents.alpha_first);
+        let (mut alpha, beta) = (documents.alpha.unwrap(), documents.beta.unwrap());
+        assert_eq!(beta["build"]["aggregateChecksum"], alpha["metadata"]["aggregateChecksum"]);
+        assert_eq!(beta["build"]["versionRequirements"], alpha["build"]["versionRequirements"]);
+        assert_eq!(beta["components"][0]["charts"][0]["local"]["path"], "x.tgz");
+        assert_eq!(beta.get("documentation"), None);
+        alpha.as_mapping_mut().unwrap().shift_remove("documentation");
+        let typed: zarf::Definition = serde_yaml::from_value(alpha).unwrap();
+        assert_eq!(serde_yaml::to_value(to_beta(&typed).0).unwrap(), beta);
+        let alone = definition(&package, Forms::BETA, &Plan::default(), "\n", 0).unwrap();
+        assert!(alone.starts_with("apiVersion: \"zarf.dev/v1beta1\"\n") && !alone.contains("---"));
     }
 }

@@ -15,6 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use airgap_package::definition;
+use airgap_package::format::Forms;
 use airgap_package::plan::{self, Member, Source};
 use airgap_package::seal;
 use airgap_package::sources::{Found, Sources};
@@ -177,7 +178,7 @@ fn the_same_inputs_give_what_zarf_made() {
     }
     let hex: Vec<(String, String)> = added.iter().map(|file| (file.digest.hex(), file.path.clone())).collect();
     let checksums = seal::checksums(hex.iter().map(|(digest, path)| (digest.as_str(), path.as_str())));
-    let definition = seal::definition(&package, &plan, &checksums, 0).unwrap();
+    let definition = seal::definition(&package, Forms::ALPHA, &plan, &checksums, 0).unwrap();
     writer.add(Entry::bytes("checksums.txt", 0o600, checksums.clone().into_bytes())).unwrap();
     writer.add(Entry::bytes("zarf.yaml", 0o600, definition.clone().into_bytes())).unwrap();
     writer.finish().unwrap();

@@ -59,6 +59,7 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
         metadata: metadata(fetched)?,
         components,
         documentation: provenance(fetched),
+        ..Definition::default()
     })
 }
 
@@ -83,7 +84,7 @@ fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
         description: package.description.clone().unwrap_or_default(),
         version: package.version.clone(),
         architecture: fetched.components.architecture.clone(),
-        uncompressed: false,
+        ..Metadata::default()
     })
 }
 
@@ -161,7 +162,7 @@ fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> F
         shasum: entry.sha256.clone(),
         target: target.unwrap_or_else(|| format!("{}/{}", directory.trim_end_matches('/'), entry.name)),
         executable,
-        extract_path: String::new(),
+        ..File::default()
     }
 }
 

@@ -150,7 +150,7 @@ fn check_charts(members: &[Member<'_>], component: &Value, findings: &mut Findin
                     findings.add("chart", format!("`{path}` has a Chart.yaml without a name or an apiVersion"));
                 }
                 let plain = |version: &str| version.trim_start_matches('v').to_owned();
-                if plain(&of("version")) != plain(version) {
+                if !version.is_empty() && plain(&of("version")) != plain(version) {
                     findings.add("chart", format!("`{path}` holds version `{}`", of("version")));
                 }
             }

@@ -1,5 +1,6 @@
 //! zarf.yaml: one v1alpha1 document whose names make valid paths and whose
-//! build section says what Zarf's commands ask for.
+//! build section says what Zarf's commands ask for, and maybe a v1beta1 document
+//! behind it that says the same.
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,12 @@ pub(super) fn read(bytes: &[u8], findings: &mut Findings) -> Option<Package> {
     let documents: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(source).map(Value::deserialize).collect();
     let package = match documents {
         Ok(mut documents) if documents.len() == 1 => Package(documents.remove(0)),
+        Ok(mut documents) if documents.len() == 2 => {
+            let beta = Package(documents.remove(1));
+            let alpha = Package(documents.remove(0));
+            check_both(&alpha, &beta, findings);
+            alpha
+        }
         Ok(documents) => {
             findings.add("definition", format!("zarf.yaml holds {} documents", documents.len()));
             return None;
@@ -87,6 +94,49 @@ fn check(package: &Package, findings: &mut Findings) {
     check_scalars(&package.0, "", findings);
 }
 
+/// What every Zarf finds by the same names, whichever document it takes.
+fn check_both(alpha: &Package, beta: &Package, findings: &mut Findings) {
+    if beta.text("apiVersion") != Some("zarf.dev/v1beta1") {
+        findings.add("documents", "the second document is not zarf.dev/v1beta1");
+    }
+    for (one, other) in [
+        ("metadata.name", "metadata.name"),
+        ("metadata.version", "metadata.version"),
+        ("metadata.architecture", "metadata.architecture"),
+        ("metadata.aggregateChecksum", "build.aggregateChecksum"),
+        ("build.timestamp", "build.timestamp"),
+    ] {
+        if alpha.text(one) != beta.text(other) {
+            findings.add("documents", format!("`{one}` and `{other}` of v1beta1 differ"));
+        }
+    }
+    if alpha.components().len() != beta.components().len() {
+        findings.add("documents", "the documents have different components");
+    }
+    for (one, other) in alpha.components().iter().zip(beta.components()) {
+        let name = text(one, "name");
+        let is_required = one.get("required") == Some(&Value::Bool(true));
+        let is_optional = other.get("optional") == Some(&Value::Bool(true));
+        if name != text(other, "name") || is_required == is_optional {
+            findings.add("documents", format!("component `{name}` is another one in v1beta1"));
+        }
+        let names = |component: &Value, key: &str| -> Vec<String> {
+            list(component, key).iter().map(|item| item.as_str().unwrap_or(text(item, "name")).to_owned()).collect()
+        };
+        for key in ["charts", "manifests", "images"] {
+            if names(one, key) != names(other, key) {
+                findings.add("documents", format!("component `{name}` has other {key} in v1beta1"));
+            }
+        }
+        for (chart, other) in list(one, "charts").iter().zip(list(other, "charts")) {
+            let path = other.get("local").map(|local| text(local, "path"));
+            if !text(chart, "version").is_empty() || path != Some(text(chart, "localPath")) {
+                findings.add("documents", format!("chart `{}` is looked for under two names", text(chart, "name")));
+            }
+        }
+    }
+}
+
 fn check_build(package: &Package, findings: &mut Findings) {
     let timestamp = package.text("build.timestamp").unwrap_or_default();
     if !is_rfc1123z(timestamp) {
@@ -96,7 +146,8 @@ fn check_build(package: &Package, findings: &mut Findings) {
     if build.get("signed").is_some_and(|signed| signed != &Value::Bool(false)) {
         findings.add("definition", "the package says that it is signed");
     }
-    if strings(build, "migrations") != ["scripts-to-actions", "pluralize-set-variable"] {
+    let migrations = strings(build, "migrations");
+    if !migrations.is_empty() && migrations != ["scripts-to-actions", "pluralize-set-variable"] {
         findings.add("definition", "build.migrations does not name both migrations");
     }
     for requirement in list(build, "versionRequirements") {

@@ -14,6 +14,7 @@ mod doubt;
 mod entitlement;
 mod faults;
 mod files;
+mod format;
 mod full_size;
 mod gc;
 mod harness;

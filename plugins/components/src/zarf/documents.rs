@@ -1,0 +1,106 @@
+//! A file that may hold a definition in both forms.
+//!
+//! Zarf takes the document of the newest form that it knows and does not look
+//! at the others; two of one form are an error. Source:
+//! `src/internal/pkgcfg/pkgcfg.go` of Zarf 0.84.
+
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use super::{API_VERSION, BETA_VERSION};
+
+/// The documents of a zarf.yaml.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Documents {
+    /// `zarf.dev/v1alpha1`, which a document without apiVersion is as well.
+    pub alpha: Option<Value>,
+    /// `zarf.dev/v1beta1`.
+    pub beta: Option<Value>,
+    /// Whether the first of the two comes first, as readers up to Zarf 0.75.0
+    /// need it.
+    pub alpha_first: bool,
+    /// Versions that nobody here knows.
+    pub unknown: Vec<String>,
+}
+
+impl Documents {
+    /// # Errors
+    /// What is wrong, as it continues the name of the file.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut found = Self::default();
+        for document in serde_yaml::Deserializer::from_str(text) {
+            let document = Value::deserialize(document).map_err(|error| format!("cannot be read: {error}"))?;
+            if document.is_null() {
+                continue;
+            }
+            found.add(document)?;
+        }
+        match (&found.alpha, &found.beta) {
+            (None, None) if found.unknown.is_empty() => Err("holds no package definition".to_owned()),
+            (None, None) => Err(format!(
+                "has the apiVersion `{}`, and neither `{API_VERSION}` nor `{BETA_VERSION}`",
+                found.unknown.join("`, `").escape_debug()
+            )),
+            _ => Ok(found),
+        }
+    }
+
+    fn add(&mut self, document: Value) -> Result<(), String> {
+        if !document.is_mapping() {
+            return Err("holds a document that is no mapping".to_owned());
+        }
+        let version = match document.get("apiVersion") {
+            None | Some(Value::Null) => API_VERSION,
+            Some(Value::String(version)) if version.is_empty() => API_VERSION,
+            Some(Value::String(version)) => version,
+            Some(_) => return Err("has an `apiVersion` that is no text".to_owned()),
+        };
+        if document.get("kind").and_then(Value::as_str) == Some("ZarfComponentConfig") {
+            return Err("is a component (ZarfComponentConfig), not a package".to_owned());
+        }
+        let place = match version {
+            API_VERSION => &mut self.alpha,
+            BETA_VERSION => &mut self.beta,
+            other => {
+                self.unknown.push(other.to_owned());
+                return Ok(());
+            }
+        };
+        let version = version.to_owned();
+        if place.replace(document).is_some() {
+            return Err(format!("holds two documents of {version}"));
+        }
+        self.alpha_first |= self.alpha.is_some() && self.beta.is_none();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_told_apart_in_any_order() {
+        let both = Documents::parse("kind: a\n---\napiVersion: zarf.dev/v1beta1\nkind: b\n---\n").unwrap();
+        assert!(both.alpha_first && both.alpha.is_some() && both.beta.is_some());
+        let turned = Documents::parse("apiVersion: zarf.dev/v1beta1\n---\napiVersion: zarf.dev/v1alpha1\n").unwrap();
+        assert!(!turned.alpha_first && turned.alpha.is_some() && turned.beta.is_some());
+        let later = Documents::parse("apiVersion: zarf.dev/v2\n---\napiVersion: zarf.dev/v1beta1\n").unwrap();
+        assert_eq!((later.unknown, later.alpha), (vec!["zarf.dev/v2".to_owned()], None));
+    }
+
+    #[test]
+    fn what_is_no_package_is_named() {
+        for (text, why) in [
+            ("", "no package definition"),
+            ("a: 1\n---\nb: 1\n", "two documents of zarf.dev/v1alpha1"),
+            ("apiVersion: zarf.dev/v1\n", "`zarf.dev/v1`"),
+            ("apiVersion: 1\n", "no text"),
+            ("- a\n", "no mapping"),
+            ("apiVersion: zarf.dev/v1beta1\nkind: ZarfComponentConfig\n", "not a package"),
+            ("a: [\n", "cannot be read"),
+        ] {
+            assert!(Documents::parse(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+}

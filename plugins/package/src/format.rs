@@ -1,0 +1,267 @@
+//! In which forms the definition is written.
+//!
+//! Zarf 1.0 deprecates `zarf.dev/v1alpha1`, and releases before 0.84 know
+//! nothing else. One set of files serves both when the charts are local and
+//! have no version in the definition: every release then looks for
+//! `charts/<name>.tgz`, and v1beta1 has no other form for what lies in a
+//! package already. [`choose`] makes the definition so, unless it says what
+//! v1beta1 cannot: then it is written as v1alpha1 alone, and the build says
+//! which field it is.
+
+use components::zarf::convert::{FILLED_IN, Loss, to_beta};
+use components::zarf::{self, Definition};
+use sdk::{JsonSchema, StepError};
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+
+use crate::definition::{Package, refuse};
+use crate::plan;
+use crate::sources::Sources;
+
+/// `package.format` of settings.yaml.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(crate = "sdk::schemars")]
+pub enum Format {
+    /// Both documents: for every Zarf from 0.65 on.
+    Both,
+    #[default]
+    V1alpha1,
+    V1beta1,
+}
+
+/// The documents that zarf.yaml gets, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forms {
+    pub alpha: bool,
+    pub beta: bool,
+}
+
+impl Forms {
+    pub const ALPHA: Self = Self { alpha: true, beta: false };
+    pub const BETA: Self = Self { alpha: false, beta: true };
+    pub const BOTH: Self = Self { alpha: true, beta: true };
+}
+
+/// Losses that a message lists; more are counted.
+const LISTED: usize = 5;
+/// What becomes part of a cluster's objects is text, and not long.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// What a site must know about a package that is v1alpha1 alone.
+const CALENDAR: &str = "Zarf publishes and signs such a package only with `--features=v1alpha1=true` from February 2027 \
+                        on, deploys it only so from March, and not at all from May";
+
+/// Decides the forms and makes the definition fit for them. Gives what to warn
+/// of.
+///
+/// # Errors
+/// `format` where v1beta1 is asked for and cannot say it.
+pub fn choose(
+    package: Package,
+    format: Format,
+    home: &str,
+    sources: &dyn Sources,
+) -> Result<(Package, Forms, Option<String>), StepError> {
+    if format == Format::V1alpha1 {
+        return Ok((package, Forms::ALPHA, None));
+    }
+    let local = with_local_charts(package.clone());
+    let mut losses = to_beta(&local.definition).1;
+    losses.extend(unknown(&local)?);
+    losses.extend(filled_in(&local.definition, home, sources)?);
+    match (format, losses.is_empty()) {
+        (Format::V1beta1, true) => Ok((local, Forms::BETA, None)),
+        (Format::V1beta1, false) => {
+            Err(refuse("format", format!("the definition cannot be v1beta1: {}", listed(&losses)))
+                .hint("do without it, or set `package.format: both` in config/settings.yaml"))
+        }
+        (_, true) => Ok((local, Forms::BOTH, None)),
+        (_, false) => {
+            let warning = format!(
+                "the package is written as v1alpha1 alone: {}; {CALENDAR}: do without it, or set `package.format: \
+                 v1alpha1` in config/settings.yaml",
+                listed(&losses)
+            );
+            Ok((package, Forms::ALPHA, Some(warning)))
+        }
+    }
+}
+
+fn listed(losses: &[Loss]) -> String {
+    let shown: Vec<String> = losses.iter().take(LISTED).map(|Loss { field, why }| format!("`{field}` {why}")).collect();
+    let more = losses.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// Every chart as the local one that it is in the package. What it was is kept
+/// in `authored`.
+fn with_local_charts(mut package: Package) -> Package {
+    for component in &mut package.definition.components {
+        for chart in &mut component.charts {
+            if chart.local_path.is_empty() {
+                chart.local_path = format!("charts/{}.tgz", chart.name);
+            }
+            for field in [&mut chart.version, &mut chart.url, &mut chart.repo_name, &mut chart.git_path] {
+                field.clear();
+            }
+        }
+    }
+    let components = package.document.get_mut("components").and_then(Value::as_sequence_mut);
+    for (component, typed) in components.into_iter().flatten().zip(&package.definition.components) {
+        let charts = component.get_mut("charts").and_then(Value::as_sequence_mut);
+        for (chart, typed) in charts.into_iter().flatten().zip(&typed.charts) {
+            if let Value::Mapping(chart) = chart {
+                make_local(chart, typed);
+            }
+        }
+    }
+    package
+}
+
+fn make_local(chart: &mut Mapping, typed: &zarf::Chart) {
+    for field in ["version", "url", "repoName", "gitPath"] {
+        chart.shift_remove(field);
+    }
+    chart.insert("localPath".into(), typed.local_path.as_str().into());
+}
+
+/// Fields that the typed definition does not hold: nobody knows their form in
+/// v1beta1. Extensions (`x-…`) are the author's own.
+fn unknown(package: &Package) -> Result<Vec<Loss>, StepError> {
+    let typed = serde_yaml::to_value(&package.definition)?;
+    let mut fields = Vec::new();
+    left_over(&Value::Mapping(package.document.clone()), Some(&typed), "", &mut fields);
+    let why = "is no field of v1alpha1 that this version knows";
+    Ok(fields.into_iter().map(|field| Loss { field, why: why.to_owned() }).collect())
+}
+
+fn left_over(value: &Value, typed: Option<&Value>, place: &str, fields: &mut Vec<String>) {
+    let below = |part: &str| if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") };
+    match (value, typed) {
+        (Value::Mapping(mapping), _) => {
+            for (key, value) in mapping {
+                let key = key.as_str().unwrap_or_default();
+                if !key.starts_with("x-") {
+                    left_over(value, typed.and_then(|typed| typed.get(key)), &below(key), fields);
+                }
+            }
+        }
+        (Value::Sequence(items), _) => {
+            for (index, item) in items.iter().enumerate() {
+                let name = item.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
+                left_over(item, typed.and_then(|typed| typed.get(index)), &below(&name), fields);
+            }
+        }
+        (value, None) if !is_default(value) => fields.push(place.to_owned()),
+        _ => {}
+    }
+}
+
+/// What the typed definition leaves out.
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        _ => false,
+    }
+}
+
+/// Manifests and values whose text Zarf fills in: with v1beta1 it does not, and
+/// `###ZARF_REGISTRY###` would be deployed as it stands.
+fn filled_in(definition: &Definition, home: &str, sources: &dyn Sources) -> Result<Vec<Loss>, StepError> {
+    let mut losses = Vec::new();
+    for component in &definition.components {
+        let manifests = component.manifests.iter().map(|manifest| ("manifests", &manifest.name, &manifest.files));
+        let values = component.charts.iter().flat_map(|chart| {
+            [("charts", &chart.name, &chart.values_files), ("charts", &chart.name, &chart.templated_values_files)]
+        });
+        for (list, name, files) in manifests.chain(values) {
+            for file in files {
+                if is_filled_in(file, home, sources)? {
+                    let field = format!("components.{}.{list}.{name}", component.name);
+                    losses
+                        .push(Loss {
+                            field, why: format!("has `{FILLED_IN}…###` in `{file}`, which v1beta1 refuses")
+                        });
+                }
+            }
+        }
+    }
+    Ok(losses)
+}
+
+/// What is missing the plan names.
+fn is_filled_in(file: &str, home: &str, sources: &dyn Sources) -> Result<bool, StepError> {
+    let Ok((tree, found)) = plan::locate(sources, home, file) else { return Ok(false) };
+    if found.directory {
+        return Ok(false);
+    }
+    let bytes = sources.read(&tree, &found.path, LARGEST_TEXT)?;
+    Ok(bytes.windows(FILLED_IN.len()).any(|window| window == FILLED_IN.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::read;
+    use crate::sources::memory::Memory;
+
+    fn chosen(
+        components: &str,
+        format: Format,
+        sources: &Memory,
+    ) -> Result<(Package, Forms, Option<String>), StepError> {
+        let text = format!("kind: ZarfPackageConfig\nmetadata: {{name: x, version: '1'}}\ncomponents:\n{components}");
+        choose(read(&text, Some("amd64")).unwrap(), format, "zarf_gen", sources)
+    }
+
+    const CHART: &str = "- name: a\n  x-note: 7\n  charts: [{name: c, version: '1.0', url: 'https://h', repoName: r, namespace: n, noWait: true, valuesFiles: [v.yaml]}]\n";
+
+    #[test]
+    fn charts_become_local_and_lose_their_version_in_both_views() {
+        let (package, forms, warning) = chosen(CHART, Format::Both, &Memory::default()).unwrap();
+        assert_eq!((forms, warning), (Forms::BOTH, None));
+        let chart = &package.definition.components[0].charts[0];
+        assert_eq!((chart.stem().as_str(), chart.local_path.as_str()), ("c", "charts/c.tgz"));
+        let typed: Definition = serde_yaml::from_value(Value::Mapping(package.document.clone())).unwrap();
+        assert_eq!(typed, package.definition);
+        assert_eq!(package.authored.components[0].charts[0].version, "1.0");
+        assert_eq!(chosen(CHART, Format::V1beta1, &Memory::default()).unwrap().1, Forms::BETA);
+        let (alpha, forms, _) = chosen(CHART, Format::V1alpha1, &Memory::default()).unwrap();
+        assert_eq!((forms, alpha.definition.components[0].charts[0].stem().as_str()), (Forms::ALPHA, "c-1.0"));
+    }
+
+    /// Nothing is left out of a document in silence.
+    #[test]
+    fn what_v1beta1_cannot_say_is_named_and_kept() {
+        let none = Memory::default();
+        let filled = Memory::default().with("zarf_gen", "v.yaml", "image: ###ZARF_REGISTRY###/x\n");
+        for (component, sources, field) in [
+            ("default: true", &none, "components.a.default"),
+            ("newField: {a: x}", &none, "components.a.newField.a"),
+            (
+                "actions: {onDeploy: {before: [{cmd: x, setVariable: V}]}}",
+                &none,
+                "components.a.actions.onDeploy.setVariable",
+            ),
+            ("manifests: [{name: m, files: [v.yaml]}]", &filled, "components.a.manifests.m"),
+            (
+                "charts: [{name: c, localPath: c.tgz, namespace: n, valuesFiles: [v.yaml]}]",
+                &filled,
+                "components.a.charts.c",
+            ),
+        ] {
+            let text = format!("- name: a\n  {component}\n");
+            let (package, forms, warning) = chosen(&text, Format::Both, sources).unwrap();
+            let warning = warning.unwrap();
+            assert_eq!(forms, Forms::ALPHA, "{component}");
+            assert!(warning.contains(field) && warning.contains("February 2027"), "{component}: {warning}");
+            assert_eq!(package.definition, package.authored);
+            let error = chosen(&text, Format::V1beta1, sources).unwrap_err();
+            assert!(error.failure().unwrap().message.contains(field), "{component}");
+        }
+    }
+}

@@ -227,7 +227,7 @@ fn what_the_user_saved_since_it_was_read_is_kept() {
         assert_eq!(error.class(), crate::error::Class::Changed);
 
         let committed = transaction.commit(&publications, done(), &|| false).unwrap();
-        assert_eq!(committed.kept, [lock.clone()]);
+        assert_eq!(committed.kept, std::slice::from_ref(&lock));
         if is_carried_out_later {
             drop(committed);
             fs::write_new(&placed_beside(&lock, "s"), b"two").unwrap();

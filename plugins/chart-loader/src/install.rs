@@ -5,7 +5,8 @@ use image_finder::scalar::Scalar;
 use image_finder::{Node, Value as Yaml};
 use serde_json::Value;
 
-use crate::{Chart, Refusal, enabled, schema, shown};
+use crate::schema::Schema;
+use crate::{Chart, Refusal, enabled, shown};
 
 /// Whether `helm install` goes on behind the loading, with these values: the chart's
 /// with the user's laid over them. None where they are not known.
@@ -39,7 +40,7 @@ fn fulfilled(chart: &Chart, values: Node) -> Result<(), Refusal> {
         let schema = readable(one.chart).map_err(within)?;
         // What a subchart hands up is not followed here.
         let imports = chart.dependencies().any(crate::Dependency::imports_values);
-        let why = schema.filter(|_| !imports).and_then(|schema| schema::unfulfilled(&schema, &json(&one.values)));
+        let why = schema.filter(|_| !imports).and_then(|schema| schema.unfulfilled(&json(&one.values)));
         if let Some(why) = why {
             let hint = "write values that fulfil it into a values file of the chart";
             let why = format!("its values do not fulfil its `values.schema.json`: {why}");
@@ -89,7 +90,7 @@ fn schemas(chart: &Chart) -> Result<(), Refusal> {
 }
 
 /// The schema of a chart, which has to be one.
-fn readable(chart: &Chart) -> Result<Option<Value>, Refusal> {
+fn readable(chart: &Chart) -> Result<Option<Schema>, Refusal> {
     let refuse = |why: String| {
         let hint = "correct the schema in the chart, or leave it out and pack the chart anew";
         Err(Refusal::new(format!("its `values.schema.json` {why}"), hint))
@@ -105,54 +106,5 @@ fn readable(chart: &Chart) -> Result<Option<Value>, Refusal> {
     if schema == Value::Bool(false) {
         return refuse("is `false`, which no values fulfil".to_owned());
     }
-    if let Some(reference) = unresolved(&schema, &schema) {
-        return refuse(format!(
-            "refers to `{}`, which is not in it, and no network is there to fetch it",
-            shown(reference)
-        ));
-    }
-    match schema::malformed(&schema) {
-        Some(why) => refuse(why),
-        None => Ok(Some(schema)),
-    }
-}
-
-/// A reference that leads out of the schema, or nowhere.
-fn unresolved<'a>(part: &'a Value, root: &Value) -> Option<&'a str> {
-    match part {
-        Value::Object(entries) => entries.iter().find_map(|(key, value)| match (key.as_str(), value.as_str()) {
-            ("$ref", Some(reference)) if !resolves(reference, root) => Some(reference),
-            ("$schema", Some(dialect)) if !is_built_in(dialect) => Some(dialect),
-            _ => unresolved(value, root),
-        }),
-        Value::Array(items) => items.iter().find_map(|item| unresolved(item, root)),
-        _ => None,
-    }
-}
-
-fn resolves(reference: &str, root: &Value) -> bool {
-    let (document, fragment) = reference.split_once('#').unwrap_or((reference, ""));
-    if !document.is_empty() {
-        return is_built_in(document) || names(root, document);
-    }
-    let pointer = fragment.starts_with('/') && !fragment.contains('%') && !names(root, "");
-    !pointer || root.pointer(fragment).is_some()
-}
-
-/// The dialects of JSON Schema are part of Helm.
-fn is_built_in(place: &str) -> bool {
-    let rest = place.strip_prefix("https://").or_else(|| place.strip_prefix("http://"));
-    rest.is_some_and(|rest| rest.starts_with("json-schema.org/"))
-}
-
-/// Whether a part of the schema has this identity, or one that ends so.
-fn names(part: &Value, document: &str) -> bool {
-    match part {
-        Value::Object(entries) => entries.iter().any(|(key, value)| match value.as_str() {
-            Some(id) if matches!(key.as_str(), "$id" | "id") => id.trim_end_matches('#').ends_with(document),
-            _ => names(value, document),
-        }),
-        Value::Array(items) => items.iter().any(|item| names(item, document)),
-        _ => false,
-    }
+    Schema::read(schema).map(Some).or_else(refuse)
 }

@@ -33,7 +33,7 @@ pub mod install;
 pub mod load;
 pub mod metadata;
 pub mod pack;
-pub mod schema;
+mod schema;
 pub mod tar;
 
 use std::fmt;
@@ -85,7 +85,9 @@ impl fmt::Display for Refusal {
 /// A text from outside, fit for a message: one line, not endless.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 120;
-    let escaped = text.escape_debug().to_string();
+    // Quotes show themselves.
+    let show = |c: char| if matches!(c, '\'' | '"') { c.to_string() } else { c.escape_debug().to_string() };
+    let escaped: String = text.chars().map(show).collect();
     match escaped.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &escaped[..end]),
         None => escaped,

@@ -34,6 +34,7 @@ pub const SUBJECTS: &[Subject] = &[
     ("image", image),
     ("values", values),
     ("definition", definition),
+    ("schema", schema),
 ];
 
 /// Does what an input says; nothing where it names no subject.
@@ -145,6 +146,27 @@ fn values(text: &str) {
         node.merge(&node.clone());
         let _ = image_finder::chart::find(Some(&node), &About::default(), &helpers, &[source]);
     }
+}
+
+/// values.schema.json of a chart: whoever made the chart wrote it, and `verify`
+/// reads it.
+fn schema(text: &str) {
+    let files = [("c/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n"), ("c/values.schema.json", text)];
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        if archive.append_data(&mut header, name, content.as_bytes()).is_err() {
+            return;
+        }
+    }
+    let Ok(Ok(bytes)) = archive.into_inner().map(flate2::write::GzEncoder::finish) else { return };
+    let Ok(chart) = chart_loader::load(bytes.as_slice()) else { panic!("Helm loads any schema") };
+    let is_one = chart_loader::install::check(&chart, None).is_ok();
+    let values = image_finder::yaml::parse("a: {b: [1, x, null]}\nc: true\n").ok();
+    let fits = chart_loader::install::check(&chart, values).is_ok();
+    assert!(is_one || !fits, "what is no schema is fulfilled: {text}");
 }
 
 /// zarf.yaml, as a replaced package step writes it.

@@ -222,14 +222,14 @@ fn values_have_to_fulfil_the_schema_of_the_chart() {
     server.put("/charts/app-1.0.0.tgz", archive);
     let project = || Project::new().with_file_server(&server.host());
     let refused = project().with_chart(wanted(&server, "1.0.0"));
-    refused.run(&["build"]).code(1).says(&["`values.schema.json`", "`domain` is missing", "values file"]);
+    refused.run(&["build"]).code(1).says(&["`values.schema.json`", "missing properties 'domain'", "values file"]);
     let mut with_values = wanted(&server, "1.0.0");
     with_values["values"] = json!(["./values/app.yaml"]);
     let mended = project().with_chart(with_values);
     mended.write("values/app.yaml", "domain: example.com\n");
     mended.build();
     mended.write("values/app.yaml", "domain: 1\n");
-    mended.run(&["build"]).code(1).says(&["`/domain`: it is a number, not string"]);
+    mended.run(&["build"]).code(1).says(&["`/domain`: want string, but got number"]);
 }
 
 /// Guards credentials of chart repositories: those of docker's config.json

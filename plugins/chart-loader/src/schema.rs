@@ -44,8 +44,8 @@ impl Schema {
         let mut compiler = Compiler::new();
         compiler.set_default_draft(Draft::V2020_12);
         compiler.use_loader(Box::new(Nowhere));
-        let added = compiler.add_resource(PLACE, schema);
-        let index = added.and_then(|()| compiler.compile(PLACE, &mut schemas)).map_err(|error| no_schema(&error))?;
+        compiler.add_resource(PLACE, schema).map_err(|error| no_schema(&error))?;
+        let index = compiler.compile(PLACE, &mut schemas).map_err(|error| no_schema(&error))?;
         Ok(Self { schemas, index })
     }
 

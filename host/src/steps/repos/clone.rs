@@ -147,9 +147,9 @@ impl RepositoryClone<'_> {
             }
             None => return Err(Error::integrity(format!("{} lacks {} in its clone", self.named(), pin.commit))),
         }
-        let mut scan = TreeScan::default();
+        let (mut records, mut scan) = (Records::default(), TreeScan::default());
         let arguments = ["ls-tree", "-r", "-z", "--full-tree", pin.commit.as_str()];
-        let mut sink = |bytes: &[u8]| scan.read(bytes);
+        let mut sink = |bytes: &[u8]| records.read(bytes, |record| scan.enter(record));
         let listed = self.git.stream(self.progress, Reach::Local, Some(&self.directory), &arguments, &[], &mut sink);
         listed.await.map_err(|failure| self.error(failure, "read"))?;
         if !scan.submodules.is_empty() {
@@ -184,9 +184,9 @@ impl RepositoryClone<'_> {
 
     /// The paths of a commit with a pointer instead of their content.
     async fn lfs_pointers(&self, commit: &str) -> Result<Vec<String>> {
-        let mut small = SmallFiles::default();
+        let (mut records, mut small) = (Records::default(), SmallFiles::default());
         let arguments = ["ls-tree", "-r", "-l", "-z", "--full-tree", commit];
-        let mut sink = |bytes: &[u8]| small.read(bytes);
+        let mut sink = |bytes: &[u8]| records.read(bytes, |record| small.enter(record));
         let listed = self.git.stream(self.progress, Reach::Local, Some(&self.directory), &arguments, &[], &mut sink);
         listed.await.map_err(|failure| self.error(failure, "read"))?;
         let objects: String = small.paths.keys().map(|object| format!("{object}\n")).collect();
@@ -293,27 +293,36 @@ fn clear(directory: &Path, depth: u32, is_leftover: &dyn Fn(&str) -> bool) -> Re
     Ok(())
 }
 
-/// Reads `git ls-tree -r -z` as it comes.
+/// Bytes of a line of `git ls-tree`, at most; the rest of a longer one is cut.
+const LONGEST_RECORD: usize = 64 << 10;
+
+/// Takes what `git ls-tree -z` writes as it comes, record by record.
+#[derive(Default)]
+struct Records {
+    rest: Vec<u8>,
+}
+
+impl Records {
+    fn read(&mut self, bytes: &[u8], mut enter: impl FnMut(&str)) {
+        for &byte in bytes {
+            if byte == 0 {
+                enter(&String::from_utf8_lossy(&std::mem::take(&mut self.rest)));
+            } else if self.rest.len() < LONGEST_RECORD {
+                self.rest.push(byte);
+            }
+        }
+    }
+}
+
+/// Collects what `git ls-tree -r -z` lists of what a package cannot hold.
 #[derive(Default)]
 struct TreeScan {
-    record: Vec<u8>,
     submodules: Vec<String>,
     /// Object and path of every `.gitattributes`.
     attributes: Vec<(String, String)>,
 }
 
 impl TreeScan {
-    fn read(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == 0 {
-                let record = std::mem::take(&mut self.record);
-                self.enter(&String::from_utf8_lossy(&record));
-            } else if self.record.len() < 64 << 10 {
-                self.record.push(byte);
-            }
-        }
-    }
-
     /// `<mode> <kind> <object>\t<path>`.
     fn enter(&mut self, record: &str) {
         let Some((meta, path)) = record.split_once('\t') else { return };
@@ -335,22 +344,10 @@ const LARGEST_POINTER: usize = 1024;
 /// pointers: one path for each object.
 #[derive(Default)]
 struct SmallFiles {
-    record: Vec<u8>,
     paths: BTreeMap<String, String>,
 }
 
 impl SmallFiles {
-    fn read(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == 0 {
-                let record = std::mem::take(&mut self.record);
-                self.enter(&String::from_utf8_lossy(&record));
-            } else if self.record.len() < 64 << 10 {
-                self.record.push(byte);
-            }
-        }
-    }
-
     /// `<mode> blob <object> <size>\t<path>`.
     fn enter(&mut self, record: &str) {
         let Some((meta, path)) = record.split_once('\t') else { return };

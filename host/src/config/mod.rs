@@ -4,8 +4,8 @@
 //! each strictly (one module per file), checks what each says, and then what
 //! they say together: the pins against the [`catalog`], the components that
 //! the pins turn into, the local files that the components name. Every refusal
-//! names file, line and column ([`span`]) and says what to do; nothing is ever
-//! written. At the end stands the [`hash`] of it all. [`edit`] changes
+//! names file, line and column ([`span`]) and says what to do, all of them are
+//! told at once; nothing is ever written. At the end stands the [`hash`] of it all. [`edit`] changes
 //! components.yaml for the commands that add to it.
 
 use std::path::{Path, PathBuf};
@@ -23,9 +23,9 @@ use crate::config::hash::{ConfigHashes, file_digest};
 use crate::config::pipeline::Pipeline;
 use crate::config::plugins_lock::PluginsLock;
 use crate::config::settings::Settings;
-use crate::config::source::{Located, Source, refuse_all};
+use crate::config::source::{Located, Refusals, Source, refuse_all};
 use crate::config::versions_env::VersionsEnv;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::Layout;
 
 pub mod airgap_lock;
@@ -86,18 +86,13 @@ impl Project {
     ///
     /// # Errors
     /// `configuration` with file, line and column, listing every problem of
-    /// the first file that has any.
+    /// every file.
     pub fn load(layout: Layout) -> Result<Self> {
-        let files = Files::read(&layout)?;
         let root = root_of(&layout.config);
+        let files = Files::read(&layout, &root)?;
         let mut hashes = files.hashes();
-        files.catalog.check_pins(&files.versions)?;
-        files.check_generation(&layout, &root)?;
         let local = match &files.components {
-            Some(components) => {
-                check_local_paths(components, &layout, &root)?;
-                hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?
-            }
+            Some(components) => hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?,
             None => as_read::Local::default(),
         };
         Ok(Self {
@@ -167,51 +162,46 @@ struct Files {
 }
 
 impl Files {
-    fn read(layout: &Layout) -> Result<Self> {
+    /// Reads every file and checks what they say together, as far as those
+    /// that are needed for it are sound.
+    fn read(layout: &Layout, root: &Path) -> Result<Self> {
+        let mut refusals = Refusals::default();
         let versions_source = Source::read_required(&layout.versions_env())?;
-        let versions = VersionsEnv::parse(&versions_source)?;
-        let catalog = CatalogFile::parse(Source::read_required(&layout.catalog())?)?;
+        let catalog_source = Source::read_required(&layout.catalog())?;
         let settings_source = Source::read_required(&layout.settings())?;
-        let settings = Settings::parse(&settings_source, &layout.config)?;
-        let components = Source::read(&layout.components())?.map(ComponentsFile::parse).transpose()?;
+        let versions = refusals.take(&versions_source.shown, VersionsEnv::parse(&versions_source));
+        let catalog = refusals.take(&catalog_source.shown.clone(), CatalogFile::parse(catalog_source));
+        let settings = refusals.take(&settings_source.shown, Settings::parse(&settings_source, &layout.config));
+        let components = refusals.optional(&layout.components(), |source| ComponentsFile::parse(source.clone()));
+        let base = refusals.optional(&layout.components_base(), parse_base);
+        let pipeline = refusals.optional(&layout.pipeline(), Pipeline::parse);
+        let pins = refusals.optional(&layout.plugins_lock(), |source| PluginsLock::parse(source, root));
+        let lock = refusals.optional(&layout.airgap_lock(), AirgapLock::parse);
+        if let (Some(versions), Some(catalog)) = (&versions, &catalog) {
+            let checked = check_pins(catalog, versions, components.is_none(), layout, root);
+            refusals.take(&versions.shown, checked);
+        }
+        if let Some((source, components)) = &components {
+            refusals.take(&source.shown, check_local_paths(components, layout, root));
+        }
+        refusals.told()?;
+        // Without a refusal each of them is there.
+        let (Some(versions), Some(catalog), Some(settings)) = (versions, catalog, settings) else {
+            return Err(Error::configuration("the configuration is not sound"));
+        };
         let mut read = as_read::Read::default();
         read.note(hash::VERSIONS_ENV, &versions_source);
         read.note(hash::CATALOG, &catalog.source);
         read.note_digest(hash::SETTINGS, &settings_source);
-        components.iter().for_each(|components| read.note(hash::COMPONENTS, &components.source));
-        if let Some(base) = Source::read(&layout.components_base())? {
-            read.note_base(&base);
-            base.yaml::<ComponentManifest>().map_err(|error| {
-                error.hint(
-                    "a build writes this file: resolve a merge conflict in it, or restore it from version control",
-                )
-            })?;
-        }
+        let components = components.map(|(source, components)| {
+            read.note(hash::COMPONENTS, &source);
+            components
+        });
+        base.iter().for_each(|(source, ())| read.note_base(source));
         let mut plain = Vec::new();
-        let pipeline = match Source::read(&layout.pipeline())? {
-            None => Pipeline::built_in(),
-            Some(source) => {
-                let pipeline = Pipeline::parse(&source)?;
-                plain.push((hash::PIPELINE, source));
-                pipeline
-            }
-        };
-        let plugin_pins = match Source::read(&layout.plugins_lock())? {
-            None => PluginsLock::default(),
-            Some(source) => {
-                let pins = PluginsLock::parse(&source, &root_of(&layout.config))?;
-                plain.push((hash::PLUGINS_LOCK, source));
-                pins
-            }
-        };
-        let lock = match Source::read(&layout.airgap_lock())? {
-            None => AirgapLock::default(),
-            Some(source) => {
-                let lock = AirgapLock::parse(&source)?;
-                plain.push((hash::AIRGAP_LOCK, source));
-                lock
-            }
-        };
+        let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
+        let plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
         plain.iter().for_each(|(name, source)| read.note_digest(name, source));
         Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })
     }
@@ -235,18 +225,38 @@ impl Files {
         }
         hashes
     }
+}
 
-    /// What the pins turn into must be sound before the first step runs.
-    fn check_generation(&self, layout: &Layout, root: &Path) -> Result<()> {
-        let generation = self.catalog.generate(&self.versions)?;
-        let mut problems = components::problems(&generation.manifest);
-        if self.components.is_none() {
-            problems.extend(missing_local_paths(&generation.manifest, layout, root));
-        }
-        let located =
-            problems.iter().map(|problem| self.catalog.locate(&generation, &self.versions, problem)).collect();
-        refuse_all(located)
+/// What a file says, with its source kept among those that count in the hash
+/// byte by byte.
+fn noted<T>(name: &'static str, file: Option<(Source, T)>, plain: &mut Vec<(&'static str, Source)>) -> Option<T> {
+    let (source, value) = file?;
+    plain.push((name, source));
+    Some(value)
+}
+
+fn parse_base(source: &Source) -> Result<()> {
+    source.yaml::<ComponentManifest>().map(|_| ()).map_err(|error| {
+        error.hint("a build writes this file: resolve a merge conflict in it, or restore it from version control")
+    })
+}
+
+/// The pins fulfil the catalog, and what they turn into is sound, before the
+/// first step runs.
+fn check_pins(
+    catalog: &CatalogFile,
+    versions: &VersionsEnv,
+    is_generated: bool,
+    layout: &Layout,
+    root: &Path,
+) -> Result<()> {
+    catalog.check_pins(versions)?;
+    let generation = catalog.generate(versions)?;
+    let mut problems = components::problems(&generation.manifest);
+    if is_generated {
+        problems.extend(missing_local_paths(&generation.manifest, layout, root));
     }
+    refuse_all(problems.iter().map(|problem| catalog.locate(&generation, versions, problem)).collect())
 }
 
 /// The folder that holds config/.

@@ -57,8 +57,8 @@ impl PackageSettings {
 pub enum PackageFormat {
     /// A v1alpha1 document and a v1beta1 document: for Zarf before and after
     /// 1.0.
-    Both,
     #[default]
+    Both,
     V1alpha1,
     V1beta1,
 }

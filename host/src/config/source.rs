@@ -284,6 +284,66 @@ pub fn refuse_all(problems: Vec<Located>) -> Result<()> {
     Err(error.with_items(problems.into_iter().map(item).collect()))
 }
 
+/// What is wrong with several files, told as one.
+#[derive(Debug, Default)]
+pub struct Refusals(Vec<(String, Error)>);
+
+impl Refusals {
+    /// What was read of the file `shown`; none where it is refused, which is
+    /// kept.
+    pub fn take<T>(&mut self, shown: &str, read: Result<T>) -> Option<T> {
+        read.map_err(|error| self.0.push((shown.to_owned(), error))).ok()
+    }
+
+    /// The same of a file that need not be there, with its text.
+    pub fn optional<T>(&mut self, path: &Path, parse: impl FnOnce(&Source) -> Result<T>) -> Option<(Source, T)> {
+        let shown = layout::shown(path);
+        let source = self.take(&shown, Source::read(path))??;
+        let value = self.take(&shown, parse(&source))?;
+        Some((source, value))
+    }
+
+    /// # Errors
+    /// Where something was refused: as it was where that is one error, and all
+    /// the problems of all files otherwise.
+    pub fn told(mut self) -> Result<()> {
+        if self.0.len() < 2 {
+            return self.0.pop().map_or(Ok(()), |(_, error)| Err(error));
+        }
+        refuse_all(self.0.iter().flat_map(|(shown, error)| located(shown, error)).collect())
+    }
+}
+
+/// The problems that an error about a file tells.
+fn located(shown: &str, error: &Error) -> Vec<Located> {
+    if error.items().is_empty() {
+        return vec![whole(shown, error)];
+    }
+    let of_item = |item: &ItemFailure| Located {
+        place: item.item.clone(),
+        key: item.origin.clone(),
+        message: item.message.clone(),
+        hint: item.hint.clone().unwrap_or_default(),
+    };
+    error.items().iter().map(of_item).collect()
+}
+
+/// One problem, whose message begins with its place: `shown:3:5: what`, or
+/// `shown: what`.
+fn whole(shown: &str, error: &Error) -> Located {
+    let line = error.one_line();
+    let rest = line.strip_prefix(shown).unwrap_or(&line);
+    let (position, message) =
+        rest.split_once(": ").filter(|(at, _)| is_position(at)).unwrap_or(("", rest.trim_start()));
+    let hint = error.hint_text().unwrap_or_default().to_owned();
+    Located { place: format!("{shown}{position}"), key: String::new(), message: message.to_owned(), hint }
+}
+
+/// `:3:5`, or nothing.
+fn is_position(text: &str) -> bool {
+    text.bytes().all(|c| c == b':' || c.is_ascii_digit())
+}
+
 /// What serde found and expected, in the words of YAML and not of a program.
 fn in_plain_words(message: &str) -> String {
     let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
@@ -367,6 +427,29 @@ mod tests {
     fn bytes_that_are_no_text_are_refused_at_their_place() {
         let error = Source::of("f".into(), b"a\nb\xff".to_vec()).unwrap_err();
         assert!(error.message().starts_with("f:2:2: "), "{}", error.message());
+    }
+
+    #[test]
+    fn problems_of_several_files_are_told_at_once() {
+        let mut refusals = Refusals::default();
+        let taken = refusals.take("config/x.yaml", source("text: a\nzzz: 1\n").yaml::<Shape>());
+        assert!(taken.is_none());
+        let mut two = source("text: {}\nmap: {a: -1}\n");
+        two.shown = "config/y.yaml".into();
+        refusals.take("config/y.yaml", two.yaml::<Shape>());
+        refusals.take("config/z", Err::<(), _>(Error::configuration("config/z is missing").hint("write it")));
+        refusals.take("config/z", Err::<(), _>(Error::configuration("config/z: K: is empty")));
+        let error = refusals.told().unwrap_err();
+        assert!(error.message().starts_with("config/x.yaml:2:1: unknown field `zzz`"), "{}", error.message());
+        assert!(error.message().ends_with("(and 4 more problems)"), "{}", error.message());
+        let rows: Vec<_> = error.items().iter().map(|row| (row.item.as_str(), row.message.as_str())).collect();
+        assert_eq!((rows[1].0, rows[2].0), ("config/y.yaml:1:7", "config/y.yaml:2:10"));
+        assert_eq!(rows[3..], [("config/z", "is missing"), ("config/z", "K: is empty")]);
+
+        let mut one = Refusals::default();
+        one.take("config/x.yaml", source("- a\n").yaml::<Shape>());
+        assert!(one.told().unwrap_err().items().is_empty(), "one problem needs no list");
+        Refusals::default().told().unwrap();
     }
 
     #[test]

@@ -160,6 +160,31 @@ fn all_mistakes_of_a_file_are_told_at_once() {
     }
 }
 
+/// Also of files that need each other: what one of them says is checked as far
+/// as the others are sound.
+#[test]
+fn mistakes_in_several_files_are_told_at_once() {
+    let project = Project::new();
+    project.write("config/settings.yaml", "package: {name: a, version: '1'}\nnetwork: {proxi: x}\n");
+    project.write("config/versions.env", VERSIONS_ENV.replace("KUBERNETES_VERSION=\"v1.34.3\"\n", ""));
+    project.write("config/components.yaml", "charts:\n  - {name: a, repo: ./gone, version: '', namespace: a}\n");
+    project.write("config/pipeline.yaml", "steps: 1\n");
+    project.write("config/plugins.lock", "format: one\n");
+    project.write("config/airgap.lock", b"format: \xff\n".as_slice());
+    let run = project.run(&["build"]).code(3);
+    for told in [
+        "config/settings.yaml:2:11: ",
+        "config/versions.env: KUBERNETES_VERSION is missing",
+        "config/components.yaml:2:",
+        "config/pipeline.yaml:1:8: ",
+        "config/plugins.lock:1:9: ",
+        "config/airgap.lock:1:9: a byte that is not UTF-8",
+    ] {
+        assert!(run.stderr.contains(told), "`{told}` is not told\n{run}");
+    }
+    assert!(run.stderr.contains("more problems)"), "{run}");
+}
+
 #[test]
 fn what_nobody_sees_in_a_name_is_told_with_its_place() {
     let project = Project::new();

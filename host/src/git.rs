@@ -18,9 +18,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use url::Url;
 
 use crate::config::settings::NetworkSettings;
 use crate::error::{Class, Error, Result};
+use crate::network::Direct;
 use crate::progress::Progress;
 
 /// Older ones lack options that are used here.
@@ -77,6 +79,7 @@ pub struct Git {
 pub struct RemoteOptions {
     proxy: Option<String>,
     no_proxy: Option<String>,
+    direct: Direct,
     /// One file with every trusted authority: git takes no second one.
     ca_bundle: Option<PathBuf>,
     /// Prefix and what stands in for it.
@@ -86,10 +89,12 @@ pub struct RemoteOptions {
 }
 
 impl RemoteOptions {
-    pub fn new(settings: &NetworkSettings) -> Self {
+    /// `direct` says which servers are reached without the proxy.
+    pub fn new(settings: &NetworkSettings, direct: Direct) -> Self {
         Self {
             proxy: settings.proxy.clone(),
             no_proxy: settings.no_proxy.clone(),
+            direct,
             ca_bundle: None,
             mirrors: settings.url_mirrors.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
             // A server that counts the objects of a large repository says
@@ -98,15 +103,32 @@ impl RemoteOptions {
         }
     }
 
+    /// How the server of a repository is reached: git's own reading of
+    /// `NO_PROXY` knows no ports, so it is not asked.
+    pub fn reach(&self, url: &str) -> Reach {
+        let mirror =
+            self.mirrors.iter().filter(|(from, _)| url.starts_with(from.as_str())).max_by_key(|(from, _)| from.len());
+        let asked = mirror.map_or_else(|| url.to_owned(), |(from, to)| format!("{to}{}", &url[from.len()..]));
+        match Url::parse(&asked) {
+            Ok(url) if self.direct.covers(&url) => Reach::Direct,
+            _ => Reach::Remote,
+        }
+    }
+
     /// As `key=value` for `git -c`.
-    fn settings(&self) -> Vec<String> {
+    fn settings(&self, reach: Reach) -> Vec<String> {
         let mut settings = vec![
             "http.lowSpeedLimit=1".to_owned(),
             format!("http.lowSpeedTime={}", self.silence.as_secs()),
             "fetch.unpackLimit=1".to_owned(),
             "fetch.writeCommitGraph=false".to_owned(),
         ];
-        settings.extend(self.proxy.iter().map(|proxy| format!("http.proxy={proxy}")));
+        match (reach, &self.proxy) {
+            // An empty one is none, whatever the environment says.
+            (Reach::Direct, _) => settings.push("http.proxy=".to_owned()),
+            (_, Some(proxy)) => settings.push(format!("http.proxy={proxy}")),
+            (_, None) => {}
+        }
         settings.extend(self.ca_bundle.iter().map(|path| format!("http.sslCAInfo={}", path.display())));
         settings.extend(self.mirrors.iter().map(|(from, to)| format!("url.{to}.insteadOf={from}")));
         settings
@@ -141,6 +163,8 @@ const SETTINGS: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     Remote,
+    /// To one that is reached without the proxy.
+    Direct,
     Local,
 }
 
@@ -193,6 +217,11 @@ impl Git {
         Self { remote, ..self.clone() }
     }
 
+    /// How the server of a repository is reached.
+    pub fn reach(&self, url: &str) -> Reach {
+        self.remote.reach(url)
+    }
+
     /// As git tells it: `2.47.3`.
     pub fn version(&self) -> &str {
         &self.version
@@ -229,7 +258,7 @@ impl Git {
         sink: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<(), Failure> {
         let mut child = self.command(reach, directory, arguments).spawn().map_err(Failure::Start)?;
-        let silence = (reach == Reach::Remote).then_some(self.remote.silence);
+        let silence = (reach != Reach::Local).then_some(self.remote.silence);
         let mut listener = Listener::new(progress);
         let ended = tokio::select! {
             ended = attend(&mut child, input, sink, &mut listener, silence) => ended,
@@ -254,14 +283,14 @@ impl Git {
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_ATTR_NOSYSTEM", "1");
         command.env("GIT_ALLOW_PROTOCOL", "https:http:ssh:file");
         match reach {
-            Reach::Remote => self.remote_environment(&mut command),
+            Reach::Remote | Reach::Direct => self.remote_environment(&mut command),
             Reach::Local => local_environment(&mut command),
         }
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        if reach == Reach::Remote {
-            for setting in self.remote.settings() {
+        if reach != Reach::Local {
+            for setting in self.remote.settings(reach) {
                 command.args(["-c", &setting]);
             }
         }
@@ -681,6 +710,26 @@ mod tests {
         }
         let error = Failure::Nameless("git.example".into()).into_error("ask", "x", "https://git.example/x");
         assert!(error.class() == Class::NotFound && error.message().contains("no host of the name `git.example`"));
+    }
+
+    #[test]
+    fn one_list_says_which_servers_are_reached_without_the_proxy() {
+        let mut settings = NetworkSettings { proxy: Some("http://proxy.example:3128".into()), ..Default::default() };
+        settings.url_mirrors.insert("https://far.example/".into(), "https://near.example:8443/far/".into());
+        let options = RemoteOptions::new(&settings, Direct::parse("near.example:8443,.below.example"));
+        for (url, reach) in [
+            ("https://near.example:8443/x.git", Reach::Direct),
+            ("https://near.example/x.git", Reach::Remote),
+            ("https://far.example/x.git", Reach::Direct),
+            ("https://git.below.example/x.git", Reach::Direct),
+            ("https://below.example/x.git", Reach::Remote),
+            ("http://127.0.0.1:3000/x.git", Reach::Direct),
+            ("ssh://git@other.example/x.git", Reach::Remote),
+        ] {
+            assert_eq!(options.reach(url), reach, "{url}");
+        }
+        assert!(options.settings(Reach::Direct).contains(&"http.proxy=".to_owned()));
+        assert!(options.settings(Reach::Remote).contains(&"http.proxy=http://proxy.example:3128".to_owned()));
     }
 
     #[test]

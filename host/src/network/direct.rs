@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 /// The list of `NO_PROXY`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Direct {
+pub struct Direct {
     everything: bool,
     rules: Vec<Rule>,
 }
@@ -38,13 +38,14 @@ enum Rule {
 
 impl Direct {
     /// Entries that mean nothing are passed over.
-    pub(super) fn parse(list: &str) -> Self {
+    pub(crate) fn parse(list: &str) -> Self {
         let entries = || list.split([',', ' ', '\t']).map(str::trim).filter(|entry| !entry.is_empty());
         let everything = entries().any(|entry| entry == "*");
         Self { everything, rules: entries().filter_map(|entry| Rule::parse(&entry.to_ascii_lowercase())).collect() }
     }
 
-    pub(super) fn covers(&self, url: &Url) -> bool {
+    /// Whether the server of this URL is reached without the proxy.
+    pub(crate) fn covers(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         let address = match url.host() {
             Some(Host::Domain(name)) => {

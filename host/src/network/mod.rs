@@ -56,6 +56,7 @@ mod transport;
 mod trust;
 
 pub use asked::{blob_address, held_at, manifest_address};
+pub use direct::Direct;
 pub use download::{Download, cached};
 pub(crate) use download::{held, remember};
 pub use failure::has_no_address;
@@ -142,6 +143,11 @@ impl Network {
             largest: settings.security.largest_download_gib.saturating_mul(1 << 30),
             found_at: Mutex::default(),
         })
+    }
+
+    /// Which servers are reached without the proxy.
+    pub fn direct(&self) -> &Direct {
+        self.transport.clients.direct()
     }
 
     /// Sends a request with what the host wants to see. `what` is asked for.

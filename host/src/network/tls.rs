@@ -124,6 +124,10 @@ impl Clients {
         objection.map_or(Ok(()), |Refused(why)| Err(refused(&shown(url), why)))
     }
 
+    pub(super) fn direct(&self) -> &Direct {
+        &self.proxies.direct
+    }
+
     /// The host of the proxy for a URL, unless the URL's own is exempt.
     pub(super) fn proxy(&self, url: &Url) -> Option<String> {
         Some(host_of(&Url::parse(self.proxies.of(url)?).ok()?))

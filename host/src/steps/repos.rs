@@ -31,6 +31,7 @@ use crate::error::{Class, Error, Result};
 use crate::fs;
 use crate::git::{Git, RemoteOptions};
 use crate::layout::RESERVED;
+use crate::network::Direct;
 use crate::progress::{Level, Progress};
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
@@ -70,6 +71,7 @@ impl Step for ReposStep {
                 build: &cx.project.layout.build,
                 online: cx.network.is_some(),
                 network: &settings.network,
+                direct: cx.network.as_ref().map(|network| network.direct().clone()).unwrap_or_default(),
                 authorities: authorities(&settings.network, &cx.project.layout.config, &cx.output)?,
                 retries: &settings.retries,
                 lock: &cx.lock,
@@ -109,6 +111,7 @@ struct Work<'a> {
     build: &'a Path,
     online: bool,
     network: &'a NetworkSettings,
+    direct: Direct,
     authorities: Option<PathBuf>,
     retries: &'a RetrySettings,
     lock: &'a SharedLock,
@@ -133,7 +136,7 @@ impl Work<'_> {
         let mut packaged = BTreeMap::new();
         let mut failures = Failures::default();
         if total > 0 {
-            let git = Git::find(RemoteOptions::new(self.network), self.progress).await?;
+            let git = Git::find(RemoteOptions::new(self.network, self.direct.clone()), self.progress).await?;
             let git = self.authorities.clone().map_or_else(|| git.clone(), |bundle| git.trusting(bundle));
             self.progress.items(0, Some(total), "repositories", "");
             let one = |(at, repository)| -> BoxFuture<'_, (usize, Result<Packaged>)> {

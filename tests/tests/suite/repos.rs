@@ -36,6 +36,43 @@ fn a_branch_is_locked_and_its_clone_left_alone() {
     assert_eq!(server.requests("POST", "git-upload-pack").iter().filter(|entry| entry.sent > 10_000).count(), 0);
 }
 
+/// A package would carry the tag's name over another content.
+#[test]
+fn a_tag_that_was_moved_keeps_the_lock_and_is_told_once() {
+    let Some(server) = GitServer::start() else { return };
+    let repository = server.create("base");
+    for annotated in [false, true] {
+        let name = if annotated { "v2" } else { "v1" };
+        let tag = |force: &str| match annotated {
+            true => repository.git(&["tag", force, "-a", "-m", "x", name]),
+            false => repository.git(&["tag", force, name]),
+        };
+        let commit = repository.commit("a", format!("{name} first"));
+        tag("--no-sign");
+        let project = project(&server, Some(name));
+        project.build();
+        let moved = repository.commit("a", format!("{name} second"));
+        tag("--force");
+        let run = project.run(&["build", "--clean"]).success();
+        assert_eq!(rows(&project)[0]["commit"], commit.as_str(), "{name}");
+        let told = format!("warning: repos: `{name}` of repository `base` is now at {}", &moved[..12]);
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{name}: {run}");
+        project.run(&["update", "base"]).success();
+        assert!(project.read("config/airgap.lock").contains(&moved), "{name}: update takes it");
+    }
+}
+
+/// This machine itself is never asked of a proxy.
+#[test]
+fn a_repository_that_no_proxy_is_needed_for_is_fetched_past_it() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    project(&server, Some("main"))
+        .with_settings(|settings| settings["network"]["proxy"] = json!("http://127.0.0.1:9"))
+        .with_env("https_proxy", "http://127.0.0.1:9")
+        .build();
+}
+
 /// Two people, two clones, one package.
 #[test]
 fn a_fresh_clone_gives_the_same_tree() {

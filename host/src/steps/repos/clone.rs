@@ -233,8 +233,8 @@ impl RepositoryClone<'_> {
         let mut attempt = 1;
         loop {
             self.progress.request();
-            let result =
-                self.git.collect(self.progress, Reach::Remote, Some(&self.directory), arguments, LISTING_LIMIT).await;
+            let reach = self.git.reach(&self.source.url);
+            let result = self.git.collect(self.progress, reach, Some(&self.directory), arguments, LISTING_LIMIT).await;
             let failure = match result {
                 Err(failure) => failure.told_apart().await,
                 ended => return ended,

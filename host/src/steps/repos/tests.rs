@@ -80,6 +80,7 @@ impl Lab {
             build: &build,
             online: self.online,
             network: &network,
+            direct: Direct::default(),
             authorities: None,
             retries: &retries,
             lock: &self.lock,

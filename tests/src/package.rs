@@ -69,6 +69,16 @@ impl Package {
         String::from_utf8(self.bytes(name).to_vec()).expect("text")
     }
 
+    /// The first document of zarf.yaml.
+    ///
+    /// # Panics
+    /// When it is no YAML.
+    pub fn definition(&self) -> serde_json::Value {
+        let text = self.text("zarf.yaml");
+        let first = serde_yaml::Deserializer::from_str(&text).next().expect("a document");
+        serde::Deserialize::deserialize(first).expect("zarf.yaml is YAML")
+    }
+
     /// The entries of a tar inside the package.
     ///
     /// # Panics

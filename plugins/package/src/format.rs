@@ -24,8 +24,8 @@ use crate::sources::Sources;
 #[schemars(crate = "sdk::schemars")]
 pub enum Format {
     /// Both documents: for every Zarf from 0.65 on.
-    Both,
     #[default]
+    Both,
     V1alpha1,
     V1beta1,
 }

@@ -26,7 +26,7 @@ fn a_whole_platform_becomes_one_package() {
 
     let package = Package::open(&project.package());
     let text = package.text("zarf.yaml");
-    let zarf: serde_json::Value = serde_yaml::from_str(&text).expect("zarf.yaml is YAML");
+    let zarf = package.definition();
     assert_eq!(zarf["kind"], "ZarfPackageConfig");
     assert_eq!(zarf["metadata"]["name"], "platform");
     let file = project.package().file_name().unwrap().to_string_lossy().into_owned();

@@ -14,7 +14,7 @@ use airgap_tests::package::Package;
 use airgap_tests::platform::program;
 use airgap_tests::project::Project;
 use airgap_tests::tools;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn project(files: &FileServer) -> Project {
     Project::new().with_file_server(&files.host())
@@ -43,7 +43,7 @@ fn only_programs_are_deployed_as_such() {
     let archive = files.put("/containerd.tar.gz", gzip(&tar_of(&[("bin/containerd", b"x")])));
     let project = project(&files).with_tool("yq", &tool, None).with_tool("containerd.tar.gz", &archive, None);
     project.build();
-    let definition: Value = serde_yaml::from_str(&Package::open(&project.package()).text("zarf.yaml")).unwrap();
+    let definition = Package::open(&project.package()).definition();
     let places: Vec<(&str, bool)> = definition["components"][0]["files"]
         .as_array()
         .unwrap()

@@ -18,6 +18,7 @@ pub mod exit_code;
 pub mod fs;
 pub mod git;
 pub mod grants;
+pub mod inspect;
 pub mod layout;
 pub mod leash;
 pub mod network;

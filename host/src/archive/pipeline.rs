@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::frames::{self, RAW_BLOCK, SEGMENT, Treatment};
+use super::index::{List, Table};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::fs;
@@ -65,7 +66,10 @@ impl Segment {
 /// What the sink gets, in the order of the archive.
 enum Item {
     Ready(Segment),
-    Compressed(Receiver<std::io::Result<Vec<u8>>>),
+    /// A frame to come, and the bytes of its content.
+    Compressed(Receiver<std::io::Result<Vec<u8>>>, usize),
+    /// A frame without content, which the table does not list.
+    List(Vec<u8>),
 }
 
 /// A segment for the workers.
@@ -101,6 +105,7 @@ impl Pipeline {
             path: path.to_path_buf(),
             hasher: Hasher::new(),
             written: 0,
+            table: Table::default(),
             recycle: recycle.clone(),
             failed: failed.clone(),
         };
@@ -153,9 +158,14 @@ impl Pipeline {
         }
     }
 
-    /// Waits until everything is on the disk; gives digest and size.
-    pub(super) fn finish(mut self) -> Result<(Digest, u64)> {
+    /// Waits until everything is on the disk, with the index of what is
+    /// compressed behind it: `list` makes its first part. Gives digest and size.
+    pub(super) fn finish(mut self, list: Option<List>) -> Result<(Digest, u64)> {
         self.cut()?;
+        if let Some(list) = list {
+            let frame = list.frame().map_err(|source| Error::io("cannot index", &self.path, source))?;
+            self.send(Item::List(frame))?;
+        }
         self.close()
     }
 
@@ -169,10 +179,15 @@ impl Pipeline {
             None => Item::Ready(segment),
             Some(level) => {
                 let (reply, answer) = mpsc::sync_channel(1);
+                let content = segment.filled;
                 self.submit(Job { segment, level, reply })?;
-                Item::Compressed(answer)
+                Item::Compressed(answer, content)
             }
         };
+        self.send(item)
+    }
+
+    fn send(&mut self, item: Item) -> Result<()> {
         let sent = self.items.as_ref().is_some_and(|items| items.send(item).is_ok());
         if sent { Ok(()) } else { Err(self.failure()) }
     }
@@ -252,6 +267,7 @@ struct Sink {
     path: PathBuf,
     hasher: Hasher,
     written: u64,
+    table: Table,
     recycle: Sender<Vec<u8>>,
     failed: Arc<AtomicBool>,
 }
@@ -278,17 +294,29 @@ impl Sink {
     fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Ready(mut segment) => {
-                let written = self.put(segment.sealed());
+                let content = segment.filled;
+                let sealed = segment.sealed();
+                let written = self.listed(sealed.len(), content).and_then(|()| self.put(sealed));
                 let _ = self.recycle.send(segment.buffer);
                 written
             }
-            Item::Compressed(answer) => {
+            Item::List(frame) => {
+                self.put(&frame)?;
+                let table = self.table.frame().map_err(|source| Error::io("cannot index", &self.path, source))?;
+                self.put(&table)
+            }
+            Item::Compressed(answer, content) => {
                 let frame =
                     answer.recv().map_err(|_| Error::local("a compression thread of the archive ended early"))?;
                 let frame = frame.map_err(|source| Error::io("cannot compress for", &self.path, source))?;
+                self.listed(frame.len(), content)?;
                 self.put(&frame)
             }
         }
+    }
+
+    fn listed(&mut self, compressed: usize, content: usize) -> Result<()> {
+        self.table.add(compressed, content).map_err(|source| Error::io("cannot index", &self.path, source))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {

@@ -38,6 +38,9 @@ pub struct Header {
     pub size: u64,
     /// Whether the header carries the `ustar` magic.
     pub ustar: bool,
+    /// Byte of the archive at which it begins, those before it that describe it
+    /// included.
+    pub at: u64,
 }
 
 /// Reads entries one after the other.
@@ -47,6 +50,8 @@ pub struct TarReader<R> {
     left: u64,
     /// Bytes between the current content and the next header.
     padding: u64,
+    /// Bytes read so far.
+    position: u64,
 }
 
 /// What headers said about the next one.
@@ -59,15 +64,17 @@ struct Extension {
 
 impl<R: BufRead> TarReader<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, left: 0, padding: 0 }
+        Self { inner, left: 0, padding: 0, position: 0 }
     }
 
     /// Skips what is left of the current entry and reads the next header; None
     /// at the end of the archive.
     pub fn next_entry(&mut self) -> io::Result<Option<Header>> {
         let mut extension = Extension::default();
+        let mut at = None;
         loop {
             self.skip_content()?;
+            let at = *at.get_or_insert(self.position);
             let Some(block) = self.header_block()? else { return Ok(None) };
             let flag = block[156];
             let size = number(&block[124..136], "size")?;
@@ -76,7 +83,7 @@ impl<R: BufRead> TarReader<R> {
                 b'g' => self.read_extension(size).map(drop)?,
                 b'L' => extension.path = Some(text(trim_nul(&self.read_extension(size)?))?),
                 b'K' => extension.target = Some(text(trim_nul(&self.read_extension(size)?))?),
-                _ => return self.entry(&block, extension).map(Some),
+                _ => return self.entry(&block, extension, at).map(Some),
             }
         }
     }
@@ -97,7 +104,13 @@ impl<R: BufRead> TarReader<R> {
     /// Marks bytes of the last [`chunk`](TarReader::chunk) as read.
     pub fn consume(&mut self, length: usize) {
         self.inner.consume(length);
+        self.position += length as u64;
         self.left = self.left.saturating_sub(length as u64);
+    }
+
+    /// Bytes read so far: behind a header, where its content begins.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// What lies behind the archive.
@@ -140,6 +153,7 @@ impl<R: BufRead> TarReader<R> {
             return Ok(None);
         }
         self.inner.read_exact(&mut block).map_err(early)?;
+        self.position += BLOCK as u64;
         Ok(Some(block))
     }
 
@@ -149,6 +163,7 @@ impl<R: BufRead> TarReader<R> {
         }
         let mut bytes = vec![0; size as usize];
         self.inner.read_exact(&mut bytes).map_err(early)?;
+        self.position += size;
         self.padding = ustar::padding(size) as u64;
         Ok(bytes)
     }
@@ -173,7 +188,7 @@ impl<R: BufRead> TarReader<R> {
         Ok(())
     }
 
-    fn entry(&mut self, block: &[u8; BLOCK], extension: Extension) -> io::Result<Header> {
+    fn entry(&mut self, block: &[u8; BLOCK], extension: Extension, at: u64) -> io::Result<Header> {
         let ustar = block[257..262] == *b"ustar";
         let path = match extension.path {
             Some(path) => path,
@@ -202,7 +217,7 @@ impl<R: BufRead> TarReader<R> {
         self.left = size;
         self.padding = ustar::padding(size) as u64;
         let mode = number(&block[100..108], "mode")? as u32 & 0o7777;
-        Ok(Header { path, kind, target, mode, size, ustar })
+        Ok(Header { path, kind, target, mode, size, ustar, at })
     }
 }
 

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::frames::{Probe, Treatment};
+use super::index::{Indexed, List};
 use super::pipeline::Pipeline;
 use super::ustar::{self, Kind};
 use super::walk;
@@ -111,6 +112,10 @@ pub struct ArchiveWriter {
     /// None once finished, or after a failure.
     pipeline: Option<Pipeline>,
     probe: Probe,
+    /// None of a plain tar, which has no place for an index.
+    list: Option<List>,
+    /// Bytes of the tar so far.
+    position: u64,
     /// Digests of the paths: as long as a path may be, this takes little.
     seen: HashSet<Digest>,
     packed: Packed,
@@ -131,11 +136,17 @@ impl ArchiveWriter {
         let file = fs::create(&path)?;
         let probe = Probe::new().map_err(|source| Error::io("cannot compress for", &path, source))?;
         let pipeline = Some(Pipeline::new(file, &path, workers)?);
+        let list = match compression {
+            Compression::None => None,
+            Compression::Zstd => Some(List::new().map_err(|source| Error::io("cannot index", &path, source))?),
+        };
         Ok(Self {
             path,
             compression,
             pipeline,
             probe,
+            list,
+            position: 0,
             seen: HashSet::new(),
             packed: Packed::default(),
             leash: Leash::endless(),
@@ -192,7 +203,7 @@ impl ArchiveWriter {
     pub fn finish(mut self) -> Result<(Digest, u64)> {
         let mut pipeline = self.pipeline.take().ok_or_else(|| self.broken())?;
         pipeline.write(self.header_treatment(), &ustar::TRAILER)?;
-        let result = pipeline.finish()?;
+        let result = pipeline.finish(self.list.take())?;
         self.finished = true;
         Ok(result)
     }
@@ -228,7 +239,7 @@ impl ArchiveWriter {
             self.leash.check()?;
             size += member.length()?;
         }
-        let treatment = self.header_treatment();
+        let (treatment, at) = (self.header_treatment(), self.position);
         self.put(treatment, &ustar::header(path, Kind::File, mode & 0o777, size)?, None)?;
         let mut outer = Hasher::new();
         for member in &members {
@@ -236,13 +247,24 @@ impl ArchiveWriter {
         }
         self.put(treatment, &ustar::TRAILER, Some(&mut outer))?;
         self.put(treatment, &ustar::TRAILER[..ustar::padding(size)], None)?;
-        Ok(Added { path: path.to_owned(), digest: outer.finish(), size })
+        let added = Added { path: path.to_owned(), digest: outer.finish(), size };
+        self.note(&added, at, false)?;
+        Ok(added)
+    }
+
+    /// Puts a file into the list, which names the members of a nested tar
+    /// before it.
+    fn note(&mut self, added: &Added, at: u64, is_member: bool) -> Result<()> {
+        let Some(list) = &mut self.list else { return Ok(()) };
+        let Added { path, digest, size } = added.clone();
+        list.add(&Indexed { path, at, size, digest }, is_member)
+            .map_err(|source| Error::io("cannot index", &self.path, source))
     }
 
     /// Header, content and padding; all of it also into `outer`.
     fn put_entry(&mut self, entry: &Entry, mut outer: Option<&mut Hasher>) -> Result<Added> {
         let header = entry.header()?;
-        let size = entry.size();
+        let (size, at, is_member) = (entry.size(), self.position, outer.is_some());
         let (treatment, digest) = match &entry.content {
             Content::Directory => {
                 let treatment = self.header_treatment();
@@ -265,7 +287,11 @@ impl ArchiveWriter {
             }
         };
         self.put(treatment, &ustar::TRAILER[..ustar::padding(size)], outer)?;
-        Ok(Added { path: entry.path.clone(), digest, size })
+        let added = Added { path: entry.path.clone(), digest, size };
+        if entry.kind() == Kind::File {
+            self.note(&added, at, is_member)?;
+        }
+        Ok(added)
     }
 
     fn put(&mut self, treatment: Treatment, bytes: &[u8], outer: Option<&mut Hasher>) -> Result<()> {
@@ -273,6 +299,7 @@ impl ArchiveWriter {
         if let Some(outer) = outer {
             outer.update(bytes);
         }
+        self.position += bytes.len() as u64;
         match &mut self.pipeline {
             Some(pipeline) => pipeline.write(treatment, bytes),
             None => Err(self.broken()),
@@ -304,6 +331,7 @@ impl ArchiveWriter {
             }
             pipeline.advance(read);
             self.packed.add(read as u64)?;
+            self.position += read as u64;
             left -= read as u64;
         }
         Ok(hasher.finish())

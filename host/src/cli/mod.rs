@@ -22,9 +22,11 @@ mod add;
 mod build;
 mod clean;
 mod descriptors;
+mod diff;
 mod environment;
 mod gc;
 mod init;
+mod inspect;
 mod plan;
 mod plugin;
 mod scan;
@@ -100,6 +102,8 @@ enum Command {
     Build(build::BuildArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Inspect(inspect::InspectArgs),
+    Diff(diff::DiffArgs),
     Update(update::UpdateArgs),
     Add(add::AddArgs),
     Scan(scan::ScanArgs),
@@ -146,7 +150,7 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     }
     let layout = layout(&cli.global)?;
     // A package can be looked at wherever it lies.
-    if !matches!(cli.command, Some(Command::Verify(_))) {
+    if !matches!(cli.command, Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_))) {
         check_folders(&layout)?;
     }
     // The others begin to listen once they stand behind the wall.
@@ -159,6 +163,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
         Some(Command::Verify(args)) => verify::run(args, ui),
+        Some(Command::Inspect(args)) => inspect::run(args, ui),
+        Some(Command::Diff(args)) => diff::run(args, ui),
         Some(Command::Add(args)) => add::run(args, layout, ui),
         Some(Command::Scan(args)) => scan::run(args, layout, ui, variables),
         Some(Command::Plugin(args)) => plugin::run(args, layout, ui, variables),

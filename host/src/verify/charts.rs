@@ -7,18 +7,18 @@ use components::zarf::Chart;
 
 /// What Chart.yaml says, as far as zarf.yaml says it too.
 #[derive(Clone, Debug)]
-pub(super) struct Description {
-    version: String,
+pub(crate) struct Description {
+    pub(crate) version: String,
 }
 
 /// Whether this member of a component tar is a chart.
-pub(super) fn is_chart(path: &str) -> bool {
+pub(crate) fn is_chart(path: &str) -> bool {
     path.split('/').nth(1) == Some("charts") && path.ends_with(".tgz")
 }
 
 /// Reads the archive of a chart; what is wrong with it continues the name of
 /// the file.
-pub(super) fn read(content: impl BufRead) -> Result<Description, String> {
+pub(crate) fn read(content: impl BufRead) -> Result<Description, String> {
     let refused = |Refusal { why, .. }| format!("is no chart that Helm could install: {why}");
     let chart = chart_loader::load(content).map_err(refused)?;
     install::check(&chart, None).map_err(refused)?;

@@ -10,7 +10,7 @@ use super::facts::{Facts, Member};
 use super::{Problems, charts};
 
 /// The CRC-32 that names the folder of a repository.
-pub(super) fn repository_folder(url: &str) -> Option<String> {
+pub(crate) fn repository_folder(url: &str) -> Option<String> {
     let mut crc = flate2::Crc::new();
     crc.update(url.as_bytes());
     RepositoryUrl::parse(url).map(|parsed| parsed.folder(crc.sum()))
@@ -150,7 +150,7 @@ fn check_file(tar: &str, path: &str, member: &Member, sha256: &str, executable: 
 }
 
 /// The members below a folder.
-pub(super) fn below<'a>(
+pub(crate) fn below<'a>(
     members: &'a BTreeMap<String, Member>,
     folder: &str,
 ) -> impl Iterator<Item = (&'a String, &'a Member)> + use<'a> {

@@ -11,34 +11,34 @@ use super::{Identity, Problems};
 /// A definition with what its build added: the document that the newest Zarf
 /// takes, as v1alpha1 says it.
 #[derive(Debug)]
-pub(super) struct Package {
-    pub(super) definition: Definition,
-    pub(super) aggregate: String,
+pub(crate) struct Package {
+    pub(crate) definition: Definition,
+    pub(crate) aggregate: String,
     /// Which documents zarf.yaml holds.
-    pub(super) forms: Forms,
+    pub(crate) forms: Forms,
 }
 
 impl Package {
-    pub(super) fn architecture(&self) -> &str {
+    pub(crate) fn architecture(&self) -> &str {
         &self.definition.metadata.architecture
     }
 
-    pub(super) fn components(&self) -> &[Component] {
+    pub(crate) fn components(&self) -> &[Component] {
         &self.definition.components
     }
 
     /// Whether the package is signed and this file belongs to the signature.
-    pub(super) fn vouches_with(&self, path: &str) -> bool {
+    pub(crate) fn vouches_with(&self, path: &str) -> bool {
         let build = &self.definition.build;
         build.signed == Some(true) && build.provenance_files.iter().any(|file| file == path)
     }
 
     /// Whether a Zarf older than `version` is kept from deploying.
-    pub(super) fn requires(&self, version: &str) -> bool {
+    pub(crate) fn requires(&self, version: &str) -> bool {
         self.definition.build.version_requirements.iter().any(|requirement| requirement.version == version)
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         let metadata = &self.definition.metadata;
         let count = |of: fn(&Component) -> usize| self.components().iter().map(of).sum();
         let images: std::collections::BTreeSet<&str> =
@@ -57,7 +57,7 @@ impl Package {
 }
 
 /// The definition, where there is one that can be read.
-pub(super) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
+pub(crate) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
     let bytes = facts.texts.get("zarf.yaml")?;
     match parse(bytes, problems) {
         Ok(mut package) => {

@@ -26,81 +26,94 @@ const ENTRY: u64 = 200;
 /// the index of a package one descriptor for each image.
 const DESCRIPTORS: usize = 100_000;
 /// What registries and Zarf's client accept as a manifest.
-pub(super) const LARGEST_MANIFEST: u64 = 4 * MIB;
+pub(crate) const LARGEST_MANIFEST: u64 = 4 * MIB;
+
+/// The files whose text is kept, and how long each may be.
+pub(crate) const TEXTS: &[(&str, u64)] = &[
+    // A parsed YAML takes a hundred times its text at worst.
+    ("zarf.yaml", 2 * MIB),
+    ("images/index.json", 32 * MIB),
+    ("checksums.txt", 64 * MIB),
+    ("images/oci-layout", MIB),
+];
 
 /// A regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct File {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+pub(crate) struct File {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// Byte of the tar at which its header begins.
+    pub(crate) at: u64,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Regular files of the package, by path.
-    pub(super) files: BTreeMap<String, File>,
+    pub(crate) files: BTreeMap<String, File>,
     /// The small files that describe the others.
-    pub(super) texts: BTreeMap<String, Vec<u8>>,
+    pub(crate) texts: BTreeMap<String, Vec<u8>>,
     /// By hexadecimal digest: JSON blobs that refer to others.
-    pub(super) blobs: BTreeMap<String, Blob>,
+    pub(crate) blobs: BTreeMap<String, Blob>,
     /// By path of the component tar: its regular files.
-    pub(super) components: BTreeMap<String, BTreeMap<String, Member>>,
+    pub(crate) components: BTreeMap<String, BTreeMap<String, Member>>,
     /// By path in their component tar.
-    pub(super) charts: BTreeMap<String, ChartResult>,
+    pub(crate) charts: BTreeMap<String, ChartResult>,
     /// By folder in their component tar.
-    pub(super) repositories: BTreeMap<String, Repository>,
+    pub(crate) repositories: BTreeMap<String, Repository>,
     /// Names in the archive of documents, where there is one.
-    pub(super) documents: Option<BTreeSet<String>>,
+    pub(crate) documents: Option<BTreeSet<String>>,
     /// Whether the tar was read to its end.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// A file of a component tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) size: u64,
-    pub(super) mode: u32,
+pub(crate) struct Member {
+    pub(crate) size: u64,
+    /// Byte of the whole tar at which its header begins.
+    pub(crate) at: u64,
+    pub(crate) mode: u32,
     /// Of charts and files.
-    pub(super) digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
 }
 
 /// What is inside of a chart; what is wrong with it continues its name.
-pub(super) type ChartResult = Result<charts::Description, String>;
+pub(crate) type ChartResult = Result<charts::Description, String>;
 
 /// What an image manifest, an index or a configuration says.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Blob {
+pub(crate) struct Blob {
     #[serde(default)]
-    pub(super) config: Option<Descriptor>,
+    pub(crate) config: Option<Descriptor>,
     #[serde(default, deserialize_with = "descriptors")]
-    pub(super) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
     #[serde(default, deserialize_with = "descriptors")]
-    pub(super) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
     #[serde(default)]
-    pub(super) os: Option<String>,
+    pub(crate) os: Option<String>,
     #[serde(default)]
-    pub(super) architecture: Option<String>,
+    pub(crate) architecture: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     #[serde(default)]
-    pub(super) media_type: String,
+    pub(crate) media_type: String,
     #[serde(default)]
-    pub(super) digest: String,
+    pub(crate) digest: String,
     #[serde(default)]
-    pub(super) size: u64,
+    pub(crate) size: u64,
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) annotations: Annotations,
+    pub(crate) annotations: Annotations,
     #[serde(default, deserialize_with = "null_is_empty")]
     platform: Platform,
 }
 
 impl Descriptor {
     /// Whether an index says that this is an image for Windows.
-    pub(super) fn is_for_windows(&self) -> bool {
+    pub(crate) fn is_for_windows(&self) -> bool {
         self.platform.os == "windows"
     }
 }
@@ -113,11 +126,11 @@ struct Platform {
 
 /// Those that say which image a descriptor of images/index.json is.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Annotations {
+pub(crate) struct Annotations {
     #[serde(default, rename = "org.opencontainers.image.base.name")]
-    pub(super) base_name: String,
+    pub(crate) base_name: String,
     #[serde(default, rename = "org.opencontainers.image.ref.name")]
-    pub(super) ref_name: String,
+    pub(crate) ref_name: String,
 }
 
 /// Go writes an empty list as `null`.
@@ -131,7 +144,7 @@ where
 
 /// A list that is refused before it fills the memory: three bytes of JSON are
 /// enough for a descriptor.
-pub(super) fn descriptors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
+pub(crate) fn descriptors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
     struct Bounded;
     impl<'de> Visitor<'de> for Bounded {
         type Value = Vec<Descriptor>;
@@ -160,7 +173,7 @@ pub(super) fn descriptors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> 
 
 /// Reads the tar to its end, or to where it is damaged. Gives the bytes read
 /// as well.
-pub(super) fn collect(content: impl BufRead, problems: &mut Problems) -> (Facts, u64) {
+pub(crate) fn collect(content: impl BufRead, problems: &mut Problems) -> (Facts, u64) {
     let mut walk = Walk { facts: Facts::default(), seen: BTreeSet::new(), room: KEPT, problems };
     let mut counted = Counted { inner: content, read: 0 };
     let mut current = String::new();
@@ -205,7 +218,7 @@ impl Walk<'_> {
                 self.problems.add_for("duplicate", &path, "is in the package twice");
             }
             if header.kind == EntryKind::File {
-                let file = self.file(&path, header.size, &mut reader)?;
+                let file = self.file(&path, &header, &mut reader)?;
                 self.facts.files.insert(path, file);
             }
         }
@@ -213,12 +226,13 @@ impl Walk<'_> {
         self.rest_is_empty("the package", reader.into_inner())
     }
 
-    fn file<R: BufRead>(&mut self, path: &str, size: u64, reader: &mut TarReader<R>) -> io::Result<File> {
+    fn file<R: BufRead>(&mut self, path: &str, header: &Header, reader: &mut TarReader<R>) -> io::Result<File> {
+        let Header { size, at, .. } = *header;
         let limit = text_limit(path);
         if limit.is_some_and(|limit| size <= limit) {
             self.keep(size)?;
             let bytes = read_all(reader, size)?;
-            let file = File { digest: Digest::of(&bytes), size };
+            let file = File { digest: Digest::of(&bytes), size, at };
             self.facts.texts.insert(path.to_owned(), bytes);
             return Ok(file);
         }
@@ -235,23 +249,24 @@ impl Walk<'_> {
                 self.keep(size + count as u64 * ENTRY)?;
                 self.facts.blobs.insert(hex.to_owned(), blob);
             }
-            return Ok(File { digest: Digest::of(&bytes), size });
+            return Ok(File { digest: Digest::of(&bytes), size, at });
         }
+        let content_at = reader.position();
         let mut hashed = Hashed { inner: reader, hasher: Hasher::new() };
         if path.starts_with("components/") && path.ends_with(".tar") {
-            self.component(path, &mut hashed);
+            self.component(path, content_at, &mut hashed);
         }
         if path == documents::ARCHIVE {
             self.documents(&mut hashed);
         }
         hashed.drain()?;
-        Ok(File { digest: hashed.hasher.finish(), size })
+        Ok(File { digest: hashed.hasher.finish(), size, at })
     }
 
     /// A nested tar; what is wrong with it does not end the pass.
-    fn component(&mut self, path: &str, content: &mut impl BufRead) {
+    fn component(&mut self, path: &str, content_at: u64, content: &mut impl BufRead) {
         let mut members = BTreeMap::new();
-        if let Err(error) = self.component_members(path, content, &mut members) {
+        if let Err(error) = self.component_members(path, content_at, content, &mut members) {
             self.problems.add_for("component", path, format!("cannot be read: {error}"));
         }
         self.facts.components.insert(path.to_owned(), members);
@@ -282,6 +297,7 @@ impl Walk<'_> {
     fn component_members(
         &mut self,
         tar: &str,
+        content_at: u64,
         content: &mut impl BufRead,
         members: &mut BTreeMap<String, Member>,
     ) -> io::Result<()> {
@@ -294,7 +310,8 @@ impl Walk<'_> {
             }
             self.keep(path.len() as u64 + ENTRY)?;
             let digest = self.member(&path, header.size, &mut reader)?;
-            if members.insert(path.clone(), Member { size: header.size, mode: header.mode, digest }).is_some() {
+            let Header { size, mode, at, .. } = header;
+            if members.insert(path.clone(), Member { size, at: content_at + at, mode, digest }).is_some() {
                 self.problems.add_for("duplicate", &path, format!("is in `{tar}` twice"));
             }
         }
@@ -369,16 +386,9 @@ fn take(room: &mut u64, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Limits of the files whose text is kept.
+/// Limit of a file whose text is kept.
 fn text_limit(path: &str) -> Option<u64> {
-    match path {
-        // A parsed YAML takes a hundred times its text at worst.
-        "zarf.yaml" => Some(2 * MIB),
-        "images/index.json" => Some(32 * MIB),
-        "checksums.txt" => Some(64 * MIB),
-        "images/oci-layout" => Some(MIB),
-        _ => None,
-    }
+    TEXTS.iter().find(|(name, _)| *name == path).map(|(_, limit)| *limit)
 }
 
 /// Charts and files have digests elsewhere that theirs are compared with.

@@ -15,7 +15,7 @@ const NAMED: usize = 20;
 
 /// Which documents a zarf.yaml holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Forms {
+pub(crate) struct Forms {
     alpha: bool,
     beta: bool,
     alpha_first: bool,
@@ -106,7 +106,7 @@ pub(super) fn settle_charts(package: &mut Package, facts: &Facts) {
 }
 
 /// Which releases of Zarf take the package.
-pub(super) fn readers(package: &Package, facts: &Facts) -> Definition {
+pub(crate) fn readers(package: &Package, facts: &Facts) -> Definition {
     let Forms { alpha, beta, alpha_first } = package.forms;
     let mut documents = Vec::new();
     documents.extend(alpha.then_some(API_VERSION));
@@ -155,7 +155,7 @@ fn release(version: &str) -> Option<Release> {
 
 impl Definition {
     /// For people.
-    pub(super) fn readers(&self) -> String {
+    pub(crate) fn readers(&self) -> String {
         let from = &self.zarf_from;
         if self.outdated {
             format!("{from} to 1.0; v1alpha1 alone ends in May 2027")

@@ -36,7 +36,7 @@ fn is_manifest(media_type: &str) -> bool {
 
 /// The descriptors of images/index.json by reference; empty where it cannot be
 /// read.
-pub(super) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
+pub(crate) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
     let index: Index = facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
     index.manifests.into_iter().map(|descriptor| (descriptor.annotations.ref_name.clone(), descriptor)).collect()
 }

@@ -6,7 +6,7 @@
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
 //! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
-//! of the format,
+//! of the format, [`index`] compares what the archive says of itself,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, and [`lock`] with the lock that it was
 //! built with, where that is at hand. What the list says of its [`evidence`] is
@@ -25,18 +25,19 @@ use crate::visible;
 pub use evidence::{Content, Weighed};
 
 mod beside;
-mod charts;
-mod components;
-mod definition;
+pub(crate) mod charts;
+pub(crate) mod components;
+pub(crate) mod definition;
 mod documents;
 mod entries;
 mod evidence;
-mod facts;
-mod forms;
-mod images;
+pub(crate) mod facts;
+pub(crate) mod forms;
+pub(crate) mod images;
+mod index;
 mod lock;
-mod repositories;
-mod stream;
+pub(crate) mod repositories;
+pub(crate) mod stream;
 
 /// Problems that are listed; more are counted.
 const LISTED: usize = 1000;
@@ -187,12 +188,22 @@ fn said(beside: Beside) -> &'static str {
 
 /// Collects problems, up to a bound.
 #[derive(Debug, Default)]
-struct Problems {
+pub(crate) struct Problems {
     listed: Vec<Problem>,
     unlisted: usize,
 }
 
 impl Problems {
+    /// The first, in full.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.listed.first().map(|problem| problem.message.as_str())
+    }
+
+    /// Whether this file has not the bytes that checksums.txt says.
+    fn is_damaged(&self, file: &str) -> bool {
+        self.listed.iter().any(|problem| problem.rule == "digest" && problem.file.as_deref() == Some(file))
+    }
+
     fn add(&mut self, rule: &'static str, message: impl Into<String>) {
         self.push(Problem { rule, file: None, message: message.into() });
     }
@@ -243,9 +254,10 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let source = stream::Source::open(path)?;
     let is_file = source.is_file;
-    let (whole, content, damage) = stream::read(source)?;
+    let (whole, content, seen) = stream::read(source)?;
     let (mut facts, unpacked) = facts::collect(content, &mut problems);
     let (sha256, size) = whole.finish()?;
+    let frames = seen.take();
 
     let package = definition::read(&facts, &mut problems);
     entries::check(&facts, package.as_ref(), &mut problems);
@@ -256,13 +268,14 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         documents::check(&facts, package, &mut problems);
         package.identity()
     });
-    if damage.is_there() && problems.count() == 0 {
+    if frames.are_damaged && problems.count() == 0 {
         problems.add_for(
             "digest",
             "zarf.yaml",
             "is damaged: the checksum of its part of the archive is wrong, and every other file is sound",
         );
     }
+    index::check(&frames, &facts, &mut problems);
     let (checksum_file, listed) = if is_file {
         check_name(&name, &mut problems);
         let whole = beside::Whole { path, name: &name, sha256, size };

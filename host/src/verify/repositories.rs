@@ -18,7 +18,7 @@ const CHECKSUM: usize = 20;
 
 /// What was found of one repository.
 #[derive(Debug, Default)]
-pub(super) struct Repository {
+pub(crate) struct Repository {
     head: Option<String>,
     config: Option<String>,
     /// The objects that heads and tags name.

@@ -9,9 +9,8 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use xxhash_rust::xxh64::Xxh64;
@@ -31,33 +30,48 @@ const LARGEST_RATIO: u64 = 1000;
 const RATIO_FREE: u64 = 256 << 20;
 
 /// The thread that reads the file to its end, whatever becomes of the content.
-pub(super) struct Whole(JoinHandle<Result<(Digest, u64)>>);
+pub(crate) struct Whole(JoinHandle<Result<(Digest, u64)>>);
 
 impl Whole {
     /// Digest and size of the file.
-    pub(super) fn finish(self) -> Result<(Digest, u64)> {
+    pub(crate) fn finish(self) -> Result<(Digest, u64)> {
         self.0.join().unwrap_or_else(|_| Err(Error::local("reading the package ended early")))
     }
 }
 
-/// Whether a frame was not what its checksum says. Known when the content was
-/// read to its end.
+/// What the frames themselves were like. Known when the content was read to
+/// its end.
 #[derive(Clone, Default)]
-pub(super) struct Damage(Arc<AtomicBool>);
+pub(crate) struct Seen(Arc<Mutex<Frames>>);
 
-impl Damage {
-    pub(super) fn is_there(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+/// Of all frames of an archive.
+#[derive(Default)]
+pub(super) struct Frames {
+    /// Whether one was not what its checksum says.
+    pub(super) are_damaged: bool,
+    /// Bytes of each, compressed and not.
+    pub(super) sizes: Vec<(u64, u64)>,
+    /// The skippable ones behind them, whole.
+    pub(super) skippable: Vec<Vec<u8>>,
+}
+
+impl Seen {
+    pub(super) fn take(&self) -> Frames {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The package as it comes: a file, or a pipe of which nothing is known
 /// beforehand.
-pub(super) struct Source {
+pub(crate) struct Source {
     file: File,
     path: PathBuf,
     /// Whether there is a name, which Zarf goes by, and a folder with more.
-    pub(super) is_file: bool,
+    pub(crate) is_file: bool,
 }
 
 impl Source {
@@ -65,7 +79,7 @@ impl Source {
     ///
     /// # Errors
     /// `local`, `not-found`; `invalid-input` for a folder.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let unreadable = |source| Error::io("cannot read", path, source);
         let file = match path.to_str() {
             Some("-") => io::stdin().as_fd().try_clone_to_owned().map_err(unreadable)?.into(),
@@ -81,19 +95,19 @@ impl Source {
 
 /// Starts to read a package: all of it, and the tar in it. The name decides
 /// whether it is compressed, as it does for Zarf; without one it is.
-pub(super) fn read(source: Source) -> Result<(Whole, Pipe, Damage)> {
+pub(crate) fn read(source: Source) -> Result<(Whole, Pipe, Seen)> {
     let Source { file, path, is_file } = source;
     let is_plain = is_file && path.extension().is_some_and(|extension| extension == "tar");
     let (feed, bytes) = Pipe::new();
     let whole = spawn("verify-read", move || read_and_hash(file, &path, feed))?;
     if is_plain {
-        return Ok((Whole(whole), bytes, Damage::default()));
+        return Ok((Whole(whole), bytes, Seen::default()));
     }
     let (feed, content) = Pipe::new();
-    let damage = Damage::default();
-    let noted = damage.clone();
+    let seen = Seen::default();
+    let noted = seen.clone();
     spawn("verify-zstd", move || decompress(bytes, feed, noted))?;
-    Ok((Whole(whole), content, damage))
+    Ok((Whole(whole), content, seen))
 }
 
 fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64)> {
@@ -126,9 +140,9 @@ fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64
     }
 }
 
-fn decompress(mut bytes: Pipe, feed: Feed, damage: Damage) {
+fn decompress(mut bytes: Pipe, feed: Feed, seen: Seen) {
     let result = begins_with_a_frame(&mut bytes).and_then(|()| {
-        let mut decoder = Frames::new(bytes, damage)?;
+        let mut decoder = Unpacked::new(bytes, seen)?;
         let mut unpacked: u64 = 0;
         loop {
             let mut buffer = feed.buffer();
@@ -153,39 +167,57 @@ fn decompress(mut bytes: Pipe, feed: Feed, damage: Damage) {
 /// The content of one frame after the other. The decoder would stop at a wrong
 /// checksum, so the flag that announces one is taken out of each header, and
 /// the checksum compared here.
-struct Frames {
+struct Unpacked {
     input: Pipe,
     decoder: Decoder<'static>,
     /// In the middle of a frame.
     is_open: bool,
     has_checksum: bool,
     found: Xxh64,
-    damage: Damage,
+    /// Bytes of the frame so far, compressed and not.
+    size: (u64, u64),
+    /// Bytes of skippable frames that may still be kept.
+    room: usize,
+    seen: Seen,
 }
 
 const CHECKSUM_FLAG: u8 = 0b100;
+/// Magic numbers of skippable frames, without their last four bits.
+const SKIPPABLE: u32 = 0x184D_2A50;
+/// Bytes of all skippable frames together: an index is not longer.
+const LARGEST_SKIPPABLE: usize = 80 << 20;
 
-impl Frames {
-    fn new(input: Pipe, damage: Damage) -> io::Result<Self> {
+impl Unpacked {
+    fn new(input: Pipe, seen: Seen) -> io::Result<Self> {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         let found = Xxh64::new(0);
-        Ok(Self { input, decoder, is_open: false, has_checksum: false, found, damage })
+        let room = LARGEST_SKIPPABLE;
+        Ok(Self { input, decoder, is_open: false, has_checksum: false, found, size: (0, 0), room, seen })
     }
 
-    /// Reads up to the frame's descriptor; false where there is no frame more.
+    /// Reads up to the descriptor of the next frame with content; false where
+    /// there is none.
     fn begin(&mut self) -> io::Result<bool> {
-        if self.input.fill_buf()?.is_empty() {
-            return Ok(false);
-        }
         let mut header = [0; 5];
-        self.input.read_exact(&mut header)?;
+        loop {
+            if self.input.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            self.input.read_exact(&mut header)?;
+            let magic = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+            if magic & !0xf != SKIPPABLE {
+                break;
+            }
+            self.skip(&header)?;
+        }
         let is_frame = header.starts_with(&MAGIC);
         self.has_checksum = is_frame && header[4] & CHECKSUM_FLAG != 0;
         if is_frame {
             header[4] &= !CHECKSUM_FLAG;
         }
         self.found = Xxh64::new(0);
+        self.size = (header.len() as u64, 0);
         self.is_open = true;
         let mut nowhere: [u8; 0] = [];
         let (mut input, mut nothing) = (InBuffer::around(&header), OutBuffer::around(&mut nowhere[..]));
@@ -195,20 +227,39 @@ impl Frames {
         Ok(true)
     }
 
+    /// Keeps a skippable frame, of which magic number and one byte were read.
+    fn skip(&mut self, begun: &[u8; 5]) -> io::Result<()> {
+        let mut frame = begun.to_vec();
+        frame.resize(8, 0);
+        self.input.read_exact(&mut frame[5..])?;
+        let length = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]) as usize;
+        self.room = self
+            .room
+            .checked_sub(length)
+            .ok_or_else(|| io::Error::other(format!("it holds more than {LARGEST_SKIPPABLE} bytes of no content")))?;
+        if (&mut self.input).take(length as u64).read_to_end(&mut frame)? < length {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends in the middle of a frame"));
+        }
+        self.seen.lock().skippable.push(frame);
+        Ok(())
+    }
+
     fn end(&mut self) -> io::Result<()> {
         self.is_open = false;
         if self.has_checksum {
             let mut claimed = [0; 4];
             self.input.read_exact(&mut claimed)?;
+            self.size.0 += claimed.len() as u64;
             if self.found.digest().to_le_bytes()[..4] != claimed {
-                self.damage.0.store(true, Ordering::Release);
+                self.seen.lock().are_damaged = true;
             }
         }
+        self.seen.lock().sizes.push(self.size);
         Ok(())
     }
 }
 
-impl Read for Frames {
+impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if !self.is_open && !self.begin()? {
@@ -220,6 +271,8 @@ impl Read for Frames {
             let left = self.decoder.run(&mut input, &mut output)?;
             let (read, written) = (input.pos(), output.pos());
             self.input.consume(read);
+            self.size.0 += read as u64;
+            self.size.1 += written as u64;
             self.found.update(&buffer[..written]);
             if left == 0 {
                 self.end()?;
@@ -281,7 +334,7 @@ impl Feed {
 }
 
 /// The end of a pipe where bytes come out.
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     full: Receiver<io::Result<Filled>>,
     empty: Sender<Vec<u8>>,
     current: Filled,

@@ -19,6 +19,7 @@ mod full_size;
 mod gc;
 mod harness;
 mod images;
+mod inspect;
 mod interop;
 mod kept;
 mod layers;

@@ -41,7 +41,8 @@ pub(crate) fn measure(table: &mut Table, _: usize) -> anyhow::Result<()> {
     table.tell("from scratch", Unit::Milliseconds, scratch.as_secs_f64());
     table.tell("behind a partial blob of 1 GiB", Unit::Milliseconds, resumed.as_secs_f64());
     let more = difference(resumed, scratch);
-    table.row("what resuming takes longer", Unit::Milliseconds, Target::AtMost(0.1), more);
+    // What a killed build left is read and hashed before it counts.
+    table.row("what resuming takes longer, the GiB hashed again", Unit::Milliseconds, Target::AtMost(1.0), more);
     Ok(())
 }
 

@@ -1,0 +1,135 @@
+//! What came, went and moved between two packages, and how much of the second
+//! is new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::contents::Contents;
+
+/// What differs between two packages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Each in the order of kind and name.
+    pub changes: Vec<Change>,
+    /// Bytes of what is in the new one and was in no place of the old one:
+    /// blobs of images, charts, files.
+    pub new_bytes: u64,
+}
+
+impl Difference {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// One thing that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `package`, `definition`, `image`, `chart`, `file`, `repository`,
+    /// `component`, `plugin`.
+    pub kind: &'static str,
+    /// Without what moves: the repository of an image, the name of a chart.
+    pub name: String,
+    /// What stood there; none where it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<Version>,
+    /// What stands there; none where it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<Version>,
+}
+
+/// What a thing is, by its name and by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Version {
+    /// A tag, a version, a reference; empty where there is none.
+    pub label: String,
+    /// Empty where it has none.
+    pub digest: String,
+}
+
+/// The difference of two packages.
+pub fn between(old: &Contents, new: &Contents) -> Difference {
+    let (before, after) = (things(old), things(new));
+    let mut changes = Vec::new();
+    let keys: BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
+    for key in keys {
+        let none = BTreeSet::new();
+        let (old, new) = (before.get(key).unwrap_or(&none), after.get(key).unwrap_or(&none));
+        changes.extend(moved(key, old, new));
+    }
+    Difference { changes, new_bytes: new_bytes(old, new) }
+}
+
+/// Kind and name.
+type Key = (&'static str, String);
+
+fn things(contents: &Contents) -> BTreeMap<Key, BTreeSet<Version>> {
+    let mut things: BTreeMap<Key, BTreeSet<Version>> = BTreeMap::new();
+    let mut add = |kind: &'static str, name: &str, label: &str, digest: &str| {
+        let version = Version { label: label.to_owned(), digest: digest.to_owned() };
+        things.entry((kind, name.to_owned())).or_default().insert(version);
+    };
+    add("package", &contents.name, &format!("{} {}", contents.version, contents.architecture), "");
+    add("definition", "zarf.yaml", &contents.definition.documents.join(" and "), "");
+    for component in &contents.components {
+        add("component", &component.name, if component.required { "required" } else { "optional" }, "");
+    }
+    for image in &contents.images {
+        let (repository, tag) = split_image(&image.reference);
+        add("image", repository, tag, &image.digest);
+    }
+    for chart in &contents.charts {
+        add("chart", &chart.name, &chart.version, &chart.sha256);
+    }
+    for file in &contents.files {
+        add("file", &file.target, "", &file.sha256);
+    }
+    for repository in &contents.repositories {
+        let (url, reference) = split_url(&repository.url);
+        add("repository", url, reference, repository.commit.as_deref().unwrap_or_default());
+    }
+    for plugin in &contents.plugins {
+        add("plugin", &plugin.step, &format!("{} {}", plugin.name, plugin.version), &plugin.digest);
+    }
+    things
+}
+
+/// Repository and tag. What is pinned by a digest has that as its tag's end.
+fn split_image(reference: &str) -> (&str, &str) {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/'));
+    match tag_at {
+        Some(at) => (&reference[..at], &reference[at + 1..]),
+        None => (name, reference.get(name.len() + 1..).unwrap_or_default()),
+    }
+}
+
+/// URL and reference, as zarf.yaml writes both in one.
+fn split_url(url: &str) -> (&str, &str) {
+    let path_at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|slash| at + 3 + slash)).unwrap_or(0);
+    match url[path_at..].rfind('@') {
+        Some(at) => (&url[..path_at + at], &url[path_at + at + 1..]),
+        None => (url, ""),
+    }
+}
+
+/// What is in both is as it was; of the rest one went for each that came, as
+/// far as they are paired.
+fn moved(key: &Key, old: &BTreeSet<Version>, new: &BTreeSet<Version>) -> Vec<Change> {
+    let mut gone = old.difference(new).cloned();
+    let mut came = new.difference(old).cloned();
+    let mut changes = Vec::new();
+    loop {
+        let (old, new) = (gone.next(), came.next());
+        if old.is_none() && new.is_none() {
+            return changes;
+        }
+        changes.push(Change { kind: key.0, name: key.1.clone(), old, new });
+    }
+}
+
+fn new_bytes(old: &Contents, new: &Contents) -> u64 {
+    let known: BTreeSet<&String> = old.bytes.keys().collect();
+    new.bytes.iter().filter(|(digest, _)| !known.contains(digest)).map(|(_, size)| size).sum()
+}

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::error::{Class, Error, Result};
 
-mod address;
+pub(crate) mod address;
 mod prefix;
 
 pub use address::{address, host_address};

@@ -87,9 +87,10 @@ fn refused(step: &StepSpec, publish: &Publish, at: &YamlPath) -> Option<Problem>
             )
         });
     }
-    if name.starts_with('.') {
-        let message = format!("`{}` is a hidden name, which is not published", shown(name));
-        return Some(Problem::new(at, message, "give the file a name without a leading dot"));
+    let end = name.strip_prefix('*').unwrap_or(name);
+    if name.starts_with('.') || !end.chars().all(is_plain) || name.starts_with(['-', '+']) {
+        let message = format!("`{}` is no name to be published: {PLAIN}", shown(name));
+        return Some(Problem::new(at, message, "give the file another name"));
     }
     let is_foreign = is_of_package(name) && !runs(step, PACKAGE);
     is_foreign.then(|| {
@@ -113,6 +114,18 @@ fn collision(at: &YamlPath, name: &str, other: &str) -> Problem {
 /// that plugins.lock lets take its place.
 fn runs(step: &StepSpec, plugin: &str) -> bool {
     matches!(&step.run, Runner::Plugin(name) if name == plugin)
+}
+
+/// People and shells handle what lies in dist/: no letter that looks like
+/// another, nothing that a command takes for an option.
+const PLAIN: &str = "it may have letters and digits of ASCII, `.`, `_`, `+` and `-`, the last two not first, nor a dot";
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-')
+}
+
+fn has_plain_name(name: &str) -> bool {
+    name.chars().all(is_plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Whether a name in dist/ is that of a package, its checksum or its list.
@@ -140,7 +153,7 @@ pub struct Selected {
 }
 
 /// Which of the files of its tree a step publishes, each once. A `*` stands for
-/// no hidden name and for none of the package's, unless the step makes it.
+/// plain names alone, and for none of the package's, unless the step makes it.
 pub fn selected<'a>(step: &StepSpec, paths: impl Iterator<Item = &'a str> + Clone) -> Vec<Selected> {
     let mut selected = Vec::new();
     for Publish { from, to } in &step.publish {
@@ -156,7 +169,7 @@ pub fn selected<'a>(step: &StepSpec, paths: impl Iterator<Item = &'a str> + Clon
 
 fn matches(step: &StepSpec, from: &str, path: &str) -> bool {
     let Some(ending) = from.strip_prefix('*') else { return from == path };
-    let is_meant = path.ends_with(ending) && !path.contains('/') && !path.starts_with('.');
+    let is_meant = path.ends_with(ending) && has_plain_name(path);
     is_meant && (runs(step, PACKAGE) || !is_of_package(path))
 }
 
@@ -227,8 +240,11 @@ mod tests {
             ("sbom", "x/Artifact-Manifest.JSON", Dist, "name of the package"),
             ("sbom", "zarf-package-x-amd64-1.tar.zst", Dist, "name of the package"),
             ("sbom", "ZARF-package-x.sha256", Dist, "name of the package"),
-            ("sbom", ".hidden", Dist, "hidden"),
-            ("sbom", "x/.sbom.json.other.tmp", Dist, "hidden"),
+            ("sbom", ".hidden", Dist, "no name to be published"),
+            ("sbom", "x/.sbom.json.other.tmp", Dist, "no name to be published"),
+            ("sbom", "--checkpoint-action=exec", Dist, "no name to be published"),
+            ("sbom", "zarf\u{2010}package-x.tar.zst", Dist, "no name to be published"),
+            ("sbom", "*\u{e4}", Dist, "no name to be published"),
             ("sbom", "../x", Dist, "`..`"),
             ("package", "artifact-manifest.json", Dist, ""),
             ("package", "*.tar.zst", Dist, ""),
@@ -246,7 +262,7 @@ mod tests {
     #[test]
     fn one_name_has_one_publisher() {
         use Target::Dist;
-        for (first, second) in [("a.txt", "a.txt"), ("a.txt", "x/a.txt"), ("a.txt", "A.TXT"), ("\u{e4}", "\u{c4}")] {
+        for (first, second) in [("a.txt", "a.txt"), ("a.txt", "x/a.txt"), ("a.txt", "A.TXT")] {
             for steps in [
                 vec![step("one", "p", &[(first, Dist), (second, Dist)])],
                 vec![step("one", "p", &[(first, Dist)]), step("two", "q", &[("b", Dist), (second, Dist)])],
@@ -267,6 +283,11 @@ mod tests {
             "Zarf-Package-x.json",
             "x/b.json",
             "zarf-package-x.tar",
+            "-x.json",
+            "+x.json",
+            "zarf\u{2011}package-x.json",
+            "\u{ff5a}arf-package-x.json",
+            "a=b.json",
         ];
         let of = |plugin: &str, from: &str| {
             let step = step("s", plugin, &[(from, Target::Dist), ("a.json", Target::Dist)]);

@@ -21,6 +21,7 @@
 //! before the first download lists all that can be known then; this is what
 //! nothing slips past.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository, Statement};
 use super::lock_doubts::{Witness, contradicted};
 use super::lock_names::Names;
+use super::source::Source;
 use crate::digest::Digest;
 use crate::entitlement::desk::SeenChart;
 use crate::entitlement::{Asker, Runners};
@@ -60,9 +62,73 @@ impl Default for SharedLock {
 #[derive(Debug, Default)]
 struct Inner {
     lock: AirgapLock,
+    length: Length,
     /// What was left out of it.
     doubted: AirgapLock,
     diary: Option<Diary>,
+}
+
+/// Bytes of airgap.lock: what [`Source`] reads, and some room.
+const LONGEST_LOCK: usize = 15 << 20;
+/// Bytes of the entries of one pinned plugin: some 10,000.
+const LONGEST_OF_A_PLUGIN: usize = 2 << 20;
+
+/// Bytes of what was entered so far.
+#[derive(Debug, Default)]
+struct Length {
+    all: usize,
+    of_plugins: BTreeMap<String, usize>,
+}
+
+impl Length {
+    fn of(lock: &AirgapLock) -> Self {
+        let plugin = |name: &String| {
+            let entries = [(name.clone(), lock.plugins[name].clone())].into();
+            (name.clone(), AirgapLock { plugins: entries, ..AirgapLock::default() }.to_text().len())
+        };
+        Self { all: lock.to_text().len(), of_plugins: lock.plugins.keys().map(plugin).collect() }
+    }
+
+    /// Takes what is to be entered, which must be something that can be read
+    /// again: a lock that nobody can read would end every build to come.
+    ///
+    /// # Errors
+    /// `invalid-input`, and nothing is entered.
+    fn take(&mut self, new: &AirgapLock) -> Result<()> {
+        let text = new.to_text();
+        let length = text.len() - AirgapLock::default().to_text().len();
+        let named = || {
+            let mut keys = AirgapLock::default().diff(new).into_iter().map(|change| change.key);
+            keys.next().unwrap_or_default().chars().take(200).flat_map(char::escape_debug).collect::<String>()
+        };
+        if let Err(error) =
+            Source::of("config/airgap.lock".into(), text.into_bytes()).and_then(|new| AirgapLock::parse(&new))
+        {
+            return Err(
+                Error::invalid(format!("`{}` cannot be written to config/airgap.lock", named())).caused_by(error)
+            );
+        }
+        let full = |what: &str, most: usize| {
+            Error::invalid(format!(
+                "`{}` has no room in config/airgap.lock: {what} at most {} MiB",
+                named(),
+                most >> 20
+            ))
+            .hint("a lock that long is a mistake of what asks for so much: look at its requests")
+        };
+        for plugin in new.plugins.keys() {
+            let taken = self.of_plugins.entry(plugin.clone()).or_default();
+            if *taken + length > LONGEST_OF_A_PLUGIN {
+                return Err(full(&format!("the entries of the plugin `{plugin}` are"), LONGEST_OF_A_PLUGIN));
+            }
+            *taken += length;
+        }
+        if self.all + length > LONGEST_LOCK {
+            return Err(full("it is", LONGEST_LOCK));
+        }
+        self.all += length;
+        Ok(())
+    }
 }
 
 /// Where no build is recorded: nothing is entered there either.
@@ -71,7 +137,7 @@ const NO_BUILD: &str = "none";
 impl SharedLock {
     /// One that keeps no diary.
     pub fn new(lock: AirgapLock) -> Self {
-        let inner = Inner { lock, ..Inner::default() };
+        let inner = Inner { length: Length::of(&lock), lock, ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(inner)), is_frozen: false, build: NO_BUILD.into() }
     }
 
@@ -138,7 +204,7 @@ impl SharedLock {
         let held = found_since(&lock, &diary)?;
         lock.absorb(&held);
         let diary = Diary { path: diary, base, next: None, held, file: None, is_synced: false };
-        let inner = Inner { lock, diary: Some(diary), ..Inner::default() };
+        let inner = Inner { length: Length::of(&lock), lock, diary: Some(diary), ..Inner::default() };
         Ok(Self { inner: Arc::new(Mutex::new(inner)), ..Self::default() })
     }
 
@@ -221,6 +287,7 @@ impl SharedLock {
         if self.is_frozen {
             return Err(refused(&inner.lock, &new));
         }
+        inner.length.take(&new)?;
         inner.lock.absorb(found);
         inner.diary.as_mut().map_or(Ok(()), |diary| diary.note(found))
     }

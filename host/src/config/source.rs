@@ -11,7 +11,7 @@ use crate::config::shape::{self, Fault};
 use crate::config::span::{Position, Refusal, Spans};
 use crate::digest::Digest;
 use crate::error::{Class, Error, ItemFailure, Result};
-use crate::{fs, layout};
+use crate::{fs, layout, text};
 
 /// Bytes of one configuration file. The longest one lists components; ten
 /// thousand images take about 1 MiB.
@@ -70,6 +70,7 @@ impl Source {
     /// `configuration` where the bytes are not UTF-8, with line and column.
     pub fn of(shown: String, bytes: Vec<u8>) -> Result<Self> {
         let digest = Some(Digest::of(&bytes));
+        let bytes = if text::is_utf16(&bytes) { text::of(&bytes).into_bytes() } else { bytes };
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -421,6 +422,9 @@ mod tests {
             let (shape, _) = source(text).yaml::<Shape>().unwrap();
             assert_eq!(shape.text, "", "{text:?}");
         }
+        let utf16: Vec<u8> = "\u{feff}text: \u{e4}\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let (shape, _) = Source::of("x".into(), utf16).unwrap().yaml::<Shape>().unwrap();
+        assert_eq!(shape.text, "\u{e4}");
     }
 
     #[test]

@@ -82,8 +82,8 @@ fn program() -> Result<BpfProgram, BackendError> {
 }
 
 /// Calls that no build needs, whatever their arguments: the memory and the
-/// descriptors of other processes, the kernel itself, mounts, and a second way
-/// to make calls, which no filter sees.
+/// descriptors of other processes, what processes share by a number, the kernel
+/// itself, mounts, and a second way to make calls, which no filter sees.
 const NEVER: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -104,6 +104,22 @@ const NEVER: &[libc::c_long] = &[
     libc::SYS_open_tree,
     libc::SYS_fsopen,
     libc::SYS_fsmount,
+    // Memory, messages and counters that processes of the same user share by a
+    // number: no file, so Landlock does not see them.
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+    libc::SYS_mq_notify,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,

@@ -323,6 +323,9 @@ mod tests {
                 (libc::SYS_sched_setaffinity, [outsider, 8, sys::LIMIT.as_ptr() as u64]),
                 (libc::SYS_ptrace, [16, outsider, 0]),
                 (libc::SYS_io_uring_setup, [1, sys::LIMIT.as_ptr() as u64, 0]),
+                (libc::SYS_shmget, [0x4f43, 4096, 0o1600]),
+                (libc::SYS_msgget, [0x4f43, 0o1600, 0]),
+                (libc::SYS_semget, [0x4f43, 1, 0o1600]),
             ] {
                 let answer = sys::call(call, arguments).unwrap_err();
                 assert_eq!(answer.raw_os_error(), Some(libc::EPERM), "{call}");

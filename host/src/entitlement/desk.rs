@@ -14,6 +14,8 @@ use crate::config::lock_doubts::Witness as _;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs;
+use crate::grants::address;
 use crate::network::{self, Download, Network, Seen, blob_address, manifest_address};
 use crate::plugin::catalog::PluginSource;
 use crate::progress::{Level, Progress};
@@ -97,7 +99,7 @@ impl Desk {
     pub async fn url(&self, url: &str, request: Request, progress: &Progress) -> Answer<Seen> {
         let from = self.entitlement.url(url)?;
         let Request { expected, limit, label, mutable } = request;
-        let is_locked = !mutable && self.means.lock.said_to(from.asker(), url).is_some();
+        let is_locked = !mutable && self.means.lock.said_to(from.asker(), from.at()).is_some();
         if expected.is_none() && !is_locked {
             self.may_ask(&label)?;
         }
@@ -181,12 +183,15 @@ impl Desk {
         Ok(tags)
     }
 
-    /// Puts what was seen into the asker's output.
+    /// Puts what was seen into the asker's output. Gives the bytes as well that
+    /// this took of the disk beside the store's own: see [`fs::multiplied`].
     ///
     /// # Errors
     /// `local`, `disk-full`.
-    pub fn link(&self, seen: &Seen, output: &TreeBuilder, path: &str) -> Result<Artifact> {
-        self.means.store.link(&seen.digest(), output, path, false)
+    pub fn link(&self, seen: &Seen, output: &TreeBuilder, path: &str) -> Result<(Artifact, u64)> {
+        let artifact = self.means.store.link(&seen.digest(), output, path, false)?;
+        let bytes = fs::multiplied(&self.means.store.path(&seen.digest()), &output.root().join(path));
+        Ok((artifact, bytes))
     }
 
     /// Makes durable what was entered into the lock so far.
@@ -213,6 +218,7 @@ impl Desk {
         let mut seen = Vec::new();
         for Resolved { key, version, url, digest } in resolved {
             let by = (!matches!(asker, Asker::Core(_))).then(|| asker.clone());
+            let url = address::written(&url);
             let chart = LockedChart { version, url, digest, by, build: Some(lock.build().to_owned()) };
             let is_known = lock.lock().charts.get(&key).is_some_and(|known| known.settles(&chart));
             // A frozen lock refuses it by itself.

@@ -30,7 +30,7 @@ use crate::config::pipeline::{Pipeline, Runner};
 use crate::config::plugins_lock::PluginsLock;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::grants::{Restriction, Rules};
+use crate::grants::{Restriction, Rules, address};
 use crate::reference::Reference;
 
 pub mod desk;
@@ -173,13 +173,19 @@ impl Entitlement {
     /// `invalid-input` where it is no address of the web or holds credentials;
     /// `plugin` where it is not granted.
     pub fn url(&self, url: &str) -> Result<Granted<String>> {
+        if url.len() > address::LONGEST {
+            let (length, most) = (url.len(), address::LONGEST >> 10);
+            return Err(Error::invalid(format!(
+                "an address of {length} bytes is longer than {most} KiB, the most there is"
+            )));
+        }
         let shown = || redacted(url).chars().take(200).flat_map(char::escape_debug).collect::<String>();
         let refused = |why| Error::invalid(format!("`{}` {why}", shown()));
         let parsed = self.rules.read(url).map_err(refused)?;
         self.rules.url(&parsed)?;
         let host = parsed.host_str().unwrap_or_default();
         let host = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Ok(self.granted(url.to_owned(), &host))
+        Ok(self.granted(address::written(url), &host))
     }
 
     /// Whether what a reference names may be asked for: a manifest, a blob,

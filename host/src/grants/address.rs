@@ -2,6 +2,8 @@
 
 use url::{Host, Url};
 
+use crate::visible;
+
 /// `host:port`, `host`, `[::1]:port`, `[::1]`; the host with its brackets.
 pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = if authority.starts_with('[') {
@@ -124,6 +126,27 @@ fn is_written_out(text: &str, url: &Url, reads_so: impl Fn(&str, &str) -> bool) 
     }
 }
 
+/// Bytes of an address at most: no server takes a longer one.
+pub(crate) const LONGEST: usize = 8 << 10;
+
+/// An address as it is written down, in airgap.lock and elsewhere: what nobody
+/// sees in it, and what no text may hold, as the escapes that go over the wire
+/// for it.
+pub(crate) fn written(text: &str) -> String {
+    let is_no_character = |c: char| (u32::from(c) & 0xfffe) == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
+    let mut written = String::with_capacity(text.len());
+    for c in text.chars() {
+        let mut bytes = [0; 4];
+        let encoded: &str = c.encode_utf8(&mut bytes);
+        if c.is_control() || is_no_character(c) || visible::unseen_in(encoded).is_some() {
+            written.extend(encoded.bytes().map(|byte| format!("%{byte:02X}")));
+        } else {
+            written.push(c);
+        }
+    }
+    written
+}
+
 /// Why a server may take `url` for something else than it seems to be: an
 /// encoded separator or dot, once or twice encoded or too long; a path
 /// parameter, which some cut off; an empty part, which some leave out; a
@@ -177,6 +200,26 @@ fn decoded(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is written down must be read again by who takes no invisible
+    /// letters, and mean the same address.
+    #[test]
+    fn what_nobody_sees_is_written_as_its_escape() {
+        for (text, expected) in [
+            ("https://h/x?\u{200b}", "https://h/x?%E2%80%8B"),
+            ("https://h/\u{202e}/\u{feff}", "https://h/%E2%80%AE/%EF%BB%BF"),
+            ("https://h/x?\u{fffe}\u{ffff}\u{fdd0}", "https://h/x?%EF%BF%BE%EF%BF%BF%EF%B7%90"),
+            ("https://h/\u{a0}x", "https://h/%C2%A0x"),
+            ("https://h/gr\u{fc}n?a=b%20c&d=\u{2713}", "https://h/gr\u{fc}n?a=b%20c&d=\u{2713}"),
+        ] {
+            assert_eq!(written(text), expected);
+            assert_eq!(Url::parse(text).unwrap(), Url::parse(expected).unwrap(), "{expected}");
+        }
+        for c in (0..0x11_0000_u32).filter_map(char::from_u32) {
+            let text = written(&format!("https://h/{c}"));
+            assert!(visible::unseen_in(&text).is_none(), "U+{:04X}", u32::from(c));
+        }
+    }
 
     #[test]
     fn an_address_says_where_it_leads() {

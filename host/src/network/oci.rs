@@ -411,7 +411,7 @@ impl Network {
         let mut tries = Tries::default();
         loop {
             let failure = match self.send(request.clone(), subject, what, progress).await {
-                Ok(mut answer) if answer.status() == 200 => match answer.body(LARGEST_PAGE, progress).await {
+                Ok(mut answer) if answer.status() == 200 => match answer.unpacked(LARGEST_PAGE, what, progress).await {
                     Ok(body) => {
                         let page: Page = json::read(&body)
                             .map_err(|_| Error::invalid(format!("{} sent {what} in an unknown form", endpoint.name)))?;

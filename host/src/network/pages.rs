@@ -81,19 +81,25 @@ fn rel(mut parameters: &str) -> Option<String> {
         if let Some((name, value)) = parameters[..end].split_once('=')
             && name.trim().eq_ignore_ascii_case("rel")
         {
-            return Some(value.trim().trim_matches('"').to_ascii_lowercase());
+            return Some(value.trim().trim_matches(['"', '\'']).to_ascii_lowercase());
         }
         parameters = parameters.get(end + 1..).unwrap_or_default();
     }
     None
 }
 
-/// Where `wanted` first stands outside of quotes; the end where it does not.
+/// Where `wanted` first stands outside of quotes, of either kind behind a `=`;
+/// the end where it does not.
 fn outside_quotes(text: &str, wanted: char) -> usize {
-    let mut quoted = false;
+    let (mut quote, mut before) = (None, ' ');
     let found = text.char_indices().find(|(_, c)| {
-        quoted ^= *c == '"';
-        !quoted && *c == wanted
+        match quote {
+            Some(open) if open == *c => quote = None,
+            None if *c == '"' || (*c == '\'' && before == '=') => quote = Some(*c),
+            _ => {}
+        }
+        before = *c;
+        quote.is_none() && *c == wanted
     });
     found.map_or(text.len(), |(at, _)| at)
 }
@@ -147,6 +153,9 @@ mod tests {
             r#"</v2/hub/a/b/tags/list?last=x&n=2>; rel="next""#,
             r"</v2/hub/a/b/tags/list?last=x&n=2>;rel=next",
             r#"</v2/hub/a/b/tags/list?last=x&n=2>; title="a, b; c"; REL="prev NEXT""#,
+            r"</v2/hub/a/b/tags/list?last=x&n=2>; rel='next'",
+            r"</v2/hub/a/b/tags/list?last=x&n=2>; title='a, b; c'; rel='prev next'",
+            r"</v2/hub/a/b/tags/list?last=x&n=2>; title=it's; rel=next",
             r"</v2/hub/a/b/tags/list?last=x&n=2>",
             "/v2/hub/a/b/tags/list?last=x&n=2; rel=\"next\"",
             "<?last=x&n=2>; rel=\"next\"",

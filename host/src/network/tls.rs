@@ -263,6 +263,8 @@ fn no_identity(path: &Path) -> Error {
 fn read_pem(path: &Path) -> Result<Vec<u8>> {
     let bytes =
         fs::read_optional(path, LARGEST_PEM).map_err(|error| error.with_class(crate::error::Class::Configuration))?;
+    // Editors of Windows put a mark before it.
+    let bytes = bytes.map(|bytes| bytes.strip_prefix("\u{feff}".as_bytes()).map(<[u8]>::to_vec).unwrap_or(bytes));
     bytes.ok_or_else(|| {
         Error::configuration(format!("`{}` does not exist", shown_path(path)))
             .hint("settings.yaml names it; paths there are relative to the folder of settings.yaml")

@@ -238,6 +238,12 @@ impl Answer {
         is_gzip && [".gz", ".tgz"].iter().any(|ending| asked.path().ends_with(ending))
     }
 
+    /// The body as it is meant: one that is packed is refused.
+    pub(super) async fn unpacked(&mut self, limit: usize, what: &str, progress: &Progress) -> Result<Vec<u8>, Failure> {
+        self.refuse_encoding(what)?;
+        self.body(limit, progress).await
+    }
+
     /// Refuses a body that is packed, which nobody asked for: it would be
     /// taken for the thing itself.
     pub(super) fn refuse_encoding(&self, what: &str) -> Result<(), Failure> {

@@ -41,6 +41,8 @@ use crate::steps::BoxFuture;
 /// was stopped is never used again.
 pub(super) struct Call {
     pub(super) wasi: WasiCtx,
+    /// The build's clock.
+    pub(super) epoch: u64,
     pub(super) table: ResourceTable,
     pub(super) clock: VirtualClock,
     pub(super) console: Console,
@@ -294,6 +296,7 @@ impl<'a> Running<'a> {
         let opened = work.as_ref().zip(directories).map(|(work, directories)| Opened::new(watch(work, directories)));
         let call = Call {
             wasi,
+            epoch,
             table,
             clock,
             console,

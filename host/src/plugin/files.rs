@@ -16,6 +16,7 @@ use bytes::Bytes;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode,
@@ -95,6 +96,20 @@ fn length(file: &File) -> FsResult<u64> {
 impl View<'_> {
     fn wasi(&mut self) -> WasiFilesystemCtxView<'_> {
         self.0.filesystem()
+    }
+
+    /// A file as it looks in every build: written at the build's time, with one
+    /// name. When it really was, and how many others share its bytes, would be
+    /// a clock and a look into the store.
+    fn timeless(&self, found: DescriptorStat) -> DescriptorStat {
+        let written = Some(Datetime { seconds: self.0.epoch, nanoseconds: 0 });
+        DescriptorStat {
+            link_count: 1,
+            data_access_timestamp: written,
+            data_modification_timestamp: written,
+            status_change_timestamp: written,
+            ..found
+        }
     }
 
     /// None where no directories were granted: there is nothing to hold.
@@ -225,8 +240,6 @@ impl HostDescriptor for View<'_> {
         set_times(fd: Resource<Descriptor>, access: NewTimestamp, modification: NewTimestamp) -> ();
         read(fd: Resource<Descriptor>, length: u64, offset: u64) -> (Vec<u8>, bool);
         sync(fd: Resource<Descriptor>) -> ();
-        stat(fd: Resource<Descriptor>) -> DescriptorStat;
-        stat_at(fd: Resource<Descriptor>, flags: PathFlags, path: String) -> DescriptorStat;
         set_times_at(
             fd: Resource<Descriptor>, flags: PathFlags, path: String, access: NewTimestamp, modification: NewTimestamp
         ) -> ();
@@ -235,6 +248,20 @@ impl HostDescriptor for View<'_> {
         unlink_file_at(fd: Resource<Descriptor>, path: String) -> ();
         metadata_hash(fd: Resource<Descriptor>) -> MetadataHashValue;
         metadata_hash_at(fd: Resource<Descriptor>, flags: PathFlags, path: String) -> MetadataHashValue;
+    }
+
+    async fn stat(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorStat> {
+        let started = Instant::now();
+        let found = self.wasi().stat(fd).await;
+        self.worked(started).map_err(ends_the_call)?;
+        found.map(|found| self.timeless(found))
+    }
+
+    async fn stat_at(&mut self, fd: Resource<Descriptor>, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
+        let started = Instant::now();
+        let found = self.wasi().stat_at(fd, flags, path).await;
+        self.worked(started).map_err(ends_the_call)?;
+        found.map(|found| self.timeless(found))
     }
 
     async fn is_same_object(

@@ -225,6 +225,12 @@ impl InputTree {
         self.listed().is_some()
     }
 
+    /// Whether its files stay where they are whatever becomes of this handle: a
+    /// second name takes nothing then.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(&*self.0, Kind::Committed(_))
+    }
+
     /// Everything at and below `prefix`, sorted by path in byte order.
     pub(super) fn entries(&self, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
         if !prefix.is_empty() {

@@ -3,7 +3,7 @@
 //! bytes the file has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::limits::{CallLimits, Limit};
 use super::watch::Amount;
@@ -78,6 +78,21 @@ impl Ledger {
         self.charge(path, 0)?;
         self.written().open.insert(path.to_owned());
         Ok(())
+    }
+
+    /// Holds a path for a file that the host fetches. Until it is there nobody
+    /// else may write to it, and what was written to it before counts on.
+    ///
+    /// # Errors
+    /// As [`Self::charge`].
+    pub(super) fn reserve(self: &Arc<Self>, path: &str) -> Result<Reserved> {
+        let charged = self.written().by_path.get(path).copied();
+        match charged {
+            None => self.charge(path, 0)?,
+            Some(_) => self.check_idle(path)?,
+        }
+        self.written().open.insert(path.to_owned());
+        Ok(Reserved { ledger: self.clone(), path: path.to_owned(), before: charged, is_settled: false })
     }
 
     /// The file is complete.
@@ -165,6 +180,38 @@ impl Ledger {
 
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A path that is held for a file to come. Dropped, it is as it was before.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    ledger: Arc<Ledger>,
+    path: String,
+    before: Option<u64>,
+    is_settled: bool,
+}
+
+impl Reserved {
+    /// The file is there, and takes this much of the output.
+    ///
+    /// # Errors
+    /// As [`Ledger::charge`].
+    pub(super) fn fill(mut self, bytes: u64) -> Result<()> {
+        self.ledger.end(&self.path);
+        self.ledger.charge(&self.path, bytes)?;
+        self.is_settled = true;
+        Ok(())
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        match (self.is_settled, self.before) {
+            (true, _) => {}
+            (false, None) => self.ledger.release(&self.path),
+            (false, Some(_)) => self.ledger.end(&self.path),
+        }
     }
 }
 
@@ -264,6 +311,25 @@ mod tests {
         ledger.charge("Dir/a", 1).unwrap();
         ledger.release("Dir/a");
         ledger.charge("dir/b", 0).unwrap();
+    }
+
+    /// A download that fails must not take off the account what is there.
+    #[test]
+    fn what_was_there_counts_until_something_else_is() {
+        let ledger = Arc::new(ledger(1, 2));
+        ledger.charge("a", 1 << 20).unwrap();
+        let reserved = ledger.reserve("a").unwrap();
+        assert!(ledger.charge("a", 0).unwrap_err().message().contains("still being written"));
+        assert!(ledger.reserve("a").is_err() && ledger.reserve("A").is_err());
+        drop(reserved);
+        assert_eq!(ledger.charged("a"), 1 << 20);
+        assert!(ledger.charge("b", 1).is_err());
+        ledger.reserve("a").unwrap().fill(0).unwrap();
+        ledger.charge("b", 1 << 20).unwrap();
+        assert!(ledger.reserve("c").is_err(), "files are counted");
+        ledger.release("b");
+        drop(ledger.reserve("c").unwrap());
+        ledger.charge("d", 1 << 20).unwrap();
     }
 
     /// The file of one writer would be recorded with the digest of the other.

@@ -10,7 +10,7 @@
 //! gone. Outputs come back with what they were charged before, so that what once
 //! fitted the limits fits them again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -120,12 +120,14 @@ impl Marks {
                 "a checkpoint takes at most {MARKS} keys of 1 to {MARK_KEY} bytes each"
             )));
         }
+        // Each output is marked once, so that no list is longer than the output.
+        let paths: BTreeSet<&String> = paths.iter().collect();
         let missing = |path: &String| Error::invalid(format!("`{path}` can not be marked: it was not written"));
         let marked = |path: &String| {
             let artifact = output.get(path).ok_or_else(|| missing(path))?;
             Ok(Marked { artifact, charged: ledger.charged(path) })
         };
-        let mark = Mark { key, artifacts: paths.iter().map(marked).collect::<Result<_>>()? };
+        let mark = Mark { key, artifacts: paths.into_iter().map(marked).collect::<Result<_>>()? };
         let text = line_of(&mark);
         let line = Digest::of(&text);
         if self.keys.get(&mark.key).is_some_and(|(said, _)| *said == line) {

@@ -2,7 +2,8 @@
 //!
 //! Go leaves a field alone that is `null`, so registries, token services and
 //! docker write one where others leave the field out. Here a `null` in an
-//! object is what is not there, for every reader and at every depth; a byte
+//! object is what is not there, for every reader and at every depth, and one in
+//! place of an object one without fields; a byte
 //! order mark is passed over. What stands there twice in different ways is
 //! refused: two programs would read two things.
 
@@ -24,6 +25,10 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let value = Reader { left: &left }.deserialize(&mut source)?;
     source.end()?;
+    if value.is_null() {
+        // For Go this is an object without fields, or no list.
+        return T::deserialize(Value::Null).or_else(|_| T::deserialize(Value::Object(Map::new())));
+    }
     T::deserialize(value)
 }
 

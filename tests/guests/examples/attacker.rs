@@ -88,6 +88,21 @@ enum Act {
         path: String,
         entries: u32,
     },
+    /// What was unpacked gets a second name in the output, and is dropped.
+    LinkUnpacked {
+        tree: String,
+        path: String,
+        from: String,
+        to: String,
+    },
+    /// What was unpacked is packed, and unpacked again.
+    PackUnpacked {
+        tree: String,
+        path: String,
+        from: String,
+        to: String,
+        times: usize,
+    },
 
     // The output.
     Write {
@@ -136,6 +151,8 @@ enum Act {
         limit: Option<u64>,
         #[serde(default)]
         mutable: bool,
+        /// In the output.
+        path: Option<String>,
     },
     Tags {
         repository: String,
@@ -173,6 +190,10 @@ enum Act {
         to: String,
     },
     ReadFile {
+        path: String,
+    },
+    /// When it was written, and how many names it has.
+    Look {
         path: String,
     },
     HoldFiles {
@@ -264,10 +285,11 @@ impl Attack<'_> {
                 self.write(act)
             }
             Act::Pack { .. } | Act::PackMany { .. } | Act::PackAgain { .. } => self.pack(act),
+            Act::LinkUnpacked { .. } | Act::PackUnpacked { .. } => self.unpacked(act),
             Act::Fetch { .. } | Act::Tags { .. } => self.fetch(act),
             Act::Nest { .. } | Act::File { .. } | Act::Directory { .. } | Act::Lengthen { .. } => self.grow(act),
             Act::SoftLink { .. } | Act::HardLink { .. } | Act::Rename { .. } => self.arrange(act),
-            Act::ReadFile { .. } | Act::HoldFiles { .. } | Act::Unlinked { .. } => self.open(act),
+            Act::ReadFile { .. } | Act::Look { .. } | Act::HoldFiles { .. } | Act::Unlinked { .. } => self.open(act),
             _ => self.itself(act),
         }
     }
@@ -342,6 +364,26 @@ impl Attack<'_> {
         Ok(())
     }
 
+    fn unpacked(&mut self, act: &Act) -> Result<(), StepError> {
+        let limits = || Limits { total: 1 << 40, entries: 100 };
+        match act {
+            Act::LinkUnpacked { tree, path, from, to } => {
+                let tree = sdk::archive::unpack(self.inputs.get(tree)?, path, limits())?;
+                self.output.link(&tree, from, to)?;
+            }
+            Act::PackUnpacked { tree, path, from, to, times } => {
+                let archive = Archive::create(self.output, to, Compression::None);
+                for number in 0..*times {
+                    let tree = sdk::archive::unpack(self.inputs.get(tree)?, path, limits())?;
+                    archive.add(&[Item::file(format!("copy-{number}"), 0o644, &tree, from.clone())])?;
+                }
+                archive.finish()?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn packed(&self, path: &str, items: Vec<Item<'_>>) -> Result<(), StepError> {
         let archive = Archive::create(self.output, path, Compression::None);
         archive.add(&items)?;
@@ -351,8 +393,8 @@ impl Attack<'_> {
 
     fn fetch(&mut self, act: &Act) -> Result<(), StepError> {
         match act {
-            Act::Fetch { url, blob, manifest, sha256, limit, mutable } => {
-                let path = format!("fetched-{}", self.told.len());
+            Act::Fetch { url, blob, manifest, sha256, limit, mutable, path } => {
+                let path = path.clone().unwrap_or_else(|| format!("fetched-{}", self.told.len()));
                 let mut request = match (url, blob, manifest) {
                     (Some(url), _, _) => Request::url(url.replace("{at}", "@"), &path, "loot"),
                     (_, Some(blob), _) => Request::oci_blob(blob, &path, "loot"),
@@ -406,6 +448,11 @@ impl Attack<'_> {
                 let mut text = Vec::new();
                 fs::File::open(path)?.take(SHOWN).read_to_end(&mut text)?;
                 self.tell(path, &String::from_utf8_lossy(&text));
+            }
+            Act::Look { path } => {
+                let written = fs::metadata(path)?.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+                let is_of_the_build = written.is_ok_and(|time| time == Duration::from_secs(self.cx.epoch));
+                self.tell("written", if is_of_the_build { "at the build's time" } else { "at another time" });
             }
             Act::HoldFiles { path, count } => {
                 for _ in 0..*count {

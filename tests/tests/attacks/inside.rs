@@ -90,3 +90,19 @@ pub(crate) fn shows_nothing_hostile(what: &str, text: &str) {
     });
     assert!(shown.is_none(), "{what} shows U+{:04X}:\n{}", u32::from(shown.unwrap()), text.escape_debug());
 }
+
+/// The times of files are a clock as well, and the number of a file's names
+/// says whether the store has it.
+#[test]
+fn no_file_tells_the_time() {
+    let Some(arena) = Arena::enter() else { return };
+    let look = |path: &str| json!({ "do": "look", "path": path });
+    let acts = json!([
+        { "do": "file", "path": "/work/a", "text": "x" }, look("/work/a"), look("/work"), look("/out"),
+        { "do": "directory", "path": "/work/d" }, look("/work/d"), { "do": "write", "path": "x", "text": "x" },
+    ]);
+    let built = Attack::new(&arena, acts).grants(json!({ "directories": true })).build().done();
+    let told = built.told();
+    assert_eq!(told.matches("written: at the build's time").count(), 4, "{told}");
+    assert!(!told.contains("another time"), "{told}");
+}

@@ -157,6 +157,41 @@ fn no_input_is_multiplied_by_packing_it_again() {
         .refused(&["attack", "plugins.output_mib"]);
 }
 
+/// What a refused download, a handle that is dropped, or another unpacking
+/// gives back must not be on the disk any more.
+#[test]
+fn nothing_is_taken_off_the_account_that_is_there() {
+    let Some(arena) = Arena::enter() else { return };
+    let big = json!({ "do": "write", "path": "f{n}", "text": "0123456789abcdef", "times": 65_536 });
+    let refused =
+        json!({ "do": "try", "acts": [{ "do": "fetch", "url": "https://nobody.example/x", "path": "f{n}" }] });
+    let unpack = |act: &str, times: u64| {
+        json!([{ "do": "repeat", "times": times, "acts": [
+            { "do": act, "tree": "made", "path": "p.tar", "from": "copy-0", "to": "f{n}" },
+        ]}])
+    };
+    let packed = json!([
+        { "do": "pack-unpacked", "tree": "made", "path": "p.tar", "from": "copy-0", "to": "q.tar", "times": 60 },
+    ]);
+    for (acts, setting) in [
+        (json!([{ "do": "repeat", "times": 60, "acts": [big, refused] }]), "plugins.output_mib"),
+        (unpack("link-unpacked", 60), "plugins.output_mib"),
+        (packed, "plugins.output_mib"),
+    ] {
+        let built = Attack::new(&arena, json!([]))
+            .limit("scratch_mib", 64)
+            .step("source", &json!({ "plugin": "attacker" }), &["config"])
+            .acts(json!([{ "do": "stream", "path": "a", "mib": 4 }]))
+            .step("made", &json!({ "plugin": "attacker" }), &["source"])
+            .acts(json!([{ "do": "pack-again", "tree": "source", "from": "a", "path": "p.tar", "times": 1 }]))
+            .step("attack", &json!({ "plugin": "attacker" }), &["made"])
+            .acts(acts)
+            .build()
+            .refused(&["attack", setting]);
+        assert!(left(&built.project).0 < 40, "{}", built.run);
+    }
+}
+
 #[test]
 fn computing_without_end_is_stopped() {
     let Some(arena) = Arena::enter() else { return };

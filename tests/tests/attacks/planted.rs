@@ -130,3 +130,58 @@ fn what_a_replaced_core_plugin_locked_is_not_the_core_plugins() {
     let lock = lock_of(&built.project);
     assert!(lock.contains(&sha256(&archive)) && !lock.contains(&sha256(EVIL.as_bytes())), "{lock}");
 }
+
+/// A lock that nobody can read ends every build to come, whoever asked for
+/// what stands in it.
+#[test]
+fn no_address_makes_the_lock_unreadable() {
+    let Some(arena) = Arena::enter() else { return };
+    let files = FileServer::start();
+    let odd = [
+        "\u{200b}",
+        "\u{202e}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{a0}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "\u{e0001}",
+        "'\": #{{}}---",
+    ];
+    let mut acts: Vec<Value> = Vec::new();
+    for text in odd {
+        for path in [format!("/x/{text}"), format!("/x?{text}")] {
+            acts.push(json!({ "do": "fetch", "url": format!("{}{path}", files.url("")) }));
+        }
+    }
+    acts.push(json!({ "do": "fetch", "url": files.url(&format!("/x?{}", "y".repeat(100_000))) }));
+    files.put("/x", "x");
+    for text in odd {
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        files.put(&format!("/x/{encoded}"), "x");
+    }
+    let acts = json!([{ "do": "try", "acts": acts }, { "do": "write", "path": "x", "text": "x" }]);
+    let project = Project::new().with_file_server(&files.host());
+    let built =
+        Attack::on(&arena, project, &["config"], acts).grants(json!({ "fetch": [files.url("/")] })).build().done();
+    assert!(built.project.read("config/airgap.lock").contains("%E2%80%8B"), "{}", built.told());
+    assert!(built.told().contains("longer than 8 KiB"), "{}", built.told());
+    for command in [&["build"][..], &["build", "--clean"], &["status"], &["gc"], &["update"]] {
+        built.project.run(command).success();
+    }
+}
+
+#[test]
+fn no_plugin_fills_the_lock() {
+    let Some(arena) = Arena::enter() else { return };
+    let files = FileServer::start();
+    files.put("/x", "x");
+    let url = files.url(&format!("/x?{{n}}{}", "y".repeat(7_000)));
+    let acts = json!([{ "do": "repeat", "times": 400, "acts": [{ "do": "fetch", "url": url, "path": "f" }] }]);
+    let project = Project::new().with_file_server(&files.host());
+    let attack = Attack::on(&arena, project, &["config"], acts).grants(json!({ "fetch": [files.url("/")] }));
+    let built = attack.build().refused(&["attack", "has no room in config/airgap.lock"]);
+    assert!(built.project.read("config/airgap.lock").len() < 3 << 20);
+    built.project.run(&["status"]).success();
+    built.project.run(&["gc"]).success();
+}

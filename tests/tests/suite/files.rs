@@ -354,3 +354,49 @@ fn a_server_that_hides_its_files_opens_with_dockers_credentials() {
     project.build().never_says(tools::PASSWORD);
     assert_eq!(std::fs::read(project.path("build/steps/files/bin/tool")).unwrap(), content);
 }
+
+/// What came before, under another tool's name or an earlier configuration,
+/// settles nothing about a checksum that nobody has asked for yet.
+#[test]
+fn a_checksum_that_differs_fails_each_time() {
+    let files = FileServer::start();
+    let tool = files.put("/tool", program("tool", 1, 1000));
+    let right = files.put("/right", sha256(&program("tool", 1, 1000)));
+    let wrong = files.put("/wrong", sha256(b"something else"));
+    // Two tools of one address.
+    let two = project(&files).with_tool("first", &tool, Some(&right)).with_tool("second", &tool, Some(&wrong));
+    for _ in 0..3 {
+        two.run(&["build"]).code(1).says(&["second", &wrong]);
+    }
+    // A checksum that comes later.
+    let before = project(&files).with_tool("tool", &tool, None);
+    before.build();
+    let later = before.with_tool("again", &tool, Some(&wrong));
+    for _ in 0..2 {
+        later.run(&["build", "--on-change", "restart"]).code(1).says(&["again", &wrong]);
+    }
+    later.run(&["build", "--offline", "--on-change", "restart"]).code(1).says(&["was not asked yet", &wrong]);
+    // One that agrees becomes what vouches for it, and is asked once.
+    let agrees = project(&files).with_tool("tool", &tool, Some(&right));
+    agrees.write("config/airgap.lock", project_lock(&files, &tool));
+    agrees.build();
+    assert!(agrees.read("config/airgap.lock").contains(&format!("checksum: {right}")));
+    files.forget();
+    agrees.run(&["build", "--clean"]).success();
+    assert!(files.requests("GET", "/right").is_empty(), "{}", files.render_log());
+    // Nor does it settle that there must be one.
+    let strict = project(&files)
+        .with_tool("tool", &tool, None)
+        .with_settings(|settings| settings["security"]["require_checksums"] = json!(true));
+    strict.write("config/airgap.lock", project_lock(&files, &tool));
+    for _ in 0..2 {
+        strict.run(&["build"]).code(1).says(&["no checksum is known"]);
+    }
+}
+
+/// A lock that knows a file from first sight.
+fn project_lock(files: &FileServer, tool: &str) -> String {
+    let project = project(files).with_tool("tool", tool, None);
+    project.build();
+    project.read("config/airgap.lock")
+}

@@ -194,3 +194,32 @@ fn the_authorities_of_the_settings_are_trusted_for_repositories_too() {
     project.build();
     assert_eq!(rows(&project)[0]["commit"], commit.as_str());
 }
+
+/// A clone is made by this tool alone, so whatever damage it has is mended.
+#[test]
+fn a_clone_with_odd_damage_is_made_anew() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("base").commit("a", "1");
+    let project = project(&server, Some("main"));
+    project.build();
+    let tree = project.read("build/steps/repos.json");
+    let damage: [fn(&Project); 4] = [
+        |project| project.write("build/base/shallow", "garbage"),
+        |project| project.write("build/base/shallow", "0123456789012345678901234567890123456789\n"),
+        |project| {
+            project.remove("build/base/HEAD");
+            std::fs::create_dir(project.path("build/base/HEAD")).unwrap();
+        },
+        |project| project.write("build/base/packed-refs", "\0\0\0"),
+    ];
+    for spoil in damage {
+        spoil(&project);
+        project.run(&["build", "--clean"]).success();
+        assert_eq!(project.read("build/steps/repos.json"), tree);
+        assert!(!project.exists("build/base/shallow") && project.path("build/base/HEAD").is_file());
+    }
+    std::fs::remove_dir_all(project.path("build/base")).unwrap();
+    project.write("build/base", "the user's");
+    project.run(&["build", "--clean"]).code(1).says(&["build/base", "in the way"]);
+    assert_eq!(project.read("build/base"), "the user's");
+}

@@ -183,20 +183,24 @@ impl Call {
 
     /// What a pinned plugin packs counts as its output, but for the first time
     /// that a file goes in: that much lies on the disk already, and it is what
-    /// packing is for. Core plugins pack what the configuration names.
+    /// packing is for. What it unpacked goes again, so that counts each time.
+    /// Core plugins pack what the configuration names.
     fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
         let path = self.table.get(archive)?.path.clone();
         let work = self.work("archive.add")?;
         if work.is_core {
             return Ok(());
         }
+        let unpacked = work.staging.join(UNPACKED);
         let mut bytes = 0u64;
         for entry in entries {
             bytes += ENTRY_BYTES;
             match &entry.content {
                 Content::Bytes(content) => bytes += content.len() as u64,
                 Content::File { path, size, .. }
-                    if work.packed.len() >= PACKED_FILES || !work.packed.insert(path.clone()) =>
+                    if path.starts_with(&unpacked)
+                        || work.packed.len() >= PACKED_FILES
+                        || !work.packed.insert(path.clone()) =>
                 {
                     bytes += size;
                 }

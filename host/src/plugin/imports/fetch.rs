@@ -101,7 +101,7 @@ impl Fetcher {
     /// One request, over the desk and from there into the output tree.
     async fn fetch(&self, request: Request) -> Outcome<Artifact> {
         let Request { source, path, sha256, limit, label, mutable } = request;
-        self.ledger.charge(&path, 0)?;
+        let reserved = self.ledger.reserve(&path)?;
         let label = text::line(&label, 4 * UNIT);
         let expected = sha256.map(|text| parse_digest(&text)).transpose()?;
         let wanted = desk::Request { expected, limit, label, mutable };
@@ -110,14 +110,18 @@ impl Fetcher {
             Source::OciBlob(reference) => self.desk.blob(&reference, wanted, &self.progress).await,
             Source::OciManifest(reference) => self.desk.manifest(&reference, wanted, &self.progress).await,
         };
-        let linked = seen.map_err(|refused| self.failed(refused)).and_then(|seen| {
-            self.output.forget(&path);
-            Ok(self.desk.link(&seen, &self.output, &path)?)
+        let seen = seen.map_err(|refused| self.failed(refused))?;
+        self.output.forget(&path);
+        let linked = self.desk.link(&seen, &self.output, &path).and_then(|(artifact, multiplied)| {
+            // The host's own copy counts for nobody; more of them do.
+            reserved.fill(multiplied)?;
+            Ok(artifact)
         });
         if linked.is_err() {
+            self.output.discard(&path)?;
             self.ledger.release(&path);
         }
-        linked
+        Ok(linked?)
     }
 
     async fn tags(&self, repository: &str, limit: u32) -> Outcome<Vec<String>> {

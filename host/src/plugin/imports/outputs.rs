@@ -64,13 +64,19 @@ impl HostSink for Call {
         path: String,
     ) -> Answer<WitArtifact> {
         let tree = self.table.get(&source)?;
-        let (located, ours) = (tree.locate(&source_path)?, tree.is_ours());
+        let (located, tree) = (tree.locate(&source_path)?, tree.clone());
         let work = self.work("sink.link")?;
-        work.ledger.charge(&path, if ours { 0 } else { located.size })?;
-        let output = work.cx.output.clone();
+        work.ledger.charge(&path, if tree.is_kept() { 0 } else { located.size })?;
+        let (output, ledger) = (work.cx.output.clone(), work.ledger.clone());
         let artifact = self
             .blocking("sink.link", move |leash| {
-                if ours { link(&located, &path, &output, leash) } else { copy(&located, &path, &output, leash) }
+                if !tree.is_ours() {
+                    return copy(&located, &path, &output, leash);
+                }
+                let artifact = link(&located, &path, &output, leash)?;
+                let more = if tree.is_kept() { fs::multiplied(&located.path, &output.root().join(&path)) } else { 0 };
+                ledger.grow(&path, more)?;
+                Ok(artifact)
             })
             .await?;
         Ok(wit(artifact))
@@ -111,6 +117,7 @@ fn written(work: &Work, path: &str) -> Result<Located> {
     Ok(Located::made(work.cx.output.root().join(&artifact.path), &artifact))
 }
 
+/// A second name: what it is a name of changes no more.
 fn link(located: &Located, path: &str, output: &TreeBuilder, leash: &Leash) -> Result<Artifact> {
     let (digest, size) = match located.digest {
         Some(digest) => (digest, located.size),

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::failures::{Failures, is_fatal};
 use crate::archive::unpack::{Source, extract_one};
+use crate::config::airgap_lock::LockedFile;
 use crate::config::settings::SecuritySettings;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
@@ -161,29 +162,30 @@ impl Work<'_> {
 
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
-        let download = Download {
+        let mut download = Download {
             name: Some(file.name.clone()),
             ..Download::of(Granted::to_host(file.url.clone()), format!("{} {}", file.name, file.version))
         };
-        if let Some(there) = cached(self.store, &download, self.lock)? {
+        let locked = self.lock.lock().files.get(&file.url).cloned();
+        let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
+        if is_vouched && let Some(there) = cached(self.store, &download, self.lock)? {
             self.progress.expects(there.size());
             self.progress.reused(there.size());
             return self.looked_at(file, there.digest());
         }
-        let is_locked = self.lock.lock().files.contains_key(&file.url);
-        if !is_locked {
+        if locked.is_none() {
             self.lock.may_resolve("this file")?;
         }
-        let network = self.network.ok_or_else(|| {
-            Error::new(Class::NotFound, format!("{} is not in the store", file.url)).hint("run once without --offline")
-        })?;
+        let network = self.network.ok_or_else(|| missing_offline(file, locked.is_some() && !is_vouched))?;
         match &file.checksum_url {
             // What was locked stays, whatever is published now.
             Some(url) => {
+                // Another tool of this address may have another checksum file.
+                download.checksum = locked.and_then(|locked| locked.checksum).or_else(|| Some(url.clone()));
                 let digest = self.checked(network, file, url, download).await?;
                 self.looked_at(file, digest)
             }
-            None if is_locked => {
+            None if is_vouched => {
                 let seen = network.download(self.store, &download, self.lock, self.progress).await?;
                 self.looked_at(file, seen.digest())
             }
@@ -192,6 +194,16 @@ impl Work<'_> {
                     .hint("give it a `checksum_url` in components.yaml, or set `security.require_checksums: false`"))
             }
             None => self.first_seen(network, file, download).await,
+        }
+    }
+
+    /// Whether what the lock says was seen under all that is said of the file
+    /// now: another tool of the same address, or an earlier configuration, may
+    /// have asked for less.
+    fn is_vouched(&self, file: &ResolvedFile, locked: &LockedFile) -> bool {
+        match &file.checksum_url {
+            Some(url) => locked.checksum.as_ref() == Some(url),
+            None => locked.checksum.is_some() || !self.security.require_checksums,
         }
     }
 
@@ -237,7 +249,6 @@ impl Work<'_> {
     ) -> Result<Digest> {
         let found = self.checksum(network, file, url).await?;
         download.expected = Some(found.digest);
-        download.checksum = Some(url.to_owned());
         let fetched = network.download(self.store, &download, self.lock, self.progress).await;
         let fetched = fetched.map_err(|error| match found.other_name(&decoded_path(&file.url)) {
             Some(other) if error.class() == Class::Integrity => {
@@ -297,6 +308,15 @@ impl Work<'_> {
         self.output.record(artifact.clone());
         Ok(artifact)
     }
+}
+
+fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {
+    let why = match (&file.checksum_url, is_unvouched) {
+        (Some(url), true) => format!("{url} was not asked yet whether {} is right", file.url),
+        (None, true) => format!("no checksum is known for {}", file.url),
+        (_, false) => format!("{} is not in the store", file.url),
+    };
+    Error::new(Class::NotFound, why).hint("run once without --offline")
 }
 
 /// Names that can not be file names, or that two files claim.

@@ -152,7 +152,6 @@ async fn bad_files_are_listed_together() {
     let bench = bench();
     let good = file("good", &bench.server.put("/good", "good"));
     let url = bench.server.put("/archive", tar_gz(&[("other", b"x")]));
-    // Of its own: what another file has put into the lock needs no checksum.
     let summed = bench.server.put("/summed", "x");
     bench.server.put("/sums", "no digest here");
     bench.server.fault(On::get("/busy"), Fault::status(503));

@@ -42,6 +42,9 @@ impl RepositoryClone<'_> {
             let fresh = self.make_fresh().await?;
             return self.put_in_place(&fresh);
         }
+        if !self.directory.is_dir() {
+            return soundness::check_ours(&self.directory);
+        }
         self.clear_leftovers()?;
         if soundness::is_sound(self).await? {
             return Ok(());

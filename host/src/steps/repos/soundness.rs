@@ -43,6 +43,10 @@ const LISTING_LIMIT: usize = 64 << 20;
 /// # Errors
 /// `interrupted`, and `local` where git does not run.
 pub(super) async fn is_sound(clone: &RepositoryClone<'_>) -> Result<bool> {
+    // No clone of ours is shallow: whatever says so is damage.
+    if clone.directory.join("shallow").symlink_metadata().is_ok() {
+        return Ok(false);
+    }
     // Of a broken reference git only warns.
     if pins(&clone.directory).is_broken {
         return Ok(false);

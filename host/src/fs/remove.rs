@@ -20,15 +20,20 @@ const OPEN: usize = 16;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes the directory at `path` and everything in it. A link at `path`
-/// itself is removed, and what it leads to stays.
-pub(super) fn all(path: &Path) -> io::Result<()> {
+/// Removes the directory at `path` and everything in it, until it is told to
+/// stop; whether everything is gone. A link at `path` itself is removed, and
+/// what it leads to stays.
+pub(super) fn all_unless(stop: &dyn Fn() -> bool, path: &Path) -> io::Result<bool> {
     if path.symlink_metadata()?.is_symlink() {
-        return Ok(rustix::fs::unlink(path)?);
+        rustix::fs::unlink(path)?;
+        return Ok(true);
     }
     let root = open(CWD, path)?;
-    Removal { levels: vec![Level::new(root, c"")?], moved: 0 }.run()?;
-    Ok(rustix::fs::rmdir(path)?)
+    let is_empty = Removal { levels: vec![Level::new(root, c"")?], moved: 0 }.run(stop)?;
+    if is_empty {
+        rustix::fs::rmdir(path)?;
+    }
+    Ok(is_empty)
 }
 
 /// A directory that is being emptied.
@@ -75,8 +80,12 @@ struct Removal {
 }
 
 impl Removal {
-    fn run(mut self) -> io::Result<()> {
+    /// Whether the root is empty.
+    fn run(mut self, stop: &dyn Fn() -> bool) -> io::Result<bool> {
         while let Some(level) = self.levels.last_mut() {
+            if stop() {
+                return Ok(false);
+            }
             match level.next()? {
                 Some(name) => {
                     level.has_changed = true;
@@ -85,7 +94,7 @@ impl Removal {
                 None => self.leave()?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A file or a link goes at once; a directory is entered, or moved up.
@@ -186,6 +195,10 @@ mod tests {
 
     use super::*;
 
+    fn all(path: &Path) -> io::Result<()> {
+        all_unless(&|| false, path).map(drop)
+    }
+
     /// Far longer than a path may be, with the stack of a small thread.
     #[test]
     fn a_hundred_thousand_directories_in_each_other_go() {
@@ -242,6 +255,18 @@ mod tests {
         }
         all(&root).unwrap();
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn who_is_told_to_stop_leaves_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        nest(&root, 20);
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) >= 10;
+        assert!(!all_unless(&stop, &root).unwrap());
+        assert!(root.exists() && asked.get() == 11);
+        assert!(all_unless(&|| false, &root).unwrap() && !root.exists());
     }
 
     #[test]

@@ -26,8 +26,10 @@ use crate::config::settings::PluginSettings;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
 use crate::progress::{Level, Progress};
 use crate::steps::{BoxFuture, StepOutcome};
+use crate::transaction::DIRECTORIES;
 
 pub mod abilities;
 mod archive_handle;
@@ -145,18 +147,21 @@ impl Runtime {
         let handed = Handed::to_source(source);
         let epoch = if handed.clock { cx.epoch } else { 0 };
         let inputs = cx.inputs(&desk.lock(), handed)?;
-        let staging = cx.output.root().with_file_name("directories");
+        let staging = cx.output.root().with_file_name(DIRECTORIES);
         let directories = match source.wants_directories() {
             true => {
                 let trees = inputs.iter().map(|(name, tree)| (name.as_str(), tree));
-                Some(Arc::new(Directories::create(staging, trees)?))
+                let leash = Leash::new(cx.progress.cancellation().clone());
+                Some(Arc::new(Directories::create(staging, trees, leash)?))
             }
             false => None,
         };
         let configuration = cx.configuration.to_string();
         // What was made with one set of grants is nothing to another one.
         let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), desk, source.is_core(), &limits, inputs, identity);
+        let progress = cx.progress.clone().within(limits.allowance(&subject));
+        let allowed = Attempt { progress, ..cx.clone() };
+        let (work, idle) = Work::new(allowed, desk, source.is_core(), &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,

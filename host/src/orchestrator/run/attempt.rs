@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -37,6 +37,9 @@ use crate::state::{Status, StepState};
 use crate::steps::{self, BoxFuture, Step, StepContext, StepOutcome};
 use crate::transaction::{self, Committed, Publication, Transaction};
 use crate::tree::Tree;
+
+/// How long the end of an interrupted attempt may tidy up.
+const TIDYING: Duration = Duration::from_millis(100);
 
 /// What the loop keeps of a running attempt.
 pub(super) struct Open {
@@ -390,8 +393,8 @@ impl Run {
         let decision = decide(spec.on_failure, &error, attempt, &self.session.project.settings.retries, self.now());
         let ended = open.ended()?;
         match decision.ending {
-            Ending::RollBack => open.transaction.roll_back()?,
-            Ending::Preserve => open.transaction.preserve()?,
+            Ending::RollBack => open.transaction.roll_back(&self.patience())?,
+            Ending::Preserve => open.transaction.preserve(&self.patience())?,
         }
         self.keep_resolved(Some(&error))?;
         if let Some(entry) = self.book.get_mut(id) {
@@ -424,6 +427,13 @@ impl Run {
             }
         });
         Ok(())
+    }
+
+    /// Who asked to stop does not wait for a hundred thousand files to be
+    /// removed: what is left after a moment the next start removes.
+    fn patience(&self) -> impl Fn() -> bool + use<> {
+        let (cancel, began) = (self.environment.cancel.clone(), Instant::now());
+        move || began.elapsed() >= TIDYING && cancel.is_cancelled()
     }
 
     /// Records a failed step and stops those that need it.

@@ -265,11 +265,12 @@ fn is_gone(error: &io::Error, path: &Path) -> bool {
 /// Removes a directory and everything in it, however deep; one that is not
 /// there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    remove_dir_all_unless(&|| false, path)
+    remove_dir_all_unless(&|_| false, path)
 }
 
 /// The same, until it is told to stop: what is left then lies where it was.
-pub fn remove_dir_all_unless(stop: &dyn Fn() -> bool, path: &Path) -> Result<()> {
+/// `stop` gets the bytes of a file that is about to be removed.
+pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| remove::all_unless(stop, path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),

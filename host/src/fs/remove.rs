@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 /// Directories that are open at the same time.
@@ -21,9 +21,10 @@ const OPEN: usize = 16;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes the directory at `path` and everything in it, until it is told to
-/// stop; whether everything is gone. A link at `path` itself is removed, and
+/// stop; whether everything is gone. Who tells is asked before each entry, with
+/// the bytes of what is a file: to remove a large one takes long. A link at `path` itself is removed, and
 /// what it leads to stays.
-pub(super) fn all_unless(stop: &dyn Fn() -> bool, path: &Path) -> io::Result<bool> {
+pub(super) fn all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> io::Result<bool> {
     if path.symlink_metadata()?.is_symlink() {
         rustix::fs::unlink(path)?;
         return Ok(true);
@@ -81,12 +82,10 @@ struct Removal {
 
 impl Removal {
     /// Whether the root is empty.
-    fn run(mut self, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+    fn run(mut self, stop: &dyn Fn(u64) -> bool) -> io::Result<bool> {
         while let Some(level) = self.levels.last_mut() {
-            if stop() {
-                return Ok(false);
-            }
             match level.next()? {
+                Some(name) if stop(size_of(level.fd()?, &name)) => return Ok(false),
                 Some(name) => {
                     level.has_changed = true;
                     self.remove(&name)?;
@@ -143,6 +142,13 @@ impl Removal {
     }
 }
 
+/// Bytes of a file; 0 for anything else.
+fn size_of(directory: BorrowedFd<'_>, name: &CStr) -> u64 {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    let file = stat.ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    file.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
+}
+
 /// Opens a directory to empty it, also one that its owner closed to itself.
 fn open(parent: BorrowedFd<'_>, name: impl rustix::path::Arg + Copy) -> io::Result<OwnedFd> {
     match rustix::fs::openat(parent, name, OFlags::RDONLY | DIRECTORY, Mode::empty()) {
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     fn all(path: &Path) -> io::Result<()> {
-        all_unless(&|| false, path).map(drop)
+        all_unless(&|_| false, path).map(drop)
     }
 
     /// Far longer than a path may be, with the stack of a small thread.
@@ -263,10 +269,12 @@ mod tests {
         let root = folder.path().join("root");
         nest(&root, 20);
         let asked = std::cell::Cell::new(0);
-        let stop = || asked.replace(asked.get() + 1) >= 10;
+        let stop = |_| asked.replace(asked.get() + 1) >= 10;
         assert!(!all_unless(&stop, &root).unwrap());
         assert!(root.exists() && asked.get() == 11);
-        assert!(all_unless(&|| false, &root).unwrap() && !root.exists());
+        crate::fs::write_new(&root.join("large"), b"four").unwrap();
+        assert!(!all_unless(&|bytes| bytes == 4, &root).unwrap() && root.join("large").exists());
+        assert!(all_unless(&|_| false, &root).unwrap() && !root.exists());
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Directories {
 
 impl Drop for Directories {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all_unless(&|| self.leash.check().is_err(), &self.root);
+        let _ = fs::remove_dir_all_unless(&|_| self.leash.check().is_err(), &self.root);
     }
 }
 

@@ -146,7 +146,7 @@ struct Unpacked {
 /// up to the end of the attempt.
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all_unless(&|| self.time.check().is_err(), &self.tree.root);
+        let _ = fs::remove_dir_all_unless(&|_| self.time.check().is_err(), &self.tree.root);
     }
 }
 

@@ -136,7 +136,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `local`; as above.
-    pub fn roll_back(self, stop: &dyn Fn() -> bool) -> Result<()> {
+    pub fn roll_back(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
         recovery::discard(&self.paths, OnFailure::RollBack, stop)
     }
 
@@ -145,7 +145,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `local`; as above.
-    pub fn preserve(self, stop: &dyn Fn() -> bool) -> Result<()> {
+    pub fn preserve(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
         recovery::discard(&self.paths, OnFailure::Preserve, stop)
     }
 }

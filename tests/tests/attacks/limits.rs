@@ -325,6 +325,29 @@ fn the_hosts_descriptors_are_not_used_up() {
     }
 }
 
+/// What the host keeps for a guest beside its descriptors, and what it copies
+/// out of the guest at once: limits that only an attack or a fault meets.
+#[test]
+fn neither_handles_nor_the_bytes_of_a_call_are_without_end() {
+    let Some(arena) = Arena::enter() else { return };
+    let attack = |acts: Value| {
+        let attack = directories(&arena, json!([])).limit("open_files", 100_000).limit("output_mib", 200);
+        attack
+            .limit("memory_mib", 512)
+            .step("made", &json!({ "plugin": "attacker" }), &["config"])
+            .acts(json!([{ "do": "write", "path": "a", "text": "x" }]))
+            .step("attack", &json!({ "plugin": "attacker" }), &["made"])
+            .acts(acts)
+            .build()
+    };
+    let holds = |count: u64| json!([{ "do": "hold-inputs", "tree": "made", "path": "a", "count": count }]);
+    let writes = |mib: u64| json!([{ "do": "write", "path": "x", "text": "0123456789abcdef", "times": mib << 16 }]);
+    attack(holds(900)).done();
+    attack(holds(1_100)).refused(&["attack", "held more than 1000 handles"]);
+    attack(writes(60)).done();
+    attack(writes(65)).refused(&["attack", "passed more than 64 MiB to the host in one call"]);
+}
+
 #[test]
 fn floods_of_words_are_cut() {
     let Some(arena) = Arena::enter() else { return };

@@ -235,31 +235,42 @@ fn a_repository_at_a_port_that_nothing_names_is_explained_and_can_be_let_through
 }
 
 /// What may pass from the signal to the end, on a busy machine.
-const AT_ONCE: Duration = Duration::from_millis(700);
+const AT_ONCE: Duration = Duration::from_millis(600);
 
-/// Files that a plugin has written, each of them on the disk: removing them all
-/// takes seconds, which nobody waits for.
+/// The attacker as the only step, doing `acts`.
+fn attacking(project: &Project, ending: &str, acts: &Value) {
+    let step = json!({
+        "id": "guest", "name": "A guest", "run": { "plugin": "guest" }, "on_failure": ending,
+        "configuration": { "acts": acts },
+    });
+    project.write("config/pipeline.yaml", json!({ "steps": [step] }).to_string());
+}
+
+/// Thousands of files of which each is on the disk, or a large one: removing
+/// them takes seconds, which nobody waits for.
 #[test]
 fn an_interruption_does_not_wait_for_what_a_plugin_has_piled_up() {
-    const FILES: usize = 4_000;
     let bytes = guest("attacker");
-    let project = with_component(&bytes, json!({ "host_limit": 3600 }));
-    let lock =
-        json!({ "format": 1, "plugins": { "guest": { "path": "plugins/guest.wasm", "sha256": sha256(&bytes) } } });
-    project.write("config/plugins.lock", lock.to_string());
-    let write = json!({ "do": "write", "path": "{n}", "text": "x" });
-    for ending in ["roll-back", "preserve"] {
-        let step = json!({
-            "id": "guest", "name": "A guest", "run": { "plugin": "guest" }, "on_failure": ending,
-            "configuration": { "acts": [{ "do": "repeat", "times": 1_000_000, "acts": [write] }] },
-        });
-        project.write("config/pipeline.yaml", json!({ "steps": [step] }).to_string());
-        let running = project.start(&["build", "--on-change", "restart"]);
+    let many = json!([{ "do": "repeat", "times": 1_000_000, "acts": [{ "do": "write", "path": "{n}", "text": "x" }] }]);
+    let large = json!([{ "do": "file", "path": "/work/large", "mib": 1500 }, { "do": "spin" }]);
+    let piled = |tree: &Path| std::fs::read_dir(tree).map_or(0, Iterator::count) >= 4_000;
+    let written = |tree: &Path| {
+        let large = tree.with_file_name("directories/work/large");
+        large.metadata().is_ok_and(|large| large.len() == 1500 << 20)
+    };
+    let piles: [(&str, &Value, &dyn Fn(&Path) -> bool); 2] =
+        [("roll-back", &many, &piled), ("preserve", &large, &written)];
+    for (ending, acts, is_there) in piles {
+        let project = with_component(&bytes, json!({ "host_limit": 3600, "output_files": 1_000_000 }));
+        let pin = json!({ "path": "plugins/guest.wasm", "sha256": sha256(&bytes), "grants": { "directories": true } });
+        project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "guest": pin } }).to_string());
+        attacking(&project, ending, acts);
+        let running = project.start(&["build"]);
         let tree = project.path("build/staging/guest/tree");
         let deadline = Instant::now() + Duration::from_secs(120);
-        while std::fs::read_dir(&tree).map_or(0, Iterator::count) < FILES {
-            assert!(Instant::now() < deadline, "{FILES} files take longer than two minutes");
-            std::thread::sleep(Duration::from_millis(50));
+        while !is_there(&tree) {
+            assert!(Instant::now() < deadline, "it takes longer than two minutes");
+            std::thread::sleep(Duration::from_millis(20));
         }
         let sent = Instant::now();
         running.signal("INT");
@@ -268,14 +279,7 @@ fn an_interruption_does_not_wait_for_what_a_plugin_has_piled_up() {
         assert_eq!(project.state()["steps"][0]["status"], "FAILED", "{ending}");
         // What is left is no output, and goes with the next start.
         assert!(!project.exists("build/steps/guest"));
-        project.write(
-            "config/pipeline.yaml",
-            json!({ "steps": [{
-            "id": "guest", "name": "A guest", "run": { "plugin": "guest" }, "on_failure": ending,
-            "configuration": { "acts": [{ "do": "write", "path": "x", "text": "x" }] },
-        }] })
-            .to_string(),
-        );
+        attacking(&project, ending, &json!([{ "do": "write", "path": "x", "text": "x" }]));
         project.run(&["build", "--on-change", "restart"]).success();
         assert!(!project.exists("build/staging/guest"), "{ending}");
     }

@@ -38,8 +38,10 @@ use crate::steps::{self, BoxFuture, Step, StepContext, StepOutcome};
 use crate::transaction::{self, Committed, Publication, Transaction};
 use crate::tree::Tree;
 
-/// How long the end of an interrupted attempt may tidy up.
+/// How long the end of an interrupted attempt may tidy up, and the bytes of a
+/// file whose removal alone would take longer.
 const TIDYING: Duration = Duration::from_millis(100);
+const LARGE: u64 = 32 << 20;
 
 /// What the loop keeps of a running attempt.
 pub(super) struct Open {
@@ -430,10 +432,11 @@ impl Run {
     }
 
     /// Who asked to stop does not wait for a hundred thousand files to be
-    /// removed: what is left after a moment the next start removes.
-    fn patience(&self) -> impl Fn() -> bool + use<> {
+    /// removed, nor for a large one: what is left after a moment the next start
+    /// removes.
+    fn patience(&self) -> impl Fn(u64) -> bool + use<> {
         let (cancel, began) = (self.environment.cancel.clone(), Instant::now());
-        move || began.elapsed() >= TIDYING && cancel.is_cancelled()
+        move |bytes| (bytes > LARGE || began.elapsed() >= TIDYING) && cancel.is_cancelled()
     }
 
     /// Records a failed step and stops those that need it.

@@ -99,9 +99,9 @@ fn configuration() -> Config {
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(CALL_STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        // Tables for debuggers, as long as a third of the code, which is read
-        // and hashed before each first call: frames are reported by the names
-        // of their functions.
+        // Tables for debuggers, an eighth of what is read and hashed before the
+        // first call of each plugin: frames are reported by the names of their
+        // functions.
         .generate_address_map(false)
         .native_unwind_info(false);
     if getrlimit(Resource::As).current.is_some_and(|bytes| bytes < ROOMY) {

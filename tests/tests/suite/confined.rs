@@ -258,8 +258,7 @@ fn an_interruption_does_not_wait_for_what_a_plugin_has_piled_up() {
         let large = tree.with_file_name("directories/work/large");
         large.metadata().is_ok_and(|large| large.len() == 1500 << 20)
     };
-    let piles: [(&str, &Value, &dyn Fn(&Path) -> bool); 2] =
-        [("roll-back", &many, &piled), ("preserve", &large, &written)];
+    let piles: [(_, _, fn(&Path) -> bool); 2] = [("roll-back", &many, piled), ("preserve", &large, written)];
     for (ending, acts, is_there) in piles {
         let project = with_component(&bytes, json!({ "host_limit": 3600, "output_files": 1_000_000 }));
         let pin = json!({ "path": "plugins/guest.wasm", "sha256": sha256(&bytes), "grants": { "directories": true } });

@@ -253,13 +253,13 @@ fn an_interruption_does_not_wait_for_what_a_plugin_has_piled_up() {
     let bytes = guest("attacker");
     let many = json!([{ "do": "repeat", "times": 1_000_000, "acts": [{ "do": "write", "path": "{n}", "text": "x" }] }]);
     let large = json!([{ "do": "file", "path": "/work/large", "mib": 1500 }, { "do": "spin" }]);
-    let piled = |tree: &Path| std::fs::read_dir(tree).map_or(0, Iterator::count) >= 4_000;
+    let piled = |tree: &Path| std::fs::read_dir(tree).map_or(0, Iterator::count) >= 3_000;
     let written = |tree: &Path| {
         let large = tree.with_file_name("directories/work/large");
         large.metadata().is_ok_and(|large| large.len() == 1500 << 20)
     };
-    let piles: [(_, _, fn(&Path) -> bool); 2] = [("roll-back", &many, piled), ("preserve", &large, written)];
-    for (ending, acts, is_there) in piles {
+    type IsThere = fn(&Path) -> bool;
+    for (ending, acts, is_there) in [("roll-back", &many, piled as IsThere), ("preserve", &large, written)] {
         let project = with_component(&bytes, json!({ "host_limit": 3600, "output_files": 1_000_000 }));
         let pin = json!({ "path": "plugins/guest.wasm", "sha256": sha256(&bytes), "grants": { "directories": true } });
         project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "guest": pin } }).to_string());

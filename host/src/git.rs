@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use crate::config::settings::NetworkSettings;
+use crate::confine::wall;
 use crate::error::{Class, Error, Result};
 use crate::network::Direct;
 use crate::progress::Progress;
@@ -179,6 +180,8 @@ pub enum Failure {
     Start(std::io::Error),
     /// There is no host of this name.
     Nameless(String),
+    /// The second wall lets no connection to this address.
+    Walled(String),
     /// git said no; its last lines, without secrets.
     Refused { code: Option<i32>, lines: Vec<String> },
 }
@@ -500,6 +503,7 @@ impl Failure {
                 Error::new(Class::NotFound, format!("{what}: there is no host of the name `{host}`"))
                     .hint("check `url` in components.yaml, and `network.proxy` where only a proxy knows the name")
             }
+            Failure::Walled(address) => wall::not_let_through(&address).context(what),
             Failure::Refused { code, lines } => {
                 let class = classify(&lines);
                 let said = match lines.len() {
@@ -521,17 +525,22 @@ impl Failure {
         match self {
             Failure::Stopped => Class::Interrupted,
             Failure::Silent(_) => Class::Transient,
-            Failure::Start(_) => Class::Local,
+            Failure::Start(_) | Failure::Walled(_) => Class::Local,
             Failure::Nameless(_) => Class::NotFound,
             Failure::Refused { lines, .. } => classify(lines),
         }
     }
 
     /// git says the same of a host that does not exist and of a name server
-    /// that does not answer: asked here, the two are told apart.
+    /// that does not answer, and of a server that is down and of a port that the
+    /// second wall closes: asked here, they are told apart.
     #[must_use]
     pub async fn told_apart(self) -> Self {
         let Failure::Refused { lines, .. } = &self else { return self };
+        let mut unreached = lines.iter().filter_map(|line| unreached(line));
+        if let Some((host, port)) = unreached.find(|(_, port)| wall::closes(*port)) {
+            return Failure::Walled(format!("{host}:{port}"));
+        }
         let Some(host) = lines.iter().find_map(|line| unresolved(line)) else { return self };
         if crate::network::has_no_address(host).await { Failure::Nameless(host.to_owned()) } else { self }
     }
@@ -658,6 +667,16 @@ fn unresolved(line: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
+/// The address that curl or ssh got no connection to:
+/// `Failed to connect to git.example port 8443 after 0 ms: …`,
+/// `connect to host git.example port 2222: …`.
+fn unreached(line: &str) -> Option<(&str, u16)> {
+    let rest = line.split_once("onnect to ")?.1;
+    let (host, rest) = rest.strip_prefix("host ").unwrap_or(rest).split_once(" port ")?;
+    let port = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    (!host.is_empty() && !host.contains(' ')).then_some((host, port))
+}
+
 fn classify(lines: &[String]) -> Class {
     let meaning =
         MEANINGS.iter().find(|(_, words)| lines.iter().any(|line| words.iter().any(|word| line.contains(word))));
@@ -730,6 +749,27 @@ mod tests {
         }
         assert!(options.settings(Reach::Direct).contains(&"http.proxy=".to_owned()));
         assert!(options.settings(Reach::Remote).contains(&"http.proxy=http://proxy.example:3128".to_owned()));
+    }
+
+    #[test]
+    fn the_address_without_a_connection_is_read_from_gits_words() {
+        for (line, address) in [
+            (
+                "fatal: unable to access 'http://h:81/x/': Failed to connect to h port 81 after 0 ms: Couldn't connect to server",
+                Some(("h", 81)),
+            ),
+            ("fatal: unable to access 'http://[::1]:81/': Failed to connect to ::1 port 81: x", Some(("::1", 81))),
+            ("ssh: connect to host git.example port 2222: Permission denied", Some(("git.example", 2222))),
+            ("Failed to connect to h port 70000", None),
+            ("remote: could not connect to the database port 5432", None),
+            ("Could not resolve host: h", None),
+        ] {
+            assert_eq!(unreached(line), address, "{line}");
+        }
+        let error = Failure::Walled("h:81".into()).into_error("ask", "x", "https://git.example/x");
+        assert_eq!(error.class(), Class::Local);
+        assert!(error.message().contains("repository `x`") && error.one_line().contains("lets no connection to h:81"));
+        assert!(error.hint_text().unwrap().contains("`security.ports`"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! more than is allowed, and what a zip says of its own list.
 
 use std::cell::Cell;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
 use crate::leash::Leash;
@@ -14,10 +14,6 @@ pub(super) struct Allowance(Rc<Cell<u64>>);
 impl Allowance {
     pub(super) fn of(bytes: u64) -> Self {
         Self(Rc::new(Cell::new(bytes)))
-    }
-
-    pub(super) fn all() -> Self {
-        Self::of(u64::MAX)
     }
 
     /// From now on everything may be read.
@@ -65,6 +61,51 @@ impl<R: Seek> Seek for Guarded<'_, R> {
 
     fn stream_position(&mut self) -> io::Result<u64> {
         self.inner.stream_position()
+    }
+}
+
+/// Bytes that go into a decoder between two questions to the leash. It may make
+/// nothing of them: the shortest frame of some formats has a dozen bytes, and
+/// each of those has its tables to set up.
+const PACE: usize = 16 * 1024;
+
+/// A buffered reader on a leash.
+pub(super) struct Paced<'a, R> {
+    inner: R,
+    leash: &'a Leash,
+    /// Bytes before the leash is asked again.
+    left: usize,
+}
+
+impl<'a, R> Paced<'a, R> {
+    pub(super) fn new(inner: R, leash: &'a Leash) -> Self {
+        Self { inner, leash, left: 0 }
+    }
+}
+
+impl<R: BufRead> BufRead for Paced<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            self.leash.check().map_err(io::Error::other)?;
+            self.left = PACE;
+        }
+        let bytes = self.inner.fill_buf()?;
+        Ok(&bytes[..bytes.len().min(self.left)])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.inner.consume(bytes);
+        self.left = self.left.saturating_sub(bytes);
+    }
+}
+
+impl<R: BufRead> Read for Paced<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        self.consume(length);
+        Ok(length)
     }
 }
 
@@ -167,7 +208,51 @@ mod tests {
         allowance.lift();
         reader.read_exact(&mut two).unwrap();
         let ended = Leash::endless().until(std::time::Instant::now(), Error::local("over"));
-        let mut reader = Guarded::new(Cursor::new(b"abcdef"), &ended, Allowance::all());
+        let mut reader = Guarded::new(Cursor::new(b"abcdef"), &ended, allowance);
         assert!(reader.read_exact(&mut two).unwrap_err().to_string().contains("over"));
+    }
+
+    /// Gives the same bytes again and again, and interrupts after some.
+    struct Endless {
+        bytes: &'static [u8],
+        given: usize,
+        interrupts: tokio_util::sync::CancellationToken,
+    }
+
+    const BEFORE: usize = 1 << 20;
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let whole = buffer.len() / self.bytes.len();
+            assert!(whole > 0, "a buffer for the shortest frame");
+            buffer.chunks_exact_mut(self.bytes.len()).for_each(|part| part.copy_from_slice(self.bytes));
+            self.given += whole * self.bytes.len();
+            if self.given >= BEFORE {
+                self.interrupts.cancel();
+            }
+            Ok(whole * self.bytes.len())
+        }
+    }
+
+    /// Decoders that make nothing of what they read never come back by
+    /// themselves.
+    #[test]
+    fn a_decoder_that_gives_nothing_ends_soon_after_its_leash() {
+        const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0";
+        const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x00\x58\x01\x00\x00";
+        const XZ: &[u8] = b"\xfd7zXZ\0\0\0\xff\x12\xd9\x41\0\0\0\0\x1c\xdf\x44\x21\x06\x72\x9e\x7a\x01\0\0\0\0\0YZ";
+        type Decode = fn(Paced<'_, io::BufReader<&mut Endless>>) -> io::Result<u64>;
+        let gzip: Decode = |input| io::copy(&mut flate2::bufread::MultiGzDecoder::new(input), &mut io::sink());
+        let zstd: Decode = |input| io::copy(&mut zstd::Decoder::with_buffer(input)?, &mut io::sink());
+        let xz: Decode = |input| io::copy(&mut lzma_rust2::XzReader::new(input, true), &mut io::sink());
+        for (bytes, decode) in [(GZIP, gzip), (ZSTD, zstd), (XZ, xz)] {
+            let interrupts = tokio_util::sync::CancellationToken::new();
+            let leash = Leash::new(interrupts.clone());
+            let mut endless = Endless { bytes, given: 0, interrupts };
+            let input = io::BufReader::with_capacity(PACE, &mut endless);
+            let error = decode(Paced::new(input, &leash)).unwrap_err();
+            assert!(error.to_string().contains("interrupted") || leash.check().is_err(), "{error}");
+            assert!(endless.given <= BEFORE + 2 * PACE, "{} bytes were read", endless.given);
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
-use super::guard::{Allowance, Guarded, zip_directory};
+use super::guard::{Allowance, Guarded, Paced, zip_directory};
 use super::reader::{EntryKind, TarReader};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Class, Error, Result};
@@ -42,6 +42,9 @@ pub struct Source<'a> {
 const LARGEST_RATIO: u64 = 1000;
 const RATIO_FREE: u64 = 64 * 1024 * 1024;
 const BUFFER: usize = 128 * 1024;
+/// Bytes that a decoder is asked for between two questions to the leash. What
+/// it takes for them decides how late the answer is heard.
+const PIECE: usize = 32 * 1024;
 /// Memory that an xz archive may ask for.
 const XZ_MEMORY_KIB: u32 = 128 * 1024;
 /// The window of a zstd archive: 128 MiB.
@@ -234,7 +237,7 @@ fn unreadable(source: Source<'_>, error: io::Error) -> Error {
 fn decoder<'a>(source: Source<'a>, file: File, start: &[u8]) -> Result<(Box<dyn Read + 'a>, bool)> {
     // Below the decoder as well: one that gives nothing asks for more without
     // coming back.
-    let file = BufReader::with_capacity(BUFFER, Guarded::new(file, source.leash, Allowance::all()));
+    let file = Paced::new(BufReader::with_capacity(BUFFER, file), source.leash);
     let decoder: Box<dyn Read + 'a> = if start.starts_with(b"\x1f\x8b") {
         Box::new(flate2::bufread::MultiGzDecoder::new(file))
     } else if start.starts_with(b"\x28\xb5\x2f\xfd") {
@@ -402,7 +405,8 @@ impl<'a, R> Bounded<'a, R> {
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.leash.check().map_err(io::Error::other)?;
-        let read = self.inner.read(buffer)?;
+        let most = buffer.len().min(PIECE);
+        let read = self.inner.read(&mut buffer[..most])?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
             None => return Err(io::Error::other(format!("it {TOO_LARGE} {} bytes", self.allowed))),
@@ -494,6 +498,7 @@ fn prepare(into: &TreeBuilder, path: &str) -> Result<std::path::PathBuf> {
 
 fn write_out(source: Source<'_>, content: &mut dyn Read, to: &Path) -> Result<(Digest, u64)> {
     let mut file = fs::create(to)?;
+    let mut behind = fs::Behind::default();
     let mut hasher = Hasher::new();
     let mut size = 0;
     let mut buffer = vec![0; BUFFER];
@@ -504,7 +509,7 @@ fn write_out(source: Source<'_>, content: &mut dyn Read, to: &Path) -> Result<(D
             return Ok((hasher.finish(), size));
         }
         hasher.update(&buffer[..read]);
-        fs::write_all(&mut file, to, &buffer[..read])?;
+        behind.write_all(&mut file, to, &buffer[..read])?;
         size += read as u64;
     }
 }

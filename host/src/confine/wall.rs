@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -51,8 +52,8 @@ pub enum Wall {
     Off,
 }
 
-/// Set once the wall stands around the whole process.
-static STANDS: OnceLock<()> = OnceLock::new();
+/// The ports that are open, once the wall stands around the whole process.
+static STANDS: OnceLock<BTreeSet<u16>> = OnceLock::new();
 
 /// Raises the wall, as the settings want it. Before any thread is started.
 ///
@@ -64,7 +65,7 @@ pub fn raise(policy: SecondWall, openings: &Openings) -> Result<Wall> {
     }
     match enforce(policy, openings) {
         Ok(()) => {
-            STANDS.get_or_init(|| ());
+            STANDS.get_or_init(|| openings.ports.clone());
             Ok(Wall::Stands)
         }
         Err(_) if policy == SecondWall::Auto => Ok(Wall::Missing),
@@ -82,17 +83,30 @@ pub fn raise(policy: SecondWall, openings: &Openings) -> Result<Wall> {
 /// Why a connection was not let through, where it was the wall.
 pub fn explain_connection(error: &io::Error, shown: &str) -> Option<Error> {
     let is_ours = STANDS.get().is_some() && error.kind() == io::ErrorKind::PermissionDenied;
-    is_ours.then(|| {
-        Error::local(format!("the second wall lets no connection to {shown}")).hint(
-            "the configuration does not name its port: if you trust the address, add the port to `security.ports` in \
-             config/settings.yaml",
-        )
-    })
+    is_ours.then(|| not_let_through(shown))
+}
+
+/// Whether the wall closes a port, for who learns of a connection that failed
+/// from another program, which says less. Where the kernel closes none, the
+/// connection that is tried here tells: one to this machine, which leaves it
+/// not.
+pub fn closes(port: u16) -> bool {
+    let may_be = STANDS.get().is_some_and(|open| !open.contains(&port));
+    let tried = || TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    may_be && tried().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// What is said of a connection that the wall stopped.
+pub fn not_let_through(shown: &str) -> Error {
+    Error::local(format!("the second wall lets no connection to {shown}")).hint(
+        "the configuration does not name its port: if you trust the address, add the port to `security.ports` in \
+         config/settings.yaml",
+    )
 }
 
 /// What to do about a file that may not be written, where it may be the wall.
 pub fn hint_about_files() -> Option<&'static str> {
-    STANDS.get().map(|()| {
+    STANDS.get().map(|_| {
         "it belongs to another user, its folder is read-only, or it lies outside of what the second wall leaves open: \
          mend the permissions, choose other folders with --config-dir, --build-dir and --dist-dir, or add the folder to \
          `security.writable` in config/settings.yaml"

@@ -190,16 +190,16 @@ pub fn multiplied(from: &Path, to: &Path) -> u64 {
     if from.dev() == to.dev() && from.ino() != to.ino() { to.len() } else { 0 }
 }
 
-/// Copies piece by piece, and syncs on the way: no single act takes long.
+/// Copies piece by piece: no single act takes long.
 fn copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
     use io::Read;
     const PIECE: u64 = 1 << 20;
-    const PIECES_UNSYNCED: u64 = 16;
     let failed = |source| Error::io("cannot read", from, source);
     let mut source = File::open(from).map_err(failed)?;
     let mut target = create(to)?;
+    let mut behind = Behind::default();
     let mut piece = Vec::new();
-    for number in 1.. {
+    loop {
         if stop() {
             return Err(Error::interrupted());
         }
@@ -207,14 +207,33 @@ fn copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
         if (&mut source).take(PIECE).read_to_end(&mut piece).map_err(failed)? == 0 {
             break;
         }
-        write_all(&mut target, to, &piece)?;
-        if number % PIECES_UNSYNCED == 0 {
-            sync(&target, to)?;
-        }
+        behind.write_all(&mut target, to, &piece)?;
     }
     let mode = source.metadata().map_err(failed)?.permissions();
     target.set_permissions(mode).map_err(|source| Error::io("cannot set the mode of", to, source))?;
     sync(&target, to)
+}
+
+/// How far the disk is behind what was written to a file. It is synced on the
+/// way, so that what is left of it at the end takes no longer than a piece:
+/// nobody can interrupt a sync.
+#[derive(Debug, Default)]
+pub struct Behind {
+    bytes: usize,
+}
+
+impl Behind {
+    const MOST: usize = 16 << 20;
+
+    pub fn write_all(&mut self, file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
+        write_all(file, path, bytes)?;
+        self.bytes += bytes.len();
+        if self.bytes < Self::MOST {
+            return Ok(());
+        }
+        self.bytes = 0;
+        sync(file, path)
+    }
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
@@ -255,7 +274,13 @@ fn is_gone(error: &io::Error, path: &Path) -> bool {
 /// Removes a directory and everything in it, however deep; one that is not
 /// there is fine.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    match faults::before_remove(path).and_then(|()| remove::all(path)) {
+    remove_dir_all_unless(&|_| false, path)
+}
+
+/// The same, until it is told to stop: what is left then lies where it was.
+/// `stop` gets the bytes of a file that is about to be removed.
+pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<()> {
+    match faults::before_remove(path).and_then(|()| remove::all_unless(stop, path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 /// Directories that are open at the same time.
@@ -20,15 +20,21 @@ const OPEN: usize = 16;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes the directory at `path` and everything in it. A link at `path`
-/// itself is removed, and what it leads to stays.
-pub(super) fn all(path: &Path) -> io::Result<()> {
+/// Removes the directory at `path` and everything in it, until it is told to
+/// stop; whether everything is gone. Who tells is asked before each entry, with
+/// the bytes of what is a file: to remove a large one takes long. A link at `path` itself is removed, and
+/// what it leads to stays.
+pub(super) fn all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> io::Result<bool> {
     if path.symlink_metadata()?.is_symlink() {
-        return Ok(rustix::fs::unlink(path)?);
+        rustix::fs::unlink(path)?;
+        return Ok(true);
     }
     let root = open(CWD, path)?;
-    Removal { levels: vec![Level::new(root, c"")?], moved: 0 }.run()?;
-    Ok(rustix::fs::rmdir(path)?)
+    let is_empty = Removal { levels: vec![Level::new(root, c"")?], moved: 0 }.run(stop)?;
+    if is_empty {
+        rustix::fs::rmdir(path)?;
+    }
+    Ok(is_empty)
 }
 
 /// A directory that is being emptied.
@@ -75,9 +81,11 @@ struct Removal {
 }
 
 impl Removal {
-    fn run(mut self) -> io::Result<()> {
+    /// Whether the root is empty.
+    fn run(mut self, stop: &dyn Fn(u64) -> bool) -> io::Result<bool> {
         while let Some(level) = self.levels.last_mut() {
             match level.next()? {
+                Some(name) if stop(size_of(level.fd()?, &name)) => return Ok(false),
                 Some(name) => {
                     level.has_changed = true;
                     self.remove(&name)?;
@@ -85,7 +93,7 @@ impl Removal {
                 None => self.leave()?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A file or a link goes at once; a directory is entered, or moved up.
@@ -132,6 +140,13 @@ impl Removal {
         let removing = || rustix::fs::unlinkat(directory, level.name.as_c_str(), AtFlags::REMOVEDIR);
         Ok(permitted(directory, None, removing)?)
     }
+}
+
+/// Bytes of a file; 0 for anything else.
+fn size_of(directory: BorrowedFd<'_>, name: &CStr) -> u64 {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    let file = stat.ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    file.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 /// Opens a directory to empty it, also one that its owner closed to itself.
@@ -185,6 +200,10 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    fn all(path: &Path) -> io::Result<()> {
+        all_unless(&|_| false, path).map(drop)
+    }
 
     /// Far longer than a path may be, with the stack of a small thread.
     #[test]
@@ -242,6 +261,20 @@ mod tests {
         }
         all(&root).unwrap();
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn who_is_told_to_stop_leaves_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        nest(&root, 20);
+        let asked = std::cell::Cell::new(0);
+        let stop = |_| asked.replace(asked.get() + 1) >= 10;
+        assert!(!all_unless(&stop, &root).unwrap());
+        assert!(root.exists() && asked.get() == 11);
+        crate::fs::write_new(&root.join("large"), b"four").unwrap();
+        assert!(!all_unless(&|bytes| bytes == 4, &root).unwrap() && root.join("large").exists());
+        assert!(all_unless(&|_| false, &root).unwrap() && !root.exists());
     }
 
     #[test]

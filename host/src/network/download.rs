@@ -15,6 +15,7 @@ use super::seen::Seen;
 use super::transfer::Wanted;
 use super::transport::Request;
 use super::{Fetched, Network};
+use crate::config::airgap_lock::LockedFile;
 use crate::config::lock_doubts::contradicted;
 use crate::config::shared_lock::SharedLock;
 use crate::digest::Digest;
@@ -243,7 +244,9 @@ fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
 /// # Errors
 /// `local`, `disk-full`.
 pub(crate) fn remember(lock: &SharedLock, seen: &Seen, progress: &Progress) -> Result<bool> {
-    if lock.is_frozen() || lock.said_to(seen.asker(), seen.address()).is_some() {
+    // A checksum file that agrees is worth more than first sight.
+    let says_as_much = |said: LockedFile| said.checksum.is_some() || seen.checksum().is_none();
+    if lock.is_frozen() || lock.said_to(seen.asker(), seen.address()).is_some_and(says_as_much) {
         return Ok(false);
     }
     let doubted = lock.enter(seen)?;

@@ -354,6 +354,9 @@ async fn pour(
                 quiet = Duration::ZERO;
                 written += bytes.len() as u64;
                 progress.fetched(bytes.len() as u64);
+                if let Err(error) = progress.may_go_on() {
+                    break Err(error.into());
+                }
                 if written > most {
                     break Err(overflow(wanted, most));
                 }

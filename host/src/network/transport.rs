@@ -110,6 +110,7 @@ impl Transport {
         })?;
         let request = hop.request(&self.clients.get(url, reach)?);
         progress.request();
+        progress.may_go_on()?;
         let sent = tokio::select! {
             sent = tokio::time::timeout(self.silence, request.send()) => sent,
             () = progress.cancellation().cancelled() => return Err(Error::interrupted().into()),
@@ -280,6 +281,7 @@ impl Answer {
                 }
                 Piece::Bytes(bytes) => {
                     progress.fetched(bytes.len() as u64);
+                    progress.may_go_on()?;
                     body.extend_from_slice(&bytes);
                 }
                 Piece::Nothing => return Err(silent(&self.url, self.silence)),

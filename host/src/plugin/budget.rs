@@ -77,4 +77,12 @@ mod tests {
         assert!(!budget.memory_growing(40, 41, None).unwrap());
         assert_eq!(budget.refused(), Some(101));
     }
+
+    #[test]
+    fn the_elements_of_all_tables_are_counted_together() {
+        let mut budget = Budget::new(100);
+        assert!(budget.table_growing(0, TABLE_ELEMENTS - 10, None).unwrap());
+        assert!(budget.table_growing(0, 10, None).unwrap());
+        assert!(!budget.table_growing(10, 11, None).unwrap());
+    }
 }

@@ -21,20 +21,10 @@ impl Runtime {
     /// `plugin` where it can not be compiled or met a limit; `interrupted`;
     /// `local`, and where it is of a third party and nobody asked for a wall.
     pub(super) async fn compiled(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Vec<u8>> {
-        let subject = subject_of(source, None);
-        if !source.is_core() && self.options.wall == Wall::Unasked {
-            return Err(Error::local(format!("{subject} is of a third party, and no wall was asked for")));
-        }
-        let (runtime, digest) = (self.clone(), source.digest);
-        let kept = move || {
-            Ok(runtime
-                .cache()
-                .zip(runtime.machine().ok())
-                .and_then(|(cache, machine)| cache.load(&machine.engine, digest)))
-        };
-        if let Some(code) = blocking(kept).await? {
+        if let Some(code) = self.kept(source).await? {
             return Ok(code);
         }
+        let (subject, digest) = (subject_of(source, None), source.digest);
         progress.log(Level::Info, &format!("compiling plugin {}", source.name));
         let code = self.compile(source, subject, progress).await?;
         let (runtime, machine) = (self.clone(), self.machine()?);
@@ -43,6 +33,23 @@ impl Runtime {
                 cache.store(&machine.engine, digest, &code);
             }
             Ok(code)
+        })
+        .await
+    }
+
+    /// The same, where the cache has it.
+    ///
+    /// # Errors
+    /// `local` where it is of a third party and nobody asked for a wall.
+    pub(super) async fn kept(self: &Arc<Self>, source: &PluginSource) -> Result<Option<Vec<u8>>> {
+        if !source.is_core() && self.options.wall == Wall::Unasked {
+            let subject = subject_of(source, None);
+            return Err(Error::local(format!("{subject} is of a third party, and no wall was asked for")));
+        }
+        let (runtime, digest) = (self.clone(), source.digest);
+        blocking(move || {
+            let found = runtime.cache().zip(runtime.machine().ok());
+            Ok(found.and_then(|(cache, machine)| cache.load(&machine.engine, digest)))
         })
         .await
     }

@@ -17,23 +17,29 @@ use crate::fs::{self, walk};
 use crate::leash::Leash;
 use crate::tree::{Artifact, TreeBuilder, check_path};
 
-/// The directories of one attempt. Dropping removes what is left.
+/// The directories of one attempt. Dropping removes what is left; once the
+/// leash has ended, that is up to the end of the attempt.
 #[derive(Debug)]
 pub(super) struct Directories {
     root: PathBuf,
+    leash: Leash,
     /// Committed trees by name, read-only.
     inputs: Vec<(String, PathBuf)>,
 }
 
 impl Directories {
     /// `root` is made anew.
-    pub(super) fn create<'a>(root: PathBuf, inputs: impl Iterator<Item = (&'a str, &'a InputTree)>) -> Result<Self> {
+    pub(super) fn create<'a>(
+        root: PathBuf,
+        inputs: impl Iterator<Item = (&'a str, &'a InputTree)>,
+        leash: Leash,
+    ) -> Result<Self> {
         fs::remove_dir_all(&root)?;
         let inputs = inputs
             .filter(|(name, _)| check_path(name).is_ok())
             .filter_map(|(name, tree)| tree.committed_root().map(|path| (name.to_owned(), path.to_owned())))
             .collect();
-        let directories = Self { root, inputs };
+        let directories = Self { root, leash, inputs };
         fs::create_dir_all(&directories.out())?;
         fs::create_dir_all(&directories.work())?;
         Ok(directories)
@@ -73,7 +79,7 @@ impl Directories {
 
 impl Drop for Directories {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all_unless(&|_| self.leash.check().is_err(), &self.root);
     }
 }
 
@@ -134,7 +140,7 @@ mod tests {
 
     fn take_over(left: impl FnOnce(&Path)) -> Result<Vec<String>> {
         let place = tempfile::tempdir().unwrap();
-        let directories = Directories::create(place.path().join("directories"), std::iter::empty())?;
+        let directories = Directories::create(place.path().join("directories"), std::iter::empty(), Leash::endless())?;
         left(&directories.out());
         let output = TreeBuilder::new(place.path().join("tree"));
         let ledger = Ledger::new(&CallLimits::new(&PluginSettings::default()));

@@ -98,7 +98,12 @@ fn configuration() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(CALL_STACK)
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        // Tables for debuggers, an eighth of what is read and hashed before the
+        // first call of each plugin: frames are reported by the names of their
+        // functions.
+        .generate_address_map(false)
+        .native_unwind_info(false);
     if getrlimit(Resource::As).current.is_some_and(|bytes| bytes < ROOMY) {
         config.memory_reservation(64 << 20).memory_guard_size(1 << 16);
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::attempt::LOCK;
 use super::bindings::trees::{Entry, EntryKind};
+use super::host_time::HostTime;
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
 use crate::archive::unpack::UnpackLimits;
@@ -138,11 +139,14 @@ fn is_another(located: &Located) -> Error {
 struct Unpacked {
     tree: Tree,
     _room: Taken,
+    time: HostTime,
 }
 
+/// Removing is work for the call as well: what is left when its time is over is
+/// up to the end of the attempt.
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.tree.root);
+        let _ = fs::remove_dir_all_unless(&|_| self.time.check().is_err(), &self.tree.root);
     }
 }
 
@@ -174,9 +178,9 @@ impl InputTree {
 
     /// The tree's directory is removed with the last handle, and what it takes
     /// of the room given back.
-    pub(super) fn unpacked(tree: Tree, room: &Room, takes: UnpackLimits) -> Self {
+    pub(super) fn unpacked(tree: Tree, room: &Room, takes: UnpackLimits, time: HostTime) -> Self {
         let _room = room.take(takes);
-        Self(Arc::new(Kind::Unpacked(Unpacked { tree, _room })))
+        Self(Arc::new(Kind::Unpacked(Unpacked { tree, _room, time })))
     }
 
     /// Those of the files that exist.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error};
+use crate::progress::Allowance;
 
 /// Makes the settings, the names and the table of the same rows.
 macro_rules! table {
@@ -72,6 +73,8 @@ table! {
     Time time_limit: 300, 1..=86_400 "seconds", "of computing in one call";
     StepTime step_limit: 14_400, 1..=604_800 "seconds", "from the beginning to the end of one call of a pinned plugin, downloads and waiting included";
     HostTime host_limit: 600, 1..=604_800 "seconds", "that the host works for one call of a pinned plugin: unpacking, packing, copying, hashing, reading and writing; downloads do not count";
+    FetchedBytes fetched_mib: 65_536, 1..=16_777_216 "MiB", "that one call of a pinned plugin may get from the network, what is not kept included; what the store holds does not count";
+    Requests requests: 100_000, 1..=100_000_000 "requests", "that one call of a pinned plugin may send: repetitions, redirects, logins and each page of a list count";
     OutputBytes output_mib: 4096, 1..=16_777_216 "MiB", "that one call may write, with `/out`; what it fetches, and input files that it packs once, do not count";
     OutputFiles output_files: 100_000, 1..=100_000_000 "files", "that one call may write, and as many directories; in `/out` directories and links count as files";
     ScratchBytes scratch_mib: 4096, 1..=16_777_216 "MiB", "that lie in `/work` and in unpacked archives at the same time";
@@ -236,6 +239,10 @@ pub struct CallLimits {
     pub step: Duration,
     /// Work of the host.
     pub host: Duration,
+    /// Bytes that come from the network.
+    pub fetched_bytes: u64,
+    /// Requests to servers.
+    pub requests: u64,
     /// Bytes written into the output tree.
     pub output_bytes: u64,
     /// Files in the output tree.
@@ -259,6 +266,8 @@ impl CallLimits {
             ticks: ticks(settings.time_limit),
             step: Duration::from_secs(settings.step_limit),
             host: Duration::from_secs(settings.host_limit),
+            fetched_bytes: mib(settings.fetched_mib),
+            requests: settings.requests,
             output_bytes: mib(settings.output_mib),
             output_files: settings.output_files,
             scratch_bytes: mib(settings.scratch_mib),
@@ -273,12 +282,25 @@ impl CallLimits {
         Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), ..Self::new(settings) }
     }
 
-    /// Of a core plugin. It is part of the product and packs what the user's
-    /// configuration names, however long that takes and much it is: an hour of
-    /// packing is no fault.
+    /// Of a core plugin. It is part of the product, fetches and packs what the
+    /// user's configuration names, however long that takes and much it is: an
+    /// hour of packing is no fault.
     #[must_use]
     pub fn of_core(self) -> Self {
-        Self { step: Duration::MAX, host: Duration::MAX, scratch_bytes: u64::MAX, ..self }
+        let (step, host) = (Duration::MAX, Duration::MAX);
+        let (fetched_bytes, requests, scratch_bytes) = (u64::MAX, u64::MAX, u64::MAX);
+        Self { step, host, fetched_bytes, requests, scratch_bytes, ..self }
+    }
+
+    /// What a call may take of the network.
+    pub fn allowance(&self, caller: impl std::fmt::Display) -> Allowance {
+        let (mib, requests) = (self.fetched_bytes >> 20, self.requests);
+        Allowance {
+            bytes: self.fetched_bytes,
+            requests,
+            too_much: Limit::FetchedBytes.exceeded(format!("{caller} fetched more than its limit of {mib} MiB")),
+            too_many: Limit::Requests.exceeded(format!("{caller} sent more than its limit of {requests} requests")),
+        }
     }
 
     /// Bytes of stdout and stderr that stop the call.

@@ -26,8 +26,10 @@ use crate::config::settings::PluginSettings;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
 use crate::error::{Class, Error, Result};
+use crate::leash::Leash;
 use crate::progress::{Level, Progress};
 use crate::steps::{BoxFuture, StepOutcome};
+use crate::transaction::DIRECTORIES;
 
 pub mod abilities;
 mod archive_handle;
@@ -145,18 +147,21 @@ impl Runtime {
         let handed = Handed::to_source(source);
         let epoch = if handed.clock { cx.epoch } else { 0 };
         let inputs = cx.inputs(&desk.lock(), handed)?;
-        let staging = cx.output.root().with_file_name("directories");
+        let staging = cx.output.root().with_file_name(DIRECTORIES);
         let directories = match source.wants_directories() {
             true => {
                 let trees = inputs.iter().map(|(name, tree)| (name.as_str(), tree));
-                Some(Arc::new(Directories::create(staging, trees)?))
+                let leash = Leash::new(cx.progress.cancellation().clone());
+                Some(Arc::new(Directories::create(staging, trees, leash)?))
             }
             false => None,
         };
         let configuration = cx.configuration.to_string();
         // What was made with one set of grants is nothing to another one.
         let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
-        let (work, idle) = Work::new(cx.clone(), desk, source.is_core(), &limits, inputs, identity);
+        let progress = cx.progress.clone().within(limits.allowance(&subject));
+        let allowed = Attempt { progress, ..cx.clone() };
+        let (work, idle) = Work::new(allowed, desk, source.is_core(), &limits, inputs, identity);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
@@ -211,23 +216,43 @@ impl Runtime {
         self.cache.get_or_init(|| self.options.cache_dir.as_deref().and_then(cache::Cache::open)).as_ref()
     }
 
+    /// Loads plugins one after the other beside whatever else is done, where
+    /// they are compiled already: reading and hashing some megabytes of code then
+    /// delays no step. What fails here fails again, and is told, when the plugin
+    /// is run.
+    pub fn load_ahead(self: &Arc<Self>, sources: Vec<PluginSource>) {
+        let runtime = self.clone();
+        tokio::spawn(async move {
+            for source in &sources {
+                let load = || async {
+                    let code = runtime.kept(source).await?;
+                    runtime.placed(source, code.ok_or_else(|| Error::local("it is not compiled yet"))?).await
+                };
+                drop(runtime.cell(source.digest).get_or_try_init(load).await);
+            }
+        });
+    }
+
     /// Each digest is loaded once, whoever asks.
     async fn load(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Loaded> {
-        let cell = {
-            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            loaded.entry(source.digest).or_default().clone()
-        };
-        let load = || async {
-            let code = self.compiled(source, progress).await?;
-            let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
-            blocking(move || {
-                let component = code::load(&machine.engine, &code)
-                    .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
-                link(&machine, &subject, &component)
-            })
-            .await
-        };
-        cell.get_or_try_init(load).await.cloned()
+        let load = || async { self.placed(source, self.compiled(source, progress).await?).await };
+        self.cell(source.digest).get_or_try_init(load).await.cloned()
+    }
+
+    fn cell(&self, digest: Digest) -> Arc<OnceCell<Loaded>> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.entry(digest).or_default().clone()
+    }
+
+    /// Code that lies where it can be called.
+    async fn placed(&self, source: &PluginSource, code: Vec<u8>) -> Result<Loaded> {
+        let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
+        blocking(move || {
+            let component = code::load(&machine.engine, &code)
+                .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
+            link(&machine, &subject, &component)
+        })
+        .await
     }
 }
 

@@ -122,7 +122,7 @@ fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
         (format!("{subject} exited with status {} instead of returning", exit.0), None)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (format!("{subject} crashed"), Some(trap.to_string()))
-    } else if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+    } else if held_too_much(error) {
         (format!("{subject} held more than {HANDLES} handles"), None)
     } else if error.to_string().contains("fuel allocated for hostcalls") || chain(error).contains("for hostcalls") {
         let mib = HOST_CALL_BYTES >> 20;
@@ -132,6 +132,13 @@ fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
     };
     let error = with_notes(Error::new(Class::Plugin, message), notes(reason, error, about));
     error.hint("this is a fault of the plugin: report it to its author with the lines above")
+}
+
+/// Handles are counted by our table and by wasmtime's own, whichever is full
+/// first; of the latter there are only words.
+fn held_too_much(error: &wasmtime::Error) -> bool {
+    let is_full = matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full));
+    is_full || chain(error).contains("handle limit exceeded")
 }
 
 /// Every cause but the backtrace, which is shown in our own words.

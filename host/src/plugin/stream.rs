@@ -74,6 +74,7 @@ struct State {
 
 struct Open {
     file: File,
+    behind: fs::Behind,
     full: PathBuf,
     path: String,
     executable: bool,
@@ -107,7 +108,8 @@ impl FileWriter {
         let (file, full) = opened().inspect_err(|_: &Error| ledger.release(path))?;
         let hasher = Hasher::new();
         let path = path.to_owned();
-        let open = Open { file, full, path, executable, hasher, size: 0, writing, _slot: slot };
+        let behind = fs::Behind::default();
+        let open = Open { file, behind, full, path, executable, hasher, size: 0, writing, _slot: slot };
         Ok(Self(Arc::new(Mutex::new(State { open: Some(open), late: None }))))
     }
 
@@ -141,7 +143,7 @@ impl Open {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let started = Instant::now();
         self.writing.ledger.grow(&self.path, bytes.len() as u64)?;
-        fs::write_all(&mut self.file, &self.full, bytes)?;
+        self.behind.write_all(&mut self.file, &self.full, bytes)?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         self.writing.time.spend(started.elapsed());

@@ -5,6 +5,7 @@
 //! turns [`Event`]s into output. Counters are atomics, so that reporting a
 //! chunk costs nanoseconds; observers read them when they draw.
 
+mod allowance;
 pub mod json;
 pub mod lines;
 pub mod terminal;
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::state::format::ItemProgress;
+
+pub use allowance::Allowance;
 
 /// How important a log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -175,6 +178,8 @@ pub struct Progress {
     warnings: Arc<Mutex<Vec<String>>>,
     /// What was told last, and how many bytes had come by then.
     last: Arc<Mutex<Option<(u64, Event)>>>,
+    /// None where nobody counts.
+    allowance: Option<Arc<Allowance>>,
     cancel: CancellationToken,
 }
 
@@ -183,7 +188,14 @@ impl Progress {
         let counters = Arc::new(Counters::default());
         observer.watch(step, counters.clone());
         let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
-        Self { step: step.into(), attempt, observer, counters, warnings: Arc::default(), last: Arc::default(), cancel }
+        let (warnings, last) = (Arc::default(), Arc::default());
+        Self { step: step.into(), attempt, observer, counters, warnings, last, allowance: None, cancel }
+    }
+
+    /// Bounds what may be asked of the network through this handle.
+    #[must_use]
+    pub fn within(self, allowance: Allowance) -> Self {
+        Self { allowance: Some(Arc::new(allowance)), ..self }
     }
 
     /// For tests and for work outside a build.
@@ -261,6 +273,15 @@ impl Progress {
 
     pub fn request(&self) {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ok while what was asked for and what came is within the allowance. For
+    /// who is about to send, and for who has just received.
+    ///
+    /// # Errors
+    /// What the allowance says of the limit that is exceeded.
+    pub fn may_go_on(&self) -> Result<()> {
+        self.allowance.as_ref().map_or(Ok(()), |allowance| allowance.check(self.counters.read()))
     }
 
     /// A request will be repeated after `wait_ms`.

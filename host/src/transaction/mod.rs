@@ -53,6 +53,8 @@ pub struct Transaction {
 
 /// The folder of a transaction in which a plugin's unpacked archives lie.
 pub const UNPACKED: &str = "unpacked";
+/// And the one in which its `/out` and `/work` lie.
+pub const DIRECTORIES: &str = "directories";
 
 /// Where the parts of a transaction lie.
 #[derive(Clone, Debug)]
@@ -74,6 +76,10 @@ impl StagingPaths {
     /// What a plugin had unpacked for itself.
     fn unpacked(&self) -> PathBuf {
         self.root.join(UNPACKED)
+    }
+    /// What a plugin had for `/out` and `/work`.
+    fn directories(&self) -> PathBuf {
+        self.root.join(DIRECTORIES)
     }
     fn listing(&self) -> PathBuf {
         self.root.join("listing.json")
@@ -125,20 +131,22 @@ impl Transaction {
         journal::read(&self.paths.journal())
     }
 
-    /// Drops the attempt and everything it made.
+    /// Drops the attempt and everything it made. What is left when it is told
+    /// to stop is dropped by the next start.
     ///
     /// # Errors
-    /// `local`; what is left is dropped by the next start.
-    pub fn roll_back(self) -> Result<()> {
-        recovery::discard(&self.paths, OnFailure::RollBack)
+    /// `local`; as above.
+    pub fn roll_back(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
+        recovery::discard(&self.paths, OnFailure::RollBack, stop)
     }
 
-    /// Drops the tree of the attempt and keeps what the next one can use.
+    /// Drops the tree of the attempt and keeps what the next one can use. What
+    /// is left when it is told to stop is dropped by the next start.
     ///
     /// # Errors
-    /// `local`; what is left is dropped by the next start.
-    pub fn preserve(self) -> Result<()> {
-        recovery::discard(&self.paths, OnFailure::Preserve)
+    /// `local`; as above.
+    pub fn preserve(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
+        recovery::discard(&self.paths, OnFailure::Preserve, stop)
     }
 }
 

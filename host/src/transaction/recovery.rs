@@ -60,7 +60,7 @@ pub fn recover(
                 // The commit of a completed step was being tidied away.
                 let is_done = state.get().and_then(|state| state.step(&id)).is_some_and(is_completed);
                 let was_cut_short = paths.tree().exists();
-                discard(&paths, if is_done { OnFailure::RollBack } else { on_failure(&id) })?;
+                discard(&paths, if is_done { OnFailure::RollBack } else { on_failure(&id) }, &|_| false)?;
                 if was_cut_short {
                     recovered.push(Recovered::Discarded(id));
                 }
@@ -77,7 +77,8 @@ pub fn recover(
 /// # Errors
 /// `local`; may be repeated.
 pub fn abandon(layout: &Layout) -> Result<()> {
-    open_transactions(layout)?.iter().try_for_each(|id| discard(&StagingPaths::new(layout, id), OnFailure::RollBack))
+    let drop = |id: &String| discard(&StagingPaths::new(layout, id), OnFailure::RollBack, &|_| false);
+    open_transactions(layout)?.iter().try_for_each(drop)
 }
 
 /// The steps whose commit was decided: the next start carries it out.
@@ -97,18 +98,21 @@ fn is_completed(step: &StepState) -> bool {
 
 /// Drops an attempt that was not decided: the temporary files outside build/,
 /// the tree, and, unless they are preserved, journal and marked outputs.
-pub(super) fn discard(paths: &StagingPaths, on_failure: OnFailure) -> Result<()> {
+pub(super) fn discard(paths: &StagingPaths, on_failure: OnFailure, stop: &dyn Fn(u64) -> bool) -> Result<()> {
+    let remove = |path: PathBuf| fs::remove_dir_all_unless(stop, &path);
     for placed in read_json::<Vec<PathBuf>>(&paths.placed())?.unwrap_or_default() {
         fs::remove_file(&placed)?;
     }
     match on_failure {
-        OnFailure::RollBack => fs::remove_dir_all(&paths.root),
+        OnFailure::RollBack => remove(paths.root.clone()),
         OnFailure::Preserve => {
             fs::remove_file(&paths.placed())?;
             fs::remove_file(&paths.listing())?;
-            fs::remove_dir_all(&paths.replaced())?;
-            fs::remove_dir_all(&paths.unpacked())?;
-            fs::remove_dir_all(&paths.tree())
+            remove(paths.replaced())?;
+            remove(paths.unpacked())?;
+            remove(paths.directories())?;
+            // Last: it tells that an attempt did not end.
+            remove(paths.tree())
         }
     }
 }

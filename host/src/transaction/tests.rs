@@ -101,7 +101,7 @@ fn roll_back_restores_the_previous_and_leaves_nothing() {
     let mut bench = bench();
     commit(&mut bench, "one");
     let (transaction, _) = attempt(&bench, "two");
-    transaction.roll_back().unwrap();
+    transaction.roll_back(&|_| false).unwrap();
     assert_eq!(visible(&bench), all("one"));
     assert!(!bench.layout.transaction("s").exists());
     assert_no_leftovers(&bench);
@@ -114,7 +114,7 @@ fn preserve_keeps_the_journal_and_what_was_marked() {
     transaction.journal().done("x", 1).unwrap();
     let marked = bench.layout.transaction("s").join("checkpoint");
     fs::create_dir_all(&marked).unwrap();
-    transaction.preserve().unwrap();
+    transaction.preserve(&|_| false).unwrap();
     assert!(marked.exists());
     assert_eq!(journal_of(&bench.layout, "s").unwrap().0.done, 1);
     assert!(!bench.layout.transaction("s").join("tree").exists());

@@ -52,6 +52,12 @@ const XZ: [u8; 64] = [
     0x00, 0x00, 0x00, 0x00, 0x01, 0x59, 0x5a,
 ];
 
+/// An xz stream of nothing.
+const EMPTY_XZ: [u8; 32] = [
+    0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x00, 0xff, 0x12, 0xd9, 0x41, 0x00, 0x00, 0x00, 0x00, 0x1c, 0xdf, 0x44,
+    0x21, 0x06, 0x72, 0x9e, 0x7a, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x59, 0x5a,
+];
+
 /// A zstd frame that asks for a window of 2 GiB and holds nothing.
 const ZSTD: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00];
 
@@ -133,6 +139,69 @@ fn no_stream_of_nothing_outlasts_its_limit() {
     if whole > Duration::from_secs(3) {
         run.clone().says(&["attack", "plugins.host_limit"]);
         assert!(run.time < Duration::from_secs(1) + whole / 2, "{whole:?} of nothing took {run}");
+    }
+}
+
+/// Waits until the process has computed for so long; whether it still runs.
+fn has_computed(running: &mut Running, most: Duration) -> bool {
+    // Of the kernel's report, on every Linux.
+    const TICKS: u128 = 100;
+    let stat = format!("/proc/{}/stat", running.id());
+    while running.is_running() {
+        let text = std::fs::read_to_string(&stat).unwrap_or_default();
+        // utime and stime, behind the name, which is in brackets.
+        let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let used: u128 = fields.filter_map(|field| field.parse::<u128>().ok()).sum();
+        if used * 1000 / TICKS >= most.as_millis() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+/// What may pass from the signal to the end, on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(600);
+
+/// Nor who interrupts it, and not the limit of the step.
+#[test]
+fn no_stream_of_nothing_outlasts_an_interruption() {
+    let Some(arena) = Arena::enter() else { return };
+    let endless = |bytes: &[u8]| bytes.repeat(100 * MIB / bytes.len());
+    let mut window = ZSTD.to_vec();
+    window[5] = 0x88;
+    let server = FileServer::start();
+    for (what, stream) in [("gzip", endless(&gzip(b""))), ("xz", endless(&EMPTY_XZ)), ("zstd", endless(&window))] {
+        let url = server.put(&format!("/charts/{what}"), stream);
+        let attack = |limit| {
+            Attack::on(&arena, Project::new().with_file_server(&server.host()), &["manifests"], json!([]))
+                .grants(json!({ "fetch": [server.url("/charts/")] }))
+                .limit("step_limit", limit)
+                .step("fetching", &json!({ "plugin": "attacker" }), &["manifests"])
+                .acts(json!([{ "do": "fetch", "url": url }]))
+                .step("attack", &json!({ "plugin": "attacker" }), &["fetching"])
+                .acts(json!([{ "do": "unpack", "tree": "fetching", "path": "fetched-0", "entries": 100 }]))
+                .ready()
+                .project
+        };
+        let project = attack(60);
+        project.run(&["build", "--step", "fetching"]).success();
+        for (signal, code) in [("INT", 130), ("TERM", 143)] {
+            let mut running = project.start(&["build"]);
+            // On a machine that is through before that nothing can be seen.
+            if has_computed(&mut running, Duration::from_millis(400)) {
+                let sent = Instant::now();
+                running.signal(signal);
+                let run = running.finish().code(code);
+                assert!(sent.elapsed() < AT_ONCE, "{what}: {:?} after {signal}: {run}", sent.elapsed());
+            }
+        }
+        let project = attack(1);
+        project.run(&["build", "--step", "fetching"]).success();
+        let run = project.run(&["build"]);
+        if run.status.code() == Some(1) && run.stderr.contains("plugins.step_limit") {
+            assert!(run.time < Duration::from_secs(1) + 2 * AT_ONCE, "{what}: {run}");
+        }
     }
 }
 

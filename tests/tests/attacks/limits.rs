@@ -3,8 +3,11 @@
 //! left.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use airgap_tests::file_server::FileServer;
+use airgap_tests::http::{Request, Response, Server};
 use airgap_tests::project::{Project, Running};
 use serde_json::{Value, json};
 
@@ -254,6 +257,55 @@ fn waiting_without_end_is_stopped() {
     assert!(built.run.time < LONG, "{}", built.run);
 }
 
+/// Each answer is small: it is their number that is not.
+#[test]
+fn no_more_is_fetched_than_allowed() {
+    let Some(arena) = Arena::enter() else { return };
+    let server = FileServer::start();
+    let file = server.put("/charts/a", vec![b'x'; 1 << 20]);
+    let away = server.redirect("/charts/b", &file);
+    let mutable = |url: &str| json!({ "do": "fetch", "url": url, "mutable": true });
+    // Refused requests are handled by the guest, which asks on.
+    let times =
+        |times: u64, act: &Value| json!([{ "do": "repeat", "times": times, "acts": [{ "do": "try", "acts": [act] }] }]);
+    let attack = |limit: &str, most: u64, acts: Value| {
+        server.forget();
+        Attack::on(&arena, Project::new().with_file_server(&server.host()), &["manifests"], acts)
+            .grants(json!({ "fetch": [server.url("/charts/")] }))
+            .limit(limit, most)
+            .build()
+    };
+    attack("fetched_mib", 4, times(4, &mutable(&file))).done();
+    let sent = server.bytes_sent();
+    attack("fetched_mib", 4, times(100, &mutable(&file))).refused(&["attack", "4 MiB", "plugins.fetched_mib"]);
+    assert!(server.bytes_sent() - sent < 8 << 20, "{}", server.render_log());
+    for (act, most, asked) in [(mutable(&file), 4, 4), (mutable(&away), 8, 4)] {
+        attack("requests", most, times(asked, &act)).done();
+        attack("requests", most, times(100, &act)).refused(&["attack", "requests", "plugins.requests"]);
+        assert_eq!(server.log().len() as u64, most, "{}", server.render_log());
+    }
+}
+
+/// Lists of tags come in pages.
+#[test]
+fn no_list_has_more_pages_than_requests_are_allowed() {
+    let Some(arena) = Arena::enter() else { return };
+    let pages = AtomicU64::new(0);
+    let server = Server::start(move |_: &Request| {
+        let page = pages.fetch_add(1, Ordering::Relaxed);
+        let next = format!("</v2/team/app/tags/list?n=1&last=x{page}>; rel=\"next\"");
+        Response::json(200, &json!({ "name": "team/app", "tags": [format!("x{page}")] })).with("link", next)
+    });
+    let tags = json!({ "do": "tags", "repository": format!("{}/team/app", server.host()) });
+    let project = Project::new().with_registry(&server.host());
+    Attack::on(&arena, project, &["manifests"], json!([{ "do": "try", "acts": [tags, tags] }]))
+        .grants(json!({ "fetch": [format!("{}/team/", server.host())] }))
+        .limit("requests", 20)
+        .build()
+        .refused(&["attack", "20 requests", "plugins.requests"]);
+    assert_eq!(server.log().len(), 20, "{}", server.render_log());
+}
+
 #[test]
 fn an_archive_of_too_many_entries_is_refused_before_the_work() {
     let Some(arena) = Arena::enter() else { return };
@@ -306,6 +358,29 @@ fn the_hosts_descriptors_are_not_used_up() {
         let told = std::fs::read_to_string(told).unwrap_or_default();
         assert!(!told.contains("os error 24") && !told.contains("o file descriptors"), "{step}: {told}\n{run}");
     }
+}
+
+/// What the host keeps for a guest beside its descriptors, and what it copies
+/// out of the guest at once: limits that only an attack or a fault meets.
+#[test]
+fn neither_handles_nor_the_bytes_of_a_call_are_without_end() {
+    let Some(arena) = Arena::enter() else { return };
+    let attack = |acts: Value| {
+        let attack = directories(&arena, json!([])).limit("open_files", 100_000).limit("output_mib", 200);
+        attack
+            .limit("memory_mib", 512)
+            .step("made", &json!({ "plugin": "attacker" }), &["config"])
+            .acts(json!([{ "do": "write", "path": "a", "text": "x" }]))
+            .step("attack", &json!({ "plugin": "attacker" }), &["made"])
+            .acts(acts)
+            .build()
+    };
+    let holds = |count: u64| json!([{ "do": "hold-inputs", "tree": "made", "path": "a", "count": count }]);
+    let writes = |mib: u64| json!([{ "do": "write", "path": "x", "text": "0123456789abcdef", "times": mib << 16 }]);
+    attack(holds(900)).done();
+    attack(holds(1_100)).refused(&["attack", "held more than 1000 handles"]);
+    attack(writes(60)).done();
+    attack(writes(65)).refused(&["attack", "passed more than 64 MiB to the host in one call"]);
 }
 
 #[test]

@@ -486,3 +486,31 @@ fn no_answer_is_larger_than_its_limit() {
         .build()
         .refused(&["attack"]);
 }
+
+/// A proxy looks names up by itself, so what this machine finds for them is
+/// looked at before it is asked.
+#[test]
+fn no_proxy_is_asked_for_an_address_that_is_out_of_reach() {
+    let Some(arena) = Arena::enter() else { return };
+    let proxy = Server::start(|_: &Request| Response::new(200, SECRET));
+    let behind = |hosts: &[String]| {
+        let project = hosts.iter().fold(Project::new(), |project, host| project.with_file_server(host));
+        project.with_settings(|settings| settings["network"]["proxy"] = json!(proxy.url("")))
+    };
+    let domain = format!("http://*.arena.test:{PORT}/");
+    let named: Vec<String> = SPECIAL.iter().map(|address| format!("{}:{PORT}", arena.name_of(address))).collect();
+    let literal = format!("{METADATA}:{PORT}");
+    for (hosts, grant) in [(named, domain.clone()), (vec![literal.clone()], format!("http://{literal}/"))] {
+        let acts: Vec<Value> = hosts.iter().map(|host| fetch(&format!("http://{host}/x"))).collect();
+        let attack = Attack::on(&arena, behind(&hosts), &["manifests"], attempts(&acts));
+        let built = attack.grants(json!({ "fetch": [grant] })).build().done().keeps(SECRET);
+        assert!(proxy.log().is_empty(), "{}\n{}", built.told(), proxy.render_log());
+        built.all_refused(hosts.len());
+    }
+    // The limit of it: a name that only the proxy knows is the proxy's to judge.
+    let host = format!("nowhere-else.arena.test:{PORT}");
+    let acts = json!([fetch(&format!("http://{host}/x"))]);
+    let attack = Attack::on(&arena, behind(&[host]), &["manifests"], acts);
+    attack.grants(json!({ "fetch": [domain] })).build().done();
+    assert_eq!(proxy.log().len(), 1, "{}", proxy.render_log());
+}

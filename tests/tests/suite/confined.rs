@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use airgap_tests::digest::sha256;
+use airgap_tests::git_server::GitServer;
 use airgap_tests::images::Image;
 use airgap_tests::project::{Project, Running};
 use airgap_tests::registry::{Options, Redirects, Registry};
@@ -181,19 +182,104 @@ fn a_redirect_to_a_port_that_nothing_names_is_explained_and_can_be_let_through()
     let bytes = guest("hello");
     let project = with_component(&bytes, json!({})).with_registry(&registry.host());
     let project = pinned(project.with_image(registry.reference("app:1")), &bytes);
-    let mut pipeline: Value = serde_json::from_str(&project.read("config/pipeline.yaml")).unwrap();
-    let steps = pipeline["steps"].as_array_mut().unwrap();
-    for (id, run, needs) in [
+    let steps = [
         ("config", json!({ "host": "config" }), json!([])),
         ("manifests", json!({ "plugin": "manifest" }), json!(["config"])),
         ("images", json!({ "host": "images" }), json!(["manifests"])),
-    ] {
-        steps.push(json!({ "id": id, "name": id, "run": run, "needs": needs, "on_failure": "preserve" }));
-    }
-    project.write("config/pipeline.yaml", pipeline.to_string());
+    ];
+    let step = |(id, run, needs)| json!({ "id": id, "name": id, "run": run, "needs": needs, "on_failure": "preserve" });
+    extend_pipeline(&project, &steps.map(step));
     let run = project.run(&["build"]).code(1);
     run.says(&["the second wall lets no connection to", "`security.ports`"]);
     let port: u16 = registry.storage().host().rsplit(':').next().unwrap().parse().unwrap();
     let project = project.with_settings(|settings| settings["security"] = json!({ "ports": [port] }));
     project.run(&["build", "--on-change", "restart"]).success();
+}
+
+/// The pipeline of a project, with these steps behind those that it has.
+fn extend_pipeline(project: &Project, steps: &[Value]) {
+    let mut pipeline: Value = serde_json::from_str(&project.read("config/pipeline.yaml")).unwrap();
+    pipeline["steps"].as_array_mut().unwrap().extend(steps.iter().cloned());
+    project.write("config/pipeline.yaml", pipeline.to_string());
+}
+
+/// git says that it got no connection, and not why.
+#[test]
+fn a_repository_at_a_port_that_nothing_names_is_explained_and_can_be_let_through() {
+    let Some(server) = GitServer::start() else { return };
+    server.create("app").commit("a", "1");
+    let bytes = guest("hello");
+    let repository = json!({ "name": "app", "url": "https://git.example/app.git", "ref": "main" });
+    let project = pinned(with_component(&bytes, json!({})).with_repository(repository), &bytes);
+    let step = |id: &str, run: Value, needs: &str| json!({ "id": id, "name": id, "run": run, "needs": [needs], "on_failure": "preserve" });
+    let config = json!({ "id": "config", "name": "c", "run": { "host": "config" }, "on_failure": "roll-back" });
+    extend_pipeline(
+        &project,
+        &[
+            config,
+            step("manifests", json!({ "plugin": "manifest" }), "config"),
+            step("repos", json!({ "host": "repos" }), "manifests"),
+        ],
+    );
+    // The user's own git knows another way, to which no file of config/ points.
+    let url = server.clone_url("app");
+    let (base, _) = url.rsplit_once('/').unwrap();
+    project.write("home/.gitconfig", format!("[url \"{base}/\"]\n\tinsteadOf = https://git.example/\n"));
+    let run = project.run(&["build"]).code(1);
+    let run = run.says(&["repository `app`", "the second wall lets no connection to", "`security.ports`"]);
+    assert!(run.stderr.contains(&server.host()), "the address is named: {run}");
+    run.never_says("run the same command again; what was fetched is kept");
+    let port: u16 = server.host().rsplit(':').next().unwrap().parse().unwrap();
+    let project = project.with_settings(|settings| settings["security"] = json!({ "ports": [port] }));
+    project.run(&["build", "--on-change", "restart"]).success();
+}
+
+/// What may pass from the signal to the end, on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(600);
+
+/// The attacker as the only step, doing `acts`.
+fn attacking(project: &Project, ending: &str, acts: &Value) {
+    let step = json!({
+        "id": "guest", "name": "A guest", "run": { "plugin": "guest" }, "on_failure": ending,
+        "configuration": { "acts": acts },
+    });
+    project.write("config/pipeline.yaml", json!({ "steps": [step] }).to_string());
+}
+
+/// Thousands of files of which each is on the disk, or a large one: removing
+/// them takes seconds, which nobody waits for.
+#[test]
+fn an_interruption_does_not_wait_for_what_a_plugin_has_piled_up() {
+    let bytes = guest("attacker");
+    let many = json!([{ "do": "repeat", "times": 1_000_000, "acts": [{ "do": "write", "path": "{n}", "text": "x" }] }]);
+    let large = json!([{ "do": "file", "path": "/work/large", "mib": 1500 }, { "do": "spin" }]);
+    let piled = |tree: &Path| std::fs::read_dir(tree).map_or(0, Iterator::count) >= 3_000;
+    let written = |tree: &Path| {
+        let large = tree.with_file_name("directories/work/large");
+        large.metadata().is_ok_and(|large| large.len() == 1500 << 20)
+    };
+    type IsThere = fn(&Path) -> bool;
+    for (ending, acts, is_there) in [("roll-back", &many, piled as IsThere), ("preserve", &large, written)] {
+        let project = with_component(&bytes, json!({ "host_limit": 3600, "output_files": 1_000_000 }));
+        let pin = json!({ "path": "plugins/guest.wasm", "sha256": sha256(&bytes), "grants": { "directories": true } });
+        project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "guest": pin } }).to_string());
+        attacking(&project, ending, acts);
+        let running = project.start(&["build"]);
+        let tree = project.path("build/staging/guest/tree");
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !is_there(&tree) {
+            assert!(Instant::now() < deadline, "it takes longer than two minutes");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let sent = Instant::now();
+        running.signal("INT");
+        let run = running.finish().code(130);
+        assert!(sent.elapsed() < AT_ONCE, "{ending}: {:?} {run}", sent.elapsed());
+        assert_eq!(project.state()["steps"][0]["status"], "FAILED", "{ending}");
+        // What is left is no output, and goes with the next start.
+        assert!(!project.exists("build/steps/guest"));
+        attacking(&project, ending, &json!([{ "do": "write", "path": "x", "text": "x" }]));
+        project.run(&["build", "--on-change", "restart"]).success();
+        assert!(!project.exists("build/staging/guest"), "{ending}");
+    }
 }

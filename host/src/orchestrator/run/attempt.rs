@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -37,6 +37,11 @@ use crate::state::{Status, StepState};
 use crate::steps::{self, BoxFuture, Step, StepContext, StepOutcome};
 use crate::transaction::{self, Committed, Publication, Transaction};
 use crate::tree::Tree;
+
+/// How long the end of an interrupted attempt may tidy up, and the bytes of a
+/// file whose removal alone would take longer.
+const TIDYING: Duration = Duration::from_millis(100);
+const LARGE: u64 = 32 << 20;
 
 /// What the loop keeps of a running attempt.
 pub(super) struct Open {
@@ -390,8 +395,8 @@ impl Run {
         let decision = decide(spec.on_failure, &error, attempt, &self.session.project.settings.retries, self.now());
         let ended = open.ended()?;
         match decision.ending {
-            Ending::RollBack => open.transaction.roll_back()?,
-            Ending::Preserve => open.transaction.preserve()?,
+            Ending::RollBack => open.transaction.roll_back(&self.patience())?,
+            Ending::Preserve => open.transaction.preserve(&self.patience())?,
         }
         self.keep_resolved(Some(&error))?;
         if let Some(entry) = self.book.get_mut(id) {
@@ -424,6 +429,14 @@ impl Run {
             }
         });
         Ok(())
+    }
+
+    /// Who asked to stop does not wait for a hundred thousand files to be
+    /// removed, nor for a large one: what is left after a moment the next start
+    /// removes.
+    fn patience(&self) -> impl Fn(u64) -> bool + use<> {
+        let (cancel, began) = (self.environment.cancel.clone(), Instant::now());
+        move |bytes| (bytes > LARGE || began.elapsed() >= TIDYING) && cancel.is_cancelled()
     }
 
     /// Records a failed step and stops those that need it.

@@ -23,7 +23,7 @@ use super::report::{Report, StepReport};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
 use crate::config::hash;
-use crate::config::pipeline::{Pipeline, StepSpec};
+use crate::config::pipeline::{Pipeline, Runner, StepSpec};
 use crate::config::shared_lock::SharedLock;
 use crate::confine::wall::Wall;
 use crate::digest::Digest;
@@ -249,6 +249,7 @@ impl Run {
             let network = Network::new(&project.settings, &project.layout.config, self.environment.network.clone())?;
             self.network = Some(Arc::new(network));
         }
+        self.load_ahead();
         let mut tasks: JoinSet<Message> = JoinSet::new();
         let cancel = self.environment.cancel.clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -276,6 +277,19 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// The core plugins of the steps that will run are loaded while the first
+    /// ones are at work. What is pinned is read, and asked about, when its step
+    /// begins.
+    fn load_ahead(&self) {
+        let project = &self.session.project;
+        let is_core =
+            |spec: &&StepSpec| matches!(&spec.run, Runner::Plugin(name) if project.plugin_pins.pin(name).is_none());
+        let will_run = |spec: &&StepSpec| matches!(self.plan.action(&spec.id), Some(Action::Run(_)));
+        let core = self.pipeline().steps.iter().filter(is_core).filter(will_run);
+        let sources = core.filter_map(|spec| plugin_source(project, spec).ok().flatten()).collect();
+        self.runtime.load_ahead(sources);
     }
 
     /// Starts every waiting step whose needs are met.

@@ -28,6 +28,7 @@ impl Host for Call {
         limits: Limits,
     ) -> Answer<Resource<InputTree>> {
         let located = self.table.get(&source)?.locate(&path)?;
+        let time = self.time_of_host();
         let work = self.work("archives.unpack")?;
         work.unpacked += 1;
         let root = work.staging.join(UNPACKED).join(work.unpacked.to_string());
@@ -42,7 +43,7 @@ impl Host for Call {
                 // Owns the directory from here on, so that a failure leaves
                 // nothing behind.
                 let takes = *result.as_ref().unwrap_or(&limits);
-                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room, takes);
+                let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room, takes, time);
                 result.map_err(|error| error.context(format!("`{shown}` can not be unpacked"))).map_err(|error| {
                     match hint {
                         Some(hint) if error.one_line().contains(TOO_LARGE) => error.hint(hint),

@@ -45,6 +45,7 @@ impl Host for Call {
         });
         let results: Vec<Outcome<Artifact>> = stream::iter(jobs).buffered(CONCURRENT).collect().await;
         self.fetched(started, self.requests() != asked).map_err(Refusal::Stop)?;
+        self.within_allowance().map_err(Refusal::Stop)?;
         self.note_waits(results.iter().filter_map(|result| result.as_ref().err()));
         results.into_iter().map(answer).collect()
     }
@@ -58,6 +59,7 @@ impl Host for Call {
         let fetcher = Fetcher::of(self.work("fetch.list-tags").map_err(Refusal::into_error)?);
         let result = fetcher.tags(&repository, limit.min(TAGS)).await;
         self.fetched(started, true)?;
+        self.within_allowance()?;
         self.note_waits(result.as_ref().err());
         answer_with(result, |tags| tags).map_err(Refusal::into_error)
     }
@@ -67,6 +69,12 @@ impl Call {
     /// How many requests this step has sent.
     fn requests(&self) -> u64 {
         self.progress.counters().read().requests
+    }
+
+    /// What a guest is refused for want of a grant it may handle; with more
+    /// than it may take of the network the call ends.
+    fn within_allowance(&mut self) -> std::result::Result<(), Stop> {
+        self.work.as_ref().map_or(Ok(()), |work| work.cx.progress.may_go_on()).map_err(Stop::Host)
     }
 
     fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {

@@ -6,12 +6,12 @@ FLAGS := --release --workspace --locked
 export RUST_BACKTRACE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build faults demo test crash fuzz check bench chaos soak
+.PHONY: help plugins tools build faults demo test interop interop-cluster crash fuzz check bench chaos soak
 # Both builds write target/release/opencenter-airgap.
 .NOTPARALLEL:
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 plugins: ## Build the core plugins and the test guests to WebAssembly
 	plugins/build.sh
@@ -33,6 +33,15 @@ demo: build ## Build a small package from a registry and a file server on loopba
 test: tools faults build ## Everything that CI runs after the checks of the source
 	$(CARGO) test $(FLAGS)
 
+interop: tools build ## Try packages with the real Zarf, helm, cosign, crane and oras; needs Go
+	tests/interop/build.sh
+	$(CARGO) test $(FLAGS) --test interop
+
+interop-cluster: tools build ## Deploy packages into a real Kubernetes API server; needs Go
+	tests/install-tools.sh etcd=etcd-server
+	tests/interop/build.sh cluster
+	$(CARGO) test $(FLAGS) --test interop -- cluster
+
 crash: tools faults build ## Kill at every visit of every checkpoint, try more sequences of faults
 	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
 
@@ -42,6 +51,7 @@ fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120), fro
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	$(CARGO) clippy $(FLAGS) --test interop -- -D warnings
 	$(CARGO) clippy $(FLAGS) --bin opencenter-airgap --features opencenter-airgap/faults -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs from Debian what the tests use and this machine lacks: as root, or
 # with sudo where it asks for no password. Otherwise says what is missing;
-# tests that need it then say SKIPPED, and fail under CI=true.
+# tests that need it then say SKIPPED, and fail under CI=true. Arguments name
+# more of them, each `program=package`.
 set -euo pipefail
 
 # program=package
 wanted=(docker-registry=docker-registry skopeo=skopeo umoci=umoci git=git zstd=zstd jq=jq unshare=util-linux ip=iproute2
-  c++=g++)
+  c++=g++ "$@")
 
 missing=()
 for pair in "${wanted[@]}"; do

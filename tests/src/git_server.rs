@@ -121,6 +121,27 @@ impl GitServer {
         Some(Self { server, root })
     }
 
+    /// Takes whatever is pushed, into repositories that a first push makes, as
+    /// Gitea does; None where git is not installed.
+    pub fn start_receiving() -> Option<Self> {
+        tools::require("git")?;
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let folder = root.path().to_owned();
+        let server = Server::start(move |request: &Request| {
+            request.refusal(tools::USER, tools::PASSWORD).unwrap_or_else(|| receive(&folder, request))
+        });
+        Some(Self { server, root })
+    }
+
+    /// The folders of what was pushed, each `user/name`.
+    pub fn received(&self) -> Vec<PathBuf> {
+        let below = |folder: &Path| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).expect("a readable folder");
+            entries.map(|entry| entry.expect("a readable folder").path()).collect()
+        };
+        below(self.root.path()).iter().flat_map(|user| below(user)).collect()
+    }
+
     /// A new repository, served at `/name.git`.
     pub fn create(&self, name: &str) -> GitRepository {
         GitRepository::create(&self.root.path().join(name))
@@ -130,6 +151,24 @@ impl GitServer {
     pub fn clone_url(&self, name: &str) -> String {
         self.url(&format!("/{name}.git"))
     }
+}
+
+/// The same, where a push to what is not there makes it.
+fn receive(root: &Path, request: &Request) -> Response {
+    let path = crate::http::decode(request.path_alone());
+    let Some((name, _)) = path.split_once(".git/").filter(|_| !path.contains("..")) else {
+        return Response::new(404, "Not found.");
+    };
+    let folder = root.join(name.trim_matches('/')).join(".git");
+    if !folder.exists() {
+        if !request.query.contains("git-receive-pack") {
+            return Response::new(404, "Not found.");
+        }
+        std::fs::create_dir_all(&folder).expect("a new folder");
+        tools::run(git().args(["init", "--quiet", "--bare"]).arg(&folder));
+        tools::run(git().arg("-C").arg(&folder).args(["config", "http.receivepack", "true"]));
+    }
+    backend(root, request)
 }
 
 /// Runs the CGI program for one request.

@@ -427,7 +427,15 @@ fn update(shared: &Shared, number: usize, change: impl FnOnce(&mut Entry)) {
     shared.changed.notify_all();
 }
 
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 fn read_request(reader: &mut BufReader<&TcpStream>, stream: &TcpStream) -> io::Result<Option<Request>> {
+    // Who begins with TLS learns that there is none, as from any server.
+    if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
+        (&mut &*stream).write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nthis is plain HTTP\n")?;
+        return Ok(None);
+    }
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

@@ -129,7 +129,10 @@ fn check_members(tar: &str, members: &BTreeMap<String, Member>, wanted: &[Wanted
         }
     }
     let in_folder = |path: &str| path.match_indices('/').any(|(at, _)| folders.contains(&path[..at]));
-    for path in members.keys().filter(|path| !files.contains(path.as_str()) && !in_folder(path)) {
+    // What vouches for a chart may lie beside it.
+    let vouches = |path: &str| path.strip_suffix(".prov").is_some_and(|of| of.ends_with(".tgz") && files.contains(of));
+    let is_known = |path: &str| files.contains(path) || in_folder(path) || vouches(path);
+    for path in members.keys().filter(|path| !is_known(path)) {
         problems.add_for("extra-file", path, format!("is in `{tar}` and in no list of zarf.yaml"));
     }
 }

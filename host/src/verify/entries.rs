@@ -22,8 +22,11 @@ pub(super) fn check(facts: &Facts, package: Option<&Package>, problems: &mut Pro
     if let Some(package) = package
         && package.aggregate != found
     {
-        let claimed = &package.aggregate;
-        problems.add_for("aggregate", "checksums.txt", format!("has the sha256 {found}, zarf.yaml says `{claimed}`"));
+        let says = match package.aggregate.as_str() {
+            "" => format!("zarf.yaml lacks `{}`, which says so", package.forms.aggregate_field()),
+            claimed => format!("zarf.yaml says `{claimed}`"),
+        };
+        problems.add_for("aggregate", "checksums.txt", format!("has the sha256 {found}, {says}"));
     }
     let mut left: BTreeSet<&str> = facts.files.keys().map(String::as_str).collect();
     left.retain(|path| !EXEMPT.contains(path) && !package.is_some_and(|package| package.vouches_with(path)));

@@ -26,6 +26,11 @@ impl Forms {
         let Documents { alpha, beta, alpha_first, .. } = documents;
         Self { alpha: alpha.is_some(), beta: beta.is_some(), alpha_first: *alpha_first }
     }
+
+    /// Where the document that counts has the digest of checksums.txt.
+    pub(super) fn aggregate_field(self) -> &'static str {
+        if self.beta { "build.aggregateChecksum" } else { "metadata.aggregateChecksum" }
+    }
 }
 
 /// Two sites would deploy different things from one file: Zarf compares

@@ -136,7 +136,7 @@ fn what_is_no_definition_is_named() {
         ((|alpha, _| format!("{alpha}---\n{alpha}")) as fn(&str, &str) -> String, "two documents of zarf.dev/v1alpha1"),
         (|_, beta| beta.replace("v1beta1", "v2"), "`zarf.dev/v2`"),
         (|_, beta| beta.replace("ZarfPackageConfig", "ZarfComponentConfig"), "not a package"),
-        (|_, beta| beta.replace("  aggregateChecksum:", "  other:"), "zarf.yaml says ``"),
+        (|_, beta| beta.replace("  aggregateChecksum:", "  other:"), "lacks `build.aggregateChecksum`"),
     ] {
         let report = with_definition(&place, change);
         assert!(

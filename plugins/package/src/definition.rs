@@ -4,7 +4,7 @@
 //! everything else that the author wrote. Both hold the same components: those
 //! of another flavor or architecture are left out of both, as Zarf does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use components::zarf::{self, Component, Definition};
 use sdk::StepError;
@@ -28,6 +28,9 @@ pub struct Package {
     /// The definition with the charts' versions and sources as they were
     /// written; the same components and charts in the same order.
     pub authored: Definition,
+    /// The sources of provenance files that lie beside their charts, by
+    /// `<component>/<chart>`.
+    pub provenance: BTreeMap<String, String>,
 }
 
 impl Package {
@@ -57,7 +60,7 @@ pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError
         check_component(component).map_err(|error| error.context(format!("component `{}`", component.name)))?;
     }
     check_actions(&document)?;
-    Ok(Package { authored: definition.clone(), definition, document })
+    Ok(Package { authored: definition.clone(), definition, document, provenance: BTreeMap::new() })
 }
 
 fn parse(text: &str) -> Result<Mapping, StepError> {

@@ -10,7 +10,7 @@ use crate::plan::{self, Member, Plan, Source, Tar};
 use crate::sources::Sources;
 
 const LARGEST_VALUES: u64 = 16 << 20;
-pub const DOCUMENTS: &str = "documentation.tar";
+const DOCUMENTS: &str = "documentation.tar";
 
 /// Adds `values.yaml`, `values.schema.json` and `documentation.tar` where the
 /// definition asks for them.

@@ -66,10 +66,11 @@ pub fn choose(
     if format == Format::V1alpha1 {
         return Ok((package, Forms::ALPHA, None));
     }
-    let local = with_local_charts(package.clone());
+    let local = with_provenance_beside_charts(with_local_charts(package.clone()));
     let mut losses = to_beta(&local.definition).1;
     losses.extend(unknown(&local)?);
     losses.extend(filled_in(&local.definition, home, sources)?);
+    losses.extend(documents(&local.definition));
     match (format, losses.is_empty()) {
         (Format::V1beta1, true) => Ok((local, Forms::BETA, None)),
         (Format::V1beta1, false) => {
@@ -125,6 +126,42 @@ fn make_local(chart: &mut Mapping, typed: &zarf::Chart) {
         chart.shift_remove(field);
     }
     chart.insert("localPath".into(), typed.local_path.as_str().into());
+}
+
+/// What vouches for a chart lies beside it: [`documents`] says why not among
+/// the documents.
+fn with_provenance_beside_charts(mut package: Package) -> Package {
+    for component in &package.authored.components {
+        for chart in &component.charts {
+            let archive = match zarf::base_name(&chart.local_path) {
+                "" => format!("{}.tgz", chart.stem()),
+                name => name.to_owned(),
+            };
+            let vouches = |source: &String| zarf::base_name(source) == format!("{archive}.prov");
+            let documents = &mut package.definition.documentation;
+            let Some(key) = documents.iter().find(|(_, source)| vouches(source)).map(|(key, _)| key.clone()) else {
+                continue;
+            };
+            let source = documents.remove(&key).unwrap_or_default();
+            package.provenance.insert(format!("{}/{}", component.name, chart.name), source);
+            if let Some(Value::Mapping(documents)) = package.document.get_mut("documentation") {
+                documents.shift_remove(key.as_str());
+            }
+        }
+    }
+    if package.definition.documentation.is_empty() {
+        package.document.shift_remove("documentation");
+    }
+    package
+}
+
+/// Their name in v1beta1 has changed between releases, and so has their place.
+/// `zarf package pull` fetches those alone that the document it reads names,
+/// and then refuses the package for lacking the others.
+fn documents(definition: &Definition) -> Option<Loss> {
+    let why = "has no form in v1beta1 that releases agree on, and is left behind by `zarf package pull`";
+    let first = definition.documentation.keys().next()?;
+    Some(Loss { field: format!("documentation.{first}"), why: why.to_owned() })
 }
 
 /// Fields that the typed definition does not hold: nobody knows their form in
@@ -263,5 +300,31 @@ mod tests {
             let error = chosen(&text, Format::V1beta1, sources).unwrap_err();
             assert!(error.failure().unwrap().message.contains(field), "{component}");
         }
+    }
+    /// `zarf package pull` of 0.84 refuses a package whose documents the
+    /// v1beta1 document does not name.
+    #[test]
+    fn documents_keep_a_package_v1alpha1_but_for_what_vouches_for_charts() {
+        let read = |documents: &str| {
+            let text = format!(
+                "kind: ZarfPackageConfig\nmetadata: {{name: x, version: '1'}}\ndocumentation: {{{documents}}}\ncomponents:\n\
+                 - name: a\n  charts: [{{name: c, version: '1', localPath: ../charts/charts/c-1.tgz, namespace: n}}]\n"
+            );
+            read(&text, Some("amd64")).unwrap()
+        };
+        let none = Memory::default();
+        let provenance = "c-1.tgz.prov: ../charts/charts/c-1.tgz.prov";
+        let (package, forms, warning) = choose(read(provenance), Format::Both, "zarf_gen", &none).unwrap();
+        assert_eq!((forms, warning), (Forms::BOTH, None));
+        assert!(package.definition.documentation.is_empty() && package.document.get("documentation").is_none());
+        assert_eq!(package.provenance["a/c"], "../charts/charts/c-1.tgz.prov");
+
+        let more = format!("{provenance}, guide: d/guide.md");
+        let (package, forms, warning) = choose(read(&more), Format::Both, "zarf_gen", &none).unwrap();
+        assert_eq!((forms, package.definition.documentation.len()), (Forms::ALPHA, 2));
+        assert!(warning.unwrap().contains("`documentation.guide`") && package.provenance.is_empty());
+        assert!(choose(read(&more), Format::V1beta1, "zarf_gen", &none).is_err());
+        let (package, ..) = choose(read(provenance), Format::V1alpha1, "zarf_gen", &none).unwrap();
+        assert_eq!(package.definition.documentation.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The images of the package: each reference of the definition must be in the
 //! image layout, under its complete spelling.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use components::image::{ImageName, is_index};
 use components::zarf::Definition;
@@ -9,11 +9,12 @@ use sdk::StepError;
 use serde::Deserialize;
 
 use crate::definition::refuse;
-use crate::plan::{self, Member};
+use crate::plan::{self, Member, Source};
 use crate::sources::Sources;
 
 /// The tree of the images step.
 const TREE: &str = "images";
+const INDEX: &str = "index.json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// Zarf can neither push nor pull larger ones.
 const LARGEST_MANIFEST: u64 = 4 << 20;
@@ -34,6 +35,8 @@ pub struct Image {
     /// Bytes of everything reachable from it, shared or not.
     pub size: u64,
     pub platform: Option<String>,
+    /// Everything reachable from it, by the hexadecimal digits of its digest.
+    pub blobs: BTreeSet<String>,
 }
 
 impl Image {
@@ -116,7 +119,7 @@ fn read_index(sources: &dyn Sources) -> Result<BTreeMap<String, Descriptor>, Ste
     if !sources.has(TREE) {
         return Ok(BTreeMap::new());
     }
-    let bytes = sources.read(TREE, "index.json", LARGEST_INDEX)?;
+    let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
     let index: Index =
         serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("images/index.json"))?;
     let named = index.manifests.into_iter().filter_map(|descriptor| {
@@ -139,7 +142,9 @@ fn image(
             format!("`{reference}` is pinned to {pin} and was pulled as {}", descriptor.digest),
         ));
     }
-    let size = reachable(descriptor, sources, 0).map_err(|error| error.context(format!("image `{reference}`")))?;
+    let mut blobs = BTreeSet::new();
+    let size =
+        reachable(descriptor, sources, 0, &mut blobs).map_err(|error| error.context(format!("image `{reference}`")))?;
     let platform = descriptor.platform.as_ref().map(|platform| format!("{}/{}", platform.os, platform.architecture));
     Ok(Image {
         reference,
@@ -149,12 +154,20 @@ fn image(
         digest: descriptor.digest.clone(),
         size,
         platform,
+        blobs,
     })
 }
 
-/// Bytes of a blob and of everything that it refers to.
-fn reachable(descriptor: &Descriptor, sources: &dyn Sources, depth: u32) -> Result<u64, StepError> {
-    let hex = descriptor.digest.trim_start_matches("sha256:");
+/// Bytes of a blob and of everything that it refers to, which goes into
+/// `blobs`.
+fn reachable(
+    descriptor: &Descriptor,
+    sources: &dyn Sources,
+    depth: u32,
+    blobs: &mut BTreeSet<String>,
+) -> Result<u64, StepError> {
+    let hex = hex(descriptor);
+    blobs.insert(hex.to_owned());
     let path = format!("blobs/sha256/{hex}");
     if depth > 4 {
         return Err(refuse("image", "indexes are nested too deeply"));
@@ -164,17 +177,64 @@ fn reachable(descriptor: &Descriptor, sources: &dyn Sources, depth: u32) -> Resu
     let mut total = descriptor.size;
     for blob in children.config.iter().chain(children.layers.iter().flatten()) {
         total = total.saturating_add(blob.size);
+        blobs.insert(self::hex(blob).to_owned());
     }
     for manifest in children.manifests.iter().flatten() {
-        total = total.saturating_add(reachable(manifest, sources, depth + 1)?);
+        total = total.saturating_add(reachable(manifest, sources, depth + 1, blobs)?);
     }
     Ok(total)
 }
 
-/// The layout as members of the package.
-pub fn members(sources: &dyn Sources) -> Result<Vec<Member>, StepError> {
-    let files = sources.below(TREE, "")?;
-    Ok(files.iter().map(|found| plan::file(format!("images/{}", found.path), 0o644, TREE, found)).collect())
+fn hex(descriptor: &Descriptor) -> &str {
+    descriptor.digest.trim_start_matches("sha256:")
+}
+
+/// The layout as members of the package, and the references that were pulled
+/// and that no component names: `zarf package pull` leaves those behind, and
+/// what it wrote would not be whole then.
+///
+/// # Errors
+/// For an index that is none.
+pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, Vec<String>), StepError> {
+    let named: BTreeSet<&str> = images.iter().map(|image| image.reference.as_str()).collect();
+    let mut unnamed: Vec<String> = read_index(sources)?.into_keys().collect();
+    unnamed.retain(|reference| !named.contains(reference.as_str()));
+    let blobs: BTreeSet<&str> = images.iter().flat_map(|image| image.blobs.iter().map(String::as_str)).collect();
+    let mut members = Vec::new();
+    for found in sources.below(TREE, "")? {
+        let path = format!("images/{}", found.path);
+        let blob = found.path.strip_prefix("blobs/sha256/");
+        if blob.is_some_and(|hex| !blobs.contains(hex)) {
+            continue;
+        }
+        members.push(if found.path == INDEX && !unnamed.is_empty() {
+            Member { path, mode: 0o644, source: Source::Bytes(index_of(&named, sources)?) }
+        } else {
+            plan::file(path, 0o644, TREE, &found)
+        });
+    }
+    Ok((members, unnamed))
+}
+
+/// index.json with the named images alone, each as it is written: what the
+/// images step writes where nothing else is pulled.
+fn index_of(named: &BTreeSet<&str>, sources: &dyn Sources) -> Result<Vec<u8>, StepError> {
+    let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
+    let no_index = || refuse("images", "images/index.json is not as the images step writes it");
+    let text = std::str::from_utf8(&bytes).map_err(|_| no_index())?;
+    let (before, mut rest) = text.split_once("\"manifests\":[").ok_or_else(no_index)?;
+    let mut kept = Vec::new();
+    while rest.starts_with('{') {
+        let mut one = serde_json::Deserializer::from_str(rest).into_iter::<Descriptor>();
+        let descriptor = one.next().transpose()?.ok_or_else(no_index)?;
+        let (written, after) = rest.split_at(one.byte_offset());
+        let reference = descriptor.annotations.as_ref().and_then(|annotations| annotations.get(REFERENCE));
+        if reference.is_some_and(|reference| named.contains(reference.as_str())) {
+            kept.push(written);
+        }
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+    Ok(format!("{before}\"manifests\":[{}{rest}", kept.join(",")).into_bytes())
 }
 
 #[cfg(test)]
@@ -223,5 +283,31 @@ mod tests {
         let error = collect(&definition(&[&pin]), &sources).unwrap_err();
         assert_eq!(error.failure().unwrap().code, "image-digest");
         assert!(collect(&definition(&["no such image"]), &sources).is_err());
+    }
+    /// What is pulled for components that the definition leaves out.
+    #[test]
+    fn what_no_component_names_is_not_packaged() {
+        let (sources, digest) = layout(&["docker.io/library/nginx:1.27", "docker.io/library/redis:7"]);
+        let sources = sources
+            .with(TREE, "blobs/sha256/l", "layer")
+            .with(TREE, "blobs/sha256/c", "configuration")
+            .with(TREE, "blobs/sha256/other", "of another image")
+            .with(TREE, "oci-layout", "{}");
+        let paths = |members: &[Member]| members.iter().map(|member| member.path.clone()).collect::<Vec<_>>();
+        let images = collect(&definition(&["nginx:1.27"]), &sources).unwrap();
+        let (members, unnamed) = members(&images, &sources).unwrap();
+        assert_eq!(unnamed, ["docker.io/library/redis:7"]);
+        let blob = |name: &str| format!("images/blobs/sha256/{name}");
+        let manifest = blob(&digest[7..]);
+        let mut expected = vec![manifest, blob("c"), blob("l"), "images/index.json".into(), "images/oci-layout".into()];
+        expected.sort();
+        assert_eq!(paths(&members), expected);
+        let index = members.iter().find(|member| member.path == "images/index.json").unwrap();
+        let alone = layout(&["docker.io/library/nginx:1.27"]).0.read(TREE, INDEX, 1 << 20).unwrap();
+        assert_eq!(index.source, Source::Bytes(alone));
+
+        let all = collect(&definition(&["nginx:1.27", "redis:7"]), &sources).unwrap();
+        let (members, unnamed) = super::members(&all, &sources).unwrap();
+        assert!(unnamed.is_empty() && members.iter().all(|member| matches!(member.source, Source::File { .. })));
     }
 }

@@ -80,6 +80,7 @@ impl Step for PackageStep {
             format::choose(package, configuration.format, &configuration.definition, &trees)?;
         warning.iter().for_each(sdk::log::warn);
         let plan = plan::plan(&package, &configuration.definition, &trees)?;
+        left_out(&plan.unnamed).iter().for_each(sdk::log::warn);
         let file = package.file_name();
         let compression = if package.definition.metadata.uncompressed { Compression::None } else { Compression::Zstd };
 
@@ -105,6 +106,20 @@ impl Step for PackageStep {
             format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));
         Ok(Summary::new(components as u64, "components").message(message))
     }
+}
+
+/// Images that a message lists; more are counted.
+const LISTED: usize = 5;
+
+/// What to say of images that were pulled for nothing.
+fn left_out(unnamed: &[String]) -> Option<String> {
+    let shown = unnamed.iter().take(LISTED).map(|reference| format!("`{reference}`")).collect::<Vec<_>>().join(", ");
+    let more = unnamed.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let count = counted(unnamed.len(), "image that was pulled is", "images that were pulled are");
+    (!unnamed.is_empty()).then(|| {
+        format!("{count} not packaged: no component of zarf.yaml names {shown}{more}; name them in a component, or remove them from config/components.yaml")
+    })
 }
 
 /// Everything but the last two files.

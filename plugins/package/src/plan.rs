@@ -7,6 +7,8 @@
 //! `<component>/repos/<repository>-<crc32>/`. Modes are those that Zarf gives
 //! them, so that the same inputs give the same checksums.
 
+use std::collections::BTreeMap;
+
 use components::zarf::{self, Chart, Component, RepositoryUrl};
 use sdk::StepError;
 
@@ -24,6 +26,8 @@ pub struct Plan {
     pub loose: Vec<Member>,
     /// Each image that the definition names, once.
     pub images: Vec<Image>,
+    /// What was pulled and is not packaged, because no component names it.
+    pub unnamed: Vec<String>,
     /// What the components hold, for the record.
     pub charts: Vec<record::Chart>,
     pub files: Vec<record::File>,
@@ -66,12 +70,14 @@ const EXECUTABLE: u32 = 0o700;
 pub fn plan(package: &Package, home: &str, sources: &dyn Sources) -> Result<Plan, StepError> {
     let mut plan = Plan::default();
     for (component, authored) in package.definition.components.iter().zip(&package.authored.components) {
-        let planner = Planner { component, authored, home, sources };
+        let planner = Planner { component, authored, provenance: &package.provenance, home, sources };
         planner.add_to(&mut plan).map_err(|error| error.context(format!("component `{}`", component.name)))?;
     }
     plan.images = images::collect(&package.definition, sources)?;
     if !plan.images.is_empty() {
-        plan.loose.extend(images::members(sources)?);
+        let (members, unnamed) = images::members(&plan.images, sources)?;
+        plan.loose.extend(members);
+        plan.unnamed = unnamed;
     }
     extras::add_to(&mut plan, package, home, sources)?;
     check_paths(&plan)?;
@@ -93,10 +99,23 @@ fn check_paths(plan: &Plan) -> Result<(), StepError> {
     Ok(())
 }
 
+fn is_local_archive(chart: &Chart) -> bool {
+    chart.local_path.ends_with(".tgz") || chart.local_path.ends_with(".tar.gz")
+}
+
+/// Whether Zarf finds the chart packed: an archive, or what a repository
+/// serves. A folder and what lies in git it packs with Helm.
+fn is_archive(chart: &Chart) -> bool {
+    let in_git = !chart.git_path.is_empty() || chart.url.ends_with(".git") || chart.url.contains(".git@");
+    is_local_archive(chart) || (chart.local_path.is_empty() && !in_git)
+}
+
 struct Planner<'a> {
     component: &'a Component,
     /// The same as it was written.
     authored: &'a Component,
+    /// See [`Package::provenance`].
+    provenance: &'a BTreeMap<String, String>,
     home: &'a str,
     sources: &'a dyn Sources,
 }
@@ -121,15 +140,20 @@ impl Planner<'_> {
     }
 
     fn charts(&self, members: &mut Vec<Member>, plan: &mut Plan) -> Result<(), StepError> {
-        if !self.component.charts.is_empty() {
-            // Helm makes this one folder itself, with a mode of its own.
-            members.push(Member { path: self.inside("charts"), mode: 0o755, source: Source::Directory });
+        if let Some(first) = self.authored.charts.first() {
+            // Where Zarf packs a folder, Helm makes this one before Zarf does.
+            let mode = if is_archive(first) { EXECUTABLE } else { 0o755 };
+            members.push(Member { path: self.inside("charts"), mode, source: Source::Directory });
         }
         for (chart, authored) in self.component.charts.iter().zip(&self.authored.charts) {
             let (tree, found) = self.chart_archive(authored)?;
             let stem = chart.stem();
             plan.charts.push(record::Chart::of(self.component, authored, &stem, &tree, &found));
             members.push(file(self.inside(&format!("charts/{stem}.tgz")), FILE, &tree, &found));
+            if let Some(source) = self.provenance.get(&self.inside(&chart.name)) {
+                let (tree, found) = self.file(source, "provenance file")?;
+                members.push(file(self.inside(&format!("charts/{stem}.tgz.prov")), FILE, &tree, &found));
+            }
             let values = chart.values_files.iter().chain(&chart.templated_values_files);
             for (index, source) in values.enumerate() {
                 let (tree, found) = self.file(source, "values file")?;
@@ -142,7 +166,7 @@ impl Planner<'_> {
     /// The chart itself where `localPath` names an archive, else what the
     /// charts step made of it.
     fn chart_archive(&self, chart: &Chart) -> Result<(String, Found), StepError> {
-        if chart.local_path.ends_with(".tgz") || chart.local_path.ends_with(".tar.gz") {
+        if is_local_archive(chart) {
             return self.file(&chart.local_path, "chart");
         }
         let path = format!("charts/{}.tgz", chart.stem());
@@ -348,7 +372,7 @@ mod tests {
         let found: Vec<(&str, u32)> =
             plan.tars[0].members.iter().map(|member| (member.path.as_str(), member.mode)).collect();
         let expected = [
-            ("w/charts", 0o755),
+            ("w/charts", 0o700),
             ("w/charts/c-1.0.tgz", 0o644),
             ("w/values/c-1.0-0", 0o644),
             ("w/manifests/m-0.yaml", 0o644),
@@ -377,6 +401,23 @@ mod tests {
         ] {
             let found = message(planned(&format!("- name: w\n  {component}\n"), &sources).unwrap_err());
             assert!(found.contains(word), "{component}: {found}");
+        }
+    }
+
+    /// As Zarf 0.75 and 0.84 lay them out, or checksums.txt is not theirs.
+    #[test]
+    fn the_folder_of_charts_has_the_mode_that_its_first_chart_gives_it() {
+        let sources = Memory::default().with("charts", "charts/c-1.tgz", "c");
+        for (source, mode) in [
+            ("localPath: ../charts/charts/c-1.tgz", 0o700),
+            ("url: 'https://x', repoName: c", 0o700),
+            ("url: 'oci://x/c'", 0o700),
+            ("localPath: ../../charts/c", 0o755),
+            ("url: 'https://x/y.git', gitPath: c", 0o755),
+            ("url: 'https://x/y.git@v1'", 0o755),
+        ] {
+            let text = format!("- name: w\n  charts: [{{name: c, version: '1', namespace: n, {source}}}]\n");
+            assert_eq!(planned(&text, &sources).unwrap().tars[0].members[0].mode, mode, "{source}");
         }
     }
 

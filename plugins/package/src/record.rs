@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 
 use crate::Plugin;
 use crate::definition::Package;
-use crate::extras::DOCUMENTS;
 use crate::plan::{Plan, Source};
 use crate::sources::{Found, Sources};
 
@@ -114,7 +113,8 @@ pub struct Chart {
     from: (String, String),
 }
 
-/// The provenance file of a chart, in `documentation.tar`.
+/// The provenance file of a chart, in `documentation.tar` or, with its
+/// component in front, beside it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
     pub path: String,
@@ -320,10 +320,11 @@ fn with_chart_source(mut chart: Chart, plan: &Plan, lists: &Lists) -> Chart {
     chart
 }
 
-/// The document that `path` of the charts' tree became.
+/// What `path` of the charts' tree became: a document, or the neighbour of its
+/// chart.
 fn provenance(plan: &Plan, path: &str) -> Option<Provenance> {
-    let documents = plan.tars.iter().filter(|tar| tar.path == DOCUMENTS).flat_map(|tar| &tar.members);
-    documents.into_iter().find_map(|member| match &member.source {
+    let members = plan.tars.iter().flat_map(|tar| &tar.members);
+    members.into_iter().find_map(|member| match &member.source {
         Source::File { tree, path: from, size, sha256 } if tree == "charts" && from == path => {
             Some(Provenance { path: member.path.clone(), sha256: sha256.clone(), size: *size })
         }

@@ -145,10 +145,11 @@ fn the_provenance_of_a_registry_chart_is_packaged_and_locked() {
     let first = project();
     first.build();
     let package = Package::open(&first.package());
-    let documents = package.nested("documentation.tar");
-    assert_eq!(documents["app-1.2.0.tgz.prov"], b"signed\n");
+    // A document of its own would keep `zarf package pull` from the package.
+    assert!(!package.has("documentation.tar"));
+    assert_eq!(package.nested("components/app.tar")["app/charts/app.tgz.prov"], b"signed\n");
     let manifest: Value = serde_json::from_str(&first.read("dist/artifact-manifest.json")).unwrap();
-    assert_eq!(manifest["charts"][0]["provenance"]["path"], "app-1.2.0.tgz.prov", "{manifest:#}");
+    assert_eq!(manifest["charts"][0]["provenance"]["path"], "app/charts/app.tgz.prov", "{manifest:#}");
 
     let second = project();
     second.write("config/airgap.lock", first.read("config/airgap.lock"));

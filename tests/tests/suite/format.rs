@@ -1,6 +1,9 @@
 //! Guards the forms of zarf.yaml in a package: what Zarf before and after 1.0
 //! reads, over one set of files.
 
+use std::io::Read as _;
+use std::path::Path;
+
 use airgap_tests::charts::{chart, index};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::package::Package;
@@ -74,4 +77,50 @@ fn one_document_is_written_where_one_is_wanted() {
 
     let project = project.with_settings(|settings| settings["package"]["format"] = json!("v2"));
     project.run(&["build"]).code(3).says(&["settings.yaml", "format", "v1beta1"]);
+}
+
+/// A package of Zarf itself with both documents, with another zarf.yaml.
+fn with_definition(project: &Project, change: fn(&str, &str) -> String) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden-beta").join(GOLDEN);
+    let tar = zstd::decode_all(std::fs::read(fixture).unwrap().as_slice()).unwrap();
+    let mut packed = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(tar.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (mut header, mut bytes) = (entry.header().clone(), Vec::new());
+        entry.read_to_end(&mut bytes).unwrap();
+        if entry.path().unwrap().ends_with("zarf.yaml") {
+            let text = String::from_utf8(bytes).unwrap();
+            let (alpha, beta) = text.split_once("---\n").unwrap();
+            bytes = change(alpha, beta).into_bytes();
+        }
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        packed.append(&header, bytes.as_slice()).unwrap();
+    }
+    let bytes = zstd::encode_all(packed.into_inner().unwrap().as_slice(), 1).unwrap();
+    project.write(GOLDEN, bytes);
+}
+
+const GOLDEN: &str = "zarf-package-golden-beta-amd64-1.0.0.tar.zst";
+
+/// What no two sites could agree on ends with 4, and is named.
+#[test]
+fn a_definition_that_is_none_is_named_and_ends_with_4() {
+    type Change = fn(&str, &str) -> String;
+    let project = Project::bare();
+    with_definition(&project, |alpha, beta| format!("{alpha}---\n{beta}"));
+    project.run(&["verify", GOLDEN]).success();
+    let cases: [(Change, &str); 5] = [
+        (|alpha, beta| format!("{alpha}---\n{}", beta.replace("version: 1.0.0", "version: 1.0.1")), "metadata.version"),
+        (|alpha, _| format!("{alpha}---\n{alpha}"), "two documents of zarf.dev/v1alpha1"),
+        (|alpha, beta| format!("{alpha}---\n{beta}---\n{beta}"), "two documents of zarf.dev/v1beta1"),
+        (|_, beta| beta.replace("v1beta1", "v2"), "`zarf.dev/v2`"),
+        (|_, beta| beta.replace("  aggregateChecksum:", "  other:"), "lacks `build.aggregateChecksum`"),
+    ];
+    for (change, named) in cases {
+        with_definition(&project, change);
+        project.run(&["verify", GOLDEN]).code(4).prints(&[named]).says(&["damaged or incomplete"]);
+        let report = project.run(&["verify", "--json", GOLDEN]).code(4).json();
+        assert_eq!(report["sound"], false, "{named}");
+    }
 }

@@ -1,0 +1,100 @@
+//! What the parts of a package are to the programs that made their formats.
+
+use std::path::{Path, PathBuf};
+
+use airgap_tests::tools::DockerRegistry;
+use serde_json::Value;
+
+use crate::matrix::Cell;
+use crate::programs::{Program, shown};
+use crate::site::{self, Site};
+
+pub(crate) type Row = (&'static str, fn(&Site) -> Cell);
+
+pub(crate) const ROWS: &[Row] = &[
+    ("`helm template` of each chart with its values", helm_template),
+    ("`crane push` of the image layout, `crane validate` of each image", crane_layout),
+    ("`oras copy` of each image out of the layout", oras_layout),
+];
+
+/// A package unpacked into a folder, component tars included.
+fn unpack(site: &Site, into: &Path) {
+    let package = site::opened(site.fullest());
+    for name in package.names() {
+        if name.starts_with("components/") {
+            tar::Archive::new(package.bytes(name)).unpack(into.join("components")).expect("a sound tar");
+        } else {
+            let path = into.join(name);
+            std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a new folder");
+            std::fs::write(path, package.bytes(name)).expect("a new file");
+        }
+    }
+}
+
+fn helm_template(site: &Site) -> Cell {
+    let helm = Program::find("helm");
+    let folder = helm.folder();
+    unpack(site, &folder);
+    let parts = folder.join("components/charts");
+    let mut seen = 0;
+    for chart in names(&parts.join("charts")) {
+        let Some(stem) = chart.strip_suffix(".tgz") else { continue };
+        let archive = shown(&parts.join("charts").join(&chart));
+        let mut command = vec!["template".to_owned(), "release".to_owned(), archive];
+        let mut values: Vec<String> = names(&parts.join("values"));
+        values.retain(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == stem));
+        values.sort();
+        for name in values {
+            command.extend(["--values".to_owned(), shown(&parts.join("values").join(name))]);
+        }
+        let text = helm.run(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(text.contains("kind: ConfigMap"), "{text}");
+        if stem.starts_with("stack") {
+            assert!(text.contains("replicas: \"2\"") && text.contains("replicas: \"3\""), "{text}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+    Cell::Passed
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|err| panic!("{}: {err}", folder.display()));
+    entries.map(|entry| entry.expect("a readable folder").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The layout, and the digests that its index names.
+fn layout(site: &Site, folder: &Path) -> (PathBuf, Vec<String>) {
+    unpack(site, folder);
+    let index = std::fs::read(folder.join("images/index.json")).expect("a layout has an index");
+    let index: Value = serde_json::from_slice(&index).expect("the index is JSON");
+    let entries = index["manifests"].as_array().expect("a list").iter();
+    let digests: Vec<String> = entries.map(|entry| entry["digest"].as_str().expect("a digest").to_owned()).collect();
+    assert!(digests.len() >= 5, "{index}");
+    (folder.join("images"), digests)
+}
+
+fn crane_layout(site: &Site) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let crane = Program::find("crane");
+    let (images, digests) = layout(site, &crane.folder());
+    let all = registry.reference("all");
+    crane.run(&["push", "--insecure", "--index", &shown(&images), &format!("{all}:1")]);
+    for digest in digests {
+        crane.run(&["validate", "--insecure", "--remote", &format!("{all}@{digest}")]);
+    }
+    Cell::Passed
+}
+
+fn oras_layout(site: &Site) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let (oras, crane) = (Program::find("oras"), Program::find("crane"));
+    let (images, digests) = layout(site, &oras.folder());
+    for digest in digests {
+        let from = format!("{}@{digest}", images.display());
+        let to = registry.reference("copied");
+        oras.run(&["copy", "--from-oci-layout", "--to-plain-http", &from, &format!("{to}@{digest}")]);
+        crane.run(&["validate", "--insecure", "--remote", &format!("{to}@{digest}")]);
+    }
+    Cell::Passed
+}

@@ -53,17 +53,30 @@ programs() {
       ;;
     zarf-*) zarf "$1" ;;
     oras) build oras oras oras.land/oras/cmd/oras ;;
-    cluster)
-      build cluster kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$(kubernetes_version)"
-      build cluster kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$(kubernetes_version)"
-      build cluster kwok sigs.k8s.io/kwok/cmd/kwok
+    kubernetes)
+      for program in kube-apiserver kube-controller-manager; do
+        build kubernetes "$program" "k8s.io/kubernetes/cmd/$program" "$(kubernetes_version)"
+      done
+      ;;
+    kwok)
+      build kwok kwok sigs.k8s.io/kwok/cmd/kwok
+      stages >"$bin/../stages.yaml"
       ;;
   esac
 }
 
+# What kwok says of nodes and pods, as its own module has it.
+stages() {
+  local folder stage
+  folder=$(cd kwok && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)/kustomize/stage
+  for stage in "$folder"/{node/fast,node/heartbeat-with-lease,pod/fast}/{node,pod}-*.yaml; do
+    [ ! -e "$stage" ] || { echo "---" && cat "$stage"; }
+  done
+}
+
 kubernetes_version() {
   local version
-  version=$(version_of cluster k8s.io/kubernetes)
+  version=$(version_of kubernetes k8s.io/kubernetes)
   printf ' -X k8s.io/component-base/version.%s' "gitVersion=$version" "gitMajor=1" "gitMinor=$(cut -d . -f 2 <<<"$version")"
 }
 
@@ -73,7 +86,7 @@ if [ "${1:-}" = check ]; then
 fi
 why=$(can_build) || { echo "error: $why" >&2; exit 1; }
 read -ra modules <<<"${AIRGAP_INTEROP:-zarf-0.84 oras zarf-0.83 zarf-0.75}"
-[ "${1:-}" != cluster ] || modules=(zarf-0.84 cluster)
+[ "${1:-}" != cluster ] || modules=(zarf-0.84 kubernetes kwok)
 for module in "${modules[@]}"; do
   stamp=$bin/../$module.stamp
   now=$(cat build.sh "$module/go.mod" "$module/go.sum" <(cd / && go env GOVERSION GOARCH) | sha256sum)

@@ -1,6 +1,8 @@
 //! `make interop-cluster`: packages of each format, deployed into a real API
 //! server and read back out of it.
 
+use std::time::{Duration, Instant};
+
 use airgap_tests::charts;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::Project;
@@ -69,6 +71,19 @@ impl<'a> Site<'a> {
 
     fn package(&self) -> String {
         self.project.package().display().to_string()
+    }
+
+    /// What runs in a namespace, once it is so or when a minute has passed: a
+    /// health check of v1beta1 waits for existence on Zarf 0.84.
+    fn settled(&self, namespace: &str, expected: &[(String, u64)]) -> Vec<(String, u64)> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let found = self.deployments(namespace);
+            if found == expected || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
     }
 
     /// Name and ready replicas of what runs in a namespace.
@@ -148,11 +163,13 @@ fn definition(platform: &Platform) -> Value {
 
 fn deploy(site: &Site<'_>) -> Cell {
     site.zarf.run(&["package", "deploy", &site.package(), "--connected", "--confirm", "--timeout", "3m"]);
-    let named = |name: &str, ready: u64| (name.to_owned(), ready);
     // The values files of the package, for the chart and for the one in it.
-    assert_eq!(site.deployments("front"), [named("cache", 3), named("front", 2)]);
-    assert_eq!(site.deployments("back"), [named("back", 1)]);
-    assert_eq!(site.deployments("alone"), [named("alone", 1)]);
+    let expected: [(&str, &[(&str, u64)]); 3] =
+        [("front", &[("cache", 3), ("front", 2)]), ("back", &[("back", 1)]), ("alone", &[("alone", 1)])];
+    for (namespace, replicas) in expected {
+        let replicas: Vec<(String, u64)> = replicas.iter().map(|(name, ready)| ((*name).to_owned(), *ready)).collect();
+        assert_eq!(site.settled(namespace, &replicas), replicas);
+    }
     assert_eq!(site.server.objects("services", "front").len(), 1);
     let settings = site.server.objects("configmaps", "alone");
     assert!(settings.iter().any(|map| map["data"]["key"] == "value"), "{settings:?}");

@@ -49,10 +49,13 @@ impl Server {
         server.start_api(port, &etcd);
         server.wait_for("the API server", |server| server.kubectl(&["get", "--raw", "/readyz"]).0);
         let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
-        let key = format!("--service-account-private-key-file={}", key().display());
-        server
-            .launch(&built("kube-controller-manager"), &[&kubeconfig, &key, "--leader-elect=false", "--secure-port=0"]);
-        server.launch(&built("kwok"), &[&kubeconfig, "--manage-all-nodes=true", "--server-address="]);
+        let key = format!("--service-account-private-key-file={}", server.key());
+        // On a busy machine the node would seem to have gone.
+        let controllers = "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller";
+        let arguments = [kubeconfig.as_str(), &key, controllers, "--leader-elect=false", "--secure-port=0"];
+        server.launch(&built("kube-controller-manager"), &arguments);
+        let stages = format!("--config={}", built("../stages.yaml").display());
+        server.launch(&built("kwok"), &[&kubeconfig, &stages, "--manage-all-nodes=true", "--server-address="]);
         server.add_node();
         server
     }
@@ -102,7 +105,7 @@ impl Server {
         let folder = shown(self.folder.path());
         let tokens = self.folder.path().join("tokens.csv");
         std::fs::write(tokens, format!("{TOKEN},admin,1,\"system:masters\"\n")).expect("a new file");
-        let key = shown(&key());
+        let key = self.key();
         let arguments = [
             format!("--etcd-servers={etcd}"),
             format!("--secure-port={port}"),
@@ -124,6 +127,12 @@ impl Server {
         self.launch(&built("kube-apiserver"), &arguments);
     }
 
+    /// What signs the tokens of service accounts: the key that the API server
+    /// makes for itself before it needs one.
+    fn key(&self) -> String {
+        shown(&self.folder.path().join("certificates/apiserver.key"))
+    }
+
     /// A process with a log of its own.
     fn launch(&mut self, program: &Path, arguments: &[&str]) {
         let name = program.file_name().expect("a file has a name").to_string_lossy();
@@ -141,17 +150,27 @@ impl Server {
         self.children.push(child);
     }
 
+    /// The node, and a pod: Zarf takes a cluster for one where something runs.
     fn add_node(&mut self) {
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": NODE, "annotations": { "kwok.x-k8s.io/node": "fake" } },
         });
-        let path = self.folder.path().join("node.json");
-        std::fs::write(&path, node.to_string()).expect("a new file");
-        let (succeeded, said) = self.kubectl(&["apply", "-f", &shown(&path)]);
-        assert!(succeeded, "{said}\n{}", self.logs());
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "first", "namespace": "default" },
+            "spec": { "nodeName": NODE, "containers": [{ "name": "main", "image": "pause:3.10" }] },
+        });
+        for object in [node, pod] {
+            let path = self.folder.path().join("object.json");
+            std::fs::write(&path, object.to_string()).expect("a new file");
+            let kind = object["kind"].as_str().expect("an object has a kind");
+            // Its service account comes from a controller, when it comes.
+            self.wait_for(kind, |server| server.kubectl(&["apply", "-f", &shown(&path)]).0);
+        }
         let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-        self.wait_for("node", |server| server.kubectl(&["get", "node", NODE, "-o", ready]).1.contains("True"));
+        for object in ["node/node-1", "pod/first"] {
+            self.wait_for(object, |server| server.kubectl(&["get", object, "-o", ready]).1.contains("True"));
+        }
     }
 
     /// The ends of all logs.
@@ -173,11 +192,6 @@ impl Zarf {
     pub(crate) fn on(version: &str, server: &Server) -> Self {
         Self::of(version).with_env("KUBECONFIG", server.kubeconfig())
     }
-}
-
-/// A key that signs the tokens of service accounts.
-fn key() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/network/fixtures/server.key")
 }
 
 fn access(port: u16) -> String {

@@ -92,6 +92,7 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
             file: files.add(format!("{}{path}", one.place)),
             path: path.as_str(),
             text: text.as_ref(),
+            line: 1,
         })
         .collect();
     let found = find(Some(&one.own()), &about, helpers, &sources);

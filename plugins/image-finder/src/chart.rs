@@ -17,7 +17,9 @@ use crate::yaml::{Node, Value};
 /// Every image that the chart deploys with these values, and what may be one. None
 /// where nothing is known of them.
 pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Found> {
-    let sites = template::sites(values, about, helpers, sources);
+    let texts: Vec<Source<'_>> = values.map(texts).unwrap_or_default();
+    let sources: Vec<Source<'_>> = sources.iter().copied().chain(texts).collect();
+    let sites = template::sites(values, about, helpers, &sources);
     let named = match values {
         Some(values) if helpers.heed_global_registry() => values::find(values),
         Some(values) => values::find(&without_registry(values)),
@@ -36,6 +38,27 @@ pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[
         found.iter_mut().filter(|found| found.doubt.is_none()).for_each(|found| found.doubt = Some(Doubt::Unfollowed));
     }
     found
+}
+
+/// Every image that a document which is no chart's names, texts in it included.
+pub fn in_document(root: &Node) -> Vec<Found> {
+    let mut found = Listed::default();
+    values::find(root).into_iter().for_each(|named| found.add(named));
+    for site in template::sites(None, &About::default(), &Helpers::default(), &texts(root)) {
+        if let Some(told) = told(&site, &found) {
+            found.add(told);
+        }
+    }
+    found.all
+}
+
+/// Texts in values, which are templates or what templates print.
+fn texts(values: &Node) -> Vec<Source<'_>> {
+    fn source(node: &Node) -> Option<Source<'_>> {
+        let Value::Scalar { text, .. } = &node.value else { return None };
+        Some(Source { file: node.file, path: "", text, line: node.line })
+    }
+    values::texts(values).into_iter().filter_map(source).collect()
 }
 
 /// The same values, without what no template of the chart looks at.
@@ -186,7 +209,7 @@ mod tests {
             About { name: "app".into(), version: "1.0.0".into(), app_version: app_version.into(), imports: false };
         let mut helpers = Helpers::default();
         helpers.add(template);
-        let source = Source { file: 1, path: "templates/x.yaml", text: template };
+        let source = Source { file: 1, path: "templates/x.yaml", text: template, line: 1 };
         let found = find(Some(&parse(values).unwrap()), &about, &helpers, &[source]);
         found.into_iter().map(|found| (found.image, found.file, found.doubt)).collect()
     }

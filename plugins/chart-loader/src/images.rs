@@ -7,6 +7,7 @@ use image_finder::chart::find;
 use image_finder::template::{About, Helpers, Source};
 use image_finder::{Doubt, Node};
 
+use crate::archive::File;
 use crate::enabled::{self, Enabled};
 use crate::{Chart, Refusal};
 
@@ -29,6 +30,43 @@ pub struct Image {
 /// # Errors
 /// As [`enabled::of`].
 pub fn of(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Refusal> {
+    let images = read(chart, overrides)?;
+    match with_first_documents(chart) {
+        Some(other) => Ok(agreed(images, read(&other, overrides)?)),
+        None => Ok(images),
+    }
+}
+
+/// What two readings of the same values agree on; the rest is not known.
+pub fn agreed(images: Vec<Image>, others: Vec<Image>) -> Vec<Image> {
+    let known = |images: &[Image]| -> BTreeSet<String> {
+        images.iter().filter(|image| image.doubt.is_none()).map(|image| image.image.clone()).collect()
+    };
+    let (ours, theirs) = (known(&images), known(&others));
+    let mut seen = BTreeSet::new();
+    let all = images.into_iter().chain(others).map(|mut image| {
+        if image.doubt.is_none() && !(ours.contains(&image.image) && theirs.contains(&image.image)) {
+            image.doubt = Some(Doubt::Documents);
+        }
+        image
+    });
+    all.filter(|image| seen.insert((image.image.clone(), image.doubt.is_some()))).collect()
+}
+
+/// The chart as Helm 3 reads it; none where that is the same.
+fn with_first_documents(chart: &Chart) -> Option<Chart> {
+    fn is_other(chart: &Chart) -> bool {
+        chart.first_values.is_some() || chart.subcharts.iter().any(is_other)
+    }
+    fn turned(mut chart: Chart) -> Chart {
+        chart.values = chart.first_values.take().unwrap_or(chart.values);
+        chart.subcharts = chart.subcharts.into_iter().map(turned).collect();
+        chart
+    }
+    is_other(chart).then(|| turned(chart.clone()))
+}
+
+fn read(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Refusal> {
     let mut files = Names::default();
     let mut marked = chart.clone();
     mark(&mut marked, "", &mut files);
@@ -67,13 +105,72 @@ fn mark(chart: &mut Chart, place: &str, files: &mut Names) {
     }
 }
 
-/// Of the inner charts first: the outer ones may replace them.
+/// In the order in which Helm parses them: the deepest first, and of those as deep
+/// the last by name. What is parsed later replaces.
 fn helpers(enabled: &[Enabled<'_>]) -> Helpers {
+    let mut files: Vec<(String, &File)> = Vec::new();
+    for one in enabled {
+        let parsed = one.chart.templates.iter().filter(|file| is_parsed(one.chart, &file.path));
+        files.extend(parsed.map(|file| (format!("{}{}", one.called, file.path), file)));
+    }
+    let depth = |path: &str| path.bytes().filter(|byte| *byte == b'/').count();
+    files.sort_by(|(a, _), (b, _)| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
     let mut helpers = Helpers::default();
-    for file in enabled.iter().rev().flat_map(|one| &one.chart.templates) {
+    for (_, file) in files {
         helpers.add(&String::from_utf8_lossy(&file.data));
     }
     helpers
+}
+
+/// Of a library Helm parses what others include.
+pub(crate) fn is_parsed(chart: &Chart, path: &str) -> bool {
+    chart.metadata.kind != "library" || path.rsplit('/').next().is_some_and(|name| name.starts_with('_'))
+}
+
+/// Which files the templates of a chart make resources of, as far as they say it.
+struct Wanted {
+    /// What stands before the first wildcard, and whether there is none.
+    names: Vec<(String, bool)>,
+    /// A name that is not known, and no pattern that it may come from.
+    any: bool,
+}
+
+impl Wanted {
+    fn by(chart: &Chart) -> Self {
+        let mut wanted = Self { names: Vec::new(), any: false };
+        for file in &chart.templates {
+            wanted.add(&String::from_utf8_lossy(&file.data));
+        }
+        wanted
+    }
+
+    fn add(&mut self, text: &str) {
+        let (mut has_glob, mut is_open) = (false, false);
+        for (_, call) in text.match_indices(".Files").map(|(at, name)| text[at..].split_at(name.len())) {
+            let call = call.trim_start_matches('.');
+            let (function, rest) = call.split_at(call.find(|c: char| !c.is_alphanumeric()).unwrap_or(call.len()));
+            if !matches!(function, "Get" | "GetBytes" | "Lines" | "Glob") {
+                continue;
+            }
+            let rest = rest.trim_start();
+            let name = rest.strip_prefix(['"', '`']).and_then(|rest| rest.split(['"', '`']).next());
+            match name {
+                Some(name) => {
+                    let end = name.find(['*', '?', '[', '{']).filter(|_| function == "Glob");
+                    self.names.push((name[..end.unwrap_or(name.len())].to_owned(), end.is_none()));
+                    has_glob |= function == "Glob";
+                }
+                None => is_open = true,
+            }
+        }
+        self.any |= is_open && !has_glob;
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let is_named =
+            |(name, whole): &(String, bool)| if *whole { path == name } else { path.starts_with(name.as_str()) };
+        self.any || self.names.iter().any(is_named)
+    }
 }
 
 fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image> {
@@ -86,7 +183,10 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
     };
     let texts: Vec<_> = chart.templates.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
     let is_rendered = |path: &str| !path.ends_with("NOTES.txt") && chart.metadata.kind != "library";
-    let rendered = texts.iter().filter(|(path, _)| is_rendered(path));
+    let wanted = Wanted::by(chart);
+    let read = chart.files.iter().filter(|file| wanted.has(&file.path));
+    let read: Vec<_> = read.map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
+    let rendered = texts.iter().filter(|(path, _)| is_rendered(path)).chain(&read);
     let sources: Vec<Source<'_>> = rendered
         .map(|(path, text)| Source {
             file: files.add(format!("{}{path}", one.place)),
@@ -110,7 +210,6 @@ mod tests {
     use image_finder::yaml::parse;
 
     use super::*;
-    use crate::archive::File;
     use crate::load;
 
     fn chart(files: &[(&str, &str)]) -> Chart {

@@ -54,6 +54,8 @@ pub enum Doubt {
     Field(String),
     /// The chart's template does something with it that cannot be followed.
     Unfollowed,
+    /// The documents of one values file say different things.
+    Documents,
 }
 
 impl std::fmt::Display for Doubt {
@@ -67,6 +69,9 @@ impl std::fmt::Display for Doubt {
                 f.write_str("`global.imageRegistry` is set, and whether the chart heeds it here is not known")
             }
             Self::Field(name) => write!(f, "`{name}` changes it, and how only the chart knows"),
+            Self::Documents => f.write_str(
+                "values in several documents: Helm 3 reads the first, Helm 4 all of them, and they name other images",
+            ),
             Self::Unfollowed => f.write_str("the chart's template makes something of it that only a rendering tells"),
         }
     }
@@ -106,7 +111,8 @@ pub(crate) fn texts(root: &Node) -> Vec<&Node> {
 }
 
 fn is_text_of_images(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("image") && (text.contains('\n') || text.starts_with(['{', '[']) && !text.starts_with("{{"))
+    text.to_ascii_lowercase().contains("image")
+        && (text.contains('\n') || text.starts_with(['{', '[']) && !text.starts_with("{{"))
 }
 
 /// Where a node stands.

@@ -86,7 +86,7 @@ impl<'h> Finder<'h> {
             Action::Show(value) => self.expression(value, 0),
             Action::Set { name, value, .. } => {
                 self.expression(value, 0);
-                let links = self.links(value);
+                let links = if is_fresh(value, 0) { BTreeSet::new() } else { self.links(value) };
                 self.known.entry(name.clone()).or_default().extend(links);
             }
             Action::With(value) => {
@@ -158,6 +158,9 @@ impl<'h> Finder<'h> {
         if is_root(first) && keys.as_ref().is_some_and(|keys| keys.iter().any(|key| key == "Values")) {
             self.note(String::new(), fills, command);
         }
+        if is_fresh_term(first, 0) {
+            return;
+        }
         let links = self.links(&Expression(vec![vec![first.clone()]]));
         for link in links {
             match &keys {
@@ -171,6 +174,23 @@ impl<'h> Finder<'h> {
         let guards = self.around.last().map(|around| around.guards.clone()).unwrap_or_default();
         self.found.push(Change { path, fills, guards, command: command.to_vec() });
     }
+}
+
+/// Whether an expression makes something new: changing that changes no value.
+fn is_fresh(expression: &Expression, depth: usize) -> bool {
+    let Some([Term::Word(name), rest @ ..]) = expression.0.last().map(Vec::as_slice) else { return false };
+    match name.as_str() {
+        "merge" | "mustMerge" | "mergeOverwrite" | "mustMergeOverwrite" => {
+            rest.first().is_some_and(|first| is_fresh_term(first, depth))
+        }
+        "dict" | "list" | "deepCopy" | "mustDeepCopy" | "fromYaml" | "fromJson" | "omit" | "pick" | "include"
+        | "printf" | "toYaml" => true,
+        _ => false,
+    }
+}
+
+fn is_fresh_term(term: &Term, depth: usize) -> bool {
+    matches!(term, Term::Group(inner, fields) if fields.is_empty() && depth < LINK_DEPTH && is_fresh(inner, depth + 1))
 }
 
 fn joined(path: &str, key: &str) -> String {

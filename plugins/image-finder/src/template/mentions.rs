@@ -102,13 +102,15 @@ fn mentioned(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
         let behind = &lower[at + image.len()..];
         let end = lower.len() - behind.trim_start_matches(is_of_word).len();
         let is_hole_before = lower[..start].ends_with(is_hole);
-        if !names_an_image(&lower[start..end]) || is_hole_before && start == at && lower[start..].starts_with("images") {
+        if !names_an_image(&lower[start..end]) || is_hole_before && start == at && lower[start..].starts_with("images")
+        {
             return None;
         }
         let rest = text[end..].trim_start_matches(['"', '\'', '\\', ' ']).strip_prefix([':', '='])?;
         let rest = rest.trim_start_matches([' ', '"', '\'', '\\', '`', '\t']);
         let from = text.len() - rest.len();
-        let length = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | ']' | '}' | ')' | '\\'));
+        let length = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | ']' | '}' | ')' | '\\'));
         let value = from..from + length.unwrap_or(rest.len());
         (!value.is_empty()).then_some((start..end, value))
     });

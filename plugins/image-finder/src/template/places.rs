@@ -173,6 +173,11 @@ impl<'a> Reader<'a, '_> {
             }
             return;
         }
+        // What an action prints by itself it puts where it wants to.
+        let is_shown = |range: &Range<usize>| looked.text.text[range.clone()].starts_with(is_hole);
+        if part.key.is_none() && !part.begins && part.value.as_ref().is_some_and(is_shown) {
+            return;
+        }
         self.place.keys.retain(|(column, _)| *column < part.column);
         if self.place.waits.as_ref().is_some_and(|waiting| waiting.column >= part.column) {
             self.end_wait();
@@ -372,7 +377,8 @@ impl<'a> Reader<'a, '_> {
                 false => looked.text.words(&flag),
                 true => self.evaluated(looked, &flag, world).unwrap_or_else(|| looked.text.words(&flag)),
             };
-            if !is_flag_of_image(&name) || is_setting(&name) || looked.answered.iter().any(|r| r.contains(&flag.start)) {
+            if !is_flag_of_image(&name) || is_setting(&name) || looked.answered.iter().any(|r| r.contains(&flag.start))
+            {
                 continue;
             }
             let values = values_of(&looked.text.text, flag.end);
@@ -419,16 +425,19 @@ impl<'a> Reader<'a, '_> {
         }
         let text = text.map(|text| text.trim_end_matches([',', '}', ']', ' ']).to_owned());
         let written = self.written(looked.line.number, key);
-        Some(self.at(looked.line, Site {
-            file: self.source.file,
-            line: looked.line.number,
-            written,
-            text,
-            is_literal,
-            is_sure,
-            is_apart: looked.line.is_apart,
-            links: links.found,
-        }))
+        Some(self.at(
+            looked.line,
+            Site {
+                file: self.source.file,
+                line: looked.line.number,
+                written,
+                text,
+                is_literal,
+                is_sure,
+                is_apart: looked.line.is_apart,
+                links: links.found,
+            },
+        ))
     }
 
     pub(super) fn at(&self, line: &Line<'a>, mut site: Site) -> Written {
@@ -440,7 +449,8 @@ impl<'a> Reader<'a, '_> {
     fn written(&self, number: u32, key: Option<&str>) -> String {
         let line = self.lines.get(number.saturating_sub(1) as usize).map_or("", |line| line.trim());
         let line = line.trim_start_matches("- ");
-        let behind = key.and_then(|key| line.split_once(key)).map(|(_, rest)| rest.trim_start_matches(['"', '\'', ' ']));
+        let behind =
+            key.and_then(|key| line.split_once(key)).map(|(_, rest)| rest.trim_start_matches(['"', '\'', ' ']));
         let behind = behind.and_then(|rest| rest.strip_prefix([':', '=']));
         let value = behind.or_else(|| Some(line.split_once(": ")?.1)).unwrap_or(line);
         let value = unquoted(value.trim());
@@ -515,7 +525,8 @@ fn values_of(text: &str, end: usize) -> Vec<Range<usize>> {
     };
     let value = text[start..].trim_start_matches(['"', '\'']);
     let start = text.len() - value.len();
-    let length = value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ']' | '}' | ')' | ';' | '\\'));
+    let length =
+        value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ']' | '}' | ')' | ';' | '\\'));
     let value = &value[..length.unwrap_or(value.len())];
     if start == end || value.is_empty() || value.starts_with(['-', '#']) {
         return Vec::new();

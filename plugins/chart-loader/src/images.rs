@@ -336,6 +336,62 @@ mod tests {
         assert!(refusal.why.contains("more than 1000"), "{refusal}");
     }
 
+    /// Helm parses the deepest templates first and the last of the alphabet before
+    /// the others: what is parsed last counts.
+    #[test]
+    fn of_two_helpers_the_one_counts_that_helm_parses_last() {
+        let helper = |image: &str| format!("{{{{ define \"i\" }}}}{image}{{{{ end }}}}");
+        let pod = "image: {{ include \"i\" . }}\n";
+        let own = format!("{}{pod}", helper("a/own:1"));
+        let table: &[(&[(&str, &str)], &str)] = &[
+            (&[("templates/a/_b.tpl", "a/one:1"), ("templates/_z.tpl", "a/two:1")], "a/two:1"),
+            (&[("templates/_a.tpl", "a/one:1"), ("templates/_b.tpl", "a/two:1")], "a/one:1"),
+            (&[("templates/_a.tpl", " "), ("templates/_b.tpl", "a/two:1")], "a/two:1"),
+            (&[("templates/_a.tpl", "a/one:1"), ("charts/s/templates/_a.tpl", "a/sub:1")], "a/one:1"),
+        ];
+        let find = |pod: &str, helpers: &[(&str, &str)]| {
+            let mut files =
+                vec![("Chart.yaml", "name: c\nversion: 1.0.0\n".to_owned()), ("templates/x.yaml", pod.to_owned())];
+            files.push(("charts/s/Chart.yaml", "name: s\nversion: 1.0.0\n".to_owned()));
+            files.extend(helpers.iter().map(|(path, image)| (*path, helper(image))));
+            let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+            rows(&chart(&files), &[])
+        };
+        for (helpers, expected) in table {
+            assert_eq!(find(pod, helpers), [format!("{expected} templates/x.yaml:1")], "{helpers:?}");
+        }
+        assert_eq!(find(&own, &[("templates/_b.tpl", "a/other:1")]), ["a/other:1 templates/x.yaml:1"]);
+    }
+
+    #[test]
+    fn documents_that_say_different_things_are_told() {
+        let values = "image: {repository: a/b, tag: \"1\"}\nside: {image: a/s:1}\n---\nimage: {tag: \"2\"}\n";
+        let chart = chart(&[("Chart.yaml", "name: c\nversion: 1.0.0\n"), ("values.yaml", values)]);
+        let found = rows(&chart, &[]);
+        assert_eq!(found, ["a/b:2 values.yaml:1 ?", "a/s:1 values.yaml:2", "a/b:1 values.yaml:1 ?"]);
+    }
+
+    /// Whatever a file is called that a template makes a resource of.
+    #[test]
+    fn files_that_templates_read_are_read() {
+        let files = |template: &str| {
+            let pod = "spec:\n  image: a/b:{{ .Values.t }}\n";
+            let files = [
+                ("Chart.yaml", "name: c\nversion: 1.0.0\n"),
+                ("values.yaml", "t: v1\n"),
+                ("templates/x.yaml", template),
+                ("files/p.conf", pod),
+                ("ci/p.yaml", "image: a/ci:1\n"),
+            ];
+            rows(&chart(&files), &[])
+        };
+        let found = ["a/b:v1 files/p.conf:2"];
+        assert_eq!(files("{{ tpl (.Files.Get \"files/p.conf\") . }}\n"), found);
+        assert_eq!(files("{{ range $p, $_ := .Files.Glob \"files/*\" }}{{ $.Files.Get $p }}{{ end }}\n"), found);
+        assert_eq!(files("{{ .Files.Get (print \"x\") }}\n").len(), 2);
+        assert_eq!(files("a: b\n"), [""; 0]);
+    }
+
     /// What the outer chart calls a helper is what the inner one gets.
     #[test]
     fn helpers_of_a_library_are_known_to_all() {

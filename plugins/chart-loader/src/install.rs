@@ -133,3 +133,36 @@ fn readable(chart: &Chart) -> Result<Option<Schema>, Refusal> {
     }
     Schema::read(schema).map(Some).or_else(refuse)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::File;
+
+    /// Each was tried with Helm.
+    #[test]
+    fn a_version_of_kubernetes_is_wanted_in_helms_words() {
+        let check = |wanted: &str| {
+            let text = format!("name: c\nversion: 1.0.0\nkubeVersion: \"{wanted}\"\n");
+            let file = File { path: "Chart.yaml".to_owned(), data: text.into_bytes() };
+            check(&crate::load::from_files(&[file], &mut (1 << 20)).unwrap(), None)
+        };
+        for good in [
+            ">=1.20.0-0 <1.40.0",
+            ">= 1.19",
+            "^1.19.0-0",
+            "1.x",
+            "*",
+            "=>1.20",
+            "1.20 - 1.99",
+            ">=1.20 || 1.9",
+            ">=1.20.0+x",
+            "",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [">>x", "abc", "1.2.3.4", ">=1.19.0,", ">= 1.20.0 foo"] {
+            assert!(check(bad).unwrap_err().why.contains("kubeVersion"), "{bad}");
+        }
+    }
+}

@@ -262,3 +262,21 @@ fn subchart(name: &str, files: &Files<'_>, room: &mut u64, depth: usize) -> Resu
         _ => Err(Refusal::content("it is a folder with the name of an archive")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helm_4_cuts_apart_is_refused_with_the_reason() {
+        for (data, said) in [
+            (&b"%YAML 1.1\n---\na: 1\n"[..], "leave the line with `%` out"),
+            (b"%TAG ! tag:x,2000:\n---\na: 1\n", "leave the line with `%` out"),
+            (b"\xff\xfea\0:\0 \x001\0", "save it as UTF-8"),
+        ] {
+            let why = values(data).unwrap_err();
+            assert!(why.contains("Helm 4") && why.contains(said), "{why}");
+        }
+        assert!(readings(b"a: 1\n---\na: 1\n").unwrap().1.is_none());
+    }
+}

@@ -12,6 +12,8 @@ use crate::yaml::Node;
 pub(super) struct Change {
     /// Which value; empty for all of them.
     path: String,
+    /// Of whatever a helper is handed: of every value of that name.
+    anywhere: bool,
     /// `merge` only gives what is not there.
     fills: bool,
     /// Values that are looped over or asked for around it.
@@ -25,14 +27,18 @@ impl Change {
         let Some(values) = values else { return true };
         let is_off = |path: &String| values.at(path).map_or(Some(false), Node::is_truthy) == Some(false);
         let is_there = || values.at(&self.path).is_some_and(|node| !node.is_map() && node.is_truthy() == Some(true));
-        !self.guards.iter().any(is_off) && !(self.fills && is_there())
+        !(self.guards.iter().any(is_off) || self.fills && is_there())
     }
 
     /// Whether it concerns a value, or what is below or above it. What these pieces
     /// fill in themselves they see.
     pub(super) fn concerns(&self, link: &str, pieces: &[Piece]) -> bool {
-        (is_at_or_below(link, &self.path) || is_at_or_below(&self.path, link))
-            && !(self.fills && pieces.iter().any(|piece| self.is_in(piece)))
+        let is_meant = if self.anywhere {
+            link.split('.').any(|part| part == self.path)
+        } else {
+            is_at_or_below(link, &self.path) || is_at_or_below(&self.path, link)
+        };
+        is_meant && !(self.fills && pieces.iter().any(|piece| self.is_in(piece)))
     }
 
     fn is_in(&self, piece: &Piece) -> bool {
@@ -59,6 +65,7 @@ fn is_at_or_below(path: &str, top: &str) -> bool {
 struct Around {
     dot: BTreeSet<String>,
     guards: BTreeSet<String>,
+    is_helper: bool,
 }
 
 /// Finds the changes of one file.
@@ -66,12 +73,15 @@ pub(super) struct Finder<'h> {
     helpers: &'h Helpers,
     known: Known,
     around: Vec<Around>,
+    /// Whether it is the condition of a block: what is filled in for it, only the
+    /// block looks at.
+    is_asked: bool,
     found: Vec<Change>,
 }
 
 impl<'h> Finder<'h> {
     pub(super) fn changes(helpers: &'h Helpers, pieces: &[Piece]) -> Vec<Change> {
-        let mut finder = Self { helpers, known: Known::new(), around: Vec::new(), found: Vec::new() };
+        let mut finder = Self { helpers, known: Known::new(), around: Vec::new(), is_asked: false, found: Vec::new() };
         for piece in pieces {
             if let Kind::Action(action) = &piece.kind {
                 finder.action(action);
@@ -90,6 +100,7 @@ impl<'h> Finder<'h> {
                 self.known.entry(name.clone()).or_default().extend(links);
             }
             Action::With(value) => {
+                self.condition(value);
                 inner.dot = self.links(value);
                 self.guard(value, &mut inner);
                 self.around.push(inner);
@@ -103,10 +114,11 @@ impl<'h> Finder<'h> {
                 self.around.push(inner);
             }
             Action::If(value) => {
+                self.condition(value);
                 self.guard(value, &mut inner);
                 self.around.push(inner);
             }
-            Action::Define(_) => self.around.push(Around::default()),
+            Action::Define(_) => self.around.push(Around { is_helper: true, ..Around::default() }),
             Action::Else(_) => {
                 self.around.pop();
                 self.around.push(self.around.last().cloned().unwrap_or_default());
@@ -131,6 +143,16 @@ impl<'h> Finder<'h> {
         let dot = self.around.last().map(|around| around.dot.clone()).unwrap_or_default();
         links.expression(value, &self.known, &dot);
         links.found
+    }
+
+    fn condition(&mut self, value: &Expression) {
+        self.is_asked = true;
+        self.expression(value, 0);
+        self.is_asked = false;
+    }
+
+    fn is_helper(&self) -> bool {
+        self.around.first().is_some_and(|around| around.is_helper)
     }
 
     fn expression(&mut self, expression: &Expression, depth: usize) {
@@ -158,10 +180,15 @@ impl<'h> Finder<'h> {
         if is_root(first) && keys.as_ref().is_some_and(|keys| keys.iter().any(|key| key == "Values")) {
             self.note(String::new(), fills, command);
         }
-        if is_fresh_term(first, 0) {
+        if is_fresh_term(first, 0) || fills && self.is_asked {
             return;
         }
         let links = self.links(&Expression(vec![vec![first.clone()]]));
+        if links.is_empty() && !fills && matches!(first, Term::Dot(_)) && self.is_helper() {
+            keys.iter().flatten().for_each(|key| self.note(key.clone(), false, command));
+            let unknown = self.found.len() - keys.as_ref().map_or(0, Vec::len);
+            self.found[unknown..].iter_mut().for_each(|change| change.anywhere = true);
+        }
         for link in links {
             match &keys {
                 Some(keys) => keys.iter().for_each(|key| self.note(joined(&link, key), fills, command)),
@@ -172,7 +199,7 @@ impl<'h> Finder<'h> {
 
     fn note(&mut self, path: String, fills: bool, command: &[Term]) {
         let guards = self.around.last().map(|around| around.guards.clone()).unwrap_or_default();
-        self.found.push(Change { path, fills, guards, command: command.to_vec() });
+        self.found.push(Change { path, anywhere: false, fills, guards, command: command.to_vec() });
     }
 }
 

@@ -34,6 +34,7 @@ impl<'a> Reader<'a, '_> {
     /// Texts of actions: a whole reference, and what makes a line of an image.
     /// Nobody knows where they end up.
     pub(super) fn literals(&mut self, line: &Line<'a>) {
+        let prints_maps = line.pieces.iter().any(prints_maps);
         for text in line.pieces.iter().flat_map(texts) {
             let is_reference = text.contains('/') && is_whole(&text);
             let is_line = mentioned(&text).into_iter().any(|(_, value)| {
@@ -44,7 +45,8 @@ impl<'a> Reader<'a, '_> {
                 let behind = text[flag.end..].strip_prefix('=').unwrap_or_default();
                 is_flag_of_image(&text[flag]) && (behind.contains('%') || is_whole(behind))
             });
-            if is_reference || is_line || is_option {
+            let is_key = prints_maps && names_an_image(&text);
+            if is_reference || is_line || is_option || is_key {
                 let site = Site {
                     file: self.source.file,
                     line: line.number,
@@ -58,6 +60,25 @@ impl<'a> Reader<'a, '_> {
                 let written = self.at(line, site);
                 self.sites.push(written);
             }
+        }
+    }
+}
+
+/// `dict "image" … | toYaml`: the texts may be keys.
+fn prints_maps(piece: &Piece) -> bool {
+    let Kind::Action(Action::Show(value)) = &piece.kind else { return false };
+    let is = |word: &Term, names: &[&str]| matches!(word, Term::Word(word) if names.contains(&word.as_str()));
+    let mut words = Vec::new();
+    words_of(value, 0, &mut words);
+    words.iter().any(|word| is(word, &["toYaml", "toJson"])) && words.iter().any(|word| is(word, &["dict"]))
+}
+
+fn words_of<'e>(expression: &'e Expression, depth: usize, words: &mut Vec<&'e Term>) {
+    for term in expression.0.iter().flatten() {
+        match term {
+            Term::Word(_) => words.push(term),
+            Term::Group(inner, _) if depth < LINK_DEPTH => words_of(inner, depth + 1, words),
+            _ => {}
         }
     }
 }

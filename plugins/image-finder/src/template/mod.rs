@@ -1,10 +1,12 @@
 //! The images that the templates of a chart tell, without rendering them.
 //!
-//! [`parse`] cuts a template into text and actions. The lines that name an image
-//! (`image: …`, arguments and environment entries with images) are evaluated by
+//! [`parse`] cuts a template into text and actions, [`lines`] reads each line as
+//! YAML with holes where actions stand. The places that name an image ([`places`]:
+//! `image: …` of every style, arguments and environment entries) are evaluated by
 //! [`eval`] with the chart's values and helpers, and blocks that the values
 //! switch off are passed over. What cannot be evaluated is told as it is
-//! written, with the values that it mentions.
+//! written, with the values that it mentions; so is what a template changes of the
+//! values ([`changes`]), and whatever else mentions an image ([`mentions`]).
 
 mod changes;
 mod eval;
@@ -111,6 +113,10 @@ fn is_empty(body: &[Piece]) -> bool {
 /// Why Go's parser does not take a template; none where it does, or where that is
 /// not certain.
 pub fn fault(text: &str) -> Option<String> {
+    // What a character in single quotes may hide, is not looked into.
+    if text.split("{{").skip(1).any(|action| action.split("}}").next().is_some_and(|action| action.contains('\''))) {
+        return None;
+    }
     let pieces = parse::pieces(text);
     let mut open: Vec<u32> = Vec::new();
     let mut defined: BTreeSet<&str> = BTreeSet::new();
@@ -701,6 +707,28 @@ mod tests {
     fn values_that_a_template_sets_are_not_known() {
         let template = "{{ $_ := set .Values.image \"tag\" \"9\" }}\nimage: org/app:{{ .Values.image.tag }}\n";
         assert_eq!(found("image: {tag: \"1\"}\n", template), [(None, "image.tag".to_owned())]);
+    }
+
+    /// Nothing that Go's parser takes is a fault.
+    #[test]
+    fn only_what_no_parser_takes_is_a_fault() {
+        for text in [
+            "{{if(.x)}}{{else if .y}}{{else}}{{end -}}",
+            "{{/* {{ if }} */}}{{ \"{{ end }}\" }}{{ `{{ if }}` }}",
+            "{{ range .l }}{{ break }}{{ continue }}{{ else }}{{ end }}",
+            "{{ define \"a\" }}x{{ end }}{{ define \"a\" }} {{/* c */}} {{ end }}",
+            "{{ with .a }}{{ else with .b }}{{ end }}{{ block \"b\" . }}{{ end }}",
+            "{{ endpoint }}{{ .end }}{{ ifx }}",
+        ] {
+            assert_eq!(fault(text), None, "{text}");
+        }
+        for (text, why) in [
+            ("a\n{{ if .x }}", "line 2: what begins here has no `end`"),
+            ("{{ end }}", "line 1: an `end` ends nothing"),
+            ("{{ define \"a\" }}x{{ end }}\n{{ define \"a\" }}y{{ end }}", "line 2: `a` is defined a second time"),
+        ] {
+            assert_eq!(fault(text).as_deref(), Some(why), "{text}");
+        }
     }
 
     #[test]

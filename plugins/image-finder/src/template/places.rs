@@ -46,6 +46,8 @@ pub(super) struct Place {
 struct Waiting {
     column: usize,
     is_block: bool,
+    /// How many branches it stands in.
+    depth: usize,
     /// Of an environment entry.
     is_entry: bool,
     /// `repository` and its like of a map, in the order of a reference.
@@ -119,13 +121,17 @@ impl<'a> Reader<'a, '_> {
         if is_map || first == Some('{') || waiting.parts.iter().any(Option::is_some) {
             return false;
         }
+        // In a branch of its own, another one may have another value.
+        let is_all = looked.line.branches.len() <= waiting.depth;
         let is_sure = !waiting.is_entry;
         let start = text.indent();
         let end = text.text.find(" #").filter(|end| *end > start).unwrap_or(text.text.len());
         let value = start..end.max(start);
         looked.answered.push(value.clone());
         let site = self.site(looked, &value, is_sure, None, world);
-        self.place.waits = None;
+        if is_all {
+            self.place.waits = None;
+        }
         self.sites.extend(site);
         true
     }
@@ -227,7 +233,7 @@ impl<'a> Reader<'a, '_> {
                         let site = self.site(looked, value, true, Some(key), world);
                         self.sites.extend(site);
                     }
-                    None => self.wait(part, false),
+                    None => self.wait(looked, part, false),
                 }
             }
             _ if is_list_of_images(&parent) => self.one_of_images(looked, part, world),
@@ -235,10 +241,10 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn wait(&mut self, part: &Part, is_entry: bool) {
+    fn wait(&mut self, looked: &Looked<'_, 'a>, part: &Part, is_entry: bool) {
         self.end_wait();
-        let (column, is_block) = (part.column, part.is_block);
-        self.place.waits = Some(Waiting { column, is_block, is_entry, parts: NOTHING });
+        let (column, is_block, depth) = (part.column, part.is_block, looked.line.branches.len());
+        self.place.waits = Some(Waiting { column, is_block, depth, is_entry, parts: NOTHING });
     }
 
     /// `repository`, `tag` and their like below `image`; false where the key is
@@ -304,7 +310,7 @@ impl<'a> Reader<'a, '_> {
         }
         let Some(value) = &part.value else {
             if is_meant == Some(true) {
-                self.wait(part, true);
+                self.wait(looked, part, true);
             }
             return;
         };
@@ -420,7 +426,7 @@ impl<'a> Reader<'a, '_> {
         links.pieces(&value, &self.links, &looked.line.dot_links);
         let is_literal = value.iter().all(|piece| matches!(piece.kind, Kind::Text(_)));
         let text = self.evaluated(looked, range, world);
-        if text.as_ref().is_some_and(|text| text.is_empty() || is_alias(text)) {
+        if text.as_ref().is_some_and(|text| text.is_empty() || self.is_seen(text)) {
             return None;
         }
         let text = text.map(|text| text.trim_end_matches([',', '}', ']', ' ']).to_owned());
@@ -445,6 +451,16 @@ impl<'a> Reader<'a, '_> {
         Written { site, document: self.place.document, branches: line.branches.clone() }
     }
 
+    /// `*anchor` of a value that an image has and is told by itself.
+    fn is_seen(&self, text: &str) -> bool {
+        let anchor = text.strip_prefix('*').map(|name| format!("&{name}"));
+        let has_both = |anchor: &String| {
+            let mut words = self.lines.iter().filter(|line| line.to_ascii_lowercase().contains("image"));
+            words.any(|line| line.split_whitespace().any(|word| word == anchor))
+        };
+        anchor.as_ref().is_some_and(has_both)
+    }
+
     /// The value as it stands in the file.
     fn written(&self, number: u32, key: Option<&str>) -> String {
         let line = self.lines.get(number.saturating_sub(1) as usize).map_or("", |line| line.trim());
@@ -465,11 +481,6 @@ impl<'a> Reader<'a, '_> {
 /// printed, they do not say.
 fn turns(pieces: &[Piece]) -> bool {
     super::own_else(pieces)
-}
-
-/// `*anchor`: what it names stands elsewhere.
-fn is_alias(text: &str) -> bool {
-    text.strip_prefix('*').is_some_and(|name| !name.is_empty() && !name.contains(char::is_whitespace))
 }
 
 fn is_of_image(name: &str) -> bool {

@@ -14,6 +14,8 @@ pub struct Enabled<'a> {
     pub chart: &'a Chart,
     /// Where it lies: empty for the outermost, `charts/redis/` within.
     pub place: String,
+    /// The same as Helm calls it, by aliases: it sorts templates by that.
+    pub called: String,
     /// Its own, with what the charts around it and the user lay over them, and the
     /// values of the charts in it below their names.
     pub values: Node,
@@ -47,7 +49,14 @@ pub fn of(chart: &Chart, values: Node) -> Result<Vec<Enabled<'_>>, Refusal> {
     }
     let mut enabled = Vec::new();
     let tags = values.get("tags").cloned().unwrap_or_else(Node::empty);
-    enter(chart, String::new(), coalesced(chart, values), &tags, &mut enabled);
+    let root = Enabled {
+        chart,
+        place: String::new(),
+        called: format!("{}/", chart.name()),
+        values: coalesced(chart, values),
+        inner: BTreeSet::new(),
+    };
+    enter(root, &tags, &mut enabled);
     Ok(enabled)
 }
 
@@ -108,22 +117,25 @@ fn values_of(subchart: &Chart, name: &str, parent: &Node) -> Node {
     values
 }
 
-fn enter<'a>(chart: &'a Chart, place: String, values: Node, tags: &Node, enabled: &mut Vec<Enabled<'a>>) {
+fn enter<'a>(mut one: Enabled<'a>, tags: &Node, enabled: &mut Vec<Enabled<'a>>) {
+    let chart = one.chart;
     let mut inner = Vec::new();
     for subchart in &chart.subcharts {
         for (name, row) in uses(chart, subchart) {
-            if row.is_none_or(|row| is_on(row, &values, tags)) {
+            if row.is_none_or(|row| is_on(row, &one.values, tags)) {
                 let mut tags = tags.clone();
                 under(&mut tags, subchart.values.get("tags"));
-                let own = values.get(name).cloned().unwrap_or_else(Node::empty);
-                inner.push((subchart, format!("{place}charts/{}/", subchart.name()), own, tags));
+                let values = one.values.get(name).cloned().unwrap_or_else(Node::empty);
+                let place = format!("{}charts/{}/", one.place, subchart.name());
+                let called = format!("{}charts/{name}/", one.called);
+                inner.push((Enabled { chart: subchart, place, called, values, inner: BTreeSet::new() }, tags));
             }
         }
     }
-    let names = chart.subcharts.iter().flat_map(|subchart| uses(chart, subchart)).map(|(name, _)| name).collect();
-    enabled.push(Enabled { chart, place, values, inner: names });
-    for (subchart, place, values, tags) in inner {
-        enter(subchart, place, values, &tags, enabled);
+    one.inner = chart.subcharts.iter().flat_map(|subchart| uses(chart, subchart)).map(|(name, _)| name).collect();
+    enabled.push(one);
+    for (one, tags) in inner {
+        enter(one, &tags, enabled);
     }
 }
 

@@ -7,6 +7,7 @@ use image_finder::chart::find;
 use image_finder::template::{About, Helpers, Source};
 use image_finder::{Doubt, Node};
 
+use crate::archive::File;
 use crate::enabled::{self, Enabled};
 use crate::{Chart, Refusal};
 
@@ -29,6 +30,43 @@ pub struct Image {
 /// # Errors
 /// As [`enabled::of`].
 pub fn of(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Refusal> {
+    let images = read(chart, overrides)?;
+    match with_first_documents(chart) {
+        Some(other) => Ok(agreed(images, read(&other, overrides)?)),
+        None => Ok(images),
+    }
+}
+
+/// What two readings of the same values agree on; the rest is not known.
+pub fn agreed(images: Vec<Image>, others: Vec<Image>) -> Vec<Image> {
+    let known = |images: &[Image]| -> BTreeSet<String> {
+        images.iter().filter(|image| image.doubt.is_none()).map(|image| image.image.clone()).collect()
+    };
+    let (ours, theirs) = (known(&images), known(&others));
+    let mut seen = BTreeSet::new();
+    let all = images.into_iter().chain(others).map(|mut image| {
+        if image.doubt.is_none() && !(ours.contains(&image.image) && theirs.contains(&image.image)) {
+            image.doubt = Some(Doubt::Documents);
+        }
+        image
+    });
+    all.filter(|image| seen.insert((image.image.clone(), image.doubt.is_some()))).collect()
+}
+
+/// The chart as Helm 3 reads it; none where that is the same.
+fn with_first_documents(chart: &Chart) -> Option<Chart> {
+    fn is_other(chart: &Chart) -> bool {
+        chart.first_values.is_some() || chart.subcharts.iter().any(is_other)
+    }
+    fn turned(mut chart: Chart) -> Chart {
+        chart.values = chart.first_values.take().unwrap_or(chart.values);
+        chart.subcharts = chart.subcharts.into_iter().map(turned).collect();
+        chart
+    }
+    is_other(chart).then(|| turned(chart.clone()))
+}
+
+fn read(chart: &Chart, overrides: &[(String, Node)]) -> Result<Vec<Image>, Refusal> {
     let mut files = Names::default();
     let mut marked = chart.clone();
     mark(&mut marked, "", &mut files);
@@ -67,13 +105,72 @@ fn mark(chart: &mut Chart, place: &str, files: &mut Names) {
     }
 }
 
-/// Of the inner charts first: the outer ones may replace them.
+/// In the order in which Helm parses them: the deepest first, and of those as deep
+/// the last by name. What is parsed later replaces.
 fn helpers(enabled: &[Enabled<'_>]) -> Helpers {
+    let mut files: Vec<(String, &File)> = Vec::new();
+    for one in enabled {
+        let parsed = one.chart.templates.iter().filter(|file| is_parsed(one.chart, &file.path));
+        files.extend(parsed.map(|file| (format!("{}{}", one.called, file.path), file)));
+    }
+    let depth = |path: &str| path.bytes().filter(|byte| *byte == b'/').count();
+    files.sort_by(|(a, _), (b, _)| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
     let mut helpers = Helpers::default();
-    for file in enabled.iter().rev().flat_map(|one| &one.chart.templates) {
+    for (_, file) in files {
         helpers.add(&String::from_utf8_lossy(&file.data));
     }
     helpers
+}
+
+/// Of a library Helm parses what others include.
+pub(crate) fn is_parsed(chart: &Chart, path: &str) -> bool {
+    chart.metadata.kind != "library" || path.rsplit('/').next().is_some_and(|name| name.starts_with('_'))
+}
+
+/// Which files the templates of a chart make resources of, as far as they say it.
+struct Wanted {
+    /// What stands before the first wildcard, and whether there is none.
+    names: Vec<(String, bool)>,
+    /// A name that is not known, and no pattern that it may come from.
+    any: bool,
+}
+
+impl Wanted {
+    fn by(chart: &Chart) -> Self {
+        let mut wanted = Self { names: Vec::new(), any: false };
+        for file in &chart.templates {
+            wanted.add(&String::from_utf8_lossy(&file.data));
+        }
+        wanted
+    }
+
+    fn add(&mut self, text: &str) {
+        let (mut has_glob, mut is_open) = (false, false);
+        for (_, call) in text.match_indices(".Files").map(|(at, name)| text[at..].split_at(name.len())) {
+            let call = call.trim_start_matches('.');
+            let (function, rest) = call.split_at(call.find(|c: char| !c.is_alphanumeric()).unwrap_or(call.len()));
+            if !matches!(function, "Get" | "GetBytes" | "Lines" | "Glob") {
+                continue;
+            }
+            let rest = rest.trim_start();
+            let name = rest.strip_prefix(['"', '`']).and_then(|rest| rest.split(['"', '`']).next());
+            match name {
+                Some(name) => {
+                    let end = name.find(['*', '?', '[', '{']).filter(|_| function == "Glob");
+                    self.names.push((name[..end.unwrap_or(name.len())].to_owned(), end.is_none()));
+                    has_glob |= function == "Glob";
+                }
+                None => is_open = true,
+            }
+        }
+        self.any |= is_open && !has_glob;
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let is_named =
+            |(name, whole): &(String, bool)| if *whole { path == name } else { path.starts_with(name.as_str()) };
+        self.any || self.names.iter().any(is_named)
+    }
 }
 
 fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image> {
@@ -86,12 +183,16 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
     };
     let texts: Vec<_> = chart.templates.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
     let is_rendered = |path: &str| !path.ends_with("NOTES.txt") && chart.metadata.kind != "library";
-    let rendered = texts.iter().filter(|(path, _)| is_rendered(path));
+    let wanted = Wanted::by(chart);
+    let read = chart.files.iter().filter(|file| wanted.has(&file.path));
+    let read: Vec<_> = read.map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
+    let rendered = texts.iter().filter(|(path, _)| is_rendered(path)).chain(&read);
     let sources: Vec<Source<'_>> = rendered
         .map(|(path, text)| Source {
             file: files.add(format!("{}{path}", one.place)),
             path: path.as_str(),
             text: text.as_ref(),
+            line: 1,
         })
         .collect();
     let found = find(Some(&one.own()), &about, helpers, &sources);
@@ -109,7 +210,6 @@ mod tests {
     use image_finder::yaml::parse;
 
     use super::*;
-    use crate::archive::File;
     use crate::load;
 
     fn chart(files: &[(&str, &str)]) -> Chart {
@@ -234,6 +334,62 @@ mod tests {
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let refusal = of(&chart(&files), &[]).unwrap_err();
         assert!(refusal.why.contains("more than 1000"), "{refusal}");
+    }
+
+    /// Helm parses the deepest templates first and the last of the alphabet before
+    /// the others: what is parsed last counts.
+    #[test]
+    fn of_two_helpers_the_one_counts_that_helm_parses_last() {
+        let helper = |image: &str| format!("{{{{ define \"i\" }}}}{image}{{{{ end }}}}");
+        let pod = "image: {{ include \"i\" . }}\n";
+        let own = format!("{}{pod}", helper("a/own:1"));
+        let table: &[(&[(&str, &str)], &str)] = &[
+            (&[("templates/a/_b.tpl", "a/one:1"), ("templates/_z.tpl", "a/two:1")], "a/two:1"),
+            (&[("templates/_a.tpl", "a/one:1"), ("templates/_b.tpl", "a/two:1")], "a/one:1"),
+            (&[("templates/_a.tpl", " "), ("templates/_b.tpl", "a/two:1")], "a/two:1"),
+            (&[("templates/_a.tpl", "a/one:1"), ("charts/s/templates/_a.tpl", "a/sub:1")], "a/one:1"),
+        ];
+        let find = |pod: &str, helpers: &[(&str, &str)]| {
+            let mut files =
+                vec![("Chart.yaml", "name: c\nversion: 1.0.0\n".to_owned()), ("templates/x.yaml", pod.to_owned())];
+            files.push(("charts/s/Chart.yaml", "name: s\nversion: 1.0.0\n".to_owned()));
+            files.extend(helpers.iter().map(|(path, image)| (*path, helper(image))));
+            let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+            rows(&chart(&files), &[])
+        };
+        for (helpers, expected) in table {
+            assert_eq!(find(pod, helpers), [format!("{expected} templates/x.yaml:1")], "{helpers:?}");
+        }
+        assert_eq!(find(&own, &[("templates/_b.tpl", "a/other:1")]), ["a/other:1 templates/x.yaml:1"]);
+    }
+
+    #[test]
+    fn documents_that_say_different_things_are_told() {
+        let values = "image: {repository: a/b, tag: \"1\"}\nside: {image: a/s:1}\n---\nimage: {tag: \"2\"}\n";
+        let chart = chart(&[("Chart.yaml", "name: c\nversion: 1.0.0\n"), ("values.yaml", values)]);
+        let found = rows(&chart, &[]);
+        assert_eq!(found, ["a/b:2 values.yaml:1 ?", "a/s:1 values.yaml:2", "a/b:1 values.yaml:1 ?"]);
+    }
+
+    /// Whatever a file is called that a template makes a resource of.
+    #[test]
+    fn files_that_templates_read_are_read() {
+        let files = |template: &str| {
+            let pod = "spec:\n  image: a/b:{{ .Values.t }}\n";
+            let files = [
+                ("Chart.yaml", "name: c\nversion: 1.0.0\n"),
+                ("values.yaml", "t: v1\n"),
+                ("templates/x.yaml", template),
+                ("files/p.conf", pod),
+                ("ci/p.yaml", "image: a/ci:1\n"),
+            ];
+            rows(&chart(&files), &[])
+        };
+        let found = ["a/b:v1 files/p.conf:2"];
+        assert_eq!(files("{{ tpl (.Files.Get \"files/p.conf\") . }}\n"), found);
+        assert_eq!(files("{{ range $p, $_ := .Files.Glob \"files/*\" }}{{ $.Files.Get $p }}{{ end }}\n"), found);
+        assert_eq!(files("{{ .Files.Get (print \"x\") }}\n").len(), 2);
+        assert_eq!(files("a: b\n"), [""; 0]);
     }
 
     /// What the outer chart calls a helper is what the inner one gets.

@@ -1,12 +1,14 @@
 //! What loads and yet installs nothing, or cannot be installed where there is no
 //! network: Helm refuses it late, and Zarf deploys it without a word.
 
+use components::version::Constraint;
 use image_finder::scalar::Scalar;
+use image_finder::template;
 use image_finder::{Node, Value as Yaml};
 use serde_json::Value;
 
 use crate::schema::Schema;
-use crate::{Chart, Refusal, enabled, shown};
+use crate::{Chart, Refusal, enabled, images, shown};
 
 /// Whether `helm install` goes on behind the loading, with these values: the chart's
 /// with the user's laid over them. None where they are not known.
@@ -24,10 +26,32 @@ pub fn check(chart: &Chart, values: Option<Node>) -> Result<(), Refusal> {
         let hint = "without them Helm refuses the chart, and Zarf installs nothing: unpack the chart, run `helm dependency build` in its folder, and give the folder as `repo`";
         return Err(Refusal::new(why, hint));
     }
+    installs(chart)?;
     match values {
         Some(values) => fulfilled(chart, values),
         None => schemas(chart),
     }
+}
+
+/// What Helm finds out of a chart whatever its values are.
+fn installs(chart: &Chart) -> Result<(), Refusal> {
+    let wanted = &chart.metadata.kube_version;
+    if !wanted.is_empty() && Constraint::parse(wanted).is_none() {
+        let why = format!(
+            "its `Chart.yaml` has the kubeVersion `{}`, which is no constraint like `>=1.28.0-0`",
+            shown(wanted)
+        );
+        return Err(Refusal::new(
+            why,
+            "correct it: no Kubernetes is of that version, and Helm installs the chart nowhere",
+        ));
+    }
+    for file in chart.templates.iter().filter(|file| images::is_parsed(chart, &file.path)) {
+        if let Some(why) = template::fault(&String::from_utf8_lossy(&file.data)) {
+            return Err(Refusal::content(format!("its `{}` is no template, {why}", shown(&file.path))));
+        }
+    }
+    Ok(())
 }
 
 /// A values.schema.json is read at installation, of every subchart that is switched
@@ -37,6 +61,7 @@ fn fulfilled(chart: &Chart, values: Node) -> Result<(), Refusal> {
         let within = |refusal: Refusal| {
             if one.place.is_empty() { refusal } else { refusal.within(one.place.trim_end_matches('/')) }
         };
+        installs(one.chart).map_err(within)?;
         let schema = readable(one.chart).map_err(within)?;
         // What a subchart hands up is not followed here.
         let imports = chart.dependencies().any(crate::Dependency::imports_values);
@@ -107,4 +132,37 @@ fn readable(chart: &Chart) -> Result<Option<Schema>, Refusal> {
         return refuse("is `false`, which no values fulfil".to_owned());
     }
     Schema::read(schema).map(Some).or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::File;
+
+    /// Each was tried with Helm.
+    #[test]
+    fn a_version_of_kubernetes_is_wanted_in_helms_words() {
+        let check = |wanted: &str| {
+            let text = format!("name: c\nversion: 1.0.0\nkubeVersion: \"{wanted}\"\n");
+            let file = File { path: "Chart.yaml".to_owned(), data: text.into_bytes() };
+            check(&crate::load::from_files(&[file], &mut (1 << 20)).unwrap(), None)
+        };
+        for good in [
+            ">=1.20.0-0 <1.40.0",
+            ">= 1.19",
+            "^1.19.0-0",
+            "1.x",
+            "*",
+            "=>1.20",
+            "1.20 - 1.99",
+            ">=1.20 || 1.9",
+            ">=1.20.0+x",
+            "",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [">>x", "abc", "1.2.3.4", ">=1.19.0,", ">= 1.20.0 foo"] {
+            assert!(check(bad).unwrap_err().why.contains("kubeVersion"), "{bad}");
+        }
+    }
 }

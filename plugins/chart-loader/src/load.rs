@@ -20,10 +20,14 @@ pub struct Chart {
     pub metadata: Metadata,
     /// Of values.yaml; its documents are merged, as Helm 4 does.
     pub values: Node,
+    /// The first document alone, as Helm 3 reads it, where that is something else.
+    pub first_values: Option<Node>,
     /// values.schema.json.
     pub schema: Option<Vec<u8>>,
     /// What lies in `templates/`.
     pub templates: Vec<File>,
+    /// What else lies in it and its templates may read, where they read files.
+    pub files: Vec<File>,
     /// What lies in `charts/`.
     pub subcharts: Vec<Chart>,
 }
@@ -76,7 +80,15 @@ pub fn is_needed(path: &str) -> bool {
         "Chart.yaml" | "Chart.lock" | "values.yaml" | "values.schema.json" | "requirements.yaml" | "requirements.lock"
     );
     let is_template = path.starts_with(TEMPLATES) || path.contains("/templates/");
-    is_description || is_template || (path.starts_with("charts/") && name.ends_with(".tgz"))
+    is_description || is_template || (path.starts_with("charts/") && name.ends_with(".tgz")) || is_text(name)
+}
+
+/// Whether a template may make a resource of a file: not of pictures and what
+/// people read.
+fn is_text(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let others = [".md", ".png", ".svg", ".jpg", ".gif", ".ico", ".tgz", ".gz", ".zip", ".prov", ".lock"];
+    !others.iter().any(|end| name.ends_with(end)) && !name.starts_with("license") && !name.starts_with("readme")
 }
 
 const TEMPLATES: &str = "templates/";
@@ -88,12 +100,13 @@ fn assemble(files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Chart, Re
     if depth > DEPTH_LIMIT {
         return Err(Refusal::content(format!("its subcharts are nested deeper than {DEPTH_LIMIT} levels")));
     }
-    let mut defaults = Node::empty();
+    let (mut defaults, mut first_values) = (Node::empty(), None);
     let mut schema = None;
     for (path, data) in files {
         match *path {
             "values.yaml" => {
-                defaults = values(data).map_err(|why| Refusal::content(format!("its `values.yaml` {why}")))?;
+                (defaults, first_values) =
+                    readings(data).map_err(|why| Refusal::content(format!("its `values.yaml` {why}")))?;
             }
             "values.schema.json" => schema = Some(data.to_vec()),
             "Chart.lock" | "requirements.lock" => metadata::read(path, data, &mut Lock::default())?,
@@ -104,8 +117,21 @@ fn assemble(files: &Files<'_>, room: &mut u64, depth: usize) -> Result<Chart, Re
     metadata.validate()?;
     let subcharts = subcharts(files, room, depth + 1)?;
     let of_templates = files.iter().filter(|(path, _)| path.starts_with(TEMPLATES));
-    let templates = of_templates.map(|(path, data)| File { path: (*path).to_owned(), data: data.to_vec() }).collect();
-    Ok(Chart { metadata, values: defaults, schema, templates, subcharts })
+    let file = |(path, data): &(&str, &[u8])| File { path: (*path).to_owned(), data: data.to_vec() };
+    let templates: Vec<File> = of_templates.map(file).collect();
+    let reads_files = templates.iter().any(|file| file.data.windows(6).any(|word| word == b".Files"));
+    let others = files.iter().filter(|(path, _)| reads_files && is_other(path));
+    let files = others.map(file).collect();
+    Ok(Chart { metadata, values: defaults, first_values, schema, templates, files, subcharts })
+}
+
+/// What is neither a template nor a part of the chart by itself.
+fn is_other(path: &str) -> bool {
+    let is_part = path.starts_with(TEMPLATES) || path.starts_with("charts/") || path.starts_with("crds/");
+    let name = path.rsplit('/').next().unwrap_or(path);
+    !is_part
+        && is_text(name)
+        && !matches!(path, "Chart.yaml" | "values.yaml" | "values.schema.json" | "requirements.yaml")
 }
 
 /// Chart.yaml, and requirements.yaml over it.
@@ -129,17 +155,39 @@ fn description(files: &Files<'_>) -> Result<Metadata, Refusal> {
 /// # Errors
 /// A fragment that continues the name of the file.
 pub fn values(data: &[u8]) -> Result<Node, String> {
+    readings(data).map(|(values, _)| values)
+}
+
+/// The same, and the first document where Helm 3 reads another thing.
+///
+/// # Errors
+/// As [`values`].
+pub fn readings(data: &[u8]) -> Result<(Node, Option<Node>), String> {
     let first = mapping(data)?;
     let chunks = chunks(data)?;
     // UTF-16 is cut to pieces that are none.
     if chunks.len() < 2 && str::from_utf8(data).is_ok() {
-        return Ok(first);
+        return Ok((first, None));
     }
     let mut merged = Node::empty();
     for chunk in chunks {
-        merged.merge(&mapping(&chunk)?);
+        merged.merge(&mapping(&chunk).map_err(|why| format!("{why}. {}", cut(data)))?);
     }
-    Ok(merged)
+    let is_other = !merged.is_same(&first);
+    Ok((merged, is_other.then_some(first)))
+}
+
+/// Why Helm 4 refuses what Helm 3 takes.
+fn cut(data: &[u8]) -> &'static str {
+    match data {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            "Helm 3 takes it, but Helm 4, with which Zarf deploys, reads no UTF-16: save it as UTF-8"
+        }
+        [b'%', ..] => {
+            "Helm 3 takes it, but Helm 4, with which Zarf deploys, cuts at `---` what belongs to the directive above: leave the line with `%` out"
+        }
+        _ => "Helm 4, with which Zarf deploys, reads every document of it by itself",
+    }
 }
 
 fn mapping(data: &[u8]) -> Result<Node, String> {
@@ -212,5 +260,23 @@ fn subchart(name: &str, files: &Files<'_>, room: &mut u64, depth: usize) -> Resu
             assemble(&files, room, depth)
         }
         _ => Err(Refusal::content("it is a folder with the name of an archive")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helm_4_cuts_apart_is_refused_with_the_reason() {
+        for (data, said) in [
+            (&b"%YAML 1.1\n---\na: 1\n"[..], "leave the line with `%` out"),
+            (b"%TAG ! tag:x,2000:\n---\na: 1\n", "leave the line with `%` out"),
+            (b"\xff\xfea\0:\0 \x001\0", "save it as UTF-8"),
+        ] {
+            let why = values(data).unwrap_err();
+            assert!(why.contains("Helm 4") && why.contains(said), "{why}");
+        }
+        assert!(readings(b"a: 1\n---\na: 1\n").unwrap().1.is_none());
     }
 }

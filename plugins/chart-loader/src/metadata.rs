@@ -18,6 +18,7 @@ pub struct Metadata {
     pub version: String,
     pub app_version: String,
     pub api_version: String,
+    pub kube_version: String,
     /// `application`, `library`, or nothing.
     pub kind: String,
     pub dependencies: Vec<Option<Dependency>>,
@@ -66,6 +67,7 @@ impl Fields for Metadata {
             "version" => &mut self.version,
             "appversion" => &mut self.app_version,
             "apiversion" => &mut self.api_version,
+            "kubeversion" => &mut self.kube_version,
             "type" => &mut self.kind,
             "dependencies" => &mut self.dependencies,
             "maintainers" => &mut self.maintainers,
@@ -73,7 +75,7 @@ impl Fields for Metadata {
             "sources" => &mut self.sources,
             "annotations" => &mut self.annotations,
             "deprecated" => &mut self.deprecated,
-            "home" | "description" | "icon" | "condition" | "tags" | "kubeversion" => &mut self.unused,
+            "home" | "description" | "icon" | "condition" | "tags" => &mut self.unused,
             _ => return None,
         })
     }

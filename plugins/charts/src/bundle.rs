@@ -265,19 +265,24 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         }
     };
     let mut values = Vec::new();
-    let mut overrides = Vec::new();
+    let (mut overrides, mut firsts, mut has_others) = (Vec::new(), Vec::new(), false);
     for (i, file) in chart.values.iter().enumerate() {
-        let (bytes, node) = values_file(host, file)?;
+        let (bytes, node, first) = values_file(host, file)?;
         let path = format!("values/{}-{}-{i}", chart.name, archive.version);
         host.write(&path, &bytes)?;
         values.push(path);
+        has_others |= first.is_some();
+        firsts.push((file.clone(), first.unwrap_or_else(|| node.clone())));
         overrides.push((file.clone(), node));
     }
     let refuse =
         |Refusal { why, hint }| StepError::invalid_input("bad-chart", format!("{}: {why}", archive.url)).hint(hint);
     let merged = about.values_with(overrides.iter().map(|(_, node)| node));
     install::check(&about, Some(merged)).map_err(refuse)?;
-    let found = chart_loader::images::of(&about, &overrides).map_err(refuse)?;
+    let mut found = chart_loader::images::of(&about, &overrides).map_err(refuse)?;
+    if has_others {
+        found = chart_loader::images::agreed(found, chart_loader::images::of(&about, &firsts).map_err(refuse)?);
+    }
     let (images, unresolved) = images::divided(found);
     let entry = ChartEntry {
         name: chart.name.clone(),
@@ -319,17 +324,18 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader
     Ok(about)
 }
 
-/// A values file of the project, which must be what helm takes.
-fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node), StepError> {
+/// A values file of the project, which must be what helm takes; and its first
+/// document, where another Helm reads that alone.
+fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node, Option<Node>), StepError> {
     let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
     let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
     let name = file_name(&*tree, path).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let name = name.ok_or_else(|| refuse("is not a file".to_owned()))?;
     let bytes = tree.read(&name, VALUES_LIMIT).map_err(|why| refuse(format!("cannot be read: {why}")))?;
     let mend = "write `key: value` lines, as helm wants them";
-    let node = chart_loader::load::values(&bytes).map_err(|why| refuse(why).hint(mend))?;
-    let later = chart_loader::load::values(&filled_in_later(&bytes)).unwrap_or(node);
-    Ok((bytes, later))
+    let read = chart_loader::load::readings(&bytes).map_err(|why| refuse(why).hint(mend))?;
+    let (later, first) = chart_loader::load::readings(&filled_in_later(&bytes)).unwrap_or(read);
+    Ok((bytes, later, first))
 }
 
 /// Zarf replaces its variables at the deployment. Without quotes they are comments

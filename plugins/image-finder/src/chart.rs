@@ -17,7 +17,9 @@ use crate::yaml::{Node, Value};
 /// Every image that the chart deploys with these values, and what may be one. None
 /// where nothing is known of them.
 pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Found> {
-    let sites = template::sites(values, about, helpers, sources);
+    let texts: Vec<Source<'_>> = values.map(texts).unwrap_or_default();
+    let sources: Vec<Source<'_>> = sources.iter().copied().chain(texts).collect();
+    let sites = template::sites(values, about, helpers, &sources);
     let named = match values {
         Some(values) if helpers.heed_global_registry() => values::find(values),
         Some(values) => values::find(&without_registry(values)),
@@ -36,6 +38,27 @@ pub fn find(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[
         found.iter_mut().filter(|found| found.doubt.is_none()).for_each(|found| found.doubt = Some(Doubt::Unfollowed));
     }
     found
+}
+
+/// Every image that a document which is no chart's names, texts in it included.
+pub fn in_document(root: &Node) -> Vec<Found> {
+    let mut found = Listed::default();
+    values::find(root).into_iter().for_each(|named| found.add(named));
+    for site in template::sites(None, &About::default(), &Helpers::default(), &texts(root)) {
+        if let Some(told) = told(&site, &found) {
+            found.add(told);
+        }
+    }
+    found.all
+}
+
+/// Texts in values, which are templates or what templates print.
+fn texts(values: &Node) -> Vec<Source<'_>> {
+    fn source(node: &Node) -> Option<Source<'_>> {
+        let Value::Scalar { text, .. } = &node.value else { return None };
+        Some(Source { file: node.file, path: "", text, line: node.line })
+    }
+    values::texts(values).into_iter().filter_map(source).collect()
 }
 
 /// The same values, without what no template of the chart looks at.
@@ -186,7 +209,7 @@ mod tests {
             About { name: "app".into(), version: "1.0.0".into(), app_version: app_version.into(), imports: false };
         let mut helpers = Helpers::default();
         helpers.add(template);
-        let source = Source { file: 1, path: "templates/x.yaml", text: template };
+        let source = Source { file: 1, path: "templates/x.yaml", text: template, line: 1 };
         let found = find(Some(&parse(values).unwrap()), &about, &helpers, &[source]);
         found.into_iter().map(|found| (found.image, found.file, found.doubt)).collect()
     }
@@ -244,6 +267,95 @@ mod tests {
             assert_eq!(rows(values, template, "2.0"), expected, "{values}: {template}");
         }
         assert_eq!(rows("image: {repository: a/b}", APP, "1.0+x"), [row("a/b:1.0+x", 1, Some(Doubt::Malformed))]);
+    }
+
+    /// Each row was passed over in silence, or told as another image.
+    #[test]
+    fn whatever_style_a_template_has_its_images_are_listed_or_told() {
+        let test = "metadata:\n  name: t\n  labels:\n    {{- include \"l\" . | nindent 4 }}\n  annotations:\n    \"helm.sh/hook\": test\nspec: {image: a/t:1}\n";
+        let in_branch = "metadata:\n  annotations:\n    {{ if .Release.IsUpgrade }}\n    \"helm.sh/hook\": test\n    {{ end }}\nspec:\n  image: a/b:1\n";
+        let in_text =
+            "data:\n  x: |\n    metadata:\n      annotations:\n        \"helm.sh/hook\": test\n  image: a/b:1\n";
+        let table: &[(&str, &str, &[&str])] = &[
+            ("", "containers: [{name: a, image: a/b:1}]", &["a/b:1"]),
+            ("t: v1", "containers: [{image: 'a/b:{{ .Values.t }}', name: x}, {image: a/c:1}]", &["a/b:v1", "a/c:1"]),
+            ("", "{\"containers\":[{\"name\":\"a\",\"image\":\"a/b:1\"}]}", &["a/b:1"]),
+            (
+                "",
+                "[\n  {\n    \"image\": \"a/b:1\",\n    \"args\": [\n      \"--x-image\",\n      \"a/c:2\"\n    ]\n  }\n]",
+                &["a/b:1", "a/c:2"],
+            ),
+            ("", "image:\n  a/b:1", &["a/b:1"]),
+            ("i: a/b:1", "image: >-\n  {{ .Values.i }}", &["a/b:1"]),
+            ("", "image:\n  {{ if lookup }}\n  a/b:1\n  {{ else }}\n  a/c:1\n  {{ end }}", &["a/b:1", "a/c:1"]),
+            ("", "image: !!str a/b:1", &["a/b:1"]),
+            ("", "- image: &i a/b:1\n- image: *i", &["a/b:1"]),
+            ("", "x: &i a/b:1\nimage: *i", &["*i ?"]),
+            ("", "? image\n: a/b:1", &["a/b:1"]),
+            ("k: image", "{{ .Values.k }}: x:1", &["x:1"]),
+            ("", "{{ $a := \"im\" }}\n{{ $a }}age: a/b:1", &["a/b:1"]),
+            ("", "{{ .Release.Name }}: a/b:1", &["a/b:1 ?"]),
+            ("", "image:\n  reference: a/b:1", &["a/b:1"]),
+            ("t: v1", "image:\n  repository: a/b\n  tag: {{ .Values.t }}\n  pullPolicy: x\ny: z", &["a/b:v1"]),
+            ("", "image:\n  type: string\n  description: it", &[]),
+            ("", "args: [\"--image\",\"a/b:1\"]", &["a/b:1"]),
+            ("", "args: [\"x\", \"--image=a/b:1\"]", &["a/b:1"]),
+            ("r: a/b", "- {{ printf \"--image=%s:%s\" .Values.r \"1\" }}", &["a/b:1"]),
+            ("", "- >-\n  --image=a/b:1", &["a/b:1"]),
+            ("", "- --images=a/b:1,a/c:2", &["a/b:1", "a/c:2"]),
+            ("", "- --image-repository=a/b", &["a/b ?"]),
+            ("", "- --image-pull-policy={{ .Release.Name }}", &[]),
+            ("", "- --set=agent.image=a/b:1", &["a/b:1 ?"]),
+            ("", "- value: a/b:1\n  name: RELATED_IMAGE_X", &["a/b:1"]),
+            ("", "env: [{name: A, value: a/x:1}, {name: B_IMAGE, value: a/b:1}]", &["a/b:1"]),
+            ("", "x.toml: |\n  image = \"a/b:1\"", &["a/b:1 ?"]),
+            ("", "{{ printf \"image: %s\" .Release.Name }}", &["image: %s ?"]),
+            ("", "{{ dict \"image\" .Release.Name | toYaml }}", &["image ?"]),
+            ("", "{{ fail \"image: a/b:1\" }}\n{{ required \"image: a/b:1\" .Values.x }}", &[]),
+            ("x: |\n  - name: a\n    image: a/b:{{ .Values.t }}\nt: v1", "{{ tpl .Values.x . }}", &["a/b:v1"]),
+            ("x: '[{image: a/b:1}]'", "c: {{ .Values.x }}", &["a/b:1"]),
+            ("", test, &[]),
+            ("", &format!("{test}---\nspec:\n  image: a/b:1\n"), &["a/b:1"]),
+            ("", "# \"helm.sh/hook\": test\nimage: a/b:1", &["a/b:1"]),
+            ("", in_branch, &["a/b:1"]),
+            ("", in_text, &["a/b:1"]),
+            ("t: 1", "{{ $_ := set .Values \"t\" \"9\" }}\nimage: a/b:{{ .Values.t }}", &["a/b:{{ .Values.t }} ?"]),
+            (
+                "",
+                "{{ $_ := merge .Values (dict \"t\" \"9\") }}\nimage: a/b:{{ .Values.t | default \"1\" }}",
+                &["a/b:{{ .Values.t | default \"1\" }} ?"],
+            ),
+            ("t: v1", "{{ $_ := merge .Values (dict \"t\" \"9\") }}\nimage: a/b:{{ .Values.t }}", &["a/b:v1"]),
+            (
+                "i: {t: v1}",
+                "{{ with .Values.i }}{{ $_ := set . \"t\" \"9\" }}{{ end }}\nimage: a/b:{{ .Values.i.t }}",
+                &["a/b:{{ .Values.i.t }} ?"],
+            ),
+            (
+                "t: v1",
+                "{{ range .Values.l }}{{ $_ := set $.Values \"t\" \"9\" }}{{ end }}\nimage: a/b:{{ .Values.t }}",
+                &["a/b:v1"],
+            ),
+            (
+                "t: v1",
+                "{{ define \"s\" }}{{ $_ := set .v \"t\" \"9\" }}{{ end }}\nimage: a/b:{{ .Values.t }}",
+                &["a/b:{{ .Values.t }} ?"],
+            ),
+        ];
+        for (values, template, expected) in table {
+            let found = rows(values, template, "");
+            let found: Vec<String> = found
+                .into_iter()
+                .map(|(image, _, doubt)| format!("{image}{}", if doubt.is_some() { " ?" } else { "" }))
+                .collect();
+            assert_eq!(found, *expected, "{values}: {template}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_text_in_values_is_the_one_in_the_file() {
+        let values = parse("a: 1\nx: |\n  - name: a\n    image: a/b:1\n").unwrap();
+        assert_eq!(in_document(&values).iter().map(|found| found.line).collect::<Vec<_>>(), [4]);
     }
 
     /// More than any chart needs is not followed to its end, and nothing is for sure.

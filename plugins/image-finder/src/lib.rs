@@ -16,5 +16,6 @@ pub mod template;
 pub mod values;
 pub mod yaml;
 
-pub use values::{Doubt, Found, find};
+pub use chart::in_document as find;
+pub use values::{Doubt, Found};
 pub use yaml::{Node, Value, YamlError};

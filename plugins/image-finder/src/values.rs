@@ -54,6 +54,8 @@ pub enum Doubt {
     Field(String),
     /// The chart's template does something with it that cannot be followed.
     Unfollowed,
+    /// The documents of one values file say different things.
+    Documents,
 }
 
 impl std::fmt::Display for Doubt {
@@ -67,6 +69,9 @@ impl std::fmt::Display for Doubt {
                 f.write_str("`global.imageRegistry` is set, and whether the chart heeds it here is not known")
             }
             Self::Field(name) => write!(f, "`{name}` changes it, and how only the chart knows"),
+            Self::Documents => f.write_str(
+                "values in several documents: Helm 3 reads the first, Helm 4 all of them, and they name other images",
+            ),
             Self::Unfollowed => f.write_str("the chart's template makes something of it that only a rendering tells"),
         }
     }
@@ -86,6 +91,28 @@ pub fn find(root: &Node) -> Vec<Found> {
     };
     finder.walk("", root, Place::Map);
     finder.found
+}
+
+/// Texts of several lines that may name an image: a chart prints them into a
+/// manifest, as they are or by `tpl`.
+pub(crate) fn texts(root: &Node) -> Vec<&Node> {
+    let mut found = Vec::new();
+    let mut left = vec![root];
+    while let Some(node) = left.pop() {
+        match &node.value {
+            Value::Scalar { text, plain: false } if is_text_of_images(text) => found.push(node),
+            Value::Scalar { .. } => {}
+            Value::List(items) => left.extend(items.iter().rev()),
+            Value::Map(_) if node.get("enabled").and_then(Node::as_bool) == Some(false) => {}
+            Value::Map(entries) => left.extend(entries.iter().rev().map(|(_, node)| node)),
+        }
+    }
+    found
+}
+
+fn is_text_of_images(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("image")
+        && (text.contains('\n') || text.starts_with(['{', '[']) && !text.starts_with("{{"))
 }
 
 /// Where a node stands.
@@ -423,7 +450,7 @@ pub(crate) fn names_an_image(key: &str) -> bool {
     key.ends_with("image") || matches!(key.as_str(), "imagename" | "imagerepository" | "image_repo")
 }
 
-fn is_list_of_images(key: &str) -> bool {
+pub(crate) fn is_list_of_images(key: &str) -> bool {
     key.to_ascii_lowercase().ends_with("images")
 }
 
@@ -440,9 +467,10 @@ pub(crate) fn is_flag_of_image(flag: &str) -> bool {
     flag.starts_with('-') && (flag.contains("image") || flag.contains("reloader"))
 }
 
-fn ends_in_image(flag: &str) -> bool {
+/// `--image`, and `--image-repository`, which is one without its tag.
+pub(crate) fn ends_in_image(flag: &str) -> bool {
     let flag = flag.to_ascii_lowercase();
-    flag.ends_with("image") || flag.ends_with("images")
+    ["image", "images", "image-repository", "imagerepository", "image-repo"].iter().any(|end| flag.ends_with(end))
 }
 
 /// `imageTag` beside `image`, `sidecarImageTag` beside `sidecarImage`,

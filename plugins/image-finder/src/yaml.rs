@@ -87,6 +87,18 @@ impl Node {
         matches!(self.value, Value::Map(_))
     }
 
+    /// Whether both hold the same, wherever it is written.
+    pub fn is_same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len()
+                    && a.iter().all(|(key, node)| other.get(key).is_some_and(|other| node.is_same(other)))
+            }
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b)),
+            (a, b) => a == b,
+        }
+    }
+
     /// What Go makes of a scalar; none for lists and maps.
     pub fn scalar(&self) -> Option<Scalar> {
         match &self.value {

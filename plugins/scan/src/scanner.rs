@@ -89,7 +89,7 @@ impl Scanner {
     fn template(&mut self, file: &str, text: &str) {
         let mut helpers = Helpers::default();
         helpers.add(text);
-        let source = Source { file: 0, path: file, text };
+        let source = Source { file: 0, path: file, text, line: 1 };
         let found = image_finder::chart::find(None, &About::default(), &helpers, &[source]);
         self.all(file, &found, 0);
     }

@@ -140,7 +140,7 @@ fn values(text: &str) {
     assert!(documents.len() <= text.len() + 1);
     let mut helpers = Helpers::default();
     helpers.add(text);
-    let source = Template { file: 0, path: "templates/x.yaml", text };
+    let source = Template { file: 0, path: "templates/x.yaml", text, line: 1 };
     let _ = image_finder::chart::find(None, &About::default(), &helpers, &[source]);
     if let Ok(mut node) = image_finder::yaml::parse(text) {
         node.merge(&node.clone());

@@ -1,24 +1,29 @@
 //! The images that the templates of a chart tell, without rendering them.
 //!
-//! [`parse`] cuts a template into text and actions. The lines that name an image
-//! (`image: …`, arguments and environment entries with images) are evaluated by
+//! [`parse`] cuts a template into text and actions, [`lines`] reads each line as
+//! YAML with holes where actions stand. The places that name an image ([`places`]:
+//! `image: …` of every style, arguments and environment entries) are evaluated by
 //! [`eval`] with the chart's values and helpers, and blocks that the values
 //! switch off are passed over. What cannot be evaluated is told as it is
-//! written, with the values that it mentions.
+//! written, with the values that it mentions; so is what a template changes of the
+//! values ([`changes`]), and whatever else mentions an image ([`mentions`]).
 
+mod changes;
 mod eval;
+mod lines;
+mod mentions;
 mod parse;
+mod places;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use components::image::ImageName;
-
+use changes::{Change, Finder};
 pub use eval::About;
 use eval::{STEPS, Value, Variables, View, World, restore, truth};
 use parse::{Action, Expression, Kind, Piece, Term};
+use places::{Place, Written};
 
-use crate::values::{has_tag, is_flag_of_image, names_an_image};
 use crate::yaml::Node;
 
 /// Helpers that mention each other.
@@ -41,6 +46,8 @@ pub struct Source<'a> {
     pub file: u16,
     pub path: &'a str,
     pub text: &'a str,
+    /// Where the text begins in the file, from 1.
+    pub line: u32,
 }
 
 /// What `define` names, in a chart and all that lie in it: Helm knows one set.
@@ -48,7 +55,7 @@ pub struct Source<'a> {
 pub struct Helpers {
     bodies: HashMap<String, Vec<Piece>>,
     /// Values that a template sets itself.
-    set: BTreeSet<String>,
+    changes: Vec<Change>,
     heeds_global_registry: bool,
     /// What following values through helpers has cost.
     spent: Cell<u64>,
@@ -56,7 +63,7 @@ pub struct Helpers {
 
 impl Helpers {
     /// Adds those of a file. Of two of one name Helm takes the one that it reads
-    /// last, which is of the outer chart: add the inner ones first.
+    /// last: add them in its order.
     pub fn add(&mut self, text: &str) {
         self.heeds_global_registry |= text.contains("imageRegistry");
         let pieces = parse::pieces(text);
@@ -66,30 +73,16 @@ impl Helpers {
             if let Kind::Action(Action::Define(name)) = &piece.kind {
                 let rest = &pieces[at..];
                 let length = length_of_block(rest);
-                self.bodies.insert(name.clone(), rest[..length].to_vec());
+                let body = &rest[..length];
+                if !is_empty(body) || !self.bodies.contains_key(name) {
+                    self.bodies.insert(name.clone(), body.to_vec());
+                }
                 // None lies within another one.
                 at += length;
             }
         }
-        for piece in &pieces {
-            if let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind {
-                self.note_set(value);
-            }
-        }
-    }
-
-    /// `set .Values.image "tag" …` changes what every later line sees.
-    fn note_set(&mut self, expression: &Expression) {
-        for command in &expression.0 {
-            if let [Term::Word(name), first, ..] = command.as_slice()
-                && matches!(name.as_str(), "set" | "unset" | "mergeOverwrite" | "mustMergeOverwrite")
-            {
-                let mut links = Links::new(self);
-                links.term(first, &BTreeMap::new(), &BTreeSet::new());
-                let found = links.found;
-                self.set.extend(found);
-            }
-        }
+        let changes = Finder::changes(self, &pieces);
+        self.changes.extend(changes);
     }
 
     /// Counts work; false where it is more than charts need.
@@ -107,10 +100,44 @@ impl Helpers {
     pub(crate) fn heed_global_registry(&self) -> bool {
         self.heeds_global_registry
     }
+}
 
-    fn sets(&self, link: &str) -> bool {
-        self.set.iter().any(|set| is_at_or_below(link, set) || is_at_or_below(set, link))
+/// Whether a body says nothing: such a one takes nobody's place.
+fn is_empty(body: &[Piece]) -> bool {
+    body.iter().all(|piece| match &piece.kind {
+        Kind::Text(text) => text.trim().is_empty(),
+        Kind::Action(action) => *action == Action::Nothing,
+    })
+}
+
+/// Why Go's parser does not take a template; none where it does, or where that is
+/// not certain.
+pub fn fault(text: &str) -> Option<String> {
+    // What a character in single quotes may hide, is not looked into.
+    if text.split("{{").skip(1).any(|action| action.split("}}").next().is_some_and(|action| action.contains('\''))) {
+        return None;
     }
+    let pieces = parse::pieces(text);
+    let mut open: Vec<u32> = Vec::new();
+    let mut defined: BTreeSet<&str> = BTreeSet::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        let Kind::Action(action) = &piece.kind else { continue };
+        match action {
+            Action::If(_) | Action::With(_) | Action::Range(..) => open.push(piece.line),
+            Action::Define(name) => {
+                open.push(piece.line);
+                let body = &pieces[at + 1..];
+                if !is_empty(&body[..length_of_block(body)]) && !name.is_empty() && !defined.insert(name) {
+                    return Some(format!("line {}: `{name}` is defined a second time", piece.line));
+                }
+            }
+            Action::End if open.pop().is_none() => {
+                return Some(format!("line {}: an `end` ends nothing", piece.line));
+            }
+            _ => {}
+        }
+    }
+    open.last().map(|line| format!("line {line}: what begins here has no `end`"))
 }
 
 /// Whether a block has an `else` of its own.
@@ -146,11 +173,6 @@ fn length_of_block(pieces: &[Piece]) -> usize {
     pieces.len()
 }
 
-/// Whether the path of a value is `top` or below it.
-fn is_at_or_below(path: &str, top: &str) -> bool {
-    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 /// A place in a template that names an image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Site {
@@ -175,31 +197,24 @@ pub(crate) struct Site {
 pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Site> {
     let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS, depth: 0 };
     let mut sites = Vec::new();
-    for source in sources.iter().filter(|source| !is_test(source)) {
+    for source in sources {
         let mut reader = Reader {
             source: *source,
             lines: source.text.lines().collect(),
             helpers,
+            changes: helpers.changes.iter().filter(|change| change.happens(values)).collect(),
             frames: vec![Frame::outermost()],
+            branches: 0,
             variables: Variables::new(),
             links: BTreeMap::new(),
             line: Line::default(),
-            name: String::new(),
+            place: Place::default(),
             sites: Vec::new(),
         };
         reader.read(&parse::pieces(source.text), &mut world);
-        sites.extend(reader.sites);
+        sites.extend(reader.told());
     }
     sites
-}
-
-/// Pods that `helm test` alone starts.
-fn is_test(source: &Source<'_>) -> bool {
-    let hook = source.text.lines().find_map(|line| line.split_once("helm.sh/hook").map(|(_, rest)| rest));
-    hook.is_some_and(|rest| {
-        let value = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim().trim_matches(['"', '\'']);
-        rest.starts_with(['"', '\'', ':']) && matches!(value, "test" | "test-success" | "test-failure")
-    })
 }
 
 /// A block that is open.
@@ -216,6 +231,8 @@ struct Frame<'a> {
     is_apart: bool,
     /// What its present branch declared, and what the name meant before.
     declared: Vec<(String, Option<Value<'a>>)>,
+    /// Which of all branches of the file it is.
+    branch: u32,
 }
 
 impl Frame<'_> {
@@ -223,7 +240,7 @@ impl Frame<'_> {
     fn outermost() -> Self {
         let (takes, taken, around) = (Some(true), Some(true), Some(true));
         let view = View { dot: Value::Root, root: Value::Root };
-        Self { takes, taken, around, view, links: BTreeSet::new(), is_apart: false, declared: Vec::new() }
+        Self { takes, taken, around, view, links: BTreeSet::new(), is_apart: false, declared: Vec::new(), branch: 0 }
     }
 
     /// Whether what stands here is printed.
@@ -245,20 +262,26 @@ struct Line<'a> {
     is_apart: bool,
     view: Option<View<'a>>,
     dot_links: BTreeSet<String>,
+    /// The branches that it stands in.
+    branches: Vec<u32>,
 }
 
 struct Reader<'a, 'h> {
     source: Source<'h>,
     lines: Vec<&'h str>,
     helpers: &'h Helpers,
+    /// Those that happen with these values.
+    changes: Vec<&'h Change>,
     frames: Vec<Frame<'a>>,
     variables: Variables<'a>,
     /// By variable the values that it was made from.
     links: BTreeMap<String, BTreeSet<String>>,
     line: Line<'a>,
-    /// The last `name:`, for the entry of an environment.
-    name: String,
-    sites: Vec<Site>,
+    /// What the lines above say of the next one.
+    place: Place,
+    /// Counts branches.
+    branches: u32,
+    sites: Vec<Written>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -266,6 +289,7 @@ impl<'a> Reader<'a, '_> {
         self.begin_line(1);
         self.pieces(pieces, world);
         self.end_line(world);
+        self.end_document();
     }
 
     fn pieces(&mut self, pieces: &[Piece], world: &mut World<'a>) {
@@ -296,7 +320,7 @@ impl<'a> Reader<'a, '_> {
     /// What a loop goes over, where that is known and worth a look.
     fn items(&self, body: &[Piece], list: &Expression, world: &mut World<'a>) -> Option<Vec<(String, &'a Node)>> {
         let Value::Node(node) = world.value_of(list, &self.frame().view, &self.variables) else { return None };
-        let is_set = self.links_of(list).iter().any(|link| self.helpers.sets(link));
+        let is_set = self.is_changed(&self.links_of(list), &[]);
         let count = node.items().len() + node.entries().len();
         let has_else = body.iter().any(|piece| matches!(piece.kind, Kind::Action(Action::Else(_))));
         let is_small = (1..=ITEMS).contains(&count) && world.spend(count.saturating_mul(body.len()));
@@ -373,11 +397,18 @@ impl<'a> Reader<'a, '_> {
             is_apart: frame.is_apart,
             view: Some(frame.view),
             dot_links: frame.links,
+            branches: self.frames.iter().map(|frame| frame.branch).collect(),
         };
     }
 
     fn frame(&self) -> Frame<'a> {
         self.frames.last().cloned().unwrap_or_else(Frame::outermost)
+    }
+
+    /// Whether a template changes one of the values; not where these pieces are
+    /// that template.
+    fn is_changed(&self, links: &BTreeSet<String>, pieces: &[Piece]) -> bool {
+        links.iter().any(|link| self.changes.iter().any(|change| change.concerns(link, pieces)))
     }
 
     fn links_of(&self, expression: &Expression) -> BTreeSet<String> {
@@ -414,7 +445,8 @@ impl<'a> Reader<'a, '_> {
     fn open(&mut self, takes: Option<bool>) -> &mut Frame<'a> {
         let outer = self.frame();
         let around = outer.is_reached();
-        self.frames.push(Frame { takes, taken: takes, around, declared: Vec::new(), ..outer });
+        self.branches += 1;
+        self.frames.push(Frame { takes, taken: takes, around, declared: Vec::new(), branch: self.branches, ..outer });
         let at = self.frames.len() - 1;
         &mut self.frames[at]
     }
@@ -429,7 +461,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn truth_of(&self, condition: &Expression, world: &mut World<'a>) -> Option<bool> {
-        let is_set = self.links_of(condition).iter().any(|link| self.helpers.sets(link));
+        let is_set = self.is_changed(&self.links_of(condition), &[]);
         let value = world.value_of(condition, &self.frame().view, &self.variables);
         truth(&value).filter(|_| !is_set)
     }
@@ -450,7 +482,8 @@ impl<'a> Reader<'a, '_> {
         };
         // The dot is again what it was around the block.
         let Frame { view, links, .. } = self.frame();
-        self.frames.push(Frame { takes, taken, view, links, ..frame });
+        self.branches += 1;
+        self.frames.push(Frame { takes, taken, view, links, branch: self.branches, ..frame });
     }
 
     fn set(&mut self, name: &str, value: &Expression, declares: bool, world: &mut World<'a>) {
@@ -469,146 +502,6 @@ impl<'a> Reader<'a, '_> {
         }
         self.links.entry(name.to_owned()).or_default().extend(links);
     }
-
-    fn end_line(&mut self, world: &mut World<'a>) {
-        let line = std::mem::take(&mut self.line);
-        if line.is_off {
-            return;
-        }
-        match value_of_line(&line.pieces, &self.name) {
-            Named::Image(value, is_sure) => self.site(&line, &value, is_sure, world),
-            Named::Name(name) => {
-                self.name = name;
-                self.literals(&line);
-            }
-            Named::Nothing => self.literals(&line),
-        }
-    }
-
-    fn site(&mut self, line: &Line<'a>, value: &[Piece], is_sure: bool, world: &mut World<'a>) {
-        let mut links = Links::new(self.helpers);
-        links.pieces(value, &self.links, &line.dot_links);
-        let links = links.found;
-        let is_literal = value.iter().all(|piece| matches!(piece.kind, Kind::Text(_)));
-        let is_set = links.iter().any(|link| self.helpers.sets(link));
-        let text = line.view.as_ref().and_then(|view| world.text(value, view, &self.variables));
-        let text = text.filter(|_| !is_set).map(|text| unquoted(&text).to_owned());
-        if text.as_ref().is_some_and(String::is_empty) {
-            return;
-        }
-        self.sites.push(Site {
-            file: self.source.file,
-            line: line.number,
-            written: self.written(line.number),
-            text,
-            is_literal,
-            is_sure,
-            is_apart: line.is_apart,
-            links,
-        });
-    }
-
-    fn written(&self, number: u32) -> String {
-        let line = self.lines.get(number.saturating_sub(1) as usize).map_or("", |line| line.trim());
-        let line = line.trim_start_matches("- ");
-        let value = line.split_once(": ").map_or(line, |(_, value)| value);
-        let value = unquoted(value.trim());
-        match value.char_indices().nth(200) {
-            Some((end, _)) => format!("{}…", &value[..end]),
-            None => value.to_owned(),
-        }
-    }
-
-    /// A whole reference in a text of an action: nobody knows where it ends up.
-    fn literals(&mut self, line: &Line<'a>) {
-        let mut texts = Vec::new();
-        for piece in &line.pieces {
-            if let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind {
-                texts_of(value, 0, &mut texts);
-            }
-        }
-        for text in texts {
-            if text.contains('/') && has_tag(&text) && ImageName::parse(&text).is_ok() {
-                self.sites.push(Site {
-                    file: self.source.file,
-                    line: line.number,
-                    written: text,
-                    text: None,
-                    is_literal: false,
-                    is_sure: true,
-                    is_apart: line.is_apart,
-                    links: BTreeSet::new(),
-                });
-            }
-        }
-    }
-}
-
-fn texts_of(expression: &Expression, depth: usize, texts: &mut Vec<String>) {
-    for term in expression.0.iter().flatten() {
-        match term {
-            Term::Text(text) => texts.push(text.clone()),
-            Term::Group(inner, _) if depth < LINK_DEPTH => texts_of(inner, depth + 1, texts),
-            _ => {}
-        }
-    }
-}
-
-/// What a line is about.
-enum Named {
-    /// The pieces of the value, and whether it has to be an image.
-    Image(Vec<Piece>, bool),
-    Name(String),
-    Nothing,
-}
-
-fn value_of_line(pieces: &[Piece], name: &str) -> Named {
-    let Some(at) = pieces.iter().position(|piece| matches!(&piece.kind, Kind::Text(text) if !text.trim().is_empty()))
-    else {
-        return Named::Nothing;
-    };
-    let Kind::Text(text) = &pieces[at].kind else { return Named::Nothing };
-    let trimmed = text.trim_start();
-    if trimmed.starts_with('#') {
-        return Named::Nothing;
-    }
-    let is_item = trimmed.starts_with("- ");
-    let entry = trimmed.trim_start_matches(['-', ' ', '{']);
-    let rest_of = |value: &str| {
-        let mut rest = vec![Piece { line: pieces[at].line, kind: Kind::Text(value.to_owned()) }];
-        rest.extend_from_slice(&pieces[at + 1..]);
-        without_comment(rest)
-    };
-    if let Some((key, value)) =
-        entry.split_once(':').filter(|(_, value)| value.is_empty() || value.starts_with([' ', '\t']))
-    {
-        let key = unquoted(key.trim_end());
-        if key == "name" {
-            return Named::Name(unquoted(value.trim()).to_owned());
-        }
-        if names_an_image(key) {
-            return Named::Image(rest_of(value), true);
-        }
-        if key == "value" && name.to_ascii_uppercase().contains("IMAGE") {
-            return Named::Image(rest_of(value), false);
-        }
-    }
-    let argument = trimmed.trim_start_matches("- ").trim_start_matches(['"', '\'']);
-    match argument.split_once('=') {
-        Some((flag, value)) if is_item && is_flag_of_image(flag) => Named::Image(rest_of(value), false),
-        _ => Named::Nothing,
-    }
-}
-
-/// A comment ends a value, where it is no part of a quoted one.
-fn without_comment(mut pieces: Vec<Piece>) -> Vec<Piece> {
-    for piece in &mut pieces {
-        if let Kind::Text(text) = &mut piece.kind {
-            let end = text.find(" #");
-            end.into_iter().for_each(|end| text.truncate(end));
-        }
-    }
-    pieces
 }
 
 pub(crate) fn unquoted(text: &str) -> &str {
@@ -724,7 +617,7 @@ mod tests {
         let mut helpers = Helpers::default();
         helpers.add(template);
         let values = parse(values).unwrap();
-        let source = Source { file: 1, path: "templates/x.yaml", text: template };
+        let source = Source { file: 1, path: "templates/x.yaml", text: template, line: 1 };
         let sites = sites(Some(&values), &about, &helpers, &[source]);
         sites.into_iter().map(|site| (site.text, site.links.into_iter().collect::<Vec<_>>().join(" "))).collect()
     }
@@ -814,6 +707,28 @@ mod tests {
     fn values_that_a_template_sets_are_not_known() {
         let template = "{{ $_ := set .Values.image \"tag\" \"9\" }}\nimage: org/app:{{ .Values.image.tag }}\n";
         assert_eq!(found("image: {tag: \"1\"}\n", template), [(None, "image.tag".to_owned())]);
+    }
+
+    /// Nothing that Go's parser takes is a fault.
+    #[test]
+    fn only_what_no_parser_takes_is_a_fault() {
+        for text in [
+            "{{if(.x)}}{{else if .y}}{{else}}{{end -}}",
+            "{{/* {{ if }} */}}{{ \"{{ end }}\" }}{{ `{{ if }}` }}",
+            "{{ range .l }}{{ break }}{{ continue }}{{ else }}{{ end }}",
+            "{{ define \"a\" }}x{{ end }}{{ define \"a\" }} {{/* c */}} {{ end }}",
+            "{{ with .a }}{{ else with .b }}{{ end }}{{ block \"b\" . }}{{ end }}",
+            "{{ endpoint }}{{ .end }}{{ ifx }}",
+        ] {
+            assert_eq!(fault(text), None, "{text}");
+        }
+        for (text, why) in [
+            ("a\n{{ if .x }}", "line 2: what begins here has no `end`"),
+            ("{{ end }}", "line 1: an `end` ends nothing"),
+            ("{{ define \"a\" }}x{{ end }}\n{{ define \"a\" }}y{{ end }}", "line 2: `a` is defined a second time"),
+        ] {
+            assert_eq!(fault(text).as_deref(), Some(why), "{text}");
+        }
     }
 
     #[test]

@@ -126,7 +126,9 @@ fn action_of(inner: &str) -> Action {
     if inner.starts_with("/*") {
         return Action::Nothing;
     }
-    let (word, rest) = inner.split_once(char::is_whitespace).map_or((inner, ""), |(word, rest)| (word, rest.trim()));
+    // `if(…)` and `range$i, …` are as good.
+    let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len());
+    let (word, rest) = (&inner[..end], inner[end..].trim());
     match word {
         "if" => Action::If(expression(rest)),
         "with" => Action::With(expression(after_assignment(rest))),

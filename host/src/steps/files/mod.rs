@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::entitlement::Granted;
 use crate::error::{Class, Error, Result};
 use crate::leash::Leash;
-use crate::network::{Download, Network, cached, remember};
+use crate::network::{Download, Network, cached_aside, remember};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
@@ -165,7 +165,7 @@ impl Work<'_> {
             name: Some(file.name.clone()),
             ..Download::of(Granted::to_host(file.url.clone()), format!("{} {}", file.name, file.version))
         };
-        if let Some(there) = cached(self.store, &download, self.lock)? {
+        if let Some(there) = cached_aside(self.store, &download, self.lock).await? {
             self.progress.expects(there.size());
             self.progress.reused(there.size());
             return self.looked_at(file, there.digest());

@@ -144,9 +144,11 @@ impl Rules {
 
     /// What the network has to hold a request to `host[:port]` to, redirects
     /// and addresses included; None for a core plugin.
-    pub fn restriction(&self, host: &str) -> Option<Restriction> {
+    /// `who` is the plugin's name.
+    pub fn restriction(&self, host: &str, who: &str) -> Option<Restriction> {
         let granted = self.0.as_ref()?;
         Some(Restriction {
+            who: who.into(),
             prefixes: granted.prefixes.clone(),
             credentials: granted.credentials.contains(&host.to_ascii_lowercase()),
             by_name: granted.prefixes.iter().any(|prefix| prefix.names(host)),
@@ -176,6 +178,8 @@ fn shown(url: &Url) -> String {
 /// The reach of one request.
 #[derive(Clone, Debug)]
 pub struct Restriction {
+    /// The plugin: what servers say to it is said to nobody else.
+    who: Arc<str>,
     prefixes: Arc<[Prefix]>,
     /// Whether the host's credentials may be attached.
     pub credentials: bool,
@@ -214,6 +218,10 @@ pub enum Granting {
 }
 
 impl Restriction {
+    pub fn who(&self) -> &Arc<str> {
+        &self.who
+    }
+
     /// The same with the place to which the settings send what is asked for.
     #[must_use]
     pub fn with_place(&self, place: Option<Place>) -> Self {
@@ -241,7 +249,7 @@ impl Restriction {
     #[cfg(test)]
     pub(crate) fn below(prefixes: &[&str]) -> Self {
         let prefixes = prefixes.iter().map(|text| Prefix::parse(text).unwrap()).collect();
-        Self { prefixes, credentials: false, by_name: false, place: None }
+        Self { who: "sbom".into(), prefixes, credentials: false, by_name: false, place: None }
     }
 }
 
@@ -305,7 +313,7 @@ mod tests {
     #[test]
     fn what_may_not_be_asked_for_may_not_be_led_to() {
         let rules = rules(&["https://example.com/charts/", "https://*.cdn.example/a/", "registry.example.com/team/"]);
-        let restriction = rules.restriction("example.com").unwrap();
+        let restriction = rules.restriction("example.com", "sbom").unwrap();
         for (url, expected) in [
             ("https://example.com/charts/index.yaml", Some(Granting::Named)),
             ("https://example.com/charts/v1.2%2B3/%C3%A4.tgz?x=%2f..;", Some(Granting::Named)),
@@ -423,8 +431,8 @@ mod tests {
     #[test]
     fn a_pattern_does_not_name_its_hosts() {
         let rules = rules(&["*.example.com/team/", "registry.example.com/team/"]);
-        assert!(rules.restriction("registry.example.com").unwrap().by_name);
-        assert!(!rules.restriction("other.example.com").unwrap().by_name);
+        assert!(rules.restriction("registry.example.com", "sbom").unwrap().by_name);
+        assert!(!rules.restriction("other.example.com", "sbom").unwrap().by_name);
     }
 
     #[test]
@@ -453,9 +461,9 @@ mod tests {
             ..Grants::default()
         };
         let rules = Rules::new(&grants).unwrap();
-        let restriction = rules.restriction("registry.example.com").unwrap();
+        let restriction = rules.restriction("registry.example.com", "sbom").unwrap();
         assert!(restriction.credentials);
-        assert!(!rules.restriction("registry.example.com:5000").unwrap().credentials);
-        assert!(Rules::everything().restriction("anywhere").is_none());
+        assert!(!rules.restriction("registry.example.com:5000", "sbom").unwrap().credentials);
+        assert!(Rules::everything().restriction("anywhere", "sbom").is_none());
     }
 }

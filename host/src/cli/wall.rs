@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Variables;
 use super::ui::Ui;
 use crate::config::Project;
+use crate::config::airgap_lock::AirgapLock;
 use crate::config::pipeline::Runner;
 use crate::config::written;
 use crate::confine::ports;
@@ -95,16 +96,28 @@ fn below_home(folder: &Path, variables: &Variables) -> PathBuf {
 }
 
 /// The usual ports, those that the settings list, and whatever a file of the
-/// configuration or a proxy of the environment names.
+/// configuration or a proxy of the environment names. Of airgap.lock what a
+/// pinned plugin fetched does not count: it wrote those addresses itself.
 fn open_ports(project: &Project, variables: &Variables) -> BTreeSet<u16> {
     let NetworkEnvironment { https_proxy, http_proxy, .. } = &variables.network;
     let mut open: BTreeSet<u16> = ports::USUAL.into();
     open.extend(&project.settings.security.ports);
     open.extend([https_proxy, http_proxy].into_iter().flatten().flat_map(|proxy| ports::named_in(proxy.as_bytes())));
-    for entry in project.layout.config.read_dir().into_iter().flatten().flatten() {
+    open.extend(ports::named_in(own_entries(&project.lock).to_text().as_bytes()));
+    let lock = project.layout.airgap_lock();
+    let files = project.layout.config.read_dir().into_iter().flatten().flatten();
+    for entry in files.filter(|entry| entry.path() != lock) {
         if let Ok(Some(text)) = fs::read_optional(&entry.path(), SEARCHED) {
             open.extend(ports::named_in(&text));
         }
     }
     open
+}
+
+/// What of airgap.lock the host and the core plugins entered.
+fn own_entries(lock: &AirgapLock) -> AirgapLock {
+    let mut own = lock.clone();
+    own.plugins.clear();
+    own.charts.retain(|_, chart| chart.by.is_none());
+    own
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use components::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
+use crate::config::plugins_lock;
 use crate::config::publish;
 use crate::config::source::Source;
 use crate::error::{Error, Result};
@@ -65,6 +66,20 @@ pub enum Runner {
 pub enum OnFailure {
     RollBack,
     Preserve,
+}
+
+impl StepSpec {
+    /// Whether it does what the step `manifests` lists with rights that no
+    /// plugin was granted: as a step of the host, and as a core plugin that
+    /// reads that list.
+    fn trusts_the_list(&self) -> bool {
+        match &self.run {
+            Runner::Host(name) => name != CONFIG,
+            Runner::Plugin(name) => {
+                plugins_lock::core(name).is_some() && self.needs.iter().any(|need| need == MANIFESTS)
+            }
+        }
+    }
 }
 
 impl Pipeline {
@@ -155,11 +170,10 @@ impl Pipeline {
         problems
     }
 
-    /// The host fetches what the step `manifests` lists, with its own rights: no
-    /// plugin gets them by taking that id.
+    /// The host and the core plugins do what the step `manifests` lists, with
+    /// the host's own rights: no plugin gets them by taking that id.
     fn list_problem(&self) -> Option<Problem> {
-        let fetches = |step: &StepSpec| matches!(&step.run, Runner::Host(name) if name != CONFIG);
-        let fetching = self.steps.iter().find(|step| fetches(step))?;
+        let reader = self.steps.iter().find(|step| step.trusts_the_list())?;
         let index = self.steps.iter().position(|step| step.id == MANIFESTS)?;
         let run = match &self.steps[index].run {
             Runner::Plugin(name) if name == publish::MANIFEST => return None,
@@ -168,8 +182,8 @@ impl Pipeline {
         Some(Problem::new(
             &YamlPath::root().key("steps").index(index).key("run"),
             format!(
-                "the host fetches what the step `{MANIFESTS}` lists (`{}` does), and it runs `{}`",
-                shown(&fetching.id),
+                "the host does what the step `{MANIFESTS}` lists, with your credentials (`{}` does), and it runs `{}`",
+                shown(&reader.id),
                 shown(run)
             ),
             format!(

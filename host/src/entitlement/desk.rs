@@ -107,7 +107,7 @@ impl Desk {
         let Means { store, network, lock } = &self.means;
         let seen = match network {
             Some(network) => network.download(store, &download, lock, progress).await?,
-            None => network::cached(store, &download, lock)?.ok_or_else(|| offline(&download.label))?,
+            None => network::cached_aside(store, &download, lock).await?.ok_or_else(|| offline(&download.label))?,
         };
         // What the store held already was not counted on its way.
         too_large(&download.label, limit, seen.size())?;
@@ -241,7 +241,7 @@ impl Desk {
         if chart.url.starts_with("oci://") || lock.said_to(asker, &chart.url).is_some() {
             return Ok(());
         }
-        match network::held(store, asker, &chart.url, &chart.digest)? {
+        match network::seen_again(store, asker, &chart.url, &chart.digest)? {
             Some(seen) => lock.enter(&seen).map(drop),
             None => Ok(()),
         }

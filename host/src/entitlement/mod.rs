@@ -67,7 +67,7 @@ impl Asker {
     /// Under which name the bytes of an unfinished download lie. Those of a
     /// plugin are its own: it completes nobody else's, whatever digest it
     /// names.
-    pub fn partial_key(&self, address: &str, digest: Option<Digest>) -> String {
+    fn partial_key(&self, address: &str, digest: Option<Digest>) -> String {
         match (self, digest) {
             (Self::Host, Some(digest)) => digest.hex(),
             (Self::Host, None) => format!("url-{}", Digest::of(address.as_bytes()).hex()),
@@ -76,6 +76,10 @@ impl Asker {
                 format!("asked-{}", Digest::of(format!("{plugin}\n{address}\n{digest}").as_bytes()).hex())
             }
         }
+    }
+
+    fn is_pinned(&self) -> bool {
+        matches!(self, Self::Pinned(_))
     }
 }
 
@@ -146,6 +150,28 @@ impl<P> Granted<P> {
         &self.at
     }
 
+    /// Whether the user's credentials may go there.
+    pub fn credentials(&self) -> bool {
+        self.reach.as_ref().is_none_or(|reach| reach.credentials)
+    }
+
+    /// Whether only what this asker itself was given may be given to it again,
+    /// whatever airgap.lock says.
+    pub fn needs_receipt(&self) -> bool {
+        self.asker.is_pinned()
+    }
+
+    /// Under which name the bytes of an unfinished download lie, as
+    /// [`Asker::partial_key`]: what the user's credentials opened is not
+    /// completed without them.
+    pub fn partial_key(&self, address: &str, digest: Option<Digest>) -> String {
+        match self.asker.is_pinned() {
+            true if self.credentials() => self.asker.partial_key(&format!("{address}\nwith credentials"), digest),
+            true => self.asker.partial_key(&format!("{address}\nwithout credentials"), digest),
+            false => self.asker.partial_key(address, digest),
+        }
+    }
+
     pub fn reach(&self) -> Option<&Restriction> {
         self.reach.as_ref()
     }
@@ -211,7 +237,7 @@ impl Entitlement {
     }
 
     fn granted<P>(&self, at: P, host: &str) -> Granted<P> {
-        Granted { asker: self.asker.clone(), at, reach: self.rules.restriction(host) }
+        Granted { asker: self.asker.clone(), at, reach: self.rules.restriction(host, &self.asker.to_string()) }
     }
 }
 

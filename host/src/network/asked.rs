@@ -28,8 +28,8 @@ pub fn blob_address(reference: &Reference) -> String {
 /// # Errors
 /// `local`.
 pub async fn held_at(store: &Store, from: &Granted<Reference>, address: &str, digest: Digest) -> Result<Option<Seen>> {
-    let (store, asker, address) = (store.clone(), from.asker().clone(), address.to_owned());
-    blocking(move || held(&store, &asker, &address, &digest)).await
+    let (store, from, address) = (store.clone(), from.clone(), address.to_owned());
+    blocking(move || held(&store, &from, &address, &digest)).await
 }
 
 impl Network {
@@ -47,7 +47,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<Seen> {
         let address = blob_address(from.at());
-        let key = from.asker().partial_key(&address, Some(digest));
+        let key = from.partial_key(&address, Some(digest));
         let _claim = store.claim(&key).await;
         // Asked for twice at once it is fetched once.
         if let Some(there) = held_at(store, from, &address, digest).await? {
@@ -55,7 +55,7 @@ impl Network {
             return Ok(there);
         }
         let fetched = self.blob_from(from.reach(), &key, from.at(), &digest, None, limit, store, progress).await?;
-        seen(store, from.asker(), &address, fetched, build)
+        seen(store, from, &address, fetched, build)
     }
 
     /// The manifest behind a reference, of `digest` where that is known.
@@ -81,7 +81,7 @@ impl Network {
         }
         let store_of_bytes = store.clone();
         let digest = blocking(move || store_of_bytes.insert_bytes(&manifest.bytes)).await?;
-        seen(store, from.asker(), &manifest_address(from.at()), Fetched { digest, size }, build)
+        seen(store, from, &manifest_address(from.at()), Fetched { digest, size }, build)
     }
 
     /// The tags of a repository, at most `limit`.

@@ -9,6 +9,10 @@
 //! Some servers do not say what they want: to who is nobody they answer that
 //! there is nothing (404), that it is forbidden, or a 401 without a challenge.
 //! Where credentials for that very host are known, they get the password then.
+//!
+//! What a server wants is known for each party apart: a server of many says
+//! what its guests like below their own paths. A guest's plain URL leads to no
+//! token service at all, and what one says is told to no guest.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +26,12 @@ use url::Url;
 
 use super::credentials::{Credentials, Found, Secret};
 use super::mirrors::host_of;
-use super::restrict::{Bounds, Reach};
+use super::party::PerParty;
+use super::restrict::{Bounds, refused};
 use super::transport::{Answer, Request, Transport, Tries};
 use crate::error::{Class, Error, Result};
 use crate::grants::address;
-use crate::progress::Progress;
+use crate::progress::{Level, Progress};
 use components::json;
 
 /// Chart repositories and file servers know no login.
@@ -37,11 +42,11 @@ const LARGEST_TOKEN: usize = 256 * 1024;
 const DEFAULT_LIFETIME: u64 = 60;
 const CLIENT_ID: &str = "opencenter-airgap";
 
-/// What is known about every host.
+/// What is known about every host, by who asked it.
 #[derive(Debug)]
 pub(super) struct Auth {
     pub(super) credentials: Credentials,
-    hosts: Mutex<HashMap<String, Arc<HostAuth>>>,
+    hosts: PerParty<Arc<HostAuth>>,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +142,15 @@ pub(super) struct Login {
     pub(super) scope: String,
 }
 
+/// The token service that a server named.
+#[derive(Clone, Copy, Debug)]
+struct Service<'a> {
+    realm: &'a str,
+    name: Option<&'a str>,
+    /// The server.
+    of: &'a Url,
+}
+
 /// Who is asked for what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
@@ -145,31 +159,37 @@ pub(super) struct Subject<'a> {
     pub(super) scope: &'a str,
     /// False for a guest that was not granted the host's credentials.
     pub(super) credentials: bool,
-    /// Which addresses the host may have: where a guest asks, its token service
-    /// must not be inside.
-    pub(super) reach: Reach,
+    /// Those of the request: who asks, and where its token service may be.
+    pub(super) bounds: &'a Bounds,
 }
 
 impl Subject<'_> {
     fn key(&self) -> String {
         format!("{}{}", if self.credentials { "" } else { "anonymous " }, self.scope)
     }
+
+    /// Whether the server may name a token service: a registry may, and where a
+    /// step of the host asks, whatever server.
+    fn has_token_service(&self) -> bool {
+        !self.scope.is_empty() || !self.bounds.is_of_guest()
+    }
 }
 
 impl Auth {
     pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials, hosts: Mutex::default() }
+        Self { credentials, hosts: PerParty::default() }
     }
 
-    /// What the next request should carry.
+    /// What the next request should carry, which goes to `at`.
     pub(super) async fn authorize(
         &self,
         subject: Subject<'_>,
+        at: &Url,
         course: Course,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<Authorization> {
-        let host = self.host(subject.host);
+        let host = self.host(subject);
         if course.by_password {
             let header = self.basic(subject).await?;
             return Ok(Authorization { header, first: None, kind: Kind::Password });
@@ -184,10 +204,11 @@ impl Auth {
         let (kind, header) = match host.scheme() {
             Scheme::Unknown | Scheme::Undecided | Scheme::Open => (Kind::None, None),
             Scheme::Basic => (Kind::Password, self.basic(subject).await?),
+            Scheme::Bearer { .. } if !subject.has_token_service() => (Kind::None, None),
             Scheme::Bearer { realm, service } => {
                 let slot = host.slot(&subject.key());
-                let service = service.as_deref();
-                (Kind::Token, Some(self.token(&slot, subject, &realm, service, transport, progress).await?))
+                let service = Service { realm: &realm, name: service.as_deref(), of: at };
+                (Kind::Token, Some(self.token(&slot, subject, service, transport, progress).await?))
             }
         };
         let kind = if header.is_some() { kind } else { Kind::None };
@@ -196,7 +217,7 @@ impl Auth {
 
     /// The host answered something else than that it wants to know who asks.
     pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, course: Course, status: u16) {
-        let host = self.host(subject.host);
+        let host = self.host(subject);
         if course.by_password && status < 400 {
             host.set(Scheme::Basic);
         } else if sent.first.is_some() {
@@ -213,8 +234,8 @@ impl Auth {
         refusal: &Refusal,
         course: &mut Course,
     ) -> Result<bool> {
-        let host = self.host(subject.host);
-        let challenge = choose(&refusal.challenges);
+        let host = self.host(subject);
+        let challenge = choose(&refusal.challenges, subject.has_token_service());
         if let Some(Challenge { realm: Some(realm), service, scope, .. }) =
             challenge.clone().filter(|challenge| challenge.scheme == "bearer")
         {
@@ -232,7 +253,7 @@ impl Auth {
         if challenge.is_some() && sent.kind != Kind::Token {
             host.set(Scheme::Basic);
         }
-        self.unanswered(subject.host, sent);
+        self.unanswered(subject, sent);
         let may_try = sent.kind == Kind::None || (sent.kind == Kind::Token && refusal.status == 401);
         if !may_try || std::mem::replace(&mut course.by_password, true) {
             return Ok(false);
@@ -253,25 +274,26 @@ impl Auth {
     pub(super) async fn login_elsewhere(
         &self,
         answer: &Answer,
-        scope: &str,
+        subject: Subject<'_>,
         credentials: bool,
     ) -> Result<Option<Login>> {
         if !answer.elsewhere || answer.status() != 401 || answer.authorized {
             return Ok(None);
         }
         let host = host_of(&answer.url);
-        let Some(challenge) = choose(&challenges(answer.headers())) else { return Ok(None) };
+        let challenge = choose(&challenges(answer.headers()), subject.has_token_service());
+        let Some(challenge) = challenge else { return Ok(None) };
         let is_known = credentials && self.credentials.find(&host).await?.is_some();
         if challenge.scheme != "bearer" && !is_known {
             return Ok(None);
         }
-        Ok(Some(Login { host, scope: challenge.scope.unwrap_or_else(|| scope.to_owned()) }))
+        Ok(Some(Login { host, scope: challenge.scope.unwrap_or_else(|| subject.scope.to_owned()) }))
     }
 
     /// The first request of a host failed before any answer came.
-    pub(super) fn unanswered(&self, host: &str, sent: &Authorization) {
+    pub(super) fn unanswered(&self, subject: Subject<'_>, sent: &Authorization) {
         if sent.first.is_some() {
-            self.host(host).set(Scheme::Undecided);
+            self.host(subject).set(Scheme::Undecided);
         }
     }
 
@@ -302,8 +324,8 @@ impl Auth {
         }
     }
 
-    fn host(&self, name: &str) -> Arc<HostAuth> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
+    fn host(&self, subject: Subject<'_>) -> Arc<HostAuth> {
+        self.hosts.or_insert_with(&subject.bounds.party(), subject.host, Arc::default)
     }
 
     async fn found(&self, subject: Subject<'_>) -> Result<Option<Found>> {
@@ -326,8 +348,7 @@ impl Auth {
         &self,
         slot: &tokio::sync::Mutex<Slot>,
         subject: Subject<'_>,
-        realm: &str,
-        service: Option<&str>,
+        service: Service<'_>,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<HeaderValue> {
@@ -341,13 +362,14 @@ impl Auth {
             return Err(error.clone());
         }
         let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
-        match self.fetch_token(subject, realm, service, &scope, transport, progress).await {
+        match self.fetch_token(subject, service, &scope, transport, progress).await {
             Ok(token) => {
                 let header = token.header.clone();
                 slot.token = Some(token);
                 Ok(header)
             }
             Err(error) => {
+                let error = if subject.bounds.is_of_guest() { untold(error, subject.host, progress) } else { error };
                 slot.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -357,8 +379,7 @@ impl Auth {
     async fn fetch_token(
         &self,
         subject: Subject<'_>,
-        realm: &str,
-        service: Option<&str>,
+        service: Service<'_>,
         scope: &str,
         transport: &Transport,
         progress: &Progress,
@@ -368,11 +389,8 @@ impl Auth {
             let header = secret_header(&format!("Bearer {token}"))?;
             return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
         }
-        let mut request = token_request(realm, service, scope, found.as_ref())?;
-        if subject.reach != Reach::Everywhere {
-            let registry = host_alone(subject.host).to_owned();
-            request.bounds = Bounds::TokenService { registry, reach: subject.reach };
-        }
+        let mut request = token_request(service.realm, service.name, scope, found.as_ref())?;
+        request.bounds = subject.bounds.of_token_service(service.of)?;
         let what = format!("a token for {}", subject.host);
         let mut tries = Tries::default();
         loop {
@@ -422,11 +440,22 @@ async fn forget_token(slot: &tokio::sync::Mutex<Slot>, sent: &Authorization, sco
     }
 }
 
-/// A registry's host without its port.
-fn host_alone(host: &str) -> &str {
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
-    // The last colon of `[::1]` is the address's.
-    if port.ends_with(']') { host } else { name }
+/// What a guest is told of why it gets no token: a class that it can handle, and
+/// nothing of what the token service said. It did not ask there.
+fn untold(error: Error, host: &str, progress: &Progress) -> Error {
+    let said = error.one_line();
+    let told = match error.class() {
+        Class::Plugin => refused(&format!("the token service that {host} names"), "is out of the plugin's reach"),
+        class @ (Class::NotFound | Class::Auth | Class::Transient | Class::RateLimited | Class::InvalidInput) => {
+            Error::new(class, format!("the token service of {host} gives no token"))
+        }
+        _ => return error,
+    };
+    progress.log(Level::Debug, &format!("the token service of {host}: {said}"));
+    match error.until() {
+        Some(until) => told.retry_at(until),
+        None => told,
+    }
 }
 
 fn basic_header(user: &str, password: &str) -> Result<HeaderValue> {
@@ -500,10 +529,10 @@ struct Challenge {
     scope: Option<String>,
 }
 
-/// Tokens are better than passwords.
-fn choose(challenges: &[Challenge]) -> Option<Challenge> {
+/// Tokens are better than passwords, where there may be any.
+fn choose(challenges: &[Challenge], with_tokens: bool) -> Option<Challenge> {
     let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
-    of("bearer").or_else(|| of("basic")).cloned()
+    of("bearer").filter(|_| with_tokens).or_else(|| of("basic")).cloned()
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
@@ -563,7 +592,7 @@ mod tests {
 
     #[test]
     fn challenges_are_read_as_registries_write_them() {
-        let one = |text: &str| choose(&parse_challenges(text)).unwrap();
+        let one = |text: &str| choose(&parse_challenges(text), true).unwrap();
         let hub = one(
             r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/a:pull,push""#,
         );
@@ -575,7 +604,9 @@ mod tests {
             one(r#"Basic realm="a \"b\", c", Bearer realm=https://t.example/x , error="x""#).realm.as_deref(),
             Some("https://t.example/x")
         );
-        assert_eq!(choose(&parse_challenges("Negotiate, NTLM")), None);
+        assert_eq!(choose(&parse_challenges("Negotiate, NTLM"), true), None);
+        assert_eq!(choose(&parse_challenges("Basic realm=a, Bearer realm=b"), false).unwrap().scheme, "basic");
+        assert_eq!(choose(&parse_challenges("Bearer realm=b"), false), None);
         for odd in ["", ",,,", "=", "\"", "Bearer realm=\"unclosed", "a=b"] {
             let _ = parse_challenges(odd);
         }
@@ -622,15 +653,6 @@ mod tests {
             ["nonsense", "https://u:p@t.example/", "https:\\\\t.example/", "https://t%2eexample/", "ftp://t.example/"]
         {
             assert!(check_realm(bad, &url("https://r.example/")).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_told_from_its_port() {
-        for (host, alone) in
-            [("r.example:5000", "r.example"), ("r.example", "r.example"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")]
-        {
-            assert_eq!(host_alone(host), alone);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::auth::Subject;
 use super::mirrors::{host_of, shown};
 use super::restrict::Bounds;
 use super::seen::Seen;
-use super::transfer::Wanted;
+use super::transfer::{Wanted, blocking};
 use super::transport::Request;
 use super::{Fetched, Network};
 use crate::config::airgap_lock::LockedFile;
@@ -111,30 +111,63 @@ pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<O
     let Some(known) = known(download, lock)? else { return Ok(None) };
     let (asker, url) = (download.from.asker(), download.url());
     match known.build {
+        // The lock knows a plugin by its name, which another one may have had.
+        Some(_) if download.from.needs_receipt() => held(store, &download.from, url, &known.digest),
         Some(build) => {
             let size = store.whole(&known.digest, known.size)?;
             Ok(size.map(|size| Seen::new(asker, url, known.digest, size).in_build(Some(build))))
         }
-        None => held(store, asker, url, &known.digest),
+        None => held(store, &download.from, url, &known.digest),
     }
+}
+
+/// The same on a thread that may block.
+///
+/// # Errors
+/// As for [`cached`].
+pub async fn cached_aside(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
+    let (store, download, lock) = (store.clone(), download.clone(), lock.clone());
+    blocking(move || cached(&store, &download, &lock)).await
 }
 
 /// What the store may answer an asker that names a digest: the host's steps,
 /// whose digests are the configuration's, with any blob; a plugin only with
-/// what that address gave it before.
+/// what that address gave it before, and where credentials may have opened it,
+/// only while it is granted them.
 ///
 /// # Errors
 /// `local`.
-pub(crate) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
-    let build = match asker {
-        Asker::Host => None,
-        plugin => match store.receipt(plugin, address, digest)? {
-            Some(receipt) => Some(receipt.build),
-            None => return Ok(None),
-        },
-    };
-    let size = store.whole(digest, None)?;
-    Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(build)))
+pub(crate) fn held<P>(store: &Store, from: &Granted<P>, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+    let asker = from.asker();
+    if asker.is_host() {
+        let size = store.whole(digest, None)?;
+        return Ok(size.map(|size| Seen::new(asker, address, *digest, size)));
+    }
+    match store.receipt(asker, address, digest)? {
+        Some(receipt) if receipt.credentials && !from.credentials() => Ok(None),
+        _ => seen_again(store, asker, address, digest),
+    }
+}
+
+/// What vouches for something that an asker says it was given: its receipt.
+/// Nothing is given for it.
+///
+/// # Errors
+/// `local`.
+pub(crate) fn seen_again(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+    let Some(receipt) = store.receipt(asker, address, digest)? else { return Ok(None) };
+    let size = whole(store, &receipt)?;
+    Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(Some(receipt.build))))
+}
+
+/// A plugin may ask for the same thing without end: what a receipt says the
+/// size of costs a stat, and what an old one does not, is read once.
+fn whole(store: &Store, receipt: &Receipt) -> Result<Option<u64>> {
+    let size = store.whole(&receipt.digest, receipt.size)?;
+    if size.is_some() && size != receipt.size {
+        store.note(&Receipt { size, ..receipt.clone() })?;
+    }
+    Ok(size)
 }
 
 /// A completed fetch. It leaves a receipt: what a plugin needs to be given it
@@ -142,10 +175,11 @@ pub(crate) fn held(store: &Store, asker: &Asker, address: &str, digest: &Digest)
 ///
 /// # Errors
 /// `local`, `disk-full`.
-pub(super) fn seen(store: &Store, asker: &Asker, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
-    let Fetched { digest, size } = fetched;
+pub(super) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
+    let (Fetched { digest, size }, asker) = (fetched, from.asker());
     let (by, at, build) = (asker.clone(), address.to_owned(), build.to_owned());
-    store.note(&Receipt { asker: by, address: at, digest, build })?;
+    let credentials = from.credentials();
+    store.note(&Receipt { asker: by, address: at, digest, build, size: Some(size), credentials })?;
     Ok(Seen::new(asker, address, digest, size))
 }
 
@@ -168,13 +202,13 @@ impl Network {
         if known.is_none() && !download.mutable {
             lock.may_resolve(&format!("the file {}", download.url()))?;
         }
-        let key = download.from.asker().partial_key(download.url(), known.as_ref().map(|known| known.digest));
+        let key = download.from.partial_key(download.url(), known.as_ref().map(|known| known.digest));
         let identity = match &known {
             Some(known) => Identity::blob(known.digest, known.size),
             None => Identity::url(download.url()),
         };
         let _claim = store.claim(&key).await;
-        let given = match cached(store, download, lock)? {
+        let given = match cached_aside(store, download, lock).await? {
             Some(there) => {
                 progress.expects(there.size());
                 progress.reused(there.size());
@@ -182,7 +216,7 @@ impl Network {
             }
             None => {
                 let fetched = self.fetch(store, download, known, key, identity, progress).await?;
-                seen(store, download.from.asker(), download.url(), fetched, lock.build())?
+                seen(store, &download.from, download.url(), fetched, lock.build())?
             }
         };
         let given = given.checked_by(download.checksum.clone());
@@ -205,7 +239,7 @@ impl Network {
         let url = self.transport.places.locate(written)?;
         let (host, source) = (host_of(&url), shown(&url));
         let bounds = Bounds::of(download.from.reach().map(|reach| mirrored(reach, written, &url)));
-        let reach = bounds.reach(&url)?;
+        bounds.reach(&url)?;
         let wanted = Wanted {
             key,
             identity,
@@ -216,8 +250,8 @@ impl Network {
             is_counted: false,
             what: &download.label,
             source: &source,
-            subject: Subject { host: &host, scope: "", credentials: bounds.credentials(), reach },
-            request: Request { bounds, ..Request::get(url) },
+            subject: Subject { host: &host, scope: "", credentials: bounds.credentials(), bounds: &bounds },
+            request: Request { bounds: bounds.clone(), ..Request::get(url) },
         };
         self.transfer(&wanted, store, progress).await
     }

@@ -1,18 +1,22 @@
-//! How many requests may be under way: one pool over all steps, and a window
-//! per host that learns what the host bears.
+//! How many requests may be under way: one pool over all steps, of which
+//! guests have half, and a window per host that learns what the host bears.
 //!
 //! A window starts small and grows with every success. A host that answers 429
 //! halves it, once per wave of answers, and from then on it grows by one per
 //! full window. A host that asks to wait is left alone by everyone until then.
 //! Remaining-quota headers narrow the window before a 429 is needed.
+//!
+//! A window is that of one party: what a server says to a guest, and how long
+//! it lets one wait, holds up nobody else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::party::{Party, PerParty};
 use crate::error::{Error, Result};
 
 /// Requests that a host gets at once before it has answered any.
@@ -22,11 +26,16 @@ const FIRST_WINDOW: f64 = 2.0;
 #[derive(Debug)]
 pub(super) struct Limits {
     pool: Arc<Semaphore>,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// What guests may hold of the pool all together.
+    share: Arc<Semaphore>,
+    /// A pool of one has no half: what guests hold then comes on top.
+    is_shared: bool,
+    hosts: PerParty<Arc<Host>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Host {
+    is_of_guest: bool,
     window: Mutex<Window>,
     changed: Notify,
 }
@@ -36,7 +45,7 @@ pub(super) struct Host {
 pub(super) struct Permit {
     host: Arc<Host>,
     epoch: u64,
-    _pool: OwnedSemaphorePermit,
+    _places: [Option<OwnedSemaphorePermit>; 2],
 }
 
 /// What a quota header says.
@@ -49,13 +58,13 @@ pub(super) struct Quota {
 
 impl Limits {
     pub(super) fn new(pool: usize) -> Self {
-        Self { pool: Arc::new(Semaphore::new(pool.max(1))), hosts: Mutex::default() }
+        let of = |places: usize| Arc::new(Semaphore::new(places.max(1)));
+        Self { pool: of(pool), share: of(pool / 2), is_shared: pool > 1, hosts: PerParty::default() }
     }
 
-    /// The window of a host, which may grow to `most`.
-    pub(super) fn host(&self, name: &str, most: usize) -> Arc<Host> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.entry(name.to_owned()).or_insert_with(|| Arc::new(Host::new(most))).clone()
+    /// The window that `party` has of a host, which may grow to `most`.
+    pub(super) fn host(&self, party: &Party, name: &str, most: usize) -> Arc<Host> {
+        self.hosts.or_insert_with(party, name, || Arc::new(Host::new(party, most)))
     }
 
     /// Waits for a place in the host's window, then for one in the pool. Who
@@ -73,12 +82,25 @@ impl Limits {
         let epoch = host.enter(patience, cancel).await?;
         // Made first, so that being cancelled below gives the place back.
         let mut place = Place { host: host.clone(), taken: true };
-        let pool = tokio::select! {
-            permit = self.pool.clone().acquire_owned() => permit.map_err(|_| Error::interrupted())?,
+        let places = tokio::select! {
+            places = self.places(host.is_of_guest) => places?,
             () = cancel.cancelled() => return Err(Error::interrupted()),
         };
         place.taken = false;
-        Ok(Permit { host: host.clone(), epoch, _pool: pool })
+        Ok(Permit { host: host.clone(), epoch, _places: places })
+    }
+
+    /// Of their share first: a guest that waits holds nothing of the pool.
+    async fn places(&self, is_of_guest: bool) -> Result<[Option<OwnedSemaphorePermit>; 2]> {
+        let share = match is_of_guest {
+            true => Some(self.share.clone().acquire_owned().await.map_err(|_| Error::interrupted())?),
+            false => None,
+        };
+        let pool = match is_of_guest && !self.is_shared {
+            true => None,
+            false => Some(self.pool.clone().acquire_owned().await.map_err(|_| Error::interrupted())?),
+        };
+        Ok([share, pool])
     }
 }
 
@@ -116,8 +138,8 @@ impl Permit {
 }
 
 impl Host {
-    fn new(most: usize) -> Self {
-        Self { window: Mutex::new(Window::new(most)), changed: Notify::new() }
+    fn new(party: &Party, most: usize) -> Self {
+        Self { is_of_guest: party.is_guest(), window: Mutex::new(Window::new(most)), changed: Notify::new() }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
@@ -378,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn places_are_given_back_even_by_those_who_stop_waiting() {
         let limits = Limits::new(2);
-        let host = limits.host("a", 1);
+        let host = limits.host(&Party::Host, "a", 1);
         let cancel = CancellationToken::new();
         let patience = Duration::from_secs(1);
         let first = limits.acquire(&host, patience, &cancel).await.unwrap();
@@ -403,9 +425,9 @@ mod tests {
         let cancel = CancellationToken::new();
         let mut held = Vec::new();
         for name in ["a", "b"] {
-            held.push(limits.acquire(&limits.host(name, 4), Duration::ZERO, &cancel).await.unwrap());
+            held.push(limits.acquire(&limits.host(&Party::Host, name, 4), Duration::ZERO, &cancel).await.unwrap());
         }
-        let host = limits.host("c", 4);
+        let host = limits.host(&Party::Host, "c", 4);
         let waiting = limits.acquire(&host, Duration::ZERO, &cancel);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(&mut waiting).is_pending());
@@ -413,11 +435,50 @@ mod tests {
         waiting.await.unwrap();
     }
 
+    /// However much a guest holds, a step of the host finds a place.
+    #[tokio::test]
+    async fn guests_have_half_of_the_pool_together() {
+        for pool in [1, 2, 5] {
+            let limits = Limits::new(pool);
+            let cancel = CancellationToken::new();
+            let guests = ["a", "b"].map(|name| Party::Guest(name.into()));
+            let mut held = Vec::new();
+            for number in 0..(pool / 2).max(1) {
+                let host = limits.host(&guests[number % 2], &number.to_string(), 4);
+                held.push(limits.acquire(&host, Duration::ZERO, &cancel).await.unwrap());
+            }
+            let host = limits.host(&guests[1], "more", 4);
+            let mut more = Box::pin(limits.acquire(&host, Duration::ZERO, &cancel));
+            assert!(futures_util::poll!(&mut more).is_pending(), "{pool}");
+            for number in 0..pool.div_ceil(2) {
+                let host = limits.host(&Party::Host, &number.to_string(), 4);
+                let asked = limits.acquire(&host, Duration::ZERO, &cancel);
+                held.push(tokio::time::timeout(Duration::from_secs(10), asked).await.expect("a place").unwrap());
+            }
+        }
+    }
+
+    /// Nor does the pause that a server asks of a guest hold up the host.
+    #[tokio::test]
+    async fn a_pause_is_that_of_who_was_asked_for_it() {
+        let limits = Limits::new(4);
+        let guest = Party::Guest("a".into());
+        limits.host(&guest, "h", 1).pause(Duration::from_secs(3600));
+        limits.host(&guest, "h", 1).give_up(7);
+        let cancel = CancellationToken::new();
+        for party in [&Party::Host, &Party::Guest("b".into())] {
+            let host = limits.host(party, "h", 1);
+            assert!(!host.is_given_up(7));
+            limits.acquire(&host, Duration::ZERO, &cancel).await.unwrap();
+        }
+        assert!(limits.acquire(&limits.host(&guest, "h", 1), Duration::ZERO, &cancel).await.is_err());
+    }
+
     /// More wait for a place than hold one: a long pause ends them all.
     #[tokio::test]
     async fn a_pause_beyond_the_patience_ends_everyone_who_waits() {
         let limits = Limits::new(16);
-        let host = limits.host("a", 1);
+        let host = limits.host(&Party::Host, "a", 1);
         let cancel = CancellationToken::new();
         let patience = Duration::from_secs(1);
         let held = limits.acquire(&host, patience, &cancel).await.unwrap();
@@ -437,7 +498,7 @@ mod tests {
     #[tokio::test]
     async fn a_notice_is_not_lost_with_who_stops_waiting() {
         let limits = Limits::new(16);
-        let host = limits.host("a", 1);
+        let host = limits.host(&Party::Host, "a", 1);
         let cancel = CancellationToken::new();
         let patience = Duration::from_secs(60);
         let held = limits.acquire(&host, patience, &cancel).await.unwrap();

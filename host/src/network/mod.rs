@@ -8,16 +8,14 @@
 //! where `direct` says so, redirects, silence. What to ask where is `mirrors`'
 //! business, where a list goes on that of `pages`, who we are that of `auth`
 //! and `credentials`, what a guest may reach that of `restrict`, `names` and
-//! `addresses`. A
+//! `addresses`; whatever is remembered of a server is so by `party`. A
 //! body goes into a partial blob of the store (`transfer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
 //!
 //! No client exists before the first request.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -39,6 +37,7 @@ mod mirrors;
 mod names;
 mod oci;
 mod pages;
+mod party;
 mod range;
 mod restrict;
 mod retry;
@@ -57,8 +56,8 @@ mod trust;
 
 pub use asked::{blob_address, held_at, manifest_address};
 pub use direct::Direct;
-pub use download::{Download, cached};
-pub(crate) use download::{held, remember};
+pub use download::{Download, cached, cached_aside};
+pub(crate) use download::{remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
 pub use seen::Seen;
@@ -66,6 +65,7 @@ pub use tls::{check_authorities, check_identity, check_proxies};
 
 use auth::{Auth, Course, Refusal, Subject};
 use failure::Failure;
+use party::PerParty;
 use transport::{Answer, Request, Transport};
 
 /// Registries that one request is sent on to and logs in at.
@@ -119,7 +119,7 @@ pub struct Network {
     /// Bytes of the largest download.
     largest: u64,
     /// Which of its places had a repository.
-    found_at: Mutex<HashMap<String, usize>>,
+    found_at: PerParty<usize>,
 }
 
 impl Network {
@@ -141,7 +141,7 @@ impl Network {
             },
             auth: Auth::new(credentials::Credentials::new(environment.docker_config)),
             largest: settings.security.largest_download_gib.saturating_mul(1 << 30),
-            found_at: Mutex::default(),
+            found_at: PerParty::default(),
         })
     }
 
@@ -175,13 +175,13 @@ impl Network {
         progress: &Progress,
     ) -> Result<Answer, Failure> {
         let mut answer = self.converse(&mut request, subject, what, progress).await?;
+        let bounds = request.bounds.clone();
         for _ in 0..MOST_LOGINS {
-            let credentials = subject.credentials && !request.bounds.is_of_guest();
-            let Some(login) = self.auth.login_elsewhere(&answer, subject.scope, credentials).await? else { break };
-            let reach = request.bounds.reach(&answer.url)?;
+            let credentials = subject.credentials && !bounds.is_of_guest();
+            let Some(login) = self.auth.login_elsewhere(&answer, subject, credentials).await? else { break };
             request.url = answer.url.clone();
             answer.drain().await;
-            let there = Subject { host: &login.host, scope: &login.scope, credentials, reach };
+            let there = Subject { host: &login.host, scope: &login.scope, credentials, bounds: &bounds };
             answer = self.converse(&mut request, there, what, progress).await?;
         }
         Ok(answer)
@@ -197,12 +197,12 @@ impl Network {
     ) -> Result<Answer, Failure> {
         let mut course = Course::default();
         loop {
-            let authorization = self.auth.authorize(subject, course, &self.transport, progress).await?;
+            let authorization = self.auth.authorize(subject, &request.url, course, &self.transport, progress).await?;
             set_authorization(request, authorization.header.clone());
             let answer = match self.transport.send(request, progress).await {
                 Ok(answer) => answer,
                 Err(failure) => {
-                    self.auth.unanswered(subject.host, &authorization);
+                    self.auth.unanswered(subject, &authorization);
                     return Err(failure);
                 }
             };

@@ -1,7 +1,6 @@
 //! Registries: manifests, blobs and tags, from the first place that has them.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use components::json;
 use reqwest::header::{ACCEPT, HeaderValue};
@@ -12,7 +11,8 @@ use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::{Endpoint, host_of, shown};
 use super::pages::next_page;
-use super::restrict::{Bounds, Reach};
+use super::party::Party;
+use super::restrict::Bounds;
 use super::transfer::{Wanted, blocking};
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
@@ -84,10 +84,11 @@ impl Network {
     ) -> Result<ManifestBytes> {
         let what = format!("the manifest of {reference}");
         let mut trail = Trail::default();
-        for (index, endpoint) in self.endpoints(reference) {
+        let party = Party::of(reach);
+        for (index, endpoint) in self.endpoints(&party, reference) {
             match self.manifest_at(&endpoint, reach, reference, &what, progress).await {
                 Ok(manifest) => {
-                    self.remember(reference, index);
+                    self.remember(&party, reference, index);
                     return Ok(manifest);
                 }
                 Err(error) => trail.follow(&endpoint, error, progress)?,
@@ -136,7 +137,7 @@ impl Network {
             .repositories
             .iter()
             .flat_map(|repository| {
-                self.endpoints(repository).into_iter().map(move |(at, place)| (*repository, at, place))
+                self.endpoints(&Party::Host, repository).into_iter().map(move |(at, place)| (*repository, at, place))
             })
             .collect();
         let total = places.len() + urls.len();
@@ -147,7 +148,7 @@ impl Network {
             let what = format!("the blob {} of {}", blob.digest, repository.name());
             match self.blob_at(&endpoint, None, &key, &blob.digest, blob.size, None, &what, store, progress).await {
                 Ok(fetched) => {
-                    self.remember(repository, index);
+                    self.remember(&Party::Host, repository, index);
                     return Ok(fetched);
                 }
                 Err(error) if is_shared => {
@@ -196,7 +197,7 @@ impl Network {
             is_counted: true,
             what: &what,
             source: &source,
-            subject: Subject { host: &host, scope: "", credentials: false, reach: Reach::Everywhere },
+            subject: Subject { host: &host, scope: "", credentials: false, bounds: &Bounds::None },
             request: Request { has_alternative, ..Request::get(url) },
         };
         self.transfer(&wanted, store, progress).await
@@ -219,10 +220,11 @@ impl Network {
     ) -> Result<Fetched> {
         let what = format!("the blob {digest} of {}", repository.name());
         let mut trail = Trail::default();
-        for (index, endpoint) in self.endpoints(repository) {
+        let party = Party::of(reach);
+        for (index, endpoint) in self.endpoints(&party, repository) {
             match self.blob_at(&endpoint, reach, key, digest, size, limit, &what, store, progress).await {
                 Ok(fetched) => {
-                    self.remember(repository, index);
+                    self.remember(&party, repository, index);
                     return Ok(fetched);
                 }
                 Err(error) => trail.follow(&endpoint, error, progress)?,
@@ -249,7 +251,7 @@ impl Network {
     ) -> Result<Vec<String>> {
         let what = format!("the tags of {}", repository.name());
         let mut trail = Trail::default();
-        for (_, endpoint) in self.endpoints(repository) {
+        for (_, endpoint) in self.endpoints(&Party::of(reach), repository) {
             match self.tags_at(&endpoint, reach, limit, &what, progress).await {
                 Ok(tags) => return Ok(tags),
                 Err(error) => trail.follow(&endpoint, error, progress)?,
@@ -260,15 +262,14 @@ impl Network {
 
     /// The places of a repository with their number; the one that had it goes
     /// first, and what stands before it is not asked again.
-    fn endpoints(&self, reference: &Reference) -> Vec<(usize, Endpoint)> {
-        let found_at = self.found_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = found_at.get(&reference.name()).copied().unwrap_or_default();
+    fn endpoints(&self, party: &Party, reference: &Reference) -> Vec<(usize, Endpoint)> {
+        let first = self.found_at.get(party, &reference.name()).unwrap_or_default();
         self.transport.places.endpoints(reference).into_iter().enumerate().skip(first).collect()
     }
 
-    fn remember(&self, reference: &Reference, index: usize) {
+    fn remember(&self, party: &Party, reference: &Reference, index: usize) {
         if index > 0 {
-            self.found_at.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.name(), index);
+            self.found_at.set(party, &reference.name(), index);
         }
     }
 
@@ -306,7 +307,7 @@ impl Network {
         progress: &Progress,
     ) -> Result<ManifestBytes, Failure> {
         let scope = scope(endpoint);
-        let subject = subject(endpoint, &scope, request)?;
+        let subject = subject(endpoint, &scope, &request.bounds);
         let mut answer = self.send(request.clone(), subject, what, progress).await?;
         if answer.status() != 200 {
             return Err(self.refusal(answer, subject, what).await);
@@ -345,6 +346,7 @@ impl Network {
     ) -> Result<Fetched> {
         let scope = scope(endpoint);
         let request = get(endpoint, reach, &format!("blobs/{digest}"))?;
+        let bounds = request.bounds.clone();
         let wanted = Wanted {
             key: key.to_owned(),
             identity: Identity::blob(*digest, size),
@@ -355,7 +357,7 @@ impl Network {
             is_counted: true,
             what,
             source: &endpoint.name,
-            subject: subject(endpoint, &scope, &request)?,
+            subject: subject(endpoint, &scope, &bounds),
             request,
         };
         self.transfer(&wanted, store, progress).await
@@ -407,7 +409,7 @@ impl Network {
         }
         let scope = scope(endpoint);
         let request = within(endpoint, reach, url);
-        let subject = subject(endpoint, &scope, &request)?;
+        let subject = subject(endpoint, &scope, &request.bounds);
         let mut tries = Tries::default();
         loop {
             let failure = match self.send(request.clone(), subject, what, progress).await {
@@ -457,9 +459,8 @@ fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
 
-fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, request: &Request) -> Result<Subject<'a>> {
-    let reach = request.bounds.reach(&request.url)?;
-    Ok(Subject { host: &endpoint.host, scope, credentials: request.bounds.credentials(), reach })
+fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, bounds: &'a Bounds) -> Subject<'a> {
+    Subject { host: &endpoint.host, scope, credentials: bounds.credentials(), bounds }
 }
 
 fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::addresses::{Kind, kind};
 use super::mirrors::shown;
+use super::party::Party;
 use crate::error::{Class, Error, Result};
 use crate::grants::{Granting, Restriction};
 
@@ -23,14 +24,36 @@ pub(super) enum Bounds {
     None,
     /// Below what a guest was granted.
     Granted(Restriction),
-    /// The token service of a registry that a guest may ask: anywhere outside,
-    /// or the registry's own host and as far as that may be.
-    TokenService { registry: String, reach: Reach },
+    /// The token service of a registry that a guest may ask, which the registry
+    /// names: the registry's own origin and as far as that may be, what the
+    /// guest was granted, and otherwise what is encrypted and outside.
+    TokenService { registry: Url, reach: Reach, guest: Restriction },
 }
 
 impl Bounds {
     pub(super) fn of(restriction: Option<Restriction>) -> Self {
         restriction.map_or(Bounds::None, Bounds::Granted)
+    }
+
+    /// Those of the token service that `registry` names, which these lead to.
+    ///
+    /// # Errors
+    /// `plugin` when the registry itself was not granted.
+    pub(super) fn of_token_service(&self, registry: &Url) -> Result<Self> {
+        Ok(match self {
+            Bounds::Granted(guest) => {
+                Bounds::TokenService { registry: registry.clone(), reach: self.reach(registry)?, guest: guest.clone() }
+            }
+            other => other.clone(),
+        })
+    }
+
+    /// Who asks.
+    pub(super) fn party(&self) -> Party {
+        match self {
+            Bounds::None => Party::Host,
+            Bounds::Granted(guest) | Bounds::TokenService { guest, .. } => Party::of(Some(guest)),
+        }
     }
 
     /// Whether the host's credentials may be attached.
@@ -55,8 +78,13 @@ impl Bounds {
                 Ok(Granting::Pattern) => Reach::Outside,
                 Err(why) => return Err(refused(&shown(url), why)),
             },
-            Bounds::TokenService { registry, reach } if url.host_str() == Some(registry) => *reach,
-            Bounds::TokenService { .. } => Reach::Outside,
+            Bounds::TokenService { registry, reach, .. } if url.origin() == registry.origin() => *reach,
+            Bounds::TokenService { guest, .. } => match guest.grant_for(url) {
+                Ok(Granting::Named) => Reach::Named,
+                Ok(Granting::Pattern) => Reach::Outside,
+                Err(_) if url.scheme() == "https" => Reach::Outside,
+                Err(_) => return Err(refused(&shown(url), "is a token service that is neither granted nor encrypted")),
+            },
         };
         let objection = literal(url).and_then(|address| reach.objection(address));
         objection.map_or(Ok(reach), |Refused(why)| Err(refused(&shown(url), why)))
@@ -152,15 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_service_is_outside_or_with_its_registry() {
-        let reach = |reach: Reach, url: &str| {
-            let bounds = Bounds::TokenService { registry: "10.0.0.1".into(), reach };
-            bounds.reach(&Url::parse(url).unwrap()).ok()
+    fn a_token_service_is_granted_or_encrypted_and_outside_or_with_its_registry() {
+        let reach = |grants: &[&str], url: &str| {
+            let bounds = Bounds::Granted(Restriction::below(grants));
+            let registry = Url::parse("https://10.0.0.1:444/v2/a/manifests/1").unwrap();
+            bounds.of_token_service(&registry).unwrap().reach(&Url::parse(url).unwrap()).ok()
         };
-        assert_eq!(reach(Reach::Named, "https://10.0.0.1:444/token"), Some(Reach::Named));
-        assert_eq!(reach(Reach::Outside, "https://10.0.0.1:444/token"), None);
-        assert_eq!(reach(Reach::Named, "https://auth.example/token"), Some(Reach::Outside));
-        assert_eq!(reach(Reach::Named, "https://10.0.0.2/token"), None);
+        let registry = "10.0.0.1:444";
+        assert_eq!(reach(&[registry], "https://10.0.0.1:444/token"), Some(Reach::Named));
+        assert_eq!(reach(&[registry], "https://auth.example/token"), Some(Reach::Outside));
+        for elsewhere in ["https://10.0.0.1:445/token", "http://10.0.0.1:444/token", "https://10.0.0.2/token"] {
+            assert_eq!(reach(&[registry], elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(reach(&[registry], "http://auth.example/token"), None);
+        let granted = [registry, "https://10.0.0.2/token/", "https://*.inside.example/"];
+        assert_eq!(reach(&granted, "https://10.0.0.2/token/x"), Some(Reach::Named));
+        assert_eq!(reach(&granted, "https://10.0.0.2/other"), None);
+        assert_eq!(reach(&granted, "https://a.inside.example/token"), Some(Reach::Outside));
+        let bounds = Bounds::Granted(Restriction::below(&[registry]));
+        assert!(bounds.of_token_service(&Url::parse("https://10.0.0.3/v2/").unwrap()).is_err());
         assert_eq!(Bounds::None.reach(&Url::parse("http://10.0.0.2/").unwrap()).unwrap(), Reach::Everywhere);
     }
 }

@@ -15,6 +15,7 @@ use url::Url;
 use super::failure::{Failure, before_answer, broke_off};
 use super::limits::{Host, Limits, Permit, come_back, quota};
 use super::mirrors::{Places, host_of, shown};
+use super::party::Party;
 use super::restrict::{Bounds, Reach};
 use super::retry::{Cause, Decision, History, Policy, retry_after};
 use super::tls::Clients;
@@ -88,10 +89,11 @@ impl Transport {
     /// Sends a request once and follows redirects.
     pub(super) async fn send(&self, request: &Request, progress: &Progress) -> Result<Answer, Failure> {
         let mut hop = Hop::first(request);
+        let party = request.bounds.party();
         for number in 0..=MOST_REDIRECTS {
             let reach = request.bounds.reach(&hop.url)?;
             self.clients.check(&hop.url, reach).await?;
-            let mut answer = self.send_to(&hop, reach, number > 0, progress).await?;
+            let mut answer = self.send_to(&hop, reach, &party, number > 0, progress).await?;
             answer.elsewhere = !same_origin(&request.url, &hop.url);
             let Some(next) = redirection(&answer, &request.bounds)? else { return Ok(answer) };
             hop.turn(answer.status(), next, &self.places)?;
@@ -100,10 +102,17 @@ impl Transport {
         Err(Error::invalid(format!("{} redirects more than {MOST_REDIRECTS} times", shown(&request.url))).into())
     }
 
-    async fn send_to(&self, hop: &Hop, reach: Reach, redirected: bool, progress: &Progress) -> Result<Answer, Failure> {
+    async fn send_to(
+        &self,
+        hop: &Hop,
+        reach: Reach,
+        party: &Party,
+        redirected: bool,
+        progress: &Progress,
+    ) -> Result<Answer, Failure> {
         let url = &hop.url;
         let name = host_of(url);
-        let host = self.host(url);
+        let host = self.host(party, url);
         let patience = self.policy.longest_wait;
         let permit = self.limits.acquire(&host, patience, progress.cancellation()).await.map_err(|error| {
             if error.class() == Class::RateLimited { error.context(format!("{name} limits the rate")) } else { error }
@@ -153,11 +162,11 @@ impl Transport {
         }
     }
 
-    /// The limits of the host behind a URL.
-    fn host(&self, url: &Url) -> Arc<Host> {
+    /// The limits that `party` has of the host behind a URL.
+    fn host(&self, party: &Party, url: &Url) -> Arc<Host> {
         let name = host_of(url);
         let most = self.places.concurrency(&name).unwrap_or(self.per_host);
-        self.limits.host(&name, most)
+        self.limits.host(party, &name, most)
     }
 }
 
@@ -366,7 +375,7 @@ impl Tries {
         self.history.failures += 1;
         self.history.failing = self.since.get_or_insert_with(Instant::now).elapsed();
         self.history.has_alternative = request.has_alternative;
-        let (host, attempt) = (transport.host(&request.url), progress.attempt());
+        let (host, attempt) = (transport.host(&request.bounds.party(), &request.url), progress.attempt());
         let down = failure.cause == Cause::Unreachable && host.is_given_up(attempt);
         let decision = match transport.policy.decide(failure.cause, failure.asked, self.history, fastrand::f64()) {
             Decision::Again(_) if down => Decision::GiveUp,

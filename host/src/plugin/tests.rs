@@ -350,11 +350,20 @@ async fn offline_the_store_answers_and_nothing_else() {
     let (mine, core) = (Asker::Pinned("fetches".into()), Asker::Core("fetches".into()));
     for (asker, address) in [(&mine, "https://granted.example/b/other"), (&core, url)] {
         let (asker, address) = (asker.clone(), address.to_owned());
-        store.note(&Receipt { asker, address, digest, build: "1".into() }).unwrap();
+        store.note(&Receipt { asker, address, digest, build: "1".into(), size: None, credentials: false }).unwrap();
         let error = bench.run(&source, named.clone()).await.unwrap_err();
         assert_says(&error, Class::NotFound, &["not in the store", "offline"]);
     }
-    store.note(&Receipt { asker: mine, address: url.to_owned(), digest, build: "1".into() }).unwrap();
+    store
+        .note(&Receipt {
+            asker: mine,
+            address: url.to_owned(),
+            digest,
+            build: "1".into(),
+            size: None,
+            credentials: false,
+        })
+        .unwrap();
     assert_eq!(bench.run(&source, named.clone()).await.unwrap().summary, "from the store");
     let error = bench.run(&granted("fetches", Grants::default()), named).await.unwrap_err();
     assert_says(&error, Class::Plugin, &["not below a granted prefix"]);

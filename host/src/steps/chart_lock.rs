@@ -104,7 +104,9 @@ mod tests {
         fn gave(&self, asker: &Asker, address: &str, content: &[u8]) {
             let digest = self.store.insert_bytes(content).unwrap();
             let (asker, address) = (asker.clone(), address.to_owned());
-            self.store.note(&Receipt { asker, address, digest, build: "1".into() }).unwrap();
+            self.store
+                .note(&Receipt { asker, address, digest, build: "1".into(), size: None, credentials: false })
+                .unwrap();
         }
     }
 

@@ -37,6 +37,17 @@ pub struct Receipt {
     pub digest: Digest,
     /// The build in which it was fetched.
     pub build: String,
+    /// Bytes; missing of what an older version noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Whether the user's credentials could go along. What they may have opened
+    /// is given to nobody without them, and an older version did not say.
+    #[serde(default = "yes")]
+    pub credentials: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Receipt {
@@ -114,7 +125,8 @@ mod tests {
         let (_folder, store) = store();
         let (mine, other) = (Asker::Pinned("sbom".into()), Asker::Core("sbom".into()));
         let digest = Digest::of(b"x");
-        let receipt = Receipt { asker: mine.clone(), address: "https://h/a".into(), digest, build: "1".into() };
+        let (address, build) = ("https://h/a".into(), "1".into());
+        let receipt = Receipt { asker: mine.clone(), address, digest, build, size: None, credentials: false };
         assert_eq!(store.receipt(&mine, "https://h/a", &digest).unwrap(), None);
         store.note(&receipt).unwrap();
         assert_eq!(store.receipt(&mine, "https://h/a", &digest).unwrap(), Some(receipt.clone()));
@@ -131,12 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_of_an_older_version_is_one_of_something_that_credentials_opened() {
+        let text = format!(r#"{{"asker":"plugin sbom","address":"a","digest":"{}","build":"1"}}"#, Digest::of(b"x"));
+        let receipt: Receipt = serde_json::from_str(&text).unwrap();
+        assert_eq!((receipt.credentials, receipt.size), (true, None));
+    }
+
+    #[test]
     fn receipts_go_with_their_blob_and_their_plugin() {
         let (_folder, store) = store();
         let (stays, gone) = (Asker::Pinned("sbom".into()), Asker::Pinned("old".into()));
         let (kept, dropped) = (Digest::of(b"kept"), Digest::of(b"dropped"));
         for (asker, digest) in [(&stays, kept), (&stays, dropped), (&gone, kept)] {
-            let receipt = Receipt { asker: asker.clone(), address: "a".into(), digest, build: "1".into() };
+            let (asker, build) = (asker.clone(), "1".into());
+            let receipt = Receipt { asker, address: "a".into(), digest, build, size: None, credentials: false };
             store.note(&receipt).unwrap();
         }
         store.remove_receipts(&[kept].into(), &|asker| *asker == stays).unwrap();

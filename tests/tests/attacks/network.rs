@@ -436,6 +436,40 @@ fn no_credentials_follow_a_redirect() {
     assert!(thief.log().iter().all(|entry| entry.header("authorization").is_none()), "{}", thief.render_log());
 }
 
+/// What a server says to a plugin must not decide where the user's password
+/// goes when the host asks that server.
+#[test]
+fn no_answer_to_a_plugin_sends_a_password_elsewhere() {
+    let Some(arena) = Arena::enter() else { return };
+    for challenge in ["Bearer", "Basic"] {
+        let thief = Server::start(|_: &Request| Response::new(200, json!({ "token": SECRET }).to_string()));
+        let says = match challenge {
+            "Bearer" => format!("Bearer realm=\"{}\",service=\"x\"", thief.url("/token")),
+            _ => "Basic realm=\"x\"".to_owned(),
+        };
+        let server = Server::start(move |request: &Request| match request.path.starts_with("/evil/") {
+            true => Response::new(401, "").with("www-authenticate", says.clone()),
+            false => Response::new(200, "#!/bin/sh\n"),
+        });
+        let project = Project::new().with_file_server(&server.host()).with_file_server(&thief.host()).with_tool(
+            "tool",
+            &server.url("/tool"),
+            None,
+        );
+        project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+        Attack::on(&arena, project, &["manifests"], attempts(&[fetch(&server.url("/evil/x"))]))
+            .grants(json!({ "fetch": [server.url("/evil/")] }))
+            .step("files", &json!({ "host": "files" }), &["manifests", "attack"])
+            .build()
+            .done()
+            .keeps(SECRET);
+        assert!(thief.log().is_empty(), "{}", thief.render_log());
+        let log = server.log();
+        assert!(log.iter().any(|entry| entry.path == "/tool"), "{}", server.render_log());
+        assert!(log.iter().all(|entry| entry.header("authorization").is_none()), "{}", server.render_log());
+    }
+}
+
 #[test]
 fn no_grant_no_request() {
     let Some(arena) = Arena::enter() else { return };

@@ -238,6 +238,14 @@ fn no_plugin_tells_the_host_what_to_fetch() {
             .keeps(SECRET);
         built.run.code(3).says(&["manifests", "attacker", "--replace-core"]);
     }
+    // The core plugin `charts` fetches by that list as well.
+    let built = Attack::on(&arena, world.project(), &["config"], json!([]))
+        .step("manifests", &json!({ "plugin": "attacker" }), &["config"])
+        .acts(acts)
+        .step("charts", &json!({ "plugin": "charts" }), &["manifests"])
+        .build()
+        .keeps(SECRET);
+    built.run.code(3).says(&["manifests", "attacker", "--replace-core"]);
     assert!(world.files.log().is_empty(), "{}", world.files.render_log());
 }
 

@@ -112,11 +112,11 @@ async fn a_token_service_of_a_guest_redirects_to_nothing_inside() {
     let registry = wants_token(&service.url("/token"));
     let network = network(&settings(&[&registry.host()]));
     let reference = Reference::parse(&format!("{}/a:1", registry.host())).unwrap();
-    let restriction = Restriction::below(&[&registry.url("/")]);
+    let restriction = Restriction::below(&[&registry.url("/"), &service.url("/")]);
     let progress = Progress::silent("charts");
     let error = network.manifest_within(Some(&restriction), &reference, &progress).await.unwrap_err();
+    assert_eq!((service.log().len(), inside.log().len()), (1, 0), "{error:?}");
     assert_eq!(error.class(), Class::Plugin, "{error:?}");
-    assert_eq!((service.log().len(), inside.log().len()), (1, 0));
 }
 
 /// A helper that asks a person does not keep up who wants to stop.

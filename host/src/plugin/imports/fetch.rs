@@ -20,7 +20,7 @@ use crate::plugin::ledger::Ledger;
 use crate::plugin::limits::{FAILURE_MESSAGE, REQUESTS, TAGS, UNIT};
 use crate::plugin::stop::{Refusal, Stop};
 use crate::plugin::text;
-use crate::progress::Progress;
+use crate::progress::{Level, Progress};
 use crate::tree::{Artifact, TreeBuilder};
 
 /// Requests under way at the same time; the network has its own, lower
@@ -47,7 +47,8 @@ impl Host for Call {
         self.fetched(started, self.requests() != asked).map_err(Refusal::Stop)?;
         self.within_allowance().map_err(Refusal::Stop)?;
         self.note_waits(results.iter().filter_map(|result| result.as_ref().err()));
-        results.into_iter().map(answer).collect()
+        let hints = self.hints();
+        results.into_iter().map(|result| answer_with(result, &hints, wit)).collect()
     }
 
     async fn list_tags(
@@ -61,7 +62,7 @@ impl Host for Call {
         self.fetched(started, true)?;
         self.within_allowance()?;
         self.note_waits(result.as_ref().err());
-        answer_with(result, |tags| tags).map_err(Refusal::into_error)
+        answer_with(result, &self.hints(), |tags| tags).map_err(Refusal::into_error)
     }
 }
 
@@ -75,6 +76,11 @@ impl Call {
     /// than it may take of the network the call ends.
     fn within_allowance(&mut self) -> std::result::Result<(), Stop> {
         self.work.as_ref().map_or(Ok(()), |work| work.cx.progress.may_go_on()).map_err(Stop::Host)
+    }
+
+    fn hints(&self) -> Hints {
+        let is_core = self.work.as_ref().is_some_and(|work| work.is_core);
+        Hints { is_told: is_core, progress: self.progress.clone() }
     }
 
     fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {
@@ -177,17 +183,34 @@ impl From<Error> for Failed {
     }
 }
 
-fn answer(result: Outcome<Artifact>) -> Answer<std::result::Result<WitArtifact, FetchError>> {
-    answer_with(result, wit)
+/// What helps is the user's: it may name where credentials and proxies are
+/// set. A core plugin hands it on to them, for a pinned one the host says it.
+struct Hints {
+    is_told: bool,
+    progress: Progress,
+}
+
+impl Hints {
+    fn of(&self, error: &Error) -> Option<String> {
+        let hint = error.hint_text()?;
+        if !self.is_told {
+            self.progress.log(Level::Info, &format!("{}: {hint}", error.one_line()));
+        }
+        self.is_told.then(|| hint.to_owned())
+    }
 }
 
 /// What a guest may handle; the end of the call otherwise.
-fn answer_with<T, U>(result: Outcome<T>, into: impl FnOnce(T) -> U) -> Answer<std::result::Result<U, FetchError>> {
+fn answer_with<T, U>(
+    result: Outcome<T>,
+    hints: &Hints,
+    into: impl FnOnce(T) -> U,
+) -> Answer<std::result::Result<U, FetchError>> {
     match result {
         Ok(value) => Ok(Ok(into(value))),
         Err(Failed { kind: Some(kind), error }) => {
             let message = text::line(&error.one_line(), FAILURE_MESSAGE);
-            Ok(Err(FetchError { kind, message, hint: error.hint_text().map(str::to_owned) }))
+            Ok(Err(FetchError { kind, message, hint: hints.of(&error) }))
         }
         Err(Failed { kind: None, error }) => Err(Refusal::Stop(Stop::Host(error))),
     }

@@ -26,7 +26,7 @@ use crate::digest::Digest;
 use crate::entitlement::Granted;
 use crate::error::{Class, Error, Result};
 use crate::leash::Leash;
-use crate::network::{Download, Network, cached, remember};
+use crate::network::{Download, Network, cached_aside, remember};
 use crate::progress::Progress;
 use crate::state::journal::Journal;
 use crate::steps::{BoxFuture, Step, StepContext, StepOutcome, at_once};
@@ -168,7 +168,7 @@ impl Work<'_> {
         };
         let locked = self.lock.lock().files.get(&file.url).cloned();
         let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
-        if is_vouched && let Some(there) = cached(self.store, &download, self.lock)? {
+        if is_vouched && let Some(there) = cached_aside(self.store, &download, self.lock).await? {
             self.progress.expects(there.size());
             self.progress.reused(there.size());
             return self.looked_at(file, there.digest());

@@ -195,7 +195,7 @@ mod tests {
             for flip in [0x01, 0x80] {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
-                std::fs::write(&other, &damaged).unwrap();
+                crate::fs::write_atomic(&other, &damaged).unwrap();
                 let Ok(Some(mut archive)) = Archive::open(&other) else { continue };
                 let entries = archive.index().entries.clone();
                 for entry in entries.iter().filter(|entry| entry.size < 1000) {
@@ -204,7 +204,7 @@ mod tests {
                     assert!(known, "byte {at}: {} is something else", entry.path);
                 }
             }
-            std::fs::write(&other, &bytes[..at]).unwrap();
+            crate::fs::write_atomic(&other, &bytes[..at]).unwrap();
             assert!(Archive::open(&other).is_ok_and(|archive| archive.is_none()), "cut at {at}");
         }
     }

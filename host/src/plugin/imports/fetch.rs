@@ -80,7 +80,7 @@ impl Call {
 
     fn hints(&self) -> Hints {
         let is_core = self.work.as_ref().is_some_and(|work| work.is_core);
-        Hints { is_told: is_core, progress: self.progress.clone() }
+        Hints { is_core, progress: self.progress.clone() }
     }
 
     fn note_waits<'a>(&mut self, failures: impl IntoIterator<Item = &'a Failed>) {
@@ -184,19 +184,22 @@ impl From<Error> for Failed {
 }
 
 /// What helps is the user's: it may name where credentials and proxies are
-/// set. A core plugin hands it on to them, for a pinned one the host says it.
+/// set. A core plugin hands it on to them; to a pinned one only what is about
+/// its grants and its request is told, and the host says the rest.
 struct Hints {
-    is_told: bool,
+    is_core: bool,
     progress: Progress,
 }
 
 impl Hints {
-    fn of(&self, error: &Error) -> Option<String> {
+    fn of(&self, kind: FetchErrorKind, error: &Error) -> Option<String> {
         let hint = error.hint_text()?;
-        if !self.is_told {
-            self.progress.log(Level::Info, &format!("{}: {hint}", error.one_line()));
+        let is_its_own = matches!(kind, FetchErrorKind::Denied | FetchErrorKind::Offline | FetchErrorKind::TooLarge);
+        if self.is_core || is_its_own {
+            return Some(hint.to_owned());
         }
-        self.is_told.then(|| hint.to_owned())
+        self.progress.log(Level::Info, &format!("{}: {hint}", error.one_line()));
+        None
     }
 }
 
@@ -210,7 +213,7 @@ fn answer_with<T, U>(
         Ok(value) => Ok(Ok(into(value))),
         Err(Failed { kind: Some(kind), error }) => {
             let message = text::line(&error.one_line(), FAILURE_MESSAGE);
-            Ok(Err(FetchError { kind, message, hint: hints.of(&error) }))
+            Ok(Err(FetchError { kind, message, hint: hints.of(kind, &error) }))
         }
         Err(Failed { kind: None, error }) => Err(Refusal::Stop(Stop::Host(error))),
     }

@@ -82,8 +82,8 @@ fn program() -> Result<BpfProgram, BackendError> {
 }
 
 /// Calls that no build needs, whatever their arguments: the memory and the
-/// descriptors of other processes, what processes share by a number, the kernel
-/// itself, mounts, and a second way to make calls, which no filter sees.
+/// descriptors of other processes, what processes share by a number or as keys,
+/// the kernel itself, mounts, and a second way to make calls, which no filter sees.
 const NEVER: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -120,6 +120,17 @@ const NEVER: &[libc::c_long] = &[
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
     libc::SYS_mq_notify,
+    // Keys that the user's processes share.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // Files by a number instead of a name, and those that others open.
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    // The namespaces of other processes.
+    libc::SYS_setns,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,

@@ -340,6 +340,12 @@ mod tests {
                 (libc::SYS_shmget, [0x4f43, 4096, 0o1600]),
                 (libc::SYS_msgget, [0x4f43, 0o1600, 0]),
                 (libc::SYS_semget, [0x4f43, 1, 0o1600]),
+                // The keys of the session: all that its processes left there.
+                (libc::SYS_keyctl, [0, u64::from(0_u32.wrapping_sub(3)), 1]),
+                (libc::SYS_add_key, [c"user".as_ptr() as u64, c"x".as_ptr() as u64, c"x".as_ptr() as u64]),
+                (libc::SYS_request_key, [c"user".as_ptr() as u64, c"x".as_ptr() as u64, 0]),
+                (libc::SYS_open_by_handle_at, [0, sys::LIMIT.as_ptr() as u64, 0]),
+                (libc::SYS_setns, [0, 0, 0]),
             ] {
                 let answer = sys::call(call, arguments).unwrap_err();
                 assert_eq!(answer.raw_os_error(), Some(libc::EPERM), "{call}");

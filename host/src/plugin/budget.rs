@@ -66,6 +66,9 @@ impl ResourceLimiter for Budget {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::component::{Component, Linker};
+    use wasmtime::{Engine, Store};
+
     use super::*;
 
     #[test]
@@ -84,5 +87,27 @@ mod tests {
         assert!(budget.table_growing(0, TABLE_ELEMENTS - 10, None).unwrap());
         assert!(budget.table_growing(0, 10, None).unwrap());
         assert!(!budget.table_growing(10, 11, None).unwrap());
+    }
+
+    /// So many instances of a module that is empty.
+    fn component_of(instances: usize) -> Vec<u8> {
+        let module = b"\0asm\x01\0\0\0";
+        let count = [(instances & 0x7f) as u8 | 0x80, (instances >> 7) as u8];
+        let made = [count.as_slice(), &[0; 3].repeat(instances)].concat();
+        let length = [(made.len() & 0x7f) as u8 | 0x80, (made.len() >> 7) as u8];
+        [b"\0asm\x0d\0\x01\0".as_slice(), &[1, 8], module, &[2], &length, &made].concat()
+    }
+
+    #[test]
+    fn a_component_makes_so_many_instances_and_no_more() {
+        let engine = Engine::default();
+        let instantiate = |count| {
+            let component = Component::new(&engine, component_of(count)).unwrap();
+            let mut store = Store::new(&engine, Budget::new(0));
+            store.limiter(|budget| budget);
+            Linker::new(&engine).instantiate(&mut store, &component).map(|_| ())
+        };
+        instantiate(INSTANCES).unwrap();
+        assert!(format!("{:?}", instantiate(INSTANCES + 1).unwrap_err()).contains("instance count too high"));
     }
 }

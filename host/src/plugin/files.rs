@@ -5,6 +5,9 @@
 //! (`watch`); each descriptor has its slot (`open_files`); what the host works
 //! counts (`host_time`). A limit that is met ends the call: an error code of
 //! WASI could not say which one it was.
+//!
+//! What differs between two disks with the same files is not shown: times,
+//! inodes and the order of a directory, on which a package would come to depend.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,7 +32,7 @@ use wasmtime_wasi::p2::{
 
 use super::call::Call;
 use super::host_time::HostTime;
-use super::limits::{LISTED_ENTRIES, LOCAL_DEPTH};
+use super::limits::{IDENTITIES, LISTED_ENTRIES, LOCAL_DEPTH};
 use super::open_files::Slot;
 use super::stop::Stop;
 use super::watch::{Amount, Place, Watch, count_below};
@@ -53,8 +56,35 @@ struct View<'a>(&'a mut Call);
 pub(super) struct Opened {
     watch: Watch,
     descriptors: HashMap<u32, Held>,
-    /// Entries of each listing.
-    listings: HashMap<u32, u64>,
+    /// What is left of each listing.
+    listings: HashMap<u32, Listing>,
+    identities: Identities,
+}
+
+/// Entries by name, the next one last.
+#[derive(Default)]
+struct Listing {
+    left: Vec<DirectoryEntry>,
+    /// As many as were held at its beginning.
+    count: u64,
+}
+
+/// Files and directories, numbered as a guest comes to ask for them. An inode
+/// would tell one build from the other.
+#[derive(Default)]
+struct Identities(HashMap<(u64, u64), u64>);
+
+impl Identities {
+    fn of(&mut self, found: &MetadataHashValue) -> FsResult<MetadataHashValue> {
+        let (key, next) = ((found.lower, found.upper), self.0.len());
+        if next >= IDENTITIES && !self.0.contains_key(&key) {
+            let message = format!("the plugin asked for the identity of more than {IDENTITIES} files");
+            let hint = "this is a fault of the plugin: report it to its author";
+            return Err(refused(Error::new(Class::Plugin, message).hint(hint)));
+        }
+        let lower = *self.0.entry(key).or_insert(next as u64);
+        Ok(MetadataHashValue { lower, upper: 0 })
+    }
 }
 
 /// One descriptor.
@@ -68,7 +98,7 @@ struct Held {
 
 impl Opened {
     pub(super) fn new(watch: Watch) -> Self {
-        Self { watch, descriptors: HashMap::new(), listings: HashMap::new() }
+        Self { watch, descriptors: HashMap::new(), listings: HashMap::new(), identities: Identities::default() }
     }
 }
 
@@ -110,6 +140,11 @@ impl View<'_> {
             status_change_timestamp: written,
             ..found
         }
+    }
+
+    fn identity(&mut self, found: MetadataHashValue) -> FsResult<MetadataHashValue> {
+        let Some(opened) = &mut self.0.opened else { return Err(ErrorCode::BadDescriptor.into()) };
+        opened.identities.of(&found)
     }
 
     /// None where no directories were granted: there is nothing to hold.
@@ -246,8 +281,25 @@ impl HostDescriptor for View<'_> {
         readlink_at(fd: Resource<Descriptor>, path: String) -> String;
         remove_directory_at(fd: Resource<Descriptor>, path: String) -> ();
         unlink_file_at(fd: Resource<Descriptor>, path: String) -> ();
-        metadata_hash(fd: Resource<Descriptor>) -> MetadataHashValue;
-        metadata_hash_at(fd: Resource<Descriptor>, flags: PathFlags, path: String) -> MetadataHashValue;
+    }
+
+    async fn metadata_hash(&mut self, fd: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
+        let started = Instant::now();
+        let found = self.wasi().metadata_hash(fd).await;
+        self.worked(started).map_err(ends_the_call)?;
+        self.identity(found?)
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        flags: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        let started = Instant::now();
+        let found = self.wasi().metadata_hash_at(fd, flags, path).await;
+        self.worked(started).map_err(ends_the_call)?;
+        self.identity(found?)
     }
 
     async fn stat(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorStat> {
@@ -364,12 +416,17 @@ impl HostDescriptor for View<'_> {
     async fn read_directory(&mut self, fd: Resource<Descriptor>) -> FsResult<Resource<DirectoryEntryStream>> {
         let started = Instant::now();
         let count = self.listable(&fd)?;
-        let stream = self.wasi().read_directory(fd).await;
-        if let (Ok(stream), Some(opened)) = (&stream, &mut self.0.opened) {
-            opened.listings.insert(stream.rep(), count);
+        let stream = self.wasi().read_directory(fd).await?;
+        let mut left = Vec::new();
+        while let Some(entry) = self.wasi().read_directory_entry(borrow(&stream)).await? {
+            left.push(entry);
+        }
+        left.sort_unstable_by(|one, other| other.name.cmp(&one.name));
+        if let Some(opened) = &mut self.0.opened {
+            opened.listings.insert(stream.rep(), Listing { left, count });
         }
         self.worked(started).map_err(ends_the_call)?;
-        stream
+        Ok(stream)
     }
 }
 
@@ -378,7 +435,8 @@ impl HostDirectoryEntryStream for View<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        self.wasi().read_directory_entry(stream).await
+        let listing = self.0.opened.as_mut().and_then(|opened| opened.listings.get_mut(&stream.rep()));
+        Ok(listing.and_then(|listing| listing.left.pop()))
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
@@ -410,7 +468,8 @@ impl View<'_> {
     fn listable(&self, fd: &Resource<Descriptor>) -> FsResult<u64> {
         let Descriptor::Dir(directory) = self.0.table.get(fd)? else { return Err(ErrorCode::NotDirectory.into()) };
         let entries = rustix::fs::Dir::read_from(&*directory.dir).map_err(std::io::Error::from)?.count() as u64;
-        let held: u64 = self.0.opened.iter().flat_map(|opened| opened.listings.values()).sum();
+        let held: u64 =
+            self.0.opened.iter().flat_map(|opened| opened.listings.values()).map(|listing| listing.count).sum();
         if held > 0 && held.saturating_add(entries) > LISTED_ENTRIES {
             let message = format!("the plugin would be reading directories with more than {LISTED_ENTRIES} entries");
             let hint = "this is a fault of the plugin: it must close a directory before it opens the next ones";
@@ -504,6 +563,19 @@ impl OutputStream for Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Inodes differ from build to build; what a guest is told does not.
+    #[test]
+    fn a_file_is_known_by_when_it_was_first_asked_for() {
+        let mut identities = Identities::default();
+        let mut of = |lower, upper| identities.of(&MetadataHashValue { lower, upper }).unwrap().lower;
+        assert_eq!([of(7, 1), of(9, 1), of(7, 2), of(9, 1), of(7, 1)], [0, 1, 2, 1, 0]);
+        for inode in 0..IDENTITIES as u64 - 3 {
+            of(inode, 3);
+        }
+        assert!(identities.of(&MetadataHashValue { lower: 7, upper: 1 }).is_ok());
+        assert!(identities.of(&MetadataHashValue { lower: 8, upper: 1 }).is_err());
+    }
 
     #[test]
     fn the_depth_of_a_path_is_that_of_its_names() {

@@ -148,6 +148,10 @@ pub const OPEN_ARCHIVES: usize = 8;
 /// host holds them until the end of each.
 pub const LISTED_ENTRIES: u64 = 200_000;
 
+/// Files and directories whose identity a guest may ask for: the host keeps a
+/// number for each.
+pub const IDENTITIES: usize = 200_000;
+
 /// Instances, memories and tables of one component. componentize-py makes a
 /// dozen instances.
 pub const INSTANCES: usize = 200;

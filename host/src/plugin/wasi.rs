@@ -155,3 +155,18 @@ impl Pollable for Alarm {
         self.clock.sleep_until(self.when);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime_wasi::p2::bindings::random::random::Host;
+
+    /// A guest asks for a number; the host would make as many bytes.
+    #[test]
+    fn so_much_chance_at_once_and_no_more() {
+        let mut context = context(0, Digest::of(b""), &Console::new(0, 0), &VirtualClock::default(), None).unwrap();
+        let given = context.random().get_random_bytes(RANDOM_BYTES).unwrap();
+        assert_eq!(given.len() as u64, RANDOM_BYTES);
+        assert!(context.random().get_random_bytes(RANDOM_BYTES + 1).is_err());
+    }
+}

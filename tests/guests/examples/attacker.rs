@@ -196,6 +196,10 @@ enum Act {
     Look {
         path: String,
     },
+    /// The names in a directory, in its order.
+    List {
+        path: String,
+    },
     HoldFiles {
         path: String,
         count: u64,
@@ -289,7 +293,11 @@ impl Attack<'_> {
             Act::Fetch { .. } | Act::Tags { .. } => self.fetch(act),
             Act::Nest { .. } | Act::File { .. } | Act::Directory { .. } | Act::Lengthen { .. } => self.grow(act),
             Act::SoftLink { .. } | Act::HardLink { .. } | Act::Rename { .. } => self.arrange(act),
-            Act::ReadFile { .. } | Act::Look { .. } | Act::HoldFiles { .. } | Act::Unlinked { .. } => self.open(act),
+            Act::ReadFile { .. }
+            | Act::Look { .. }
+            | Act::List { .. }
+            | Act::HoldFiles { .. }
+            | Act::Unlinked { .. } => self.open(act),
             _ => self.itself(act),
         }
     }
@@ -453,6 +461,10 @@ impl Attack<'_> {
                 let written = fs::metadata(path)?.modified()?.duration_since(SystemTime::UNIX_EPOCH);
                 let is_of_the_build = written.is_ok_and(|time| time == Duration::from_secs(self.cx.epoch));
                 self.tell("written", if is_of_the_build { "at the build's time" } else { "at another time" });
+            }
+            Act::List { path } => {
+                let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+                self.tell(path, &names.collect::<std::io::Result<Vec<_>>>()?.join(" "));
             }
             Act::HoldFiles { path, count } => {
                 for _ in 0..*count {

@@ -91,6 +91,19 @@ pub(crate) fn shows_nothing_hostile(what: &str, text: &str) {
     assert!(shown.is_none(), "{what} shows U+{:04X}:\n{}", u32::from(shown.unwrap()), text.escape_debug());
 }
 
+/// It differs between two disks with the same files, and a package would come
+/// to depend on it.
+#[test]
+fn no_directory_tells_in_which_order_it_was_filled() {
+    let Some(arena) = Arena::enter() else { return };
+    let mut acts = vec![json!({ "do": "directory", "path": "/work/d" })];
+    let names = ["m", "z", "a", "k", "b", "y"];
+    acts.extend(names.map(|name| json!({ "do": "file", "path": format!("/work/d/{name}"), "text": "x" })));
+    acts.extend([json!({ "do": "list", "path": "/work/d" }), json!({ "do": "write", "path": "x", "text": "x" })]);
+    let built = Attack::new(&arena, acts.into()).grants(json!({ "directories": true })).build().done();
+    assert!(built.told().contains("/work/d: a b k m y z"), "{}", built.told());
+}
+
 /// The times of files are a clock as well, and the number of a file's names
 /// says whether the store has it.
 #[test]

@@ -19,8 +19,8 @@ use airgap_package::format::Forms;
 use airgap_package::plan::{self, Member, Source};
 use airgap_package::seal;
 use airgap_package::sources::{Found, Sources};
-use opencenter_airgap::archive::{ArchiveWriter, Compression, Entry};
-use opencenter_airgap::digest::Digest;
+use archive::{ArchiveWriter, Compression, Entry};
+use base::digest::Digest;
 use sdk::StepError;
 
 const WEB: &str = "bc137aa1543fb8af07dceaa1f095582d6a748ffe1d1a7a9a7e7e8e579a64175b";

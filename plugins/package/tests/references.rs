@@ -2,8 +2,8 @@
 //! package name them by the guests'. Guards against a package that refuses, or
 //! fails to deploy, what was pulled.
 
+use base::reference::Reference;
 use components::image::ImageName;
-use opencenter_airgap::reference::Reference;
 
 /// Every combination of parts that people write, sound or not.
 fn written() -> Vec<String> {

@@ -11,13 +11,14 @@
 use std::path::{Component, Path};
 
 use components::{ComponentManifest, ResolvedComponents};
+use config::airgap_lock::AirgapLock;
+use config::components::ComponentsFile;
+use config::pipeline::Pipeline;
+use config::plugins_lock::{self, PluginsLock};
+use config::source::Source;
+use disk::tree;
+use far_side::verify;
 use image_finder::template::{About, Helpers, Source as Template};
-use opencenter_airgap::config::airgap_lock::AirgapLock;
-use opencenter_airgap::config::components::ComponentsFile;
-use opencenter_airgap::config::pipeline::Pipeline;
-use opencenter_airgap::config::plugins_lock::{self, PluginsLock};
-use opencenter_airgap::config::source::Source;
-use opencenter_airgap::{tree, verify};
 
 /// A name and what is done with a text; a panic is a find.
 pub type Subject = (&'static str, fn(&str));

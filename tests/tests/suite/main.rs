@@ -18,6 +18,7 @@ mod format;
 mod full_size;
 mod gc;
 mod harness;
+mod house;
 mod images;
 mod inspect;
 mod interop;

@@ -121,7 +121,7 @@ fn authorities_leave_nothing_beside_the_clones() {
     server.create("base").commit("a", "1");
     let project =
         project(&server, Some("main")).with_settings(|settings| settings["network"]["ca_files"] = json!(["ca.pem"]));
-    project.write("config/ca.pem", include_str!("../../../host/src/network/fixtures/ca.pem"));
+    project.write("config/ca.pem", include_str!("../../../host/fetch/src/network/fixtures/ca.pem"));
     project.build();
     let names: Vec<String> = std::fs::read_dir(project.path("build"))
         .unwrap()

@@ -1,0 +1,76 @@
+//! The environment, read once. Nothing else in the program looks at it.
+
+use std::path::PathBuf;
+
+use base::error::{Error, Result};
+use fetch::network::NetworkEnvironment;
+
+/// Of the year 9999, the last that timestamps can tell.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Every variable that means something to us.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Variables {
+    pub no_color: bool,
+    pub columns: Option<usize>,
+    pub source_date_epoch: Option<String>,
+    pub network: NetworkEnvironment,
+    /// Where compiled plugins are kept.
+    pub cache_dir: Option<PathBuf>,
+    /// The user's folder.
+    pub home: Option<PathBuf>,
+    /// Where temporary files go.
+    pub temporary: PathBuf,
+    /// What the disk layer is to do wrong.
+    #[cfg(feature = "faults")]
+    pub faults: Option<String>,
+}
+
+impl Variables {
+    pub(super) fn read() -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let either = |upper: &str, lower: &str| text(lower).or_else(|| text(upper));
+        let home = text("HOME").map(PathBuf::from);
+        let docker_config = text("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".docker")))
+            .map(|folder| folder.join("config.json"));
+        let cache_home =
+            text("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(".cache")));
+        Self {
+            no_color: text("NO_COLOR").is_some(),
+            columns: text("COLUMNS").and_then(|columns| columns.parse().ok()),
+            source_date_epoch: text("SOURCE_DATE_EPOCH"),
+            network: NetworkEnvironment {
+                https_proxy: either("HTTPS_PROXY", "https_proxy"),
+                // The upper-case name is left out on purpose: a CGI server
+                // sets it from a request's header.
+                http_proxy: text("http_proxy"),
+                no_proxy: either("NO_PROXY", "no_proxy"),
+                docker_config,
+                user_agent: format!("opencenter-airgap/{}", env!("CARGO_PKG_VERSION")),
+            },
+            cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            home,
+            temporary: std::env::temp_dir(),
+            #[cfg(feature = "faults")]
+            faults: text("OPENCENTER_AIRGAP_FAULTS"),
+        }
+    }
+
+    /// SOURCE_DATE_EPOCH in seconds.
+    pub(super) fn epoch(&self) -> Result<Option<u64>> {
+        self.source_date_epoch
+            .as_ref()
+            .map(|text| {
+                text.parse().ok().filter(|seconds| *seconds <= LAST_SECOND).ok_or_else(|| {
+                    Error::new(
+                        base::error::Class::Usage,
+                        format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"),
+                    )
+                    .hint("set it to seconds since 1970, such as the output of `git log -1 --format=%ct`, or unset it")
+                })
+            })
+            .transpose()
+    }
+}

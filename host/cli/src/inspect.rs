@@ -1,0 +1,183 @@
+//! `inspect`: what is in a package.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::table;
+use super::ui::Ui;
+use base::error::{Class, Error, Result};
+use base::exit_code::ExitCode;
+use base::progress::text;
+use far_side::inspect;
+use far_side::inspect::Contents;
+
+/// Show what is in a package, without unpacking or checking it
+///
+/// Reads the few files that it needs where the package has an index, as those
+/// of `build` have, and all of it otherwise. What is shown is what the package
+/// says: `verify` finds out whether it is true.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct InspectArgs {
+    /// The package: zarf-package-….tar.zst
+    #[arg(value_name = "PACKAGE", required = true)]
+    package: Option<PathBuf>,
+
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Print the images alone, a reference on each line
+    Images {
+        /// The package: zarf-package-….tar.zst
+        #[arg(value_name = "PACKAGE")]
+        package: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct Inspected<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    contents: &'a Contents,
+}
+
+pub(super) fn run(args: &InspectArgs, ui: &Ui) -> Result<ExitCode> {
+    let path = match (&args.part, &args.package) {
+        (Some(Part::Images { package }), _) | (None, Some(package)) => package,
+        (None, None) => return Err(Error::new(Class::Usage, "no package was named")),
+    };
+    let contents = match look_into(path) {
+        Ok(contents) => contents,
+        Err(error) => return unreadable(error, ui),
+    };
+    match args.part {
+        Some(Part::Images { .. }) => ui.say_all(contents.images.iter().map(|image| &image.reference)),
+        None => ui.say_all(lines(&contents, ui.verbose)),
+    }
+    ui.data(&Inspected { event: "inspected", contents: &contents });
+    Ok(ExitCode::Done)
+}
+
+/// What is in the package at `path`.
+///
+/// # Errors
+/// `usage` where there is none.
+pub(super) fn look_into(path: &Path) -> Result<Contents> {
+    if !path.exists() {
+        let message = format!("there is no package at `{}`", path.display());
+        return Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"));
+    }
+    inspect::read(path)
+}
+
+/// A package that cannot be looked into ends with the code that `verify` has
+/// for it: 1 is what `diff` says of two that are.
+pub(super) fn unreadable(error: Error, ui: &Ui) -> Result<ExitCode> {
+    match ExitCode::of(error.class()) {
+        ExitCode::Failed => {
+            ui.error(&error);
+            Ok(ExitCode::Unreadable)
+        }
+        _ => Err(error),
+    }
+}
+
+fn lines(contents: &Contents, verbose: bool) -> Vec<String> {
+    let mut lines = head(contents);
+    let components: Vec<Vec<String>> = contents.components.iter().map(component).collect();
+    section(&mut lines, "components", components);
+    // In full they are for programs; people compare beginnings.
+    let digest = |digest: &str| if verbose { digest.to_owned() } else { short(digest) };
+    let image = |image: &inspect::contents::ImageRow| {
+        let platforms = image.platforms.join(", ");
+        let own = format!("{} its own", text::bytes(image.own));
+        vec![image.reference.clone(), text::bytes(image.size), own, platforms, digest(&image.digest)]
+    };
+    section(&mut lines, "images", contents.images.iter().map(image).collect());
+    let chart = |chart: &inspect::contents::ChartRow| {
+        vec![format!("{} {}", chart.name, chart.version), text::bytes(chart.size), digest(&chart.sha256)]
+    };
+    section(&mut lines, "charts", contents.charts.iter().map(chart).collect());
+    let file = |file: &inspect::contents::FileRow| {
+        let kind = if file.executable { "program" } else { "" };
+        vec![file.target.clone(), text::bytes(file.size), kind.to_owned(), digest(&file.sha256)]
+    };
+    section(&mut lines, "files", contents.files.iter().map(file).collect());
+    let repository = |repository: &inspect::contents::RepositoryRow| {
+        let commit = repository.commit.as_deref().map(&digest).unwrap_or_default();
+        vec![repository.url.clone(), text::bytes(repository.size), commit]
+    };
+    section(&mut lines, "repositories", contents.repositories.iter().map(repository).collect());
+    let plugin = |plugin: &inspect::contents::PluginRow| {
+        let replaced = if plugin.replaces_core { "in place of the core plugin" } else { "" };
+        let name = format!("{} {}", plugin.name, plugin.version);
+        vec![plugin.step.clone(), name, digest(&plugin.digest), replaced.to_owned()]
+    };
+    section(&mut lines, "plugins", contents.plugins.iter().map(plugin).collect());
+    lines
+}
+
+fn head(contents: &Contents) -> Vec<String> {
+    let Contents { name, version, architecture, size, unpacked, definition, .. } = contents;
+    let line = |key: &str, value: &str| format!("{key:<12} {value}");
+    let mut lines = vec![
+        line("package", &format!("{name} {version} for {architecture}")),
+        line("size", &format!("{}, {} unpacked", text::bytes(*size), text::bytes(*unpacked))),
+        line("definition", &definition.documents.join(" and ")),
+        line("zarf", &definition.readers()),
+        line("built", &contents.built.timestamp),
+        line("signature", &signature(contents)),
+    ];
+    if !contents.description.is_empty() {
+        lines.insert(1, line("", &contents.description));
+    }
+    lines
+}
+
+fn signature(contents: &Contents) -> String {
+    match contents.signatures.as_slice() {
+        [] => "none".to_owned(),
+        files => format!("{}, not checked here", files.join(", ")),
+    }
+}
+
+fn component(row: &inspect::contents::ComponentRow) -> Vec<String> {
+    use components::count::counted;
+    let parts = [
+        (row.images, "image", "images"),
+        (row.charts, "chart", "charts"),
+        (row.manifests, "manifest", "manifests"),
+        (row.files, "file", "files"),
+        (row.repositories, "repository", "repositories"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| counted(*count, one, many)).collect();
+    let required = if row.required { "required" } else { "optional" };
+    vec![row.name.clone(), required.to_owned(), parts.join(", ")]
+}
+
+/// A heading, and under it a row for each: its name, which is often longer than
+/// half a screen, on a line of its own, the rest in columns below.
+fn section(lines: &mut Vec<String>, heading: &str, rows: Vec<Vec<String>>) {
+    if rows.is_empty() {
+        return;
+    }
+    lines.push(String::new());
+    lines.push(format!("{heading} ({})", rows.len()));
+    let rest: Vec<Vec<String>> = rows.iter().map(|row| row[1..].to_vec()).collect();
+    for (row, rest) in rows.iter().zip(table::render(&rest, usize::MAX)) {
+        lines.push(format!("  {}", row[0]));
+        lines.push(format!("      {rest}"));
+    }
+}
+
+/// Twelve digits of a digest, as everybody shows them.
+pub(super) fn short(digest: &str) -> String {
+    let digits = digest.trim_start_matches("sha256:");
+    digits.get(..12).unwrap_or(digits).to_owned()
+}

@@ -1,0 +1,124 @@
+//! Raises the second wall for the commands that run third-party plugins: what
+//! a build has to write to, and where it has to connect to.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::environment::Variables;
+use super::ui::Ui;
+use base::error::Result;
+use config::Project;
+use config::airgap_lock::AirgapLock;
+use config::pipeline::Runner;
+use config::written;
+use confine::ports;
+use confine::wall;
+use confine::wall::{Openings, Wall};
+use disk::fs;
+use fetch::network::NetworkEnvironment;
+
+/// Bytes of one file of the configuration that are searched for ports.
+const SEARCHED: u64 = 64 << 20;
+
+/// Which plugins a command runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Runs<'a> {
+    /// Those of the pipeline, and writes what they make.
+    Pipeline,
+    /// Those of the pipeline, and writes nothing into the project.
+    LookAhead,
+    /// This one beside any build.
+    One(&'a str),
+    /// One that nobody has pinned yet.
+    Unknown,
+}
+
+/// Before any thread is started.
+///
+/// # Errors
+/// `local` where the wall is required and the kernel has none, and where the
+/// folders of the build can not be made.
+pub(super) fn raise(project: &Project, runs: Runs<'_>, ui: &Ui, variables: &Variables) -> Result<Wall> {
+    if !runs_third_party(project, runs) {
+        return Ok(Wall::Unasked);
+    }
+    let openings = Openings { writable: writable(project, runs, variables)?, ports: open_ports(project, variables) };
+    let wall = wall::raise(project.settings.security.second_wall, &openings)?;
+    if wall == Wall::Missing {
+        ui.note(
+            "warning: this kernel has no second wall for third-party plugins (Linux 5.19 or newer with Landlock has): \
+             `security.second_wall` in config/settings.yaml says whether that may be",
+        );
+    }
+    Ok(wall)
+}
+
+fn runs_third_party(project: &Project, runs: Runs<'_>) -> bool {
+    let is_pinned = |name: &str| project.plugin_pins.pin(name).is_some();
+    match runs {
+        Runs::Unknown => true,
+        Runs::One(name) => is_pinned(name),
+        Runs::Pipeline | Runs::LookAhead => {
+            project.pipeline.steps.iter().any(|step| matches!(&step.run, Runner::Plugin(name) if is_pinned(name)))
+        }
+    }
+}
+
+/// What is not there can not be left open, so a build makes its folders first.
+fn writable(project: &Project, runs: Runs<'_>, variables: &Variables) -> Result<Vec<PathBuf>> {
+    let layout = &project.layout;
+    let mut folders = vec![variables.temporary.clone(), layout.config.clone()];
+    // Where a file of config/ is a link, what it leads to is written.
+    for path in written::by_builds(layout) {
+        let home = written::home(layout, &path).ok().filter(|home| *home != path);
+        folders.extend(home.and_then(|home| home.parent().map(Path::to_owned)));
+    }
+    if matches!(runs, Runs::Pipeline) {
+        for folder in [&layout.build, &layout.dist] {
+            fs::create_dir_all(folder)?;
+            folders.push(folder.clone());
+        }
+    }
+    // The key lies beside the folder of compiled plugins. One that can not be
+    // made is no cache, as ever.
+    if let Some(cache) = variables.cache_dir.as_deref().and_then(Path::parent) {
+        let _ = fs::create_dir_all(cache);
+        folders.push(cache.to_owned());
+    }
+    folders.extend(project.settings.security.writable.iter().map(|folder| below_home(folder, variables)));
+    Ok(folders)
+}
+
+fn below_home(folder: &Path, variables: &Variables) -> PathBuf {
+    match (folder.strip_prefix("~"), &variables.home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => folder.to_owned(),
+    }
+}
+
+/// The usual ports, those that the settings list, and whatever a file of the
+/// configuration or a proxy of the environment names. Of airgap.lock what a
+/// pinned plugin fetched does not count: it wrote those addresses itself.
+fn open_ports(project: &Project, variables: &Variables) -> BTreeSet<u16> {
+    let NetworkEnvironment { https_proxy, http_proxy, .. } = &variables.network;
+    let mut open: BTreeSet<u16> = ports::USUAL.into();
+    open.extend(&project.settings.security.ports);
+    open.extend([https_proxy, http_proxy].into_iter().flatten().flat_map(|proxy| ports::named_in(proxy.as_bytes())));
+    open.extend(ports::named_in(own_entries(&project.lock).to_text().as_bytes()));
+    let lock = project.layout.airgap_lock();
+    let files = project.layout.config.read_dir().into_iter().flatten().flatten();
+    for entry in files.filter(|entry| entry.path() != lock) {
+        if let Ok(Some(text)) = fs::read_optional(&entry.path(), SEARCHED) {
+            open.extend(ports::named_in(&text));
+        }
+    }
+    open
+}
+
+/// What of airgap.lock the host and the core plugins entered.
+fn own_entries(lock: &AirgapLock) -> AirgapLock {
+    let mut own = lock.clone();
+    own.plugins.clear();
+    own.charts.retain(|_, chart| chart.by.is_none());
+    own
+}

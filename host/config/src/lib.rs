@@ -1,0 +1,332 @@
+//! The configuration of a project, loaded and checked as a whole.
+//!
+//! [`Project::load`] reads every file under config/ once ([`source`]), parses
+//! each strictly (one module per file), checks what each says, and then what
+//! they say together: the pins against the [`catalog`], the components that
+//! the pins turn into, the local files that the components name. Every refusal
+//! names file, line and column ([`span`]) and says what to do, all of them are
+//! told at once; nothing is ever written. At the end stands the [`hash`] of it all. [`edit`] changes
+//! components.yaml for the commands that add to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::components::ComponentManifest;
+use ::components::catalog::Catalog;
+use ::components::problem::{Problem, YamlPath};
+
+use crate::airgap_lock::AirgapLock;
+use crate::as_read::AsRead;
+use crate::catalog::CatalogFile;
+use crate::components::ComponentsFile;
+use crate::hash::{ConfigHashes, file_digest};
+use crate::pipeline::Pipeline;
+use crate::plugins_lock::PluginsLock;
+use crate::settings::Settings;
+use crate::source::{Located, Refusals, Source, refuse_all};
+use crate::versions_env::VersionsEnv;
+use base::error::{Error, Result};
+use base::layout::Layout;
+
+pub mod airgap_lock;
+pub mod as_read;
+pub mod catalog;
+pub mod components;
+pub mod edit;
+pub mod hash;
+pub mod hidden;
+pub mod limits;
+pub mod local;
+mod lock_copy;
+pub mod lock_doubts;
+pub mod lock_names;
+pub mod named;
+pub mod pipeline;
+pub mod plugins_lock;
+pub mod publish;
+mod refresh;
+pub mod runners;
+pub mod settings;
+mod shape;
+pub mod source;
+pub mod span;
+pub mod versions_env;
+pub mod web;
+pub mod written;
+
+/// What `init` writes: the path below config/ and the content.
+pub const DEFAULTS: &[(&str, &str)] = &[
+    ("versions.env", include_str!("../../../config/versions.env")),
+    ("catalog.yaml", include_str!("../../../config/catalog.yaml")),
+    ("settings.yaml", include_str!("../../../config/settings.yaml")),
+    ("values/gitea.yaml", include_str!("../../../config/values/gitea.yaml")),
+];
+
+/// Everything under config/, parsed and checked.
+#[derive(Clone, Debug)]
+pub struct Project {
+    pub layout: Layout,
+    /// The folder that holds config/: local charts and values files are
+    /// relative to it.
+    pub root: PathBuf,
+    pub versions: VersionsEnv,
+    pub catalog: Catalog,
+    /// None until the first generation.
+    pub components: Option<ComponentManifest>,
+    pub settings: Settings,
+    pub pipeline: Pipeline,
+    pub plugin_pins: PluginsLock,
+    /// As it lies on disk; empty where there is none.
+    pub lock: AirgapLock,
+    pub hashes: ConfigHashes,
+    /// The files themselves, as they were hashed.
+    pub read: AsRead,
+}
+
+impl Project {
+    /// Reads and checks the whole configuration; changes nothing.
+    ///
+    /// # Errors
+    /// `configuration` with file, line and column, listing every problem of
+    /// every file.
+    pub fn load(layout: Layout) -> Result<Self> {
+        let root = root_of(&layout.config);
+        let files = Files::read(&layout, &root)?;
+        let mut hashes = files.hashes();
+        let local = match &files.components {
+            Some(components) => hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?,
+            None => as_read::Local::default(),
+        };
+        Ok(Self {
+            root,
+            versions: files.versions,
+            catalog: files.catalog.catalog,
+            components: files.components.map(|components| components.manifest),
+            settings: files.settings,
+            pipeline: files.pipeline,
+            plugin_pins: files.plugin_pins,
+            lock: files.lock,
+            hashes,
+            read: files.read.with(local),
+            layout,
+        })
+    }
+
+    /// A project without any configuration, for what works outside of one.
+    ///
+    /// # Errors
+    /// `configuration` where plugins.lock is there and wrong.
+    pub fn unconfigured(layout: Layout) -> Result<Self> {
+        let root = root_of(&layout.config);
+        let plugin_pins = match Source::read(&layout.plugins_lock())? {
+            None => PluginsLock::default(),
+            Some(source) => PluginsLock::parse(&source, &root)?,
+        };
+        Ok(Self {
+            root,
+            versions: VersionsEnv::default(),
+            catalog: Catalog::default(),
+            components: None,
+            settings: Settings::default(),
+            pipeline: Pipeline::built_in(),
+            plugin_pins,
+            lock: AirgapLock::default(),
+            hashes: ConfigHashes::default(),
+            read: AsRead::default(),
+            layout,
+        })
+    }
+
+    /// `amd64` or `arm64`.
+    pub fn architecture(&self) -> &str {
+        self.versions.get("TARGET_ARCH").unwrap_or(catalog::ARCHITECTURES[0])
+    }
+
+    /// components.yaml as it would be generated from the catalog alone.
+    ///
+    /// # Errors
+    /// `configuration`.
+    pub fn generated(&self) -> Result<ComponentManifest> {
+        let generation = self.catalog.generate(&self.versions.pins).map_err(|problems| {
+            let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Error::configuration(format!("the catalog cannot be expanded: {}", text.join("; ")))
+                .hint("correct catalog.yaml or versions.env")
+        })?;
+        Ok(generation.manifest)
+    }
+
+    /// Where a local path of the configuration lies.
+    pub fn local_path(&self, written: &str) -> PathBuf {
+        local::resolve(&self.layout, &self.root, written)
+    }
+}
+
+/// Every file, read and parsed by itself.
+struct Files {
+    versions: VersionsEnv,
+    versions_source: Source,
+    catalog: CatalogFile,
+    components: Option<ComponentsFile>,
+    settings: Settings,
+    pipeline: Pipeline,
+    plugin_pins: PluginsLock,
+    lock: AirgapLock,
+    /// Those that count in the hash byte by byte and need nothing else.
+    plain: Vec<(&'static str, Source)>,
+    read: as_read::Read,
+}
+
+impl Files {
+    /// Reads every file and checks what they say together, as far as those
+    /// that are needed for it are sound.
+    fn read(layout: &Layout, root: &Path) -> Result<Self> {
+        let mut refusals = Refusals::default();
+        let versions_source = Source::read_required(&layout.versions_env())?;
+        let catalog_source = Source::read_required(&layout.catalog())?;
+        let settings_source = Source::read_required(&layout.settings())?;
+        let versions = refusals.take(&versions_source.shown, VersionsEnv::parse(&versions_source));
+        let catalog = refusals.take(&catalog_source.shown.clone(), CatalogFile::parse(catalog_source));
+        let settings = refusals.take(&settings_source.shown, Settings::parse(&settings_source, &layout.config));
+        let components = refusals.optional(&layout.components(), |source| ComponentsFile::parse(source.clone()));
+        let base = refusals.optional(&layout.components_base(), parse_base);
+        let pipeline = refusals.optional(&layout.pipeline(), Pipeline::parse);
+        let pins = refusals.optional(&layout.plugins_lock(), |source| PluginsLock::parse(source, root));
+        let lock = refusals.optional(&layout.airgap_lock(), AirgapLock::parse);
+        if let (Some(versions), Some(catalog)) = (&versions, &catalog) {
+            let checked = check_pins(catalog, versions, components.is_none(), layout, root);
+            refusals.take(&versions.shown, checked);
+        }
+        if let Some((source, components)) = &components {
+            refusals.take(&source.shown, check_local_paths(components, layout, root));
+        }
+        refusals.told()?;
+        // Without a refusal each of them is there.
+        let (Some(versions), Some(catalog), Some(settings)) = (versions, catalog, settings) else {
+            return Err(Error::configuration("the configuration is not sound"));
+        };
+        let mut read = as_read::Read::default();
+        read.note(hash::VERSIONS_ENV, &versions_source);
+        read.note(hash::CATALOG, &catalog.source);
+        read.note_digest(hash::SETTINGS, &settings_source);
+        let components = components.map(|(source, components)| {
+            read.note(hash::COMPONENTS, &source);
+            components
+        });
+        base.iter().for_each(|(source, ())| read.note_base(source));
+        let mut plain = Vec::new();
+        let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
+        let plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
+        plain.iter().for_each(|(name, source)| read.note_digest(name, source));
+        Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })
+    }
+
+    fn hashes(&self) -> ConfigHashes {
+        let mut hashes = ConfigHashes { pins: self.versions.flat(), ..ConfigHashes::default() };
+        hashes.add(hash::VERSIONS_ENV, self.versions_source.hashed_as(hash::VERSIONS_ENV), None);
+        hashes.add(hash::CATALOG, self.catalog.source.hashed_as(hash::CATALOG), Some(self.catalog.spans.flat()));
+        let content = self.settings.content();
+        let text = content.to_string();
+        let values = span::Spans::parse(&text).map(|spans| spans.flat()).ok();
+        hashes.add(hash::SETTINGS, file_digest(hash::SETTINGS, text.as_bytes()), values);
+        if let Some(components) = &self.components {
+            hashes.add(hash::COMPONENTS, components.source.hashed_as(hash::COMPONENTS), Some(components.spans.flat()));
+        }
+        for (name, source) in &self.plain {
+            let values = (*name != hash::AIRGAP_LOCK)
+                .then(|| span::Spans::parse(&source.text).map(|spans| spans.flat()).ok())
+                .flatten();
+            hashes.add(name, source.hashed_as(name), values);
+        }
+        hashes
+    }
+}
+
+/// What a file says, with its source kept among those that count in the hash
+/// byte by byte.
+fn noted<T>(name: &'static str, file: Option<(Source, T)>, plain: &mut Vec<(&'static str, Source)>) -> Option<T> {
+    let (source, value) = file?;
+    plain.push((name, source));
+    Some(value)
+}
+
+fn parse_base(source: &Source) -> Result<()> {
+    source.yaml::<ComponentManifest>().map(|_| ()).map_err(|error| {
+        error.hint("a build writes this file: resolve a merge conflict in it, or restore it from version control")
+    })
+}
+
+/// The pins fulfil the catalog, and what they turn into is sound, before the
+/// first step runs.
+fn check_pins(
+    catalog: &CatalogFile,
+    versions: &VersionsEnv,
+    is_generated: bool,
+    layout: &Layout,
+    root: &Path,
+) -> Result<()> {
+    catalog.check_pins(versions)?;
+    let generation = catalog.generate(versions)?;
+    let mut problems = components::problems(&generation.manifest);
+    if is_generated {
+        problems.extend(missing_local_paths(&generation.manifest, layout, root));
+    }
+    refuse_all(problems.iter().map(|problem| catalog.locate(&generation, versions, problem)).collect())
+}
+
+/// The folder that holds config/.
+fn root_of(config: &Path) -> PathBuf {
+    match config.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        Some(_) => PathBuf::from("."),
+        None => config.to_path_buf(),
+    }
+}
+
+fn check_local_paths(components: &ComponentsFile, layout: &Layout, root: &Path) -> Result<()> {
+    let problems = missing_local_paths(&components.manifest, layout, root);
+    let located: Vec<Located> =
+        problems.iter().map(|problem| components.source.locate(&components.spans, problem)).collect();
+    refuse_all(located)
+}
+
+fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Path) -> Vec<Problem> {
+    let hidden = hidden::Hidden::of(layout);
+    let problem = |(place, written): (YamlPath, String)| {
+        let path = local::resolve(layout, root, &written);
+        if hidden.hides_at(root, &path) || hidden.hides_at(&layout.config, &path) {
+            let message = format!("`{written}` is a part of the project that no plugin reads");
+            return Some(Problem::new(&place, message, "copy what a plugin is to read into a file of its own"));
+        }
+        (!path.exists()).then(|| {
+            Problem::new(
+                &place,
+                format!("there is nothing at `{}`", path.display()),
+                "local paths are relative to the folder that holds config/: create it, or correct the path",
+            )
+        })
+    };
+    local::paths(manifest).into_iter().filter_map(problem).collect()
+}
+
+fn hash_local_paths(
+    manifest: &ComponentManifest,
+    layout: &Layout,
+    root: &Path,
+    hashes: &mut ConfigHashes,
+) -> Result<as_read::Local> {
+    let mut read = as_read::Local::default();
+    for (_, written) in local::paths(manifest) {
+        let dependencies = local::dependencies(layout, root, &written)?;
+        for path in dependencies.iter().chain([&written]) {
+            let content = local::Content::read(layout, root, path)?;
+            hashes.add(path, content.digest(), None);
+            read.contents.insert(path.clone(), Arc::new(content));
+        }
+        read.dependencies.insert(written, dependencies);
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests;

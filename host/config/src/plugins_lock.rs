@@ -1,0 +1,316 @@
+//! plugins.lock: which plugins beside the core ones may run, byte for byte,
+//! and what each of them may do.
+//!
+//! ```yaml
+//! format: 1
+//! plugins:
+//!   sbom:
+//!     path: plugins/sbom.wasm        # relative to the folder that holds config/
+//!     sha256: 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+//!     version: 1.2.0                 # for people; the digest decides
+//!     grants:
+//!       fetch:                       # URL or registry prefixes
+//!         - https://example.com/sboms/
+//!         - registry.example.com/team/
+//!       credentials:                 # hosts that may see the user's credentials
+//!         - registry.example.com
+//!       directories: false           # /in, /out and /work as directories
+//! ```
+//!
+//! A pin with the name of a core plugin takes its place, and decides what that
+//! one decides. So it needs `replace_core: true`, which nothing else may have. A
+//! missing file means no pins. A plugin grants itself nothing: `plugin add` and
+//! `plugin inspect` show what it wants, what stands here counts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use components::problem::{Problem, YamlPath};
+use serde::{Deserialize, Serialize};
+
+use crate::source::Source;
+use base::digest::Digest;
+use base::error::{Error, Result};
+use entitlement::grants::{Grants, Rules};
+
+/// Of the file's format.
+pub const FORMAT: u32 = 1;
+
+/// The plugins that are part of the binary, and what each of them decides.
+pub const CORE: [(&str, &str); 5] = [
+    (
+        "manifest",
+        "which components, images, charts, files and repositories the package holds, and where the host fetches them \
+         from, with your credentials",
+    ),
+    ("charts", "which charts and values go into the package, and from where they come"),
+    ("zarf-yaml", "what a deployment of the package does"),
+    ("package", "every byte of the package, its checksum and its list"),
+    ("scan", "which images `scan` finds"),
+];
+
+/// What the core plugin of a name decides; None where there is none.
+pub fn core(name: &str) -> Option<&'static str> {
+    CORE.iter().find(|(core, _)| *core == name).map(|(_, decides)| *decides)
+}
+
+/// config/plugins.lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginsLock {
+    pub format: u32,
+    /// By plugin name, as `plugin:` of a step names it.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, Pin>,
+    /// What `path` of a pin is relative to.
+    #[serde(skip)]
+    root: PathBuf,
+}
+
+/// One pinned plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The component, relative to the folder that holds config/.
+    pub path: PathBuf,
+    /// Of the component's bytes.
+    pub sha256: Digest,
+    /// What the plugin calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it takes the place of the core plugin of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_core: bool,
+    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    pub grants: Grants,
+}
+
+impl PluginsLock {
+    /// Parses and checks the file. `root` is the folder that holds config/.
+    ///
+    /// # Errors
+    /// `configuration` with file, line and column.
+    pub fn parse(source: &Source, root: &Path) -> Result<Self> {
+        let (mut lock, _) = source.checked(None, Self::problems)?;
+        lock.root = root.to_owned();
+        Ok(lock)
+    }
+
+    fn problems(lock: &Self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if lock.format != FORMAT {
+            let message = format!("format {} is not one that this version reads, which is {FORMAT}", lock.format);
+            let hint = "use the version of opencenter-airgap that wrote the file, or write it anew";
+            problems.push(Problem::new(&YamlPath::root().key("format"), message, hint));
+        }
+        for (name, pin) in &lock.plugins {
+            let place = YamlPath::root().key("plugins").key(name);
+            let checks = [
+                (check_name(name), &place),
+                (check_replacement(name, pin.replace_core), &place),
+                (Rules::new(&pin.grants).map(drop), &place.key("grants")),
+            ];
+            problems.extend(checks.into_iter().filter_map(|(result, place)| {
+                let error = result.err()?;
+                Some(Problem::new(place, error.message(), error.hint_text().unwrap_or_default()))
+            }));
+        }
+        problems
+    }
+
+    /// The file's text: sorted, one way to write each thing.
+    pub fn to_text(&self) -> String {
+        serde_yaml::to_string(self).unwrap_or_default()
+    }
+
+    /// The text of the file with one pin more, or with a pin in place of the
+    /// one of its name. A new pin is appended, so that comments stay; where that
+    /// would not say the same, the file is written anew.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with_pin(source: Option<&Source>, root: &Path, name: &str, pin: Pin) -> Result<String> {
+        let mut lock = match source {
+            Some(source) => Self::parse(source, root)?,
+            None => Self { format: FORMAT, root: root.to_owned(), ..Self::default() },
+        };
+        let block = Self { format: FORMAT, plugins: [(name.to_owned(), pin.clone())].into(), root: root.to_owned() };
+        lock.plugins.insert(name.to_owned(), pin);
+        let text = lock.to_text();
+        let Some(source) = source else { return Self::parse_text(&text, root).map(|_| text) };
+        let entry = block.to_text();
+        let entry = entry.split_once("plugins:\n").map_or("", |(_, entry)| entry);
+        let appended = format!("{}\n{entry}", source.text.trim_end());
+        let says_the_same = Self::parse_text(&appended, root).is_ok_and(|found| found == lock);
+        Ok(if says_the_same { appended } else { Self::parse_text(&text, root).map(|_| text)? })
+    }
+
+    fn parse_text(text: &str, root: &Path) -> Result<Self> {
+        Self::parse(&Source::of("config/plugins.lock".into(), text.as_bytes().to_vec())?, root)
+    }
+
+    /// The names of the core plugins that pins replace.
+    pub fn replaced(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().filter(|(_, pin)| pin.replace_core).map(|(name, _)| name.as_str())
+    }
+
+    /// The pin of a name, and where its component lies.
+    pub fn pin(&self, name: &str) -> Option<(&Pin, PathBuf)> {
+        let pin = self.plugins.get(name)?;
+        Some((pin, self.root.join(&pin.path)))
+    }
+}
+
+/// Whether a pin of this name may stand there.
+fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
+    match (core(name), replace_core) {
+        (Some(decides), false) => {
+            Err(Error::configuration(format!("this pin would replace the core plugin `{name}`, and decide {decides}"))
+                .hint(format!(
+                    "if that is meant, write `replace_core: true` below `{name}:`; give the pin another name otherwise"
+                )))
+        }
+        (None, true) => Err(Error::configuration(format!("there is no core plugin `{name}` that could be replaced"))
+            .hint("remove `replace_core`")),
+        _ => Ok(()),
+    }
+}
+
+/// Names appear in file names, logs and on the command line.
+pub fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('-') {
+        return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default()))
+            .hint("use up to 64 lowercase letters, digits and `-`"));
+    }
+    match CORE.iter().find(|(core, _)| *core != name && looks(core) == looks(name)) {
+        None => Ok(()),
+        Some((core, _)) => Err(Error::configuration(format!("`{name}` looks like the core plugin `{core}`"))
+            .hint("give it a name that nobody takes for another")),
+    }
+}
+
+/// What a hasty reader takes a name for.
+fn looks(name: &str) -> String {
+    let alike = [("rn", "m"), ("vv", "w"), ("-", ""), ("0", "o"), ("1", "l"), ("5", "s"), ("2", "z"), ("i", "l")];
+    let mut seen = alike.iter().fold(name.to_owned(), |name, (one, other)| name.replace(one, other));
+    // One more or one less at the end is overlooked.
+    seen.truncate(seen.trim_end_matches('s').len());
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::error::Class;
+
+    const HEX: &str = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+
+    fn parse(text: &str) -> Result<PluginsLock> {
+        let source = Source::of("plugins.lock".into(), text.as_bytes().to_vec())?;
+        PluginsLock::parse(&source, Path::new("/project"))
+    }
+
+    #[test]
+    fn a_lock_survives_being_written_and_read() {
+        let text = format!(
+            "format: 1\nplugins:\n  sbom:\n    path: plugins/sbom.wasm\n    sha256: {HEX}\n    grants:\n      fetch: ['https://example.com/a/']\n"
+        );
+        let lock = parse(&text).unwrap();
+        let (pin, path) = lock.pin("sbom").unwrap();
+        assert_eq!((pin.sha256.hex().as_str(), path), (HEX, PathBuf::from("/project/plugins/sbom.wasm")));
+        assert_eq!(parse(&lock.to_text()).unwrap(), lock);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_field() {
+        let error = parse(&format!("format: 1\nplugins:\n  sbom:\n    path: x\n    sha256: {HEX}\n    grant: {{}}\n"));
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), Class::Configuration);
+        assert!(error.message().starts_with("plugins.lock:6:"), "{error}");
+        assert!(error.message().contains("unknown field `grant`"), "{error}");
+        for (bad, says) in [
+            ("format: 2\n".to_owned(), "format 2"),
+            (format!("format: 1\nplugins:\n  Bad_Name:\n    path: x\n    sha256: {HEX}\n"), "Bad_Name"),
+            ("format: 1\nplugins:\n  a:\n    path: x\n    sha256: abc\n".to_owned(), "is not a SHA-256"),
+            (
+                format!(
+                    "format: 1\nplugins:\n  a:\n    path: x\n    sha256: {HEX}\n    grants: {{fetch: ['ftp://x/']}}\n"
+                ),
+                "plugins.lock:6:",
+            ),
+            (format!("format: 1\nplugins:\n  package:\n    path: x\n    sha256: {HEX}\n"), "core plugin `package`"),
+            (
+                format!("format: 1\nplugins:\n  a:\n    path: x\n    sha256: {HEX}\n    replace_core: true\n"),
+                "no core plugin `a`",
+            ),
+        ] {
+            let error = parse(&bad).unwrap_err();
+            assert!(error.one_line().contains(says), "{}", error.one_line());
+        }
+    }
+
+    #[test]
+    fn a_core_plugin_is_replaced_only_where_that_is_written() {
+        let pin =
+            |more: &str| parse(&format!("format: 1\nplugins:\n  charts:\n    path: x\n    sha256: {HEX}\n{more}"));
+        let error = pin("").unwrap_err();
+        assert!(error.message().starts_with("plugins.lock:4:"), "{error}");
+        assert!(error.hint_text().unwrap().contains("`replace_core: true` below `charts:`"), "{error:?}");
+        assert!(pin("    replace_core: false\n").is_err());
+        let lock = pin("    replace_core: true\n").unwrap();
+        assert_eq!(lock.replaced().collect::<Vec<_>>(), ["charts"]);
+        assert_eq!(parse(&lock.to_text()).unwrap(), lock);
+    }
+
+    #[test]
+    fn no_name_looks_like_that_of_a_core_plugin() {
+        for good in ["sbom", "charts", "package", "image-charts", "packager", "scanner", "zarf"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "ch\u{430}rts",
+            "Charts",
+            "chart",
+            "chart5",
+            "charts-",
+            "-charts",
+            "charts\u{200b}",
+            "pack-age",
+            "packages",
+            "zarfyaml",
+            "zarf-yam1",
+            "rnanifest",
+            "manlfest",
+            "5can",
+            "scan5",
+            "",
+        ] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_new_pin_is_appended_and_an_old_one_replaced() {
+        let root = Path::new("/p");
+        let pin = |path: &str, fetch: &[&str]| Pin {
+            path: path.into(),
+            sha256: Digest::of(path.as_bytes()),
+            version: Some("1.0.0".into()),
+            replace_core: false,
+            grants: Grants { fetch: fetch.iter().map(|&prefix| prefix.to_owned()).collect(), ..Grants::default() },
+        };
+        let source = |text: &str| Source::of("config/plugins.lock".into(), text.as_bytes().to_vec()).unwrap();
+        let first = PluginsLock::with_pin(None, root, "one", pin("a.wasm", &[])).unwrap();
+        let commented = format!("# ours\n{first}");
+        let both =
+            PluginsLock::with_pin(Some(&source(&commented)), root, "two", pin("b.wasm", &["https://h/"])).unwrap();
+        assert!(both.starts_with(&commented), "{both}");
+        let replaced = PluginsLock::with_pin(Some(&source(&both)), root, "one", pin("c.wasm", &[])).unwrap();
+        let lock = PluginsLock::parse(&source(&replaced), root).unwrap();
+        assert_eq!(lock.plugins["one"].path, Path::new("c.wasm"));
+        assert_eq!(lock.plugins["two"].grants.fetch, ["https://h/"]);
+        let error = PluginsLock::with_pin(None, root, "one", pin("a.wasm", &["nonsense://"])).unwrap_err();
+        assert_eq!(error.class(), Class::Configuration);
+    }
+}

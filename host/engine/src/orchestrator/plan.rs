@@ -1,0 +1,261 @@
+//! Which steps run, and why. No I/O: the facts are handed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::outputs::Broken;
+use crate::state::Status;
+use base::error::Class;
+use config::pipeline::Pipeline;
+use plugin_host::catalog::PluginIdentity;
+
+/// What is known about a step before anything runs.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub status: Status,
+    /// The plugin that made the recorded outputs.
+    pub recorded_plugin: Option<PluginIdentity>,
+    /// The plugin that would run now.
+    pub plugin: Option<PluginIdentity>,
+    pub broken_output: Option<Broken>,
+    pub failed_class: Option<String>,
+    /// Whether the recorded outputs were made from something else than what
+    /// is there now.
+    pub is_stale: bool,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Ignore recorded completion.
+    pub no_resume: bool,
+    /// Only these steps and what they still need; empty for all.
+    pub only: Vec<String>,
+    /// Regenerate the component manifest.
+    pub force_regenerate: bool,
+}
+
+/// What happens to one step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "action", content = "why")]
+pub enum Action {
+    Run(Reason),
+    /// Its outputs are there and were made by the same plugin.
+    Keep,
+    /// Not part of what was asked for.
+    Leave,
+}
+
+/// Why a step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    NeverRan,
+    Interrupted,
+    Failed(String),
+    OutputBroken(String),
+    PluginChanged(String),
+    /// A tree or a setting that it was made from is another one now.
+    InputsChanged,
+    /// `--no-resume`, `--step`, `--force-regenerate`.
+    Asked,
+    /// A step that it needs runs; skipped after all when that one's outputs
+    /// turn out to be the same.
+    Needs(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverRan => f.write_str("not done yet"),
+            Self::Interrupted => f.write_str("was interrupted"),
+            Self::Failed(class) => write!(f, "failed ({class})"),
+            Self::OutputBroken(what) => f.write_str(what),
+            Self::PluginChanged(what) => f.write_str(what),
+            Self::InputsChanged => f.write_str("what it was made from changed"),
+            Self::Asked => f.write_str("asked for"),
+            Self::Needs(id) => write!(f, "needs `{id}`, which runs"),
+        }
+    }
+}
+
+/// The steps in an order in which each comes after what it needs, with what
+/// happens to each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    pub steps: Vec<PlannedStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedStep {
+    pub id: String,
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+impl Plan {
+    pub fn action(&self, id: &str) -> Option<&Action> {
+        self.steps.iter().find(|step| step.id == id).map(|step| &step.action)
+    }
+
+    /// Whether every step is asked for.
+    pub fn is_whole(&self) -> bool {
+        self.steps.iter().all(|step| step.action != Action::Leave)
+    }
+
+    /// Whether no step runs.
+    pub fn is_empty(&self) -> bool {
+        !self.steps.iter().any(|step| matches!(step.action, Action::Run(_)))
+    }
+}
+
+/// Plans a build. The pipeline has been checked: ids are unique, needs exist,
+/// there is no circle.
+pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Request) -> Plan {
+    let wanted = (!request.only.is_empty()).then(|| with_needs(pipeline, &request.only));
+    let mut steps: Vec<PlannedStep> = Vec::new();
+    for id in in_order(pipeline) {
+        let Some(spec) = pipeline.steps.iter().find(|spec| spec.id == id) else { continue };
+        let action = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&id)) {
+            Action::Leave
+        } else if let Some(reason) = reason(&id, facts.get(&id), request) {
+            Action::Run(reason)
+        } else {
+            let runs =
+                |need: &&String| steps.iter().any(|step| step.id == **need && matches!(step.action, Action::Run(_)));
+            match spec.needs.iter().find(runs) {
+                Some(need) => Action::Run(Reason::Needs(need.clone())),
+                None => Action::Keep,
+            }
+        };
+        steps.push(PlannedStep { id, action });
+    }
+    Plan { steps }
+}
+
+fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> {
+    let Some(facts) = facts else { return Some(Reason::NeverRan) };
+    let asked = request.no_resume
+        || request.only.iter().any(|only| only == id)
+        || (request.force_regenerate && id == super::MANIFESTS);
+    match facts.status {
+        Status::Pending => Some(Reason::NeverRan),
+        Status::Running => Some(Reason::Interrupted),
+        Status::Failed if facts.failed_class.as_deref() == Some(Class::Interrupted.as_str()) => {
+            Some(Reason::Interrupted)
+        }
+        Status::Failed => Some(Reason::Failed(facts.failed_class.clone().unwrap_or_default())),
+        Status::Skipped => None,
+        Status::Completed if asked => Some(Reason::Asked),
+        Status::Completed => match (&facts.recorded_plugin, &facts.plugin) {
+            (Some(old), Some(new)) if old.digest != new.digest => Some(Reason::PluginChanged(format!(
+                "its plugin `{}` changed from {} ({}) to {} ({})",
+                new.name, old.version, old.digest, new.version, new.digest
+            ))),
+            (Some(_), None) | (None, Some(_)) => {
+                Some(Reason::PluginChanged("another kind of step makes it now".to_owned()))
+            }
+            _ => match &facts.broken_output {
+                Some(broken) => Some(Reason::OutputBroken(broken.why.clone())),
+                None => facts.is_stale.then_some(Reason::InputsChanged),
+            },
+        },
+    }
+}
+
+/// Steps and everything they need, directly or not.
+fn with_needs(pipeline: &Pipeline, ids: &[String]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = ids.to_vec();
+    while let Some(id) = open.pop() {
+        if found.insert(id.clone())
+            && let Some(spec) = pipeline.steps.iter().find(|spec| spec.id == id)
+        {
+            open.extend(spec.needs.iter().cloned());
+        }
+    }
+    found
+}
+
+/// The order of the file, but each step after what it needs.
+fn in_order(pipeline: &Pipeline) -> Vec<String> {
+    let mut order: Vec<String> = Vec::new();
+    while order.len() < pipeline.steps.len() {
+        let next = pipeline
+            .steps
+            .iter()
+            .find(|spec| !order.contains(&spec.id) && spec.needs.iter().all(|need| order.contains(need)));
+        match next {
+            Some(spec) => order.push(spec.id.clone()),
+            // A circle: `Pipeline::check` refuses it before.
+            None => break,
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::digest::Digest;
+
+    /// One row per way in which a build can be found.
+    #[test]
+    fn what_runs_and_why() {
+        let pipeline = Pipeline::built_in();
+        let done = || -> BTreeMap<String, Facts> {
+            let complete = Facts { status: Status::Completed, ..Facts::default() };
+            pipeline.steps.iter().map(|spec| (spec.id.clone(), complete.clone())).collect()
+        };
+        let running = |facts: &BTreeMap<String, Facts>, request: &Request| -> Vec<String> {
+            let plan = plan(&pipeline, facts, request);
+            plan.steps.iter().filter(|step| matches!(step.action, Action::Run(_))).map(|step| step.id.clone()).collect()
+        };
+        let nothing = Request::default();
+        assert!(running(&done(), &nothing).is_empty());
+        assert_eq!(running(&BTreeMap::new(), &nothing).len(), pipeline.steps.len());
+
+        let mut facts = done();
+        facts.get_mut("charts").unwrap().status = Status::Failed;
+        assert_eq!(running(&facts, &nothing), ["charts", "zarf_gen", "package"]);
+
+        let mut facts = done();
+        facts.get_mut("images").unwrap().broken_output =
+            Some(Broken { why: "`x` is missing".into(), digests: Vec::new() });
+        let found = plan(&pipeline, &facts, &nothing);
+        assert_eq!(found.action("images"), Some(&Action::Run(Reason::OutputBroken("`x` is missing".into()))));
+        assert_eq!(found.action("files"), Some(&Action::Keep));
+        assert_eq!(found.action("package"), Some(&Action::Run(Reason::Needs("images".into()))));
+
+        let mut facts = done();
+        facts.get_mut("zarf_gen").unwrap().is_stale = true;
+        assert_eq!(running(&facts, &nothing), ["zarf_gen", "package"]);
+
+        let mut facts = done();
+        let plugin = |bytes: &[u8]| {
+            Some(PluginIdentity {
+                name: "package".into(),
+                version: "1".into(),
+                digest: Digest::of(bytes),
+                replaces_core: false,
+            })
+        };
+        facts.get_mut("package").unwrap().recorded_plugin = plugin(b"old");
+        facts.get_mut("package").unwrap().plugin = plugin(b"new");
+        assert_eq!(running(&facts, &nothing), ["package"]);
+
+        let only = Request { only: vec!["charts".into()], ..Request::default() };
+        assert_eq!(running(&done(), &only), ["charts"]);
+        let mut facts = done();
+        facts.get_mut("manifests").unwrap().status = Status::Running;
+        assert_eq!(running(&facts, &only), ["manifests", "charts"]);
+        assert_eq!(plan(&pipeline, &facts, &only).action("images"), Some(&Action::Leave));
+
+        let forced = Request { force_regenerate: true, ..Request::default() };
+        assert_eq!(running(&done(), &forced).first().map(String::as_str), Some("manifests"));
+        let again = Request { no_resume: true, ..Request::default() };
+        assert_eq!(running(&done(), &again).len(), pipeline.steps.len());
+    }
+}

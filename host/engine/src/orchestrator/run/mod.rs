@@ -1,0 +1,582 @@
+//! The run loop: every step whose needs are met runs, each attempt in one
+//! transaction.
+//!
+//! The loop owns the state and does every commit itself, one after the other;
+//! attempts run as tasks and only hand back their result. A failed step stops
+//! those that need it, never its neighbours. [`attempt`] is how one begins and
+//! ends, [`lock`] what becomes of airgap.lock meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use components::ResolvedComponents;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::facts::{epoch, facts, made_from, plugin_source};
+use super::outputs::{self, tree_of};
+use super::plan::{Action, Facts, Plan, Reason, plan};
+use super::report::{Report, StepReport};
+use super::session::{Options, Session};
+use super::{CONFIG, MANIFESTS, preview};
+use crate::state::Status;
+use base::digest::Digest;
+use base::error::{Class, Error, Result};
+use base::progress::{Counts, Event, Level, Observer};
+use base::timestamp::rfc3339;
+use config::hash;
+use config::named::NamedPaths;
+use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::publish::Published;
+use confine::wall::Wall;
+use disk::tree::Tree;
+use fetch::network::{Network, NetworkEnvironment};
+use fetch::shared_lock::SharedLock;
+use fetch::store::Store;
+use plugin_host::catalog::PluginSource;
+use plugin_host::{Runtime, RuntimeOptions};
+
+mod attempt;
+mod lock;
+
+use attempt::{Message, Open, Turn};
+
+/// What the command line hands in: the world outside the project.
+#[derive(Clone)]
+pub struct Environment {
+    pub observer: Arc<dyn Observer>,
+    pub cancel: CancellationToken,
+    pub now: fn() -> Timestamp,
+    /// SOURCE_DATE_EPOCH, seconds.
+    pub source_date_epoch: Option<u64>,
+    /// Where compiled plugins are kept; None keeps none.
+    pub cache_dir: Option<PathBuf>,
+    pub network: NetworkEnvironment,
+    /// How this process is confined.
+    pub wall: Wall,
+}
+
+/// How often a step that fetches one large thing tells of its bytes.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long running steps may take to stop before they are stopped.
+const GRACE: Duration = Duration::from_millis(1500);
+const _: () = assert!(fetch::git::GRACE.as_millis() < GRACE.as_millis(), "git is stopped before its step is");
+
+/// A prepared run: the plan, and the loop's own book with one entry per step.
+pub struct Run {
+    session: Session,
+    options: Options,
+    environment: Environment,
+    plan: Arc<Plan>,
+    started: Instant,
+    started_at: String,
+    runtime: Arc<Runtime>,
+    store: Arc<Store>,
+    network: Option<Arc<Network>>,
+    lock: SharedLock,
+    /// The lock as this run read or wrote it last: what else lies there by now
+    /// is somebody else's.
+    lock_on_disk: Option<Digest>,
+    /// The local paths that the configuration named when the run began: no
+    /// step's output adds to them.
+    named: Arc<NamedPaths>,
+    /// Seconds since 1970: the clock of every step.
+    epoch: u64,
+    book: BTreeMap<String, Entry>,
+    /// Whether what the steps will fetch and write was looked at.
+    is_checked: bool,
+    /// Whether a commit failed, or somebody else wrote the lock: then nothing
+    /// more begins.
+    is_over: bool,
+    /// Whether the content of all that was finished before was compared, and is
+    /// what was recorded.
+    is_sound: bool,
+    turn: Turn,
+    warnings: Vec<String>,
+    errors: Vec<(String, Error)>,
+}
+
+/// Where a step stands in this run.
+struct Entry {
+    phase: Phase,
+    attempt: u32,
+    reason: String,
+    ran: bool,
+    open: Option<Open>,
+    report: StepReport,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Running,
+    /// Between two attempts.
+    Pausing,
+    Done,
+    /// Failed, or needs one that failed.
+    Stopped,
+    Left,
+}
+
+impl Run {
+    /// Plans the run; nothing is started.
+    ///
+    /// # Errors
+    /// `configuration` where a plugin of the pipeline is not there; `local`.
+    pub fn prepare(mut session: Session, mut options: Options, environment: Environment) -> Result<Self> {
+        if session.is_doubtful() {
+            options.verify_outputs = true;
+            let text = "the last run was cut short or found damage: what is finished is compared with its record";
+            log(environment.observer.as_ref(), Level::Info, text.to_owned());
+        }
+        let looks = looks(&session);
+        let facts = facts(&session.project, session.state.get(), &options, environment.source_date_epoch)?;
+        let is_sound = options.verify_outputs && facts.values().all(|facts| facts.broken_output.is_none());
+        remember_looks(&mut session, looks, &facts, (environment.now)())?;
+        let plan = plan(&session.project.pipeline, &facts, &options.request);
+        let store = Arc::new(Store::open(session.project.layout.store())?);
+        for broken in facts.values().filter_map(|facts| facts.broken_output.as_ref()) {
+            broken.digests.iter().try_for_each(|digest| store.drop_if_damaged(digest))?;
+        }
+        let project = session.project.clone();
+        let epoch = epoch(&project, session.state.get(), environment.source_date_epoch);
+        let runtime = Runtime::new(RuntimeOptions {
+            cache_dir: environment.cache_dir.clone(),
+            settings: project.settings.plugins.clone(),
+            wall: environment.wall,
+            ..RuntimeOptions::default()
+        });
+        let network = None;
+        let build = session.state.get().map(|state| state.build_id.clone()).unwrap_or_default();
+        let lock = options.lock(&project)?.in_build(&build);
+        let named = Arc::new(NamedPaths::of(&project)?);
+        let warnings = lock::warnings(&project, &lock)?;
+        warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
+        let book =
+            plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
+        Ok(Self {
+            started: Instant::now(),
+            started_at: rfc3339((environment.now)()),
+            session,
+            options,
+            environment,
+            plan: Arc::new(plan),
+            runtime: Arc::new(runtime),
+            store,
+            network,
+            lock,
+            lock_on_disk: project.read.digest(hash::AIRGAP_LOCK),
+            named,
+            epoch,
+            book,
+            is_checked: false,
+            is_over: false,
+            is_sound,
+            turn: Turn::default(),
+            warnings,
+            errors: Vec::new(),
+        })
+    }
+
+    /// Whether every step is done already.
+    pub fn has_nothing_to_do(&self) -> bool {
+        self.plan.is_empty()
+    }
+
+    /// Runs what the plan says and reports what came of it.
+    /// Whatever fails is in the report, what ends the run as a whole as well.
+    pub async fn run(mut self) -> Report {
+        if let Err(error) = self.go().await {
+            self.errors.push((String::new(), error));
+        }
+        self.into_report()
+    }
+
+    async fn go(&mut self) -> Result<()> {
+        self.reopen_planned();
+        self.drive().await?;
+        self.tidy_lock()?;
+        self.session.remember_lock()
+    }
+
+    /// What came of a run in which every step is done already.
+    ///
+    /// # Errors
+    /// `changed` with `--locked`, where the lock holds what nothing names.
+    pub fn keep_everything(mut self) -> Result<Report> {
+        self.tidy_lock()?;
+        Ok(self.into_report())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.environment.now)()
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.session.project.pipeline
+    }
+
+    /// Steps that will run are no longer complete: a kill from here on must
+    /// not find the record of an output that is being replaced.
+    fn reopen_planned(&mut self) {
+        let planned: BTreeSet<String> = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| matches!(&step.action, Action::Run(reason) if !matches!(reason, Reason::Needs(_))))
+            .map(|step| step.id.clone())
+            .collect();
+        let regenerates = matches!(self.plan.action(MANIFESTS), Some(Action::Run(_)));
+        self.session.state.change(|state| {
+            if regenerates {
+                state.release();
+            }
+            for step in &mut state.steps {
+                if planned.contains(&step.id) && step.id != CONFIG {
+                    step.status = Status::Pending;
+                    step.error = None;
+                }
+            }
+        });
+    }
+
+    async fn drive(&mut self) -> Result<()> {
+        if !self.options.offline {
+            let project = &self.session.project;
+            let network = Network::new(&project.settings, &project.layout.config, self.environment.network.clone())?;
+            self.network = Some(Arc::new(network));
+        }
+        self.load_ahead();
+        let mut tasks: JoinSet<Message> = JoinSet::new();
+        let cancel = self.environment.cancel.clone();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut grace = std::pin::pin!(grace_over(&cancel));
+        loop {
+            let started = if cancel.is_cancelled() || self.is_over { Ok(()) } else { self.start_ready() };
+            self.record(&mut tasks)?;
+            started?;
+            if tasks.is_empty() || self.is_over {
+                return Ok(());
+            }
+            tokio::select! {
+                ended = tasks.join_next() => match ended {
+                    Some(Ok(message)) => self.handle(message, &mut tasks)?,
+                    Some(Err(panic)) => self.handle_panic(&panic)?,
+                    None => return Ok(()),
+                },
+                _ = heartbeat.tick() => {
+                    self.book.values().filter_map(|entry| entry.open.as_ref()).for_each(|open| open.progress.beat());
+                }
+                () = &mut grace => {
+                    tasks.abort_all();
+                    self.stop_running()?;
+                    return self.record(&mut tasks);
+                }
+            }
+        }
+    }
+
+    /// The core plugins of the steps that will run are loaded while the first
+    /// ones are at work. What is pinned is read, and asked about, when its step
+    /// begins.
+    fn load_ahead(&self) {
+        let project = &self.session.project;
+        let is_core =
+            |spec: &&StepSpec| matches!(&spec.run, Runner::Plugin(name) if project.plugin_pins.pin(name).is_none());
+        let will_run = |spec: &&StepSpec| matches!(self.plan.action(&spec.id), Some(Action::Run(_)));
+        let core = self.pipeline().steps.iter().filter(is_core).filter(will_run);
+        let sources = core.filter_map(|spec| plugin_source(project, spec).ok().flatten()).collect();
+        self.runtime.load_ahead(sources);
+    }
+
+    /// Starts every waiting step whose needs are met.
+    fn start_ready(&mut self) -> Result<()> {
+        loop {
+            let ready = self.pipeline().steps.iter().find(|spec| self.is_ready(spec)).cloned();
+            let Some(spec) = ready else { return Ok(()) };
+            self.check_ahead()?;
+            let inputs = self.input_trees(&spec)?;
+            let plugin = plugin_source(&self.session.project, &spec)?;
+            let key = self.key(&spec, plugin.as_ref());
+            if self.may_be_kept(&spec.id, key) {
+                self.keep(&spec.id, "its inputs turned out to be the same");
+                continue;
+            }
+            self.start(&spec, plugin, inputs, key)?;
+        }
+    }
+
+    /// Once the components are known, and before anything of them is fetched:
+    /// what the lock does not hold, what `--offline` lacks, what the disk has
+    /// no room for.
+    fn check_ahead(&mut self) -> Result<()> {
+        if self.is_checked || self.phase(MANIFESTS) != Some(Phase::Done) {
+            return Ok(());
+        }
+        self.is_checked = true;
+        let Some(components) = self.components()? else { return Ok(()) };
+        let outlook = preview::outlook(&self.session.project, &self.plan, &components, &self.lock, &self.store)?;
+        outlook.refusal(&self.options).map_or(Ok(()), Err)?;
+        // Where the lock is written, hours from now.
+        if outlook.changes_lock() { disk::fs::check_writable(&self.session.project.layout.config) } else { Ok(()) }
+    }
+
+    /// What the step `manifests` resolved, where there is one.
+    fn components(&self) -> Result<Option<ResolvedComponents>> {
+        if self.pipeline().step(MANIFESTS).is_none() {
+            return Ok(None);
+        }
+        let tree = tree_of(&self.session.project.layout, MANIFESTS)?;
+        tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
+    }
+
+    fn is_ready(&self, spec: &StepSpec) -> bool {
+        self.phase(&spec.id) == Some(Phase::Waiting)
+            && spec.needs.iter().all(|need| matches!(self.phase(need), None | Some(Phase::Done)))
+    }
+
+    fn phase(&self, id: &str) -> Option<Phase> {
+        self.book.get(id).map(|entry| entry.phase)
+    }
+
+    /// A step that runs only because one that it needs runs is kept when that
+    /// one's outputs are what they were.
+    fn may_be_kept(&self, id: &str, key: Digest) -> bool {
+        let only_by_need = matches!(self.plan.action(id), Some(Action::Run(Reason::Needs(_))));
+        let recorded = self.session.state.get().and_then(|state| state.step(id));
+        only_by_need
+            && recorded.is_some_and(|step| {
+                step.status == Status::Completed
+                    && step.inputs == Some(key)
+                    && outputs::broken(&self.session.project.layout, step, self.options.verify_outputs).is_none()
+            })
+    }
+
+    fn keep(&mut self, id: &str, reason: &str) {
+        if let Some(entry) = self.book.get_mut(id) {
+            entry.phase = Phase::Done;
+            entry.reason = reason.to_owned();
+            entry.report.status = Status::Completed;
+        }
+        self.environment.observer.observe(&Event::StepSkipped { step: id.to_owned(), reason: reason.to_owned() });
+    }
+
+    fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
+        let plugin = plugin.map(PluginSource::identity);
+        let state = self.session.state.get();
+        made_from(&self.session.project, state, spec, plugin.as_ref(), self.options.strict_images, self.epoch)
+    }
+
+    fn input_trees(&self, spec: &StepSpec) -> Result<BTreeMap<String, Tree>> {
+        let needs = spec.needs.iter().filter(|need| *need != CONFIG);
+        needs.map(|need| Ok((need.clone(), tree_of(&self.session.project.layout, need)?))).collect()
+    }
+
+    fn handle(&mut self, message: Message, tasks: &mut JoinSet<Message>) -> Result<()> {
+        match message {
+            Message::RetryDue(id) => {
+                if let Some(entry) = self.book.get_mut(&id) {
+                    entry.phase = Phase::Waiting;
+                }
+                Ok(())
+            }
+            Message::Ended(id, result) => {
+                disk::fs::checkpoint("step-returned");
+                let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else {
+                    // Interrupted between two attempts.
+                    if let Err(error) = result {
+                        self.record_failure(&id, error, None);
+                    }
+                    return Ok(());
+                };
+                // A later attempt finds again what an earlier one found.
+                let told = open.progress.warnings().into_iter().filter(|text| !self.warnings.contains(text));
+                let told: Vec<String> = told.collect();
+                self.warnings.extend(told);
+                match result {
+                    Ok(outcome) => {
+                        let publications = match self.publications(&id, &open) {
+                            Ok(publications) => publications,
+                            Err(error) => return self.fail(&id, open, error, tasks),
+                        };
+                        if let Err(error) = self.complete(&id, open, outcome, publications) {
+                            // The disk decides at the next start what became of
+                            // it. Nothing else may be committed before that:
+                            // recovery would publish this step's lock over a
+                            // newer one.
+                            self.is_over = true;
+                            self.record_failure(&id, error.context("it could not be committed"), None);
+                        }
+                        Ok(())
+                    }
+                    Err(error) => self.fail(&id, open, error, tasks),
+                }
+            }
+        }
+    }
+
+    fn spec(&self, id: &str) -> Result<StepSpec> {
+        let spec = self.pipeline().steps.iter().find(|spec| spec.id == id);
+        spec.cloned().ok_or_else(|| Error::local(format!("BUG: the step `{id}` is not in the pipeline")))
+    }
+
+    fn handle_panic(&mut self, panic: &tokio::task::JoinError) -> Result<()> {
+        if panic.is_cancelled() {
+            return Ok(());
+        }
+        // A panic is our mistake. Which task it was is not told, so the whole
+        // run ends here; recovery of the next start takes it up.
+        Err(Error::local("BUG: a step panicked")
+            .caused_by(std::io::Error::other(panic.to_string()))
+            .hint("please report this; running the same command again resumes"))
+    }
+
+    /// Ends what did not stop by itself.
+    fn stop_running(&mut self) -> Result<()> {
+        let running: Vec<String> =
+            self.book.iter().filter(|(_, entry)| entry.open.is_some()).map(|(id, _)| id.clone()).collect();
+        for id in running {
+            let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else { continue };
+            let ended = open.ended().ok();
+            // The task may still hold files of the attempt: the tree is left
+            // to the next start, which drops it.
+            drop(open);
+            self.record_failure(&id, Error::interrupted(), ended);
+        }
+        if self.errors.is_empty() {
+            self.errors.push((String::new(), Error::interrupted()));
+        }
+        self.keep_resolved(None)
+    }
+
+    /// What came of it.
+    pub fn into_report(mut self) -> Report {
+        // Whatever else failed on the way: it was a signal that ended it.
+        let interrupted = self.errors.iter().any(|(_, error)| error.class() == Class::Interrupted);
+        if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {
+            self.errors.push((String::new(), Error::interrupted()));
+        }
+        // What was found damaged is made anew by now, or the next run looks again.
+        if self.is_sound || (self.finished() && self.plan.is_whole()) {
+            self.session.state.settle();
+        }
+        let (state, layout) = (self.session.state.get(), &self.session.project.layout);
+        let published: Vec<Published> = state
+            .iter()
+            .flat_map(|state| &state.steps)
+            .filter(|step| step.status == Status::Completed)
+            .flat_map(|step| step.outputs.iter().flat_map(|outputs| outputs.published.clone()))
+            .map(|published| Published {
+                path: layout.published(&published.path).display().to_string(),
+                stamp: None,
+                ..published
+            })
+            .filter(|published| Path::new(&published.path).starts_with(&layout.dist))
+            .collect();
+        let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
+        let order: Vec<String> = self.pipeline().steps.iter().map(|spec| spec.id.clone()).collect();
+        let mut steps = Vec::new();
+        for id in order {
+            if let Some(mut entry) = self.book.remove(&id) {
+                entry.report.ran = entry.ran;
+                entry.report.reason = entry.reason;
+                entry.report.attempts = entry.attempt;
+                steps.push(entry.report);
+            }
+        }
+        Report {
+            build_id,
+            started_at: self.started_at,
+            duration_ms: millis(self.started.elapsed()),
+            nothing_to_do: self.plan.is_empty(),
+            steps,
+            published,
+            warnings: self.warnings,
+            errors: self.errors,
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.book.values().all(|entry| matches!(entry.phase, Phase::Done | Phase::Left))
+    }
+}
+
+impl Entry {
+    fn new(session: &Session, id: &str, action: &Action) -> Self {
+        let recorded = session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
+        let (phase, reason) = match action {
+            // Loaded in every run, before the plan is made.
+            Action::Run(_) | Action::Keep if id == CONFIG => (Phase::Done, "valid".to_owned()),
+            Action::Run(reason) => (Phase::Waiting, reason.to_string()),
+            Action::Keep => (Phase::Done, "done before".to_owned()),
+            Action::Leave => (Phase::Left, "not asked for".to_owned()),
+        };
+        let kept = phase == Phase::Done;
+        Self {
+            phase,
+            attempt: 0,
+            reason,
+            ran: false,
+            open: None,
+            report: StepReport {
+                id: id.to_owned(),
+                name: recorded.name,
+                status: if kept { Status::Completed } else { Status::Pending },
+                ran: false,
+                reason: String::new(),
+                attempts: 0,
+                duration_ms: if kept { recorded.duration_ms.unwrap_or(0) } else { 0 },
+                summary: if kept { recorded.summary.unwrap_or_default() } else { String::new() },
+                counts: Counts::default(),
+            },
+        }
+    }
+}
+
+/// How the published files of the finished steps look, where it is another way
+/// than they were left.
+type Looks = BTreeMap<String, Vec<(usize, Option<String>)>>;
+
+fn looks(session: &Session) -> Looks {
+    let layout = &session.project.layout;
+    let steps = session.state.get().into_iter().flat_map(|state| &state.steps);
+    let finished = steps.filter(|step| step.status == Status::Completed);
+    let looks = finished.map(|step| (step.id.clone(), outputs::new_stamps(layout, step)));
+    looks.filter(|(_, new)| !new.is_empty()).collect()
+}
+
+/// What turned out to be what was recorded, although it looks otherwise, is
+/// not read again the next time.
+fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<String, Facts>, now: Timestamp) -> Result<()> {
+    let is_sound = |id: &String| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
+    let sound: Looks = looks.into_iter().filter(|(id, _)| is_sound(id)).collect();
+    if sound.is_empty() {
+        return Ok(());
+    }
+    session.state.update(now, |state| {
+        for (id, new) in sound {
+            let Some(outputs) = state.step_mut(&id).and_then(|step| step.outputs.as_mut()) else { continue };
+            for (at, stamp) in new {
+                outputs.published[at].stamp = stamp;
+            }
+        }
+    })
+}
+
+async fn grace_over(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A line for the log of the build as a whole.
+pub fn log(observer: &dyn Observer, level: Level, message: String) {
+    observer.observe(&Event::Log { step: None, level, message });
+}

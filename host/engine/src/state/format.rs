@@ -1,0 +1,263 @@
+//! What state.json holds. It is JSON and therefore YAML as well.
+//!
+//! A reader of this version reads only this version: a newer file is shown an
+//! error, never overwritten. Unknown fields are refused with the same care,
+//! for a file that we half understand is not ours to write back.
+
+use base::progress::ItemProgress;
+use base::timestamp::rfc3339;
+use config::publish::Published;
+use plugin_host::catalog::PluginIdentity;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use base::digest::Digest;
+use base::error::{Class, Error};
+use base::progress::Counts;
+use config::hash::ConfigHashes;
+use config::pipeline::{CONFIG, MANIFESTS, Pipeline};
+
+/// The version of the format that this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// state.json.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildState {
+    pub format: u32,
+    /// Says which build this is: the time of its start and six random digits.
+    pub build_id: String,
+    pub tool_version: String,
+    /// None until the component manifest was published.
+    pub config_hash: Option<Digest>,
+    pub config_files: BTreeMap<String, Digest>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    pub updated_at: String,
+    /// When the last finished build gave way to this one, or to one before it
+    /// that never finished: what came into the store since then may be known to
+    /// nobody yet. None where no finished build is known of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished_since: Option<String>,
+    pub steps: Vec<StepState>,
+    /// The configuration that the build began with, for telling what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigHashes>,
+    /// The one before it, while the component manifest is being made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<ConfigHashes>,
+    /// The lock that this build is about to write: until it is written, the
+    /// file may be this one or the one that `configuration` knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_lock: Option<Digest>,
+}
+
+/// Where a step stands. RUNNING without a holder of the lock means that the
+/// attempt was interrupted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    #[default]
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Skipped,
+}
+
+/// One step of the pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepState {
+    pub id: String,
+    pub name: String,
+    pub status: Status,
+    /// Attempts in this build.
+    pub attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<PluginIdentity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ItemProgress>,
+    /// Of the last attempt: how many items are done, and which failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Items>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RecordedError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What the outputs were made from: plugin, configuration, input trees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
+}
+
+/// Folded from the journal when the attempt ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Items {
+    pub done: u64,
+    pub total: u64,
+    pub failed: Vec<FailedItem>,
+    /// Those that failed as well, beyond the longest list that is kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_unlisted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedItem {
+    pub name: String,
+    pub class: String,
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a completed step made: its tree, and what was published from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outputs {
+    pub files: u64,
+    pub bytes: u64,
+    /// Of the listing of the tree.
+    pub digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<Published>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedError {
+    pub class: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// RFC 3339, UTC: when a rate-limited server will answer again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl From<&Error> for RecordedError {
+    fn from(error: &Error) -> Self {
+        Self {
+            class: error.class().as_str().to_owned(),
+            message: error.one_line(),
+            hint: error.hint_text().map(str::to_owned),
+            until: error.until().filter(|_| error.class() == Class::RateLimited).map(rfc3339),
+        }
+    }
+}
+
+impl BuildState {
+    /// A build in which nothing has happened.
+    pub fn new(pipeline: &Pipeline, now: Timestamp) -> Self {
+        let steps = pipeline
+            .steps
+            .iter()
+            .map(|spec| StepState { id: spec.id.clone(), name: spec.name.clone(), ..StepState::default() })
+            .collect();
+        Self {
+            format: FORMAT,
+            build_id: format!("{}-{:06x}", now.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(0..1 << 24)),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: None,
+            config_files: BTreeMap::new(),
+            created_at: rfc3339(now),
+            updated_at: rfc3339(now),
+            unfinished_since: None,
+            steps,
+            configuration: None,
+            released: None,
+            next_lock: None,
+        }
+    }
+
+    pub fn step(&self, id: &str) -> Option<&StepState> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    pub fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
+        self.steps.iter_mut().find(|step| step.id == id)
+    }
+
+    /// Fixes the configuration that this build belongs to.
+    pub fn fix(&mut self, hashes: &ConfigHashes) {
+        let before = self.released.take();
+        if before.is_some_and(|before| before.differs_beyond_manifests(hashes)) {
+            // Nothing would tell that they were made from something else.
+            let others = self.steps.iter_mut().filter(|step| ![CONFIG, MANIFESTS].contains(&step.id.as_str()));
+            others.filter(|step| step.status == Status::Completed).for_each(|step| step.status = Status::Pending);
+        }
+        self.config_hash = hashes.total;
+        self.config_files.clone_from(&hashes.files);
+        self.configuration = Some(hashes.clone());
+        self.next_lock = None;
+    }
+
+    /// The configuration is open again until the component manifest is
+    /// published anew.
+    pub fn release(&mut self) {
+        self.config_hash = None;
+        self.released = self.configuration.take().or(self.released.take());
+        self.next_lock = None;
+    }
+
+    /// The configuration of this build once the announced lock is written.
+    pub fn announced(&self) -> Option<ConfigHashes> {
+        Some(self.configuration.as_ref()?.with_lock(Some(self.next_lock?)))
+    }
+
+    /// The lock was written as announced.
+    pub fn lock_written(&mut self) {
+        if let Some(hashes) = self.announced() {
+            self.fix(&hashes);
+        }
+    }
+
+    /// Whether every step is done.
+    pub fn is_finished(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step.status, Status::Completed | Status::Skipped))
+    }
+
+    /// Knows what the build that it replaces leaves in the store. With the
+    /// record of an unfinished one goes the knowledge of what it fetched, not
+    /// what it fetched.
+    #[must_use]
+    pub fn after(mut self, replaced: Option<&Self>) -> Self {
+        self.unfinished_since = replaced.and_then(|replaced| match replaced.is_finished() {
+            true => Some(self.created_at.clone()),
+            false => replaced.unfinished_since.clone(),
+        });
+        self
+    }
+
+    /// Takes over the steps of a pipeline: states of steps that are still
+    /// there are kept, new ones are pending.
+    pub fn align(&mut self, pipeline: &Pipeline) {
+        let mut old: BTreeMap<String, StepState> =
+            std::mem::take(&mut self.steps).into_iter().map(|step| (step.id.clone(), step)).collect();
+        self.steps = pipeline
+            .steps
+            .iter()
+            .map(|spec| {
+                let mut step = old.remove(&spec.id).unwrap_or_default();
+                step.id.clone_from(&spec.id);
+                step.name.clone_from(&spec.name);
+                step
+            })
+            .collect();
+    }
+}

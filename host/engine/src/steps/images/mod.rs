@@ -1,0 +1,210 @@
+//! The `images` step: every image for the target platform, as one OCI layout.
+//!
+//! 1. [`resolve`] turns each reference into digests: by airgap.lock, else by
+//!    asking the registry; manifests go into the store.
+//! 2. [`fetch`] brings the blobs of all images into the store, each once, some
+//!    at a time, the largest image first.
+//! 3. [`layout`] links them into the tree and writes index.json.
+//!
+//! A bad image does not stop the others: the end lists all that failed.
+//! [`plan`] answers what a run would do, without a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::ResolvedComponents;
+use components::count::counted;
+use futures_util::StreamExt;
+
+use self::fetch::Fetch;
+use self::manifest::Descriptor;
+use self::resolve::{Resolved, Resolver};
+use super::failures::{Failures, is_fatal};
+use crate::state::journal::Journal;
+use crate::steps::Room;
+use crate::steps::{Step, StepContext, at_once};
+use ::fetch::network::Network;
+use ::fetch::shared_lock::SharedLock;
+use ::fetch::store::Store;
+use base::error::{Error, Result};
+use base::progress::Progress;
+use base::progress::StepOutcome;
+use base::reference::Reference;
+use disk::fs;
+use disk::tree::{Tree, TreeBuilder};
+use futures_util::future::BoxFuture;
+
+mod fetch;
+mod layout;
+pub(crate) mod manifest;
+pub mod plan;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{Missing, missing, needed, parts, pinned, provenance};
+
+/// Of components.resolved.json.
+const LARGEST_COMPONENTS: u64 = 64 << 20;
+
+/// The step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImagesStep;
+
+impl Step for ImagesStep {
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async move {
+            let resolved = components(cx.inputs.get("manifests"))?;
+            let work = Work {
+                store: &cx.store,
+                network: cx.network.as_deref(),
+                lock: &cx.lock,
+                output: &cx.output,
+                journal: Some(&cx.journal),
+                progress: &cx.progress,
+                concurrency: cx.project.settings.network.concurrency.max(1),
+                room: Some(&cx.room),
+            };
+            work.run(&resolved).await
+        })
+    }
+}
+
+/// components.resolved.json out of the tree of the step `manifests`.
+pub(super) fn components(manifests: Option<&Tree>) -> Result<ResolvedComponents> {
+    let name = "components.resolved.json";
+    let tree = manifests.ok_or_else(|| Error::invalid("this step needs the step `manifests`"))?;
+    let bytes = fs::read_optional(&tree.path_of(name), LARGEST_COMPONENTS)?
+        .ok_or_else(|| Error::invalid(format!("the tree of the step `manifests` lacks {name}")))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| Error::invalid(format!("cannot read {name} of the step `manifests`")).caused_by(source))
+}
+
+/// What one run of the step works with.
+struct Work<'a> {
+    store: &'a Store,
+    network: Option<&'a Network>,
+    lock: &'a SharedLock,
+    output: &'a TreeBuilder,
+    journal: Option<&'a Journal>,
+    progress: &'a Progress,
+    concurrency: usize,
+    room: Option<&'a Room>,
+}
+
+/// An image that could be resolved.
+struct Item<'a> {
+    written: &'a str,
+    resolved: Resolved,
+}
+
+impl Work<'_> {
+    async fn run(&self, components: &ResolvedComponents) -> Result<StepOutcome> {
+        let images = distinct(&components.images);
+        let total = images.len();
+        self.progress.items(0, Some(total as u64), "images", "resolving references");
+        if let Some(journal) = self.journal {
+            journal.total(total as u64, "images")?;
+        }
+        let mut failures = Failures::default();
+        let items = match self.gather(&images, components, &mut failures).await {
+            Ok(items) => items,
+            Err(error) => return Err(failures.ended_by(error)),
+        };
+        if !failures.is_empty() {
+            return Err(self.explain(failures.into_error(total, "images")));
+        }
+        let blobs = self.write_layout(&items).await?;
+        let summary = format!("{}, {}", counted(total, "image", "images"), counted(blobs, "blob", "blobs"));
+        Ok(StepOutcome { summary, items: total as u64, unit: "images".to_owned() })
+    }
+
+    /// Everything that the images are made of into the store. Bad ones become
+    /// failures; an error ends it for all of them.
+    async fn gather<'i>(
+        &self,
+        images: &[&'i str],
+        components: &ResolvedComponents,
+        failures: &mut Failures,
+    ) -> Result<Vec<Item<'i>>> {
+        let items = self.resolve_all(images, &components.architecture, failures).await?;
+        // The manifests told every size, and no blob is fetched yet.
+        self.room.map_or(Ok(()), |room| room.check(components))?;
+        let fetch = Fetch {
+            store: self.store,
+            network: self.network,
+            journal: self.journal,
+            progress: self.progress,
+            concurrency: self.concurrency,
+            architecture: &components.architecture,
+            total: images.len(),
+        };
+        fetch.run(&items, failures).await?;
+        Ok(items)
+    }
+
+    async fn resolve_all<'i>(
+        &self,
+        images: &[&'i str],
+        architecture: &str,
+        failures: &mut Failures,
+    ) -> Result<Vec<Item<'i>>> {
+        let resolver = Resolver {
+            store: self.store,
+            network: self.network,
+            lock: self.lock,
+            architecture,
+            progress: self.progress,
+        };
+        let resolve = |written: &'i str| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
+            Box::pin(async move { (written, resolver.resolve(written).await) })
+        };
+        let mut resolving = at_once(images.iter().copied(), self.concurrency, resolve);
+        let mut items = Vec::new();
+        while let Some((written, result)) = resolving.next().await {
+            match result {
+                Ok(resolved) => items.push(Item { written, resolved }),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => failures.add(written, &origin(written), error, self.journal, self.progress)?,
+            }
+        }
+        items.sort_by_key(|item| item.written);
+        Ok(items)
+    }
+
+    async fn write_layout(&self, items: &[Item<'_>]) -> Result<usize> {
+        let references: BTreeMap<String, Descriptor> =
+            items.iter().map(|item| (item.resolved.reference.normalized(), item.resolved.descriptor.clone())).collect();
+        let blobs: BTreeSet<_> = items
+            .iter()
+            .flat_map(|item| &item.resolved.manifests)
+            .copied()
+            .chain(items.iter().flat_map(|item| &item.resolved.blobs).map(|blob| blob.digest))
+            .collect();
+        let count = blobs.len();
+        let (tree, store) = (self.output.clone(), self.store.clone());
+        tokio::task::spawn_blocking(move || layout::write(&tree, &store, &references, &blobs))
+            .await
+            .map_err(|error| Error::local("the thread that writes the layout failed").caused_by(error))??;
+        Ok(count)
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        if self.network.is_none() {
+            error.hint("these are not in the store: run once without --offline")
+        } else {
+            error
+        }
+    }
+}
+
+/// Each reference once, by what it means.
+pub fn distinct(images: &[String]) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    let meaning = |written: &str| Reference::parse(written).map_or_else(|_| written.to_owned(), |one| one.normalized());
+    images.iter().map(String::as_str).filter(|written| seen.insert(meaning(written))).collect()
+}
+
+/// The registry of a reference.
+fn origin(written: &str) -> String {
+    Reference::parse(written).map_or_else(|_| "components.yaml".to_owned(), |one| one.registry().to_owned())
+}

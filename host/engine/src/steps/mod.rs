@@ -1,0 +1,126 @@
+//! The steps of the pipeline: what runs inside one transaction.
+//!
+//! A [`Step`] gets a [`StepContext`] with everything it may touch, fills the
+//! [`TreeBuilder`] of its attempt, tells [`Progress`] and the journal how far
+//! it is, and returns a [`StepOutcome`]. It never publishes: the transaction
+//! does, once the step has returned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use components::ResolvedComponents;
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt as _};
+
+use crate::state::journal::Journal;
+use base::error::{Error, Result};
+use base::progress::{Progress, StepOutcome};
+use config::Project;
+use config::named::NamedPaths;
+use disk::tree::{Tree, TreeBuilder};
+use fetch::network::Network;
+use fetch::shared_lock::SharedLock;
+use fetch::store::Store;
+
+mod chart_lock;
+mod failures;
+pub mod files;
+pub mod images;
+pub mod plugin;
+pub mod repos;
+#[cfg(test)]
+mod test_support;
+
+/// Whether the disks have room for what a running build still writes. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Room(Arc<Check>);
+
+type Check = dyn Fn(&ResolvedComponents) -> Result<()> + Send + Sync;
+
+impl Room {
+    pub fn new(check: impl Fn(&ResolvedComponents) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Asked once the sizes of images are known.
+    ///
+    /// # Errors
+    /// `disk-full` with both numbers; `local` where a mount does not tell its
+    /// free space.
+    pub fn check(&self, components: &ResolvedComponents) -> Result<()> {
+        (self.0)(components)
+    }
+}
+
+/// What a step attempt may use.
+#[derive(Clone)]
+pub struct StepContext {
+    pub project: Arc<Project>,
+    /// Starts at 1.
+    pub attempt: u32,
+    /// The build's clock: seconds since 1970. The only time that may reach an
+    /// output.
+    pub epoch: u64,
+    /// The committed trees of the steps that this one depends on, by step id.
+    pub inputs: BTreeMap<String, Tree>,
+    /// Where the outputs go.
+    pub output: TreeBuilder,
+    /// Items done and failed, kept whatever happens.
+    pub journal: Journal,
+    pub progress: Progress,
+    pub store: Arc<Store>,
+    /// None with `--offline`: then only the store answers.
+    pub network: Option<Arc<Network>>,
+    /// What references resolved to; frozen with `--locked`.
+    pub lock: SharedLock,
+    /// Whether the disks have room for what is left to do.
+    pub room: Room,
+    /// The local paths that the user's configuration names.
+    pub named: Arc<NamedPaths>,
+    /// What a plugin gets as configuration, a JSON object: package,
+    /// architecture and flags of this run, then the step's own configuration.
+    pub plugin_configuration: serde_json::Value,
+}
+
+/// The step of the host that is called `name` in the pipeline.
+///
+/// # Errors
+/// `configuration` where there is none of that name.
+pub fn of_host(name: &str) -> Result<Box<dyn Step>> {
+    match name {
+        "images" => Ok(Box::new(images::ImagesStep)),
+        "files" => Ok(Box::new(files::FilesStep)),
+        "repos" => Ok(Box::new(repos::ReposStep)),
+        _ => Err(Error::configuration(format!("the pipeline names the host step `{name}`, which does not exist"))
+            .hint("the host has the steps `config`, `images`, `files` and `repos`")),
+    }
+}
+
+/// Works on `items`, at most `limit` at a time, and gives the results as they
+/// come. What an item needs is made when its turn comes, so that thousands
+/// that wait cost nothing.
+fn at_once<'a, T, R, I>(
+    items: I,
+    limit: usize,
+    work: impl Fn(T) -> BoxFuture<'a, R> + Send + 'a,
+) -> impl Stream<Item = R> + Send + Unpin
+where
+    I: IntoIterator<Item = T>,
+    I::IntoIter: Send + 'a,
+    T: Send + 'a,
+    R: Send + 'a,
+{
+    futures_util::stream::iter(items).map(work).buffer_unordered(limit)
+}
+
+/// A unit of the pipeline.
+pub trait Step: Send + Sync {
+    /// Makes the outputs. Called once per attempt; may be called again after
+    /// any failure, a kill included, and then reuses what the store holds.
+    ///
+    /// # Errors
+    /// The class decides: see `orchestrator::decide`. A step that goes on past
+    /// bad items returns one error that lists them all.
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>>;
+}

@@ -1,0 +1,59 @@
+//! A step that a plugin does.
+
+use std::sync::Arc;
+
+use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
+use base::error::Result;
+use config::airgap_lock::CHARTS;
+use config::pipeline::StepSpec;
+use fetch::desk::Means;
+use plugin_host::catalog::PluginSource;
+use plugin_host::drift::Drift;
+use plugin_host::{Attempt, Runtime};
+
+/// One step of the pipeline, and the plugin that does it.
+#[derive(Debug)]
+pub struct PluginStep {
+    spec: StepSpec,
+    source: PluginSource,
+    runtime: Arc<Runtime>,
+}
+
+impl PluginStep {
+    pub fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
+        Self { spec, source, runtime }
+    }
+}
+
+impl Step for PluginStep {
+    fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async move {
+            let attempt = attempt(&self.spec.id, cx);
+            let outcome = self.runtime.run(&self.source, &attempt).await?;
+            if self.source.name == CHARTS {
+                chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
+            }
+            Ok(outcome)
+        })
+    }
+}
+
+/// What a plugin is given of a step's attempt.
+fn attempt(step: &str, cx: &StepContext) -> Attempt {
+    Attempt {
+        step: step.to_owned(),
+        attempt: cx.attempt,
+        epoch: cx.epoch,
+        configuration: cx.plugin_configuration.clone(),
+        trees: cx.inputs.clone(),
+        output: cx.output.clone(),
+        progress: cx.progress.clone(),
+        means: Means::new(cx.store.clone(), cx.network.clone(), cx.lock.clone()),
+        drift: Drift::default(),
+        layout: cx.project.layout.clone(),
+        named: cx.named.clone(),
+        read: cx.project.read.clone(),
+        largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
+        local: Vec::new(),
+    }
+}

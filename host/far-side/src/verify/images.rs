@@ -1,0 +1,195 @@
+//! The image layout: every reference of zarf.yaml leads to blobs that are all
+//! there, with the right digest and size.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use components::image::ImageName;
+use serde::Deserialize;
+
+use super::Problems;
+use super::definition::Package;
+use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
+use base::reference::is_foreign;
+
+const INDEX: &str = "images/index.json";
+
+#[derive(Debug, Default, Deserialize)]
+struct Index {
+    #[serde(default, deserialize_with = "descriptors")]
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LayoutFile {
+    image_layout_version: String,
+}
+
+/// Whether a media type is that of an index.
+fn is_index(media_type: &str) -> bool {
+    media_type.ends_with("image.index.v1+json") || media_type.ends_with("manifest.list.v2+json")
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    media_type.ends_with("image.manifest.v1+json") || media_type.ends_with("distribution.manifest.v2+json")
+}
+
+/// The descriptors of images/index.json by reference; empty where it cannot be
+/// read.
+pub(crate) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
+    let index: Index = facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+    index.manifests.into_iter().map(|descriptor| (descriptor.annotations.ref_name.clone(), descriptor)).collect()
+}
+
+pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
+    let wanted: BTreeSet<&str> =
+        package.components().iter().flat_map(|component| component.images.iter().map(String::as_str)).collect();
+    let present = facts.files.keys().any(|path| path.starts_with("images/"));
+    if (wanted.is_empty() && !present) || !facts.complete && !facts.texts.contains_key(INDEX) {
+        return;
+    }
+    check_layout(facts, problems);
+    let mut walk = Walk { facts, problems, seen: BTreeSet::new() };
+    walk.index();
+    let known = by_reference(facts);
+    for written in wanted {
+        walk.image(written, &known, package);
+    }
+}
+
+fn check_layout(facts: &Facts, problems: &mut Problems) {
+    let layout = facts.texts.get("images/oci-layout").map(|bytes| serde_json::from_slice::<LayoutFile>(bytes));
+    match layout {
+        Some(Ok(layout)) if layout.image_layout_version == "1.0.0" => {}
+        Some(_) => problems.add_for("layout", "images/oci-layout", "does not say version 1.0.0"),
+        None => problems.add_for("missing", "images/oci-layout", "is not in the package"),
+    }
+    match facts.texts.get(INDEX).map(|bytes| serde_json::from_slice::<Index>(bytes)) {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => problems.add_for("layout", INDEX, format!("cannot be read: {error}")),
+        None => problems.add_for("missing", INDEX, "is not in the package"),
+    }
+}
+
+struct Walk<'a> {
+    facts: &'a Facts,
+    problems: &'a mut Problems,
+    /// Digests that were looked at, with the size they were said to have, and
+    /// whether that was said of an image for Windows.
+    seen: BTreeSet<(String, u64, bool)>,
+}
+
+impl Walk<'_> {
+    fn index(&mut self) {
+        let bytes = self.facts.texts.get(INDEX);
+        let index: Index = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let mut references = BTreeSet::new();
+        for descriptor in &index.manifests {
+            let (base, name) = (descriptor.annotations.base_name.as_str(), descriptor.annotations.ref_name.as_str());
+            if base != name || name.is_empty() {
+                self.problems.add_for("layout", INDEX, format!("calls an image `{base}` and `{name}` at once"));
+            }
+            if !references.insert(name.to_owned()) {
+                self.problems.add_for("layout", INDEX, format!("names `{name}` twice"));
+            }
+            self.descriptor(name, descriptor, 0, false);
+        }
+    }
+
+    /// A blob and everything that it refers to.
+    fn descriptor(&mut self, image: &str, descriptor: &Descriptor, depth: u32, of_windows: bool) {
+        let Descriptor { digest, size, media_type, .. } = descriptor;
+        if !self.seen.insert((digest.clone(), *size, of_windows)) {
+            return;
+        }
+        let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64).unwrap_or_default();
+        let path = format!("images/blobs/sha256/{hex}");
+        let Some(file) = self.facts.files.get(&path) else {
+            return self.problems.add_for(
+                "missing",
+                &path,
+                format!("is not in the package: image `{image}` needs {digest}"),
+            );
+        };
+        if file.digest.hex() != hex {
+            self.problems.add_for(
+                "digest",
+                &path,
+                format!("is damaged: its sha256 is {}; image `{image}` needs it", file.digest.hex()),
+            );
+        }
+        if file.size != *size {
+            self.problems.add_for("size", &path, format!("has {} bytes, and image `{image}` says {size}", file.size));
+        }
+        if !is_index(media_type) && !is_manifest(media_type) {
+            return;
+        }
+        if file.size > LARGEST_MANIFEST || depth > 4 {
+            return self.problems.add_for("layout", &path, "is a manifest that is too large or nested too deeply");
+        }
+        let Some(blob) = self.facts.blobs.get(hex) else {
+            return self.problems.add_for("layout", &path, "is no manifest that can be read");
+        };
+        let children =
+            if is_index(media_type) { (None, &blob.manifests) } else { (blob.config.as_ref(), &blob.layers) };
+        for child in children.0.into_iter().chain(children.1) {
+            // Of an image for Windows that a pinned index names, layers that
+            // may not be passed on are not in a package.
+            if !of_windows || !is_foreign(&child.media_type) {
+                self.descriptor(image, child, depth + 1, child.is_for_windows());
+            }
+        }
+    }
+
+    fn image(&mut self, written: &str, known: &BTreeMap<String, Descriptor>, package: &Package) {
+        let name = match ImageName::parse(written.strip_prefix("oci://").unwrap_or(written)) {
+            Ok(name) => name,
+            Err(bad) => {
+                return self.problems.add_for(
+                    "definition",
+                    "zarf.yaml",
+                    format!("names an image that is none: {}", bad.message),
+                );
+            }
+        };
+        let complete = name.to_string();
+        let Some(descriptor) = known.get(&complete) else {
+            return self.problems.add_for("image", INDEX, format!("lacks the image `{complete}` of zarf.yaml"));
+        };
+        if let Some(pin) = name.digest.filter(|pin| *pin != descriptor.digest) {
+            self.problems.add_for(
+                "image",
+                INDEX,
+                format!("has {} for `{complete}`, which is pinned to {pin}", descriptor.digest),
+            );
+        }
+        if is_index(&descriptor.media_type) {
+            if !package.requires("v0.77.0") {
+                self.problems.add_for(
+                    "definition",
+                    "zarf.yaml",
+                    format!("does not require v0.77.0 for the index `{complete}`"),
+                );
+            }
+            return;
+        }
+        self.platform(&complete, descriptor, package.architecture());
+    }
+
+    fn platform(&mut self, complete: &str, descriptor: &Descriptor, wanted: &str) {
+        let blob = |digest: &str| self.facts.blobs.get(digest.trim_start_matches("sha256:"));
+        let config = blob(&descriptor.digest).and_then(|manifest| blob(&manifest.config.as_ref()?.digest));
+        let Some((os, architecture)) =
+            config.and_then(|config| Some((config.os.as_ref()?, config.architecture.as_ref()?)))
+        else {
+            return;
+        };
+        if os != "linux" || architecture != wanted {
+            self.problems.add_for(
+                "image",
+                INDEX,
+                format!("has `{complete}` for {os}/{architecture}, and the package is for {wanted}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Checks a finished package where it arrives: no network, no configuration,
+//! one pass, constant memory.
+//!
+//! [`stream`] reads the archive on threads of its own (read and hash,
+//! decompress), [`facts`] walks the tar inside and keeps what the rules need:
+//! digests, sizes, names, and the few small files that describe the others.
+//! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
+//! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
+//! of the format, [`index`] compares what the archive says of itself,
+//! and [`beside`] compares with the `.sha256` and the
+//! list that lie next to the package, and [`lock`] with the lock that it was
+//! built with, where that is at hand. What the list says of its [`evidence`] is
+//! told. Everything that is wrong is reported, by file.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use base::digest::Digest;
+use base::error::{Error, Result};
+use base::visible;
+use config::airgap_lock::AirgapLock;
+
+pub use evidence::{Content, Weighed};
+
+mod beside;
+pub(crate) mod charts;
+pub(crate) mod components;
+pub(crate) mod definition;
+mod documents;
+mod entries;
+mod evidence;
+pub(crate) mod facts;
+pub(crate) mod forms;
+pub(crate) mod images;
+mod index;
+mod lock;
+pub(crate) mod repositories;
+pub(crate) mod stream;
+
+/// Problems that are listed; more are counted.
+const LISTED: usize = 1000;
+/// Characters of a message: it may quote a name from the package.
+const MESSAGE: usize = 1000;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Short and stable: `digest`, `missing`, `extra-file`.
+    pub rule: &'static str,
+    /// The file of the package that is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    pub message: String,
+}
+
+/// What was found about a file that may lie beside the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beside {
+    /// There is none.
+    Missing,
+    /// It says the same as the package.
+    Matches,
+    /// It says something else: see the problems.
+    Differs,
+}
+
+/// What the package says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+    pub components: usize,
+    pub images: usize,
+    pub charts: usize,
+    pub files: usize,
+    pub repositories: usize,
+}
+
+/// How the definition is written, and who can read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    /// The documents of zarf.yaml in their order: `zarf.dev/v1alpha1`.
+    pub documents: Vec<&'static str>,
+    /// The one that the newest Zarf takes, and that was checked.
+    pub checked: &'static str,
+    /// The oldest release of Zarf that reads and deploys it.
+    pub zarf_from: String,
+    /// Whether Zarf 1.0 calls it outdated: a flag is needed from February
+    /// 2027 on, and support ends in May 2027.
+    pub outdated: bool,
+}
+
+/// The result of [`verify`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// As given.
+    pub package: String,
+    pub sha256: Digest,
+    /// Bytes of the archive.
+    pub size: u64,
+    /// Bytes of the tar inside.
+    pub unpacked: u64,
+    /// Regular files in it.
+    pub entries: usize,
+    /// None where zarf.yaml could not be read.
+    pub identity: Option<Identity>,
+    /// None where zarf.yaml could not be read.
+    pub definition: Option<Definition>,
+    /// `<package>.sha256`.
+    pub checksum_file: Beside,
+    pub artifact_manifest: Beside,
+    /// On what the content rests, where a list that matches says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Weighed>,
+    /// What is worth knowing and not wrong.
+    pub remarks: Vec<String>,
+    pub problems: Vec<Problem>,
+    /// Problems that are not listed.
+    pub unlisted: usize,
+}
+
+impl Report {
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// An `integrity` error that sums up the problems; None for a sound
+    /// package.
+    pub fn error(&self) -> Option<Error> {
+        let first = self.problems.first()?;
+        let count = self.problems.len() + self.unlisted;
+        let message =
+            format!("`{}` is damaged or incomplete: {count} problems, first: {}", self.package, first.message);
+        Some(Error::integrity(message).hint("copy the package again from where it was built, and verify that copy"))
+    }
+
+    /// The report for people; `verbose` names what rests on first sight alone.
+    pub fn render_text(&self, verbose: bool) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key:<18} {}", visible::line(value));
+        };
+        line("package", &self.package);
+        line("sha256", &self.sha256.hex());
+        line("size", &format!("{} bytes, {} unpacked, {} files", self.size, self.unpacked, self.entries));
+        if let Some(identity) = &self.identity {
+            let Identity { name, version, architecture, components, images, charts, files, repositories } = identity;
+            line(
+                "content",
+                &format!(
+                    "{name} {version} for {architecture}: {components} components, {images} images, {charts} charts, {files} files, {repositories} repositories"
+                ),
+            );
+        }
+        if let Some(definition) = &self.definition {
+            line("definition", &definition.documents.join(" and "));
+            line("zarf", &definition.readers());
+        }
+        line(".sha256", said(self.checksum_file));
+        line("artifact-manifest", said(self.artifact_manifest));
+        let evidence = self.evidence.iter().flat_map(|weighed| weighed.lines(verbose));
+        evidence.enumerate().for_each(|(at, text)| line(if at == 0 { "first sight" } else { "" }, &text));
+        for remark in &self.remarks {
+            let _ = writeln!(text, "{}", visible::line(remark));
+        }
+        for problem in &self.problems {
+            let _ = writeln!(text, "✗ {}: {}", problem.rule, visible::line(&problem.message));
+        }
+        if self.unlisted > 0 {
+            let _ = writeln!(text, "✗ and {} more", self.unlisted);
+        }
+        text.push_str(if self.is_sound() { "✓ sound and complete\n" } else { "✗ do not deploy this package\n" });
+        text
+    }
+}
+
+fn said(beside: Beside) -> &'static str {
+    match beside {
+        Beside::Missing => "not there",
+        Beside::Matches => "matches",
+        Beside::Differs => "differs",
+    }
+}
+
+/// Collects problems, up to a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    listed: Vec<Problem>,
+    unlisted: usize,
+}
+
+impl Problems {
+    /// The first, in full.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.listed.first().map(|problem| problem.message.as_str())
+    }
+
+    /// Whether this file has not the bytes that checksums.txt says.
+    fn is_damaged(&self, file: &str) -> bool {
+        self.listed.iter().any(|problem| problem.rule == "digest" && problem.file.as_deref() == Some(file))
+    }
+
+    fn add(&mut self, rule: &'static str, message: impl Into<String>) {
+        self.push(Problem { rule, file: None, message: message.into() });
+    }
+
+    /// `message` continues the name of the file.
+    fn add_for(&mut self, rule: &'static str, file: &str, message: impl AsRef<str>) {
+        let shown = file.escape_debug();
+        self.push(Problem { rule, file: Some(shown.to_string()), message: format!("`{shown}` {}", message.as_ref()) });
+    }
+
+    fn push(&mut self, mut problem: Problem) {
+        if self.listed.len() >= LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        for text in [Some(&mut problem.message), problem.file.as_mut()].into_iter().flatten() {
+            if let Some((end, _)) = text.char_indices().nth(MESSAGE) {
+                text.truncate(end);
+                text.push('…');
+                text.shrink_to_fit();
+            }
+        }
+        self.listed.push(problem);
+    }
+
+    fn count(&self) -> usize {
+        self.listed.len() + self.unlisted
+    }
+}
+
+/// Checks the package at `path`, or the one that comes through the standard
+/// input where that is `-`. A package out of a pipe has nothing beside it.
+///
+/// # Errors
+/// Only where the file itself can not be read: what is wrong with the package
+/// is in the report.
+pub fn verify(path: &Path) -> Result<Report> {
+    verify_with(path, None)
+}
+
+/// The same, compared with the lock that the package was built with.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
+    let mut problems = Problems::default();
+    let mut remarks = Vec::new();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let source = stream::Source::open(path)?;
+    let is_file = source.is_file;
+    let (whole, content, seen) = stream::read(source)?;
+    let (mut facts, unpacked) = facts::collect(content, &mut problems);
+    let (sha256, size) = whole.finish()?;
+    let frames = seen.take();
+
+    let package = definition::read(&facts, &mut problems);
+    entries::check(&facts, package.as_ref(), &mut problems);
+    let definition = package.as_ref().map(|package| forms::readers(package, &facts));
+    let identity = package.as_ref().map(|package| {
+        components::check(&mut facts, package, &mut problems);
+        images::check(&facts, package, &mut problems);
+        documents::check(&facts, package, &mut problems);
+        package.identity()
+    });
+    if frames.are_damaged && problems.count() == 0 {
+        problems.add_for(
+            "digest",
+            "zarf.yaml",
+            "is damaged: the checksum of its part of the archive is wrong, and every other file is sound",
+        );
+    }
+    index::check(&frames, &facts, &mut problems);
+    let (checksum_file, listed) = if is_file {
+        check_name(&name, &mut problems);
+        let whole = beside::Whole { path, name: &name, sha256, size };
+        (
+            beside::check_checksum_file(&whole, &mut problems)?,
+            beside::check_artifact_manifest(&whole, &facts, package.as_ref(), lock, &mut problems, &mut remarks)?,
+        )
+    } else {
+        (Beside::Missing, beside::Listed { beside: Beside::Missing, weighed: None })
+    };
+    let beside::Listed { beside: artifact_manifest, weighed: evidence } = listed;
+    if lock.is_some() && artifact_manifest == Beside::Missing {
+        let message = "no list about this package, `<package>.manifest.json`, lies beside it, so nothing was compared with the lock";
+        problems.add("lock", message);
+    }
+    Ok(Report {
+        package: path.display().to_string(),
+        sha256,
+        size,
+        unpacked,
+        entries: facts.files.len(),
+        identity,
+        definition,
+        checksum_file,
+        artifact_manifest,
+        evidence,
+        remarks,
+        problems: problems.listed,
+        unlisted: problems.unlisted,
+    })
+}
+
+/// Zarf takes a package, and chooses how to read it, by the end of its name.
+fn check_name(name: &str, problems: &mut Problems) {
+    if !name.ends_with(".tar.zst") && !name.ends_with(".tar") {
+        problems.add("name", "the name ends in neither `.tar.zst` nor `.tar`: zarf would not take it for a package");
+    }
+}
+
+#[cfg(test)]
+mod tests;

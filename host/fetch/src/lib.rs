@@ -1,0 +1,12 @@
+//! What comes from outside, and what is kept of it.
+//!
+//! [`network`] is the only place that opens sockets, and [`git`] runs the
+//! program that opens its own. What they bring is verified and goes into the
+//! [`store`]; what was seen is entered in the [`shared_lock`], and only that. A
+//! plugin reaches all three over its [`desk`], which asks its entitlement first.
+
+pub mod desk;
+pub mod git;
+pub mod network;
+pub mod shared_lock;
+pub mod store;

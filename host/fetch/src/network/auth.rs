@@ -1,0 +1,658 @@
+//! How a registry wants to be spoken to: anonymously, with a password, or with
+//! a token for each repository.
+//!
+//! Nothing is asked for in advance. The first request to a host goes alone, so
+//! that its 401 is learnt once; after that tokens are fetched before they are
+//! needed, one request per host and scope however many wait, and again before
+//! they expire. A 401 in spite of a token gets a new one, once.
+//!
+//! Some servers do not say what they want: to who is nobody they answer that
+//! there is nothing (404), that it is forbidden, or a 401 without a challenge.
+//! Where credentials for that very host are known, they get the password then.
+//!
+//! What a server wants is known for each party apart: a server of many says
+//! what its guests like below their own paths. A guest's plain URL leads to no
+//! token service at all, and what one says is told to no guest.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use url::Url;
+
+use super::credentials::{Credentials, Found, Secret};
+use super::mirrors::host_of;
+use super::party::PerParty;
+use super::restrict::{Bounds, refused};
+use super::transport::{Answer, Request, Transport, Tries};
+use base::error::{Class, Error, Result};
+use base::progress::{Level, Progress};
+use components::json;
+use entitlement::grants::address;
+
+/// Chart repositories and file servers know no login.
+const ELSEWHERE: &str = ", or, where it is no registry, add it to `auths` in docker's config.json";
+/// Bytes of a token service's answer.
+const LARGEST_TOKEN: usize = 256 * 1024;
+/// The distribution specification's lifetime of a token that names none.
+const DEFAULT_LIFETIME: u64 = 60;
+const CLIENT_ID: &str = "opencenter-airgap";
+
+/// What is known about every host, by who asked it.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) credentials: Credentials,
+    hosts: PerParty<Arc<HostAuth>>,
+}
+
+#[derive(Debug, Default)]
+struct HostAuth {
+    scheme: Mutex<Scheme>,
+    /// Held by the first request.
+    first: Arc<tokio::sync::Mutex<()>>,
+    tokens: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+/// How a host wants requests to be authorised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Scheme {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// The first request brought no answer: everybody finds out alone.
+    Undecided,
+    Open,
+    Basic,
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
+}
+
+/// The token of one scope.
+#[derive(Default)]
+struct Slot {
+    token: Option<Token>,
+    /// What the registry calls this scope, where it said so.
+    scope: Option<String>,
+    failed: Option<(Instant, Error)>,
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+#[derive(Clone)]
+struct Token {
+    header: HeaderValue,
+    renew_at: Instant,
+}
+
+/// What a request was sent with.
+pub(super) struct Authorization {
+    pub(super) header: Option<HeaderValue>,
+    /// Keeps others back until the first answer is there.
+    first: Option<tokio::sync::OwnedMutexGuard<()>>,
+    kind: Kind,
+}
+
+/// What kind of header a request was sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    None,
+    Password,
+    Token,
+}
+
+/// What one request has tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
+    /// A token was fetched, or fetched anew.
+    renewed: bool,
+    /// The password was taken up, whatever the host is known to want.
+    by_password: bool,
+}
+
+/// What a 401, 403 or 404 said.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: u16,
+    challenges: Vec<Challenge>,
+    url: Url,
+}
+
+impl Refusal {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let status = answer.status();
+        let challenges = if status == 401 { challenges(answer.headers()) } else { Vec::new() };
+        Self { status, challenges, url: answer.url.clone() }
+    }
+}
+
+/// The login that another server wants than the one that was asked.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) host: String,
+    pub(super) scope: String,
+}
+
+/// The token service that a server named.
+#[derive(Clone, Copy, Debug)]
+struct Service<'a> {
+    realm: &'a str,
+    name: Option<&'a str>,
+    /// The server.
+    of: &'a Url,
+}
+
+/// Who is asked for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) host: &'a str,
+    /// `repository:library/nginx:pull`; empty for what is no registry.
+    pub(super) scope: &'a str,
+    /// False for a guest that was not granted the host's credentials.
+    pub(super) credentials: bool,
+    /// Those of the request: who asks, and where its token service may be.
+    pub(super) bounds: &'a Bounds,
+}
+
+impl Subject<'_> {
+    fn key(&self) -> String {
+        format!("{}{}", if self.credentials { "" } else { "anonymous " }, self.scope)
+    }
+
+    /// Whether the server may name a token service: a registry may, and where a
+    /// step of the host asks, whatever server.
+    fn has_token_service(&self) -> bool {
+        !self.scope.is_empty() || !self.bounds.is_of_guest()
+    }
+}
+
+impl Auth {
+    pub(super) fn new(credentials: Credentials) -> Self {
+        Self { credentials, hosts: PerParty::default() }
+    }
+
+    /// What the next request should carry, which goes to `at`.
+    pub(super) async fn authorize(
+        &self,
+        subject: Subject<'_>,
+        at: &Url,
+        course: Course,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<Authorization> {
+        let host = self.host(subject);
+        if course.by_password {
+            let header = self.basic(subject).await?;
+            return Ok(Authorization { header, first: None, kind: Kind::Password });
+        }
+        let mut first = None;
+        if host.scheme() == Scheme::Unknown {
+            let guard = host.first.clone().lock_owned().await;
+            if host.scheme() == Scheme::Unknown {
+                first = Some(guard);
+            }
+        }
+        let (kind, header) = match host.scheme() {
+            Scheme::Unknown | Scheme::Undecided | Scheme::Open => (Kind::None, None),
+            Scheme::Basic => (Kind::Password, self.basic(subject).await?),
+            Scheme::Bearer { .. } if !subject.has_token_service() => (Kind::None, None),
+            Scheme::Bearer { realm, service } => {
+                let slot = host.slot(&subject.key());
+                let service = Service { realm: &realm, name: service.as_deref(), of: at };
+                (Kind::Token, Some(self.token(&slot, subject, service, transport, progress).await?))
+            }
+        };
+        let kind = if header.is_some() { kind } else { Kind::None };
+        Ok(Authorization { header, first, kind })
+    }
+
+    /// The host answered something else than that it wants to know who asks.
+    pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, course: Course, status: u16) {
+        let host = self.host(subject);
+        if course.by_password && status < 400 {
+            host.set(Scheme::Basic);
+        } else if sent.first.is_some() {
+            host.set(if status < 400 { Scheme::Open } else { Scheme::Undecided });
+        }
+    }
+
+    /// Learns from a 401, and from a 403 or 404 to nobody. True when the
+    /// request should be sent again with what was learnt.
+    pub(super) async fn refused(
+        &self,
+        subject: Subject<'_>,
+        sent: &Authorization,
+        refusal: &Refusal,
+        course: &mut Course,
+    ) -> Result<bool> {
+        let host = self.host(subject);
+        let challenge = choose(&refusal.challenges, subject.has_token_service());
+        if let Some(Challenge { realm: Some(realm), service, scope, .. }) =
+            challenge.clone().filter(|challenge| challenge.scheme == "bearer")
+        {
+            check_realm(&realm, &refusal.url)?;
+            host.set(Scheme::Bearer { realm, service });
+            forget_token(&host.slot(&subject.key()), sent, scope).await;
+            course.by_password = false;
+            return Ok(!std::mem::replace(&mut course.renewed, true));
+        }
+        if sent.kind == Kind::Token && refusal.status == 401 && !std::mem::replace(&mut course.renewed, true) {
+            // A token that died early: some registries ask for a password then.
+            forget_token(&host.slot(&subject.key()), sent, None).await;
+            return Ok(true);
+        }
+        if challenge.is_some() && sent.kind != Kind::Token {
+            host.set(Scheme::Basic);
+        }
+        self.unanswered(subject, sent);
+        let may_try = sent.kind == Kind::None || (sent.kind == Kind::Token && refusal.status == 401);
+        if !may_try || std::mem::replace(&mut course.by_password, true) {
+            return Ok(false);
+        }
+        Ok(match self.found(subject).await? {
+            // Who has not asked for a token does not get one that opens more.
+            Some(Found { secret: Secret::Identity(_), .. }) => challenge.is_some() && sent.kind == Kind::None,
+            Some(_) => true,
+            None => false,
+        })
+    }
+
+    /// What another server wants, that a redirect led to, where that can be
+    /// had: its answer is final otherwise.
+    ///
+    /// # Errors
+    /// `auth` where it names a token service that must not be asked.
+    pub(super) async fn login_elsewhere(
+        &self,
+        answer: &Answer,
+        subject: Subject<'_>,
+        credentials: bool,
+    ) -> Result<Option<Login>> {
+        if !answer.elsewhere || answer.status() != 401 || answer.authorized {
+            return Ok(None);
+        }
+        let host = host_of(&answer.url);
+        let challenge = choose(&challenges(answer.headers()), subject.has_token_service());
+        let Some(challenge) = challenge else { return Ok(None) };
+        let is_known = credentials && self.credentials.find(&host).await?.is_some();
+        if challenge.scheme != "bearer" && !is_known {
+            return Ok(None);
+        }
+        Ok(Some(Login { host, scope: challenge.scope.unwrap_or_else(|| subject.scope.to_owned()) }))
+    }
+
+    /// The first request of a host failed before any answer came.
+    pub(super) fn unanswered(&self, subject: Subject<'_>, sent: &Authorization) {
+        if sent.first.is_some() {
+            self.host(subject).set(Scheme::Undecided);
+        }
+    }
+
+    /// Says where credentials that were refused came from, or that there were
+    /// none. `sent` tells whether they were.
+    pub(super) async fn explain(&self, subject: Subject<'_>, sent: bool, error: Error) -> Error {
+        if error.class() != Class::Auth {
+            return error;
+        }
+        let found = if subject.credentials { self.credentials.find(subject.host).await.ok().flatten() } else { None };
+        match found {
+            Some(found) if !sent => error.hint(format!(
+                "the credentials for {} from {} were not sent: the server did not ask for what they are",
+                subject.host, found.origin
+            )),
+            Some(found) => {
+                let host = subject.host;
+                error.hint(format!(
+                    "the credentials for {host} from {} were refused: run `docker login {host}`{ELSEWHERE}",
+                    found.origin
+                ))
+            }
+            None => error.hint(format!(
+                "asked without credentials: check the name (registries answer so for what does not exist), or run \
+                 `docker login {}`{ELSEWHERE}",
+                subject.host
+            )),
+        }
+    }
+
+    fn host(&self, subject: Subject<'_>) -> Arc<HostAuth> {
+        self.hosts.or_insert_with(&subject.bounds.party(), subject.host, Arc::default)
+    }
+
+    async fn found(&self, subject: Subject<'_>) -> Result<Option<Found>> {
+        if subject.credentials { self.credentials.find(subject.host).await } else { Ok(None) }
+    }
+
+    async fn basic(&self, subject: Subject<'_>) -> Result<Option<HeaderValue>> {
+        match self.found(subject).await? {
+            Some(Found { secret: Secret::Password { user, password }, .. }) => {
+                Ok(Some(basic_header(&user, &password)?))
+            }
+            Some(Found { secret: Secret::Bearer(token) | Secret::Identity(token), .. }) => {
+                Ok(Some(secret_header(&format!("Bearer {token}"))?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn token(
+        &self,
+        slot: &tokio::sync::Mutex<Slot>,
+        subject: Subject<'_>,
+        service: Service<'_>,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<HeaderValue> {
+        let since = Instant::now();
+        let mut slot = slot.lock().await;
+        if let Some(token) = slot.token.as_ref().filter(|token| token.renew_at > Instant::now()) {
+            return Ok(token.header.clone());
+        }
+        // Somebody asked while we waited, and it was in vain.
+        if let Some((_, error)) = slot.failed.as_ref().filter(|(at, _)| *at >= since) {
+            return Err(error.clone());
+        }
+        let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
+        match self.fetch_token(subject, service, &scope, transport, progress).await {
+            Ok(token) => {
+                let header = token.header.clone();
+                slot.token = Some(token);
+                Ok(header)
+            }
+            Err(error) => {
+                let error = if subject.bounds.is_of_guest() { untold(error, subject.host, progress) } else { error };
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch_token(
+        &self,
+        subject: Subject<'_>,
+        service: Service<'_>,
+        scope: &str,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<Token> {
+        let found = self.found(subject).await?;
+        if let Some(Found { secret: Secret::Bearer(token), .. }) = &found {
+            let header = secret_header(&format!("Bearer {token}"))?;
+            return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
+        }
+        let mut request = token_request(service.realm, service.name, scope, found.as_ref())?;
+        request.bounds = subject.bounds.of_token_service(service.of)?;
+        let what = format!("a token for {}", subject.host);
+        let mut tries = Tries::default();
+        loop {
+            let failure = match transport.send(&request, progress).await {
+                Ok(mut answer) if answer.status() < 300 => match answer.body(LARGEST_TOKEN, progress).await {
+                    Ok(body) => return read_token(&body, subject.host),
+                    Err(failure) => failure,
+                },
+                Ok(answer) => answer.refusal(&what).await,
+                Err(failure) => failure,
+            };
+            if let Err(error) = tries.next(failure, &request, transport, progress).await {
+                return Err(self.explain(subject, true, error).await);
+            }
+        }
+    }
+}
+
+impl HostAuth {
+    fn scheme(&self) -> Scheme {
+        self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a challenge said stays; not having been challenged proves little.
+    fn set(&self, scheme: Scheme) {
+        let mut known = self.scheme.lock().unwrap_or_else(PoisonError::into_inner);
+        let weak = matches!(scheme, Scheme::Undecided | Scheme::Open);
+        if !weak || matches!(*known, Scheme::Unknown | Scheme::Undecided) {
+            *known = scheme;
+        }
+    }
+
+    fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<Slot>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_default().clone()
+    }
+}
+
+/// Forgets the token that a request was sent with, unless another one has
+/// taken its place.
+async fn forget_token(slot: &tokio::sync::Mutex<Slot>, sent: &Authorization, scope: Option<String>) {
+    let mut slot = slot.lock().await;
+    if slot.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref()) {
+        slot.token = None;
+    }
+    if scope.is_some() {
+        slot.scope = scope;
+    }
+}
+
+/// What a guest is told of why it gets no token: a class that it can handle, and
+/// nothing of what the token service said. It did not ask there.
+fn untold(error: Error, host: &str, progress: &Progress) -> Error {
+    let said = error.one_line();
+    let told = match error.class() {
+        Class::Plugin => refused(&format!("the token service that {host} names"), "is out of the plugin's reach"),
+        class @ (Class::NotFound | Class::Auth | Class::Transient | Class::RateLimited | Class::InvalidInput) => {
+            Error::new(class, format!("the token service of {host} gives no token"))
+        }
+        _ => return error,
+    };
+    progress.log(Level::Debug, &format!("the token service of {host}: {said}"));
+    match error.until() {
+        Some(until) => told.retry_at(until),
+        None => told,
+    }
+}
+
+fn basic_header(user: &str, password: &str) -> Result<HeaderValue> {
+    secret_header(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+}
+
+fn secret_header(value: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(value)
+        .map_err(|_| Error::new(Class::Auth, "a token holds characters that no header can carry"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// A token service over plain http would see credentials that were meant for
+/// an encrypted registry.
+fn check_realm(realm: &str, registry: &Url) -> Result<()> {
+    let wrong = |why: &str| Error::new(Class::Auth, format!("{} names a token service that {why}", host_of(registry)));
+    let realm = address(realm, None).map_err(wrong)?;
+    if realm.scheme() == "https" || registry.scheme() == "http" { Ok(()) } else { Err(wrong("is not encrypted")) }
+}
+
+/// A password goes along with a GET; an identity token is exchanged by POST.
+fn token_request(realm: &str, service: Option<&str>, scope: &str, found: Option<&Found>) -> Result<Request> {
+    let mut url = address(realm, None)
+        .map_err(|why| Error::new(Class::Auth, format!("the address of the token service {why}")))?;
+    let mut fields = Vec::new();
+    if let Some(service) = service {
+        fields.push(("service", service));
+    }
+    // Several scopes come separated by blanks.
+    fields.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
+    if let Some(Found { secret: Secret::Identity(token), .. }) = found {
+        fields.extend([("grant_type", "refresh_token"), ("client_id", CLIENT_ID), ("refresh_token", token)]);
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        return Ok(Request { form: Some(form), ..Request::get(url) });
+    }
+    let mut request = {
+        url.query_pairs_mut().extend_pairs(fields);
+        Request::get(url)
+    };
+    if let Some(Found { secret: Secret::Password { user, password }, .. }) = found {
+        request.headers.insert(AUTHORIZATION, basic_header(user, password)?);
+    }
+    Ok(request)
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+fn read_token(body: &[u8], host: &str) -> Result<Token> {
+    let wrong = || Error::new(Class::Auth, format!("the token service of {host} sent no token"));
+    let answer: TokenAnswer = json::read(body).map_err(|_| wrong())?;
+    let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).ok_or_else(wrong)?;
+    let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(1, 24 * 3600));
+    // Renewed with a tenth of its life left, and half a minute at most.
+    let margin = (lifetime / 10).min(Duration::from_secs(30));
+    Ok(Token { header: secret_header(&format!("Bearer {token}"))?, renew_at: Instant::now() + lifetime - margin })
+}
+
+/// One challenge of a WWW-Authenticate header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Challenge {
+    /// In lowercase.
+    scheme: String,
+    realm: Option<String>,
+    service: Option<String>,
+    scope: Option<String>,
+}
+
+/// Tokens are better than passwords, where there may be any.
+fn choose(challenges: &[Challenge], with_tokens: bool) -> Option<Challenge> {
+    let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+    of("bearer").filter(|_| with_tokens).or_else(|| of("basic")).cloned()
+}
+
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(parse_challenges).collect()
+}
+
+/// `Bearer realm="…",service="…",scope="a:b:c,d", Basic realm="…"`.
+fn parse_challenges(text: &str) -> Vec<Challenge> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let end = rest.find([' ', '\t', ',', '=']).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        if word.is_empty() {
+            return challenges;
+        }
+        let Some(value) = behind.trim_start().strip_prefix('=') else {
+            challenges.push(Challenge { scheme: word.to_ascii_lowercase(), ..Challenge::default() });
+            rest = behind;
+            continue;
+        };
+        let (value, behind) = parse_value(value.trim_start());
+        rest = behind;
+        let Some(challenge) = challenges.last_mut() else { continue };
+        match word.to_ascii_lowercase().as_str() {
+            "realm" => challenge.realm = Some(value),
+            "service" => challenge.service = Some(value),
+            "scope" => challenge.scope = Some(value),
+            _ => {}
+        }
+    }
+}
+
+/// A quoted string or a token, and what follows.
+fn parse_value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_as_registries_write_them() {
+        let one = |text: &str| choose(&parse_challenges(text), true).unwrap();
+        let hub = one(
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/a:pull,push""#,
+        );
+        assert_eq!(hub.realm.as_deref(), Some("https://auth.docker.io/token"));
+        assert_eq!(hub.service.as_deref(), Some("registry.docker.io"));
+        assert_eq!(hub.scope.as_deref(), Some("repository:library/a:pull,push"));
+        assert_eq!(one("basic").scheme, "basic");
+        assert_eq!(
+            one(r#"Basic realm="a \"b\", c", Bearer realm=https://t.example/x , error="x""#).realm.as_deref(),
+            Some("https://t.example/x")
+        );
+        assert_eq!(choose(&parse_challenges("Negotiate, NTLM"), true), None);
+        assert_eq!(choose(&parse_challenges("Basic realm=a, Bearer realm=b"), false).unwrap().scheme, "basic");
+        assert_eq!(choose(&parse_challenges("Bearer realm=b"), false), None);
+        for odd in ["", ",,,", "=", "\"", "Bearer realm=\"unclosed", "a=b"] {
+            let _ = parse_challenges(odd);
+        }
+    }
+
+    #[test]
+    fn passwords_travel_in_a_header_and_identity_tokens_in_a_form() {
+        let found = |secret| Found { secret, origin: String::new() };
+        let request =
+            |found: Option<&Found>| token_request("https://t.example/token?a=b", Some("s"), "x y", found).unwrap();
+        let anonymous = request(None);
+        assert_eq!(anonymous.url.as_str(), "https://t.example/token?a=b&service=s&scope=x&scope=y");
+        assert!(!anonymous.headers.contains_key(AUTHORIZATION) && anonymous.form.is_none());
+        let password = request(Some(&found(Secret::Password { user: "u".into(), password: "p".into() })));
+        assert_eq!(password.headers[AUTHORIZATION], "Basic dTpw");
+        assert!(!format!("{password:?}").contains("dTpw"));
+        let identity = request(Some(&found(Secret::Identity("t&".into()))));
+        assert_eq!(identity.url.as_str(), "https://t.example/token?a=b");
+        let form = identity.form.unwrap();
+        assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=t%26"), "{form}");
+    }
+
+    #[test]
+    fn tokens_are_renewed_before_they_expire() {
+        let left = |body: &str| {
+            let token = read_token(body.as_bytes(), "h").unwrap();
+            token.renew_at.duration_since(Instant::now()).as_secs_f64().round()
+        };
+        assert!((left(r#"{"token":"a"}"#) - 54.0).abs() < 0.5);
+        assert!((left(r#"{"access_token":"a","expires_in":3600}"#) - 3570.0).abs() < 0.5);
+        assert!((left(r#"{"token":null,"access_token":"a","expires_in":null}"#) - 54.0).abs() < 0.5);
+        for bad in ["{}", "x", r#"{"token":""}"#, r#"{"token":null}"#, r#"{"token":"a\nb"}"#] {
+            assert!(read_token(bad.as_bytes(), "h").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_meant_for_an_encrypted_registry_stay_encrypted() {
+        let url = |text| Url::parse(text).unwrap();
+        assert!(check_realm("https://t.example/", &url("https://r.example/")).is_ok());
+        assert!(check_realm("http://t.example/", &url("http://r.example/")).is_ok());
+        assert!(check_realm("http://t.example/", &url("https://r.example/")).is_err());
+        for bad in
+            ["nonsense", "https://u:p@t.example/", "https:\\\\t.example/", "https://t%2eexample/", "ftp://t.example/"]
+        {
+            assert!(check_realm(bad, &url("https://r.example/")).is_err(), "{bad}");
+        }
+    }
+}

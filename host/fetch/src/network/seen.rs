@@ -1,0 +1,62 @@
+//! What an asker was given from an address.
+
+use base::digest::Digest;
+use entitlement::Asker;
+
+/// That an address gave these bytes to this asker, and that they lie in the
+/// store. Only a completed fetch makes one, now or in an earlier build that
+/// left a receipt of it; so the lock enters and the store links nothing else
+/// for a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    asker: Asker,
+    /// The key in airgap.lock: the URL, or `oci://` and the reference.
+    address: String,
+    digest: Digest,
+    size: u64,
+    /// The build in which it was fetched; None is the present one.
+    build: Option<String>,
+    /// The checksum file of the configuration that names this digest.
+    checksum: Option<String>,
+}
+
+impl Seen {
+    pub(super) fn new(asker: &Asker, address: &str, digest: Digest, size: u64) -> Self {
+        Self { asker: asker.clone(), address: address.to_owned(), digest, size, build: None, checksum: None }
+    }
+
+    /// The same, seen in an earlier build.
+    pub(super) fn in_build(self, build: Option<String>) -> Self {
+        Self { build, ..self }
+    }
+
+    /// The same, which a checksum file named.
+    pub(super) fn checked_by(self, checksum: Option<String>) -> Self {
+        Self { checksum, ..self }
+    }
+
+    pub fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub fn build(&self) -> Option<&str> {
+        self.build.as_deref()
+    }
+
+    pub fn checksum(&self) -> Option<&str> {
+        self.checksum.as_deref()
+    }
+}

@@ -1,0 +1,155 @@
+//! What one attempt of a step gives to its plugin.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use components::ResolvedComponents;
+use serde_json::Value;
+
+use super::drift::Drift;
+use super::handed::Handed;
+use super::input::InputTree;
+use base::error::{Error, Result};
+use base::layout::Layout;
+use base::progress::Progress;
+use config::Project;
+use config::airgap_lock::AirgapLock;
+use config::as_read::AsRead;
+use config::named::{LocalTree, NamedPaths};
+use config::runners::Runners;
+use disk::fs;
+use disk::tree::{Tree, TreeBuilder};
+use fetch::desk::Means;
+use fetch::shared_lock::SharedLock;
+use fetch::store::Store;
+
+/// Everything that a call may touch. Cheap to clone.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The step's id.
+    pub step: String,
+    /// Starts at 1.
+    pub attempt: u32,
+    /// Seconds since 1970.
+    pub epoch: u64,
+    /// What `run` gets as configuration.
+    pub configuration: Value,
+    /// The trees of the steps that this one needs, by id.
+    pub trees: BTreeMap<String, Tree>,
+    pub output: TreeBuilder,
+    pub progress: Progress,
+    /// What a desk for the plugin is made of.
+    pub means: Means,
+    /// What was asked for and a frozen lock does not hold.
+    pub drift: Drift,
+    pub layout: Layout,
+    /// The local paths that the configuration names.
+    pub named: Arc<NamedPaths>,
+    /// The user's files as they were hashed.
+    pub read: AsRead,
+    /// Bytes that one archive may unpack to.
+    pub largest_unpacked: u64,
+    /// Local paths beside those that the configuration names.
+    pub local: Vec<LocalTree>,
+}
+
+impl Attempt {
+    /// An attempt outside of any build: no inputs but `config` and local
+    /// paths, no network, nothing recorded.
+    pub fn aside(
+        step: &str,
+        project: &Project,
+        configuration: Value,
+        output: TreeBuilder,
+        progress: Progress,
+    ) -> Result<Self> {
+        let store = Arc::new(Store::open(project.layout.store())?);
+        let lock = SharedLock::new(project.lock.clone()).without_doubts(&Runners::of(project), store.as_ref());
+        Ok(Self {
+            step: step.to_owned(),
+            attempt: 1,
+            epoch: 0,
+            configuration,
+            trees: BTreeMap::new(),
+            output,
+            progress,
+            means: Means::new(store, None, lock),
+            drift: Drift::default(),
+            layout: project.layout.clone(),
+            named: Arc::new(NamedPaths::of(project)?),
+            read: project.read.clone(),
+            largest_unpacked: project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
+            local: Vec::new(),
+        })
+    }
+
+    /// The trees of the steps that this one needs, `config` as far as it is
+    /// handed over, with the plugin's own `lock`, and the local paths that the
+    /// configuration names, as far as the components of a needed step choose
+    /// them.
+    pub(super) fn inputs(&self, lock: &AirgapLock, handed: Handed) -> Result<BTreeMap<String, InputTree>> {
+        let mut inputs = BTreeMap::new();
+        if handed.config || handed.own_lock {
+            inputs.insert("config".to_owned(), self.config(lock, handed)?);
+        }
+        let mut trees = self.local.clone();
+        for (id, tree) in &self.trees {
+            if let Some(resolved) = resolved(tree)? {
+                trees.extend(self.named.trees(&resolved, id, &self.read)?);
+            }
+            inputs.insert(id.clone(), InputTree::committed(tree.clone()));
+        }
+        let copies = self.output.root().with_file_name(COPIES);
+        fs::remove_dir_all(&copies)?;
+        for tree in trees {
+            inputs.insert(format!("local:{}", tree.written()), InputTree::local(tree, &copies));
+        }
+        Ok(inputs)
+    }
+
+    /// As it was read when the configuration was loaded. The settings are not
+    /// among it: they may name what is secret.
+    fn config(&self, lock: &AirgapLock, handed: Handed) -> Result<InputTree> {
+        let folder = self.output.root().with_file_name(CONFIGURATION);
+        fs::create_dir_all(&folder)?;
+        let lock = handed.own_lock.then(|| {
+            let mut lock = lock.clone();
+            if !handed.whole_lock {
+                lock.keep_of_plugins();
+            }
+            lock.to_text()
+        });
+        let configuration = self.read.for_plugins().filter(|_| handed.config);
+        let texts = configuration.chain(lock.as_deref().map(|text| (LOCK, text)));
+        let copied = texts.map(|(name, text)| {
+            let path = folder.join(name);
+            fs::replace_unsynced(&path, text.as_bytes())?;
+            Ok((name.to_owned(), path))
+        });
+        Ok(InputTree::files(copied.collect::<Result<Vec<_>>>()?))
+    }
+}
+
+/// Folders beside the output tree: the configuration as a plugin gets it, and
+/// copies of local files.
+const CONFIGURATION: &str = "configuration";
+const COPIES: &str = "copies";
+
+/// What references resolved to: a step that resolves some prefers it.
+pub(super) const LOCK: &str = "airgap.lock";
+const RESOLVED: &str = "components.resolved.json";
+/// Text that takes some twenty times as much memory once it is read; a thousand
+/// components take less than one MiB.
+const RESOLVED_BYTES: u64 = 8 << 20;
+
+/// What the manifest resolved to, where the tree has it.
+fn resolved(tree: &Tree) -> Result<Option<ResolvedComponents>> {
+    if tree.listing.get(RESOLVED).is_none() {
+        return Ok(None);
+    }
+    let path = tree.path_of(RESOLVED);
+    let bytes = fs::read_optional(&path, RESOLVED_BYTES)?.unwrap_or_default();
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).caused_by(error))
+}

@@ -1,0 +1,60 @@
+//! `host`: the log and the progress line.
+
+use std::time::Instant;
+
+use crate::bindings::host;
+use crate::call::Call;
+use crate::limits::{LOG_LINES, LOG_MESSAGE, PROGRESS_ENDS, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS};
+use crate::text;
+use base::progress::Level;
+
+impl host::Host for Call {
+    async fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
+        self.talk.lines += 1;
+        if self.talk.lines > LOG_LINES {
+            if self.talk.lines == LOG_LINES + 1 {
+                self.progress.warn(&format!("the plugin logged more than {LOG_LINES} lines: the others are dropped"));
+            }
+            return Ok(());
+        }
+        let message = text::lines(&message, LOG_MESSAGE);
+        if level == host::Level::Warn {
+            self.talk.warnings += 1;
+            if self.talk.warnings <= WARNINGS {
+                self.progress.warn(&message);
+                return Ok(());
+            }
+        }
+        self.progress.log(level_of(level), &message);
+        Ok(())
+    }
+
+    async fn progress(
+        &mut self,
+        done: u64,
+        total: Option<u64>,
+        unit: String,
+        message: String,
+    ) -> wasmtime::Result<bool> {
+        self.progress.count(done, total);
+        let due = self.talk.shown.is_none_or(|shown| shown.elapsed() >= PROGRESS_PAUSE);
+        // What is complete is shown at once, unless it is so over and over.
+        self.talk.ends += u64::from(total == Some(done));
+        if due || (total == Some(done) && self.talk.ends <= PROGRESS_ENDS) {
+            self.talk.shown = Some(Instant::now());
+            let (unit, message) = (text::line(&unit, UNIT), text::line(&message, PROGRESS_MESSAGE));
+            self.progress.items(done, total, &unit, &message);
+        }
+        Ok(!self.progress.cancellation().is_cancelled())
+    }
+}
+
+fn level_of(level: host::Level) -> Level {
+    match level {
+        host::Level::Trace => Level::Trace,
+        host::Level::Debug => Level::Debug,
+        host::Level::Info => Level::Info,
+        host::Level::Warn => Level::Warn,
+        host::Level::Error => Level::Error,
+    }
+}

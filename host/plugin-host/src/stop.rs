@@ -1,0 +1,386 @@
+//! Why the host ended a call, and how an ended call is reported.
+//!
+//! Three layers never mix: what the step decided to report (`StepError`, see
+//! [`polite`]), what the host decided ([`Stop`]) or the guest ran into (a
+//! trap), and what was refused before anything ran (`validate`, `catalog`).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::types::{Failure, StepError};
+use super::budget::Budget;
+use super::console::Console;
+use super::limits::{
+    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, REPORT_FRAMES, REPORT_LINES,
+};
+use super::text;
+use base::digest::Digest;
+use base::error::{Class, Error, ItemFailure};
+use config::limits::Limit;
+
+/// The host ended the call. Travels through wasmtime as an error.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Stop {
+    #[error("the user asked to stop")]
+    Interrupted,
+    #[error("the time limit is used up")]
+    Deadline,
+    #[error("too much was printed")]
+    ConsoleFlood,
+    /// Something of the host failed that the guest can do nothing about.
+    #[error("{0}")]
+    Host(Error),
+    #[error("`describe` may call nothing but `host.log`, and called `{0}`")]
+    NotInDescribe(&'static str),
+}
+
+/// Whose call it was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Subject {
+    /// None for `describe`.
+    pub(super) step: Option<String>,
+    pub(super) plugin: String,
+    pub(super) version: String,
+    pub(super) digest: Digest,
+}
+
+impl fmt::Display for Subject {
+    /// `plugin sbom 1.2.0 (sha256:4355a46b19d3)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = self.digest.hex();
+        write!(f, "plugin {} {} (sha256:{})", self.plugin, self.version, hex.get(..12).unwrap_or(&hex))?;
+        if let Some(step) = &self.step {
+            write!(f, " in step {step}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the host knows about a call besides its error.
+pub(super) struct Circumstances<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) limits: &'a CallLimits,
+    pub(super) budget: &'a Budget,
+    pub(super) console: &'a Console,
+}
+
+/// The report of a call that did not return.
+pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
+    let subject = about.subject;
+    match error.downcast_ref::<Stop>() {
+        Some(Stop::Interrupted) => return Error::interrupted(),
+        Some(Stop::Host(error)) if names(error, subject) => return error.clone(),
+        Some(Stop::Host(error)) if error.class() == Class::Plugin => {
+            return error.clone().context(format!("{subject} was stopped"));
+        }
+        Some(Stop::Host(error)) => return error.clone(),
+        Some(Stop::Deadline) => {
+            let message = format!("{subject} computed for longer than its limit of {} s", about.limits.seconds());
+            return exceeded(Limit::Time, message, error, about);
+        }
+        Some(Stop::ConsoleFlood) => {
+            let (kib, kept) = (about.limits.console_flood() / 1024, about.limits.console / 1024);
+            let message = format!("{subject} printed more than {kib} KiB, of which {kept} are kept");
+            return exceeded(Limit::Console, message, error, about);
+        }
+        Some(stop @ Stop::NotInDescribe(_)) => {
+            return Error::new(Class::Plugin, format!("{subject} is not usable: {stop}"));
+        }
+        None => {}
+    }
+    if let Some(wanted) = about.budget.refused() {
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let message = format!(
+            "{subject} ran out of memory: it asked for {} MiB, and its limit is {} MiB",
+            mib(wanted),
+            mib(about.limits.memory)
+        );
+        return exceeded(Limit::Memory, message, error, about);
+    }
+    crashed(error, about)
+}
+
+/// Whether an error says already whose it is.
+fn names(error: &Error, subject: &Subject) -> bool {
+    error.message().starts_with(&subject.to_string())
+}
+
+fn exceeded(limit: Limit, message: String, error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
+    with_notes(limit.exceeded(message), notes(None, error, about))
+}
+
+/// A fault of the plugin, not of the user.
+fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
+    let subject = about.subject;
+    let (message, reason) = if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        (format!("{subject} exited with status {} instead of returning", exit.0), None)
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        (format!("{subject} crashed"), Some(trap.to_string()))
+    } else if held_too_much(error) {
+        (format!("{subject} held more than {HANDLES} handles"), None)
+    } else if error.to_string().contains("fuel allocated for hostcalls") || chain(error).contains("for hostcalls") {
+        let mib = HOST_CALL_BYTES >> 20;
+        (format!("{subject} passed more than {mib} MiB to the host in one call"), None)
+    } else {
+        (format!("{subject} failed"), Some(text::line(&chain(error), FAILURE_MESSAGE)))
+    };
+    let error = with_notes(Error::new(Class::Plugin, message), notes(reason, error, about));
+    error.hint("this is a fault of the plugin: report it to its author with the lines above")
+}
+
+/// Handles are counted by our table and by wasmtime's own, whichever is full
+/// first; of the latter there are only words.
+fn held_too_much(error: &wasmtime::Error) -> bool {
+    let is_full = matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full));
+    is_full || chain(error).contains("handle limit exceeded")
+}
+
+/// Every cause but the backtrace, which is shown in our own words.
+fn chain(error: &wasmtime::Error) -> String {
+    let causes: Vec<String> = error
+        .chain()
+        .map(ToString::to_string)
+        .filter(|text| !text.starts_with("error while executing at wasm backtrace"))
+        .collect();
+    causes.join(": ")
+}
+
+/// One line each: the reason, the frames, what was printed last.
+fn notes(reason: Option<String>, error: &wasmtime::Error, about: &Circumstances<'_>) -> Vec<String> {
+    let mut notes: Vec<String> = reason.into_iter().collect();
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        let frames = frames(backtrace);
+        if !frames.is_empty() {
+            notes.push(format!("in {}", frames.join(", called by ")));
+        }
+    }
+    let printed = about.console.last_lines(REPORT_LINES);
+    notes.extend(printed.iter().map(|line| format!("it printed: {}", text::line(line, 500))));
+    notes
+}
+
+/// Demangled names, innermost first, without the machinery of a panic.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let all: Vec<String> = backtrace
+        .frames()
+        .iter()
+        .filter_map(|frame| frame.func_name())
+        .map(|name| text::line(&format!("{:#}", rustc_demangle::demangle(name)), 200))
+        .collect();
+    let own = all.iter().position(|name| !is_machinery(name)).unwrap_or(0);
+    all.into_iter().skip(own).take(REPORT_FRAMES).collect()
+}
+
+fn is_machinery(name: &str) -> bool {
+    let prefixes = ["std::", "core::", "alloc::", "__rust", "rust_", "<std::", "<core::", "<alloc::", "_R"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || matches!(name, "abort" | "__abort" | "_abort")
+}
+
+/// A line of a report, with the next one as its cause.
+#[derive(Clone, Debug)]
+struct Note {
+    text: String,
+    next: Option<Arc<Note>>,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Note {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.next.as_deref().map(|next| next as _)
+    }
+}
+
+pub(super) fn with_notes(error: Error, notes: Vec<String>) -> Error {
+    let first = notes.into_iter().rev().fold(None, |next, text| Some(Note { text, next: next.map(Arc::new) }));
+    match first {
+        Some(note) => error.caused_by(note),
+        None => error,
+    }
+}
+
+/// What a step reported by itself, as the host's error.
+pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Error {
+    let (class, failure) = match error {
+        StepError::Interrupted if cancelled => return Error::interrupted(),
+        StepError::Interrupted => {
+            return Error::new(Class::Plugin, format!("{subject} stopped although nobody asked it to"));
+        }
+        StepError::InvalidInput(failure) => (Class::InvalidInput, failure),
+        StepError::MissingInput(failure) => (Class::NotFound, failure),
+        StepError::Denied(failure) => (Class::Plugin, failure),
+        StepError::Transient(failure) => {
+            (if failure.retryable { Class::Transient } else { Class::InvalidInput }, failure)
+        }
+        StepError::Other(failure) => (class_of(&failure), failure),
+    };
+    let Failure { code, message, hint, .. } = failure;
+    let (message, rows) = message.trim().split_once('\n').unwrap_or((&message, ""));
+    let message = text::line(message, FAILURE_MESSAGE);
+    let message = if message.is_empty() { format!("{subject} failed without a message") } else { message };
+    let error = Error::new(class, message).with_items(items(rows, class));
+    // Which bytes it is and in which step it ran stands elsewhere.
+    let Subject { plugin, version, .. } = subject;
+    let tail = format!("reported by plugin {plugin} {version} as `{}`", text::line(&code, 64));
+    let error = with_notes(error, vec![tail]);
+    match hint {
+        Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
+        None => error,
+    }
+}
+
+/// What a step says below the first line: an item a line, `<item>: <what>`, and
+/// what helps in an indented one below.
+fn items(rows: &str, class: Class) -> Vec<ItemFailure> {
+    let mut items: Vec<ItemFailure> = Vec::new();
+    let mut left_out = 0_usize;
+    let failure = |item: String, message: String| ItemFailure {
+        item,
+        origin: String::new(),
+        class,
+        status: None,
+        message,
+        hint: None,
+    };
+    for row in rows.lines().filter(|row| !row.trim().is_empty()) {
+        if row.starts_with([' ', '\t']) {
+            if let Some(item) = items.last_mut().filter(|_| left_out == 0) {
+                item.hint = Some(text::line(row.trim(), FAILURE_MESSAGE));
+            }
+        } else if items.len() == FAILURE_ITEMS {
+            left_out += 1;
+        } else {
+            let (item, what) = row.split_once(": ").unwrap_or(("", row));
+            let [item, what] = [item, what].map(|text| text::line(text, FAILURE_MESSAGE));
+            items.push(failure(item, what));
+        }
+    }
+    if left_out > 0 {
+        items.push(failure("…".to_owned(), format!("and {left_out} more")));
+    }
+    items
+}
+
+/// A step that failed for now, and was told by a server when to come back.
+pub(super) fn until(come_back: Option<Timestamp>, error: Error) -> Error {
+    match come_back {
+        Some(until) if error.class() == Class::Transient => error.with_class(Class::RateLimited).retry_at(until),
+        _ => error,
+    }
+}
+
+/// The codes of `other` that say more.
+fn class_of(failure: &Failure) -> Class {
+    match failure.code.as_str() {
+        _ if failure.retryable => Class::Transient,
+        "auth" => Class::Auth,
+        "not-found" | "offline" => Class::NotFound,
+        "integrity" => Class::Integrity,
+        _ => Class::InvalidInput,
+    }
+}
+
+/// What a host function answers instead of a result: something the guest may
+/// handle, or the end of the call.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Step(StepError),
+    Stop(Stop),
+    /// A handle that is not one, a full table.
+    Trap(wasmtime::Error),
+}
+
+impl Refusal {
+    pub(super) fn invalid(code: &str, message: impl Into<String>) -> Self {
+        Self::Step(StepError::InvalidInput(failure(code, message)))
+    }
+
+    pub(super) fn denied(code: &str, message: impl Into<String>) -> Self {
+        Self::Step(StepError::Denied(failure(code, message)))
+    }
+}
+
+fn failure(code: &str, message: impl Into<String>) -> Failure {
+    Failure { code: code.to_owned(), message: message.into(), hint: None, retryable: false }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::told(error, &[])
+    }
+}
+
+impl Refusal {
+    /// Whether a guest may handle an error of the host is a matter of its
+    /// class. What it is told names nothing above the folders `hidden`.
+    pub(super) fn told(error: Error, hidden: &[PathBuf]) -> Self {
+        let shown = |text: &str| hidden.iter().fold(text.to_owned(), |text, folder| without(&text, folder));
+        let failure = |code: &str| Failure {
+            hint: error.hint_text().map(shown),
+            retryable: error.class().may_recover(),
+            ..failure(code, shown(&error.one_line()))
+        };
+        match error.class() {
+            Class::InvalidInput => Self::Step(StepError::InvalidInput(failure("invalid-input"))),
+            Class::NotFound => Self::Step(StepError::MissingInput(failure("not-found"))),
+            Class::Plugin => Self::Step(StepError::Denied(failure("denied"))),
+            Class::Transient | Class::RateLimited => Self::Step(StepError::Transient(failure("transient"))),
+            Class::Auth => Self::Step(StepError::Other(failure("auth"))),
+            Class::Integrity => Self::Step(StepError::Other(failure("integrity"))),
+            _ => Self::Stop(Stop::Host(error)),
+        }
+    }
+}
+
+/// `text` with paths below `folder` as they are seen from it.
+fn without(text: &str, folder: &Path) -> String {
+    match folder.to_str() {
+        Some(folder) if folder.starts_with('/') && folder.len() > 1 => {
+            text.replace(&format!("{folder}/"), "").replace(folder, "")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl From<ResourceTableError> for Refusal {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+impl From<wasmtime::Error> for Refusal {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Trap(error)
+    }
+}
+
+impl Refusal {
+    /// Ends the call, where a function has no error to answer with.
+    pub(super) fn into_error(self) -> wasmtime::Error {
+        match self {
+            Self::Step(error) => wasmtime::format_err!("{error:?}"),
+            Self::Stop(stop) => stop.into(),
+            Self::Trap(error) => error,
+        }
+    }
+
+    /// What the guest sees; an error ends the call.
+    pub(super) fn into_step_error(self) -> wasmtime::Result<StepError> {
+        match self {
+            Self::Step(error) => Ok(error),
+            Self::Stop(stop) => Err(stop.into()),
+            Self::Trap(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Which crate may know what.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// What the crates of the host stand on, by the crate.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let folders = std::fs::read_dir(root().join("host")).unwrap();
+    let of = |folder: std::fs::DirEntry| {
+        let manifest = std::fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+        let table = manifest.split_once("\n[dependencies]\n").unwrap().1;
+        let lines = table.lines().take_while(|line| !line.starts_with('['));
+        let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty());
+        (folder.file_name().to_string_lossy().into_owned(), names.map(str::to_owned).collect())
+    };
+    folders.map(|folder| of(folder.unwrap())).collect()
+}
+
+/// The engine of plugins, the network and the terminal are each known to one
+/// crate: whoever needs one of them goes there.
+#[test]
+fn each_of_the_heavy_libraries_is_known_to_one_crate() {
+    let dependencies = dependencies();
+    assert!(dependencies.len() > 10, "{dependencies:?}");
+    for (library, home) in [
+        ("wasmtime", "plugin-host"),
+        ("wasmtime-wasi", "plugin-host"),
+        ("reqwest", "fetch"),
+        ("clap", "cli"),
+        ("indicatif", "cli"),
+        ("landlock", "confine"),
+        ("seccompiler", "confine"),
+        ("zip", "archive"),
+        ("rustls-platform-verifier", "trust"),
+    ] {
+        let knows = |(name, on): (&String, &Vec<String>)| on.iter().any(|one| one == library).then(|| name.clone());
+        let found: Vec<String> = dependencies.iter().filter_map(knows).collect();
+        assert_eq!(found, [home], "{library}");
+    }
+}

@@ -318,7 +318,7 @@ fn each_zip_member(source: Source<'_>, mut file: File, budget: &mut Budget<'_>, 
         let Some(path) = safe_path(source, &name)? else { continue };
         let mode = entry.unix_mode().unwrap_or(0o644);
         let kind = match mode & 0o170_000 {
-            _ if entry.is_dir() => EntryKind::Directory,
+            _ if entry.is_dir() || name.ends_with(SEPARATORS) => EntryKind::Directory,
             0o120_000 => EntryKind::Symlink,
             _ => EntryKind::File,
         };
@@ -416,18 +416,22 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
+/// Between the parts of a path: what Windows writes there no other part has.
+const SEPARATORS: [char; 2] = ['/', '\\'];
+
 /// The path without `./` and a slash at the end; None for the root itself.
 fn safe_path(source: Source<'_>, path: &str) -> Result<Option<String>> {
     let mut components = Vec::new();
-    if path.starts_with('/') {
+    let drive = path.split(SEPARATORS).next().unwrap_or_default();
+    if path.starts_with(SEPARATORS) || (path.contains('\\') && drive.ends_with(':')) {
         return Err(unsafe_archive(source, path, "is absolute"));
     }
-    for component in path.split('/') {
+    for component in path.split(SEPARATORS) {
         match component {
             "" | "." => {}
             ".." => return Err(unsafe_archive(source, path, "leads out of the archive")),
-            other if other.len() > 255 || other.contains('\\') || other.chars().any(char::is_control) => {
-                return Err(unsafe_archive(source, path, "holds a backslash, a control character or a long name"));
+            other if other.len() > 255 || other.chars().any(char::is_control) => {
+                return Err(unsafe_archive(source, path, "holds a control character or a long name"));
             }
             other => components.push(other),
         }
@@ -447,7 +451,7 @@ struct Link {
 impl Link {
     fn of(source: Source<'_>, member: &Member) -> Result<Self> {
         let out = || unsafe_archive(source, &member.path, &format!("links to `{}`, out of the archive", member.target));
-        if member.target.starts_with('/') {
+        if member.target.starts_with(SEPARATORS) {
             return Err(out());
         }
         let mut components: Vec<&str> = match member.kind {
@@ -455,7 +459,7 @@ impl Link {
             _ => Vec::new(),
         };
         components.pop();
-        for component in member.target.split('/') {
+        for component in member.target.split(SEPARATORS) {
             match component {
                 "" | "." => {}
                 ".." => drop(components.pop().ok_or_else(out)?),
@@ -649,7 +653,11 @@ mod tests {
 
     #[test]
     fn what_leads_out_is_refused() {
-        let cases: [&[(&str, tar::EntryType, &str)]; 8] = [
+        let cases: [&[(&str, tar::EntryType, &str)]; 12] = [
+            &[("..\\x", FILE, "")],
+            &[("a\\..\\..\\x", FILE, "")],
+            &[("C:\\x", FILE, "")],
+            &[("a\\l", LINK, "..\\..\\x")],
             &[("../x", FILE, "")],
             &[("/etc/x", FILE, "")],
             &[("a/../../x", FILE, "")],
@@ -665,6 +673,20 @@ mod tests {
             assert!(error.message().contains("unsafe archive"), "{}", error.message());
         }
         assert!(Place::with(&zip_of(&[("../x", "")])).unpack().is_err());
+        assert!(Place::with(&zip_of(&[("\\x", "")])).unpack().is_err());
+    }
+
+    /// unzip and Helm read them so.
+    #[test]
+    fn archives_of_windows_have_folders() {
+        let tar = tar_of(&[("d\\l", LINK, "bin\\tool"), ("d\\bin\\tool", FILE, "binary")]);
+        for bytes in [gzip(&tar), zip_of(&[("d\\", ""), ("d\\bin\\tool", "binary"), ("d\\l", "binary")])] {
+            let place = Place::with(&bytes);
+            assert_eq!(place.one(Some("d/bin/tool")).unwrap(), b"binary");
+            fs::remove_file(&place.out()).unwrap();
+            let tree = place.unpack().unwrap();
+            assert_eq!(tree.get("d/l").unwrap().digest, Digest::of(b"binary"));
+        }
     }
 
     #[test]

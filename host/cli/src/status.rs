@@ -4,19 +4,20 @@ use clap::Args;
 use serde::Serialize;
 
 use super::environment::Variables;
-use super::table;
+use super::table::{self, Failed};
 use super::ui::{Color, Ui};
+use config::Project;
 use base::error::{Class, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
-use base::progress::text;
-use config::Project;
 use engine::orchestrator::facts::facts;
 use engine::orchestrator::plan;
 use engine::orchestrator::plan::{PlannedStep, Request, plan};
 use engine::orchestrator::session::{Options, Standing, is_doubtful, standing};
-use engine::state;
+use base::progress::text;
+use engine::state::format::FailedItem;
 use engine::state::lock::{Holder, holder};
+use engine::state;
 use engine::state::{BuildState, Status, StepState};
 use engine::transaction::decided;
 use engine::transaction::journal_of;
@@ -137,19 +138,21 @@ fn was_interrupted(step: &StepState) -> bool {
 
 /// What the table has no room for: why each item of a failed step failed.
 fn failures(state: &BuildState) -> Vec<String> {
-    const SHOWN: usize = 10;
     let mut lines = Vec::new();
     for step in state.steps.iter().filter(|step| step.status == Status::Failed && !was_interrupted(step)) {
         let failed = step.items.iter().flat_map(|items| &items.failed);
-        for item in failed.clone().take(SHOWN) {
-            lines.push(format!("✗ {}: {}", item.name, item.message));
-            lines.extend(item.hint.iter().map(|hint| format!("  hint: {hint}")));
-        }
         let unlisted = step.items.as_ref().map_or(0, |items| items.failed_unlisted);
-        let more = failed.count().saturating_sub(SHOWN) as u64 + unlisted;
-        if more > 0 {
-            lines.push(format!("  and {more} more of `{}`: see build/state.json", step.id));
-        }
+        let failed: Vec<Failed<'_>> = failed
+            .map(|FailedItem { name, message, hint, .. }| Failed {
+                item: name,
+                about: String::new(),
+                message: message.clone(),
+                hint: hint.as_deref(),
+                alone: false,
+            })
+            .collect();
+        let total = failed.len() as u64 + unlisted;
+        lines.extend(table::grouped(failed, total, ""));
         lines.extend(step.error.iter().filter_map(|error| error.hint.as_ref()).map(|hint| format!("hint: {hint}")));
     }
     if !lines.is_empty() {

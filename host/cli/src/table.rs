@@ -52,58 +52,93 @@ pub(super) fn wrapped(start: &str, text: &str, width: usize) -> Vec<String> {
 
 /// Bad items shown in full; the others are counted.
 const FAILURES_SHOWN: usize = 100;
+/// Stands for the item in what is said of several.
+const EACH: &str = "each";
+
+/// One thing that failed, as it is shown.
+#[derive(Clone, Debug)]
+pub(super) struct Failed<'a> {
+    pub(super) item: &'a str,
+    /// Where from, and which class and status.
+    pub(super) about: String,
+    pub(super) message: String,
+    pub(super) hint: Option<&'a str>,
+    /// Whether it is a row of its own, whatever the others say.
+    pub(super) alone: bool,
+}
+
+impl Failed<'_> {
+    /// What it says of others as well.
+    fn reason(&self) -> String {
+        if self.item.is_empty() { self.message.clone() } else { self.message.replace(self.item, EACH) }
+    }
+
+    fn is_like(&self, other: &Failed<'_>) -> bool {
+        let is_one = !self.alone && !other.alone && self.hint.is_some() && self.hint == other.hint;
+        is_one && self.about == other.about && self.reason() == other.reason()
+    }
+}
 
 /// The items of a step that failed: what, where from, status, why, what to do.
-/// Those of one place that failed alike are one row where there is something
-/// to do about them all, and that stands once under the rows that it is for.
 pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
-    let groups = alike(&items[..items.len().min(FAILURES_SHOWN)]);
+    let failed = items.iter().take(FAILURES_SHOWN).map(|item| {
+        let ItemFailure { item, origin, class, status, message, hint } = item;
+        let (hint, alone) = (hint.as_deref(), *class == Class::Configuration);
+        // Of a file of the configuration it is the place and the key.
+        let (about, message) = match (alone, origin.as_str()) {
+            (true, "") => (String::new(), message.clone()),
+            (true, key) => (String::new(), format!("{key}: {message}")),
+            (false, origin) => {
+                let origin = if origin.is_empty() { String::new() } else { format!(" from {origin}") };
+                let status = status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
+                (format!("{origin} ({class}{status})"), message.clone())
+            }
+        };
+        Failed { item, about, message, hint, alone }
+    });
+    grouped(failed.collect(), items.len() as u64, "  ")
+}
+
+/// Those of one place that failed alike are one row where there is something to
+/// do about them all, and that stands once under the rows that it is for. `total`
+/// of them failed, listed or not.
+pub(super) fn grouped(failed: Vec<Failed<'_>>, total: u64, indent: &str) -> Vec<String> {
+    let shown = failed.len().min(FAILURES_SHOWN);
+    let groups = alike(&failed[..shown]);
     let mut lines = Vec::new();
     for (at, (first, names)) in groups.iter().enumerate() {
-        let status = first.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
-        // Of a file of the configuration it is the place and the key.
-        if first.class == Class::Configuration {
-            let key = if first.origin.is_empty() { String::new() } else { format!("{}: ", first.origin) };
-            lines.extend(names.iter().map(|place| visible::line(&format!("  ✗ {place}: {key}{}", first.message))));
-            lines.extend(hint_behind(&groups, at));
-            continue;
-        }
-        let origin = if first.origin.is_empty() { String::new() } else { format!(" from {}", first.origin) };
-        let (class, message) = (first.class, &first.message);
-        let named = match names.as_slice() {
-            [one] => (*one).to_owned(),
-            many => many.len().to_string(),
+        let (named, message) = match names.as_slice() {
+            [one] => ((*one).to_owned(), first.message.clone()),
+            many => (many.len().to_string(), first.reason()),
         };
-        lines.push(visible::line(&format!("  ✗ {named}{origin} ({class}{status}): {message}")));
+        lines.push(visible::line(&format!("{indent}✗ {named}{}: {message}", first.about)));
         if names.len() > 1 {
-            lines.push(visible::line(&format!("      {}", names.join(", "))));
+            lines.push(visible::line(&format!("{indent}    {}", names.join(", "))));
         }
-        lines.extend(hint_behind(&groups, at));
+        lines.extend(hint_behind(&groups, at).map(|hint| visible::line(&format!("{indent}    hint: {hint}"))));
     }
-    if items.len() > FAILURES_SHOWN {
-        lines.push(format!("  … and {} more; build/state.json lists them", items.len() - FAILURES_SHOWN));
+    let more = total.saturating_sub(shown as u64);
+    if more > 0 {
+        lines.push(format!("{indent}… and {more} more; build/state.json lists them"));
     }
     lines
 }
 
 /// The hint of a row, where the next one has another.
-fn hint_behind(groups: &[(&ItemFailure, Vec<&str>)], at: usize) -> Option<String> {
-    let of = |at: usize| groups.get(at).and_then(|(first, _)| first.hint.as_ref());
-    of(at).filter(|hint| of(at + 1) != Some(hint)).map(|hint| visible::line(&format!("      hint: {hint}")))
+fn hint_behind<'a>(groups: &[(&Failed<'a>, Vec<&str>)], at: usize) -> Option<&'a str> {
+    let of = |at: usize| groups.get(at).and_then(|(first, _)| first.hint);
+    of(at).filter(|hint| of(at + 1) != Some(hint))
 }
 
 /// Groups with the names of their items, those of one hint side by side.
-fn alike(items: &[ItemFailure]) -> Vec<(&ItemFailure, Vec<&str>)> {
-    let reason = |item: &'_ ItemFailure| (item.origin.clone(), item.class, item.status, item.message.clone());
-    let mut groups: Vec<(&ItemFailure, Vec<&str>)> = Vec::new();
-    for item in items {
-        let same =
-            |first: &ItemFailure| item.hint.is_some() && first.hint == item.hint && reason(first) == reason(item);
-        match groups.iter_mut().find(|(first, _)| same(first)) {
-            Some((_, names)) => names.push(&item.item),
+fn alike<'f, 'a>(failed: &'f [Failed<'a>]) -> Vec<(&'f Failed<'a>, Vec<&'a str>)> {
+    let mut groups: Vec<(&Failed<'a>, Vec<&'a str>)> = Vec::new();
+    for item in failed {
+        match groups.iter_mut().find(|(first, _)| first.is_like(item)) {
+            Some((_, names)) => names.push(item.item),
             None => {
                 let behind = groups.iter().rposition(|(first, _)| item.hint.is_some() && first.hint == item.hint);
-                groups.insert(behind.map_or(groups.len(), |at| at + 1), (item, vec![&item.item]));
+                groups.insert(behind.map_or(groups.len(), |at| at + 1), (item, vec![item.item]));
             }
         }
     }
@@ -131,6 +166,9 @@ mod tests {
             item("quay.io/d:1", "quay.io", "not found", None),
             item("r.io/a:1", "r.io", "cannot reach r.io", network),
             item("quay.io/c:1", "quay.io", "cannot reach quay.io", network),
+            item("q.io/a", "q.io", "q.io answered 401 for q.io/a", Some("log in")),
+            item("q.io/b", "q.io", "q.io answered 401 for q.io/b", Some("log in")),
+            item("q.io/c", "q.io", "q.io answered 403 for q.io/c", Some("log in")),
         ]);
         assert_eq!(
             lines,
@@ -141,6 +179,10 @@ mod tests {
                 "      hint: check the network",
                 "  ✗ quay.io/b:1 from quay.io (transient): not found",
                 "  ✗ quay.io/d:1 from quay.io (transient): not found",
+                "  ✗ 2 from q.io (transient): q.io answered 401 for each",
+                "      q.io/a, q.io/b",
+                "  ✗ q.io/c from q.io (transient): q.io answered 403 for q.io/c",
+                "      hint: log in",
             ]
         );
     }

@@ -113,8 +113,13 @@ mod tests {
     use config::limits::PluginSettings;
 
     fn time(step: u64, host: u64) -> HostTime {
-        let subject =
-            Subject { step: Some("s".into()), plugin: "p".into(), version: "1".into(), digest: Digest::of(b"") };
+        let subject = Subject {
+            step: Some("s".into()),
+            plugin: "p".into(),
+            version: "1".into(),
+            digest: Digest::of(b""),
+            is_core: false,
+        };
         let settings = PluginSettings { step_limit: step, host_limit: host, ..PluginSettings::default() };
         HostTime::new(&subject, &CallLimits::new(&settings), CancellationToken::new())
     }

@@ -286,6 +286,7 @@ fn subject_of(source: &PluginSource, step: Option<&str>) -> Subject {
         plugin: source.name.clone(),
         version: source.version.clone(),
         digest: source.digest,
+        is_core: source.is_core(),
     }
 }
 

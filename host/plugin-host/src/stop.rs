@@ -49,6 +49,8 @@ pub(super) struct Subject {
     pub(super) plugin: String,
     pub(super) version: String,
     pub(super) digest: Digest,
+    /// Whether it is a part of this program.
+    pub(super) is_core: bool,
 }
 
 impl fmt::Display for Subject {
@@ -230,10 +232,11 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
     let message = text::line(message, FAILURE_MESSAGE);
     let message = if message.is_empty() { format!("{subject} failed without a message") } else { message };
     let error = Error::new(class, message).with_items(items(rows, class));
-    // Which bytes it is and in which step it ran stands elsewhere.
-    let Subject { plugin, version, .. } = subject;
-    let tail = format!("reported by plugin {plugin} {version} as `{}`", text::line(&code, 64));
-    let error = with_notes(error, vec![tail]);
+    // Which bytes it is and in which step it ran stands elsewhere. Of our own ones
+    // nobody needs to know more than the step.
+    let Subject { plugin, version, is_core, .. } = subject;
+    let tail = (!is_core).then(|| format!("reported by plugin {plugin} {version} as `{}`", text::line(&code, 64)));
+    let error = with_notes(error, tail.into_iter().collect());
     match hint {
         Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
         None => error,

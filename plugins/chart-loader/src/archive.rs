@@ -29,7 +29,11 @@ pub struct File {
 /// # Errors
 /// What Helm refuses, and what comes to more than `room`, which is lessened.
 pub fn files(content: impl BufRead, room: &mut u64, keep: &dyn Fn(&str) -> bool) -> Result<Vec<File>, Refusal> {
-    let unreadable = |error: io::Error| Refusal::archive(format!("it is no gzipped tar archive: {error}"));
+    let unreadable = |error: io::Error| {
+        let why =
+            if error.kind() == io::ErrorKind::UnexpectedEof { "it ends too early".into() } else { error.to_string() };
+        Refusal::archive(format!("it is no gzipped tar archive: {why}"))
+    };
     let gunzip = Gunzip::new(content).map_err(unreadable)?;
     let mut tar = Tar::new(Bounded { inner: gunzip, room });
     let mut files = Vec::new();

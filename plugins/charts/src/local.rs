@@ -16,25 +16,49 @@ pub type Find<'a> = dyn Fn(&str) -> Option<Box<dyn Files + 'a>> + 'a;
 /// # Errors
 /// What is wrong with the chart or with a dependency.
 pub fn package(location: &str, find: &Find<'_>) -> Result<Vec<u8>, Refusal> {
-    let (chart, files) = gather(location, find, 0)?;
+    let (chart, files) = gather(location, find, &[])?;
     pack::write(chart.name(), &files)
 }
 
-/// The chart and its files, dependencies included.
-fn gather(location: &str, find: &Find<'_>, depth: usize) -> Result<(Chart, Vec<File>), Refusal> {
-    if depth > DEPTH_LIMIT {
-        let why = format!("its file dependencies are nested deeper than {DEPTH_LIMIT} levels, or go in a circle");
-        return Err(Refusal::new(why, "correct `dependencies` in its Chart.yaml"));
+/// The chart and its files, dependencies included. `around` are the directories that
+/// led to it, the outermost first.
+fn gather(location: &str, find: &Find<'_>, around: &[&str]) -> Result<(Chart, Vec<File>), Refusal> {
+    let place = |directory: &str| directory.trim_start_matches("./").trim_end_matches('/').to_owned();
+    if around.iter().any(|outer| place(outer) == place(location)) {
+        let all = [around, &[location]].concat();
+        let all: Vec<String> = all.into_iter().map(|directory| format!("`{}`", place(directory))).collect();
+        let why = format!("its file dependencies go in a circle: {}", all.join(" → "));
+        return Err(Refusal::new(why, "correct `dependencies` in the Chart.yaml of one of them"));
     }
-    let gone = || Refusal::new(format!("the directory `{location}` is not there"), "correct the path");
+    if around.len() > DEPTH_LIMIT {
+        let why = format!("its file dependencies are nested deeper than {DEPTH_LIMIT} levels");
+        return Err(Refusal::new(why, format!("correct `dependencies` in `{location}/Chart.yaml`")));
+    }
+    let gone = || gone(location, around.last().copied());
     let mut files = directory::files(&*find(location).ok_or_else(gone)?)?;
     let chart = load::from_files(&files, &mut { STREAM_LIMIT })?;
     for dependency in chart.dependencies() {
         if !chart.subcharts.iter().any(|subchart| subchart.name() == dependency.name) {
-            vendor(location, dependency, find, depth, &mut files)?;
+            vendor(location, dependency, find, around, &mut files)?;
         }
     }
     Ok((chart, files))
+}
+
+/// Why there is no directory, and what helps; `parent` is that of the chart that
+/// names it, none where components.yaml does.
+fn gone(location: &str, parent: Option<&str>) -> Refusal {
+    match parent {
+        None => Refusal::new(format!("the directory `{location}` is not there"), "correct `repo` in components.yaml"),
+        Some(parent) if location.split('/').next() == Some("..") => Refusal::new(
+            format!("the directory `{location}` is not in the folder that holds config/, and nothing else is read"),
+            format!("move it there, or run `helm dependency build {parent}`, which packs it into `charts/`"),
+        ),
+        Some(parent) => Refusal::new(
+            format!("the directory `{location}` is not there"),
+            format!("correct the `repository` of the dependency in `{parent}/Chart.yaml`"),
+        ),
+    }
 }
 
 /// Puts a `file://` dependency into `charts/`.
@@ -42,7 +66,7 @@ fn vendor(
     location: &str,
     dependency: &Dependency,
     find: &Find<'_>,
-    depth: usize,
+    around: &[&str],
     files: &mut Vec<File>,
 ) -> Result<(), Refusal> {
     let Dependency { name, version, repository, .. } = dependency;
@@ -53,7 +77,7 @@ fn vendor(
     };
     let sibling = joined(location, path);
     let of_it = |refusal: Refusal| Refusal::new(format!("its dependency `{name}`: {refusal}"), refusal.hint.clone());
-    let (found, inner) = gather(&sibling, find, depth + 1).map_err(of_it)?;
+    let (found, inner) = gather(&sibling, find, &[around, &[location]].concat()).map_err(of_it)?;
     let actual = found.version();
     let fits = version.is_empty()
         || Constraint::parse(version).zip(Version::parse(actual)).is_some_and(|(wanted, actual)| wanted.fits(&actual));
@@ -172,7 +196,22 @@ pub mod tests {
         ]);
         assert!(run(&[("charts/app", vendored)]).is_ok());
         let circle = "{name: app, version: 1, repository: \"file://../app\"}";
-        assert!(run(&[("charts/app", app(circle))]).unwrap_err().why.contains("circle"));
+        let why = run(&[("charts/app", app(circle))]).unwrap_err().why;
+        assert_eq!(why, "its dependency `app`: its file dependencies go in a circle: `charts/app` → `charts/app`");
+        // What helps names the chart that says it, however deep that lies.
+        let inner = |repository: &str| {
+            let text =
+                format!("name: common\nversion: 2.0.0\ndependencies: [{{name: x, repository: \"{repository}\"}}]\n");
+            ("charts/common", Memory::of(&[("Chart.yaml", &text)]))
+        };
+        for (repository, hint) in [
+            ("https://h", "run `helm dependency build charts/common`"),
+            ("file://../x", "correct the `repository` of the dependency in `charts/common/Chart.yaml`"),
+            ("file://../../../x", "run `helm dependency build charts/common`"),
+        ] {
+            let refusal = run(&[("charts/app", app(file)), inner(repository)]).unwrap_err();
+            assert!(refusal.hint.contains(hint), "{refusal:?}");
+        }
         let out = Memory::of(&[("Chart.yaml", "name: app\nversion: 1.0.0\n"), ("x", "link:../../etc/passwd")]);
         assert!(run(&[("charts/app", out)]).unwrap_err().why.contains("no file of the chart"));
         assert!(run(&[]).is_err());

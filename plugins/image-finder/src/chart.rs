@@ -269,6 +269,66 @@ mod tests {
         assert_eq!(rows("image: {repository: a/b}", APP, "1.0+x"), [row("a/b:1.0+x", 1, Some(Doubt::Malformed))]);
     }
 
+    /// Whatever a template changes of the values, no other line is sure of them.
+    #[test]
+    fn values_that_are_changed_somewhere_are_in_doubt() {
+        const USE: &str = "\nimage: {{ .Values.image.repository }}:{{ .Values.image.tag | default \"old\" }}\n";
+        let by_helper =
+            |call: &str, body: &str| format!("{{{{ define \"s\" }}}}{body}{{{{ end }}}}{{{{ include \"s\" {call} }}}}");
+        for (changes, tag) in [
+            ("{{ if (merge .Values.image (dict \"tag\" \"v2\")) }}x{{ end }}".to_owned(), ""),
+            (
+                "{{ if and .Values.x (mergeOverwrite .Values.image (dict \"tag\" \"v2\")) }}x{{ end }}".to_owned(),
+                "tag: v1",
+            ),
+            ("{{ if .Values.no }}{{ else if set .Values.image \"tag\" \"v2\" }}x{{ end }}".to_owned(), "tag: v1"),
+            (
+                "{{ with .Values.no }}{{ else with .Values.image }}{{ $_ := set . \"tag\" \"v2\" }}{{ end }}"
+                    .to_owned(),
+                "tag: v1",
+            ),
+            ("{{ range $k, $v := merge .Values.image (dict \"tag\" \"v2\") }}{{ end }}".to_owned(), ""),
+            ("{{ with merge .Values.image .Values.other }}{{ .tag }}{{ end }}".to_owned(), ""),
+            ("{{ $_ := dict \"tag\" \"v2\" | merge .Values.image }}".to_owned(), ""),
+            ("{{ $_ := dict \"tag\" \"v2\" | mergeOverwrite .Values.image }}".to_owned(), "tag: v1"),
+            ("{{ $_ := set (index .Values \"image\") \"tag\" \"v2\" }}".to_owned(), "tag: v1"),
+            ("{{ $_ := set (get .Values \"image\") \"tag\" \"v2\" }}".to_owned(), "tag: v1"),
+            ("{{ $_ := set (dig \"image\" (dict) .Values) \"tag\" \"v2\" }}".to_owned(), "tag: v1"),
+            ("{{ $i := index .Values .Values.name }}{{ $_ := set $i \"tag\" \"v2\" }}".to_owned(), "tag: v1"),
+            ("{{ range .Values }}{{ $_ := set . \"tag\" \"v2\" }}{{ end }}".to_owned(), "tag: v1"),
+            ("{{ range (list .Values.image) }}{{ $_ := set . \"tag\" \"v2\" }}{{ end }}".to_owned(), "tag: v1"),
+            (by_helper("(dict \"i\" .Values.image)", "{{ $i := .i }}{{ $_ := set $i \"tag\" \"v2\" }}"), "tag: v1"),
+            (by_helper(".Values.image", "{{ $_ := merge . (dict \"tag\" \"v2\") }}"), ""),
+            (by_helper("(dict \"i\" .Values.image \"o\" .Values.other)", "{{ $_ := merge $.i $.o }}"), ""),
+            ("{{ tpl .Values.text . }}".to_owned(), "tag: v1"),
+        ] {
+            let values =
+                format!("image: {{repository: a/b, {tag}}}\nother: {{tag: v3}}\nname: image\nx: 1\ntext: ''\n");
+            let values = match changes.contains("tpl") {
+                true => values.replace("text: ''", "text: '{{ $_ := set .Values.image \"tag\" \"v2\" }}'"),
+                false => values,
+            };
+            let rows = rows(&values, &format!("{changes}{USE}"), "2.0");
+            assert!(rows.iter().all(|(_, _, doubt)| doubt.is_some()) && !rows.is_empty(), "{changes}: {rows:?}");
+        }
+        // What is filled in for one block that block sees; what is there nobody fills;
+        // and a copy is another one.
+        for (changes, expected) in [
+            ("{{ with merge .Values.image .Values.other }}\nimage: {{ .repository }}:{{ .tag }}\n{{ end }}", "a/b:v3"),
+            (
+                "{{ if merge .Values.labels .Values.other }}{{ end }}\nimage: {{ .Values.image.repository }}:v1",
+                "a/b:v1",
+            ),
+            (
+                "{{ $_ := merge (deepCopy .Values.image) .Values.other }}\nimage: {{ .Values.image.repository }}:v1",
+                "a/b:v1",
+            ),
+        ] {
+            let rows = rows("image: {repository: a/b}\nother: {tag: v3}\nlabels: {}\n", changes, "2.0");
+            assert!(rows.contains(&(expected.to_owned(), 1, None)), "{changes}: {rows:?}");
+        }
+    }
+
     /// Each row was passed over in silence, or told as another image.
     #[test]
     fn whatever_style_a_template_has_its_images_are_listed_or_told() {
@@ -309,6 +369,19 @@ mod tests {
             ("", "- value: a/b:1\n  name: RELATED_IMAGE_X", &["a/b:1"]),
             ("", "env: [{name: A, value: a/x:1}, {name: B_IMAGE, value: a/b:1}]", &["a/b:1"]),
             ("", "x.toml: |\n  image = \"a/b:1\"", &["a/b:1 ?"]),
+            ("", "args: [\"kubectl set image deploy/x app=a/b:1\"]", &["a/b:1"]),
+            ("", "- kubectl\n- set\n- image\n- deploy/x\n- app=a/b:1\nx:\n- y=a/c:1", &["a/b:1"]),
+            ("", "x: |\n  oc set image dc/x \\\n    app=a/b:1 b=$I\n  c=a/c:1", &["a/b:1", "$I ?"]),
+            (
+                "t: v1",
+                "- kubectl set image x a=a/b:{{ .Values.t }} c={{ .Release.Name }}:1",
+                &["a/b:v1", "kubectl set image x a=a/b:{{ .Values.t }} c={{ .Release.Name }}:1 ?"],
+            ),
+            ("", "x: |\n  docker pull a/b:1; docker run -p 80:80 a/c:1", &["a/b:1 ?", "a/c:1 ?"]),
+            ("x: kubectl set image deploy/x a=a/b:1", "{{ .Values.x }}", &["a/b:1"]),
+            ("image: {repository: a/b, tag: \"v1\\n\"}", APP, &["a/b:v1 ?"]),
+            ("", "image:\n  repository: |\n    a/b\n  tag: v1", &["a/b ?"]),
+            ("", "image:\n  repository: a/b\n  tag:\n    v1", &["a/b ?"]),
             ("", "{{ printf \"image: %s\" .Release.Name }}", &["image: %s ?"]),
             ("", "{{ dict \"image\" .Release.Name | toYaml }}", &["image ?"]),
             ("", "{{ fail \"image: a/b:1\" }}\n{{ required \"image: a/b:1\" .Values.x }}", &[]),

@@ -24,6 +24,10 @@ pub(crate) struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     StreamEnd,
+    /// With what its `%YAML` says.
+    DocumentStart {
+        version: Option<(i32, i32)>,
+    },
     DocumentEnd,
     Scalar(Scalar),
     ListStart {
@@ -37,7 +41,7 @@ pub(crate) enum Kind {
     Alias {
         anchor: String,
     },
-    /// Where a stream or a document starts.
+    /// Where the stream starts.
     Other,
 }
 
@@ -142,6 +146,10 @@ fn converted(event: &unsafe_sys::yaml_event_t) -> Event {
     let kind = unsafe {
         match event.type_ {
             unsafe_sys::YAML_STREAM_END_EVENT => Kind::StreamEnd,
+            unsafe_sys::YAML_DOCUMENT_START_EVENT => {
+                let version = event.data.document_start.version_directive.as_ref();
+                Kind::DocumentStart { version: version.map(|version| (version.major, version.minor)) }
+            }
             unsafe_sys::YAML_DOCUMENT_END_EVENT => Kind::DocumentEnd,
             unsafe_sys::YAML_SEQUENCE_END_EVENT => Kind::ListEnd,
             unsafe_sys::YAML_MAPPING_END_EVENT => Kind::MapEnd,

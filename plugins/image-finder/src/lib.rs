@@ -5,11 +5,12 @@
 //! [`yaml`] reads any YAML into nodes that know their line, within bounds and
 //! without failing on what Helm accepts; [`scalar`] is what Go makes of a scalar.
 //! [`values`] walks the nodes, [`template`] reads templates without rendering
-//! them, and [`chart`] brings both together. What is not known for sure is told as
+//! them, [`command`] knows commands of shells, and [`chart`] brings all together. What is not known for sure is told as
 //! such. All of it is
 //! used by the plugins `charts` and `scan` and by the reader of charts; nothing here does I/O.
 
 pub mod chart;
+mod command;
 mod events;
 pub mod scalar;
 pub mod template;

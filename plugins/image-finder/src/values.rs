@@ -19,6 +19,7 @@
 
 use components::image::ImageName;
 
+use crate::command::{self, Command, Named};
 use crate::template::EACH;
 use crate::yaml::{Node, Value};
 
@@ -48,6 +49,8 @@ pub enum Doubt {
     Number(String),
     /// What it comes to is no reference.
     Malformed,
+    /// White space is a part of it.
+    Blank,
     /// `global.imageRegistry` is set, and not all charts heed it.
     GlobalRegistry,
     /// A field changes the reference in a way that only the chart knows.
@@ -65,6 +68,9 @@ impl std::fmt::Display for Doubt {
             Self::NoTag => f.write_str("it has neither tag nor digest"),
             Self::Number(printed) => write!(f, "without quotes it is a number, which Helm prints as `{printed}`"),
             Self::Malformed => f.write_str("it is no image reference"),
+            Self::Blank => f.write_str(
+                "a line break or blank is a part of it: write it on one line, without blanks around it (`|-` in the place of `|`)",
+            ),
             Self::GlobalRegistry => {
                 f.write_str("`global.imageRegistry` is set, and whether the chart heeds it here is not known")
             }
@@ -100,7 +106,7 @@ pub(crate) fn texts(root: &Node) -> Vec<&Node> {
     let mut left = vec![root];
     while let Some(node) = left.pop() {
         match &node.value {
-            Value::Scalar { text, plain: false } if is_text_of_images(text) => found.push(node),
+            Value::Scalar { text, plain } if is_command(text) || !plain && is_text_of_images(text) => found.push(node),
             Value::Scalar { .. } => {}
             Value::List(items) => left.extend(items.iter().rev()),
             Value::Map(_) if node.get("enabled").and_then(Node::as_bool) == Some(false) => {}
@@ -111,8 +117,17 @@ pub(crate) fn texts(root: &Node) -> Vec<&Node> {
 }
 
 fn is_text_of_images(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("image")
-        && (text.contains('\n') || text.starts_with(['{', '[']) && !text.starts_with("{{"))
+    let is_open = text.contains('\n') || text.starts_with(['{', '[']) && !text.starts_with("{{");
+    is_open && text.to_ascii_lowercase().contains("image")
+}
+
+/// Whether a text runs something with an image.
+fn is_command(text: &str) -> bool {
+    let has_flag = || {
+        command::words(text)
+            .any(|(_, word)| ends_in_image(word.split('=').next().unwrap_or(word)) && word.starts_with("--"))
+    };
+    text.contains(' ') && (command::is_in(text) || has_flag())
 }
 
 /// Where a node stands.
@@ -170,9 +185,18 @@ impl Finder {
         let is_list_of_images = is_list_of_images(key);
         // `["--image", "x:1"]`.
         let mut flag = false;
+        let mut command = Command::default();
         self.path.push(EACH.to_owned());
         for item in items {
+            // Texts with blanks are looked at by themselves.
+            let named = item.text().filter(|text| !text.contains(' ')).and_then(|text| command.word(text));
             match item.text() {
+                Some(text) if let Some(Named::Set(start)) = named => self.argument_value(&text[start..], item, true),
+                Some(text)
+                    if named.is_some() && text.contains('/') && has_tag(text) && ImageName::parse(text).is_ok() =>
+                {
+                    self.push(text, item, Some(Doubt::Unfollowed));
+                }
                 Some(text) if is_list_of_images && may_be_an_image("", text) => self.reference(text, item),
                 Some(text) if flag && !text.starts_with('-') => self.argument_value(text, item, true),
                 Some(text) => self.argument(text, item),
@@ -212,8 +236,8 @@ impl Finder {
         };
         let [place, name, tag] = [repository, image, version].map(|node| node.text().unwrap_or_default());
         let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
-        let text = format!("{place}/{name}{separator}{tag}");
-        match number(version) {
+        let text = format!("{}/{}{separator}{}", place.trim(), name.trim(), tag.trim());
+        match number(version).or_else(|| blank(&[place, name, tag])) {
             Some(doubt) => self.push(&text, image, Some(doubt)),
             None => self.reference(&text, image),
         }
@@ -249,8 +273,9 @@ impl Finder {
 
     /// A text with the tag that stands beside it.
     fn tagged(&mut self, image: &str, tag: &Node, node: &Node) {
-        let text = format!("{image}:{}", tag.text().unwrap_or_default());
-        match number(tag) {
+        let written = tag.text().unwrap_or_default();
+        let text = format!("{}:{}", image.trim(), written.trim());
+        match number(tag).or_else(|| blank(&[image, written])) {
             Some(doubt) => self.push(&text, node, Some(doubt)),
             None => self.reference(&text, node),
         }
@@ -288,8 +313,12 @@ impl Finder {
 
     /// One reference or several. Without tag it counts where it must be one.
     fn argument_value(&mut self, text: &str, node: &Node, is_sure: bool) {
+        let (text, whole) = (text.trim(), text);
         for text in text.trim_matches(['"', '\'']).split(',') {
-            if is_template(text) && is_sure {
+            if whole.len() > text.len() && has_tag(text) && ImageName::parse(text).is_ok() && blank(&[whole]).is_some()
+            {
+                self.push(text, node, Some(Doubt::Blank));
+            } else if is_template(text) && is_sure {
                 self.push(text, node, Some(Doubt::Template));
             } else if is_sure && text.contains('/') && !text.contains("://") && ImageName::parse(text).is_ok() {
                 self.reference(text, node);
@@ -310,23 +339,26 @@ impl Finder {
         let Some(repository) = parts.repository.text() else { return };
         let own = parts.registry.and_then(Node::text);
         let mut image = match own.filter(|own| !own.is_empty()) {
-            Some(registry) => format!("{}/{repository}", registry.trim_end_matches('/')),
-            None => repository.to_owned(),
+            Some(registry) => format!("{}/{}", registry.trim().trim_end_matches('/'), repository.trim()),
+            None => repository.trim().to_owned(),
         };
         let tag = parts.tag.filter(|tag| tag.text().is_some_and(|text| !text.is_empty()));
         let mut doubt = parts.tag.filter(|_| tag.is_some()).and_then(number);
         if let Some(tag) = tag.and_then(Node::text) {
             image.push(':');
-            image.push_str(tag);
+            image.push_str(tag.trim());
             if map.get("rootless").and_then(Node::as_bool) == Some(true) && !tag.ends_with("-rootless") {
                 image.push_str("-rootless");
             }
         }
         let is_used = map.get("useDigest").and_then(Node::as_bool) != Some(false);
-        if let Some(digest) = parts.digest.and_then(Node::text).filter(|digest| !digest.is_empty() && is_used) {
+        let written = parts.digest.and_then(Node::text).filter(|digest| !digest.is_empty() && is_used);
+        if let Some(digest) = written.map(str::trim) {
             image.push('@');
             image.push_str(&if digest.contains(':') { digest.to_owned() } else { format!("sha256:{digest}") });
         }
+        let texts = [own, Some(repository), tag.and_then(Node::text), written];
+        doubt = doubt.or_else(|| blank(&texts.map(Option::unwrap_or_default)));
         if let Some(global) = self.registry.as_deref().filter(|_| !parts.whole) {
             let written =
                 own.map_or_else(|| ImageName::parse(&image).map(|name| name.registry).ok(), |own| Some(own.to_owned()));
@@ -343,8 +375,7 @@ impl Finder {
     fn reference(&mut self, image: &str, node: &Node) {
         let doubt = if is_template(image) {
             Some(Doubt::Template)
-        } else if image.contains(char::is_whitespace) {
-            // A description.
+        } else if is_prose(image) {
             return;
         } else if ImageName::parse(image).is_err() {
             Some(Doubt::Malformed)
@@ -356,12 +387,15 @@ impl Finder {
 
     fn push(&mut self, image: &str, node: &Node, doubt: Option<Doubt>) {
         // What a container names is what the kubelet gets.
-        let doubt = doubt.or_else(|| ImageName::parse(image).err().map(|_| Doubt::Malformed));
-        if doubt == Some(Doubt::Malformed) && image.contains(char::is_whitespace) && !image.contains(": {") {
+        let doubt = doubt
+            .filter(|doubt| *doubt != Doubt::Malformed || blank(&[image]).is_none())
+            .or_else(|| blank(&[image]).filter(|_| !is_prose(image)))
+            .or_else(|| ImageName::parse(image).err().map(|_| Doubt::Malformed));
+        if doubt == Some(Doubt::Malformed) && is_prose(image) && !image.contains(": {") {
             return;
         }
         self.found.push(Found {
-            image: image.to_owned(),
+            image: image.split_whitespace().collect::<Vec<_>>().join(" "),
             file: node.file,
             line: node.line,
             path: self.path.join("."),
@@ -374,6 +408,17 @@ impl Finder {
 /// which fills values files at the deployment.
 pub(crate) fn is_template(text: &str) -> bool {
     ["{{", "${", "$(", "###ZARF_"].iter().any(|mark| text.contains(mark))
+}
+
+/// Whether one of the parts of a reference has white space around or in it; not in
+/// what a template makes of it.
+fn blank(parts: &[&str]) -> Option<Doubt> {
+    parts.iter().any(|part| part.contains(char::is_whitespace) && !is_template(part)).then_some(Doubt::Blank)
+}
+
+/// A description.
+fn is_prose(text: &str) -> bool {
+    text.trim().contains(char::is_whitespace)
 }
 
 /// A tag without quotes that Helm prints as another text.
@@ -564,6 +609,8 @@ mod tests {
                 "image: {override: quay.io/c/d:2, repository: a/b, tag: v1}\noperator: {image: {repository: a/c, tag: v1, digest: DIGEST, useDigest: false, override: null}}\n",
                 &["quay.io/c/d:2", "a/c:v1"],
             ),
+            ("folded", "image:\n  repository: a/b\n  tag: |-\n    v1\n", &["a/b:v1"]),
+            ("a command", "args: [kubectl, set, image, deploy/x, app=a/b:1]\n", &["a/b:1"]),
             (
                 "args",
                 "args: [--sidecarImage=x:1, \"-image=y/z:2\", \"--images=a/b:1,c/d:2\", --image, e/f:3, \"--v=1 --image=g/h:4\"]\n",
@@ -667,6 +714,16 @@ mod tests {
             ),
             ("image: {repository: a/b, tag: v1, override: a/c}\n", "a/c", Some(Doubt::NoTag)),
             ("image: UPPER/case:1\n", "UPPER/case:1", Some(Doubt::Malformed)),
+            ("image:\n  repository: a/b\n  tag: |\n    v1\n", "a/b:v1", Some(Doubt::Blank)),
+            ("image:\n  repository: >\n    a/b\n  tag: v1\n", "a/b:v1", Some(Doubt::Blank)),
+            ("image: {registry: \"q.io \", repository: a/b, tag: v1}\n", "q.io/a/b:v1", Some(Doubt::Blank)),
+            ("image: |\n  a/b:v1\n", "a/b:v1", Some(Doubt::Blank)),
+            ("image: a/b\nimageTag: |\n  v1\n", "a/b:v1", Some(Doubt::Blank)),
+            ("containers:\n- image: |\n    a/b:v1\n", "a/b:v1", Some(Doubt::Blank)),
+            ("env: [{name: X_IMAGE, value: \"a/b:v1\\n\"}]\n", "a/b:v1", Some(Doubt::Blank)),
+            ("args: [--image, \" a/b:v1\"]\n", "a/b:v1", Some(Doubt::Blank)),
+            ("args: [set, image, deploy/x, app=a/b]\n", "a/b", Some(Doubt::NoTag)),
+            ("args: [docker, pull, a/b:1]\n", "a/b:1", Some(Doubt::Unfollowed)),
         ];
         for (text, image, doubt) in table {
             let found = find(&parse(text).unwrap());

@@ -275,7 +275,13 @@ impl<'a> Reader<'a> {
 impl Reader<'_> {
     /// Go's scanner is a port of an older one.
     fn refused_by_go(&self, event: &Event) -> Option<&'static str> {
-        let events::Kind::Scalar(scalar) = &event.kind else { return None };
+        let scalar = match &event.kind {
+            events::Kind::Scalar(scalar) => scalar,
+            events::Kind::DocumentStart { version: Some(version) } if *version != (1, 1) => {
+                return Some("found an incompatible YAML document: `%YAML` has to say 1.1");
+            }
+            _ => return None,
+        };
         let written = self.text.get(event.span.clone()).unwrap_or_default();
         if scalar.style == Style::DoubleQuoted && has_escaped_slash(written) {
             return Some("found unknown escape character");
@@ -529,6 +535,14 @@ mod tests {
         assert!(first("é: \"ü\"\nx: \"a\\/b\"\n".as_bytes()).is_err());
         assert!(first("é: \"ü\\/\"\n".as_bytes()).is_err());
         assert!(first("\u{feff}é: \"ü/\"\nx: 'a\\/b'\ny: \"a\\\\/b\"\n".as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn another_version_of_yaml_is_refused_as_go_does() {
+        for text in ["%YAML 1.2\n---\na: 1\n", "%YAML 2.0\n---\na: 1\n", "# x\n%YAML 1.0\n--- {a: 1}\n"] {
+            assert!(first(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(first(b"%YAML 1.1\n---\na: 1\n").is_ok() && first(b"%TAG ! tag:x,2000:\n---\na: 1\n").is_ok());
     }
 
     #[test]

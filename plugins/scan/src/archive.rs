@@ -13,7 +13,12 @@ pub const ARCHIVE_LIMIT: u64 = 64 << 20;
 /// or `.` in front.
 pub fn is_archive(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.ends_with(".tgz") && !name.starts_with(['_', '.'])
+    name.to_ascii_lowercase().ends_with(".tgz") && !name.starts_with(['_', '.'])
+}
+
+/// Whether a file begins as one does, whatever it is called.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x1f\x8b")
 }
 
 /// Scans a packed chart; its files are shown below the archive's path.

@@ -63,6 +63,11 @@ fn why(error: &StepError) -> String {
     error.failure().map_or_else(|| "it can not be read".to_owned(), |failure| failure.message.clone())
 }
 
+/// Whether a file is a packed chart by what it begins with.
+fn is_packed(tree: &Tree, path: &str) -> bool {
+    tree.read(path, archive::ARCHIVE_LIMIT).is_ok_and(|bytes| archive::begins(&bytes))
+}
+
 fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {
     let entries = tree.entries("")?;
     let single = entries.len() == 1 && root.ends_with(&entries[0].path);
@@ -73,11 +78,13 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
         let shown = shown(&entry.path);
         let is_archive = archive::is_archive(&entry.path);
         let is_read = charts.iter().any(|folder| chart::reads(folder, &entry.path));
-        if entry.kind != EntryKind::File || is_read || !(is_archive || scanner::is_wanted(&entry.path)) {
+        // Who names a file wants it read, whatever it is called.
+        let is_wanted = single || is_archive || scanner::is_wanted(&entry.path);
+        if entry.kind != EntryKind::File || is_read || !is_wanted {
             continue;
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;
-        if is_archive {
+        if is_archive || single && is_packed(tree, &entry.path) {
             match tree.read(&entry.path, archive::ARCHIVE_LIMIT) {
                 Ok(bytes) => archive::scan(&shown, &bytes, scanner),
                 Err(error) => scanner.skip(&shown, &why(&error)),

@@ -32,7 +32,8 @@ pub struct Scanner {
 /// are called.
 pub fn is_wanted(path: &str) -> bool {
     let hidden = is_hidden(path);
-    let text = [".yaml", ".yml", ".json", ".tpl"].iter().any(|end| path.ends_with(end));
+    let lower = path.to_ascii_lowercase();
+    let text = [".yaml", ".yml", ".json", ".tpl"].iter().any(|end| lower.ends_with(end));
     !hidden && (text || is_kustomization(base(path))) && !path.ends_with("values.schema.json")
 }
 
@@ -348,5 +349,6 @@ mod tests {
         assert_eq!(report.images.len(), 3, "{:?}", report.images);
         assert!(report.warnings[0].starts_with("bad.yaml: not YAML from line"), "{:?}", report.warnings);
         assert!(!is_wanted("a/.git/config.yaml") && !is_wanted("x.png"));
+        assert!(is_wanted("a/X.YAML") && is_wanted("Kustomization") && is_wanted("b.Json"));
     }
 }

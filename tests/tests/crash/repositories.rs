@@ -75,3 +75,40 @@ fn whatever_a_power_loss_leaves_of_a_clone_the_same_command_mends() {
         case.run(&["build", "--clean", "--offline"]).success();
     });
 }
+
+/// `update` fetches into clones that stand, `gc` and `clean` remove what lies beside them.
+#[test]
+fn a_power_loss_in_what_touches_a_clone_is_mended_by_the_same_commands() {
+    let Some(server) = GitServer::start() else { return };
+    let repository = server.create("base");
+    repository.commit("file", "one\n");
+    let built = || {
+        let case = case_of(&server);
+        case.build();
+        case
+    };
+    let (undisturbed, counted) = (built(), built());
+    let cases: Vec<Case> = (0..if is_thorough() { 4 * SAMPLE } else { SAMPLE }).map(|_| built()).collect();
+    repository.commit("file", "two\n");
+    undisturbed.run(&["update"]).success();
+    undisturbed.build();
+    let updated = undisturbed.result();
+    let operations = faulty::count(&counted, &["update"]).operations.len();
+    tell(&format!("{} power losses in {operations} operations of an update", cases.len()));
+    let step = operations.div_ceil(cases.len());
+    let start = usize::try_from(seed()).unwrap_or(0) % step;
+    in_parallel(0..cases.len(), |count| {
+        let case = &cases[*count];
+        let at = u64::try_from(1 + (start + count * step) % operations).expect("operations are few");
+        let loss = |at| if at % 2 == 0 { Plan::PowerLoss { at } } else { Plan::TornPowerLoss { at } };
+        assert!(was_killed(&faulty::run(case, &loss(at), &["update"])), "{at}");
+        case.run(&["gc"]).success();
+        case.run(&["update"]).success();
+        case.finishes_as(&updated, &["build"]);
+        // They have fewer operations: where the power holds, they end.
+        for command in ["gc", "clean"] {
+            let _ = faulty::run(case, &loss(1 + at % 8), &[command]);
+            case.finishes_as(&updated, &["build"]);
+        }
+    });
+}

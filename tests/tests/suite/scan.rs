@@ -98,7 +98,9 @@ fn a_chart_is_read_as_it_is_deployed() {
     for (path, text) in files {
         project.write(&format!("app/{path}"), text);
     }
-    for path in ["app.tgz", "app", "."] {
+    std::fs::copy(project.path("app.tgz"), project.path("APP.TGZ")).unwrap();
+    std::fs::copy(project.path("app.tgz"), project.path("download")).unwrap();
+    for path in ["app.tgz", "APP.TGZ", "download", "app", "."] {
         let run = project.run(&["scan", path]).success();
         let run = run.prints(&["org/app:v2.0.0", "templates/pod.yaml:2"]).never_says("org/sub");
         run.says(&["templates/pod.yaml:5", "{{ .Release.Name }}/helper:1", "is not known"]);
@@ -106,4 +108,17 @@ fn a_chart_is_read_as_it_is_deployed() {
     let _ = project.run(&["scan", "--write", "app.tgz"]).success();
     let written = project.read("config/components.yaml");
     assert!(written.contains("org/app:v2.0.0") && !written.contains("org/sub"), "{written}");
+}
+
+/// Names as other systems write them; and a file that is named is read whatever it is
+/// called.
+#[test]
+fn a_file_is_read_by_what_it_is_and_not_by_how_it_is_spelt() {
+    let project = Project::new();
+    for (path, image) in [("in/A.YAML", "org/a:1"), ("in/b.Yml", "org/b:1"), ("notes.txt", "org/c:1")] {
+        project.write(path, format!("image: {image}\n"));
+    }
+    project.run(&["scan", "in", "notes.txt"]).success().prints(&["org/a:1", "org/b:1", "org/c:1"]);
+    project.write("picture", b"\x89PNG\r\n");
+    project.run(&["scan", "picture"]).success().says(&["picture: not UTF-8"]);
 }

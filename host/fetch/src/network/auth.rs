@@ -10,6 +10,12 @@
 //! there is nothing (404), that it is forbidden, or a 401 without a challenge.
 //! Where credentials for that very host are known, they get the password then.
 //!
+//! Which token service is asked, a repository's own challenge says. What another
+//! one of its host said is a guess, which saves a request where it holds. Where
+//! that service gives nothing, or what it gives does not open the repository, the
+//! repository is asked without, and what it says then counts: a denial holds for
+//! the service and the scope that it was given for.
+//!
 //! What a server wants is known for each party apart: a server of many says
 //! what its guests like below their own paths. A guest's plain URL leads to no
 //! token service at all, and what one says is told to no guest.
@@ -67,10 +73,14 @@ enum Scheme {
     Undecided,
     Open,
     Basic,
-    Bearer {
-        realm: String,
-        service: Option<String>,
-    },
+    Bearer(TokenService),
+}
+
+/// What a challenge names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TokenService {
+    realm: String,
+    name: Option<String>,
 }
 
 /// The token of one scope.
@@ -79,7 +89,13 @@ struct Slot {
     token: Option<Token>,
     /// What the registry calls this scope, where it said so.
     scope: Option<String>,
+    /// Whom its own challenge named, or who was guessed rightly.
+    service: Option<TokenService>,
     failed: Option<(Instant, Error)>,
+    /// Where the token is from, as long as nobody took it.
+    guess: Option<TokenService>,
+    /// What a guess was denied with.
+    denied: Option<(TokenService, Error)>,
 }
 
 impl std::fmt::Debug for Slot {
@@ -92,6 +108,14 @@ impl std::fmt::Debug for Slot {
 struct Token {
     header: HeaderValue,
     renew_at: Instant,
+}
+
+/// How long a token service that does not answer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Once: there may be a better one.
+    None,
+    AsSet,
 }
 
 /// What a request was sent with.
@@ -108,6 +132,8 @@ enum Kind {
     None,
     Password,
     Token,
+    /// A token of the service that something else of the host named.
+    Guessed,
 }
 
 /// What one request has tried.
@@ -117,6 +143,8 @@ pub(super) struct Course {
     renewed: bool,
     /// The password was taken up, whatever the host is known to want.
     by_password: bool,
+    /// No token service is guessed any more.
+    unguessed: bool,
 }
 
 /// What a 401, 403 or 404 said.
@@ -140,15 +168,6 @@ impl Refusal {
 pub(super) struct Login {
     pub(super) host: String,
     pub(super) scope: String,
-}
-
-/// The token service that a server named.
-#[derive(Clone, Copy, Debug)]
-struct Service<'a> {
-    realm: &'a str,
-    name: Option<&'a str>,
-    /// The server.
-    of: &'a Url,
 }
 
 /// Who is asked for what.
@@ -185,7 +204,7 @@ impl Auth {
         &self,
         subject: Subject<'_>,
         at: &Url,
-        course: Course,
+        course: &mut Course,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<Authorization> {
@@ -201,14 +220,19 @@ impl Auth {
                 first = Some(guard);
             }
         }
-        let (kind, header) = match host.scheme() {
-            Scheme::Unknown | Scheme::Undecided | Scheme::Open => (Kind::None, None),
-            Scheme::Basic => (Kind::Password, self.basic(subject).await?),
-            Scheme::Bearer { .. } if !subject.has_token_service() => (Kind::None, None),
-            Scheme::Bearer { realm, service } => {
-                let slot = host.slot(&subject.key());
-                let service = Service { realm: &realm, name: service.as_deref(), of: at };
-                (Kind::Token, Some(self.token(&slot, subject, service, transport, progress).await?))
+        let own = match host.known_slot(&subject.key()) {
+            Some(slot) => slot.lock().await.service.clone(),
+            None => None,
+        };
+        let (kind, header) = match (own.is_some(), host.scheme()) {
+            (true, _) => (Kind::Token, self.token(subject, at, None, transport, progress).await?),
+            (false, Scheme::Unknown | Scheme::Undecided | Scheme::Open) => (Kind::None, None),
+            (false, Scheme::Basic) => (Kind::Password, self.basic(subject).await?),
+            (false, Scheme::Bearer(_)) if course.unguessed || !subject.has_token_service() => (Kind::None, None),
+            (false, Scheme::Bearer(guess)) => {
+                let header = self.token(subject, at, Some(guess), transport, progress).await?;
+                course.unguessed |= header.is_none();
+                (Kind::Guessed, header)
             }
         };
         let kind = if header.is_some() { kind } else { Kind::None };
@@ -216,10 +240,16 @@ impl Auth {
     }
 
     /// The host answered something else than that it wants to know who asks.
-    pub(super) fn accepted(&self, subject: Subject<'_>, sent: &Authorization, course: Course, status: u16) {
+    pub(super) async fn accepted(&self, subject: Subject<'_>, sent: &Authorization, course: Course, status: u16) {
         let host = self.host(subject);
+        if sent.kind == Kind::Guessed && status < 400 {
+            host.slot(&subject.key()).lock().await.confirm(sent);
+        }
         if course.by_password && status < 400 {
             host.set(Scheme::Basic);
+            if let Some(slot) = host.known_slot(&subject.key()) {
+                slot.lock().await.service = None;
+            }
         } else if sent.first.is_some() {
             host.set(if status < 400 { Scheme::Open } else { Scheme::Undecided });
         }
@@ -240,27 +270,36 @@ impl Auth {
             challenge.clone().filter(|challenge| challenge.scheme == "bearer")
         {
             check_realm(&realm, &refusal.url)?;
-            host.set(Scheme::Bearer { realm, service });
-            forget_token(&host.slot(&subject.key()), sent, scope).await;
+            let service = TokenService { realm, name: service };
+            host.set(Scheme::Bearer(service.clone()));
+            host.slot(&subject.key()).lock().await.learn(sent, service, scope);
             course.by_password = false;
             return Ok(!std::mem::replace(&mut course.renewed, true));
         }
+        if sent.kind == Kind::Guessed && challenge.is_none() && !std::mem::replace(&mut course.unguessed, true) {
+            host.slot(&subject.key()).lock().await.forget(sent);
+            return Ok(true);
+        }
         if sent.kind == Kind::Token && refusal.status == 401 && !std::mem::replace(&mut course.renewed, true) {
             // A token that died early: some registries ask for a password then.
-            forget_token(&host.slot(&subject.key()), sent, None).await;
+            host.slot(&subject.key()).lock().await.forget(sent);
             return Ok(true);
         }
         if challenge.is_some() && sent.kind != Kind::Token {
             host.set(Scheme::Basic);
         }
         self.unanswered(subject, sent);
-        let may_try = sent.kind == Kind::None || (sent.kind == Kind::Token && refusal.status == 401);
+        let may_try = match sent.kind {
+            Kind::None | Kind::Guessed => true,
+            Kind::Token => refusal.status == 401,
+            Kind::Password => false,
+        };
         if !may_try || std::mem::replace(&mut course.by_password, true) {
             return Ok(false);
         }
         Ok(match self.found(subject).await? {
             // Who has not asked for a token does not get one that opens more.
-            Some(Found { secret: Secret::Identity(_), .. }) => challenge.is_some() && sent.kind == Kind::None,
+            Some(Found { secret: Secret::Identity(_), .. }) => challenge.is_some() && sent.kind != Kind::Token,
             Some(_) => true,
             None => false,
         })
@@ -344,32 +383,56 @@ impl Auth {
         }
     }
 
+    /// A token of the name's own service, or of the one that is guessed: none
+    /// where that one gives none.
     async fn token(
         &self,
-        slot: &tokio::sync::Mutex<Slot>,
         subject: Subject<'_>,
-        service: Service<'_>,
+        at: &Url,
+        guess: Option<TokenService>,
         transport: &Transport,
         progress: &Progress,
-    ) -> Result<HeaderValue> {
+    ) -> Result<Option<HeaderValue>> {
         let since = Instant::now();
+        let slot = self.host(subject).slot(&subject.key());
         let mut slot = slot.lock().await;
         if let Some(token) = slot.token.as_ref().filter(|token| token.renew_at > Instant::now()) {
-            return Ok(token.header.clone());
+            return Ok(Some(token.header.clone()));
         }
         // Somebody asked while we waited, and it was in vain.
         if let Some((_, error)) = slot.failed.as_ref().filter(|(at, _)| *at >= since) {
             return Err(error.clone());
         }
+        let (service, is_guess) = match (slot.service.clone(), guess) {
+            (Some(own), _) => (own, false),
+            (None, Some(guess)) => (guess, true),
+            (None, None) => return Ok(None),
+        };
+        if let Some((_, error)) = slot.denied.take().filter(|(denied, _)| *denied == service) {
+            if is_guess {
+                slot.denied = Some((service, error));
+                return Ok(None);
+            }
+            slot.failed = Some((Instant::now(), error.clone()));
+            return Err(error);
+        }
         let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
-        match self.fetch_token(subject, service, &scope, transport, progress).await {
+        let patience = if is_guess { Patience::None } else { Patience::AsSet };
+        match self.fetch_token(subject, (&service, at), &scope, patience, transport, progress).await {
             Ok(token) => {
                 let header = token.header.clone();
-                slot.token = Some(token);
-                Ok(header)
+                (slot.token, slot.denied) = (Some(token), None);
+                slot.guess = is_guess.then_some(service);
+                Ok(Some(header))
             }
+            Err(error) if error.class() == Class::Interrupted => Err(error),
             Err(error) => {
                 let error = if subject.bounds.is_of_guest() { untold(error, subject.host, progress) } else { error };
+                if is_guess {
+                    let is_final = !matches!(error.class(), Class::Transient | Class::RateLimited);
+                    slot.denied = is_final.then_some((service, error));
+                    return Ok(None);
+                }
                 slot.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -379,8 +442,9 @@ impl Auth {
     async fn fetch_token(
         &self,
         subject: Subject<'_>,
-        service: Service<'_>,
+        (service, of): (&TokenService, &Url),
         scope: &str,
+        patience: Patience,
         transport: &Transport,
         progress: &Progress,
     ) -> Result<Token> {
@@ -389,8 +453,8 @@ impl Auth {
             let header = secret_header(&format!("Bearer {token}"))?;
             return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
         }
-        let mut request = token_request(service.realm, service.name, scope, found.as_ref())?;
-        request.bounds = subject.bounds.of_token_service(service.of)?;
+        let mut request = token_request(service, scope, found.as_ref())?;
+        request.bounds = subject.bounds.of_token_service(of)?;
         let what = format!("a token for {}", subject.host);
         let mut tries = Tries::default();
         loop {
@@ -402,7 +466,11 @@ impl Auth {
                 Ok(answer) => answer.refusal(&what).await,
                 Err(failure) => failure,
             };
-            if let Err(error) = tries.next(failure, &request, transport, progress).await {
+            let again = match patience {
+                Patience::None => Err(failure.error),
+                Patience::AsSet => tries.next(failure, &request, transport, progress).await,
+            };
+            if let Err(error) = again {
                 return Err(self.explain(subject, true, error).await);
             }
         }
@@ -426,17 +494,39 @@ impl HostAuth {
     fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<Slot>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_default().clone()
     }
+
+    fn known_slot(&self, key: &str) -> Option<Arc<tokio::sync::Mutex<Slot>>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
 }
 
-/// Forgets the token that a request was sent with, unless another one has
-/// taken its place.
-async fn forget_token(slot: &tokio::sync::Mutex<Slot>, sent: &Authorization, scope: Option<String>) {
-    let mut slot = slot.lock().await;
-    if slot.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref()) {
-        slot.token = None;
+impl Slot {
+    fn holds(&self, sent: &Authorization) -> bool {
+        self.token.as_ref().is_some_and(|token| Some(&token.header) == sent.header.as_ref())
     }
-    if scope.is_some() {
-        slot.scope = scope;
+
+    /// Forgets the token that a request was sent with, unless another one has
+    /// taken its place.
+    fn forget(&mut self, sent: &Authorization) {
+        if self.holds(sent) {
+            (self.token, self.guess) = (None, None);
+        }
+    }
+
+    /// The guess was right.
+    fn confirm(&mut self, sent: &Authorization) {
+        if self.service.is_none() && self.holds(sent) {
+            self.service = self.guess.take();
+        }
+    }
+
+    /// What a challenge to such a request says.
+    fn learn(&mut self, sent: &Authorization, service: TokenService, scope: Option<String>) {
+        self.forget(sent);
+        self.service = Some(service);
+        if scope.is_some() {
+            self.scope = scope;
+        }
     }
 }
 
@@ -478,12 +568,12 @@ fn check_realm(realm: &str, registry: &Url) -> Result<()> {
 }
 
 /// A password goes along with a GET; an identity token is exchanged by POST.
-fn token_request(realm: &str, service: Option<&str>, scope: &str, found: Option<&Found>) -> Result<Request> {
-    let mut url = address(realm, None)
+fn token_request(service: &TokenService, scope: &str, found: Option<&Found>) -> Result<Request> {
+    let mut url = address(&service.realm, None)
         .map_err(|why| Error::new(Class::Auth, format!("the address of the token service {why}")))?;
     let mut fields = Vec::new();
-    if let Some(service) = service {
-        fields.push(("service", service));
+    if let Some(name) = &service.name {
+        fields.push(("service", name.as_str()));
     }
     // Several scopes come separated by blanks.
     fields.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
@@ -615,8 +705,8 @@ mod tests {
     #[test]
     fn passwords_travel_in_a_header_and_identity_tokens_in_a_form() {
         let found = |secret| Found { secret, origin: String::new() };
-        let request =
-            |found: Option<&Found>| token_request("https://t.example/token?a=b", Some("s"), "x y", found).unwrap();
+        let service = TokenService { realm: "https://t.example/token?a=b".to_owned(), name: Some("s".to_owned()) };
+        let request = |found: Option<&Found>| token_request(&service, "x y", found).unwrap();
         let anonymous = request(None);
         assert_eq!(anonymous.url.as_str(), "https://t.example/token?a=b&service=s&scope=x&scope=y");
         assert!(!anonymous.headers.contains_key(AUTHORIZATION) && anonymous.form.is_none());

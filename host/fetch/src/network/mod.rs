@@ -196,7 +196,8 @@ impl Network {
     ) -> Result<Answer, Failure> {
         let mut course = Course::default();
         loop {
-            let authorization = self.auth.authorize(subject, &request.url, course, &self.transport, progress).await?;
+            let authorization =
+                self.auth.authorize(subject, &request.url, &mut course, &self.transport, progress).await?;
             set_authorization(request, authorization.header.clone());
             let answer = match self.transport.send(request, progress).await {
                 Ok(answer) => answer,
@@ -206,7 +207,7 @@ impl Network {
                 }
             };
             if answer.elsewhere || !matches!(answer.status(), 401 | 403 | 404) {
-                self.auth.accepted(subject, &authorization, course, answer.status());
+                self.auth.accepted(subject, &authorization, course, answer.status()).await;
                 return Ok(answer);
             }
             let (refusal, authorized) = (Refusal::of(&answer), answer.authorized);

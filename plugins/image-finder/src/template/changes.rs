@@ -4,15 +4,22 @@
 use std::collections::BTreeSet;
 
 use super::parse::{Action, Expression, Kind, Piece, Term};
-use super::{Helpers, Known, LINK_DEPTH, Links, within};
-use crate::yaml::Node;
+use super::{EACH, Helpers, Known, LINK_DEPTH, Links, within};
+use crate::yaml::{Node, Value};
+
+/// Stands for whatever a helper is handed, in the path of a value.
+const HANDED: &str = "?";
+/// Words that references are made of: what a helper gives a map of one may be read.
+const PARTS: [&str; 10] =
+    ["image", "registry", "repository", "repo", "name", "tag", "version", "digest", "sha", "appVersion"];
 
 /// `set .Values.image "tag" …`, and all that does the same.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     /// Which value; empty for all of them.
     path: String,
-    /// Of whatever a helper is handed: of every value of that name.
+    /// Of whatever a helper is handed: of every value of that name, or, where it
+    /// is empty, of any.
     anywhere: bool,
     /// `merge` only gives what is not there.
     fills: bool,
@@ -32,13 +39,20 @@ impl Change {
 
     /// Whether it concerns a value, or what is below or above it. What these pieces
     /// fill in themselves they see.
-    pub(super) fn concerns(&self, link: &str, pieces: &[Piece]) -> bool {
-        let is_meant = if self.anywhere {
-            link.split('.').any(|part| part == self.path)
-        } else {
-            is_at_or_below(link, &self.path) || is_at_or_below(&self.path, link)
+    pub(super) fn concerns(&self, link: &str, values: Option<&Node>, pieces: &[Piece]) -> bool {
+        let node = values.and_then(|values| values.at(link));
+        let is_meant = match self.anywhere {
+            true => self.path.is_empty() || link.split('.').any(|part| part == self.path) || self.is_within(node),
+            false => is_at_or_below(link, &self.path) || is_at_or_below(&self.path, link),
         };
-        is_meant && !(self.fills && pieces.iter().any(|piece| self.is_in(piece)))
+        let is_there = node.is_some_and(|node| !node.is_map() && node.is_truthy() == Some(true));
+        is_meant && !(self.fills && (is_there || pieces.iter().any(|piece| self.is_in(piece))))
+    }
+
+    /// Whether a map has, or may be given, what the change names.
+    fn is_within(&self, node: Option<&Node>) -> bool {
+        let Some(node) = node.filter(|node| node.is_map()) else { return false };
+        PARTS.contains(&self.path.as_str()) || has_key(node, &self.path)
     }
 
     fn is_in(&self, piece: &Piece) -> bool {
@@ -55,9 +69,25 @@ fn holds(expression: &Expression, wanted: &[Term], depth: usize) -> bool {
     })
 }
 
-/// Whether the path of a value is `top` or below it.
+/// Whether the path of a value is `top` or below it, or may be: an item may be any.
 fn is_at_or_below(path: &str, top: &str) -> bool {
-    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    let mut parts = path.split('.');
+    let is_one =
+        |wanted: &str, part: Option<&str>| part.is_some_and(|part| [wanted, EACH].contains(&part) || wanted == EACH);
+    top.is_empty() || top.split('.').all(|wanted| is_one(wanted, parts.next()))
+}
+
+fn has_key(node: &Node, key: &str) -> bool {
+    let mut left = vec![node];
+    while let Some(node) = left.pop() {
+        if let Value::Map(entries) = &node.value {
+            if entries.iter().any(|(name, _)| name == key) {
+                return true;
+            }
+            left.extend(entries.iter().map(|(_, node)| node));
+        }
+    }
+    false
 }
 
 /// A block around: what its dot is made from, and what it asks for.
@@ -73,15 +103,12 @@ pub(super) struct Finder<'h> {
     helpers: &'h Helpers,
     known: Known,
     around: Vec<Around>,
-    /// Whether it is the condition of a block: what is filled in for it, only the
-    /// block looks at.
-    is_asked: bool,
     found: Vec<Change>,
 }
 
 impl<'h> Finder<'h> {
     pub(super) fn changes(helpers: &'h Helpers, pieces: &[Piece]) -> Vec<Change> {
-        let mut finder = Self { helpers, known: Known::new(), around: Vec::new(), is_asked: false, found: Vec::new() };
+        let mut finder = Self { helpers, known: Known::new(), around: Vec::new(), found: Vec::new() };
         for piece in pieces {
             if let Kind::Action(action) = &piece.kind {
                 finder.action(action);
@@ -96,17 +123,18 @@ impl<'h> Finder<'h> {
             Action::Show(value) => self.expression(value, 0),
             Action::Set { name, value, .. } => {
                 self.expression(value, 0);
-                let links = if is_fresh(value, 0) { BTreeSet::new() } else { self.links(value) };
+                let links = self.aliases(value);
                 self.known.entry(name.clone()).or_default().extend(links);
             }
             Action::With(value) => {
-                self.condition(value);
-                inner.dot = self.links(value);
+                self.expression(value, 0);
+                inner.dot = self.aliases(value);
                 self.guard(value, &mut inner);
                 self.around.push(inner);
             }
             Action::Range(names, value) => {
-                inner.dot = within(&self.links(value));
+                self.expression(value, 0);
+                inner.dot = self.items(value);
                 self.guard(value, &mut inner);
                 for name in names {
                     self.known.entry(name.clone()).or_default().extend(inner.dot.clone());
@@ -114,17 +142,51 @@ impl<'h> Finder<'h> {
                 self.around.push(inner);
             }
             Action::If(value) => {
-                self.condition(value);
+                self.expression(value, 0);
                 self.guard(value, &mut inner);
                 self.around.push(inner);
             }
-            Action::Define(_) => self.around.push(Around { is_helper: true, ..Around::default() }),
-            Action::Else(_) => {
-                self.around.pop();
-                self.around.push(self.around.last().cloned().unwrap_or_default());
+            Action::Define(_) => {
+                let dot = BTreeSet::from([HANDED.to_owned()]);
+                self.known.insert(String::new(), dot.clone());
+                self.around.push(Around { dot, is_helper: true, ..Around::default() });
             }
-            Action::End => drop(self.around.pop()),
+            Action::Else(condition) => {
+                self.around.pop();
+                let mut inner = self.around.last().cloned().unwrap_or_default();
+                if let Some(value) = condition {
+                    self.expression(value, 0);
+                    self.guard(value, &mut inner);
+                    // Of an `else with`; an `else if` leaves the dot.
+                    inner.dot.extend(self.aliases(value));
+                }
+                self.around.push(inner);
+            }
+            Action::End => {
+                if self.around.pop().is_some_and(|around| around.is_helper) && !self.is_helper() {
+                    self.known.remove("");
+                }
+            }
             Action::Nothing => {}
+        }
+    }
+
+    /// The values that a value may be, and not a copy of.
+    fn aliases(&self, value: &Expression) -> BTreeSet<String> {
+        let links = self.links(value);
+        match value.0.as_slice() {
+            _ if is_fresh(value, 0) => BTreeSet::new(),
+            [command] if is_path(command) => links,
+            _ => &within(&links) | &links,
+        }
+    }
+
+    /// What a loop over it goes over.
+    fn items(&self, list: &Expression) -> BTreeSet<String> {
+        let links = self.links(list);
+        match list.0.as_slice() {
+            [command] if is_path(command) => within(&links),
+            _ => &within(&links) | &links,
         }
     }
 
@@ -134,7 +196,7 @@ impl<'h> Finder<'h> {
             && let [Term::Dot(_) | Term::Variable(..)] = command.as_slice()
         {
             inner.guards.extend(Some(self.links(value)).filter(|links| links.len() == 1).into_iter().flatten());
-            inner.guards.retain(|path| !path.contains('*') && !path.is_empty());
+            inner.guards.retain(|path| !path.contains(['*', '?']) && !path.is_empty());
         }
     }
 
@@ -145,18 +207,12 @@ impl<'h> Finder<'h> {
         links.found
     }
 
-    fn condition(&mut self, value: &Expression) {
-        self.is_asked = true;
-        self.expression(value, 0);
-        self.is_asked = false;
-    }
-
     fn is_helper(&self) -> bool {
         self.around.first().is_some_and(|around| around.is_helper)
     }
 
     fn expression(&mut self, expression: &Expression, depth: usize) {
-        for command in &expression.0 {
+        for (at, command) in expression.0.iter().enumerate() {
             for term in command {
                 if let Term::Group(inner, _) = term
                     && depth < LINK_DEPTH
@@ -164,42 +220,41 @@ impl<'h> Finder<'h> {
                     self.expression(inner, depth + 1);
                 }
             }
-            self.command(command);
+            self.command(command, at > 0);
         }
     }
 
-    fn command(&mut self, command: &[Term]) {
+    /// `piped` where what stands before a `|` is one more argument.
+    fn command(&mut self, command: &[Term], piped: bool) {
         let [Term::Word(name), first, rest @ ..] = command else { return };
         let fills = matches!(name.as_str(), "merge" | "mustMerge");
         let is_merge = fills || matches!(name.as_str(), "mergeOverwrite" | "mustMergeOverwrite");
         if !is_merge && !matches!(name.as_str(), "set" | "unset") {
             return;
         }
-        let keys = if is_merge { keys_of_dicts(rest) } else { rest.first().and_then(text_of).map(|key| vec![key]) };
+        let keys = match is_merge {
+            true => keys_of_dicts(rest).filter(|_| !piped),
+            false => rest.first().and_then(text_of).map(|key| vec![key]),
+        };
         // `set . "Values" …`: all of them.
         if is_root(first) && keys.as_ref().is_some_and(|keys| keys.iter().any(|key| key == "Values")) {
-            self.note(String::new(), fills, command);
+            self.note("", None, fills, command);
         }
-        if is_fresh_term(first, 0) || fills && self.is_asked {
-            return;
-        }
-        let links = self.links(&Expression(vec![vec![first.clone()]]));
-        if links.is_empty() && !fills && matches!(first, Term::Dot(_)) && self.is_helper() {
-            keys.iter().flatten().for_each(|key| self.note(key.clone(), false, command));
-            let unknown = self.found.len() - keys.as_ref().map_or(0, Vec::len);
-            self.found[unknown..].iter_mut().for_each(|change| change.anywhere = true);
-        }
-        for link in links {
+        for link in self.aliases(&Expression(vec![vec![first.clone()]])) {
             match &keys {
-                Some(keys) => keys.iter().for_each(|key| self.note(joined(&link, key), fills, command)),
-                None => self.note(link, fills, command),
+                Some(keys) => keys.iter().for_each(|key| self.note(&link, Some(key), fills, command)),
+                None => self.note(&link, None, fills, command),
             }
         }
     }
 
-    fn note(&mut self, path: String, fills: bool, command: &[Term]) {
+    fn note(&mut self, link: &str, key: Option<&str>, fills: bool, command: &[Term]) {
+        let path = key.map_or_else(|| link.to_owned(), |key| joined(link, key));
         let guards = self.around.last().map(|around| around.guards.clone()).unwrap_or_default();
-        self.found.push(Change { path, anywhere: false, fills, guards, command: command.to_vec() });
+        let anywhere = path.split('.').any(|part| part == HANDED);
+        // Of what a helper is handed nothing but the last name is known.
+        let path = if anywhere { key.unwrap_or_default().to_owned() } else { path };
+        self.found.push(Change { path, anywhere, fills, guards, command: command.to_vec() });
     }
 }
 
@@ -234,6 +289,16 @@ fn is_root(term: &Term) -> bool {
 
 fn text_of(term: &Term) -> Option<String> {
     if let Term::Text(text) = term { Some(text.clone()) } else { None }
+}
+
+/// A value by its path alone, `index` and `get` included.
+fn is_path(command: &[Term]) -> bool {
+    match command {
+        [Term::Dot(_) | Term::Variable(..)] => true,
+        [Term::Group(Expression(inner), _)] => matches!(inner.as_slice(), [command] if is_path(command)),
+        [Term::Word(word), ..] => matches!(word.as_str(), "index" | "get" | "dig"),
+        _ => false,
+    }
 }
 
 /// The keys of `(dict "a" … "b" …)`; none where another map is merged as well.

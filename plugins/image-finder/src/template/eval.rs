@@ -392,7 +392,8 @@ pub(super) fn shown_text(value: &Value<'_>) -> Option<String> {
 fn node_text(node: &Node) -> Option<String> {
     let Yaml::Scalar { text, .. } = &node.value else { return None };
     let printed = node.scalar()?.printed()?;
-    let same = printed == *text || matches!(node.scalar(), Some(Scalar::Bool(_)));
+    // What a line break does, the place says where it is printed.
+    let same = printed == *text && !text.contains('\n') || matches!(node.scalar(), Some(Scalar::Bool(_)));
     (same && !is_template(text)).then_some(printed)
 }
 

@@ -83,7 +83,7 @@ fn words_of<'e>(expression: &'e Expression, depth: usize, words: &mut Vec<&'e Te
     }
 }
 
-fn is_whole(text: &str) -> bool {
+pub(super) fn is_whole(text: &str) -> bool {
     has_tag(text) && !text.contains("://") && ImageName::parse(text).is_ok()
 }
 

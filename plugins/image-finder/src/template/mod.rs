@@ -17,6 +17,7 @@ mod places;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use changes::{Change, Finder};
 pub use eval::About;
@@ -24,7 +25,7 @@ use eval::{STEPS, Value, Variables, View, World, restore, truth};
 use parse::{Action, Expression, Kind, Piece, Term};
 use places::{Place, Written};
 
-use crate::yaml::Node;
+use crate::yaml::{Node, Value as Yaml};
 
 /// Helpers that mention each other.
 const LINK_DEPTH: usize = 12;
@@ -156,7 +157,8 @@ fn own_else(body: &[Piece]) -> bool {
 
 /// Of values each item: `a` becomes `a.*`.
 fn within(links: &BTreeSet<String>) -> BTreeSet<String> {
-    links.iter().map(|link| format!("{link}.{EACH}")).collect()
+    let item = |link: &String| if link.is_empty() { EACH.to_owned() } else { format!("{link}.{EACH}") };
+    links.iter().map(item).collect()
 }
 
 /// Pieces before the `end` of a block that has begun.
@@ -196,13 +198,15 @@ pub(crate) struct Site {
 /// Every such place, in the order of the files.
 pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Site> {
     let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS, depth: 0 };
+    let in_values: Vec<Change> = values.map(|values| changes_of_texts(values, helpers)).unwrap_or_default();
     let mut sites = Vec::new();
     for source in sources {
         let mut reader = Reader {
             source: *source,
             lines: source.text.lines().collect(),
             helpers,
-            changes: helpers.changes.iter().filter(|change| change.happens(values)).collect(),
+            changes: helpers.changes.iter().chain(&in_values).filter(|change| change.happens(values)).collect(),
+            values,
             frames: vec![Frame::outermost()],
             branches: 0,
             variables: Variables::new(),
@@ -217,6 +221,23 @@ pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sou
     sites
 }
 
+/// What the templates in values change, which some template hands to `tpl`.
+fn changes_of_texts(values: &Node, helpers: &Helpers) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut left = vec![values];
+    while let Some(node) = left.pop() {
+        match &node.value {
+            Yaml::Scalar { text, .. } if text.contains("{{") => {
+                changes.extend(Finder::changes(helpers, &parse::pieces(text)));
+            }
+            Yaml::Scalar { .. } => {}
+            Yaml::List(items) => left.extend(items),
+            Yaml::Map(entries) => left.extend(entries.iter().map(|(_, node)| node)),
+        }
+    }
+    changes
+}
+
 /// A block that is open.
 #[derive(Clone)]
 struct Frame<'a> {
@@ -228,6 +249,8 @@ struct Frame<'a> {
     around: Option<bool>,
     view: View<'a>,
     links: BTreeSet<String>,
+    /// What the blocks around made their dot of.
+    made_of: Rc<Vec<Piece>>,
     is_apart: bool,
     /// What its present branch declared, and what the name meant before.
     declared: Vec<(String, Option<Value<'a>>)>,
@@ -240,7 +263,8 @@ impl Frame<'_> {
     fn outermost() -> Self {
         let (takes, taken, around) = (Some(true), Some(true), Some(true));
         let view = View { dot: Value::Root, root: Value::Root };
-        Self { takes, taken, around, view, links: BTreeSet::new(), is_apart: false, declared: Vec::new(), branch: 0 }
+        let (links, made_of, declared) = (BTreeSet::new(), Rc::default(), Vec::new());
+        Self { takes, taken, around, view, links, made_of, is_apart: false, declared, branch: 0 }
     }
 
     /// Whether what stands here is printed.
@@ -262,6 +286,8 @@ struct Line<'a> {
     is_apart: bool,
     view: Option<View<'a>>,
     dot_links: BTreeSet<String>,
+    /// As that of a frame.
+    made_of: Rc<Vec<Piece>>,
     /// The branches that it stands in.
     branches: Vec<u32>,
 }
@@ -272,6 +298,7 @@ struct Reader<'a, 'h> {
     helpers: &'h Helpers,
     /// Those that happen with these values.
     changes: Vec<&'h Change>,
+    values: Option<&'a Node>,
     frames: Vec<Frame<'a>>,
     variables: Variables<'a>,
     /// By variable the values that it was made from.
@@ -320,7 +347,7 @@ impl<'a> Reader<'a, '_> {
     /// What a loop goes over, where that is known and worth a look.
     fn items(&self, body: &[Piece], list: &Expression, world: &mut World<'a>) -> Option<Vec<(String, &'a Node)>> {
         let Value::Node(node) = world.value_of(list, &self.frame().view, &self.variables) else { return None };
-        let is_set = self.is_changed(&self.links_of(list), &[]);
+        let is_set = self.is_changed(&self.links_of(list), &[shown(list)]);
         let count = node.items().len() + node.entries().len();
         let has_else = body.iter().any(|piece| matches!(piece.kind, Kind::Action(Action::Else(_))));
         let is_small = (1..=ITEMS).contains(&count) && world.spend(count.saturating_mul(body.len()));
@@ -397,6 +424,7 @@ impl<'a> Reader<'a, '_> {
             is_apart: frame.is_apart,
             view: Some(frame.view),
             dot_links: frame.links,
+            made_of: frame.made_of,
             branches: self.frames.iter().map(|frame| frame.branch).collect(),
         };
     }
@@ -408,7 +436,7 @@ impl<'a> Reader<'a, '_> {
     /// Whether a template changes one of the values; not where these pieces are
     /// that template.
     fn is_changed(&self, links: &BTreeSet<String>, pieces: &[Piece]) -> bool {
-        links.iter().any(|link| self.changes.iter().any(|change| change.concerns(link, pieces)))
+        links.iter().any(|link| self.changes.iter().any(|change| change.concerns(link, self.values, pieces)))
     }
 
     fn links_of(&self, expression: &Expression) -> BTreeSet<String> {
@@ -430,6 +458,7 @@ impl<'a> Reader<'a, '_> {
                 let takes = self.truth_of(value, world);
                 let frame = self.open(takes);
                 (frame.view.dot, frame.links) = (dot, links);
+                Rc::make_mut(&mut frame.made_of).push(shown(value));
             }
             Action::Range(names, list) => self.unknown_items(names, list, world),
             Action::Define(_) => {
@@ -461,7 +490,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn truth_of(&self, condition: &Expression, world: &mut World<'a>) -> Option<bool> {
-        let is_set = self.is_changed(&self.links_of(condition), &[]);
+        let is_set = self.is_changed(&self.links_of(condition), &[shown(condition)]);
         let value = world.value_of(condition, &self.frame().view, &self.variables);
         truth(&value).filter(|_| !is_set)
     }
@@ -481,9 +510,9 @@ impl<'a> Reader<'a, '_> {
             _ => None,
         };
         // The dot is again what it was around the block.
-        let Frame { view, links, .. } = self.frame();
+        let Frame { view, links, made_of, .. } = self.frame();
         self.branches += 1;
-        self.frames.push(Frame { takes, taken, view, links, branch: self.branches, ..frame });
+        self.frames.push(Frame { takes, taken, view, links, made_of, branch: self.branches, ..frame });
     }
 
     fn set(&mut self, name: &str, value: &Expression, declares: bool, world: &mut World<'a>) {
@@ -502,6 +531,10 @@ impl<'a> Reader<'a, '_> {
         }
         self.links.entry(name.to_owned()).or_default().extend(links);
     }
+}
+
+fn shown(expression: &Expression) -> Piece {
+    Piece { line: 0, kind: Kind::Action(Action::Show(expression.clone())) }
 }
 
 pub(crate) fn unquoted(text: &str) -> &str {
@@ -551,8 +584,23 @@ impl<'h> Links<'h> {
             {
                 self.helper(name);
             }
-            command.iter().for_each(|term| self.term(term, known, dot));
+            match looked_up(command) {
+                Some((base, keys)) if expression.0.len() == 1 => self.lookup(base, keys, known, dot),
+                _ => command.iter().for_each(|term| self.term(term, known, dot)),
+            }
         }
+    }
+
+    /// `index .Values "image"` is `.Values.image`; of a key that is no text it may be
+    /// any.
+    fn lookup(&mut self, base: &Term, keys: &[Term], known: &Known, dot: &BTreeSet<String>) {
+        let fields: Vec<String> =
+            keys.iter().map(|key| if let Term::Text(text) = key { text.clone() } else { EACH.to_owned() }).collect();
+        let outer = std::mem::take(&mut self.found);
+        self.term(base, known, dot);
+        let base = std::mem::replace(&mut self.found, outer);
+        self.extend(&base, &fields);
+        keys.iter().for_each(|key| self.term(key, known, dot));
     }
 
     fn helper(&mut self, name: &str) {
@@ -604,6 +652,15 @@ impl<'h> Links<'h> {
             Some(only) => drop(self.found.insert(format!("{only}.{}", fields.join(".")))),
             None => self.found.extend(base.iter().cloned()),
         }
+    }
+}
+
+/// What `index`, `get` and `dig` look into, and the keys.
+fn looked_up(command: &[Term]) -> Option<(&Term, &[Term])> {
+    match command {
+        [Term::Word(word), base, keys @ ..] if matches!(word.as_str(), "index" | "get") => Some((base, keys)),
+        [Term::Word(word), keys @ .., _, base] if word == "dig" => Some((base, keys)),
+        _ => None,
     }
 }
 

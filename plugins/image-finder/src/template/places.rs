@@ -1,11 +1,14 @@
 //! The places of a template that name an image: keys of block and flow style,
 //! their values on the same line or the next, arguments, environment entries.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::lines::{self, Part, is_hole};
+use super::mentions::is_whole;
 use super::parse::{Kind, Piece};
 use super::{Line, Links, Reader, Site, World, unquoted};
+use crate::command::{self, Command, Named};
 use crate::values::{ends_in_image, has_tag, is_flag_of_image, is_list_of_images, names_an_image};
 
 /// A site, and in which document and branches it stands.
@@ -20,6 +23,14 @@ impl Written {
     pub(super) fn doubt(&mut self) {
         self.site.text = None;
         self.site.is_sure = true;
+    }
+
+    /// The same of an image that a command names.
+    fn doubt_image(&mut self, image: &str) {
+        self.doubt();
+        if !image.contains(is_hole) {
+            image.clone_into(&mut self.site.written);
+        }
     }
 }
 
@@ -40,6 +51,9 @@ pub(super) struct Place {
     waits: Option<Waiting>,
     /// The item above is `--image`, and the next one its value.
     flag: bool,
+    /// A command that may go on in the next line, which is one more item of the list
+    /// in this column, or follows a `\`.
+    command: Option<(Command, Option<usize>)>,
 }
 
 /// A key whose value stands below.
@@ -101,6 +115,7 @@ impl<'a> Reader<'a, '_> {
             }
             self.end_flow(&looked.text);
             self.arguments(&mut looked, world);
+            self.command(&mut looked, world);
             self.mentions(&mut looked, world);
         }
         if self.sites.len() == before {
@@ -263,7 +278,16 @@ impl<'a> Reader<'a, '_> {
             }
             _ => return false,
         };
-        let Some(value) = &part.value else { return false };
+        let Some(value) = &part.value else {
+            if let Some(at) = at.filter(|_| self.place.waits.is_some()) {
+                let below = self.below(looked);
+                if let Some(waiting) = &mut self.place.waits {
+                    waiting.parts[at] = Some(below);
+                }
+                return true;
+            }
+            return false;
+        };
         looked.answered.extend(part.key.clone());
         looked.answered.push(value.clone());
         let Some(site) = self.site(looked, value, true, Some(key), world) else { return true };
@@ -275,6 +299,23 @@ impl<'a> Reader<'a, '_> {
             }
         }
         true
+    }
+
+    /// A part of an image that stands in the lines below its key, which are not read.
+    fn below(&self, looked: &Looked<'_, 'a>) -> Written {
+        let number = looked.line.number;
+        let written = self.lines.get(number as usize).map_or("", |line| line.trim()).to_owned();
+        let site = Site {
+            file: self.source.file,
+            line: number,
+            written,
+            text: None,
+            is_literal: false,
+            is_sure: true,
+            is_apart: looked.line.is_apart,
+            links: BTreeSet::new(),
+        };
+        self.at(looked.line, site)
     }
 
     /// Pods that `helm test` alone starts say so in every branch that has them.
@@ -401,15 +442,68 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// Commands of shells, in one line or in several, and lists of their words.
+    fn command(&mut self, looked: &mut Looked<'_, 'a>, world: &mut World<'a>) {
+        let parts = looked.text.parts();
+        let item = parts.first().filter(|part| part.begins && part.key.is_none()).map(|part| part.column);
+        let is_item = item.is_some() && looked.text.text.trim_start().starts_with('-');
+        let mut command = match self.place.command.take() {
+            Some((command, None)) => command,
+            Some((command, column)) if is_item && column == item => command,
+            _ => Command::default(),
+        };
+        let text = looked.text.text.clone();
+        for (at, word) in command::words(&text) {
+            let named = command.word(word);
+            let start =
+                at + if let Some(Named::Set(start)) = named { start } else { word.find("://").map_or(0, |at| at + 3) };
+            let value = start..at + word.len();
+            if named.is_none() || looked.answered.iter().any(|range| range.contains(&start)) {
+                continue;
+            }
+            let image = &text[value.clone()];
+            let is_set = matches!(named, Some(Named::Set(_)));
+            // `80:80` is none.
+            let is_name = image.contains('/') || named == Some(Named::First) && image.contains(char::is_alphabetic);
+            let is_whole = is_whole(image) && is_name;
+            if is_set || is_whole || looked.text.shows(&value) && has_tag(image) {
+                looked.answered.push(value.clone());
+                let site = self.site(looked, &value, true, None, world).map(|mut site| {
+                    if !is_set {
+                        site.doubt_image(image);
+                    }
+                    site
+                });
+                self.sites.extend(site);
+            }
+        }
+        let goes_on = text.trim_end().ends_with('\\');
+        self.place.command = (goes_on || is_item).then_some((command, item.filter(|_| !goes_on)));
+    }
+
     fn evaluated(&self, looked: &Looked<'_, 'a>, range: &Range<usize>, world: &mut World<'a>) -> Option<String> {
         let pieces = looked.text.cut(range);
-        let mut links = Links::new(self.helpers);
-        links.pieces(&pieces, &self.links, &looked.line.dot_links);
-        if self.is_changed(&links.found, &pieces) || turns(&pieces) {
+        if self.is_set(looked.line, &pieces) || turns(&pieces) {
             return None;
         }
         let text = looked.line.view.as_ref().and_then(|view| world.text(&pieces, view, &self.variables));
         text.map(|text| unquoted(&text).to_owned())
+    }
+
+    /// Whether a template changes what these pieces of a line mention. What the dot
+    /// is made of is seen in it, and nowhere else.
+    fn is_set(&self, line: &Line<'a>, pieces: &[Piece]) -> bool {
+        let links = |dot: &BTreeSet<String>| {
+            let mut links = Links::new(self.helpers);
+            links.pieces(pieces, &self.links, dot);
+            links.found
+        };
+        let all = links(&line.dot_links);
+        if line.made_of.is_empty() || !self.is_changed(&all, pieces) {
+            return self.is_changed(&all, pieces);
+        }
+        let seen: Vec<Piece> = pieces.iter().chain(line.made_of.iter()).cloned().collect();
+        self.is_changed(&all, &seen) || self.is_changed(&links(&BTreeSet::new()), pieces)
     }
 
     /// What stands there as a site; none where it is nothing at all.

@@ -131,6 +131,13 @@ fn instead(head: &[u8], size: u64, kind: Kind) -> Option<String> {
     if size == 0 {
         return (kind != Kind::Text && kind != Kind::Page).then(|| "an empty file".to_owned());
     }
+    // What is left of an empty archive, and of a disk that failed.
+    if kind == Kind::Program && head.len() as u64 == size && head.iter().all(|byte| *byte == 0) {
+        return Some("nothing but zeros".to_owned());
+    }
+    if let Some(whole) = elf_size(head).filter(|whole| kind == Kind::Program && *whole > size) {
+        return Some(format!("{size} of the {whole} bytes of a program"));
+    }
     // A program or archive has no such beginning.
     if head.starts_with(b"#!") {
         return None;
@@ -152,6 +159,20 @@ fn instead(head: &[u8], size: u64, kind: Kind) -> Option<String> {
         return Some("JSON".to_owned());
     }
     error_in(written, size).map(|words| format!("the words `{words}`"))
+}
+
+/// How long a program for Linux is at least, by its table of segments.
+fn elf_size(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(b"\x7fELF\x02\x01").filter(|_| head.len() >= 64)?;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let at = |start: usize, length: usize| Some(number(head.get(start..start.checked_add(length)?)?));
+    let is_program = matches!(rest.get(10), Some(2 | 3));
+    let (table, entry, count) = (at(32, 8)?, at(54, 2)?, at(56, 2)?);
+    let ends = (0..count).map_while(|index| {
+        let start = usize::try_from(table.checked_add(index * entry)?).ok()?;
+        at(start.checked_add(8)?, 8)?.checked_add(at(start.checked_add(32)?, 8)?)
+    });
+    ends.chain([table.checked_add(entry * count)?]).max().filter(|_| is_program)
 }
 
 /// Whether a text is a page of HTML (true) or other markup (false), comments
@@ -594,6 +615,18 @@ mod tests {
         ] {
             assert!(matches!(of(content, wanted(name)), Verdict::Odd(_)), "{name}: {:?}", of(content, wanted(name)));
         }
+        // The first segment begins behind the headers and is as long as it may be.
+        let mut cut = elf(62);
+        cut[32..34].copy_from_slice(&[64, 0]);
+        cut[54..58].copy_from_slice(&[56, 0, 1, 0]);
+        cut.resize(64 + 56, 0);
+        cut[64 + 8] = 120;
+        cut[64 + 32] = 10;
+        refused(&cut, wanted("kubectl"), "gave 120 of the 130 bytes of a program and no program");
+        cut.resize(130, 1);
+        assert!(matches!(of(&cut, wanted("kubectl")), Verdict::Fine));
+        refused(&cut[..100], wanted("kubectl"), "100 of the 120 bytes");
+        refused(&[0; 10_240], wanted("kubectl"), "nothing but zeros");
         let tar = airgap_tests::images::tar_of(&[("a", b"b")]);
         assert!(matches!(of(&tar, wanted("a.tar")), Verdict::Fine));
         assert!(matches!(of(&[0; 1024], wanted("none.tar")), Verdict::Fine));

@@ -126,3 +126,99 @@ async fn the_registry_that_a_redirect_leads_to_is_logged_in_at() {
         assert_eq!(other.requests("GET", "/token").len(), 1, "{}", other.render_log());
     }
 }
+
+/// What a repository wants of who asks for it.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    /// A token of its own service.
+    Own,
+    Open,
+    Password,
+}
+
+/// A registry whose repository `a` has a token service that answers `denial` to
+/// all who want something else, `b` is behind its door, and a token of another
+/// one gets `refusal`; none is a 401 that says what is wanted.
+fn divided(door: Door, denial: fn() -> Response, refusal: Option<u16>) -> Server {
+    Server::start(move |asked: &Asked| {
+        if let Some(service) = asked.path.strip_prefix("/token-") {
+            let scope = asked.parameters("scope").next().unwrap_or_default();
+            return match scope == format!("repository:{service}:pull") {
+                true => Response::new(200, format!(r#"{{"token":"for-{service}","expires_in":600}}"#)),
+                false => denial(),
+            };
+        }
+        let repository = if asked.path.starts_with("/v2/a/") { "a" } else { "b" };
+        let sent = asked.header("authorization").unwrap_or_default().to_owned();
+        let is_let_in = match (repository, door) {
+            ("a", _) | (_, Door::Own) => sent == format!("Bearer for-{repository}"),
+            (_, Door::Password) => asked.refusal("me", "right").is_none(),
+            (_, Door::Open) => sent.is_empty() || sent == "Bearer for-b",
+        };
+        let challenge = match (repository, door) {
+            (_, Door::Password) if repository == "b" => "Basic realm=\"b\"".to_owned(),
+            _ => format!("Bearer realm=\"http://{}/token-{repository}\"", asked.header("host").unwrap_or_default()),
+        };
+        match refusal {
+            _ if is_let_in => Response::new(200, r#"{"schemaVersion":2,"manifests":[]}"#),
+            Some(status) if sent.starts_with("Bearer") => Response::new(status, ""),
+            _ => Response::new(401, "").with("www-authenticate", challenge),
+        }
+    })
+}
+
+async fn pull(server: &Server, network: &Network, repository: &str) -> Result<ManifestBytes> {
+    let reference = Reference::parse(&format!("{}/{repository}:1", server.host())).unwrap();
+    network.manifest(&reference, &Progress::silent("images")).await
+}
+
+/// A denial holds for the service and the scope that it was given for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_decides_about_its_own_repositories_alone() {
+    let denials: [fn() -> Response; 6] = [
+        || Response::new(401, ""),
+        || Response::new(403, ""),
+        || Response::new(404, ""),
+        || Response::new(500, ""),
+        || Response::new(200, "<html>"),
+        // Anything goes, and opens nothing.
+        || Response::new(200, r#"{"token":"useless"}"#),
+    ];
+    for door in [Door::Own, Door::Open, Door::Password] {
+        for (at, denial) in denials.into_iter().enumerate() {
+            for refusal in [None, Some(401), Some(403), Some(404)] {
+                let server = divided(door, denial, refusal);
+                let folder = tempfile::tempdir().unwrap();
+                let config = docker_config(&folder, &server.host(), &auth_entry("me", "right"));
+                let network = logged_in(&settings(&[&server.host()]), &config);
+                for repository in ["a", "b", "a", "b"] {
+                    let pulled = pull(&server, &network, repository).await;
+                    let case = format!("{repository} of {door:?}, denial {at}, {refusal:?}");
+                    pulled.unwrap_or_else(|error| panic!("{case}: {error:?}\n{}", server.render_log()));
+                }
+            }
+        }
+    }
+}
+
+/// Where both have one service its word is asked for once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_of_its_own_service_is_final_and_asked_for_once() {
+    let registry = Registry::with(Options { auth: Auth::Token(TokenAuth::default()), ..Options::default() });
+    for name in ["a:1", "b:1", "c:1"] {
+        registry.push(name, &Image::small(1, 1_000));
+    }
+    let network = network(&settings(&[&registry.host()]));
+    let reference = |name: &str| Reference::parse(&registry.reference(name)).unwrap();
+    let progress = Progress::silent("images");
+    network.manifest(&reference("a:1"), &progress).await.unwrap();
+    registry.fault(On::get("/token").once(), Fault::status(403));
+    let error = network.manifest(&reference("b:1"), &progress).await.unwrap_err();
+    assert_eq!(error.class(), Class::Auth, "{error:?}");
+    assert_eq!(registry.requests("GET", "/token").len(), 2, "{}", registry.render_log());
+    // The next who asks for it asks anew, and others never noticed.
+    for name in ["c:1", "b:1", "a:1"] {
+        network.manifest(&reference(name), &progress).await.unwrap();
+    }
+    assert_eq!(registry.requests("GET", "/token").len(), 4, "{}", registry.render_log());
+}

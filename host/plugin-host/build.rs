@@ -5,11 +5,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "writes into OUT_DIR only")]
 
-use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
+use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 

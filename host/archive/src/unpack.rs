@@ -17,9 +17,8 @@ use super::reader::{EntryKind, TarReader};
 use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
-use disk::fs;
-use disk::tree;
 use disk::tree::{Artifact, TreeBuilder};
+use disk::{fs, tree};
 
 /// How much an archive may unpack to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

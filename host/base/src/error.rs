@@ -6,10 +6,9 @@
 //! [source](Error::source). Nobody decides by text: `orchestrator::decide`
 //! looks at the [`Class`], `exit_code` maps it to a number.
 
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::{fmt, io};
 
 use jiff::Timestamp;
 use serde::Serialize;

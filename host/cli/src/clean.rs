@@ -9,10 +9,9 @@ use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use disk::fs;
-use engine::state;
 use engine::state::lock::BuildLock;
 use engine::state::store;
-use engine::transaction;
+use engine::{state, transaction};
 
 /// Wipe the build folder: state, store, trees and clones
 ///

@@ -16,21 +16,17 @@ use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use base::progress::Progress;
-use config::Project;
 use config::pipeline::Runner;
-use config::plugins_lock;
 use config::plugins_lock::{Pin, PluginsLock, check_name};
 use config::source::Source;
-use config::written;
+use config::{Project, plugins_lock, written};
 use confine::wall::Wall;
 use disk::fs;
 use entitlement::grants::Grants;
-use plugin_host::abilities;
-use plugin_host::catalog;
 use plugin_host::catalog::{EMBEDDED, PluginSource};
 use plugin_host::limits::COMPONENT_BYTES;
 use plugin_host::review::{Right, rights};
-use plugin_host::{Description, Runtime, RuntimeOptions};
+use plugin_host::{Description, Runtime, RuntimeOptions, abilities, catalog};
 
 /// Pin a third-party plugin, or look at the plugins
 #[derive(Debug, Args)]

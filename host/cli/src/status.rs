@@ -6,21 +6,20 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::table::{self, Failed};
 use super::ui::{Color, Ui};
-use config::Project;
 use base::error::{Class, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
+use base::progress::text;
+use config::Project;
 use engine::orchestrator::facts::facts;
 use engine::orchestrator::plan;
 use engine::orchestrator::plan::{PlannedStep, Request, plan};
 use engine::orchestrator::session::{Options, Standing, is_doubtful, standing};
-use base::progress::text;
+use engine::state;
 use engine::state::format::FailedItem;
 use engine::state::lock::{Holder, holder};
-use engine::state;
 use engine::state::{BuildState, Status, StepState};
-use engine::transaction::decided;
-use engine::transaction::journal_of;
+use engine::transaction::{decided, journal_of};
 
 /// Show how far the build is and what a start would do
 #[derive(Debug, Args)]

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use super::environment::Variables;
 use super::ui::Ui;
 use base::error::Result;
-use config::Project;
 use config::airgap_lock::AirgapLock;
 use config::pipeline::Runner;
-use config::written;
-use confine::ports;
-use confine::wall;
+use config::{Project, written};
 use confine::wall::{Openings, Wall};
+use confine::{ports, wall};
 use disk::fs;
 use fetch::network::NetworkEnvironment;
 

@@ -29,8 +29,7 @@ use crate::lock_names::provenance_of;
 use crate::source::Source;
 use base::digest::Digest;
 use base::error::{Error, Result};
-use base::reference::Reference;
-use base::reference::manifest_address;
+use base::reference::{Reference, manifest_address};
 use entitlement::Asker;
 
 /// The format that this version writes, and the newest that it reads.

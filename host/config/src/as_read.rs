@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::hash;
 use super::local::Content;
 use super::source::Source;
-use super::written;
+use super::{hash, written};
 use crate::publish::Published;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use components::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
-use crate::plugins_lock;
-use crate::publish;
 use crate::source::Source;
+use crate::{plugins_lock, publish};
 use base::error::{Error, Result};
 
 pub use crate::publish::{Publish, Target};

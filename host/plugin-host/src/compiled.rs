@@ -3,15 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use super::catalog::PluginSource;
-use super::limits;
 use super::stop::Subject;
 use super::worker::{self, Question, Task};
-use super::{Runtime, blocking, subject_of, text, validate};
+use super::{Runtime, blocking, limits, subject_of, text, validate};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
-use config::limits::Limit;
-use config::limits::PluginSettings;
+use config::limits::{Limit, PluginSettings};
 use confine::alone::{Bounds, Memory};
 use confine::wall::Wall;
 

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base::error::Class;
-use base::progress::text;
-use base::progress::{Counters, Event, Level, Observer};
+use base::progress::{Counters, Event, Level, Observer, text};
 use base::visible;
 
 /// A step's progress is told at most this often: a log is read afterwards.

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::lines::line;
-use base::progress::text;
-use base::progress::{Counters, Event, Observer};
+use base::progress::{Counters, Event, Observer, text};
 use base::visible;
 
 /// Draws on a terminal.

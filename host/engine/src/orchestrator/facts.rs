@@ -15,13 +15,11 @@ use crate::state::{BuildState, Status};
 use crate::transaction;
 use base::digest::Digest;
 use base::error::Result;
-use config::Project;
 use config::airgap_lock::AirgapLock;
-use config::hash;
 use config::pipeline::{Runner, StepSpec};
+use config::{Project, hash};
 use plugin_host::catalog;
-use plugin_host::catalog::PluginIdentity;
-use plugin_host::catalog::PluginSource;
+use plugin_host::catalog::{PluginIdentity, PluginSource};
 use plugin_host::handed::Handed;
 
 /// The facts that a plan needs. Outputs are hashed where `options` ask for it;

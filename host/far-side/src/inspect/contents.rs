@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::glance::{Glance, glance};
 use crate::verify::components::{below, repository_folder};
-use crate::verify::definition;
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Facts, Member};
-use crate::verify::{Definition, Problems, forms, images};
+use crate::verify::{Definition, Problems, definition, forms, images};
 use base::error::{Error, Result};
 use disk::fs;
 

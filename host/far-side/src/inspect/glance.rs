@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use crate::verify::facts;
 use crate::verify::facts::{Blob, Descriptor, Facts, File, LARGEST_MANIFEST, Member};
-use crate::verify::{Problems, charts, stream};
+use crate::verify::{Problems, charts, facts, stream};
 use archive::index::{Index, Indexed};
 use archive::random::{Archive, damaged};
 use base::digest::Digest;

@@ -55,8 +55,7 @@ mod transport;
 
 pub use asked::held_at;
 pub use direct::Direct;
-pub use download::{Download, cached, cached_aside};
-pub use download::{remember, seen_again};
+pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
 pub use seen::Seen;

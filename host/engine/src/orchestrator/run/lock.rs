@@ -17,14 +17,11 @@ use crate::state::BuildState;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::Level;
-use config::Project;
 use config::airgap_lock::{AirgapLock, LockChange};
-use config::hash;
-use config::lock_doubts;
 use config::lock_names::Names;
 use config::runners::Runners;
 use config::source::Source;
-use config::written;
+use config::{Project, hash, lock_doubts, written};
 use fetch::shared_lock::SharedLock;
 
 /// Continues "was saved by somebody else while".

@@ -309,7 +309,7 @@ fn shared_cache() -> PathBuf {
     target_folder().join("test-cache")
 }
 
-/// `target/release`, from where this program runs.
+/// `target/release` or `target/dist`, from where this program runs.
 pub fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a program knows where it lies");
     let folder = program.parent().expect("a program lies in a folder");
@@ -328,28 +328,10 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let path = target_folder().join("opencenter-airgap");
-        assert!(path.is_file(), "{} is not there: run `make build` first", path.display());
+        assert!(path.is_file(), "{} is not there: run `make programs` first", path.display());
         warn_when_old(&path);
         path
     })
-}
-
-/// The binary with the fault layer, which a released one never has; None after
-/// saying so where it was not built.
-///
-/// # Panics
-/// Under `CI=true`, where nothing may be skipped.
-pub fn faults_binary() -> Option<PathBuf> {
-    let path = target_folder().parent().expect("target/ has profiles").join("faults/opencenter-airgap");
-    if !path.is_file() {
-        crate::tools::skipped("target/faults/opencenter-airgap was not built (`make faults` does)");
-        return None;
-    }
-    let built = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    if built(&path) < built(binary()).map(|time| time - Duration::from_secs(3600)) {
-        eprintln!("warning: {} is an hour older than the binary: run `make faults`", path.display());
-    }
-    Some(path)
 }
 
 /// `cargo test` for this crate alone does not rebuild the binary.

@@ -21,9 +21,6 @@ pub(super) struct Variables {
     pub home: Option<PathBuf>,
     /// Where temporary files go.
     pub temporary: PathBuf,
-    /// What the disk layer is to do wrong.
-    #[cfg(feature = "faults")]
-    pub faults: Option<String>,
 }
 
 impl Variables {
@@ -53,8 +50,6 @@ impl Variables {
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
             home,
             temporary: std::env::temp_dir(),
-            #[cfg(feature = "faults")]
-            faults: text("OPENCENTER_AIRGAP_FAULTS"),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Image references: completed as docker, containerd and Zarf do it, and checked
 //! so that a typo is named before anything is fetched.
 //!
-//! The host pulls and Zarf deploys by the complete spelling, so all of them must
-//! complete a reference in the same way: a leading `oci://` is dropped, and only
-//! `index.docker.io` is another word for `docker.io`. What is stricter here is
-//! that `Org/app` is refused, where the others take `Org` for a host.
+//! The host pulls and Zarf deploys by the complete spelling, so there is one
+//! reader for host and guests: a leading `oci://` is dropped, and only
+//! `index.docker.io` is another word for `docker.io`. As for oci-client,
+//! `Org/app` is a typo; newer Docker takes `Org` for a host.
 
 use std::fmt;
 

@@ -7,25 +7,17 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use airgap_tests::project::{Project, Run, Running, binary, target_folder};
+use airgap_tests::project::{Project, Run, Running, target_folder};
 
-/// `target/faults/opencenter-airgap`.
+/// The program with a disk that fails on demand.
 ///
 /// # Panics
-/// When it is missing, or older than the sources.
+/// When it is missing.
 pub(crate) fn faulty_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let path = target_folder().parent().expect("target/ has profiles").join("faults/opencenter-airgap");
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-        let built = modified(&path);
-        assert!(built.is_some(), "{} is not there: run `make faults`", path.display());
-        let sources = std::fs::read_to_string(binary().with_extension("d")).unwrap_or_default();
-        // What a build script writes is made anew for each of the two binaries.
-        let written = |source: &&str| !source.contains("/target/release/build/");
-        let newer =
-            sources.split_whitespace().skip(1).filter(written).find(|source| modified(Path::new(source)) > built);
-        assert!(newer.is_none(), "{} is older than {newer:?}: run `make faults`", path.display());
+        let path = target_folder().join("faulty");
+        assert!(path.is_file(), "{} is not there: run `make programs` first", path.display());
         path
     })
 }

@@ -2,7 +2,7 @@
 //! command goes on from there, and the package is the one of an undisturbed
 //! build.
 //!
-//! These tests run the binary whose disk fails on demand (`make faults`).
+//! These tests run the binary whose disk fails on demand (`tests/faulty`).
 //! `AIRGAP_THOROUGH=1` (as `make crash` sets it) takes every visit of every
 //! checkpoint and more sequences of commands; `AIRGAP_SEED`, which each run
 //! prints, chooses others and repeats them.

@@ -1,18 +1,19 @@
-//! What lies below a directory: made durable as a whole, and known to the fault
-//! layer where another program made it.
+//! What lies below a directory: made durable as a whole, and told to a
+//! [hook](super::hook) where another program made it.
 
 use std::path::{Path, PathBuf};
 
-use super::{faults, sync_dir, sync_file};
+use super::hook::tell;
+use super::{sync_dir, sync_file};
 use base::error::{Error, Result};
 
 /// Runs `program`, which changes files below `directory` by itself and syncs
 /// what it likes: of what it makes nothing counts as durable before
 /// [`sync_below`].
 pub async fn made_by<T>(directory: &Path, program: impl Future<Output = T>) -> T {
-    faults::others_begin(directory);
+    tell(|hook| hook.others_begin(directory));
     let made = program.await;
-    faults::others_end(directory);
+    tell(|hook| hook.others_end(directory));
     made
 }
 

@@ -12,18 +12,13 @@ use std::path::{Path, PathBuf};
 
 use base::error::{Error, Result};
 
-#[cfg(feature = "faults")]
-pub mod faults;
-#[cfg(not(feature = "faults"))]
-#[path = "no_faults.rs"]
-mod faults;
-
 mod below;
+pub mod hook;
 mod remove;
 pub mod walk;
 
 pub use below::{made_by, sync_below};
-use faults::Operation;
+use hook::{Operation, tell};
 
 /// Writes `bytes` to `path` so that after a crash either the old or the new
 /// content is there, whole. Only where this process is the only one that
@@ -74,10 +69,10 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 }
 
 pub fn create(path: &Path) -> Result<File> {
-    faults::before(Operation::Create, path)
+    hook::before(Operation::Create, path)
         .and_then(|()| File::create(path))
         .map_err(|source| Error::io("cannot create", path, source))
-        .inspect(|file| faults::created(file, path))
+        .inspect(|file| tell(|hook| hook.created(file, path)))
 }
 
 /// Opens for appending, creating it where it is missing.
@@ -93,35 +88,36 @@ pub fn open_rw(path: &Path) -> Result<File> {
 
 fn open(path: &Path, options: &OpenOptions) -> Result<File> {
     let is_new = !path.exists();
-    faults::before(Operation::Create, path)
+    hook::before(Operation::Create, path)
         .and_then(|()| options.open(path))
         .map_err(|source| Error::io("cannot open", path, source))
         .inspect(|file| {
             if is_new {
-                faults::created(file, path);
+                tell(|hook| hook.created(file, path));
             }
         })
 }
 
 pub fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
-    faults::before_write(file, path, bytes)
+    hook::hook()
+        .map_or(Ok(()), |hook| hook.before_write(file, path, bytes))
         .and_then(|()| file.write_all(bytes))
         .map_err(|source| Error::io("cannot write", path, source))
 }
 
 /// Cuts a file off at `length` bytes.
 pub fn truncate(file: &File, path: &Path, length: u64) -> Result<()> {
-    faults::before(Operation::Write, path)
+    hook::before(Operation::Write, path)
         .and_then(|()| file.set_len(length))
         .map_err(|source| Error::io("cannot truncate", path, source))
 }
 
 /// Makes the file's content durable.
 pub fn sync(file: &File, path: &Path) -> Result<()> {
-    faults::before(Operation::Sync, path)
+    hook::before(Operation::Sync, path)
         .and_then(|()| file.sync_data())
         .map_err(|source| Error::io("cannot sync", path, source))?;
-    faults::synced(file);
+    tell(|hook| hook.synced(file));
     Ok(())
 }
 
@@ -131,18 +127,18 @@ pub fn sync_file(path: &Path) -> Result<()> {
     sync(&file, path)
 }
 
-/// A place at which a test can kill the process. Nothing in a released binary.
+/// A place at which a test can kill the process.
 pub fn checkpoint(name: &str) {
-    faults::checkpoint(name);
+    tell(|hook| hook.checkpoint(name));
 }
 
 /// Makes the entries of a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    faults::before(Operation::SyncDirectory, path)
+    hook::before(Operation::SyncDirectory, path)
         .and_then(|()| File::open(path))
         .and_then(|directory| directory.sync_all())
         .map_err(|source| Error::io("cannot sync directory", path, source))?;
-    faults::directory_synced(path);
+    tell(|hook| hook.directory_synced(path));
     Ok(())
 }
 
@@ -155,9 +151,10 @@ pub fn sync_parent(path: &Path) -> Result<()> {
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let undo = faults::before_rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))?;
+    let replaced = hook::hook().map_or(Ok(None), |hook| hook.before_rename(from, to));
+    let replaced = replaced.map_err(|source| Error::io("cannot rename to", to, source))?;
     fs::rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))?;
-    faults::renamed(undo);
+    tell(|hook| hook.renamed(from, to, replaced));
     Ok(())
 }
 
@@ -172,11 +169,11 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// `interrupted`: part of a copy lies there. `local`, `disk-full`.
 pub fn link_or_copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
-    faults::before(Operation::Link, to).map_err(|source| Error::io("cannot link to", to, source))?;
+    hook::before(Operation::Link, to).map_err(|source| Error::io("cannot link to", to, source))?;
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(_) => copy_unless(stop, from, to)?,
-        Ok(()) => faults::linked(to),
+        Ok(()) => tell(|hook| hook.linked(to)),
     }
     Ok(())
 }
@@ -237,7 +234,8 @@ impl Behind {
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    faults::before_create_directory(path)
+    hook::hook()
+        .map_or(Ok(()), |hook| hook.before_create_directory(path))
         .and_then(|()| fs::create_dir_all(path))
         .map_err(|source| Error::io("cannot create directory", path, source))
 }
@@ -256,9 +254,13 @@ pub fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
     made.map_err(|source| Error::io("cannot create a temporary folder in", parent, source))
 }
 
+fn before_remove(path: &Path) -> io::Result<()> {
+    hook::hook().map_or(Ok(()), |hook| hook.before_remove(path))
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {
+    match before_remove(path).and_then(|()| fs::remove_file(path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }
@@ -280,7 +282,7 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
 /// The same, until it is told to stop: what is left then lies where it was.
 /// `stop` gets the bytes of a file that is about to be removed.
 pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<()> {
-    match faults::before_remove(path).and_then(|()| remove::all_unless(stop, path)) {
+    match before_remove(path).and_then(|()| remove::all_unless(stop, path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

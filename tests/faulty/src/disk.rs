@@ -1,6 +1,6 @@
-//! A disk that fails on demand. Only with the feature `faults`.
+//! A disk that fails on demand.
 //!
-//! Every operation of `fs` is counted. [`arm`] says what happens at the n-th:
+//! Every operation of `disk::fs` is counted. A [plan](Faulty::of) says what happens at the n-th:
 //!
 //! - `fail:<n>:EIO` or `fail:<n>:ENOSPC`: it fails; a write leaves half of its
 //!   bytes behind.
@@ -18,7 +18,7 @@
 //!
 //! What is synced is known by inode, so that a second name of a file shares
 //! it. What a power loss would bring back waits in the temporary folder.
-#![expect(clippy::disallowed_methods, reason = "the fault layer is part of the disk layer")]
+#![expect(clippy::disallowed_methods, reason = "it stands in for the disk")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -27,15 +27,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is counted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Operation {
-    Create,
-    Write,
-    Sync,
-    SyncDirectory,
-    Link,
-}
+use disk::fs::hook::{Hook, Operation};
 
 #[derive(Debug)]
 enum Plan {
@@ -55,7 +47,7 @@ enum Keeps {
 
 /// What a crash would undo.
 #[derive(Debug)]
-pub(super) enum Undo {
+enum Undo {
     /// A name that was made; its directory is not synced.
     Created(PathBuf),
     /// A name that was moved; `replaced` holds what `to` was before.
@@ -121,151 +113,161 @@ struct Disk {
     undo: Vec<Undo>,
 }
 
-static DISK: Mutex<Option<Disk>> = Mutex::new(None);
+/// The disk of this process.
+pub(crate) struct Faulty(Mutex<Disk>);
 
-fn disk() -> MutexGuard<'static, Option<Disk>> {
-    DISK.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Faulty {
+    /// None where `text` is none of the above.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.splitn(3, ':').collect();
+        let number = |text: &str| text.parse().unwrap_or(u64::MAX);
+        let plan = match parts.as_slice() {
+            ["fail", at, "EIO"] => Plan::Fail { at: number(at), error: rustix::io::Errno::IO },
+            ["fail", at, "ENOSPC"] => Plan::Fail { at: number(at), error: rustix::io::Errno::NOSPC },
+            ["power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Nothing },
+            ["torn-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Names },
+            ["zeroed-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::NamesAndLengths },
+            ["kill", checkpoint, at] => Plan::Kill { checkpoint: (*checkpoint).to_owned(), at: number(at) },
+            ["count", file] => Plan::Count { file: file.into() },
+            _ => return None,
+        };
+        Some(Self(Mutex::new(Disk {
+            plan,
+            operations: 0,
+            visits: 0,
+            durable: HashMap::new(),
+            written: BTreeSet::new(),
+            undo: Vec::new(),
+        })))
+    }
 
-/// Arms the plan for this process; a text that is none of the above is
-/// ignored.
-pub fn arm(text: &str) {
-    let parts: Vec<&str> = text.splitn(3, ':').collect();
-    let number = |text: &str| text.parse().unwrap_or(u64::MAX);
-    let plan = match parts.as_slice() {
-        ["fail", at, "EIO"] => Plan::Fail { at: number(at), error: rustix::io::Errno::IO },
-        ["fail", at, "ENOSPC"] => Plan::Fail { at: number(at), error: rustix::io::Errno::NOSPC },
-        ["power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Nothing },
-        ["torn-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::Names },
-        ["zeroed-power-loss", at] => Plan::PowerLoss { at: number(at), keeps: Keeps::NamesAndLengths },
-        ["kill", checkpoint, at] => Plan::Kill { checkpoint: (*checkpoint).to_owned(), at: number(at) },
-        ["count", file] => Plan::Count { file: file.into() },
-        _ => return,
-    };
-    *disk() = Some(Disk {
-        plan,
-        operations: 0,
-        visits: 0,
-        durable: HashMap::new(),
-        written: BTreeSet::new(),
-        undo: Vec::new(),
-    });
-}
-
-pub(super) fn before(operation: Operation, path: &Path) -> io::Result<()> {
-    match disk().as_mut() {
-        Some(disk) => disk.count(&format!("{operation:?} {}", path.display())),
-        None => Ok(()),
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(super) fn before_write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return Ok(()) };
-    // A file that was there before this process is durable as it is now.
-    if let Ok(metadata) = file.metadata() {
-        disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
-        if !disk.written.contains(path) {
-            disk.written.insert(path.to_owned());
+impl Hook for Faulty {
+    fn before(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        self.disk().count(&format!("{operation:?} {}", path.display()))
+    }
+
+    fn before_write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.disk();
+        // A file that was there before this process is durable as it is now.
+        if let Ok(metadata) = file.metadata() {
+            disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
+            if !disk.written.contains(path) {
+                disk.written.insert(path.to_owned());
+            }
         }
+        let counted = disk.count(&format!("Write {}", path.display()));
+        counted.inspect_err(|_| drop(file.write_all(&bytes[..bytes.len() / 2])))
     }
-    disk.count(&format!("Write {}", path.display())).inspect_err(|_| drop(file.write_all(&bytes[..bytes.len() / 2])))
-}
 
-/// Before a directory is made with all that are missing above it.
-pub(super) fn before_create_directory(path: &Path) -> io::Result<()> {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return Ok(()) };
-    let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    if missing.is_empty() {
-        return Ok(());
+    fn before_create_directory(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        disk.count(&format!("CreateDirectory {}", path.display()))?;
+        missing.reverse();
+        disk.undo.extend(missing.into_iter().map(|path| Undo::Created(path.to_owned())));
+        Ok(())
     }
-    disk.count(&format!("CreateDirectory {}", path.display()))?;
-    missing.reverse();
-    disk.undo.extend(missing.into_iter().map(|path| Undo::Created(path.to_owned())));
-    Ok(())
-}
 
-pub(super) fn before_rename(from: &Path, to: &Path) -> io::Result<Option<Undo>> {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return Ok(None) };
-    disk.count(&format!("Rename {}", to.display()))?;
-    let replaced = disk.keep(to);
-    Ok(Some(Undo::Renamed { from: from.to_owned(), to: to.to_owned(), replaced }))
-}
+    fn before_rename(&self, _from: &Path, to: &Path) -> io::Result<Option<PathBuf>> {
+        let mut disk = self.disk();
+        disk.count(&format!("Rename {}", to.display()))?;
+        Ok(disk.keep(to))
+    }
 
-pub(super) fn renamed(undo: Option<Undo>) {
-    let mut guard = disk();
-    let (Some(disk), Some(undo)) = (guard.as_mut(), undo) else { return };
-    if let Undo::Renamed { from, to, .. } = &undo {
+    fn renamed(&self, from: &Path, to: &Path, replaced: Option<PathBuf>) {
+        let mut disk = self.disk();
         let inside: Vec<PathBuf> = disk.written.iter().filter(|path| path.starts_with(from)).cloned().collect();
         for mut path in inside {
             disk.written.remove(&path);
             follow(&mut path, from, to);
             disk.written.insert(path);
         }
+        disk.undo.push(Undo::Renamed { from: from.to_owned(), to: to.to_owned(), replaced });
     }
-    disk.undo.push(undo);
-}
 
-/// Before a file or a directory is removed. Under a power loss it is gone when
-/// this returns, to where it can be brought back from.
-pub(super) fn before_remove(path: &Path) -> io::Result<()> {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return Ok(()) };
-    if path.symlink_metadata().is_err() {
-        return Ok(());
+    /// Under a power loss it is gone when this returns, to where it can be
+    /// brought back from.
+    fn before_remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        disk.count(&format!("Remove {}", path.display()))?;
+        if let Some(kept) = disk.place_to_keep()
+            && fs::rename(path, &kept).is_ok()
+        {
+            disk.undo.push(Undo::Removed { path: path.to_owned(), kept });
+        }
+        Ok(())
     }
-    disk.count(&format!("Remove {}", path.display()))?;
-    if let Some(kept) = disk.place_to_keep()
-        && fs::rename(path, &kept).is_ok()
-    {
-        disk.undo.push(Undo::Removed { path: path.to_owned(), kept });
-    }
-    Ok(())
-}
 
-/// A file that was made or emptied.
-pub(super) fn created(file: &File, path: &Path) {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return };
-    if let Ok(metadata) = file.metadata() {
-        disk.durable.insert(inode(&metadata), 0);
-        disk.written.insert(path.to_owned());
-    }
-    disk.undo.push(Undo::Created(path.to_owned()));
-}
-
-/// A second name for a file that was there.
-pub(super) fn linked(path: &Path) {
-    if let Some(disk) = disk().as_mut() {
+    fn created(&self, file: &File, path: &Path) {
+        let mut disk = self.disk();
+        if let Ok(metadata) = file.metadata() {
+            disk.durable.insert(inode(&metadata), 0);
+            disk.written.insert(path.to_owned());
+        }
         disk.undo.push(Undo::Created(path.to_owned()));
     }
-}
 
-/// Another program is about to change what lies below: what is there is as
-/// durable as it will be.
-pub(super) fn others_begin(directory: &Path) {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return };
-    for (_, metadata) in below(directory) {
-        disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
+    fn linked(&self, path: &Path) {
+        self.disk().undo.push(Undo::Created(path.to_owned()));
     }
-}
 
-/// It is done: nothing of what it made is durable.
-pub(super) fn others_end(directory: &Path) {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return };
-    for (path, metadata) in below(directory) {
-        if disk.durable.contains_key(&inode(&metadata)) {
-            continue;
+    /// What is there is as durable as it will be.
+    fn others_begin(&self, directory: &Path) {
+        let mut disk = self.disk();
+        for (_, metadata) in below(directory) {
+            disk.durable.entry(inode(&metadata)).or_insert(metadata.len());
         }
-        disk.durable.insert(inode(&metadata), 0);
-        if metadata.is_file() {
-            disk.written.insert(path.clone());
+    }
+
+    /// Nothing of what they made is durable.
+    fn others_end(&self, directory: &Path) {
+        let mut disk = self.disk();
+        for (path, metadata) in below(directory) {
+            if disk.durable.contains_key(&inode(&metadata)) {
+                continue;
+            }
+            disk.durable.insert(inode(&metadata), 0);
+            if metadata.is_file() {
+                disk.written.insert(path.clone());
+            }
+            disk.undo.push(Undo::Created(path));
         }
-        disk.undo.push(Undo::Created(path));
+    }
+
+    fn synced(&self, file: &File) {
+        if let Ok(metadata) = file.metadata() {
+            self.disk().durable.insert(inode(&metadata), metadata.len());
+        }
+    }
+
+    fn directory_synced(&self, path: &Path) {
+        self.disk().settle(path);
+    }
+
+    fn checkpoint(&self, name: &str) {
+        let mut disk = self.disk();
+        match &disk.plan {
+            Plan::Kill { checkpoint, at } if checkpoint == name => {
+                let at = *at;
+                disk.visits += 1;
+                if disk.visits == at {
+                    die();
+                }
+            }
+            Plan::Count { .. } => disk.note(&format!("checkpoint {name}")),
+            _ => {}
+        }
     }
 }
 
@@ -284,54 +286,32 @@ fn below(directory: &Path) -> Vec<(PathBuf, Metadata)> {
     found
 }
 
-pub(super) fn synced(file: &File) {
-    if let (Some(disk), Ok(metadata)) = (disk().as_mut(), file.metadata()) {
-        disk.durable.insert(inode(&metadata), metadata.len());
-    }
-}
-
-pub(super) fn directory_synced(path: &Path) {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return };
-    let mut remaining: Vec<Undo> = Vec::new();
-    for undo in disk.undo.drain(..) {
-        if undo.name().parent() != Some(path) {
-            remaining.push(undo);
-            continue;
-        }
-        if let Undo::Renamed { from, to, .. } = &undo {
-            // The new name is durable, so how the old one came to be does not
-            // matter any more.
-            remaining.retain(|earlier| !matches!(earlier, Undo::Created(name) if name == from));
-            remaining.iter_mut().for_each(|earlier| earlier.moved(from, to));
-        }
-        if let Some(kept) = undo.kept() {
-            let _ = fs::remove_file(kept).or_else(|_| fs::remove_dir_all(kept));
-        }
-    }
-    disk.undo = remaining;
-}
-
-pub(super) fn checkpoint(name: &str) {
-    let mut guard = disk();
-    let Some(disk) = guard.as_mut() else { return };
-    match &disk.plan {
-        Plan::Kill { checkpoint, at } if checkpoint == name => {
-            disk.visits += 1;
-            if disk.visits == *at {
-                die();
-            }
-        }
-        Plan::Count { .. } => disk.note(&format!("checkpoint {name}")),
-        _ => {}
-    }
-}
-
 fn inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
 impl Disk {
+    /// The names in a directory are durable from here on.
+    fn settle(&mut self, path: &Path) {
+        let mut remaining: Vec<Undo> = Vec::new();
+        for undo in self.undo.drain(..) {
+            if undo.name().parent() != Some(path) {
+                remaining.push(undo);
+                continue;
+            }
+            if let Undo::Renamed { from, to, .. } = &undo {
+                // The new name is durable, so how the old one came to be does not
+                // matter any more.
+                remaining.retain(|earlier| !matches!(earlier, Undo::Created(name) if name == from));
+                remaining.iter_mut().for_each(|earlier| earlier.moved(from, to));
+            }
+            if let Some(kept) = undo.kept() {
+                let _ = fs::remove_file(kept).or_else(|_| fs::remove_dir_all(kept));
+            }
+        }
+        self.undo = remaining;
+    }
+
     fn count(&mut self, what: &str) -> io::Result<()> {
         self.operations += 1;
         match &self.plan {

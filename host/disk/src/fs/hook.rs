@@ -1,0 +1,81 @@
+//! A place for who watches every change of the disk, and may refuse it: the
+//! tests put a disk there that fails on demand and forgets what was not synced.
+//! Nobody is there in the program that people run.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// What is about to be done.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation {
+    Create,
+    Write,
+    Sync,
+    SyncDirectory,
+    Link,
+}
+
+/// Is told of each change before and after it. An error in its place ends the
+/// operation.
+pub trait Hook: Send + Sync {
+    /// # Errors
+    /// What the operation fails with.
+    fn before(&self, operation: Operation, path: &Path) -> io::Result<()>;
+    /// # Errors
+    /// As [`Hook::before`]; part of `bytes` may be in the file then.
+    fn before_write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Before a directory is made with all that are missing above it.
+    ///
+    /// # Errors
+    /// As [`Hook::before`].
+    fn before_create_directory(&self, path: &Path) -> io::Result<()>;
+    /// May give a second name for what lies at `to`, to be handed to
+    /// [`Hook::renamed`].
+    ///
+    /// # Errors
+    /// As [`Hook::before`].
+    fn before_rename(&self, from: &Path, to: &Path) -> io::Result<Option<PathBuf>>;
+    fn renamed(&self, from: &Path, to: &Path, replaced: Option<PathBuf>);
+    /// Before a file or a directory is removed; it may be gone afterwards.
+    ///
+    /// # Errors
+    /// As [`Hook::before`].
+    fn before_remove(&self, path: &Path) -> io::Result<()>;
+    /// A file was made or emptied.
+    fn created(&self, file: &File, path: &Path);
+    /// A file that was there has a second name.
+    fn linked(&self, path: &Path);
+    fn synced(&self, file: &File);
+    fn directory_synced(&self, path: &Path);
+    /// Another program is about to change what lies below.
+    fn others_begin(&self, directory: &Path);
+    fn others_end(&self, directory: &Path);
+    /// A place at which a process can be killed.
+    fn checkpoint(&self, name: &str);
+}
+
+static HOOK: OnceLock<Box<dyn Hook>> = OnceLock::new();
+
+/// From now on `hook` is told. Only the first one counts.
+pub fn install(hook: Box<dyn Hook>) {
+    HOOK.get_or_init(|| hook);
+}
+
+/// Whoever is there.
+pub(super) fn hook() -> Option<&'static dyn Hook> {
+    HOOK.get().map(Box::as_ref)
+}
+
+/// Asks before an operation.
+pub(super) fn before(operation: Operation, path: &Path) -> io::Result<()> {
+    hook().map_or(Ok(()), |hook| hook.before(operation, path))
+}
+
+/// Tells afterwards.
+pub(super) fn tell(what: impl FnOnce(&dyn Hook)) {
+    if let Some(hook) = hook() {
+        what(hook);
+    }
+}

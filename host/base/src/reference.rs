@@ -170,9 +170,11 @@ mod tests {
             let ours = Reference::parse(&text).ok().map(|reference| reference.normalized());
             let theirs = text.parse::<oci_client::Reference>().ok().map(|reference| reference.whole());
             let (first, _) = text.split_once('/').unwrap_or(("", ""));
+            // Theirs takes `Upper/x` for a repository, which no registry can have.
+            let upper = first.bytes().any(|b| b.is_ascii_uppercase());
             // Theirs takes `a_b.c/x` for a path without a registry; ours for a host that is none.
             let underscore = first.contains('_') && first.contains('.');
-            if !underscore {
+            if !upper && !underscore {
                 proptest::prop_assert_eq!(ours, theirs);
             }
         }

@@ -3,8 +3,9 @@
 //!
 //! The host pulls and Zarf deploys by the complete spelling, so there is one
 //! reader for host and guests: a leading `oci://` is dropped, and only
-//! `index.docker.io` is another word for `docker.io`. As for oci-client,
-//! `Org/app` is a typo; newer Docker takes `Org` for a host.
+//! `index.docker.io` is another word for `docker.io`. `Org/app` is a typo here:
+//! newer Docker takes `Org` for a host, oci-client for part of a repository, and
+//! neither is there.
 
 use std::fmt;
 

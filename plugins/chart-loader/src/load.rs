@@ -183,11 +183,16 @@ fn cut(data: &[u8]) -> &'static str {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             "Helm 3 takes it, but Helm 4, with which Zarf deploys, reads no UTF-16: save it as UTF-8"
         }
-        [b'%', ..] => {
+        _ if has_directive(data) => {
             "Helm 3 takes it, but Helm 4, with which Zarf deploys, cuts at `---` what belongs to the directive above: leave the line with `%` out"
         }
         _ => "Helm 4, with which Zarf deploys, reads every document of it by itself",
     }
+}
+
+/// Whether one stands before the first document.
+fn has_directive(data: &[u8]) -> bool {
+    data.split(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"---")).any(|line| line.starts_with(b"%"))
 }
 
 fn mapping(data: &[u8]) -> Result<Node, String> {
@@ -272,6 +277,8 @@ mod tests {
         for (data, said) in [
             (&b"%YAML 1.1\n---\na: 1\n"[..], "leave the line with `%` out"),
             (b"%TAG ! tag:x,2000:\n---\na: 1\n", "leave the line with `%` out"),
+            (b"# x\n%YAML 1.1\n---\na: 1\n", "leave the line with `%` out"),
+            (b"a: 1\n---\n%YAML 1.1\n---\na: 1\n", "every document"),
             (b"\xff\xfea\0:\0 \x001\0", "save it as UTF-8"),
         ] {
             let why = values(data).unwrap_err();

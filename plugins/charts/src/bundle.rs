@@ -457,8 +457,10 @@ fn tell_missing_images<'a>(
         return Ok(());
     }
     let rows: Vec<String> = rows.iter().map(|(row, hint)| format!("{}\n  {hint}", in_one_line(row))).collect();
-    let message =
-        format!("{lacking} images of charts are not in the package, and {unknown} are not known\n{}", rows.join("\n"));
+    let message = format!(
+        "images of charts that are not in the package: {lacking}, that are not known: {unknown}\n{}",
+        rows.join("\n")
+    );
     Err(StepError::invalid_input("images-missing", message)
         .hint("`--strict-images` wants every image known and packaged"))
 }

@@ -416,7 +416,7 @@ fn an_image_that_nobody_knows_is_told_or_refused() {
     assert_eq!(entry.images, [""; 0], "a reference without a tag is none that a package could hold");
     assert_eq!(lab.warnings.borrow().len(), 2, "{:?}", lab.warnings);
     let text = message(&lab.run(&charts, &["org/side:7"], "", true).unwrap_err());
-    assert!(text.starts_with("0 images of charts are not in the package, and 2 are not known\n"), "{text}");
+    assert!(text.starts_with("images of charts that are not in the package: 0, that are not known: 2\n"), "{text}");
     for row in [
         "\nchart app 1.0.0: values.yaml:1: `org/side` is not known: it has neither tag nor digest (the package holds docker.io/org/side:7)\n  write",
         "\nchart app 1.0.0: values.yaml:3: `org/b:1.10` is not known: without quotes it is a number, which Helm prints as `1.1`\n  write",

@@ -69,7 +69,7 @@ fn judge(head: &[u8], size: u64, wanted: Wanted<'_>) -> Verdict {
     let kind = if wanted.is_source { Kind::Archive(None) } else { Kind::of(name) };
     let noun = kind.noun();
     // Nothing at all runs nowhere, whoever vouches for it.
-    if let Some(came) = instead(head, size, kind).filter(|_| !wanted.is_vouched || size == 0) {
+    if let Some(came) = instead(head, size, kind).filter(|_| !wanted.is_vouched || is_nothing(head, size)) {
         let error = Error::invalid(format!("{origin} gave {came} and no {noun}"));
         return Verdict::Refused(error.hint(format!(
             "it may be a login page, an error, or the address of a page about the file: correct `url`. What is really \
@@ -126,13 +126,17 @@ fn odd_program(head: &[u8], wanted: Wanted<'_>) -> Verdict {
     Verdict::Fine
 }
 
+fn is_nothing(head: &[u8], size: u64) -> bool {
+    head.len() as u64 == size && head.iter().all(|byte| *byte == 0)
+}
+
 /// What came instead of a file of this kind, in words.
 fn instead(head: &[u8], size: u64, kind: Kind) -> Option<String> {
     if size == 0 {
         return (kind != Kind::Text && kind != Kind::Page).then(|| "an empty file".to_owned());
     }
     // What is left of an empty archive, and of a disk that failed.
-    if kind == Kind::Program && head.len() as u64 == size && head.iter().all(|byte| *byte == 0) {
+    if kind == Kind::Program && is_nothing(head, size) {
         return Some("nothing but zeros".to_owned());
     }
     if let Some(whole) = elf_size(head).filter(|whole| kind == Kind::Program && *whole > size) {
@@ -626,7 +630,9 @@ mod tests {
         cut.resize(130, 1);
         assert!(matches!(of(&cut, wanted("kubectl")), Verdict::Fine));
         refused(&cut[..100], wanted("kubectl"), "100 of the 120 bytes");
-        refused(&[0; 10_240], wanted("kubectl"), "nothing but zeros");
+        for is_vouched in [false, true] {
+            refused(&[0; 10_240], Wanted { is_vouched, ..wanted("kubectl") }, "nothing but zeros");
+        }
         let tar = airgap_tests::images::tar_of(&[("a", b"b")]);
         assert!(matches!(of(&tar, wanted("a.tar")), Verdict::Fine));
         assert!(matches!(of(&[0; 1024], wanted("none.tar")), Verdict::Fine));

@@ -353,10 +353,7 @@ fn component_to_alpha(component: &beta::Component, losses: &mut Losses<'_>) -> a
         files: files.iter().map(file_to_alpha).collect(),
         images: images.iter().map(|image| image.name.clone()).collect(),
         image_archives: image_archives.clone(),
-        repos: repositories
-            .iter()
-            .map(|repository| flatten(&repository.url, repository.reference.as_ref()))
-            .collect(),
+        repos: repositories.iter().map(|repository| flatten(&repository.url, repository.reference.as_ref())).collect(),
         scripts: None,
         actions: actions::to_alpha(actions, losses),
         health_checks: Vec::new(),

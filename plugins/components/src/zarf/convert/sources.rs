@@ -5,6 +5,8 @@ use super::{Losses, NO_ALPHA_FORM, NO_FORM};
 use crate::zarf::beta::{GitRef, OciRef};
 use crate::zarf::{RepositoryUrl, alpha, beta};
 
+const SECOND_SOURCE: &str = "is a second source";
+
 pub(super) fn chart_to_beta(chart: &alpha::Chart, losses: &mut Losses<'_>) -> beta::Chart {
     let alpha::Chart {
         name,
@@ -54,7 +56,7 @@ pub(super) fn chart_to_beta(chart: &alpha::Chart, losses: &mut Losses<'_>) -> be
     let (is_in_git, is_local) = (converted.git.is_some(), converted.local.is_some());
     losses.add_if(converted.helm_repository.is_none() && !repo_name.is_empty(), "repoName", NO_FORM);
     losses.add_if(!is_in_git && !git_path.is_empty(), "gitPath", NO_FORM);
-    losses.add_if(!url.is_empty() && !local_path.is_empty(), "localPath", "is a second source");
+    losses.add_if(!url.is_empty() && !local_path.is_empty(), "localPath", SECOND_SOURCE);
     let has_version = !version.is_empty();
     losses.add_if(is_local && has_version, "version", "has no form in v1beta1 for a local chart");
     let is_named_twice = is_in_git && !reference.is_empty() && has_version;
@@ -83,9 +85,14 @@ pub(super) fn chart_to_alpha(chart: &beta::Chart, losses: &mut Losses<'_>) -> al
     };
     let is_mixed = !values_files.is_sorted_by_key(|file| file.enable_templating);
     losses.add_if(is_mixed, "valuesFiles", "has a templated file before a plain one");
-    let sources =
-        [helm_repository.is_some(), git.is_some(), local.is_some(), oci.is_some()].iter().filter(|is| **is).count();
-    losses.add_if(sources > 1, "helmRepository", "is one of several sources");
+    let sources = [
+        ("helmRepository", helm_repository.is_some()),
+        ("oci", oci.is_some()),
+        ("git", git.is_some()),
+        ("local", local.is_some()),
+    ];
+    let more = sources.iter().filter(|(_, is_there)| *is_there).skip(1);
+    more.for_each(|(name, _)| losses.add_if(true, name, SECOND_SOURCE));
     let mut converted = alpha::Chart {
         name,
         version: String::new(),

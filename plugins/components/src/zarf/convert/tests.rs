@@ -219,9 +219,8 @@ fn wait(says: Says) -> impl Strategy<Value = alpha::Wait> {
         Says::Both => word().boxed(),
         Says::Anything => text().boxed(),
     };
-    let cluster = (word(), word(), text(), condition).prop_map(|(kind, name, namespace, condition)| {
-        alpha::WaitCluster { kind, name, namespace, condition }
-    });
+    let cluster = (word(), word(), text(), condition)
+        .prop_map(|(kind, name, namespace, condition)| alpha::WaitCluster { kind, name, namespace, condition });
     let network =
         (word(), word(), 0..600).prop_map(|(protocol, address, code)| alpha::WaitNetwork { protocol, address, code });
     (option::of(cluster), option::of(network)).prop_map(|(cluster, network)| alpha::Wait { cluster, network })
@@ -324,11 +323,13 @@ fn component(says: Says) -> impl Strategy<Value = alpha::Component> {
         cluster: alpha::OnlyCluster { architecture, distros },
         flavor,
     });
-    let target = (text(), text(), text(), word()).prop_map(|(namespace, selector, container, path)| {
-        alpha::DataTarget { namespace, selector, container, path }
+    let target = (text(), text(), text(), word())
+        .prop_map(|(namespace, selector, container, path)| alpha::DataTarget { namespace, selector, container, path });
+    let injection = (word(), target, any::<bool>()).prop_map(|(source, target, compress)| alpha::DataInjection {
+        source,
+        target,
+        compress,
     });
-    let injection = (word(), target, any::<bool>())
-        .prop_map(|(source, target, compress)| alpha::DataInjection { source, target, compress });
     let check = (word(), word(), word(), word()).prop_map(|(api_version, kind, namespace, name)| alpha::HealthCheck {
         api_version,
         kind,

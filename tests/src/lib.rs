@@ -8,6 +8,7 @@
 //! everything, ready to be packaged; [`stand_ins`] serve whatever a
 //! components.yaml names.
 
+pub mod authored;
 pub mod charts;
 pub mod checker;
 pub mod clock;

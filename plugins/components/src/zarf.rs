@@ -5,17 +5,20 @@
 //! form `zarf.dev/v1alpha1`, and what the rest of the program works on; those of
 //! [`beta`] are the form `zarf.dev/v1beta1`. [`convert`] makes one of the other
 //! as Zarf does, and says what the other form cannot hold. [`documents`] reads
-//! a file that may hold both, and [`text`] writes one.
+//! a file that may hold both, [`differences`] tells whether they say the same, and
+//! [`text`] writes one.
 
 pub mod alpha;
 pub mod beta;
 pub mod convert;
+mod differences;
 pub mod documents;
 pub mod text;
 
 pub use alpha::{
     Action, ActionSet, Actions, Build, Chart, Component, DataInjection, Definition, File, Manifest, Metadata, Only,
 };
+pub use differences::differences;
 pub use text::to_text;
 
 pub const API_VERSION: &str = "zarf.dev/v1alpha1";

@@ -241,6 +241,54 @@ pub fn documents(text: &str) -> (Vec<Node>, Option<YamlError>) {
     }
 }
 
+/// What stands at the root of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// Nothing was written.
+    Empty,
+    /// A text, a number, `null`.
+    Scalar,
+    List,
+    Map,
+}
+
+/// The roots of all documents, which are not built: for a text that another
+/// reader takes, whose time grows with the square of the depth.
+///
+/// # Errors
+/// Where the text is not YAML, or nested deeper than the bounds allow.
+pub fn roots(text: &str) -> Result<Vec<Root>, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut events = Events::of(text.as_bytes());
+    let (mut roots, mut depth) = (Vec::new(), 0);
+    loop {
+        let Event { line, kind, .. } =
+            events.next().map_err(|events::Problem { line, message }| YamlError { line, message })?;
+        let (root, deeper) = match kind {
+            events::Kind::StreamEnd => return Ok(roots),
+            events::Kind::ListEnd | events::Kind::MapEnd => {
+                depth -= 1;
+                continue;
+            }
+            events::Kind::ListStart { .. } => (Root::List, 1),
+            events::Kind::MapStart { .. } => (Root::Map, 1),
+            events::Kind::Scalar(scalar) if scalar == NOTHING => (Root::Empty, 0),
+            events::Kind::Scalar(_) | events::Kind::Alias { .. } => (Root::Scalar, 0),
+            events::Kind::DocumentStart { .. } | events::Kind::DocumentEnd | events::Kind::Other => continue,
+        };
+        if depth == 0 {
+            roots.push(root);
+        }
+        depth += deeper;
+        if depth > DEPTH_LIMIT {
+            return Err(YamlError { line, message: format!("nested deeper than {DEPTH_LIMIT} levels") });
+        }
+    }
+}
+
+/// A scalar that nobody wrote.
+const NOTHING: events::Scalar = events::Scalar { anchor: None, tag: None, text: String::new(), style: Style::Plain };
+
 /// One document after the other.
 struct Reader<'a> {
     text: &'a [u8],
@@ -515,6 +563,20 @@ mod tests {
         assert_eq!(root.at("a.registry").unwrap().text(), Some("quay.io"));
         assert_eq!(root.at("a2.tag").unwrap().text(), Some("v1"));
         assert_eq!(root.text_of("x"), Some("2"));
+    }
+
+    #[test]
+    fn the_roots_of_documents_are_told_apart_within_the_bounds() {
+        let found = roots("\u{feff}a: [1, {b: c}]\n---\n---\n~\n---\n- a\n---\n''\n---\n# end\n").unwrap();
+        assert_eq!(found, [Root::Map, Root::Empty, Root::Scalar, Root::List, Root::Scalar, Root::Empty]);
+        assert_eq!(roots("").unwrap(), []);
+        assert_eq!(roots("a: 1\nb: ]\n").unwrap_err().line, 2);
+        let begun = std::time::Instant::now();
+        for open in ["[", "{a: ", "- "] {
+            let error = roots(&open.repeat(500_000)).unwrap_err();
+            assert!(error.message.contains("nested deeper"), "{error}");
+        }
+        assert!(begun.elapsed().as_secs() < 30, "the depth costs time");
     }
 
     #[test]

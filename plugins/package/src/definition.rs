@@ -1,4 +1,5 @@
 //! Reads a package definition and refuses what cannot be packaged here.
+//! [`authored`] makes v1alpha1 of one that is v1beta1.
 //!
 //! The typed view decides what lies in the package; the YAML value keeps
 //! everything else that the author wrote. Both hold the same components: those
@@ -8,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use components::zarf::{self, Component, Definition};
 use sdk::StepError;
-use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
+
+use crate::authored::{self, Authored};
 
 /// Fields of the schema that hold numbers. Anywhere else Zarf reads a number
 /// into a string, and `1.10` becomes `1.1`.
-const NUMBERS: &[&str] = &["maxTotalSeconds", "maxRetries", "code"];
+const NUMBERS: &[&str] = &["maxTotalSeconds", "maxRetries", "retries", "code"];
 /// Below these keys anything is allowed.
 const FREE: &[&str] = &["value", "x-"];
 /// Zarf's limit for names of charts and manifests.
@@ -31,6 +33,8 @@ pub struct Package {
     /// The sources of provenance files that lie beside their charts, by
     /// `<component>/<chart>`.
     pub provenance: BTreeMap<String, String>,
+    /// Versions of documents that nobody here knows, and that are left out.
+    pub left_out: Vec<String>,
 }
 
 impl Package {
@@ -42,15 +46,16 @@ impl Package {
 /// Reads `text`; `architecture` is for a definition that names none.
 ///
 /// # Errors
-/// `invalid-input` for what is no v1alpha1 definition, and for what only
-/// `zarf package create` can do.
+/// `invalid-input` for what is no definition, and for what only `zarf package
+/// create` can do.
 pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError> {
-    let mut document = parse(text)?;
+    let Authored { mut document, is_beta, left_out } = authored::read(text)?;
     set_architecture(&mut document, architecture)?;
     let architecture = text_at(&document, "metadata", "architecture").unwrap_or_default();
     let mut document = Value::Mapping(document);
     substitute(&mut document, &architecture, None)?;
     check_numbers(&document, "")?;
+    let document = if is_beta { authored::as_alpha(document)? } else { document };
     let Value::Mapping(mut document) = document else { return Err(refuse("definition", "zarf.yaml is no mapping")) };
     let mut definition: Definition = serde_yaml::from_value(Value::Mapping(document.clone()))
         .map_err(|error| refuse("definition", format!("zarf.yaml is no package definition: {error}")))?;
@@ -60,26 +65,7 @@ pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError
         check_component(component).map_err(|error| error.context(format!("component `{}`", component.name)))?;
     }
     check_actions(&document)?;
-    Ok(Package { authored: definition.clone(), definition, document, provenance: BTreeMap::new() })
-}
-
-fn parse(text: &str) -> Result<Mapping, StepError> {
-    let bad = |error: serde_yaml::Error| refuse("definition", format!("zarf.yaml cannot be read: {error}"));
-    let mut documents = serde_yaml::Deserializer::from_str(text);
-    let first = documents.next().map(Value::deserialize).transpose().map_err(bad)?;
-    if documents.next().is_some() {
-        return Err(refuse("definition", "zarf.yaml holds more than one document")
-            .hint("keep the one with `apiVersion: zarf.dev/v1alpha1`"));
-    }
-    let Some(Value::Mapping(document)) = first else {
-        return Err(refuse("definition", "zarf.yaml holds no mapping"));
-    };
-    let version = document.get("apiVersion").and_then(Value::as_str).unwrap_or(zarf::API_VERSION);
-    if version != zarf::API_VERSION {
-        return Err(refuse("api-version", format!("zarf.yaml has the apiVersion `{version}`"))
-            .hint(format!("only `{}` is packaged", zarf::API_VERSION)));
-    }
-    Ok(document)
+    Ok(Package { authored: definition.clone(), definition, document, provenance: BTreeMap::new(), left_out })
 }
 
 fn set_architecture(document: &mut Mapping, architecture: Option<&str>) -> Result<(), StepError> {
@@ -351,8 +337,8 @@ mod tests {
             assert!(found.contains(word), "{components}: {found}");
         }
         assert!(message("a: 1\na: 2\n").contains("duplicate"));
-        assert!(message("kind: x\n---\nkind: y\n").contains("more than one document"));
-        assert!(message("apiVersion: zarf.dev/v1beta1\n").contains("v1beta1"));
+        assert!(message("kind: x\n---\nkind: y\n").contains("two documents of zarf.dev/v1alpha1"));
+        assert!(message("apiVersion: zarf.dev/v2\n").contains("`zarf.dev/v2`"));
         let error =
             read(&with("- name: a\n").replace("version: '1'", "architecture: arm64"), Some("amd64")).unwrap_err();
         assert!(error.failure().unwrap().message.contains("arm64"));

@@ -43,8 +43,8 @@ impl Forms {
     pub const BOTH: Self = Self { alpha: true, beta: true };
 }
 
-/// Losses that a message lists; more are counted.
-const LISTED: usize = 5;
+/// Losses that a message lists, more than there are kinds of; more are counted.
+const LISTED: usize = 24;
 /// What becomes part of a cluster's objects is text, and not long.
 const LARGEST_TEXT: u64 = 16 << 20;
 
@@ -89,7 +89,7 @@ pub fn choose(
     }
 }
 
-fn listed(losses: &[Loss]) -> String {
+pub(crate) fn listed(losses: &[Loss]) -> String {
     let shown: Vec<String> = losses.iter().take(LISTED).map(|Loss { field, why }| format!("`{field}` {why}")).collect();
     let more = losses.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
@@ -174,7 +174,7 @@ fn unknown(package: &Package) -> Result<Vec<Loss>, StepError> {
     Ok(fields.into_iter().map(|field| Loss { field, why: why.to_owned() }).collect())
 }
 
-fn left_over(value: &Value, typed: Option<&Value>, place: &str, fields: &mut Vec<String>) {
+pub(crate) fn left_over(value: &Value, typed: Option<&Value>, place: &str, fields: &mut Vec<String>) {
     let below = |part: &str| if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") };
     match (value, typed) {
         (Value::Mapping(mapping), _) => {

@@ -1,6 +1,7 @@
 //! Lays out the Zarf package.
 //!
-//! [`definition`] reads zarf.yaml, ours or one made by hand; [`format`] decides
+//! [`definition`] reads zarf.yaml, ours or one made by hand, in either form
+//! ([`authored`]); [`format`] decides
 //! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which member of the package, [`images`]
 //! checks that every image is there, and [`extras`] adds values and documents.
 //! The host then archives everything in one pass; its digests become
@@ -8,6 +9,7 @@
 //! completes. [`record`] writes down what is in the package and where it came
 //! from.
 
+mod authored;
 pub mod definition;
 pub mod extras;
 pub mod format;
@@ -76,6 +78,7 @@ impl Step for PackageStep {
         let trees = Trees::new(inputs);
         let text = inputs.get(&configuration.definition)?.read_text("zarf.yaml")?;
         let package = definition::read(&text, configuration.architecture.as_deref())?;
+        package.left_out.iter().map(|version| not_known(version)).for_each(|warning| sdk::log::warn(&warning));
         let (package, forms, warning) =
             format::choose(package, configuration.format, &configuration.definition, &trees)?;
         warning.iter().for_each(sdk::log::warn);
@@ -106,6 +109,13 @@ impl Step for PackageStep {
             format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));
         Ok(Summary::new(components as u64, "components").message(message))
     }
+}
+
+fn not_known(version: &str) -> String {
+    let version = version.escape_debug();
+    format!(
+        "zarf.yaml holds a document of `{version}`, which this version does not know: it is left out of the package"
+    )
 }
 
 /// Images that a message lists; more are counted.

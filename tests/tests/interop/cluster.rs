@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use airgap_tests::authored;
 use airgap_tests::charts;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::Project;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::matrix::{Cell, Table};
 use crate::programs::Zarf;
 use crate::server::{NODE, Server};
-use crate::{FORMATS, NEWEST, attempt, site, table};
+use crate::{FORMATS, NEWEST, attempt, table};
 
 type Row = (&'static str, fn(&Site<'_>) -> Cell);
 
@@ -64,7 +65,7 @@ impl<'a> Site<'a> {
             "zarf.yaml": serde_yaml::to_string(&definition(&platform)).expect("a value is YAML"),
             "alone.yaml": deployment("alone", "alone", "1"), "settings.yaml": SETTINGS,
         });
-        site::author(&project, &files);
+        authored::author(&project, &files);
         project.run(&["build"]).success();
         Self { server, zarf: Zarf::on(NEWEST, server), project, _platform: platform }
     }

@@ -1,11 +1,11 @@
 //! What is packaged: one of everything that a package can hold, in one format.
 
+use airgap_tests::authored::{author, pipeline};
 use airgap_tests::charts;
-use airgap_tests::digest::sha256_file;
 use airgap_tests::images::{Image, Index, Platform as Target, layer};
 use airgap_tests::package::Package;
 use airgap_tests::platform::Platform;
-use airgap_tests::project::{self, Project};
+use airgap_tests::project::Project;
 use serde_json::{Value, json};
 
 use crate::programs::Zarf;
@@ -124,16 +124,6 @@ fn by_hand(platform: &Platform, format: &str, pinned: Option<&str>) -> Project {
     project
 }
 
-/// Has these files, zarf.yaml among them, take the place of what the product
-/// composes.
-pub(crate) fn author(project: &Project, files: &Value) {
-    let component = project::target_folder().parent().expect("target/ has profiles").join("test-guests/authors.wasm");
-    project.write("plugins/authors.wasm", std::fs::read(&component).expect("`make plugins` builds the guests"));
-    let pin = json!({ "path": "plugins/authors.wasm", "sha256": sha256_file(&component) });
-    project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "authors": pin } }).to_string());
-    project.write("config/pipeline.yaml", pipeline("authors", &json!({ "files": files })));
-}
-
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: first\n  namespace: plain\n";
 const SECRET: &str =
     "apiVersion: v1\nkind: Secret\nmetadata:\n  name: second\n  namespace: plain\nstringData:\n  a: b\n";
@@ -203,24 +193,4 @@ fn only_files(platform: &Platform, format: &str) -> Project {
     let directory = project.path("site").display().to_string();
     project.write("config/pipeline.yaml", pipeline("zarf-yaml", &json!({ "tools_directory": directory })));
     project
-}
-
-/// The built-in pipeline with another author of zarf.yaml.
-fn pipeline(plugin: &str, configuration: &Value) -> String {
-    let step = |id: &str, run: Value, needs: &[&str]| json!({ "id": id, "name": id, "run": run, "needs": needs, "on_failure": "roll-back" });
-    let fetched = ["manifests", "images", "files", "repos", "charts"];
-    let mut manifests = step("manifests", json!({ "plugin": "manifest" }), &["config"]);
-    manifests["publish"] = json!([
-        { "from": "components.yaml", "to": "config" }, { "from": "components.base.yaml", "to": "config" },
-    ]);
-    let mut definition = step("zarf_gen", json!({ "plugin": plugin }), &fetched);
-    definition["configuration"] = configuration.clone();
-    let mut package = step("package", json!({ "plugin": "package" }), &[&fetched[..], &["zarf_gen"]].concat());
-    let published = ["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"];
-    package["publish"] = published.map(|from| json!({ "from": from, "to": "dist" })).into();
-    let mut steps = vec![step("config", json!({ "host": "config" }), &[]), manifests];
-    steps.extend(["images", "files", "repos"].map(|id| step(id, json!({ "host": id }), &["manifests"])));
-    steps.push(step("charts", json!({ "plugin": "charts" }), &["manifests"]));
-    steps.extend([definition, package]);
-    json!({ "steps": steps }).to_string()
 }

@@ -219,9 +219,7 @@ fn sign_and_verify(column: &Column<'_>) -> Cell {
     column.zarf.refuses(&["package", "verify", &shown(&signed), "--key", &format!("{other}.pub")]);
     let report = verified(column.site.project(&column.zarf), &signed);
     assert_eq!(report["definition"]["documents"], column.signed_documents(), "{report}");
-    if column.zarf.is_from("0.77.0") {
-        check_signature(&cosign, &signed, &public, &keys);
-    }
+    check_signature(column, &cosign, &signed, &public, &keys);
     Cell::Passed
 }
 
@@ -234,14 +232,22 @@ impl Column<'_> {
     }
 }
 
-/// The signature by the program that made the format.
-fn check_signature(cosign: &Program, signed: &Path, public: &str, folder: &Path) {
+/// The signature by the program that made the format: a bundle, and the bytes
+/// alone of releases before.
+fn check_signature(column: &Column<'_>, cosign: &Program, signed: &Path, public: &str, folder: &Path) {
+    let (kind, name) = match column.zarf.is_from("0.77.0") {
+        true => ("--bundle", "zarf.bundle.sig"),
+        false => ("--signature", "zarf.yaml.sig"),
+    };
     let unpacked = unpacked(signed);
-    for name in ["zarf.yaml", "zarf.bundle.sig"] {
+    for name in ["zarf.yaml", name] {
         std::fs::write(folder.join(name), unpacked.bytes(name)).expect("a new file");
     }
-    let (bundle, blob) = (shown(&folder.join("zarf.bundle.sig")), shown(&folder.join("zarf.yaml")));
-    cosign.run(&["verify-blob", "--key", public, "--bundle", &bundle, "--insecure-ignore-tlog=true", &blob]);
+    let (signature, blob) = (shown(&folder.join(name)), shown(&folder.join("zarf.yaml")));
+    let command = ["verify-blob", "--key", public, kind, &signature, "--insecure-ignore-tlog=true"];
+    cosign.run(&[&command[..], &[&blob]].concat());
+    std::fs::write(&blob, "kind: other\n").expect("a new file");
+    cosign.refuses(&[&command[..], &[&blob]].concat());
 }
 
 fn unpacked(package: &Path) -> Package {

@@ -160,7 +160,7 @@ struct Commit {
 pub fn read(path: &Path) -> Result<Contents> {
     let Glance { facts, is_indexed, unpacked } = glance(path)?;
     let mut problems = Problems::default();
-    let package = definition::read(&facts, &mut problems).ok_or_else(|| no_package(path, &problems))?;
+    let package = definition::read(&facts, &mut problems).ok_or_else(|| no_package(path, &facts, &problems))?;
     let beside = beside(path);
     let metadata = &package.definition.metadata;
     let build = &package.definition.build;
@@ -188,8 +188,11 @@ pub fn read(path: &Path) -> Result<Contents> {
     })
 }
 
-fn no_package(path: &Path, problems: &Problems) -> Error {
-    let why = problems.first().unwrap_or("there is no zarf.yaml in it");
+fn no_package(path: &Path, facts: &Facts, problems: &Problems) -> Error {
+    let why = match facts.files.get("zarf.yaml") {
+        None => "there is no zarf.yaml in it",
+        Some(_) => problems.first().unwrap_or("its zarf.yaml is larger than what is read"),
+    };
     Error::invalid(format!("`{}` is no Zarf package: {why}", path.display()))
         .hint("name a package that `build` or `zarf package create` made")
 }

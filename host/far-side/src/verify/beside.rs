@@ -92,6 +92,9 @@ pub(super) struct Item {
     #[serde(default)]
     pub(super) sha256: Option<String>,
     size: u64,
+    /// Of a chart.
+    #[serde(default)]
+    version: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,7 +220,7 @@ impl Comparison<'_> {
     }
 
     fn item(&mut self, item: &Item) {
-        let Item { component, path, sha256, size, .. } = item;
+        let Item { component, path, sha256, size, version, .. } = item;
         let tar = format!("components/{component}.tar");
         let Some(member) = self.facts.components.get(&tar).and_then(|members| members.get(path)) else {
             return self.differs(format!("`{path}` is missing in `{tar}`"));
@@ -227,7 +230,15 @@ impl Comparison<'_> {
             _ => true,
         };
         if !digest_fits || member.size != *size {
-            self.differs(format!("`{path}` in `{tar}` is not what the build put there: size or sha256 differ"));
+            return self.differs(format!("`{path}` in `{tar}` is not what the build put there: size or sha256 differ"));
+        }
+        // Nothing else says the version of a chart whose file is not named by it.
+        if let (Some(claimed), Some(Ok(chart))) = (version, self.facts.charts.get(path))
+            && !claimed.is_empty()
+            && !chart.is_version(claimed)
+        {
+            let (found, claimed) = (chart.version.escape_debug(), claimed.escape_debug());
+            self.differs(format!("`{path}` in `{tar}` holds the version `{found}`, and was built with `{claimed}`"));
         }
     }
 

@@ -11,6 +11,13 @@ pub(crate) struct Description {
     pub(crate) version: String,
 }
 
+impl Description {
+    /// Whether this is its version: `v1.0.0` and `1.0.0` are the same one.
+    pub(crate) fn is_version(&self, version: &str) -> bool {
+        self.version.trim_start_matches('v') == version.trim_start_matches('v')
+    }
+}
+
 /// Whether this member of a component tar is a chart.
 pub(crate) fn is_chart(path: &str) -> bool {
     path.split('/').nth(1) == Some("charts") && path.ends_with(".tgz")
@@ -31,8 +38,7 @@ pub(super) fn check(description: &Description, chart: &Chart) -> Option<String> 
     if chart.version.is_empty() {
         return None;
     }
-    let plain = |version: &str| version.trim_start_matches('v').to_owned();
-    let found = &description.version;
-    (plain(found) != plain(&chart.version))
-        .then(|| format!("holds the version `{}`, and zarf.yaml says `{}`", found.escape_debug(), chart.version))
+    let found = description.version.escape_debug();
+    (!description.is_version(&chart.version))
+        .then(|| format!("holds the version `{found}`, and zarf.yaml says `{}`", chart.version))
 }

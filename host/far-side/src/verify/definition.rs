@@ -1,11 +1,14 @@
 //! zarf.yaml of a built package.
 
+use std::collections::BTreeMap;
+
 use components::zarf::convert::to_alpha;
-use components::zarf::documents::Documents;
+use components::zarf::documents::{Documents, check_directives};
 use components::zarf::{Component, Definition, beta};
+use image_finder::yaml::{self, Root};
 
 use super::facts::Facts;
-use super::forms::{self, Forms};
+use super::forms::{self, Forms, Naming};
 use super::{Identity, Problems};
 
 /// A definition with what its build added: the document that the newest Zarf
@@ -16,6 +19,12 @@ pub(crate) struct Package {
     pub(crate) aggregate: String,
     /// Which documents zarf.yaml holds.
     pub(crate) forms: Forms,
+    /// How the files of its charts are named.
+    pub(crate) naming: Naming,
+    /// What `documentation` names, in either.
+    pub(crate) documentation: BTreeMap<String, String>,
+    /// Versions of documents that only a newer Zarf knows, and takes then.
+    pub(crate) unknown: Vec<String>,
 }
 
 impl Package {
@@ -74,21 +83,38 @@ pub(crate) fn read(facts: &Facts, problems: &mut Problems) -> Option<Package> {
 
 fn parse(bytes: &[u8], problems: &mut Problems) -> Result<Package, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("is not UTF-8: {error}"))?;
+    check_roots(text)?;
     let documents = Documents::parse(text)?;
     let forms = Forms::of(&documents);
+    let unknown = documents.unknown;
     let bad = |error: serde_yaml::Error| format!("is no package definition: {error}");
     let alpha: Option<Definition> = documents.alpha.map(serde_yaml::from_value).transpose().map_err(bad)?;
     let beta: Option<beta::Definition> = documents.beta.map(serde_yaml::from_value).transpose().map_err(bad)?;
     if let (Some(alpha), Some(beta)) = (&alpha, &beta) {
         forms::compare(alpha, beta, problems);
     }
+    let named = [alpha.as_ref().map(|it| &it.documentation), beta.as_ref().map(|it| &it.documentation)];
+    let documentation =
+        named.into_iter().flatten().flatten().map(|(key, source)| (key.clone(), source.clone())).collect();
     // As Zarf does: the newest document that it knows.
     let definition = match (alpha, beta) {
         (_, Some(beta)) => to_alpha(&beta).0,
         (Some(alpha), None) => alpha,
         (None, None) => return Err("holds no package definition".to_owned()),
     };
-    Ok(Package { aggregate: definition.metadata.aggregate_checksum.clone(), definition, forms })
+    let aggregate = definition.metadata.aggregate_checksum.clone();
+    Ok(Package { definition, aggregate, forms, naming: Naming::default(), documentation, unknown })
+}
+
+/// Before anything is built of it: Zarf takes mappings and nothing for a
+/// document, and not even an outspoken `null`.
+fn check_roots(text: &str) -> Result<(), String> {
+    check_directives(text)?;
+    let roots = yaml::roots(text).map_err(|error| format!("cannot be read: {error}"))?;
+    match roots.iter().any(|root| matches!(root, Root::Scalar | Root::List)) {
+        true => Err("holds a document that is no mapping".to_owned()),
+        false => Ok(()),
+    }
 }
 
 fn check(package: &Package, problems: &mut Problems) {

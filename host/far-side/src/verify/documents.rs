@@ -8,17 +8,23 @@ use super::Problems;
 use super::definition::Package;
 use super::facts::Facts;
 
+/// Documents that a message names.
+const NAMED: usize = 5;
+
 /// Where they all lie.
 pub(super) const ARCHIVE: &str = "documentation.tar";
 
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
-    let named = &package.definition.documentation;
+    let named = &package.documentation;
     if named.is_empty() {
         return;
     }
     let Some(there) = &facts.documents else {
         let why = if facts.complete { "is not in the package" } else { "was not reached, the archive is damaged" };
-        return problems.add_for("missing", ARCHIVE, format!("{why}, and zarf.yaml names {} documents", named.len()));
+        let keys: Vec<String> = named.keys().take(NAMED).map(|key| format!("`{}`", key.escape_debug())).collect();
+        let more = if named.len() > NAMED { "…" } else { "" };
+        let named = format!("{why}, and zarf.yaml names documents: {}{more}", keys.join(", "));
+        return problems.add_for("missing", ARCHIVE, named);
     };
     for (key, name) in names(named) {
         if !there.contains(&name) {

@@ -236,8 +236,8 @@ impl Walk<'_> {
             self.facts.texts.insert(path.to_owned(), bytes);
             return Ok(file);
         }
-        if limit.is_some() {
-            self.problems.add_for("too-large", path, format!("has {size} bytes"));
+        if let Some(limit) = limit {
+            self.problems.add_for("too-large", path, format!("has {size} bytes, and at most {limit} are read"));
         }
         if let Some(hex) = path.strip_prefix("images/blobs/sha256/")
             && size <= LARGEST_MANIFEST

@@ -1,10 +1,12 @@
 //! The forms of a definition: whether both documents say the same, and which
 //! releases of Zarf take the package.
 
+use std::iter;
+
+use components::zarf::alpha::WaitCluster;
 use components::zarf::convert::to_beta;
 use components::zarf::documents::Documents;
-use components::zarf::{self, API_VERSION, BETA_VERSION, Component, beta};
-use serde_yaml::Value;
+use components::zarf::{self, API_VERSION, BETA_VERSION, Component, beta, differences};
 
 use super::definition::Package;
 use super::facts::Facts;
@@ -36,78 +38,136 @@ impl Forms {
 /// Two sites would deploy different things from one file: Zarf compares
 /// nothing.
 pub(super) fn compare(alpha: &zarf::Definition, beta: &beta::Definition, problems: &mut Problems) {
-    let (converted, losses) = to_beta(alpha);
+    let (mut converted, losses) = to_beta(alpha);
+    let mut beta = beta.clone();
     let mut found: Vec<String> = losses
         .into_iter()
-        .map(|loss| format!("`{}` of the v1alpha1 document is nowhere in the v1beta1 document", loss.field))
+        .map(|loss| format!("says `{}` in its v1alpha1 document and nowhere in its v1beta1 document", loss.field))
         .collect();
-    let values = (comparable(converted), comparable(beta.clone()));
-    if let (Ok(one), Ok(other)) = values {
-        let mut places = Vec::new();
-        differences(&one, &other, "", &mut places);
-        found.extend(places.into_iter().map(|place| format!("its two documents say different things in `{place}`")));
+    settle_waits(alpha, &mut converted, &mut beta);
+    for definition in [&mut converted, &mut beta] {
+        // Documents that go along lie elsewhere in v1beta1, and migrations are
+        // those of one form.
+        definition.documentation.clear();
+        definition.build.migrations.clear();
+    }
+    if let (Ok(one), Ok(other)) = (serde_yaml::to_value(converted), serde_yaml::to_value(beta)) {
+        let places = differences(&one, &other, NAMED);
+        found
+            .extend(places.into_iter().map(|place| format!("says different things in `{place}` in its two documents")));
     }
     for message in found.into_iter().take(NAMED) {
         problems.add_for("documents", "zarf.yaml", message);
     }
 }
 
-/// Without what may differ: documents that go along lie elsewhere in v1beta1,
-/// Zarf 0.84 waits for existence in both, and says defaults in one of them.
-fn comparable(mut definition: beta::Definition) -> Result<Value, serde_yaml::Error> {
-    definition.documentation.clear();
-    definition.build.migrations.clear();
-    for component in &mut definition.components {
-        let actions = &mut component.actions;
-        for set in [&mut actions.on_create, &mut actions.on_deploy, &mut actions.on_remove] {
-            let all = set.before.iter_mut().chain(&mut set.on_success).chain(&mut set.on_failure);
-            for cluster in all.filter_map(|action| action.wait.as_mut()?.cluster.as_mut()) {
-                if cluster.condition.is_empty() {
-                    "exists".clone_into(&mut cluster.condition);
-                }
-            }
+/// Zarf 0.84, which signs a package, leaves a wait without condition as it is:
+/// for existence in v1alpha1, and for readiness in v1beta1.
+fn settle_waits(alpha: &zarf::Definition, converted: &mut beta::Definition, beta: &mut beta::Definition) {
+    let pairs = waits(converted).into_iter().zip(waits(beta));
+    for ((ours, theirs), is_silent) in pairs.zip(silent_waits(alpha)) {
+        if is_silent && theirs.condition.is_empty() {
+            ours.condition.clear();
         }
-    }
-    serde_yaml::to_value(definition)
-}
-
-fn differences(one: &Value, other: &Value, place: &str, places: &mut Vec<String>) {
-    let below = |part: &str| if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") };
-    match (one, other) {
-        _ if places.len() >= NAMED => {}
-        (Value::Mapping(one), Value::Mapping(other)) => {
-            let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
-            for key in keys {
-                let null = &Value::Null;
-                let (one, other) = (one.get(key).unwrap_or(null), other.get(key).unwrap_or(null));
-                differences(one, other, &below(key.as_str().unwrap_or_default()), places);
-            }
-        }
-        (Value::Sequence(one), Value::Sequence(other)) if one.len() == other.len() => {
-            for (index, (one, other)) in one.iter().zip(other).enumerate() {
-                let name = one.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
-                differences(one, other, &below(&name), places);
-            }
-        }
-        (one, other) if one != other => places.push(place.to_owned()),
-        _ => {}
     }
 }
 
-/// Zarf 0.84 and 0.85 name the file of a chart by its version where v1beta1 has
-/// one, newer ones never do.
+fn waits(definition: &mut beta::Definition) -> Vec<&mut WaitCluster> {
+    let actions = definition.components.iter_mut().map(|component| &mut component.actions);
+    let sets = actions.flat_map(|beta::Actions { on_create, on_deploy, on_remove }| [on_create, on_deploy, on_remove]);
+    let all = sets.flat_map(|set| set.before.iter_mut().chain(&mut set.on_success).chain(&mut set.on_failure));
+    all.filter_map(|action| action.wait.as_mut()?.cluster.as_mut()).collect()
+}
+
+/// Whether each wait of a v1alpha1 document names no condition, in the order
+/// that the waits have in the other one.
+fn silent_waits(alpha: &zarf::Definition) -> Vec<bool> {
+    let mut silent = Vec::new();
+    for component in &alpha.components {
+        let zarf::Actions { on_create, on_deploy, on_remove } = &component.actions;
+        for (set, checks) in [(on_create, 0), (on_deploy, component.health_checks.len()), (on_remove, 0)] {
+            silent.extend([&set.before, &set.after, &set.on_success].into_iter().flat_map(|actions| silence(actions)));
+            silent.extend(iter::repeat_n(false, checks));
+            silent.extend(silence(&set.on_failure));
+        }
+    }
+    silent
+}
+
+fn silence(actions: &[zarf::Action]) -> impl Iterator<Item = bool> {
+    let waits = actions.iter().filter_map(|action| action.wait.as_ref()?.cluster.as_ref());
+    waits.map(|cluster| cluster.condition.is_empty())
+}
+
+/// How the files of charts are named for which v1beta1 has a version: by it
+/// until Zarf 0.85, and never since.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Naming {
+    /// A file that has the version in its name.
+    with_version: Option<String>,
+    /// A file that lacks it.
+    without: bool,
+}
+
+/// Takes the charts for what their files say; exactly one of the two names must
+/// be there.
 pub(super) fn settle_charts(package: &mut Package, facts: &Facts) {
     if !package.forms.beta {
         return;
     }
     for Component { name, charts, .. } in &mut package.definition.components {
         let Some(members) = facts.components.get(&format!("components/{name}.tar")) else { continue };
-        for chart in charts {
-            if !members.contains_key(&format!("{name}/charts/{}.tgz", chart.stem())) {
+        for chart in charts.iter_mut().filter(|chart| !chart.version.is_empty()) {
+            let file = format!("{name}/charts/{}.tgz", chart.stem());
+            if members.contains_key(&file) {
+                package.naming.with_version.get_or_insert(file);
+            } else {
+                package.naming.without = true;
                 chart.version.clear();
             }
         }
     }
+}
+
+/// Characters of a name that are told.
+const LONGEST: usize = 80;
+
+/// What is worth knowing of a definition and not wrong.
+pub(super) fn remarks(package: &Package) -> impl Iterator<Item = String> {
+    [unread(package), outgrown(package), not_compared(package)].into_iter().flatten()
+}
+
+/// Zarf from 0.86 on looks for the file of a chart under another name.
+fn outgrown(package: &Package) -> Option<String> {
+    let file = package.naming.with_version.as_ref()?.escape_debug();
+    Some(format!(
+        "`{file}` is named as Zarf until 0.85 names a chart of v1beta1: newer ones look for it without the version"
+    ))
+}
+
+/// Checksums of files that are no SHA-256.
+fn not_compared(package: &Package) -> Option<String> {
+    let of_another_kind = |checksum: &str| checksum.contains(':') && !checksum.starts_with("sha256:");
+    let mut files = package.components().iter().flat_map(|component| &component.files);
+    let file = files.find(|file| of_another_kind(&file.shasum))?;
+    let target = file.target.chars().take(LONGEST).collect::<String>();
+    Some(format!(
+        "zarf.yaml gives `{}` a checksum that is no SHA-256: Zarf compares it, and nothing here does",
+        target.escape_debug()
+    ))
+}
+
+/// What to say of documents that only a newer Zarf reads: it deploys what they
+/// say, and nobody here can tell what that is.
+fn unread(package: &Package) -> Option<String> {
+    let first = package.unknown.first()?;
+    let more = package.unknown.len() - 1;
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!(
+        "zarf.yaml holds a document of `{}`{more}, which this version cannot read: nothing was compared with it, and a \
+         Zarf that knows it deploys what it says",
+        first.chars().take(LONGEST).collect::<String>().escape_debug()
+    ))
 }
 
 /// Which releases of Zarf take the package.
@@ -146,6 +206,7 @@ impl Package {
             (self.components().iter().any(|component| !component.image_archives.is_empty()), (0, 68, 0)),
             (facts.files.contains_key("zarf.bundle.sig"), (0, 71, 0)),
             (charts().any(|chart| !chart.templated_values_files.is_empty()), (0, 78, 0)),
+            (self.naming.without, (0, 86, 0)),
         ];
         let by_content = rules.iter().filter(|(needed, _)| *needed).map(|(_, release)| *release);
         let requirements = &self.definition.build.version_requirements;

@@ -262,6 +262,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
     let package = definition::read(&facts, &mut problems);
     entries::check(&facts, package.as_ref(), &mut problems);
     let definition = package.as_ref().map(|package| forms::readers(package, &facts));
+    remarks.extend(package.iter().flat_map(forms::remarks));
     let identity = package.as_ref().map(|package| {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);

@@ -75,9 +75,16 @@ const BETA: &str = "zarf-package-golden-beta-amd64-1.0.0.tar.zst";
 
 /// The reference package with both documents, with another zarf.yaml.
 fn with_definition(place: &Place, change: impl Fn(&str, &str) -> String) -> Report {
+    packed_with(place, &reference_files(), change)
+}
+
+fn reference_files() -> BTreeMap<String, Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/golden-beta").join(BETA);
-    let tar = zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap();
-    let mut entries = content(&tar).unwrap();
+    content(&zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap()).unwrap()
+}
+
+fn packed_with(place: &Place, files: &BTreeMap<String, Vec<u8>>, change: impl Fn(&str, &str) -> String) -> Report {
+    let mut entries = files.clone();
     let text = String::from_utf8(entries["zarf.yaml"].clone()).unwrap();
     let (alpha, beta) = text.split_once("---\n").unwrap();
     entries.insert("zarf.yaml".to_owned(), change(alpha, beta).into_bytes());
@@ -103,6 +110,63 @@ fn a_package_is_read_in_every_form() {
         assert_eq!((definition.documents.as_slice(), definition.zarf_from.as_str()), (documents, from));
         assert_eq!(definition.outdated, outdated);
     }
+}
+
+/// Zarf names the file of a chart that v1beta1 has a version of in two ways,
+/// and each release looks for one of them.
+#[test]
+fn the_name_of_a_charts_file_decides_who_finds_it() {
+    let place = Place::new();
+    let with_version = |beta: &str| {
+        let source = "    helmRepository:\n      url: https://h\n      version: 1.2.0\n";
+        beta.replace("    local:\n      path: chart\n", source)
+    };
+    let report = with_definition(&place, |_, beta| with_version(beta));
+    assert!(report.is_sound() && report.remarks.is_empty(), "{}", report.render_text(false));
+    assert_eq!(report.definition.unwrap().zarf_from, "0.86.0");
+
+    let (members, digest) = with_chart_named("web-1.2.0");
+    let report = packed_with(&place, &members, |_, beta| {
+        with_version(beta).replace("4951967a20d88a7cdcc8c775157512eff53e853151ab88524f33c3da09bcacfc", &digest)
+    });
+    assert!(report.is_sound(), "{}", report.render_text(false));
+    assert!(report.remarks[0].contains("web/charts/web-1.2.0.tgz"), "{:?}", report.remarks);
+    assert_eq!(report.definition.unwrap().zarf_from, "0.84.0");
+}
+
+/// The files of the reference package with both documents, its chart under
+/// another name, and what its checksums come to.
+fn with_chart_named(stem: &str) -> (BTreeMap<String, Vec<u8>>, String) {
+    let mut files = reference_files();
+    let mut renamed = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(files["components/web.tar"].as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (mut header, mut bytes) = (entry.header().clone(), Vec::new());
+        entry.read_to_end(&mut bytes).unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().replace("charts/web.", &format!("charts/{stem}."));
+        let path = path.replace("values/web-", &format!("values/{stem}-"));
+        renamed.append_data(&mut header, path, bytes.as_slice()).unwrap();
+    }
+    let renamed = renamed.into_inner().unwrap();
+    let sums = String::from_utf8(files["checksums.txt"].clone()).unwrap();
+    let [before, after] = [&files["components/web.tar"], &renamed].map(|bytes| Digest::of(bytes).hex());
+    let mut lines: Vec<String> = sums.replace(&before, &after).lines().map(str::to_owned).collect();
+    lines.sort();
+    let sums = lines.join("\n") + "\n";
+    let digest = Digest::of(sums.as_bytes()).hex();
+    files.insert("components/web.tar".to_owned(), renamed);
+    files.insert("checksums.txt".to_owned(), sums.into_bytes());
+    (files, digest)
+}
+
+/// What is worth knowing is a remark.
+#[test]
+fn what_cannot_be_compared_is_told() {
+    let place = Place::new();
+    let report = with_definition(&place, |_, beta| {
+        beta.replace("    executable: true\n", "    executable: true\n    checksum: sha512:00\n")
+    });
+    assert!(report.is_sound() && report.remarks[0].contains("/opt/golden/tool.sh"), "{}", report.render_text(false));
 }
 
 /// Zarf looks at one document and compares nothing: two sites would deploy

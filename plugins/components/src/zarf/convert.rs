@@ -4,9 +4,13 @@
 //! [`to_beta`] and [`to_alpha`] go through the definition from top to bottom;
 //! what the other form has no place for becomes a [`Loss`]. Going there and
 //! back gives the same definition, where nothing was lost and where it says
-//! what it says in one way: `required: false`, `template: false` and a wait
-//! without condition come back in the other spelling of the same. Source:
+//! what it says in one way: `required: false`, `template: false`, a wait
+//! without condition, an annotation `metadata.url` and a chart's `….git@<tag>`
+//! come back in the other spelling of the same. Source:
 //! `src/internal/api/*/convert.go` of Zarf 0.84.
+//!
+//! Each function names every field of what it converts, so that one that a type
+//! gains is converted or reported: nothing compiles until it is.
 
 mod actions;
 mod sources;
@@ -73,16 +77,27 @@ const ANNOTATED: [&str; 6] = [
 pub fn to_beta(definition: &alpha::Definition) -> (beta::Definition, Vec<Loss>) {
     let mut all = Vec::new();
     let mut losses = Losses { place: String::new(), all: &mut all };
-    losses.add_if(!definition.constants.is_empty(), "constants", NO_FORM);
-    losses.add_if(!definition.variables.is_empty(), "variables", NO_FORM);
+    let alpha::Definition {
+        api_version: _,
+        kind,
+        metadata,
+        build,
+        components,
+        constants,
+        variables,
+        values,
+        documentation,
+    } = definition;
+    losses.add_if(!constants.is_empty(), "constants", NO_FORM);
+    losses.add_if(!variables.is_empty(), "variables", NO_FORM);
     let converted = beta::Definition {
         api_version: BETA_VERSION.to_owned(),
-        kind: definition.kind.clone(),
-        metadata: metadata_to_beta(&definition.metadata, &mut losses.below("metadata")),
-        build: build_to_beta(definition, &mut losses.below("build")),
-        components: definition.components.iter().map(|component| component_to_beta(component, &mut losses)).collect(),
-        values: definition.values.clone(),
-        documentation: definition.documentation.clone(),
+        kind: kind.clone(),
+        metadata: metadata_to_beta(metadata, &mut losses.below("metadata")),
+        build: build_to_beta(build, &metadata.aggregate_checksum, &mut losses.below("build")),
+        components: components.iter().map(|component| component_to_beta(component, &mut losses)).collect(),
+        values: values.clone(),
+        documentation: documentation.clone(),
     };
     filled_in(definition, &mut all);
     (converted, all)
@@ -92,26 +107,41 @@ pub fn to_beta(definition: &alpha::Definition) -> (beta::Definition, Vec<Loss>) 
 pub fn to_alpha(definition: &beta::Definition) -> (alpha::Definition, Vec<Loss>) {
     let mut all = Vec::new();
     let mut losses = Losses { place: String::new(), all: &mut all };
-    let mut metadata = metadata_to_alpha(&definition.metadata);
-    metadata.aggregate_checksum.clone_from(&definition.build.aggregate_checksum);
+    let beta::Definition { api_version: _, kind, metadata, build, components, values, documentation } = definition;
     let converted = alpha::Definition {
         api_version: super::API_VERSION.to_owned(),
-        kind: definition.kind.clone(),
-        metadata,
-        build: build_to_alpha(&definition.build, &mut losses.below("build")),
-        components: definition.components.iter().map(|component| component_to_alpha(component, &mut losses)).collect(),
+        kind: kind.clone(),
+        metadata: metadata_to_alpha(metadata, &build.aggregate_checksum),
+        build: build_to_alpha(build, &mut losses.below("build")),
+        components: components.iter().map(|component| component_to_alpha(component, &mut losses)).collect(),
         constants: Vec::new(),
         variables: Vec::new(),
-        values: definition.values.clone(),
-        documentation: definition.documentation.clone(),
+        values: values.clone(),
+        documentation: documentation.clone(),
     };
     (converted, all)
 }
 
 fn metadata_to_beta(metadata: &alpha::Metadata, losses: &mut Losses<'_>) -> beta::Metadata {
-    losses.add_if(metadata.yolo, "yolo", "has no form in v1beta1: `zarf package deploy --connected` replaces it");
-    let mut annotations = metadata.annotations.clone();
-    let alpha::Metadata { url, image, authors, documentation, source, vendor, .. } = metadata;
+    let alpha::Metadata {
+        name,
+        description,
+        version,
+        url,
+        image,
+        uncompressed,
+        architecture,
+        yolo,
+        authors,
+        documentation,
+        source,
+        vendor,
+        aggregate_checksum: _,
+        annotations,
+        allow_namespace_override,
+    } = metadata;
+    losses.add_if(*yolo, "yolo", "has no form in v1beta1: `zarf package deploy --connected` replaces it");
+    let mut annotations = annotations.clone();
     for (key, value) in ANNOTATED.iter().zip([url, image, authors, documentation, source, vendor]) {
         let is_taken = annotations.contains_key(*key);
         losses.add_if(is_taken && !value.is_empty(), key.trim_start_matches("metadata."), "is an annotation as well");
@@ -120,18 +150,27 @@ fn metadata_to_beta(metadata: &alpha::Metadata, losses: &mut Losses<'_>) -> beta
         }
     }
     beta::Metadata {
-        name: metadata.name.clone(),
-        description: metadata.description.clone(),
-        version: metadata.version.clone(),
-        uncompressed: metadata.uncompressed,
-        architecture: metadata.architecture.clone(),
+        name: name.clone(),
+        description: description.clone(),
+        version: version.clone(),
+        uncompressed: *uncompressed,
+        architecture: architecture.clone(),
         annotations,
-        prevent_namespace_override: metadata.allow_namespace_override == Some(false),
+        prevent_namespace_override: *allow_namespace_override == Some(false),
     }
 }
 
-fn metadata_to_alpha(metadata: &beta::Metadata) -> alpha::Metadata {
-    let mut annotations = metadata.annotations.clone();
+fn metadata_to_alpha(metadata: &beta::Metadata, aggregate_checksum: &str) -> alpha::Metadata {
+    let beta::Metadata {
+        name,
+        description,
+        version,
+        uncompressed,
+        architecture,
+        annotations,
+        prevent_namespace_override,
+    } = metadata.clone();
+    let mut annotations = annotations;
     let mut taken = ANNOTATED.map(|key| annotations.remove(key).unwrap_or_default()).into_iter();
     let mut next = || taken.next().unwrap_or_default();
     alpha::Metadata {
@@ -141,135 +180,184 @@ fn metadata_to_alpha(metadata: &beta::Metadata) -> alpha::Metadata {
         documentation: next(),
         source: next(),
         vendor: next(),
-        name: metadata.name.clone(),
-        description: metadata.description.clone(),
-        version: metadata.version.clone(),
-        uncompressed: metadata.uncompressed,
-        architecture: metadata.architecture.clone(),
+        name,
+        description,
+        version,
+        uncompressed,
+        architecture,
         yolo: false,
-        aggregate_checksum: String::new(),
+        aggregate_checksum: aggregate_checksum.to_owned(),
         annotations,
-        allow_namespace_override: metadata.prevent_namespace_override.then_some(false),
+        allow_namespace_override: prevent_namespace_override.then_some(false),
     }
 }
 
-fn build_to_beta(definition: &alpha::Definition, losses: &mut Losses<'_>) -> beta::Build {
-    let build = definition.build.clone();
-    losses.add_if(!build.differential_missing.is_empty(), "differentialMissing", NO_FORM);
+fn build_to_beta(build: &alpha::Build, aggregate_checksum: &str, losses: &mut Losses<'_>) -> beta::Build {
+    let alpha::Build {
+        terminal,
+        user,
+        architecture,
+        timestamp,
+        version,
+        migrations,
+        registry_overrides,
+        differential,
+        differential_package_version,
+        differential_missing,
+        flavor,
+        signed,
+        version_requirements,
+        provenance_files,
+    } = build.clone();
+    losses.add_if(!differential_missing.is_empty(), "differentialMissing", NO_FORM);
     beta::Build {
-        hostname: build.terminal,
-        user: build.user,
-        timestamp: build.timestamp,
-        architecture: build.architecture,
-        version: build.version,
-        migrations: build.migrations,
-        registry_overrides: build.registry_overrides,
-        differential: build.differential.then_some(Value::Bool(true)),
-        differential_package_version: build.differential_package_version,
-        flavor: build.flavor,
-        signed: build.signed,
-        version_requirements: build.version_requirements,
-        provenance_files: build.provenance_files,
-        aggregate_checksum: definition.metadata.aggregate_checksum.clone(),
+        hostname: terminal,
+        user,
+        timestamp,
+        architecture,
+        version,
+        migrations,
+        registry_overrides,
+        differential: differential.then_some(Value::Bool(true)),
+        differential_package_version,
+        flavor,
+        signed,
+        version_requirements,
+        provenance_files,
+        aggregate_checksum: aggregate_checksum.to_owned(),
     }
 }
 
 fn build_to_alpha(build: &beta::Build, losses: &mut Losses<'_>) -> alpha::Build {
-    let differential = match &build.differential {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(flag)) => *flag,
-        Some(_) => true,
-    };
-    let is_detailed = differential && !matches!(build.differential, Some(Value::Bool(_)));
-    losses.add_if(is_detailed, "differential", "is more than yes or no");
-    let build = build.clone();
-    alpha::Build {
-        terminal: build.hostname,
-        user: build.user,
-        architecture: build.architecture,
-        timestamp: build.timestamp,
-        version: build.version,
-        migrations: build.migrations,
-        registry_overrides: build.registry_overrides,
+    let beta::Build {
+        hostname,
+        user,
+        timestamp,
+        architecture,
+        version,
+        migrations,
+        registry_overrides,
         differential,
-        differential_package_version: build.differential_package_version,
+        differential_package_version,
+        flavor,
+        signed,
+        version_requirements,
+        provenance_files,
+        aggregate_checksum: _,
+    } = build.clone();
+    let is_detailed = !matches!(differential, None | Some(Value::Null | Value::Bool(_)));
+    losses.add_if(is_detailed, "differential", "is more than yes or no");
+    alpha::Build {
+        terminal: hostname,
+        user,
+        architecture,
+        timestamp,
+        version,
+        migrations,
+        registry_overrides,
+        differential: is_detailed || differential == Some(Value::Bool(true)),
+        differential_package_version,
         differential_missing: Vec::new(),
-        flavor: build.flavor,
-        signed: build.signed,
-        version_requirements: build.version_requirements,
-        provenance_files: build.provenance_files,
+        flavor,
+        signed,
+        version_requirements,
+        provenance_files,
     }
 }
 
 fn component_to_beta(component: &alpha::Component, losses: &mut Losses<'_>) -> beta::Component {
-    let mut losses = losses.item("components", &component.name);
+    let alpha::Component {
+        name,
+        description,
+        default,
+        required,
+        only: alpha::Only { local_os, cluster: alpha::OnlyCluster { architecture, distros }, flavor },
+        group,
+        import,
+        manifests,
+        charts,
+        data_injections,
+        files,
+        images,
+        image_archives,
+        repos,
+        scripts,
+        actions,
+        health_checks,
+        state_access,
+    } = component;
+    let mut losses = losses.item("components", name);
     let losses = &mut losses;
-    let alpha::Component { only, import, .. } = component;
-    losses.add_if(component.default, "default", NO_FORM);
-    losses.add_if(!component.group.is_empty(), "group", "has no form in v1beta1: `selector.flavor` chooses instead");
-    losses.add_if(!only.cluster.distros.is_empty(), "only.cluster.distros", NO_FORM);
-    losses.add_if(!component.data_injections.is_empty(), "dataInjections", NO_FORM);
-    losses.add_if(component.scripts.is_some(), "scripts", NO_FORM);
+    losses.add_if(*default, "default", NO_FORM);
+    losses.add_if(!group.is_empty(), "group", "has no form in v1beta1: `selector.flavor` chooses instead");
+    losses.add_if(!distros.is_empty(), "only.cluster.distros", NO_FORM);
+    losses.add_if(!data_injections.is_empty(), "dataInjections", NO_FORM);
+    losses.add_if(scripts.is_some(), "scripts", NO_FORM);
     beta::Component {
-        name: component.name.clone(),
-        description: component.description.clone(),
-        optional: component.required != Some(true),
+        name: name.clone(),
+        description: description.clone(),
+        optional: *required != Some(true),
         import: import_to_beta(import.as_ref(), losses),
-        target: beta::Target { os: only.local_os.clone() },
-        selector: beta::Selector { architecture: only.cluster.architecture.clone(), flavor: only.flavor.clone() },
-        manifests: component.manifests.iter().map(manifest_to_beta).collect(),
-        charts: component
-            .charts
-            .iter()
-            .map(|chart| chart_to_beta(chart, &mut losses.item("charts", &chart.name)))
-            .collect(),
-        files: component.files.iter().map(file_to_beta).collect(),
-        images: component.images.iter().map(|name| beta::Image { name: name.clone(), source: String::new() }).collect(),
-        image_archives: component.image_archives.clone(),
-        repositories: component.repos.iter().map(|url| repository_to_beta(url, losses)).collect(),
-        actions: actions::to_beta(&component.actions, &component.health_checks, losses),
+        target: beta::Target { os: local_os.clone() },
+        selector: beta::Selector { architecture: architecture.clone(), flavor: flavor.clone() },
+        manifests: manifests.iter().map(manifest_to_beta).collect(),
+        charts: charts.iter().map(|chart| chart_to_beta(chart, &mut losses.item("charts", &chart.name))).collect(),
+        files: files.iter().map(file_to_beta).collect(),
+        images: images.iter().map(|name| beta::Image { name: name.clone(), source: String::new() }).collect(),
+        image_archives: image_archives.clone(),
+        repositories: repos.iter().map(|url| repository_to_beta(url, losses)).collect(),
+        actions: actions::to_beta(actions, health_checks, losses),
         service: None,
-        state_access: component.state_access.clone(),
+        state_access: state_access.clone(),
     }
 }
 
 fn component_to_alpha(component: &beta::Component, losses: &mut Losses<'_>) -> alpha::Component {
-    let mut losses = losses.item("components", &component.name);
+    let beta::Component {
+        name,
+        description,
+        optional,
+        import,
+        target: beta::Target { os },
+        selector: beta::Selector { architecture, flavor },
+        manifests,
+        charts,
+        files,
+        images,
+        image_archives,
+        repositories,
+        actions,
+        service,
+        state_access,
+    } = component;
+    let mut losses = losses.item("components", name);
     let losses = &mut losses;
-    losses.add_if(component.service.is_some(), "service", NO_ALPHA_FORM);
-    let is_from_daemon = component.images.iter().any(|image| !matches!(image.source.as_str(), "" | "registry"));
+    losses.add_if(service.is_some(), "service", NO_ALPHA_FORM);
+    let is_from_daemon = images.iter().any(|image| !matches!(image.source.as_str(), "" | "registry"));
     losses.add_if(is_from_daemon, "images", "names an image that is not from a registry");
     alpha::Component {
-        name: component.name.clone(),
-        description: component.description.clone(),
+        name: name.clone(),
+        description: description.clone(),
         default: false,
-        required: (!component.optional).then_some(true),
+        required: (!optional).then_some(true),
         only: alpha::Only {
-            local_os: component.target.os.clone(),
-            cluster: alpha::OnlyCluster { architecture: component.selector.architecture.clone(), distros: Vec::new() },
-            flavor: component.selector.flavor.clone(),
+            local_os: os.clone(),
+            cluster: alpha::OnlyCluster { architecture: architecture.clone(), distros: Vec::new() },
+            flavor: flavor.clone(),
         },
         group: String::new(),
-        import: import_to_alpha(&component.import, losses),
-        manifests: component.manifests.iter().map(manifest_to_alpha).collect(),
-        charts: component
-            .charts
-            .iter()
-            .map(|chart| chart_to_alpha(chart, &mut losses.item("charts", &chart.name)))
-            .collect(),
+        import: import_to_alpha(import, losses),
+        manifests: manifests.iter().map(manifest_to_alpha).collect(),
+        charts: charts.iter().map(|chart| chart_to_alpha(chart, &mut losses.item("charts", &chart.name))).collect(),
         data_injections: Vec::new(),
-        files: component.files.iter().map(file_to_alpha).collect(),
-        images: component.images.iter().map(|image| image.name.clone()).collect(),
-        image_archives: component.image_archives.clone(),
-        repos: component
-            .repositories
-            .iter()
-            .map(|repository| flatten(&repository.url, repository.reference.as_ref()))
-            .collect(),
+        files: files.iter().map(file_to_alpha).collect(),
+        images: images.iter().map(|image| image.name.clone()).collect(),
+        image_archives: image_archives.clone(),
+        repos: repositories.iter().map(|repository| flatten(&repository.url, repository.reference.as_ref())).collect(),
         scripts: None,
-        actions: actions::to_alpha(&component.actions, losses),
+        actions: actions::to_alpha(actions, losses),
         health_checks: Vec::new(),
-        state_access: component.state_access.clone(),
+        state_access: state_access.clone(),
     }
 }
 
@@ -292,58 +380,70 @@ fn import_to_alpha(import: &beta::Import, losses: &mut Losses<'_>) -> Option<Val
 }
 
 fn manifest_to_beta(manifest: &alpha::Manifest) -> beta::Manifest {
-    let kustomize = beta::Kustomize {
-        files: manifest.kustomizations.clone(),
-        allow_any_directory: manifest.kustomize_allow_any_directory,
-        enable_plugins: manifest.enable_kustomize_plugins,
-    };
+    let alpha::Manifest {
+        name,
+        namespace,
+        files,
+        kustomize_allow_any_directory: allow_any_directory,
+        kustomizations,
+        enable_kustomize_plugins: enable_plugins,
+        no_wait,
+        server_side_apply,
+        template,
+    } = manifest.clone();
+    let kustomize = beta::Kustomize { files: kustomizations, allow_any_directory, enable_plugins };
     beta::Manifest {
-        name: manifest.name.clone(),
-        namespace: manifest.namespace.clone(),
-        files: manifest.files.clone(),
+        name,
+        namespace,
+        files,
         kustomize: (kustomize != beta::Kustomize::default()).then_some(kustomize),
-        skip_wait: manifest.no_wait,
-        server_side_apply: manifest.server_side_apply.clone(),
-        enable_templating: manifest.template == Some(true),
+        skip_wait: no_wait,
+        server_side_apply,
+        enable_templating: template == Some(true),
     }
 }
 
 fn manifest_to_alpha(manifest: &beta::Manifest) -> alpha::Manifest {
-    let kustomize = manifest.kustomize.clone().unwrap_or_default();
+    let beta::Manifest { name, namespace, files, kustomize, skip_wait, server_side_apply, enable_templating } =
+        manifest.clone();
+    let beta::Kustomize { files: kustomizations, allow_any_directory, enable_plugins } = kustomize.unwrap_or_default();
     alpha::Manifest {
-        name: manifest.name.clone(),
-        namespace: manifest.namespace.clone(),
-        files: manifest.files.clone(),
-        kustomize_allow_any_directory: kustomize.allow_any_directory,
-        kustomizations: kustomize.files,
-        enable_kustomize_plugins: kustomize.enable_plugins,
-        no_wait: manifest.skip_wait,
-        server_side_apply: manifest.server_side_apply.clone(),
-        template: manifest.enable_templating.then_some(true),
+        name,
+        namespace,
+        files,
+        kustomize_allow_any_directory: allow_any_directory,
+        kustomizations,
+        enable_kustomize_plugins: enable_plugins,
+        no_wait: skip_wait,
+        server_side_apply,
+        template: enable_templating.then_some(true),
     }
 }
 
 fn file_to_beta(file: &alpha::File) -> beta::File {
+    let alpha::File { source, shasum, target, executable, symlinks, extract_path, template } = file.clone();
     beta::File {
-        source: file.source.clone(),
-        checksum: file.shasum.clone(),
-        destination: file.target.clone(),
-        executable: file.executable,
-        symlinks: file.symlinks.clone(),
-        extract_path: file.extract_path.clone(),
-        enable_templating: file.template == Some(true),
+        source,
+        checksum: shasum,
+        destination: target,
+        executable,
+        symlinks,
+        extract_path,
+        enable_templating: template == Some(true),
     }
 }
 
 fn file_to_alpha(file: &beta::File) -> alpha::File {
+    let beta::File { source, checksum, destination, executable, symlinks, extract_path, enable_templating } =
+        file.clone();
     alpha::File {
-        source: file.source.clone(),
-        shasum: file.checksum.clone(),
-        target: file.destination.clone(),
-        executable: file.executable,
-        symlinks: file.symlinks.clone(),
-        extract_path: file.extract_path.clone(),
-        template: file.enable_templating.then_some(true),
+        source,
+        shasum: checksum,
+        target: destination,
+        executable,
+        symlinks,
+        extract_path,
+        template: enable_templating.then_some(true),
     }
 }
 

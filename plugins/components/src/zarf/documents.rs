@@ -24,15 +24,26 @@ pub struct Documents {
 }
 
 impl Documents {
+    /// What Zarf itself does not read is refused: a directive, and anything
+    /// behind an empty document at the beginning.
+    ///
     /// # Errors
     /// What is wrong, as it continues the name of the file.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut found = Self::default();
-        for document in serde_yaml::Deserializer::from_str(text) {
-            let document = Value::deserialize(document).map_err(|error| format!("cannot be read: {error}"))?;
+        check_directives(text)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let bad = |error: serde_yaml::Error| format!("cannot be read: {error}");
+        let (mut found, mut begins_empty) = (Self::default(), false);
+        for (at, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+            let mut document = Value::deserialize(document).map_err(bad)?;
             if document.is_null() {
+                begins_empty |= at == 0;
                 continue;
             }
+            if begins_empty {
+                return Err("begins with an empty document, behind which Zarf finds no definition".to_owned());
+            }
+            document.apply_merge().map_err(bad)?;
             found.add(document)?;
         }
         match (&found.alpha, &found.beta) {
@@ -75,6 +86,18 @@ impl Documents {
     }
 }
 
+/// Zarf reads no file with a directive, and a scanner takes time for them that
+/// grows with the square of their number.
+///
+/// # Errors
+/// What is wrong, as it continues the name of the file.
+pub fn check_directives(text: &str) -> Result<(), String> {
+    match text.trim_start_matches('\u{feff}').lines().any(|line| line.starts_with('%')) {
+        true => Err("holds a YAML directive (`%…`), with which Zarf reads none of it".to_owned()),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +112,22 @@ mod tests {
         assert_eq!((later.unknown, later.alpha), (vec!["zarf.dev/v2".to_owned()], None));
     }
 
+    /// As Zarf reads it.
+    #[test]
+    fn marks_line_ends_empty_documents_and_merges_change_nothing() {
+        let plain = "kind: a\n---\napiVersion: zarf.dev/v1beta1\nkind: b\n";
+        let expected = Documents::parse(plain).unwrap();
+        for text in [
+            format!("\u{feff}{plain}"),
+            plain.replace('\n', "\r\n"),
+            format!("# about\n---\n{}...\n", plain.replace("---", "...\n---\n---\n# more\n---")),
+            format!("{plain}---\n---\n"),
+            plain.replace("kind: b\n", "<<: &m {kind: b, apiVersion: none}\n"),
+        ] {
+            assert_eq!(Documents::parse(&text).unwrap(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn what_is_no_package_is_named() {
         for (text, why) in [
@@ -99,6 +138,9 @@ mod tests {
             ("- a\n", "no mapping"),
             ("apiVersion: zarf.dev/v1beta1\nkind: ZarfComponentConfig\n", "not a package"),
             ("a: [\n", "cannot be read"),
+            ("---\n---\nkind: a\n", "begins with an empty document"),
+            ("%YAML 1.2\n---\nkind: a\n", "directive"),
+            ("a: {<<: 1}\n", "cannot be read"),
         ] {
             assert!(Documents::parse(text).unwrap_err().contains(why), "{text}");
         }

@@ -9,10 +9,11 @@ const EXISTS: &str = "exists";
 
 pub(super) fn to_beta(actions: &alpha::Actions, checks: &[HealthCheck], losses: &mut Losses<'_>) -> beta::Actions {
     let mut losses = losses.below("actions");
+    let alpha::Actions { on_create, on_deploy, on_remove } = actions;
     let mut converted = beta::Actions {
-        on_create: set_to_beta(&actions.on_create, &mut losses.below("onCreate")),
-        on_deploy: set_to_beta(&actions.on_deploy, &mut losses.below("onDeploy")),
-        on_remove: set_to_beta(&actions.on_remove, &mut losses.below("onRemove")),
+        on_create: set_to_beta(on_create, &mut losses.below("onCreate")),
+        on_deploy: set_to_beta(on_deploy, &mut losses.below("onDeploy")),
+        on_remove: set_to_beta(on_remove, &mut losses.below("onRemove")),
     };
     converted.on_deploy.on_success.extend(checks.iter().map(check_to_beta));
     converted
@@ -20,10 +21,11 @@ pub(super) fn to_beta(actions: &alpha::Actions, checks: &[HealthCheck], losses: 
 
 pub(super) fn to_alpha(actions: &beta::Actions, losses: &mut Losses<'_>) -> alpha::Actions {
     let mut losses = losses.below("actions");
+    let beta::Actions { on_create, on_deploy, on_remove } = actions;
     alpha::Actions {
-        on_create: set_to_alpha(&actions.on_create, &mut losses.below("onCreate")),
-        on_deploy: set_to_alpha(&actions.on_deploy, &mut losses.below("onDeploy")),
-        on_remove: set_to_alpha(&actions.on_remove, &mut losses.below("onRemove")),
+        on_create: set_to_alpha(on_create, &mut losses.below("onCreate")),
+        on_deploy: set_to_alpha(on_deploy, &mut losses.below("onDeploy")),
+        on_remove: set_to_alpha(on_remove, &mut losses.below("onRemove")),
     }
 }
 
@@ -31,13 +33,14 @@ fn set_to_beta(set: &alpha::ActionSet, losses: &mut Losses<'_>) -> beta::ActionS
     let mut list = |actions: &[alpha::Action]| -> Vec<beta::Action> {
         actions.iter().map(|action| action_to_beta(action, losses)).collect()
     };
-    let alpha::ActionDefaults { mute, max_total_seconds, max_retries, dir, env, shell } = set.defaults.clone();
+    let alpha::ActionSet { defaults, before, after, on_success, on_failure } = set;
+    let alpha::ActionDefaults { mute, max_total_seconds, max_retries, dir, env, shell } = defaults.clone();
     beta::ActionSet {
         defaults: beta::ActionDefaults { silent: mute, max_total_seconds, retries: max_retries, dir, env, shell },
-        before: list(&set.before),
+        before: list(before),
         // v1alpha1 runs the first list before the second.
-        on_success: [list(&set.after), list(&set.on_success)].concat(),
-        on_failure: list(&set.on_failure),
+        on_success: [list(after), list(on_success)].concat(),
+        on_failure: list(on_failure),
     }
 }
 
@@ -45,22 +48,37 @@ fn set_to_alpha(set: &beta::ActionSet, losses: &mut Losses<'_>) -> alpha::Action
     let mut list = |actions: &[beta::Action]| -> Vec<alpha::Action> {
         actions.iter().map(|action| action_to_alpha(action, losses)).collect()
     };
-    let beta::ActionDefaults { silent, max_total_seconds, retries, dir, env, shell } = set.defaults.clone();
+    let beta::ActionSet { defaults, before, on_success, on_failure } = set;
+    let beta::ActionDefaults { silent, max_total_seconds, retries, dir, env, shell } = defaults.clone();
     alpha::ActionSet {
         defaults: alpha::ActionDefaults { mute: silent, max_total_seconds, max_retries: retries, dir, env, shell },
-        before: list(&set.before),
+        before: list(before),
         after: Vec::new(),
-        on_success: list(&set.on_success),
-        on_failure: list(&set.on_failure),
+        on_success: list(on_success),
+        on_failure: list(on_failure),
     }
 }
 
 fn action_to_beta(action: &alpha::Action, losses: &mut Losses<'_>) -> beta::Action {
-    losses.add_if(!action.set_variable.is_empty(), "setVariable", NO_FORM);
-    losses.add_if(!action.set_variables.is_empty(), "setVariables", NO_FORM);
-    losses.add_if(action.set_values.iter().any(|set| set.value.is_some()), "setValues.value", NO_FORM);
-    let set_value = |set: &alpha::SetValue| beta::SetValue { key: set.key.clone(), kind: set.kind.clone() };
-    let alpha::Action { mute, max_total_seconds, max_retries, dir, env, cmd, shell, description, .. } = action.clone();
+    let alpha::Action {
+        mute,
+        max_total_seconds,
+        max_retries,
+        dir,
+        env,
+        cmd,
+        shell,
+        set_variable,
+        set_variables,
+        set_values,
+        description,
+        wait,
+        template,
+    } = action.clone();
+    losses.add_if(!set_variable.is_empty(), "setVariable", NO_FORM);
+    losses.add_if(!set_variables.is_empty(), "setVariables", NO_FORM);
+    losses.add_if(set_values.iter().any(|set| set.value.is_some()), "setValues.value", NO_FORM);
+    let set_value = |alpha::SetValue { key, value: _, kind }| beta::SetValue { key, kind };
     beta::Action {
         silent: mute,
         max_total_seconds,
@@ -69,21 +87,31 @@ fn action_to_beta(action: &alpha::Action, losses: &mut Losses<'_>) -> beta::Acti
         env,
         cmd,
         shell,
-        set_values: action.set_values.iter().map(set_value).collect(),
+        set_values: set_values.into_iter().map(set_value).collect(),
         description,
-        wait: action.wait.clone().map(with_condition),
-        enable_templating: action.template == Some(true),
+        wait: wait.map(with_condition),
+        enable_templating: template == Some(true),
     }
 }
 
 fn action_to_alpha(action: &beta::Action, losses: &mut Losses<'_>) -> alpha::Action {
-    let cluster = action.wait.as_ref().and_then(|wait| wait.cluster.as_ref());
+    let beta::Action {
+        silent,
+        max_total_seconds,
+        retries,
+        dir,
+        env,
+        cmd,
+        shell,
+        set_values,
+        description,
+        wait,
+        enable_templating,
+    } = action.clone();
+    let cluster = wait.as_ref().and_then(|wait| wait.cluster.as_ref());
     let is_for_readiness = cluster.is_some_and(|cluster| cluster.condition.is_empty());
     losses.add_if(is_for_readiness, "wait.cluster", "waits until the object is ready, and in v1alpha1 until it exists");
-    let set_value =
-        |set: &beta::SetValue| alpha::SetValue { key: set.key.clone(), value: None, kind: set.kind.clone() };
-    let beta::Action { silent, max_total_seconds, retries, dir, env, cmd, shell, description, wait, .. } =
-        action.clone();
+    let set_value = |beta::SetValue { key, kind }| alpha::SetValue { key, value: None, kind };
     alpha::Action {
         mute: silent,
         max_total_seconds,
@@ -94,10 +122,10 @@ fn action_to_alpha(action: &beta::Action, losses: &mut Losses<'_>) -> alpha::Act
         shell,
         set_variable: String::new(),
         set_variables: Vec::new(),
-        set_values: action.set_values.iter().map(set_value).collect(),
+        set_values: set_values.into_iter().map(set_value).collect(),
         description,
         wait,
-        template: action.enable_templating.then_some(true),
+        template: enable_templating.then_some(true),
     }
 }
 
@@ -110,11 +138,11 @@ fn with_condition(mut wait: Wait) -> Wait {
 
 /// A wait without condition: until the object is ready.
 fn check_to_beta(check: &HealthCheck) -> beta::Action {
-    let kind = match check.api_version.split_once('/') {
-        Some((group, version)) => format!("{}.{version}.{group}", check.kind),
-        None => check.kind.clone(),
+    let HealthCheck { api_version, kind, namespace, name } = check.clone();
+    let kind = match api_version.split_once('/') {
+        Some((group, version)) => format!("{kind}.{version}.{group}"),
+        None => kind,
     };
-    let cluster =
-        WaitCluster { kind, name: check.name.clone(), namespace: check.namespace.clone(), condition: String::new() };
+    let cluster = WaitCluster { kind, name, namespace, condition: String::new() };
     beta::Action { wait: Some(Wait { cluster: Some(cluster), network: None }), ..beta::Action::default() }
 }

@@ -5,88 +5,135 @@ use super::{Losses, NO_ALPHA_FORM, NO_FORM};
 use crate::zarf::beta::{GitRef, OciRef};
 use crate::zarf::{RepositoryUrl, alpha, beta};
 
+const SECOND_SOURCE: &str = "is a second source";
+
 pub(super) fn chart_to_beta(chart: &alpha::Chart, losses: &mut Losses<'_>) -> beta::Chart {
-    losses.add_if(!chart.variables.is_empty(), "variables", NO_FORM);
+    let alpha::Chart {
+        name,
+        version,
+        url,
+        repo_name,
+        git_path,
+        local_path,
+        namespace,
+        release_name,
+        no_wait,
+        values_files,
+        templated_values_files,
+        variables,
+        values,
+        schema_validation,
+        server_side_apply,
+    } = chart;
+    losses.add_if(!variables.is_empty(), "variables", NO_FORM);
     let mut converted = beta::Chart {
-        name: chart.name.clone(),
-        namespace: chart.namespace.clone(),
-        release_name: chart.release_name.clone(),
-        skip_wait: chart.no_wait,
-        values_files: values_files(chart),
-        values: chart.values.clone(),
-        skip_schema_validation: chart.schema_validation == Some(false),
-        server_side_apply: chart.server_side_apply.clone(),
-        ..beta::Chart::default()
+        name: name.clone(),
+        helm_repository: None,
+        git: None,
+        local: None,
+        oci: None,
+        namespace: namespace.clone(),
+        release_name: release_name.clone(),
+        skip_wait: *no_wait,
+        values_files: with_templated(values_files, templated_values_files),
+        values: values.clone(),
+        skip_schema_validation: *schema_validation == Some(false),
+        server_side_apply: server_side_apply.clone(),
     };
-    let (url, reference) = split(&chart.url);
-    if chart.url.starts_with("oci://") {
-        let reference = OciRef { tag: chart.version.clone(), digest: String::new() };
-        converted.oci = Some(beta::Oci { url: chart.url.clone(), reference });
-    } else if !chart.url.is_empty() && (!chart.git_path.is_empty() || url.ends_with(".git")) {
-        let reference = if reference.is_empty() { &chart.version } else { reference };
-        let git = beta::Git { url: url.to_owned(), path: chart.git_path.clone(), reference: classified(reference) };
-        converted.git = Some(git);
-    } else if !chart.url.is_empty() {
-        let (name, url, version) = (chart.repo_name.clone(), chart.url.clone(), chart.version.clone());
+    let (address, reference) = split(url);
+    if url.starts_with("oci://") {
+        let reference = OciRef { tag: version.clone(), digest: String::new() };
+        converted.oci = Some(beta::Oci { url: url.clone(), reference });
+    } else if !url.is_empty() && (!git_path.is_empty() || address.ends_with(".git")) {
+        let reference = classified(if reference.is_empty() { version } else { reference });
+        converted.git = Some(beta::Git { url: address.to_owned(), path: git_path.clone(), reference });
+    } else if !url.is_empty() {
+        let (name, url, version) = (repo_name.clone(), url.clone(), version.clone());
         converted.helm_repository = Some(beta::HelmRepository { name, url, version });
-    } else if !chart.local_path.is_empty() {
-        converted.local = Some(beta::Local { path: chart.local_path.clone() });
+    } else if !local_path.is_empty() {
+        converted.local = Some(beta::Local { path: local_path.clone() });
     }
-    let is_of_repository = converted.helm_repository.is_some();
-    losses.add_if(!is_of_repository && !chart.repo_name.is_empty(), "repoName", NO_FORM);
-    losses.add_if(converted.git.is_none() && !chart.git_path.is_empty(), "gitPath", NO_FORM);
-    losses.add_if(!chart.url.is_empty() && !chart.local_path.is_empty(), "localPath", "is a second source");
-    let is_named_twice = converted.git.is_some() && !reference.is_empty() && !chart.version.is_empty();
-    let has_version = !chart.version.is_empty();
-    losses.add_if(converted.local.is_some() && has_version, "version", "has no form in v1beta1 for a local chart");
+    let (is_in_git, is_local) = (converted.git.is_some(), converted.local.is_some());
+    losses.add_if(converted.helm_repository.is_none() && !repo_name.is_empty(), "repoName", NO_FORM);
+    losses.add_if(!is_in_git && !git_path.is_empty(), "gitPath", NO_FORM);
+    losses.add_if(!url.is_empty() && !local_path.is_empty(), "localPath", SECOND_SOURCE);
+    let has_version = !version.is_empty();
+    losses.add_if(is_local && has_version, "version", "has no form in v1beta1 for a local chart");
+    let is_named_twice = is_in_git && !reference.is_empty() && has_version;
     losses.add_if(is_named_twice, "version", "is a second reference beside the one in the URL");
     converted
 }
 
 pub(super) fn chart_to_alpha(chart: &beta::Chart, losses: &mut Losses<'_>) -> alpha::Chart {
+    let beta::Chart {
+        name,
+        helm_repository,
+        git,
+        local,
+        oci,
+        namespace,
+        release_name,
+        skip_wait,
+        values_files,
+        values,
+        skip_schema_validation,
+        server_side_apply,
+    } = chart.clone();
     let plain = |templated: bool| {
-        let files = chart.values_files.iter().filter(move |file| file.enable_templating == templated);
+        let files = values_files.iter().filter(move |file| file.enable_templating == templated);
         files.map(|file| file.path.clone()).collect::<Vec<_>>()
     };
-    let is_mixed = !chart.values_files.is_sorted_by_key(|file| file.enable_templating);
+    let is_mixed = !values_files.is_sorted_by_key(|file| file.enable_templating);
     losses.add_if(is_mixed, "valuesFiles", "has a templated file before a plain one");
+    let sources = [
+        ("helmRepository", helm_repository.is_some()),
+        ("oci", oci.is_some()),
+        ("git", git.is_some()),
+        ("local", local.is_some()),
+    ];
+    let more = sources.iter().filter(|(_, is_there)| *is_there).skip(1);
+    more.for_each(|(name, _)| losses.add_if(true, name, SECOND_SOURCE));
     let mut converted = alpha::Chart {
-        name: chart.name.clone(),
-        namespace: chart.namespace.clone(),
-        release_name: chart.release_name.clone(),
-        no_wait: chart.skip_wait,
+        name,
+        version: String::new(),
+        url: String::new(),
+        repo_name: String::new(),
+        git_path: String::new(),
+        local_path: String::new(),
+        namespace,
+        release_name,
+        no_wait: skip_wait,
         values_files: plain(false),
         templated_values_files: plain(true),
-        values: chart.values.clone(),
-        schema_validation: chart.skip_schema_validation.then_some(false),
-        server_side_apply: chart.server_side_apply.clone(),
-        ..alpha::Chart::default()
+        variables: Vec::new(),
+        values,
+        schema_validation: skip_schema_validation.then_some(false),
+        server_side_apply,
     };
-    if let Some(beta::HelmRepository { name, url, version }) = chart.helm_repository.clone() {
+    if let Some(beta::HelmRepository { name, url, version }) = helm_repository {
         (converted.repo_name, converted.url, converted.version) = (name, url, version);
-    } else if let Some(beta::Oci { url, reference: OciRef { tag, digest } }) = chart.oci.clone() {
+    } else if let Some(beta::Oci { url, reference: OciRef { tag, digest } }) = oci {
         losses.add_if(!digest.is_empty(), "oci.ref.digest", NO_ALPHA_FORM);
         converted.url = if digest.is_empty() { url } else { format!("{}@{digest}", url.trim_end_matches('/')) };
         converted.version = tag;
-    } else if let Some(git) = &chart.git {
-        let reference = reference_of(Some(&git.reference));
+    } else if let Some(beta::Git { url, path, reference }) = git {
+        let name = reference_of(Some(&reference));
         // It would become a path where it is a version.
-        let is_path = reference.starts_with("refs/");
-        converted.url = if is_path { flatten(&git.url, Some(&git.reference)) } else { split(&git.url).0.to_owned() };
-        converted.version = if is_path { String::new() } else { reference };
-        converted.git_path.clone_from(&git.path);
-    } else if let Some(local) = &chart.local {
-        converted.local_path.clone_from(&local.path);
+        let is_path = name.starts_with("refs/");
+        converted.url = if is_path { flatten(&url, Some(&reference)) } else { split(&url).0.to_owned() };
+        converted.version = if is_path { String::new() } else { name };
+        converted.git_path = path;
+    } else if let Some(beta::Local { path }) = local {
+        converted.local_path = path;
     }
     converted
 }
 
 /// First the plain ones, as their numbers in the package count.
-fn values_files(chart: &alpha::Chart) -> Vec<beta::ValuesFile> {
+fn with_templated(plain: &[String], templated: &[String]) -> Vec<beta::ValuesFile> {
     let file =
         |enable_templating: bool| move |path: &String| beta::ValuesFile { path: path.clone(), enable_templating };
-    let plain = chart.values_files.iter().map(file(false));
-    plain.chain(chart.templated_values_files.iter().map(file(true))).collect()
+    plain.iter().map(file(false)).chain(templated.iter().map(file(true))).collect()
 }
 
 pub(super) fn repository_to_beta(url: &str, losses: &mut Losses<'_>) -> beta::Repository {

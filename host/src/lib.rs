@@ -26,6 +26,7 @@ pub mod orchestrator;
 pub mod plugin;
 pub mod progress;
 pub mod reference;
+pub mod serve;
 pub mod state;
 pub mod steps;
 pub mod store;

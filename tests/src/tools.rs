@@ -66,7 +66,7 @@ pub fn docker_config(host: &str, password: &str) -> String {
 }
 
 /// bcrypt of [`PASSWORD`], in htpasswd's format.
-const HTPASSWD: &str = "builder:$2y$05$airgapairgapairgapairecwmlJSKiUeBaXHTJ5RBSvl/yUSVJxCK\n";
+pub const HTPASSWD: &str = "builder:$2y$05$airgapairgapairgapairecwmlJSKiUeBaXHTJ5RBSvl/yUSVJxCK\n";
 
 /// A running `docker-registry`, killed on drop.
 pub struct DockerRegistry {

@@ -9,7 +9,7 @@ use std::path::Path;
 use zstd::bulk::Decompressor;
 
 use super::index::{Frame, Index, Indexed};
-use super::reader::TarReader;
+use super::reader::{Header, TarReader};
 use crate::error::{Error, Result};
 
 /// An archive with an index.
@@ -63,8 +63,7 @@ impl Archive {
         let mut reader = TarReader::new(BufReader::with_capacity(BUFFER, Bytes { archive: self, at: entry.at }));
         let header = reader.next_entry()?.ok_or_else(|| invalid("the index leads behind the end of the tar".into()))?;
         if header.path != entry.path || header.size != entry.size {
-            let (found, listed) = (header.path.escape_debug(), entry.path.escape_debug());
-            return Err(invalid(format!("the index says `{listed}` where `{found}` lies")));
+            return Err(misplaced(entry, &header));
         }
         Ok(reader)
     }
@@ -108,7 +107,13 @@ impl Read for Bytes<'_> {
     }
 }
 
-fn invalid(message: String) -> io::Error {
+/// What is said where another entry lies than the one that the index names.
+pub(super) fn misplaced(listed: &Indexed, found: &Header) -> io::Error {
+    let (found, listed) = (found.path.escape_debug(), listed.path.escape_debug());
+    invalid(format!("the index says `{listed}` where `{found}` lies"))
+}
+
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 

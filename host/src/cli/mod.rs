@@ -30,6 +30,7 @@ mod inspect;
 mod plan;
 mod plugin;
 mod scan;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -104,6 +105,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
+    Serve(serve::ServeArgs),
     Update(update::UpdateArgs),
     Add(add::AddArgs),
     Scan(scan::ScanArgs),
@@ -150,12 +152,15 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     }
     let layout = layout(&cli.global)?;
     // A package can be looked at wherever it lies.
-    if !matches!(cli.command, Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_))) {
+    if !matches!(cli.command, Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_) | Command::Serve(_))) {
         check_folders(&layout)?;
     }
-    // The others begin to listen once they stand behind the wall.
-    let is_plain =
-        !matches!(cli.command, Some(Command::Build(_) | Command::Update(_) | Command::Scan(_) | Command::Plugin(_)));
+    // The others begin to listen once they stand behind the wall, or end by
+    // themselves.
+    let is_plain = !matches!(
+        cli.command,
+        Some(Command::Build(_) | Command::Update(_) | Command::Scan(_) | Command::Plugin(_) | Command::Serve(_))
+    );
     let _attended = is_plain.then(|| Attended::begin(ui)).transpose()?;
     match &cli.command {
         None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
@@ -165,6 +170,7 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Verify(args)) => verify::run(args, ui),
         Some(Command::Inspect(args)) => inspect::run(args, ui),
         Some(Command::Diff(args)) => diff::run(args, ui),
+        Some(Command::Serve(args)) => serve::run(args, ui),
         Some(Command::Add(args)) => add::run(args, layout, ui),
         Some(Command::Scan(args)) => scan::run(args, layout, ui, variables),
         Some(Command::Plugin(args)) => plugin::run(args, layout, ui, variables),

@@ -31,6 +31,7 @@ mod policy;
 mod repos;
 mod resume;
 mod scan;
+mod serve;
 mod soak;
 mod statements;
 mod update;

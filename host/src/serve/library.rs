@@ -1,0 +1,246 @@
+//! Everything that several packages hold, by the names under which it is served.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::charts::Charts;
+use super::content::{Content, Source};
+use super::files::Files;
+use super::images::{Images, Manifest, Referrer};
+use super::repositories::Repositories;
+use crate::archive::index::{Index, Indexed};
+use crate::archive::pieces::{Buffers, Pieces};
+use crate::archive::random::damaged;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::inspect::{self, Contents};
+use crate::reference::Reference;
+
+/// Bytes of a manifest, as registries accept it.
+const LARGEST_MANIFEST: u64 = 4 << 20;
+const LARGEST_INDEX: u64 = 32 << 20;
+/// Frames that are unpacked at a time: each takes 4 MiB.
+const MOST_SLOTS: usize = 6;
+
+/// All that is served.
+#[derive(Default)]
+pub struct Library {
+    pub(super) packages: Vec<Contents>,
+    pub(super) images: Images,
+    pub(super) charts: Charts,
+    pub(super) files: Files,
+    pub(super) repositories: Repositories,
+    /// What the user should know of it.
+    pub notes: Vec<String>,
+}
+
+/// One package, and where everything is in it.
+pub(super) struct Shelf {
+    /// As it was given.
+    pub(super) name: String,
+    pub(super) contents: Contents,
+    entries: HashMap<String, Arc<Content>>,
+    /// By path of the tar that they lie in.
+    members: HashMap<String, BTreeMap<String, Arc<Content>>>,
+}
+
+impl Library {
+    /// Opens packages; nothing of them is unpacked.
+    ///
+    /// # Errors
+    /// `usage`, `local`; `integrity` where one is damaged; `invalid-input`
+    /// where one is no package, or contradicts another.
+    pub fn open(packages: &[impl AsRef<Path>]) -> Result<Self> {
+        let slots = std::thread::available_parallelism().map_or(2, usize::from).min(MOST_SLOTS);
+        let buffers = Buffers::new(slots);
+        let mut library = Self::default();
+        for path in packages {
+            library.add(Shelf::open(path.as_ref(), &buffers)?)?;
+        }
+        Ok(library)
+    }
+
+    fn add(&mut self, shelf: Shelf) -> Result<()> {
+        self.add_images(&shelf)?;
+        let made = self.charts.add(&shelf, &mut self.notes)?;
+        made.into_iter().try_for_each(|artifact| artifact.put_into(&mut self.images, &shelf.name))?;
+        self.files.add(&shelf, &mut self.notes)?;
+        self.repositories.add(&shelf, &mut self.notes)?;
+        self.packages.push(shelf.contents);
+        Ok(())
+    }
+
+    fn add_images(&mut self, shelf: &Shelf) -> Result<()> {
+        for (path, content) in &shelf.entries {
+            let Some(hex) = path.strip_prefix("images/blobs/sha256/") else { continue };
+            if content.digest().hex() != *hex {
+                let message = format!("`{}` is damaged: `{}` has another digest", shelf.name, path.escape_debug());
+                return Err(Error::integrity(message).hint("`opencenter-airgap verify` says what is wrong with it"));
+            }
+            self.images.add_blob(content.digest(), Source::Carried(content.clone()));
+        }
+        let mut wanted = match shelf.entries.get("images/index.json") {
+            Some(index) => shelf.read_json::<Document>(index, LARGEST_INDEX)?.manifests,
+            None => Vec::new(),
+        };
+        for descriptor in &wanted {
+            let Some(name) = descriptor.annotations.get("org.opencontainers.image.ref.name") else { continue };
+            let unusual = |error: Error| error.context(format!("`{}` names an image that is none", shelf.name));
+            let reference = Reference::parse(name).map_err(unusual)?;
+            self.images.add(&reference, descriptor.digest, &shelf.name)?;
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(descriptor) = wanted.pop() {
+            if seen.insert(descriptor.digest) {
+                wanted.extend(self.add_manifest(shelf, &descriptor)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the manifests that this one names.
+    fn add_manifest(&mut self, shelf: &Shelf, descriptor: &Descriptor) -> Result<Vec<Descriptor>> {
+        let Descriptor { digest, media_type, .. } = descriptor;
+        let Some(content) = shelf.entries.get(&format!("images/blobs/sha256/{}", digest.hex())) else {
+            // An index may name platforms that are not carried.
+            return Ok(Vec::new());
+        };
+        let document: Document = shelf.read_json(content, LARGEST_MANIFEST)?;
+        let source = Source::Carried(content.clone());
+        if let Some(subject) = &document.subject {
+            let artifact_type = document.artifact_type.or(document.config.map(|config| config.media_type));
+            self.images.add_referrer(
+                subject.digest,
+                Referrer {
+                    media_type: media_type.clone(),
+                    digest: *digest,
+                    size: source.size(),
+                    artifact_type,
+                    annotations: document.annotations,
+                },
+            );
+        }
+        self.images.add_manifest(*digest, Manifest { media_type: media_type.clone(), source });
+        Ok(document.manifests)
+    }
+}
+
+impl Shelf {
+    fn open(path: &Path, buffers: &Arc<Buffers>) -> Result<Self> {
+        let contents = inspect::read(path)?;
+        let unreadable = |source| Error::io("cannot read", path, source);
+        let file = File::open(path).map_err(unreadable)?;
+        let index = Index::read(&file).map_err(|source| damaged(path, source))?.ok_or_else(|| no_index(path))?;
+        let archive = Arc::new(Pieces::new(file, &index, buffers));
+        let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&archive, buffers, entry.clone())));
+        let mut members: HashMap<String, BTreeMap<String, Arc<Content>>> = HashMap::new();
+        for (of, member) in &index.members {
+            let (path, member) = content(member);
+            members.entry(index.entries[*of].path.clone()).or_default().insert(path, member);
+        }
+        let entries = index.entries.iter().map(content).collect();
+        Ok(Self { name: path.display().to_string(), contents, entries, members })
+    }
+
+    /// A file in the tar of a component.
+    pub(super) fn member(&self, component: &str, path: &str) -> Option<&Arc<Content>> {
+        self.members.get(&format!("components/{component}.tar"))?.get(path)
+    }
+
+    /// The files below a folder in the tar of a component.
+    pub(super) fn below<'a>(
+        &'a self,
+        component: &str,
+        folder: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Content>)> + use<'a> {
+        let prefix = format!("{folder}/");
+        let members = self.members.get(&format!("components/{component}.tar"));
+        let from = members.into_iter().flat_map({
+            let prefix = prefix.clone();
+            move |members| members.range(prefix.clone()..)
+        });
+        from.map_while(move |(path, content)| Some((path.strip_prefix(&prefix)?, content)))
+    }
+
+    /// A document that goes along with the package.
+    pub(super) fn document(&self, name: &str) -> Option<&Arc<Content>> {
+        self.members.get("documentation.tar")?.get(name)
+    }
+
+    /// When it was built, as the index of a chart repository says times.
+    pub(super) fn created(&self) -> String {
+        let built = jiff::fmt::rfc2822::parse(&self.contents.built.timestamp);
+        built.map_or(jiff::Timestamp::UNIX_EPOCH, |built| built.timestamp()).to_string()
+    }
+
+    /// The first bytes of a file, which are not compared with its digest.
+    pub(super) fn beginning(&self, content: &Content, length: u64) -> Result<Vec<u8>> {
+        content.beginning(length).map_err(|source| damaged(Path::new(&self.name), source))
+    }
+
+    /// The whole of a small file.
+    pub(super) fn bytes(&self, content: &Content, limit: u64) -> Result<Vec<u8>> {
+        content.bytes(limit).map_err(|source| {
+            damaged(Path::new(&self.name), source).context(format!("cannot read `{}`", content.path()))
+        })
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, content: &Content, limit: u64) -> Result<T> {
+        let bytes = self.bytes(content, limit)?;
+        components::json::read(&bytes).map_err(|error| {
+            let path = content.path().escape_debug();
+            Error::invalid(format!("`{path}` in `{}` cannot be read: {error}", self.name))
+        })
+    }
+}
+
+fn no_index(path: &Path) -> Error {
+    Error::invalid(format!("`{}` has no index", path.display()))
+        .hint("serve a package that `opencenter-airgap build` made")
+}
+
+/// Host and path of an address, as the folders of a mirror are called: no port,
+/// no query, and nothing that leaves the folder.
+pub(super) fn mirrored(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let host = match url.port() {
+        None => url.host_str()?.to_owned(),
+        Some(port) => format!("{}_{port}", url.host_str()?),
+    };
+    let parts = url.path().split('/').filter(|part| !part.is_empty()).map(super::path::decoded);
+    let parts = parts.collect::<Option<Vec<String>>>()?;
+    (!parts.is_empty()).then(|| format!("{host}/{}", parts.join("/")))
+}
+
+/// An index of a layout, an index, or a manifest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Document {
+    manifests: Vec<Descriptor>,
+    subject: Option<Descriptor>,
+    config: Option<Config>,
+    artifact_type: Option<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: Digest,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Config {
+    media_type: String,
+}

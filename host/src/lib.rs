@@ -25,6 +25,7 @@ pub mod network;
 pub mod orchestrator;
 pub mod plugin;
 pub mod progress;
+pub mod push;
 pub mod reference;
 pub mod serve;
 pub mod state;

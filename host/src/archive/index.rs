@@ -182,10 +182,6 @@ impl Index {
     }
 
     /// The frame that holds a byte of the tar.
-    pub(super) fn frame_of(&self, at: u64) -> Option<usize> {
-        Self::frame_at(&self.frames, at)
-    }
-
     pub(super) fn frame_at(frames: &[Frame], at: u64) -> Option<usize> {
         let next = frames.partition_point(|frame| frame.content_at <= at);
         let index = next.checked_sub(1)?;

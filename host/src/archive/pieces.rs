@@ -64,6 +64,28 @@ impl Pieces {
         Self::with(file, index.frames.clone(), Layout::Zstd, buffers)
     }
 
+    /// One whose frames were found.
+    pub(super) fn walked(file: File, frames: Vec<Frame>, buffers: &Arc<Buffers>) -> Self {
+        Self::with(file, frames, Layout::Zstd, buffers)
+    }
+
+    /// A tar of so many bytes.
+    pub(super) fn plain(file: File, size: u64, buffers: &Arc<Buffers>) -> Self {
+        let step = frames::SEGMENT;
+        let frame = |at: u64| Frame { at, length: step, content_at: at, content: step.min((size - at) as usize) };
+        let frames = (0..size).step_by(step).map(frame).collect();
+        Self::with(file, frames, Layout::Plain, buffers)
+    }
+
+    pub(super) fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Reads the tar from a place on.
+    pub(super) fn from(&self, at: u64) -> Bytes<'_> {
+        Bytes { of: self, at, piece: Piece::empty(&self.buffers), held: Held::of(&self.buffers) }
+    }
+
     fn with(file: File, frames: Vec<Frame>, layout: Layout, buffers: &Arc<Buffers>) -> Self {
         let key = fastrand::u64(..);
         Self { file, frames, layout, key, known: Mutex::default(), buffers: buffers.clone() }
@@ -74,7 +96,7 @@ impl Pieces {
     /// # Errors
     /// Where another entry lies there; as [`Self::read`].
     pub fn content_of(&self, entry: &Indexed) -> io::Result<u64> {
-        let mut reader = TarReader::new(io::BufReader::with_capacity(1024, Bytes { of: self, at: entry.at }));
+        let mut reader = TarReader::new(io::BufReader::with_capacity(1024, self.from(entry.at)));
         let header = reader.next_entry()?.ok_or_else(|| invalid("the index leads behind the end of the tar".into()))?;
         if header.path != entry.path || header.size != entry.size {
             return Err(misplaced(entry, &header));
@@ -95,7 +117,8 @@ impl Pieces {
         let frame = self.frames[number];
         let start = (range.start - frame.content_at) as usize;
         let block = start / PIECE * PIECE;
-        let end = (block + PIECE).min(frame.content).min((range.end - frame.content_at) as usize);
+        let wanted = usize::try_from(range.end - frame.content_at).unwrap_or(usize::MAX);
+        let end = (block + PIECE).min(frame.content).min(wanted);
         match self.known(number, held)? {
             Known::Stored(hashes) => {
                 let length = PIECE.min(frame.content - block);
@@ -150,14 +173,12 @@ impl Pieces {
         Ok(known)
     }
 
-    /// Reads a stored frame to its end; None where it is not one.
+    /// Reads a frame whose content lies in the file as it is to its end; None
+    /// where it is not one. A plain tar has no checksums: it is as it was when it
+    /// was first read.
     fn check_stored(&self, frame: &Frame) -> io::Result<Option<Vec<u64>>> {
-        if self.layout == Layout::Plain || frame.length != frames::stored_length(frame.content) || frame.content == 0 {
-            return Ok(None);
-        }
-        let mut header = [0; FRAME_HEADER];
-        self.file.read_exact_at(&mut header, frame.at)?;
-        if !frames::announces_stored(&header, frame.content) {
+        let is_plain = self.layout == Layout::Plain;
+        if !is_plain && !self.is_stored(frame)? {
             return Ok(None);
         }
         let mut piece = self.buffers.piece();
@@ -166,15 +187,20 @@ impl Pieces {
         for block in (0..frame.content).step_by(PIECE) {
             let length = PIECE.min(frame.content - block);
             let place = self.place_of(frame, block);
-            let mut header = [0; BLOCK_HEADER];
-            self.file.read_exact_at(&mut header, place - BLOCK_HEADER as u64)?;
-            if header != frames::raw_block_header(length, block + length == frame.content) {
-                return Ok(None);
+            if !is_plain {
+                let mut header = [0; BLOCK_HEADER];
+                self.file.read_exact_at(&mut header, place - BLOCK_HEADER as u64)?;
+                if header != frames::raw_block_header(length, block + length == frame.content) {
+                    return Ok(None);
+                }
             }
             let bytes = &mut piece.bytes[..length];
             self.file.read_exact_at(bytes, place)?;
             found.update(bytes);
             hashes.push(xxh64(bytes, self.key));
+        }
+        if is_plain {
+            return Ok(Some(hashes));
         }
         let mut claimed = [0; frames::CHECKSUM];
         self.file.read_exact_at(&mut claimed, frame.at + (frame.length - frames::CHECKSUM) as u64)?;
@@ -183,20 +209,36 @@ impl Pieces {
             false => Err(invalid("a frame is not what its checksum says".into())),
         }
     }
+
+    fn is_stored(&self, frame: &Frame) -> io::Result<bool> {
+        if frame.content == 0 || frame.length != frames::stored_length(frame.content) {
+            return Ok(false);
+        }
+        let mut header = [0; FRAME_HEADER];
+        self.file.read_exact_at(&mut header, frame.at)?;
+        Ok(frames::announces_stored(&header, frame.content))
+    }
 }
 
 /// The tar from a place on.
-struct Bytes<'a> {
+pub(super) struct Bytes<'a> {
     of: &'a Pieces,
     at: u64,
+    /// What was read and is not given yet.
+    piece: Piece,
+    held: Held,
 }
 
 impl Read for Bytes<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let piece = self.of.read(self.at..self.at + buffer.len() as u64, &mut Held::of(&self.of.buffers))?;
-        buffer[..piece.len()].copy_from_slice(&piece);
-        self.at += piece.len() as u64;
-        Ok(piece.len())
+        if self.piece.is_empty() {
+            self.piece = self.of.read(self.at..u64::MAX, &mut self.held)?;
+        }
+        let length = self.piece.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.piece[..length]);
+        self.piece.range.start += length;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 
@@ -338,10 +380,9 @@ impl Held {
                 slot.packed.resize(length, 0);
                 of.file.read_exact_at(&mut slot.packed, at)?;
                 slot.content.resize(content, 0);
-                let read = match of.layout {
-                    Layout::Zstd => slot.decompressor.decompress_to_buffer(&slot.packed, &mut slot.content[..])?,
-                    Layout::Plain => 0,
-                };
+                let read = slot.decompressor.decompress_to_buffer(&slot.packed, &mut slot.content[..]);
+                // What libzstd finds wrong has no kind of its own.
+                let read = read.map_err(|error| invalid(format!("a frame cannot be unpacked: {error}")))?;
                 if read != content {
                     return Err(invalid(format!("a frame has {read} bytes of content where the index says {content}")));
                 }

@@ -52,6 +52,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<PathBuf>,
 
+    /// A folder for packages that are one stream, as zarf writes them: their
+    /// content is unpacked there, and goes when the server ends
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+
     /// Serve nothing, and print the configuration that points a node at the
     /// server
     #[arg(long, value_name = "FOR")]
@@ -117,7 +122,7 @@ pub(super) fn run(args: &ServeArgs, ui: &Ui) -> Result<ExitCode> {
         return Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"));
     }
     let attended = Attended::begin(ui)?;
-    let library = match Library::open(&args.packages) {
+    let library = match Library::open(&args.packages, args.spool.as_deref()) {
         Ok(library) => library,
         Err(error) => return unreadable(error, ui),
     };

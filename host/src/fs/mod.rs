@@ -256,6 +256,11 @@ pub fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
     made.map_err(|source| Error::io("cannot create a temporary folder in", parent, source))
 }
 
+/// A file in `folder` that has no name, and is gone when it is closed.
+pub fn nameless(folder: &Path) -> Result<File> {
+    tempfile::tempfile_in(folder).map_err(|source| Error::io("cannot create a file in", folder, source))
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match faults::before_remove(path).and_then(|()| fs::remove_file(path)) {

@@ -6,7 +6,8 @@ use std::path::Path;
 use components::zarf::{self, Component};
 use serde::{Deserialize, Serialize};
 
-use super::glance::{Glance, glance};
+use super::glance::{Glance, glance, glance_through};
+use crate::archive::random::Archive;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::verify::components::{below, repository_folder};
@@ -179,7 +180,19 @@ struct Commit {
 /// `not-found`, `local`; `integrity` where it cannot be read; `invalid-input`
 /// where it is no Zarf package.
 pub fn read(path: &Path) -> Result<Contents> {
-    let Glance { facts, is_indexed, unpacked } = glance(path)?;
+    told(path, glance(path)?)
+}
+
+/// The same of a package that is open.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_through(path: &Path, archive: Archive) -> Result<Contents> {
+    told(path, glance_through(path, archive)?)
+}
+
+fn told(path: &Path, glance: Glance) -> Result<Contents> {
+    let Glance { facts, is_indexed, unpacked } = glance;
     let mut problems = Problems::default();
     let package = definition::read(&facts, &mut problems).ok_or_else(|| no_package(path, &problems))?;
     let beside = beside(path);

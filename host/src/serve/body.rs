@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -78,18 +79,44 @@ fn pump(content: Arc<Content>, part: Range<u64>) -> Receiver<io::Result<Piece>> 
     receiver
 }
 
+impl Source {
+    /// Everything, from the beginning.
+    pub(super) fn stream(&self) -> Receiver<io::Result<Bytes>> {
+        let (sender, receiver) = channel(1);
+        match self {
+            Self::Made(bytes) => drop(sender.try_send(Ok(bytes.clone()))),
+            Self::Carried(content) => {
+                let mut pieces = pump(content.clone(), 0..content.size());
+                tokio::spawn(async move {
+                    while let Some(piece) = pieces.recv().await {
+                        if sender.send(piece.map(Bytes::from_owner)).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+        receiver
+    }
+}
+
 struct Feed<'a>(&'a Sender<io::Result<Piece>>);
 
 impl Sink for Feed<'_> {
-    fn take(&mut self, piece: Piece, held: &mut Held) -> bool {
-        match self.0.try_send(Ok(piece)) {
-            Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
-            Err(TrySendError::Full(piece)) => {
+    /// Nothing is read as long as there is no room for it.
+    fn has_room(&mut self, held: &mut Held) -> bool {
+        match self.0.try_reserve() {
+            Ok(_) => true,
+            Err(TrySendError::Closed(())) => false,
+            Err(TrySendError::Full(())) => {
                 held.release();
-                self.0.blocking_send(piece).is_ok()
+                Handle::current().block_on(self.0.reserve()).is_ok()
             }
         }
+    }
+
+    fn take(&mut self, piece: Piece) -> bool {
+        self.0.blocking_send(Ok(piece)).is_ok()
     }
 }
 

@@ -138,6 +138,13 @@ impl Charts {
         Ok(artifacts)
     }
 
+    /// Whether this is a chart's repository.
+    pub(super) fn has_repository(&self, name: &str) -> bool {
+        name.strip_prefix(FOLDER)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|name| self.all.contains_key(name))
+    }
+
     /// Names and versions.
     pub(super) fn list(&self) -> impl Iterator<Item = (&str, &str)> {
         let of = |(name, versions)| {

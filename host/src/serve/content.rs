@@ -33,10 +33,14 @@ struct Proof {
     outcome: Option<bool>,
 }
 
-/// Takes pieces one after the other; false where nobody wants more. What has to
-/// wait for somebody lets go of what is held.
+/// Takes pieces one after the other. Both say false where nobody wants more.
 pub(super) trait Sink {
-    fn take(&mut self, piece: Piece, held: &mut Held) -> bool;
+    /// Waits until there is room for a piece, without anything held.
+    fn has_room(&mut self, _: &mut Held) -> bool {
+        true
+    }
+
+    fn take(&mut self, piece: Piece) -> bool;
 }
 
 impl Content {
@@ -80,11 +84,11 @@ impl Content {
             None => self.prove(start, &mut held)?,
         }
         let (mut at, end) = (start + part.start, start + part.end);
-        while at < end {
+        while at < end && sink.has_room(&mut held) {
             let piece = self.piece(at..end, &mut held)?;
             at += piece.len() as u64;
-            if !sink.take(piece, &mut held) {
-                return Ok(());
+            if !sink.take(piece) {
+                break;
             }
         }
         Ok(())
@@ -114,10 +118,13 @@ impl Content {
     fn send_and_prove(&self, start: u64, sink: &mut dyn Sink, held: &mut Held) -> io::Result<()> {
         let mut at = 0;
         while at < self.size() {
+            if !sink.has_room(held) {
+                return Ok(());
+            }
             let piece = self.piece(start + at..start + self.size(), held)?;
             self.note(at, &piece)?;
             at += piece.len() as u64;
-            if !sink.take(piece, held) {
+            if !sink.take(piece) {
                 return Ok(());
             }
         }
@@ -179,7 +186,7 @@ impl Content {
 }
 
 impl Sink for Vec<u8> {
-    fn take(&mut self, piece: Piece, _: &mut Held) -> bool {
+    fn take(&mut self, piece: Piece) -> bool {
         self.extend_from_slice(&piece);
         true
     }
@@ -198,6 +205,110 @@ impl Source {
         match self {
             Self::Carried(content) => content.size(),
             Self::Made(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::archive::survey;
+    use crate::archive::{ArchiveWriter, Compression, Entry};
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(length as u64);
+        std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+    }
+
+    /// A file of text and one of noise, in an archive.
+    fn opened(path: &Path) -> (Arc<Pieces>, Arc<Buffers>, Vec<(Indexed, Vec<u8>)>) {
+        let contents = [noise(5_000_000), b"some text\n".repeat(300_000), noise(10), Vec::new()];
+        let mut writer = ArchiveWriter::create(path.to_owned(), Compression::Zstd).unwrap();
+        for (at, content) in contents.iter().enumerate() {
+            writer.add(Entry::bytes(format!("e{at}"), 0o644, content.clone())).unwrap();
+        }
+        writer.finish().unwrap();
+        let buffers = Buffers::new(1);
+        let opened = survey::open(path, None, &buffers).unwrap();
+        let entries = opened.index.entries.iter().cloned().zip(contents).collect();
+        (opened.pieces, buffers, entries)
+    }
+
+    fn part(content: &Content, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        content.send(range, &mut bytes).map(|()| bytes)
+    }
+
+    #[test]
+    fn parts_and_wholes_are_what_was_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (archive, buffers, entries) = opened(&folder.path().join("a.tar.zst"));
+        for (entry, bytes) in entries {
+            let size = entry.size;
+            for whole_first in [true, false] {
+                let content = Content::new(&archive, &buffers, entry.clone());
+                if whole_first {
+                    assert!(part(&content, 0..size).unwrap() == bytes);
+                }
+                for range in [0..size.min(1), size / 2..size, size / 3..size / 3 * 2, 0..size] {
+                    let expected = &bytes[range.start as usize..range.end as usize];
+                    assert!(part(&content, range.clone()).unwrap() == expected, "{range:?}");
+                }
+                assert!(content.bytes(size).unwrap() == bytes);
+                assert!(size == 0 || content.bytes(size - 1).is_err());
+            }
+        }
+    }
+
+    /// An index may promise another digest than what lies there has.
+    #[test]
+    fn the_last_piece_of_what_has_another_digest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (archive, buffers, entries) = opened(&folder.path().join("a.tar.zst"));
+        for (entry, bytes) in entries {
+            let content = Content::new(&archive, &buffers, Indexed { digest: Digest::of(b"other"), ..entry });
+            for range in [0..content.size(), 0..content.size().min(1), 0..content.size()] {
+                let mut given = Vec::new();
+                let error = content.send(range, &mut given).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+                assert!(given.len() < bytes.len() || bytes.is_empty());
+            }
+        }
+    }
+
+    /// Somebody may write into the file while it is served.
+    #[test]
+    fn what_changes_after_it_was_verified_does_not_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar.zst");
+        let (archive, buffers, entries) = opened(&path);
+        let (entry, bytes) = &entries[0];
+        let content = Content::new(&archive, &buffers, entry.clone());
+        assert!(part(&content, 0..entry.size).unwrap() == *bytes);
+        let written = std::fs::read(&path).unwrap();
+        let at = written.windows(50).position(|window| *window == bytes[1_000_000..1_000_050]).unwrap();
+        let file = crate::fs::open_rw(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"changed", at as u64).unwrap();
+        let error = part(&content, 0..entry.size).unwrap_err();
+        assert!(error.to_string().contains("changed"), "{error}");
+        assert!(part(&content, 0..100).unwrap() == bytes[..100], "what is as it was is given");
+    }
+
+    /// All of them read the same, and it is hashed once.
+    #[test]
+    fn many_read_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (archive, buffers, entries) = opened(&folder.path().join("a.tar.zst"));
+        for (entry, bytes) in &entries {
+            let content = Content::new(&archive, &buffers, entry.clone());
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| assert!(part(&content, 0..entry.size).unwrap() == *bytes));
+                }
+            });
+            assert_eq!(content.proof().outcome, Some(true));
         }
     }
 }

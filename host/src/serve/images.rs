@@ -52,6 +52,8 @@ struct Tag {
 pub(super) struct Images {
     /// By full name; an empty map where all are pinned by digests.
     repositories: BTreeMap<String, BTreeMap<String, Tag>>,
+    /// What has a digest for its name alone.
+    pinned: BTreeSet<(String, Digest)>,
     manifests: HashMap<Digest, Manifest>,
     blobs: HashMap<Digest, Source>,
     referrers: HashMap<Digest, Vec<Referrer>>,
@@ -100,7 +102,10 @@ impl Images {
     pub(super) fn add_named(&mut self, name: &str, tag: Option<&str>, digest: Digest, package: &str) -> Result<()> {
         self.aliases.entry(name.to_owned()).or_default().insert((Rank::Full, name.to_owned()));
         let tags = self.repositories.entry(name.to_owned()).or_default();
-        let Some(tag) = tag else { return Ok(()) };
+        let Some(tag) = tag else {
+            self.pinned.insert((name.to_owned(), digest));
+            return Ok(());
+        };
         match tags.get(tag).filter(|known| known.digest != digest) {
             None => {
                 tags.entry(tag.to_owned()).or_insert_with(|| Tag { digest, package: package.to_owned() });
@@ -190,6 +195,11 @@ impl Images {
             tags.iter().map(move |(tag, known)| (name.as_str(), tag.as_str(), known.digest))
         };
         self.repositories.iter().flat_map(of)
+    }
+
+    /// Full names with the digests that they are pinned to.
+    pub(super) fn pinned(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.pinned.iter().map(|(name, digest)| (name.as_str(), *digest))
     }
 
     /// The registries that the images are from.

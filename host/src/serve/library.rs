@@ -1,12 +1,14 @@
 //! Everything that several packages hold, by the names under which it is served.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Receiver;
 use url::Url;
 
 use super::charts::Charts;
@@ -14,17 +16,21 @@ use super::content::{Content, Source};
 use super::files::Files;
 use super::images::{Images, Manifest, Referrer};
 use super::repositories::Repositories;
-use crate::archive::index::{Index, Indexed};
-use crate::archive::pieces::{Buffers, Pieces};
-use crate::archive::random::damaged;
+use crate::archive::index::Indexed;
+use crate::archive::pieces::Buffers;
+use crate::archive::random::{Archive, damaged};
+use crate::archive::survey::{self, Found, Opened};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::inspect::{self, Contents};
+use crate::progress::text;
 use crate::reference::Reference;
 
 /// Bytes of a manifest, as registries accept it.
 const LARGEST_MANIFEST: u64 = 4 << 20;
 const LARGEST_INDEX: u64 = 32 << 20;
+/// Bytes of checksums.txt.
+const LARGEST_LIST: u64 = 64 << 20;
 /// Frames that are unpacked at a time: each takes 4 MiB.
 const MOST_SLOTS: usize = 6;
 
@@ -51,17 +57,19 @@ pub(super) struct Shelf {
 }
 
 impl Library {
-    /// Opens packages; nothing of them is unpacked.
+    /// Opens packages. Nothing of them is unpacked, but for one that is a single
+    /// stream, into `spool`.
     ///
     /// # Errors
     /// `usage`, `local`; `integrity` where one is damaged; `invalid-input`
     /// where one is no package, or contradicts another.
-    pub fn open(packages: &[impl AsRef<Path>]) -> Result<Self> {
+    pub fn open(packages: &[impl AsRef<Path>], spool: Option<&Path>) -> Result<Self> {
         let slots = std::thread::available_parallelism().map_or(2, usize::from).min(MOST_SLOTS);
         let buffers = Buffers::new(slots);
         let mut library = Self::default();
         for path in packages {
-            library.add(Shelf::open(path.as_ref(), &buffers)?)?;
+            let shelf = Shelf::open(path.as_ref(), spool, &buffers, &mut library.notes)?;
+            library.add(shelf)?;
         }
         Ok(library)
     }
@@ -131,21 +139,119 @@ impl Library {
     }
 }
 
+/// An image or a chart by one of its names.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// Empty of a chart.
+    pub registry: String,
+    /// `library/nginx`, `charts/web`.
+    pub path: String,
+    /// None of what is pinned to its digest.
+    pub tag: Option<String>,
+    pub digest: Digest,
+    pub is_chart: bool,
+}
+
+impl Carried {
+    /// The complete spelling.
+    pub fn name(&self) -> String {
+        let Self { registry, path, tag, digest, .. } = self;
+        let name = if registry.is_empty() { path.clone() } else { format!("{registry}/{path}") };
+        tag.as_ref().map_or_else(|| format!("{name}@{digest}"), |tag| format!("{name}:{tag}"))
+    }
+}
+
+/// A blob of a package.
+pub struct Blob<'a>(&'a Source);
+
+impl Blob<'_> {
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// Its content, verified as it is read. To be called in a runtime.
+    pub fn stream(&self) -> Receiver<io::Result<Bytes>> {
+        self.0.stream()
+    }
+}
+
+/// For those who send it on.
+impl Library {
+    /// All images and charts; what has two names is there twice.
+    pub fn carried(&self) -> Vec<Carried> {
+        let split = |name: &str| match self.charts.has_repository(name) {
+            true => (String::new(), name.to_owned()),
+            false => {
+                name.split_once('/').map_or((String::new(), name.to_owned()), |(a, b)| (a.to_owned(), b.to_owned()))
+            }
+        };
+        let carried = |name: &str, tag: Option<&str>, digest: Digest| {
+            let (registry, path) = split(name);
+            let is_chart = registry.is_empty();
+            Carried { registry, path, tag: tag.map(str::to_owned), digest, is_chart }
+        };
+        let tags = self.images.tags().map(|(name, tag, digest)| carried(name, Some(tag), digest));
+        tags.chain(self.images.pinned().map(|(name, digest)| carried(name, None, digest))).collect()
+    }
+
+    /// Media type and bytes of a manifest.
+    ///
+    /// # Errors
+    /// `integrity` where it is damaged.
+    pub fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
+        let Some(Manifest { media_type, source }) = self.images.manifest(digest) else { return Ok(None) };
+        let bytes = match source {
+            Source::Made(bytes) => bytes.to_vec(),
+            Source::Carried(content) => content
+                .bytes(LARGEST_MANIFEST)
+                .map_err(|source| Error::integrity(format!("the manifest {digest} is damaged")).caused_by(source))?,
+        };
+        Ok(Some((media_type.clone(), bytes)))
+    }
+
+    pub fn blob(&self, digest: Digest) -> Option<Blob<'_>> {
+        self.images.blob(digest).map(Blob)
+    }
+
+    /// Manifests that are about another one.
+    pub fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
+        self.images.referrers(digest).iter().map(|referrer| referrer.digest)
+    }
+}
+
 impl Shelf {
-    fn open(path: &Path, buffers: &Arc<Buffers>) -> Result<Self> {
-        let contents = inspect::read(path)?;
-        let unreadable = |source| Error::io("cannot read", path, source);
-        let file = File::open(path).map_err(unreadable)?;
-        let index = Index::read(&file).map_err(|source| damaged(path, source))?.ok_or_else(|| no_index(path))?;
-        let archive = Arc::new(Pieces::new(file, &index, buffers));
-        let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&archive, buffers, entry.clone())));
+    fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>, notes: &mut Vec<String>) -> Result<Self> {
+        let Opened { pieces, index, found } = survey::open(path, spool, buffers)?;
+        notes.extend(told(path, found, index.unpacked()));
+        let contents = inspect::read_through(path, Archive::of(&pieces, &index))?;
+        let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&pieces, buffers, entry.clone())));
         let mut members: HashMap<String, BTreeMap<String, Arc<Content>>> = HashMap::new();
         for (of, member) in &index.members {
             let (path, member) = content(member);
             members.entry(index.entries[*of].path.clone()).or_default().insert(path, member);
         }
         let entries = index.entries.iter().map(content).collect();
-        Ok(Self { name: path.display().to_string(), contents, entries, members })
+        let shelf = Self { name: path.display().to_string(), contents, entries, members };
+        if found != Found::Indexed {
+            shelf.compare()?;
+        }
+        Ok(shelf)
+    }
+
+    /// Compares what was hashed on the way with the list that the package has of
+    /// its files.
+    fn compare(&self) -> Result<()> {
+        let Some(list) = self.entries.get("checksums.txt") else { return Ok(()) };
+        let list = self.bytes(list, LARGEST_LIST)?;
+        for line in String::from_utf8_lossy(&list).lines() {
+            let Some((claimed, path)) = line.split_once(' ') else { continue };
+            let Some(found) = self.entries.get(path.trim()) else { continue };
+            if found.digest().hex() != claimed {
+                let message = format!("`{}` is damaged: `{}` is not what checksums.txt says", self.name, found.path());
+                return Err(Error::integrity(message).hint("`opencenter-airgap verify` says what is wrong with it"));
+            }
+        }
+        Ok(())
     }
 
     /// A file in the tar of a component.
@@ -200,9 +306,17 @@ impl Shelf {
     }
 }
 
-fn no_index(path: &Path) -> Error {
-    Error::invalid(format!("`{}` has no index", path.display()))
-        .hint("serve a package that `opencenter-airgap build` made")
+/// What there is to say about how a package was opened.
+fn told(path: &Path, found: Found, unpacked: u64) -> Option<String> {
+    let path = path.display();
+    match found {
+        Found::Indexed => None,
+        Found::Walked => Some(format!("`{path}` does not say where everything is in it: it was walked through once")),
+        Found::Spooled => {
+            let size = text::bytes(unpacked);
+            Some(format!("`{path}` is one stream: it was unpacked, {size}, into a file that goes with this process"))
+        }
+    }
 }
 
 /// Host and path of an address, as the folders of a mirror are called: no port,

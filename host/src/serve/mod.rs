@@ -28,7 +28,7 @@ mod server;
 mod tls;
 
 pub use access::Users;
-pub use library::Library;
+pub use library::{Blob, Carried, Library};
 pub use log::{Request, Totals, Watch};
 pub use print::{Format, Place, configuration};
 pub use server::{Server, Service};

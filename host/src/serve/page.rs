@@ -5,6 +5,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use super::images::spelled;
 use super::library::Library;
 use super::path::encoded;
@@ -79,6 +81,34 @@ pub(super) fn home(library: &Library, base: &str) -> String {
     files(&mut body, library, base);
     repositories(&mut body, library, base);
     page("What this package serves", &body)
+}
+
+/// The same for programs.
+pub(super) fn data(library: &Library, base: &str) -> Value {
+    let packages: Vec<Value> = library
+        .packages
+        .iter()
+        .map(
+            |package| json!({ "name": package.name, "version": package.version, "architecture": package.architecture }),
+        )
+        .collect();
+    let images = library.images.tags().filter(|(name, ..)| !name.starts_with("charts/"));
+    let images: Vec<Value> =
+        images.map(|(name, tag, digest)| json!({ "name": name, "tag": tag, "digest": digest })).collect();
+    let charts = library.charts.list().map(|(name, version)| json!({ "name": name, "version": version }));
+    let files = library
+        .files
+        .list()
+        .map(|(path, size)| json!({ "url": format!("{base}/files/{}", encoded(path)), "size": size }));
+    let repositories = library.repositories.names();
+    let repositories = repositories.map(|name| json!({ "url": format!("{base}/git/{}", encoded(name)) }));
+    json!({
+        "packages": packages,
+        "images": images,
+        "charts": charts.collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
+        "repositories": repositories.collect::<Vec<_>>(),
+    })
 }
 
 fn images(body: &mut String, library: &Library, host: &str) {

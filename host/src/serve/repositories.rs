@@ -172,7 +172,7 @@ impl References {
                     // A loose one is newer.
                     self.named.entry(name.to_owned()).or_insert_with(|| id.to_owned());
                 }
-                _ => {}
+                _ => last = None,
             }
         }
     }

@@ -202,6 +202,7 @@ impl Service {
         let library = &self.library;
         match path.parts().as_slice() {
             [""] => Answer::html(page::home(library, &self.base)),
+            ["index.json"] => Answer::json(&page::data(library, &self.base)),
             ["v2", rest @ ..] => registry::answer(&library.images, rest, &asked),
             ["charts", rest @ ..] if !rest.is_empty() => {
                 library.charts.answer(rest, &asked, self.is_absolute.then_some(&self.base))

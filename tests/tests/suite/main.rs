@@ -28,6 +28,7 @@ mod own_files;
 mod plan;
 mod plugins;
 mod policy;
+mod push;
 mod repos;
 mod resume;
 mod scan;

@@ -222,8 +222,11 @@ mod tests {
         std::iter::repeat_with(|| random.u8(..)).take(length).collect()
     }
 
+    /// What lies there, and its content.
+    type Entries = Vec<(Indexed, Vec<u8>)>;
+
     /// A file of text and one of noise, in an archive.
-    fn opened(path: &Path) -> (Arc<Pieces>, Arc<Buffers>, Vec<(Indexed, Vec<u8>)>) {
+    fn opened(path: &Path) -> (Arc<Pieces>, Arc<Buffers>, Entries) {
         let contents = [noise(5_000_000), b"some text\n".repeat(300_000), noise(10), Vec::new()];
         let mut writer = ArchiveWriter::create(path.to_owned(), Compression::Zstd).unwrap();
         for (at, content) in contents.iter().enumerate() {

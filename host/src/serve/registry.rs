@@ -79,7 +79,7 @@ fn manifest(images: &Images, repository: &Repository<'_>, reference: &str, asked
     let digest = match reference.contains(':') {
         true => match digest_of(reference) {
             Ok(digest) => digest,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         },
         false => match repository.tag(reference) {
             Ok(digest) => digest,
@@ -101,7 +101,7 @@ fn manifest(images: &Images, repository: &Repository<'_>, reference: &str, asked
 fn blob(images: &Images, digest: &str, asked: &Asked<'_>) -> Answer {
     let digest = match digest_of(digest) {
         Ok(digest) => digest,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let source: Option<&Source> = images.blob(digest);
     match source {
@@ -112,13 +112,14 @@ fn blob(images: &Images, digest: &str, asked: &Asked<'_>) -> Answer {
 }
 
 /// Other algorithms than SHA-256 are not wrong, and nothing here has them.
-fn digest_of(text: &str) -> Result<Digest, Answer> {
+fn digest_of(text: &str) -> Result<Digest, Box<Answer>> {
     let invalid = || {
         let message = "a digest is `sha256:` and 64 lowercase hexadecimal digits";
-        Answer::error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+        Box::new(Answer::error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message))
     };
     if text.starts_with("sha512:") {
-        return Err(Answer::error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "packages have SHA-256 digests alone"));
+        let unknown = Answer::error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "packages have SHA-256 digests alone");
+        return Err(Box::new(unknown));
     }
     let is_proper = text.starts_with("sha256:") && !text.bytes().any(|byte| byte.is_ascii_uppercase());
     text.parse().ok().filter(|_| is_proper).ok_or_else(invalid)
@@ -164,7 +165,7 @@ fn paged(
 fn referrers(images: &Images, digest: &str, asked: &Asked<'_>) -> Answer {
     let digest = match digest_of(digest) {
         Ok(digest) => digest,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let wanted = parameter(asked.query, "artifactType");
     let fits = |of: &Option<String>| wanted.is_none() || *of == wanted;

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 use airgap_tests::digest::sha256;
-use airgap_tests::images::{Image, Index, Packing, layer, layer_of};
+use airgap_tests::http::Content;
+use airgap_tests::images::{Blob, Image, Index, Packing, layer, layer_of};
 use airgap_tests::measure::high_water_mark_of;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::Project;
@@ -180,6 +181,38 @@ fn a_registry_answers_as_the_specification_has_it() {
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
         assert_eq!(answer.header("allow"), (status == 405).then_some("GET, HEAD"), "{method} {path}");
     }
+}
+
+/// What is carried about an image is found by it.
+#[test]
+fn signatures_that_are_carried_are_referrers() {
+    let registry = Registry::start();
+    let image = Image::small(1, 1_000);
+    registry.push("team/app:1", &image);
+    let empty = Blob::new("application/vnd.oci.empty.v1+json", b"{}".to_vec());
+    let about = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.test.signature", "config": empty.descriptor(), "layers": [empty.descriptor()],
+        "subject": image.manifest.descriptor(), "annotations": { "of": "test" },
+    });
+    let about = Blob::new("application/vnd.oci.image.manifest.v1+json", about.to_string().into_bytes());
+    registry.push_blob("team/app", &empty.digest, Content::Memory(empty.bytes.clone()));
+    registry.push_manifest("team/app", Some("signature"), &about);
+    let project = packaged(&registry, &["team/app:1", "team/app:signature"]);
+    let serving = serve(&project, &[]);
+    let path = format!("/v2/team/app/referrers/{}", image.digest());
+    let found = serving.get(&path).json();
+    let expected = json!({
+        "mediaType": about.media_type, "digest": about.digest, "size": about.bytes.len(),
+        "artifactType": "application/vnd.test.signature", "annotations": { "of": "test" },
+    });
+    assert_eq!(found["manifests"], json!([expected]));
+    let others = serving.get(&format!("{path}?artifactType=other"));
+    assert_eq!(
+        (others.json()["manifests"].clone(), others.header("oci-filters-applied")),
+        (json!([]), Some("artifactType"))
+    );
+    assert_eq!(serving.get(&format!("{path}?artifactType=application%2Fvnd.test.signature")).json(), found);
 }
 
 /// What one package says a tag is, another one may not say otherwise.

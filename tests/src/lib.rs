@@ -6,7 +6,7 @@
 //! images; [`tools`] starts other people's programs, [`clock`] sets
 //! the time for ours. [`platform`] is one of
 //! everything, ready to be packaged; [`stand_ins`] serve whatever a
-//! components.yaml names.
+//! components.yaml names; [`serving`] is our own server.
 
 pub mod authored;
 pub mod charts;
@@ -27,6 +27,7 @@ pub mod pass_through;
 pub mod platform;
 pub mod project;
 pub mod registry;
+pub mod serving;
 pub mod soak;
 pub mod stand_ins;
 pub mod tls;

@@ -49,6 +49,11 @@ fn high_water_mark(status_file: &str) -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// The largest resident set so far of a process that runs, bytes.
+pub fn high_water_mark_of(process: u32) -> u64 {
+    high_water_mark(&format!("/proc/{process}/status"))
+}
+
 /// Bytes that a command wrote, to files and elsewhere, by the kernel's count.
 ///
 /// # Panics

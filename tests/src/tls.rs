@@ -12,8 +12,8 @@ use rustls::{ServerConfig, ServerConnection};
 
 /// The authority's certificate.
 pub const AUTHORITY: &str = include_str!("../../host/fetch/src/network/fixtures/ca.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.pem");
-const KEY: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.key");
+pub const CERTIFICATE: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.pem");
+pub const KEY: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.key");
 /// How long one side is listened to before the other one's turn.
 const TURN: Duration = Duration::from_millis(2);
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::images::{self, Image};
+use crate::tls;
 
 /// Where a program lies, or None after saying `SKIPPED`.
 ///
@@ -66,7 +67,7 @@ pub fn docker_config(host: &str, password: &str) -> String {
 }
 
 /// bcrypt of [`PASSWORD`], in htpasswd's format.
-const HTPASSWD: &str = "builder:$2y$05$airgapairgapairgapairecwmlJSKiUeBaXHTJ5RBSvl/yUSVJxCK\n";
+pub const HTPASSWD: &str = "builder:$2y$05$airgapairgapairgapairecwmlJSKiUeBaXHTJ5RBSvl/yUSVJxCK\n";
 
 /// A running `docker-registry`, killed on drop.
 pub struct DockerRegistry {
@@ -86,10 +87,20 @@ impl DockerRegistry {
         Self::launch("auth:\n  htpasswd:\n    realm: tests\n    path: FOLDER/htpasswd\n")
     }
 
+    /// The same by TLS, with a certificate of [`AUTHORITY`](crate::tls::AUTHORITY).
+    pub fn start_closed_with_tls() -> Option<Self> {
+        let auth = "auth:\n  htpasswd:\n    realm: tests\n    path: FOLDER/htpasswd\n";
+        Self::launch(&format!("  tls:\n    certificate: FOLDER/server.pem\n    key: FOLDER/server.key\n{auth}"))
+    }
+
     fn launch(auth: &str) -> Option<Self> {
         let program = require("docker-registry")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("htpasswd"), HTPASSWD).expect("a new file");
+        let files: [(&str, &[u8]); 3] =
+            [("htpasswd", HTPASSWD.as_bytes()), ("server.pem", tls::CERTIFICATE), ("server.key", tls::KEY)];
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).expect("a new file");
+        }
         // Another process may take a free port before the registry does.
         for _ in 0..10 {
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -103,6 +114,11 @@ impl DockerRegistry {
     /// `127.0.0.1:port`
     pub fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn reference(&self, name: &str) -> String {
@@ -129,7 +145,7 @@ fn log_of(folder: &Path) -> String {
 fn serve(program: &Path, folder: &Path, address: SocketAddr, auth: &str) -> Option<Child> {
     let config = format!(
         "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    enabled: true\n\
-         http:\n  addr: {address}\n  secret: loopback\n{}",
+         http:\n  addr: {address}\n  secret: loopback\n  relativeurls: true\n{}",
         folder.display(),
         auth.replace("FOLDER", &folder.display().to_string())
     );

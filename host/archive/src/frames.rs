@@ -25,7 +25,10 @@ pub(super) const RAW_BLOCK: usize = MIB / 8;
 pub(super) const FRAME_HEADER: usize = 9;
 pub(super) const BLOCK_HEADER: usize = 3;
 /// The low half of the content's XXH64.
-const CHECKSUM: usize = 4;
+pub(super) const CHECKSUM: usize = 4;
+/// Magic number, and a descriptor that says: single segment, four bytes of
+/// content size, a checksum, no dictionary.
+const STORED: [u8; 5] = [0x28, 0xB5, 0x2F, 0xFD, 0b1010_0100];
 
 const MIB: usize = 1024 * 1024;
 const SMALL_LEVEL: i32 = 12;
@@ -78,23 +81,31 @@ pub(super) fn stored_length(length: usize) -> usize {
 /// Writes frame header, block headers and checksum into `frame`, whose content
 /// already lies at its [offsets](raw_offset).
 pub(super) fn seal_stored(frame: &mut [u8], length: usize) {
-    frame[..4].copy_from_slice(&0xFD2F_B528_u32.to_le_bytes());
-    // Single segment, four bytes of content size, a checksum, no dictionary.
-    frame[4] = 0b1010_0100;
-    frame[5..FRAME_HEADER].copy_from_slice(&(length as u32).to_le_bytes());
+    frame[..STORED.len()].copy_from_slice(&STORED);
+    frame[STORED.len()..FRAME_HEADER].copy_from_slice(&(length as u32).to_le_bytes());
     let mut checksum = Xxh64::new(0);
     let mut at = 0;
     while at < length {
         let size = RAW_BLOCK.min(length - at);
         let last = at + size == length;
-        let header = (size as u32) << 3 | u32::from(last);
         let start = raw_offset(at) - BLOCK_HEADER;
-        frame[start..start + BLOCK_HEADER].copy_from_slice(&header.to_le_bytes()[..BLOCK_HEADER]);
+        frame[start..start + BLOCK_HEADER].copy_from_slice(&raw_block_header(size, last));
         checksum.update(&frame[start + BLOCK_HEADER..][..size]);
         at += size;
     }
     let end = stored_length(length);
     frame[end - CHECKSUM..end].copy_from_slice(&checksum.digest().to_le_bytes()[..CHECKSUM]);
+}
+
+/// What stands before a raw block.
+pub(super) fn raw_block_header(size: usize, last: bool) -> [u8; BLOCK_HEADER] {
+    let [one, two, three, _] = ((size as u32) << 3 | u32::from(last)).to_le_bytes();
+    [one, two, three]
+}
+
+/// Whether a frame begins as [`seal_stored`] has it begin.
+pub(super) fn announces_stored(header: &[u8; FRAME_HEADER], length: usize) -> bool {
+    header.starts_with(&STORED) && header.ends_with(&(length as u32).to_le_bytes())
 }
 
 /// What [`compress`] needs, made once for many frames.

@@ -182,10 +182,10 @@ impl Index {
     }
 
     /// The frame that holds a byte of the tar.
-    pub(super) fn frame_of(&self, at: u64) -> Option<usize> {
-        let next = self.frames.partition_point(|frame| frame.content_at <= at);
+    pub(super) fn frame_at(frames: &[Frame], at: u64) -> Option<usize> {
+        let next = frames.partition_point(|frame| frame.content_at <= at);
         let index = next.checked_sub(1)?;
-        let Frame { content_at, content, .. } = self.frames[index];
+        let Frame { content_at, content, .. } = frames[index];
         (at < content_at + content as u64).then_some(index)
     }
 }

@@ -5,15 +5,20 @@
 //! renders their headers byte for byte as Go's `archive/tar` (hence Zarf)
 //! does, [`walk`] puts the members of a nested tar into Go's order, and
 //! [`pipeline`] compresses ([`frames`]), hashes and writes on threads of its
-//! own; an [`index`] at the end says where everything is. [`unpack`] reads archives that came from outside with the bounded parser of
-//! [`reader`], through what [`guard`] lets by, and trusts nothing.
+//! own; an [`index`] at the end says where everything is. [`random`] reads a
+//! little of an archive by it, [`pieces`] is for many who read much, and [`survey`]
+//! opens for them what has none. [`unpack`]
+//! reads archives that came from outside with the bounded parser of [`reader`],
+//! through what [`guard`] lets by, and trusts nothing.
 
 mod frames;
 mod guard;
 pub mod index;
+pub mod pieces;
 mod pipeline;
 pub mod random;
 pub mod reader;
+pub mod survey;
 pub mod unpack;
 pub mod ustar;
 mod walk;

@@ -1,25 +1,19 @@
-//! Reads an archive at any place, through its [`index`](super::index): a
-//! decompressed frame at a time, whose checksum is right.
+//! Reads a little of an archive, at any place, through its
+//! [`index`](super::index).
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use zstd::bulk::Decompressor;
-
-use super::index::{Frame, Index, Indexed};
-use super::reader::TarReader;
+use super::index::{Index, Indexed};
+use super::pieces::{Buffers, Pieces};
+use super::reader::{Header, TarReader};
 use base::error::{Error, Result};
 
 /// An archive with an index.
 pub struct Archive {
-    file: File,
-    index: Index,
-    decompressor: Decompressor<'static>,
-    /// The frame that was read last.
-    current: Option<(usize, Vec<u8>)>,
-    packed: Vec<u8>,
+    pieces: Arc<Pieces>,
+    index: Arc<Index>,
 }
 
 impl Archive {
@@ -29,11 +23,15 @@ impl Archive {
     /// # Errors
     /// `local`, `not-found`; `integrity` where the index contradicts itself.
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        let unreadable = |source| Error::io("cannot read", path, source);
-        let file = File::open(path).map_err(unreadable)?;
+        let file = std::fs::File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
         let Some(index) = Index::read(&file).map_err(|source| damaged(path, source))? else { return Ok(None) };
-        let decompressor = Decompressor::new().map_err(unreadable)?;
-        Ok(Some(Self { file, index, decompressor, current: None, packed: Vec::new() }))
+        let pieces = Pieces::new(file, &index, &Buffers::new(1));
+        Ok(Some(Self { pieces: Arc::new(pieces), index: Arc::new(index) }))
+    }
+
+    /// One that is open already.
+    pub fn of(pieces: &Arc<Pieces>, index: &Arc<Index>) -> Self {
+        Self { pieces: pieces.clone(), index: index.clone() }
     }
 
     pub fn index(&self) -> &Index {
@@ -45,7 +43,7 @@ impl Archive {
     /// # Errors
     /// Where it is longer, cannot be read or is damaged, or where another entry
     /// lies at its place.
-    pub fn content(&mut self, entry: &Indexed, limit: u64) -> io::Result<Vec<u8>> {
+    pub fn content(&self, entry: &Indexed, limit: u64) -> io::Result<Vec<u8>> {
         if entry.size > limit {
             return Err(invalid(format!("`{}` has {} bytes", entry.path.escape_debug(), entry.size)));
         }
@@ -59,56 +57,23 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Self::content`].
-    pub fn reader(&mut self, entry: &Indexed) -> io::Result<impl Read + '_> {
-        let mut reader = TarReader::new(BufReader::with_capacity(BUFFER, Bytes { archive: self, at: entry.at }));
+    pub fn reader(&self, entry: &Indexed) -> io::Result<impl Read + '_> {
+        let mut reader = TarReader::new(BufReader::new(self.pieces.from(entry.at)));
         let header = reader.next_entry()?.ok_or_else(|| invalid("the index leads behind the end of the tar".into()))?;
         if header.path != entry.path || header.size != entry.size {
-            let (found, listed) = (header.path.escape_debug(), entry.path.escape_debug());
-            return Err(invalid(format!("the index says `{listed}` where `{found}` lies")));
+            return Err(misplaced(entry, &header));
         }
         Ok(reader)
     }
-
-    /// The content of a frame.
-    fn frame(&mut self, at: usize) -> io::Result<&[u8]> {
-        if self.current.as_ref().is_none_or(|(current, _)| *current != at) {
-            let Frame { at: place, length, content, .. } = self.index.frames[at];
-            self.packed.resize(length, 0);
-            self.file.read_exact_at(&mut self.packed, place)?;
-            let mut bytes = self.current.take().map(|(_, bytes)| bytes).unwrap_or_default();
-            bytes.resize(content, 0);
-            let read = self.decompressor.decompress_to_buffer(&self.packed, &mut bytes[..])?;
-            if read != content {
-                return Err(invalid(format!("a frame has {read} bytes of content where the index says {content}")));
-            }
-            self.current = Some((at, bytes));
-        }
-        Ok(self.current.as_ref().map_or(&[][..], |(_, bytes)| bytes))
-    }
 }
 
-/// Bytes that are taken out of a frame at once.
-const BUFFER: usize = 64 << 10;
-
-/// The tar from a place on.
-struct Bytes<'a> {
-    archive: &'a mut Archive,
-    at: u64,
+/// What is said where another entry lies than the one that the index names.
+pub(super) fn misplaced(listed: &Indexed, found: &Header) -> io::Error {
+    let (found, listed) = (found.path.escape_debug(), listed.path.escape_debug());
+    invalid(format!("the index says `{listed}` where `{found}` lies"))
 }
 
-impl Read for Bytes<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(frame) = self.archive.index.frame_of(self.at) else { return Ok(0) };
-        let start = usize::try_from(self.at - self.archive.index.frames[frame].content_at).unwrap_or(usize::MAX);
-        let content = &self.archive.frame(frame)?[start..];
-        let length = content.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&content[..length]);
-        self.at += length as u64;
-        Ok(length)
-    }
-}
-
-fn invalid(message: String) -> io::Error {
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
@@ -125,6 +90,8 @@ pub fn damaged(path: &Path, source: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::{ArchiveWriter, Compression, Entry};
     use base::digest::Digest;
@@ -161,7 +128,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sizes = [0, 1, 511, 512, 513, 70_000, 300_000, 2 << 20, (5 << 20) + 7];
         let (path, contents) = written(folder.path(), &sizes);
-        let mut archive = Archive::open(&path).unwrap().expect("an index");
+        let archive = Archive::open(&path).unwrap().expect("an index");
         let all: Vec<Indexed> = archive
             .index()
             .entries
@@ -196,7 +163,7 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
                 disk::fs::write_atomic(&other, &damaged).unwrap();
-                let Ok(Some(mut archive)) = Archive::open(&other) else { continue };
+                let Ok(Some(archive)) = Archive::open(&other) else { continue };
                 let entries = archive.index().entries.clone();
                 for entry in entries.iter().filter(|entry| entry.size < 1000) {
                     let Ok(read) = archive.content(entry, 1000) else { continue };

@@ -30,7 +30,9 @@ mod inspect;
 mod plan;
 mod plugin;
 mod progress;
+mod push;
 mod scan;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -105,6 +107,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
+    Serve(serve::ServeArgs),
+    Push(push::PushArgs),
     Update(update::UpdateArgs),
     Add(add::AddArgs),
     Scan(scan::ScanArgs),
@@ -147,12 +151,25 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     }
     let layout = layout(&cli.global)?;
     // A package can be looked at wherever it lies.
-    if !matches!(cli.command, Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_))) {
+    if !matches!(
+        cli.command,
+        Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_) | Command::Serve(_) | Command::Push(_))
+    ) {
         check_folders(&layout)?;
     }
-    // The others begin to listen once they stand behind the wall.
-    let is_plain =
-        !matches!(cli.command, Some(Command::Build(_) | Command::Update(_) | Command::Scan(_) | Command::Plugin(_)));
+    // The others begin to listen once they stand behind the wall, or end by
+    // themselves.
+    let is_plain = !matches!(
+        cli.command,
+        Some(
+            Command::Build(_)
+                | Command::Update(_)
+                | Command::Scan(_)
+                | Command::Plugin(_)
+                | Command::Serve(_)
+                | Command::Push(_)
+        )
+    );
     let _attended = is_plain.then(|| Attended::begin(ui)).transpose()?;
     match &cli.command {
         None => Err(Error::new(Class::Usage, "no command was named").hint("`opencenter-airgap --help` lists them")),
@@ -162,6 +179,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Verify(args)) => verify::run(args, ui),
         Some(Command::Inspect(args)) => inspect::run(args, ui),
         Some(Command::Diff(args)) => diff::run(args, ui),
+        Some(Command::Serve(args)) => serve::run(args, ui),
+        Some(Command::Push(args)) => push::run(args, ui, variables),
         Some(Command::Add(args)) => add::run(args, layout, ui),
         Some(Command::Scan(args)) => scan::run(args, layout, ui, variables),
         Some(Command::Plugin(args)) => plugin::run(args, layout, ui, variables),

@@ -58,6 +58,14 @@ impl Attended {
         });
     }
 
+    /// Runs what ends itself when it is cancelled.
+    pub(super) fn block_on<T>(self, work: impl Future<Output = T>) -> T {
+        self.is_graceful.store(true, Ordering::Relaxed);
+        let done = self.runtime.block_on(work);
+        self.runtime.shutdown_background();
+        done
+    }
+
     /// Runs to the end, or to the first signal.
     pub(super) fn drive(self, run: Run) -> Report {
         self.is_graceful.store(true, Ordering::Relaxed);

@@ -7,6 +7,7 @@
 //! table is then left alone.
 
 mod cluster;
+mod far_side;
 mod matrix;
 mod others;
 mod programs;
@@ -76,7 +77,7 @@ fn run(words: &[String]) -> Option<Vec<Table>> {
     let rows: Vec<&str> = zarf::ROWS.iter().map(|row| row.0).collect();
     let zarf = table("with", columns, &rows)?;
     let columns = tried.into_iter().map(|Tried { format, others, .. }| (format!("`{format}`"), others)).collect();
-    let rows: Vec<&str> = others::ROWS.iter().map(|row| row.0).collect();
+    let rows: Vec<&str> = others::ROWS.iter().chain(far_side::ROWS).map(|row| row.0).collect();
     Some(vec![zarf, table("with", columns, &rows)?])
 }
 
@@ -105,7 +106,8 @@ fn of_format(format: &'static str, words: &[String]) -> Tried {
         let cells = zarf::ROWS.iter().map(|(what, run)| attempt(&title, what, words, || run(&column)));
         zarf.push((release, cells.collect()));
     }
-    let others = others::ROWS.iter().map(|(what, run)| attempt(format, what, words, || run(&site)));
+    let others =
+        others::ROWS.iter().chain(far_side::ROWS).map(|(what, run)| attempt(format, what, words, || run(&site)));
     Tried { format, zarf, others: others.collect() }
 }
 

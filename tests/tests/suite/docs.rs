@@ -6,7 +6,8 @@
 //! folder, `<!-- scene: configured -->` (how each document begins) a project
 //! for servers on loopback, `<!-- scene: built -->` the same after a build,
 //! `<!-- scene: failed -->` after a build with an image that is not there yet,
-//! `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
+//! `<!-- scene: served -->` the same with its package served, and a registry to
+//! push to, on ports that take the places of 5001 and 5000 in the text, `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
 //! a component in plugins/. `<!-- exit: 75 -->` is the exit code of the block's
 //! last command.
 //!
@@ -20,7 +21,8 @@ use std::time::Duration;
 use airgap_tests::fault::{Fault, Gate, On};
 use airgap_tests::platform::Platform;
 use airgap_tests::project::{self, Project};
-use airgap_tests::tools;
+use airgap_tests::serving::Serving;
+use airgap_tests::tools::{self, DockerRegistry};
 
 /// What a document asks for, in order.
 #[derive(Debug, PartialEq)]
@@ -118,7 +120,12 @@ fn masked(word: &str) -> String {
 struct Stage {
     platform: Platform,
     project: Project,
+    served: Option<(Serving, DockerRegistry)>,
 }
+
+/// Where the documents have the server and a registry listen.
+const SERVED: &str = "127.0.0.1:5001";
+const PUSHED: &str = "127.0.0.1:5000";
 
 impl Stage {
     fn set(scene: &str) -> Self {
@@ -128,7 +135,7 @@ impl Stage {
             _ => platform.configure(Project::new()),
         };
         match scene {
-            "built" => {
+            "built" | "served" => {
                 project.build();
             }
             "failed" => {
@@ -155,7 +162,11 @@ impl Stage {
             "empty" | "configured" => {}
             other => panic!("no scene is called {other}"),
         }
-        Self { platform, project }
+        let package = || project.package().display().to_string();
+        let served = (scene == "served").then(|| {
+            (Serving::start(&project, &[&package()]), DockerRegistry::start().expect("docker-registry is installed"))
+        });
+        Self { platform, project, served }
     }
 
     /// Runs a command in the project's folder, in a shell.
@@ -164,7 +175,11 @@ impl Stage {
         let folder = project::binary().parent().unwrap().display().to_string();
         let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
-        command.args(["-c", &shown.command]).current_dir(self.project.root()).env_clear();
+        let text = match &self.served {
+            Some((serving, registry)) => shown.command.replace(SERVED, &serving.host).replace(PUSHED, &registry.host()),
+            None => shown.command.clone(),
+        };
+        command.args(["-c", &text]).current_dir(self.project.root()).env_clear();
         for (name, value) in template.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
@@ -219,7 +234,10 @@ fn root() -> PathBuf {
 
 #[test]
 fn commands_in_the_documents_run() {
-    if ["jq", "skopeo", "zstd"].into_iter().any(|program| tools::require(program).is_none()) {
+    if ["curl", "docker-registry", "git", "jq", "skopeo", "zstd"]
+        .into_iter()
+        .any(|program| tools::require(program).is_none())
+    {
         return;
     }
     let documents = documents();

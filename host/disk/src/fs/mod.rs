@@ -258,6 +258,11 @@ fn before_remove(path: &Path) -> io::Result<()> {
     hook::hook().map_or(Ok(()), |hook| hook.before_remove(path))
 }
 
+/// A file in `folder` that has no name, and is gone when it is closed.
+pub fn nameless(folder: &Path) -> Result<File> {
+    tempfile::tempfile_in(folder).map_err(|source| Error::io("cannot create a file in", folder, source))
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match before_remove(path).and_then(|()| fs::remove_file(path)) {

@@ -6,11 +6,12 @@ use std::path::Path;
 use components::zarf::{self, Component};
 use serde::{Deserialize, Serialize};
 
-use super::glance::{Glance, glance};
+use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::{below, repository_folder};
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Facts, Member};
 use crate::verify::{Definition, Problems, definition, forms, images};
+use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
 
@@ -96,6 +97,9 @@ pub struct ChartRow {
     pub path: String,
     pub size: u64,
     pub sha256: String,
+    /// Where it came from, where the list beside the package says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -107,6 +111,9 @@ pub struct FileRow {
     pub executable: bool,
     /// Empty of a folder.
     pub sha256: String,
+    /// Where it came from, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -114,6 +121,8 @@ pub struct RepositoryRow {
     /// As zarf.yaml writes it, its reference included.
     pub url: String,
     pub component: String,
+    /// The folder in the component's tar.
+    pub path: String,
     pub size: u64,
     /// Where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,8 +145,21 @@ struct Beside {
     #[serde(default)]
     plugins: Vec<PluginRow>,
     #[serde(default)]
+    charts: Vec<Sourced>,
+    #[serde(default)]
+    files: Vec<Sourced>,
+    #[serde(default)]
     repositories: Vec<Commit>,
     package: Named,
+}
+
+/// A chart or a file of a component.
+#[derive(Debug, Deserialize)]
+struct Sourced {
+    component: String,
+    path: String,
+    #[serde(default)]
+    source: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,7 +180,19 @@ struct Commit {
 /// `not-found`, `local`; `integrity` where it cannot be read; `invalid-input`
 /// where it is no Zarf package.
 pub fn read(path: &Path) -> Result<Contents> {
-    let Glance { facts, is_indexed, unpacked } = glance(path)?;
+    told(path, glance(path)?)
+}
+
+/// The same of a package that is open.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_through(path: &Path, archive: Archive) -> Result<Contents> {
+    told(path, glance_through(path, archive)?)
+}
+
+fn told(path: &Path, glance: Glance) -> Result<Contents> {
+    let Glance { facts, is_indexed, unpacked } = glance;
     let mut problems = Problems::default();
     let package = definition::read(&facts, &mut problems).ok_or_else(|| no_package(path, &facts, &problems))?;
     let beside = beside(path);
@@ -180,8 +214,8 @@ pub fn read(path: &Path) -> Result<Contents> {
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
-        charts: rows(&package, |component| charts(component, &facts)),
-        files: rows(&package, |component| files(component, &facts)),
+        charts: rows(&package, |component| charts(component, &facts, &beside)),
+        files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
         plugins: beside.plugins,
         bytes: bytes(&facts),
@@ -311,7 +345,7 @@ fn sha256(member: Option<&Member>) -> String {
     member.and_then(|member| member.digest).map(|digest| digest.hex()).unwrap_or_default()
 }
 
-fn charts(component: &Component, facts: &Facts) -> Vec<ChartRow> {
+fn charts(component: &Component, facts: &Facts, beside: &Beside) -> Vec<ChartRow> {
     let members = members(component, facts);
     let row = |chart: &zarf::Chart| {
         let path = format!("{}/charts/{}.tgz", component.name, chart.stem());
@@ -323,13 +357,14 @@ fn charts(component: &Component, facts: &Facts) -> Vec<ChartRow> {
             component: component.name.clone(),
             size: member.map_or(0, |member| member.size),
             sha256: sha256(member),
+            source: source(&beside.charts, &component.name, &path),
             path,
         }
     };
     component.charts.iter().map(row).collect()
 }
 
-fn files(component: &Component, facts: &Facts) -> Vec<FileRow> {
+fn files(component: &Component, facts: &Facts, beside: &Beside) -> Vec<FileRow> {
     let members = members(component, facts);
     let row = |(index, file): (usize, &zarf::File)| {
         let path = format!("{}/files/{index}/{}", component.name, zarf::base_name(&file.target));
@@ -340,6 +375,7 @@ fn files(component: &Component, facts: &Facts) -> Vec<FileRow> {
             size: member.map_or_else(|| size_below(members, &path), |member| member.size),
             executable: file.executable,
             sha256: sha256(member),
+            source: source(&beside.files, &component.name, &path).or_else(|| address(&file.source)),
             path,
         }
     };
@@ -348,18 +384,30 @@ fn files(component: &Component, facts: &Facts) -> Vec<FileRow> {
 
 fn repositories(component: &Component, facts: &Facts, beside: &Beside) -> Vec<RepositoryRow> {
     let members = members(component, facts);
-    let row = |url: &String| RepositoryRow {
-        url: url.clone(),
-        component: component.name.clone(),
-        size: repository_folder(url)
-            .map_or(0, |folder| size_below(members, &format!("{}/repos/{folder}", component.name))),
-        commit: beside
-            .repositories
-            .iter()
-            .find(|listed| listed.source == *url)
-            .and_then(|listed| listed.commit.clone()),
+    let row = |url: &String| {
+        let path = repository_folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
+        let listed = beside.repositories.iter().find(|listed| listed.source == *url);
+        RepositoryRow {
+            url: url.clone(),
+            component: component.name.clone(),
+            size: path.as_ref().map_or(0, |path| size_below(members, path)),
+            path: path.unwrap_or_default(),
+            commit: listed.and_then(|listed| listed.commit.clone()),
+        }
     };
     component.repos.iter().map(row).collect()
+}
+
+/// Where something came from, by the list beside the package.
+fn source(listed: &[Sourced], component: &str, path: &str) -> Option<String> {
+    listed.iter().find(|listed| listed.component == component && listed.path == path)?.source.clone()
+}
+
+/// A source in zarf.yaml that is an address and no file of whoever built it.
+/// Zarf's own packages have it there.
+fn address(source: &str) -> Option<String> {
+    let (address, _) = source.split_once('@').unwrap_or((source, ""));
+    address.contains("://").then(|| address.to_owned())
 }
 
 fn size_below(members: Option<&BTreeMap<String, Member>>, folder: &str) -> u64 {

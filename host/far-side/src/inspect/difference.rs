@@ -106,7 +106,7 @@ fn split_image(reference: &str) -> (&str, &str) {
 }
 
 /// URL and reference, as zarf.yaml writes both in one.
-fn split_url(url: &str) -> (&str, &str) {
+pub(crate) fn split_url(url: &str) -> (&str, &str) {
     let path_at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|slash| at + 3 + slash)).unwrap_or(0);
     match url[path_at..].rfind('@') {
         Some(at) => (&url[..path_at + at], &url[path_at + at + 1..]),

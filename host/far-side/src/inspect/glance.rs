@@ -30,9 +30,7 @@ pub(super) fn glance(path: &Path) -> Result<Glance> {
     if source.is_file
         && let Some(archive) = Archive::open(path)?.filter(|archive| lists_components(archive.index()))
     {
-        let unpacked = archive.index().unpacked();
-        let facts = through_index(archive).map_err(|source| damaged(path, source))?;
-        return Ok(Glance { facts, is_indexed: true, unpacked });
+        return glance_through(path, archive);
     }
     let mut problems = Problems::default();
     let (whole, content, _) = stream::read(source)?;
@@ -44,6 +42,13 @@ pub(super) fn glance(path: &Path) -> Result<Glance> {
             .hint("`opencenter-airgap verify` says what is wrong with it"));
     }
     Ok(Glance { facts, is_indexed: false, unpacked })
+}
+
+/// The same of an archive that is open.
+pub(super) fn glance_through(path: &Path, archive: Archive) -> Result<Glance> {
+    let unpacked = archive.index().unpacked();
+    let facts = through_index(archive).map_err(|source| damaged(path, source))?;
+    Ok(Glance { facts, is_indexed: true, unpacked })
 }
 
 /// Whether the members of all components are listed: those of a tar that went

@@ -10,4 +10,4 @@ pub mod contents;
 pub mod difference;
 mod glance;
 
-pub use contents::{Contents, read};
+pub use contents::{Contents, read, read_through};

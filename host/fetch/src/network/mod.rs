@@ -1,6 +1,7 @@
-//! The only place that opens sockets.
+//! The only place that connects to others.
 //!
-//! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`),
+//! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`), and
+//! [`Network::send_manifest`] and [`Network::send_blob`] write to them (`push`),
 //! [`Network::download`] to everything else (`download`); what plugins ask of
 //! registries goes through `asked`. All go through one
 //! `transport`: a place in the pool and in the host's window (`limits`), the
@@ -38,6 +39,7 @@ mod names;
 mod oci;
 mod pages;
 mod party;
+mod push;
 mod range;
 mod restrict;
 mod retry;
@@ -58,6 +60,7 @@ pub use direct::Direct;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
+pub use push::{Outgoing, Pieces};
 pub use seen::Seen;
 pub use tls::check_proxies;
 

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
-};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use bytes::Bytes;
+use reqwest::header::HeaderValue;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use super::failure::{Failure, before_answer, broke_off};
@@ -41,11 +41,19 @@ pub(super) struct Transport {
     pub(super) per_host: usize,
 }
 
-/// What to ask. `GET` unless there is a form to post.
+/// What is sent along, by another method than `GET`.
+#[derive(Clone)]
+pub(super) struct Upload {
+    pub(super) method: Method,
+    pub(super) body: Bytes,
+}
+
+/// What to ask. `GET` unless there is a form to post or something to upload.
 #[derive(Clone)]
 pub(super) struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    pub(super) upload: Option<Upload>,
     /// Holds a secret: shown to no other server than that of `url`.
     pub(super) form: Option<String>,
     pub(super) bounds: Bounds,
@@ -66,7 +74,7 @@ impl std::fmt::Debug for Request {
 impl Request {
     pub(super) fn get(url: Url) -> Self {
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        Self { url, headers, form: None, bounds: Bounds::None, has_alternative: false }
+        Self { url, headers, upload: None, form: None, bounds: Bounds::None, has_alternative: false }
     }
 }
 
@@ -175,12 +183,14 @@ impl Transport {
 struct Hop {
     url: Url,
     headers: HeaderMap,
+    upload: Option<Upload>,
     form: Option<String>,
 }
 
 impl Hop {
     fn first(request: &Request) -> Self {
-        Self { url: request.url.clone(), headers: request.headers.clone(), form: request.form.clone() }
+        let Request { url, headers, upload, form, .. } = request.clone();
+        Self { url, headers, upload, form }
     }
 
     /// Follows a redirect, without what the next server must not see.
@@ -197,6 +207,12 @@ impl Hop {
                     .hint("log in with a password or an access token instead, or ask who runs the registry"));
             }
         }
+        // A method that only asks stays what it is.
+        let is_lost = self.upload.as_ref().is_some_and(|upload| upload.method != Method::HEAD);
+        if is_lost && (status <= 303 || to != host_of(&self.url)) {
+            return Err(Error::invalid(format!("{from} sends what is uploaded on to {to}"))
+                .hint("push to that registry itself"));
+        }
         if status <= 303 {
             self.form = None;
         }
@@ -205,12 +221,13 @@ impl Hop {
     }
 
     fn request(&self, client: &Client) -> RequestBuilder {
-        let request = match &self.form {
-            Some(form) => client
+        let request = match (&self.upload, &self.form) {
+            (Some(Upload { method, body }), _) => client.request(method.clone(), self.url.clone()).body(body.clone()),
+            (None, Some(form)) => client
                 .post(self.url.clone())
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.clone()),
-            None => client.get(self.url.clone()),
+            (None, None) => client.get(self.url.clone()),
         };
         request.headers(self.headers.clone())
     }

@@ -11,6 +11,7 @@ mod many;
 mod plugin;
 mod resume;
 mod run;
+mod serve;
 mod small;
 mod state;
 mod table;
@@ -22,7 +23,7 @@ use table::Table;
 type Part = fn(&mut Table, usize) -> anyhow::Result<()>;
 
 /// Name, whether it runs unasked, and what it does.
-const PARTS: [(&str, bool, Part); 8] = [
+const PARTS: [(&str, bool, Part); 9] = [
     ("compare", true, compare::measure),
     ("small", true, small::measure),
     ("plugin", true, plugin::measure),
@@ -30,6 +31,7 @@ const PARTS: [(&str, bool, Part); 8] = [
     ("bad", true, bad::measure),
     ("state", true, state::measure),
     ("resume", true, resume::measure),
+    ("serve", true, serve::measure),
     ("growth", false, growth::measure),
 ];
 

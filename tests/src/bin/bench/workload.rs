@@ -58,6 +58,15 @@ impl Workload {
         Some(Self { registry, skopeo, names, payload })
     }
 
+    /// Of the registry.
+    pub(crate) fn host(&self) -> String {
+        self.registry.host()
+    }
+
+    pub(crate) fn registry_id(&self) -> u32 {
+        self.registry.id()
+    }
+
     pub(crate) fn project(&self) -> Project {
         let project = Project::new().with_registry(&self.registry.host());
         let images: Vec<Value> = self.names.iter().map(|name| json!({ "image": name })).collect();

@@ -1,0 +1,340 @@
+//! Helm charts, as OCI artifacts and as a repository with an index.yaml.
+//!
+//! An artifact is made as `helm push` makes it: a configuration with what
+//! Chart.yaml says, a layer that is the archive as it is carried, and another
+//! with the provenance file where that is carried. It is the same in every run.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chart_loader::archive::{STREAM_LIMIT, files};
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, Asked};
+use super::content::{Content, Source};
+use super::images::{Images, Manifest};
+use super::library::Shelf;
+use super::page;
+use super::path::encoded;
+use crate::inspect::contents::ChartRow;
+use base::digest::Digest;
+use base::error::{Error, Result};
+use base::reference::Reference;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
+const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
+const GZIP: &str = "application/gzip";
+const YAML: &str = "application/yaml";
+
+/// What Helm keeps of Chart.yaml: texts, and everything else.
+const TEXTS: [&str; 12] = [
+    "name",
+    "home",
+    "version",
+    "description",
+    "icon",
+    "apiVersion",
+    "condition",
+    "tags",
+    "appVersion",
+    "kubeVersion",
+    "type",
+    "engine",
+];
+const OTHERS: [&str; 6] = ["sources", "keywords", "maintainers", "deprecated", "annotations", "dependencies"];
+
+/// Bytes of an archive: Helm reads no larger one.
+const LARGEST_CHART: u64 = 100 << 20;
+
+#[derive(Default)]
+pub(super) struct Charts {
+    /// By name and version.
+    all: BTreeMap<String, BTreeMap<String, Chart>>,
+}
+
+struct Chart {
+    package: String,
+    archive: Arc<Content>,
+    provenance: Option<Arc<Content>>,
+    /// Chart.yaml as Helm's JSON has it.
+    metadata: Map<String, Value>,
+    values: Vec<Arc<Content>>,
+    /// When the package was built.
+    created: String,
+}
+
+/// A chart as registries have it.
+pub(super) struct Artifact {
+    /// Of its repository: `charts/web`.
+    name: String,
+    tag: String,
+    /// Where it came from, where that is a registry.
+    origin: Option<Reference>,
+    manifest: Bytes,
+    config: Bytes,
+    layers: Vec<Arc<Content>>,
+}
+
+impl Artifact {
+    pub(super) fn put_into(self, images: &mut Images, package: &str) -> Result<()> {
+        let digest = Digest::of(&self.manifest);
+        images.add_named(&self.name, Some(&self.tag), digest, package)?;
+        if let Some(origin) = &self.origin {
+            images.add(origin, digest, package)?;
+        }
+        images.add_blob(Digest::of(&self.config), Source::Made(self.config));
+        for layer in self.layers {
+            images.add_blob(layer.digest(), Source::Carried(layer));
+        }
+        images.add_blob(digest, Source::Made(self.manifest.clone()));
+        images.add_manifest(digest, Manifest { media_type: MANIFEST.to_owned(), source: Source::Made(self.manifest) });
+        Ok(())
+    }
+}
+
+impl Charts {
+    /// Gives them as artifacts.
+    ///
+    /// # Errors
+    /// `integrity` where one cannot be read; `invalid-input` where two packages
+    /// have different ones of one version.
+    pub(super) fn add(&mut self, shelf: &Shelf, notes: &mut Vec<String>) -> Result<Vec<Artifact>> {
+        let mut artifacts = Vec::new();
+        for row in &shelf.contents.charts {
+            let Some(archive) = shelf.member(&row.component, &row.path) else { continue };
+            let chart = Chart::read(shelf, row, archive)?;
+            let versions = self.all.entry(chart.text("name")).or_default();
+            match versions.get(&chart.text("version")) {
+                Some(known) if known.archive.digest() != chart.archive.digest() => {
+                    let (name, version) = (chart.text("name"), chart.text("version"));
+                    let message = format!(
+                        "the chart `{name}` {version} is {} in `{}` and {} in `{}`",
+                        known.archive.digest(),
+                        known.package,
+                        chart.archive.digest(),
+                        chart.package
+                    );
+                    return Err(Error::invalid(message).hint("serve one of the two packages"));
+                }
+                Some(_) => {}
+                None => {
+                    match chart.artifact(row) {
+                        Some(artifact) => artifacts.push(artifact),
+                        None => notes.push(format!(
+                            "the chart `{}` {} has a name that no registry takes: it is in /charts/index.yaml alone",
+                            chart.text("name"),
+                            chart.text("version")
+                        )),
+                    }
+                    versions.insert(chart.text("version"), chart);
+                }
+            }
+        }
+        Ok(artifacts)
+    }
+
+    /// Whether this is a chart's repository.
+    pub(super) fn has_repository(&self, name: &str) -> bool {
+        name.strip_prefix(FOLDER)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|name| self.all.contains_key(name))
+    }
+
+    /// Names and versions.
+    pub(super) fn list(&self) -> impl Iterator<Item = (&str, &str)> {
+        let of = |(name, versions)| {
+            let versions: &BTreeMap<String, Chart> = versions;
+            let name: &String = name;
+            versions.keys().map(move |version| (name.as_str(), version.as_str()))
+        };
+        self.all.iter().flat_map(of)
+    }
+
+    /// The answer to what is asked below `/charts/`. Addresses in the index are
+    /// relative to it, or begin with `base`.
+    pub(super) fn answer(&self, parts: &[&str], asked: &Asked<'_>, base: Option<&str>) -> Answer {
+        match parts {
+            [""] => Answer::html(page::folder("/charts", &self.names())),
+            ["index.yaml"] => Answer::new(StatusCode::OK, YAML, self.index(base)),
+            ["values", name] => self.file(asked, YAML, |chart| chart.values_named(name)),
+            [name] if name.ends_with(".prov") => self.file(asked, "text/plain", |chart| {
+                chart.provenance.as_ref().filter(|_| format!("{}.prov", chart.file_name()) == *name)
+            }),
+            [name] => self.file(asked, GZIP, |chart| Some(&chart.archive).filter(|_| chart.file_name() == *name)),
+            _ => Answer::text(StatusCode::NOT_FOUND, "no package has this chart"),
+        }
+    }
+
+    fn file<'a>(
+        &'a self,
+        asked: &Asked<'_>,
+        media_type: &str,
+        of: impl Fn(&'a Chart) -> Option<&'a Arc<Content>>,
+    ) -> Answer {
+        let found = self.all.values().flat_map(BTreeMap::values).find_map(of);
+        match found {
+            Some(content) => {
+                Answer::content(asked, &Source::Carried(content.clone()), media_type, Some(content.digest()))
+            }
+            None => Answer::text(StatusCode::NOT_FOUND, "no package has this chart"),
+        }
+    }
+
+    fn names(&self) -> BTreeMap<String, Option<u64>> {
+        let charts = || self.all.values().flat_map(BTreeMap::values);
+        let archives = charts().map(|chart| (chart.file_name(), Some(chart.archive.size())));
+        let values = charts()
+            .flat_map(Chart::values_names)
+            .map(|(name, content)| (format!("values/{name}"), Some(content.size())));
+        archives.chain(values).chain([("index.yaml".to_owned(), Some(self.index(None).len() as u64))]).collect()
+    }
+
+    /// index.yaml, the newest version of a chart first.
+    fn index(&self, base: Option<&str>) -> String {
+        let mut entries = Map::new();
+        for (name, versions) in &self.all {
+            let mut versions: Vec<&Chart> = versions.values().collect();
+            versions.sort_by(|one, other| newest_first(&one.text("version"), &other.text("version")));
+            entries.insert(name.clone(), versions.into_iter().map(|chart| chart.row(base)).collect());
+        }
+        let generated = self.all.values().flat_map(BTreeMap::values).map(|chart| chart.created.as_str()).max();
+        let index = json!({ "apiVersion": "v1", "entries": entries, "generated": generated.unwrap_or_default() });
+        serde_yaml::to_string(&index).unwrap_or_default()
+    }
+}
+
+impl Chart {
+    fn read(shelf: &Shelf, row: &ChartRow, archive: &Arc<Content>) -> Result<Self> {
+        let bytes = shelf.bytes(archive, LARGEST_CHART)?;
+        let metadata = metadata(&bytes).map_err(|why| {
+            let message = format!("the chart `{}` in `{}`: {why}", row.path.escape_debug(), shelf.name);
+            Error::invalid(message).hint("`opencenter-airgap verify` says what is wrong with the package")
+        })?;
+        let stem = components::zarf::base_name(&row.path).trim_end_matches(".tgz").to_owned();
+        let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let beside = shelf.member(&row.component, &format!("{}.prov", row.path));
+        let provenance = beside.or_else(|| shelf.document(&format!("{}-{}.tgz.prov", text("name"), text("version"))));
+        let values = |at: usize| shelf.member(&row.component, &format!("{}/values/{stem}-{at}", row.component));
+        Ok(Self {
+            package: shelf.name.clone(),
+            archive: archive.clone(),
+            provenance: provenance.cloned(),
+            values: (0..).map_while(values).cloned().collect(),
+            created: shelf.created(),
+            metadata,
+        })
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}.tgz", self.text("name"), self.text("version"))
+    }
+
+    fn values_names(&self) -> impl Iterator<Item = (String, &Arc<Content>)> {
+        let stem = self.file_name().trim_end_matches(".tgz").to_owned();
+        self.values.iter().enumerate().map(move |(at, content)| (format!("{stem}-{at}.yaml"), content))
+    }
+
+    fn values_named(&self, name: &str) -> Option<&Arc<Content>> {
+        self.values_names().find(|(known, _)| known == name).map(|(_, content)| content)
+    }
+
+    /// A row of index.yaml.
+    fn row(&self, base: Option<&str>) -> Value {
+        let mut row = self.metadata.clone();
+        let name = encoded(&self.file_name());
+        let url = base.map_or_else(|| name.clone(), |base| format!("{}/charts/{name}", base.trim_end_matches('/')));
+        row.insert("urls".to_owned(), json!([url]));
+        row.insert("digest".to_owned(), json!(self.archive.digest().hex()));
+        row.insert("created".to_owned(), json!(self.created));
+        Value::Object(row)
+    }
+
+    /// None where no registry takes its name or its version.
+    fn artifact(&self, row: &ChartRow) -> Option<Artifact> {
+        let tag = self.text("version").replace('+', "_");
+        let (name, source) = (self.text("name"), row.source.as_deref().unwrap_or_default());
+        Reference::parse(&format!("localhost/{FOLDER}/{name}:{tag}")).ok()?;
+        let origin = source.starts_with("oci://").then(|| from_registry(source, &name, &tag)).flatten();
+        let config = Bytes::from(Value::Object(self.metadata.clone()).to_string());
+        let layers = [&self.archive].into_iter().chain(&self.provenance).cloned().collect();
+        let manifest = Bytes::from(self.manifest(&config).to_string());
+        Some(Artifact { name: format!("{FOLDER}/{name}"), tag, origin, manifest, config, layers })
+    }
+
+    fn manifest(&self, config: &[u8]) -> Value {
+        let blob = |media_type: &str, digest: Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
+        let of = |media_type: &str, content: &Content| blob(media_type, content.digest(), content.size());
+        let mut layers = vec![of(LAYER, &self.archive)];
+        layers.extend(self.provenance.as_ref().map(|provenance| of(PROVENANCE, provenance)));
+        let mut annotations = Map::new();
+        for (annotation, key) in [("title", "name"), ("version", "version"), ("description", "description")] {
+            if let Some(text) = self.metadata.get(key) {
+                annotations.insert(format!("org.opencontainers.image.{annotation}"), text.clone());
+            }
+        }
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": blob(CONFIG, Digest::of(config), config.len() as u64),
+            "layers": layers,
+            "annotations": annotations,
+        })
+    }
+}
+
+/// Below which charts are repositories.
+const FOLDER: &str = "charts";
+
+/// The name of a chart that came from a registry: whether or not its address
+/// ends in its name.
+fn from_registry(source: &str, name: &str, tag: &str) -> Option<Reference> {
+    let known = Reference::parse(source).ok()?;
+    let path = known.name();
+    let path = if path.ends_with(&format!("/{name}")) { path } else { format!("{path}/{name}") };
+    Reference::parse(&format!("{path}:{tag}")).ok()
+}
+
+/// Chart.yaml of an archive, as far as Helm keeps it.
+fn metadata(archive: &[u8]) -> std::result::Result<Map<String, Value>, String> {
+    let mut room = STREAM_LIMIT;
+    let files = files(archive, &mut room, &|path| path == "Chart.yaml").map_err(|refusal| refusal.why)?;
+    let file = files.iter().find(|file| file.path == "Chart.yaml").ok_or("it has no Chart.yaml")?;
+    let all: Map<String, Value> =
+        serde_yaml::from_slice(&file.data).map_err(|error| format!("its Chart.yaml cannot be read: {error}"))?;
+    let mut kept = Map::new();
+    for (key, value) in all {
+        match value {
+            Value::Null => {}
+            Value::String(_) if TEXTS.contains(&key.as_str()) => drop(kept.insert(key, value)),
+            Value::Number(_) | Value::Bool(_) if TEXTS.contains(&key.as_str()) => {
+                kept.insert(key, Value::String(value.to_string()));
+            }
+            _ if OTHERS.contains(&key.as_str()) => drop(kept.insert(key, value)),
+            _ => {}
+        }
+    }
+    match ["name", "version"].into_iter().find(|key| !kept.contains_key(*key)) {
+        Some(key) => Err(format!("its Chart.yaml has no {key}")),
+        None => Ok(kept),
+    }
+}
+
+/// By the rules of semantic versions, and the others behind them.
+fn newest_first(one: &str, other: &str) -> Ordering {
+    let parsed = |version: &str| semver::Version::parse(version.trim_start_matches('v')).ok();
+    match (parsed(one), parsed(other)) {
+        (Some(one), Some(other)) => other.cmp(&one),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => other.cmp(one),
+    }
+}

@@ -1,0 +1,35 @@
+//! What arrived, served from the file that was carried: nothing is unpacked, and
+//! memory does not grow with what is served or with how many ask.
+//!
+//! [`library`] opens packages and names what is in them: [`images`] and
+//! [`charts`] for a registry, charts, [`files`] and git [`repositories`] by plain
+//! HTTP. Each [`content`] is read by the archive's index and checked as it is
+//! read. [`server`] takes connections, over [`tls`] where that is wanted, and
+//! lets in whom [`access`] knows; a request's [`path`] leads to [`registry`] or
+//! to one of the others, which give an [`answer`], whose [`body`] leaves piece by
+//! piece and is written to the [`log`]. [`page`] is for people, and [`print`] says
+//! how a node is told of the server.
+
+mod access;
+mod answer;
+mod body;
+mod charts;
+mod content;
+mod files;
+mod images;
+mod library;
+mod log;
+mod page;
+mod path;
+mod print;
+mod registry;
+mod repositories;
+mod server;
+mod tls;
+
+pub use access::Users;
+pub use library::{Blob, Carried, Library};
+pub use log::{Request, Totals, Watch};
+pub use print::{Format, Place, configuration};
+pub use server::{Server, Service};
+pub use tls::{Identity, names};

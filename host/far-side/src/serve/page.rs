@@ -1,0 +1,187 @@
+//! Pages for people: what is there, and the commands to use it. Plain HTML
+//! without a script, in which every text from a package is escaped.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::images::spelled;
+use super::library::Library;
+use super::path::encoded;
+use base::progress::text;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
+    pre{background:#8881;padding:.7em;overflow:auto}td{padding-right:1.5em}:root{color-scheme:light dark}";
+/// Rows of a list that are shown.
+const LONGEST: usize = 2_000;
+
+/// A text, harmless in HTML.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c if base::visible::is_unseen(c) => safe.push_str(&c.escape_unicode().to_string()),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn page(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{body}</body></html>\n"
+    )
+}
+
+/// A folder: files with their sizes, folders without.
+pub(super) fn folder<N: Borrow<str> + Ord>(title: &str, names: &BTreeMap<N, Option<u64>>) -> String {
+    let mut body = String::from("<table>\n");
+    for (name, size) in names.iter().take(LONGEST) {
+        let name: &str = name.borrow();
+        let (slash, size) = match size {
+            Some(size) => ("", text::bytes(*size)),
+            None => ("/", String::new()),
+        };
+        let _ = writeln!(
+            body,
+            "<tr><td><a href=\"./{}{slash}\">{}{slash}</a></td><td>{size}</td></tr>",
+            escaped(&encoded(name)),
+            escaped(name)
+        );
+    }
+    page(title, &(body + "</table>\n"))
+}
+
+/// The page at `/`. `base` is the address of this server.
+pub(super) fn home(library: &Library, base: &str) -> String {
+    let mut body = String::new();
+    let host = base.split_once("://").map_or(base, |(_, host)| host);
+    for package in &library.packages {
+        let _ = writeln!(
+            body,
+            "<p>{} {} for {}, {}, from <code>{}</code></p>",
+            escaped(&package.name),
+            escaped(&package.version),
+            escaped(&package.architecture),
+            text::bytes(package.size),
+            escaped(&package.package)
+        );
+    }
+    images(&mut body, library, host);
+    charts(&mut body, library, base, host);
+    files(&mut body, library, base);
+    repositories(&mut body, library, base);
+    page("What this package serves", &body)
+}
+
+/// The same for programs.
+pub(super) fn data(library: &Library, base: &str) -> Value {
+    let packages: Vec<Value> = library
+        .packages
+        .iter()
+        .map(
+            |package| json!({ "name": package.name, "version": package.version, "architecture": package.architecture }),
+        )
+        .collect();
+    let images = library.images.tags().filter(|(name, ..)| !name.starts_with("charts/"));
+    let images: Vec<Value> =
+        images.map(|(name, tag, digest)| json!({ "name": name, "tag": tag, "digest": digest })).collect();
+    let charts = library.charts.list().map(|(name, version)| json!({ "name": name, "version": version }));
+    let files = library
+        .files
+        .list()
+        .map(|(path, size)| json!({ "url": format!("{base}/files/{}", encoded(path)), "size": size }));
+    let repositories = library.repositories.names();
+    let repositories = repositories.map(|name| json!({ "url": format!("{base}/git/{}", encoded(name)) }));
+    json!({
+        "packages": packages,
+        "images": images,
+        "charts": charts.collect::<Vec<_>>(),
+        "files": files.collect::<Vec<_>>(),
+        "repositories": repositories.collect::<Vec<_>>(),
+    })
+}
+
+fn images(body: &mut String, library: &Library, host: &str) {
+    let mut rows = library.images.tags().filter(|(name, ..)| !name.starts_with("charts/")).peekable();
+    let Some((name, tag, _)) = rows.peek() else { return };
+    body.push_str("<h2>Images</h2>\n");
+    commands(body, &[format!("skopeo copy docker://{host}/{}:{tag} dir:image", spelled(name))]);
+    body.push_str("<table>\n");
+    for (name, tag, digest) in rows.take(LONGEST) {
+        let _ = writeln!(
+            body,
+            "<tr><td><code>{}:{}</code></td><td><code>{digest}</code></td></tr>",
+            escaped(name),
+            escaped(tag)
+        );
+    }
+    body.push_str("</table>\n");
+}
+
+fn charts(body: &mut String, library: &Library, base: &str, host: &str) {
+    let rows: Vec<(&str, &str)> = library.charts.list().collect();
+    let Some((name, version)) = rows.first() else { return };
+    body.push_str("<h2>Charts</h2>\n");
+    commands(
+        body,
+        &[
+            format!("helm pull oci://{host}/charts/{name} --version {version}"),
+            format!("helm repo add carried {base}/charts/"),
+        ],
+    );
+    list(body, rows.iter().map(|(name, version)| format!("{} {}", escaped(name), escaped(version))));
+}
+
+fn files(body: &mut String, library: &Library, base: &str) {
+    let rows: Vec<(&str, u64)> = library.files.list().collect();
+    let Some((first, _)) = rows.first() else { return };
+    body.push_str("<h2>Files</h2>\n");
+    commands(body, &[format!("curl -fO {base}/files/{}", encoded(first))]);
+    let link = |path: &str| format!("<a href=\"/files/{}\">{}</a>", escaped(&encoded(path)), escaped(path));
+    list(body, rows.iter().map(|(path, size)| format!("{} {}", link(path), text::bytes(*size))));
+}
+
+fn repositories(body: &mut String, library: &Library, base: &str) {
+    let rows: Vec<&str> = library.repositories.names().collect();
+    let Some(first) = rows.first() else { return };
+    body.push_str("<h2>Repositories</h2>\n");
+    commands(body, &[format!("git clone {base}/git/{}", encoded(first))]);
+    list(body, rows.iter().map(|name| escaped(name)));
+}
+
+fn commands(body: &mut String, commands: &[String]) {
+    let commands: Vec<String> = commands.iter().map(|command| escaped(command)).collect();
+    let _ = writeln!(body, "<pre>{}</pre>", commands.join("\n"));
+}
+
+/// Rows that are HTML already.
+fn list(body: &mut String, rows: impl Iterator<Item = String>) {
+    body.push_str("<ul>\n");
+    for row in rows.take(LONGEST) {
+        let _ = writeln!(body, "<li>{row}</li>");
+    }
+    body.push_str("</ul>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_markup() {
+        let names = BTreeMap::from([("<script>\"&'\u{202e}", Some(1))]);
+        let html = folder("<b>", &names);
+        assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains('\u{202e}'), "{html}");
+        assert!(html.contains("&lt;script&gt;&quot;&amp;&#39;\\u{202e}"), "{html}");
+    }
+}

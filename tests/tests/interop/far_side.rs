@@ -1,0 +1,121 @@
+//! What `serve` is to the programs of those who have nothing but a package.
+
+use airgap_tests::serving::Serving;
+use serde_json::Value;
+
+use crate::matrix::Cell;
+use crate::others::Row;
+use crate::programs::{Program, shown};
+use crate::site::Site;
+
+pub(crate) const ROWS: &[Row] = &[
+    ("`serve`: `crane catalog`, `crane validate` of each image", crane),
+    ("`serve`: `oras copy` of each image, `oras discover`", oras),
+    ("`serve`: `helm pull` and `helm template` of each chart, as artifact and from the repository", helm),
+    ("`serve`: the conformance suite of the distribution specification, pulling", conformance),
+];
+
+/// A package that is served, and what is in it.
+fn served(site: &Site) -> (Serving, Value) {
+    let project = site.fullest();
+    let serving = Serving::start(project, &[&shown(&project.package())]);
+    let there = serving.get("/index.json").json();
+    (serving, there)
+}
+
+/// References of all images, by the names that they are served under.
+fn images(serving: &Serving, there: &Value) -> Vec<String> {
+    let rows = there["images"].as_array().expect("a list").iter();
+    let text = |row: &Value, key: &str| row[key].as_str().expect("a text").to_owned();
+    let images: Vec<String> = rows
+        .map(|row| {
+            let (registry, path) = row["name"].as_str().and_then(|name| name.split_once('/')).expect("a full name");
+            serving.reference(&format!("{}/{path}:{}", registry.replace(':', "_"), text(row, "tag")))
+        })
+        .collect();
+    assert!(images.len() >= 5, "{there}");
+    images
+}
+
+fn crane(site: &Site) -> Cell {
+    let (serving, there) = served(site);
+    let crane = Program::find("crane");
+    let catalog = crane.run(&["catalog", "--insecure", &serving.host]);
+    for image in images(&serving, &there) {
+        crane.run(&["validate", "--insecure", "--remote", &image]);
+        let (name, tag) = image.rsplit_once(':').expect("a tag");
+        assert!(crane.run(&["ls", "--insecure", name]).lines().any(|line| line == tag));
+        assert!(catalog.lines().any(|line| name.ends_with(line)), "{name} is not in {catalog}");
+    }
+    Cell::Passed
+}
+
+fn oras(site: &Site) -> Cell {
+    let (serving, there) = served(site);
+    let oras = Program::find("oras");
+    let layout = oras.folder();
+    for (number, image) in images(&serving, &there).iter().enumerate() {
+        let to = format!("{}:{number}", layout.display());
+        oras.run(&["copy", "--from-plain-http", "--to-oci-layout", image, &to]);
+        oras.run(&["discover", "--plain-http", image]);
+    }
+    Cell::Passed
+}
+
+fn helm(site: &Site) -> Cell {
+    let (serving, there) = served(site);
+    let helm = Program::find("helm");
+    helm.run(&["repo", "add", "carried", &serving.at("/charts/")]);
+    let charts = there["charts"].as_array().expect("a list");
+    assert_eq!(charts.len(), 2, "{there}");
+    for chart in charts {
+        let (name, version) = (chart["name"].as_str().expect("a name"), chart["version"].as_str().expect("a version"));
+        let folder = helm.folder();
+        let artifact = format!("oci://{}", serving.reference(&format!("charts/{name}")));
+        helm.run(&["pull", &artifact, "--version", version, "--plain-http", "-d", &shown(&folder)]);
+        let text = helm.run(&["template", "release", &artifact, "--version", version, "--plain-http"]);
+        assert!(text.contains("kind: ConfigMap"), "{text}");
+        let archive = folder.join(format!("{name}-{version}.tgz"));
+        let pulled = std::fs::read(&archive).expect("helm pulled it");
+        std::fs::remove_file(&archive).expect("a file");
+        helm.run(&["pull", &format!("carried/{name}"), "--version", version, "-d", &shown(&folder)]);
+        assert_eq!(std::fs::read(&archive).expect("helm pulled it"), pulled);
+    }
+    Cell::Passed
+}
+
+/// The suite's words for what it is to do come by the environment.
+fn conformance(site: &Site) -> Cell {
+    let (serving, there) = served(site);
+    for image in images(&serving, &there) {
+        let (name, tag) = image.rsplit_once(':').expect("a tag");
+        let name = name.strip_prefix(&format!("{}/", serving.host)).expect("below the server");
+        let manifest = serving.get(&format!("/v2/{name}/manifests/{tag}"));
+        let digest = manifest.header("docker-content-digest").expect("a digest").to_owned();
+        let manifest = manifest.json();
+        let blobs = manifest["layers"].as_array().into_iter().flatten().chain([&manifest["config"]]);
+        let blobs: Vec<&str> = blobs.filter_map(|blob| blob["digest"].as_str()).collect();
+        let mut suite = Program::find("conformance");
+        for (variable, value) in [
+            ("OCI_VERSION", "1.1"),
+            ("OCI_REGISTRY", &serving.host),
+            ("OCI_TLS", "disabled"),
+            ("OCI_REPO1", name),
+            ("OCI_REPO2", name),
+            ("OCI_API_PUSH", "false"),
+            ("OCI_API_BLOBS_DELETE", "false"),
+            ("OCI_API_MANIFESTS_DELETE", "false"),
+            ("OCI_API_TAGS_DELETE", "false"),
+            ("OCI_RO_DATA_TAGS", tag),
+            ("OCI_RO_DATA_MANIFESTS", &digest),
+            ("OCI_RO_DATA_BLOBS", &blobs.join(" ")),
+            ("OCI_RO_DATA_REFERRERS", &digest),
+        ] {
+            suite = suite.with_env(variable, value);
+        }
+        // What it ends with is about its report.
+        let said = suite.says(&[]);
+        assert!(said.contains("OCI Conformance Result: Pass"), "{said}");
+    }
+    Cell::Passed
+}

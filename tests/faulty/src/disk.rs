@@ -18,7 +18,6 @@
 //!
 //! What is synced is known by inode, so that a second name of a file shares
 //! it. What a power loss would bring back waits in the temporary folder.
-#![expect(clippy::disallowed_methods, reason = "it stands in for the disk")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, Metadata, OpenOptions};

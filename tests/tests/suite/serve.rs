@@ -280,7 +280,7 @@ fn what_is_damaged_never_leaves_whole() {
 fn no_byte_of_a_package_can_be_changed_unseen() {
     let registry = Registry::start();
     let text = layer_of("text", "a line of text, as there are many\n".repeat(20_000).as_bytes(), Packing::Plain);
-    let image = Image::new(1, &[text.clone()]);
+    let image = Image::new(1, std::slice::from_ref(&text));
     registry.push("team/app:1", &image);
     let project = packaged(&registry, &["team/app:1"]);
     let package = std::fs::read(project.package()).unwrap();

@@ -17,7 +17,8 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty());
         (folder.file_name().to_string_lossy().into_owned(), names.map(str::to_owned).collect())
     };
-    folders.map(|folder| of(folder.unwrap())).collect()
+    let crates = folders.map(Result::unwrap).filter(|folder| folder.path().join("Cargo.toml").is_file());
+    crates.map(of).collect()
 }
 
 /// The engine of plugins, the network and the terminal are each known to one

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::images::spelled;
-use super::library::Library;
+use super::library::{Carried, Library};
 use super::path::encoded;
 use base::progress::text;
 
@@ -92,9 +92,14 @@ pub(super) fn data(library: &Library, base: &str) -> Value {
             |package| json!({ "name": package.name, "version": package.version, "architecture": package.architecture }),
         )
         .collect();
-    let images = library.images.tags().filter(|(name, ..)| !name.starts_with("charts/"));
-    let images: Vec<Value> =
-        images.map(|(name, tag, digest)| json!({ "name": name, "tag": tag, "digest": digest })).collect();
+    let carried: Vec<Carried> = library.carried().into_iter().filter(|carried| !carried.is_chart).collect();
+    let images: Vec<Value> = carried
+        .iter()
+        .map(|carried| {
+            let name = format!("{}/{}", carried.registry, carried.path);
+            json!({ "name": name, "tag": carried.tag, "digest": carried.digest })
+        })
+        .collect();
     let charts = library.charts.list().map(|(name, version)| json!({ "name": name, "version": version }));
     let files = library
         .files
@@ -112,18 +117,14 @@ pub(super) fn data(library: &Library, base: &str) -> Value {
 }
 
 fn images(body: &mut String, library: &Library, host: &str) {
-    let mut rows = library.images.tags().filter(|(name, ..)| !name.starts_with("charts/")).peekable();
-    let Some((name, tag, _)) = rows.peek() else { return };
+    let carried: Vec<Carried> = library.carried().into_iter().filter(|carried| !carried.is_chart).collect();
+    let Some(first) = carried.first() else { return };
     body.push_str("<h2>Images</h2>\n");
-    commands(body, &[format!("skopeo copy docker://{host}/{}:{tag} dir:image", spelled(name))]);
+    commands(body, &[format!("skopeo copy docker://{host}/{} dir:image", spelled(&first.name()))]);
     body.push_str("<table>\n");
-    for (name, tag, digest) in rows.take(LONGEST) {
-        let _ = writeln!(
-            body,
-            "<tr><td><code>{}:{}</code></td><td><code>{digest}</code></td></tr>",
-            escaped(name),
-            escaped(tag)
-        );
+    for carried in carried.iter().take(LONGEST) {
+        let (name, digest) = (escaped(&carried.name()), carried.digest);
+        let _ = writeln!(body, "<tr><td><code>{name}</code></td><td><code>{digest}</code></td></tr>");
     }
     body.push_str("</table>\n");
 }

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -109,6 +112,8 @@ struct Stopped {
     event: &'static str,
     requests: u64,
     bytes: u64,
+    /// Requests that nobody took the line of.
+    unlogged: u64,
 }
 
 #[derive(Serialize)]
@@ -149,6 +154,7 @@ fn serve(args: &ServeArgs, attended: Attended, library: Library, ui: &Ui) -> Res
     let users = args.htpasswd.as_deref().map(Users::load).transpose()?;
     let stop = attended.cancellation();
     let (notes, totals) = (library.notes.clone(), Arc::new(Totals::default()));
+    let (log, writer) = Log::begin(ui)?;
     attended.block_on(async {
         let server = Server::bind(args.listen, identity.as_ref()).await?;
         let address = server.address()?;
@@ -162,15 +168,18 @@ fn serve(args: &ServeArgs, attended: Attended, library: Library, ui: &Ui) -> Res
             users,
             base,
             is_absolute: args.url.is_some(),
-            watch: Arc::new(Log(ui.clone())),
+            watch: Arc::new(log),
             totals: totals.clone(),
         };
         server.run(Arc::new(service), stop).await;
         Ok::<_, Error>(())
     })?;
-    let (requests, bytes) = (totals.requests(), totals.bytes());
+    let (requests, bytes, unlogged) = (totals.requests(), totals.bytes(), writer.end());
+    if unlogged > 0 {
+        ui.note(&format!("note: {unlogged} requests are not in the log: whoever read it was too slow"));
+    }
     ui.say(&format!("stopped after {requests} requests and {}", text::bytes(bytes)));
-    ui.data(&Stopped { event: "stopped", requests, bytes });
+    ui.data(&Stopped { event: "stopped", requests, bytes, unlogged });
     Ok(ExitCode::Done)
 }
 
@@ -232,17 +241,61 @@ impl ServeArgs {
     }
 }
 
-/// The access log.
-struct Log(Ui);
+/// Lines of the access log that wait to be written.
+const WAITING: usize = 1_000;
+/// How long they are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The access log, on a thread of its own: whoever reads it and stops does not
+/// keep clients waiting. What has no room is counted.
+struct Log {
+    lines: SyncSender<Request>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The end of the log that writes.
+struct Writer {
+    done: Receiver<()>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Log {
+    fn begin(ui: &Ui) -> Result<(Self, Writer)> {
+        let (lines, waiting) = sync_channel::<Request>(WAITING);
+        let (end, done) = sync_channel(1);
+        let (lost, ui) = (Arc::new(AtomicU64::new(0)), ui.clone());
+        let write = move || {
+            waiting.iter().for_each(|request| write(&request, &ui));
+            let _ = end.send(());
+        };
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(write);
+        thread.map_err(|source| Error::local("cannot start the thread `access-log`").caused_by(source))?;
+        Ok((Self { lines, lost: lost.clone() }, Writer { done, lost }))
+    }
+}
+
+impl Writer {
+    /// Waits for the last lines. Gives the number of those that were lost.
+    fn end(self) -> u64 {
+        let _ = self.done.recv_timeout(PATIENCE);
+        self.lost.load(Ordering::Relaxed)
+    }
+}
 
 impl Watch for Log {
     fn answered(&self, request: &Request) {
-        let Request { client, method, path, status, bytes, duration_ms, failure, .. } = request;
-        self.0.data(&Answered { event: "request", request });
-        if let Some(failure) = failure.as_deref().filter(|_| *status >= 500 || self.0.verbose) {
-            self.0.note(&format!("{client} {method} {path}: {failure}"));
-        } else if self.0.verbose {
-            self.0.say(&format!("{client} {method} {path} {status} {bytes} B {duration_ms} ms"));
+        if self.lines.try_send(request.clone()).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+fn write(request: &Request, ui: &Ui) {
+    let Request { client, method, path, status, bytes, duration_ms, failure, .. } = request;
+    ui.data(&Answered { event: "request", request });
+    if let Some(failure) = failure.as_deref().filter(|_| *status >= 500 || ui.verbose) {
+        ui.note(&format!("{client} {method} {path}: {failure}"));
+    } else if ui.verbose {
+        ui.say(&format!("{client} {method} {path} {status} {bytes} B {duration_ms} ms"));
     }
 }

@@ -1,7 +1,10 @@
 //! Guards `serve`: real clients take what a package holds, under every name that
 //! they use, and nothing that was not verified leaves.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use airgap_tests::digest::sha256;
 use airgap_tests::http::Content;
@@ -406,6 +409,38 @@ fn hostile_requests_get_an_answer_and_the_server_goes_on() {
     assert_eq!((code, last["event"].as_str()), (Some(0), Some("stopped")), "{last}");
 }
 
+/// A log that nobody reads is no reason to keep clients waiting.
+#[test]
+fn a_log_that_is_not_read_stops_nobody() {
+    let registry = Registry::start();
+    let image = Image::small(1, 1_000);
+    registry.push("team/app:1", &image);
+    let project = packaged(&registry, &["team/app:1"]);
+    let package = project.package().display().to_string();
+    let mut child = project.command(&["serve", &package, "--json", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    let told: Value = serde_json::from_str(&first).unwrap();
+    let mut stream = TcpStream::connect(told["address"].as_str().unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    // A pipe holds some 64 KiB: these lines are ten times as many.
+    let long = "a".repeat(300);
+    for number in 0..2_000 {
+        write!(stream, "HEAD /v2/team/app/manifests/1?{long} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200"), "{number}: {line}");
+        while line.trim() != "" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// Clients who take nothing do not fill the memory, nor keep others waiting.
 #[test]
 fn sixty_four_clients_take_no_more_than_sixty_four_mebibytes() {
@@ -419,7 +454,7 @@ fn sixty_four_clients_take_no_more_than_sixty_four_mebibytes() {
     for blob in [&noise.blob, &text.blob].into_iter().cycle().take(64) {
         let mut stream = serving.connect();
         let request = format!("GET /v2/team/app/blobs/{} HTTP/1.1\r\nHost: x\r\n\r\n", blob.digest);
-        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         stalled.push(stream);
     }
     std::thread::scope(|scope| {

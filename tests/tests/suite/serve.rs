@@ -1,7 +1,7 @@
 //! Guards `serve`: real clients take what a package holds, under every name that
 //! they use, and nothing that was not verified leaves.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -426,9 +426,9 @@ fn a_log_that_is_not_read_stops_nobody() {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     // A pipe holds some 64 KiB: these lines are ten times as many.
-    let long = "a".repeat(300);
+    let request = format!("HEAD /v2/team/app/manifests/1?{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(300));
     for number in 0..2_000 {
-        write!(stream, "HEAD /v2/team/app/manifests/1?{long} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut line = String::new();
         answers.read_line(&mut line).unwrap();
         assert!(line.starts_with("HTTP/1.1 200"), "{number}: {line}");

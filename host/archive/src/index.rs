@@ -25,7 +25,10 @@ use base::digest::Digest;
 const LIST_MAGIC: u32 = 0x184D_2A5D;
 /// The list, in its first version.
 const LIST_NAME: &[u8; 8] = b"entries1";
-const LIST_LEVEL: i32 = 12;
+const LIST_LEVEL: i32 = 3;
+/// Bytes that it looks back, as a power of two. A high level over a stream whose
+/// length nobody knows takes 45 MiB for its tables, however short the list is.
+const LIST_WINDOW: u32 = 18;
 const TABLE_MAGIC: u32 = 0x184D_2A5E;
 const TABLE_END: u32 = 0x8F92_EAB1;
 /// Number of frames, descriptor, magic number.
@@ -58,6 +61,7 @@ impl List {
     pub(super) fn new() -> io::Result<Self> {
         let mut encoder = Encoder::new(Vec::new(), LIST_LEVEL)?;
         encoder.include_checksum(true)?;
+        encoder.window_log(LIST_WINDOW)?;
         Ok(Self(encoder))
     }
 

@@ -22,7 +22,7 @@ use config::Project;
 use disk::fs;
 use engine::orchestrator::plan::Request;
 use engine::orchestrator::report::Report;
-use engine::orchestrator::run::{Environment, Run};
+use engine::orchestrator::run::Run;
 use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
 use engine::state::Status;
@@ -133,15 +133,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = Environment {
-        observer,
-        cancel: attended.cancellation(),
-        now: Timestamp::now,
-        source_date_epoch: epoch,
-        cache_dir: variables.cache_dir.clone(),
-        network: variables.network.clone(),
-        wall,
-    };
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;

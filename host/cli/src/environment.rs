@@ -1,8 +1,15 @@
 //! The environment, read once. Nothing else in the program looks at it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use base::error::{Error, Result};
+use base::progress::Observer;
+use confine::wall::Wall;
+use engine::orchestrator::run::Environment;
 use fetch::network::NetworkEnvironment;
 
 /// Of the year 9999, the last that timestamps can tell.
@@ -50,6 +57,25 @@ impl Variables {
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
             home,
             temporary: std::env::temp_dir(),
+        }
+    }
+
+    /// What a run is given of it, for `build` and `update`.
+    pub(super) fn of_run(
+        &self,
+        observer: Arc<dyn Observer>,
+        cancel: CancellationToken,
+        epoch: Option<u64>,
+        wall: Wall,
+    ) -> Environment {
+        Environment {
+            observer,
+            cancel,
+            now: Timestamp::now,
+            source_date_epoch: epoch,
+            cache_dir: self.cache_dir.clone(),
+            network: self.network.clone(),
+            wall,
         }
     }
 

@@ -19,7 +19,7 @@ use config::airgap_lock::{AirgapLock, LockChange};
 use engine::orchestrator::plan::Request;
 use engine::orchestrator::refresh;
 use engine::orchestrator::refresh::Selection;
-use engine::orchestrator::run::{Environment, Run};
+use engine::orchestrator::run::Run;
 use engine::orchestrator::session::{Options, Session};
 
 /// Resolve references again, and show how airgap.lock changes
@@ -55,15 +55,7 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         Options { request: Request { only: steps, ..Request::default() }, refresh: keys, ..Options::default() };
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = Environment {
-        observer,
-        cancel: attended.cancellation(),
-        now: Timestamp::now,
-        source_date_epoch: epoch,
-        cache_dir: variables.cache_dir.clone(),
-        network: variables.network.clone(),
-        wall,
-    };
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
     let report = attended.drive(Run::prepare(session, options, environment)?);
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
     if !changes.is_empty() || report.errors.is_empty() {

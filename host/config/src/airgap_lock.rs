@@ -10,9 +10,8 @@
 //! formats 1 and 2 no image and no repository. Into those two no plugin ever
 //! wrote, so they are taken over as they are ([`EARLIER`]).
 //!
-//! The lock is loaded once, shared by the steps as a
-//! [`SharedLock`](super::shared_lock::SharedLock), and written back by the
-//! step's commit. What is in the lock wins over what a server says now; what
+//! The lock is loaded once, shared by the steps as the `SharedLock` of `fetch`,
+//! and written back by the step's commit. What is in the lock wins over what a server says now; what
 //! nothing names any more goes when a build ends well
 //! ([`lock_names`](super::lock_names)).
 

@@ -10,7 +10,7 @@ use components::Package;
 use components::problem::{Problem, YamlPath, redacted, shown};
 use serde::{Deserialize, Serialize};
 
-pub use crate::limits::PluginSettings;
+use crate::limits::PluginSettings;
 use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};

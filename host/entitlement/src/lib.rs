@@ -8,15 +8,15 @@
 //!
 //! 1. [`Entitlement`] decides which addresses an asker may ask for. The answer
 //!    is a [`Granted`] address: nobody else makes one for a plugin.
-//! 2. [`Desk`](desk::Desk) is all that a plugin's call holds of network, store
+//! 2. The `Desk` of `fetch` is all that a plugin's call holds of network, store
 //!    and lock. It asks the entitlement first, every time, and hands out a
-//!    [`Seen`](fetch::network::Seen): what that asker was given from that
-//!    address. The store links only what was seen, and the lock holds only
-//!    that.
-//! 3. [`NamedPaths`](named::NamedPaths) decides which local files a plugin may
-//!    read: those that the user's configuration names, as the host read it.
+//!    `Seen`: what that asker was given from that address. The store links only
+//!    what was seen, and the lock holds only that.
+//! 3. The `NamedPaths` of `config` decide which local files a plugin may read:
+//!    those that the user's configuration names, as the host read it.
 //!
-//! [`Runners`] is who asks in a project: the plugins of its pipeline.
+//! The `Runners` of `config` are who asks in a project: the plugins of its
+//! pipeline.
 
 use std::fmt;
 use std::str::FromStr;

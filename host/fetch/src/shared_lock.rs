@@ -14,7 +14,7 @@
 //! repositories by key, everything that was fetched as a [`Seen`], a chart as a
 //! [`SeenChart`]. Nothing else comes in. What can not be vouched for of the lock
 //! on disk is left out when it is shared, and remembered for comparing
-//! ([`lock_doubts`](super::lock_doubts)).
+//! ([`lock_doubts`](config::lock_doubts)).
 //!
 //! With `--locked` the lock is frozen: whatever a step would resolve newly or
 //! differently is refused as `changed`, wherever it is resolved. The check

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -35,7 +35,7 @@ const LARGEST_PEM: u64 = 4 * 1024 * 1024;
 pub fn client_config(
     own: Vec<CertificateDer<'static>>,
     identity: Option<&[u8]>,
-) -> std::result::Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
     let provider = CryptoProvider::get_default().ok_or("no cryptography is installed")?.clone();
     let usual = rustls_platform_verifier::Verifier::new_with_extra_roots(own.clone(), provider.clone())?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -44,8 +44,8 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(Named { usual: Arc::new(usual), own }));
     let mut config = match identity {
         Some(pem) => {
-            let chain = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>()?;
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(pem)?)?
+            let (chain, key) = chain_and_key(pem)?;
+            builder.with_client_auth_cert(chain, key)?
         }
         None => builder.with_no_client_auth(),
     };
@@ -67,7 +67,7 @@ impl ServerCertVerifier for Named {
         server_name: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, TlsError> {
+    ) -> Result<ServerCertVerified, TlsError> {
         match self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // Nobody has signed it, or it is an authority (which has no name
             // of its own among these errors). The dates are looked at before
@@ -87,7 +87,7 @@ impl ServerCertVerifier for Named {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+    ) -> Result<HandshakeSignatureValid, TlsError> {
         self.usual.verify_tls12_signature(message, certificate, signed)
     }
 
@@ -96,7 +96,7 @@ impl ServerCertVerifier for Named {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+    ) -> Result<HandshakeSignatureValid, TlsError> {
         self.usual.verify_tls13_signature(message, certificate, signed)
     }
 
@@ -117,7 +117,7 @@ pub fn install_provider() {
 /// `configuration` where there are none.
 pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let bytes = read_pem(path)?;
-    let certificates: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     certificates.ok().filter(|found| !found.is_empty()).ok_or_else(|| no_certificate(path))
 }
 
@@ -154,9 +154,14 @@ pub fn identity(certificate: &Path, key: Option<&Path>) -> Result<Vec<u8>> {
     }
 }
 
+fn chain_and_key(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), pem::Error> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
+    Ok((chain, PrivateKeyDer::from_pem_slice(pem)?))
+}
+
+/// Whether it is a certificate with its own key.
 fn proves(pem: &[u8]) -> Option<ClientConfig> {
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<Vec<_>, _>>().ok()?;
-    let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
+    let (chain, key) = chain_and_key(pem).ok()?;
     ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_client_auth_cert(chain, key).ok()
 }
 

@@ -63,19 +63,14 @@ pub fn install(hook: Box<dyn Hook>) {
     HOOK.get_or_init(|| hook);
 }
 
-/// Whoever is there.
-pub(super) fn hook() -> Option<&'static dyn Hook> {
-    HOOK.get().map(Box::as_ref)
+/// Asks whoever is there before an operation.
+pub(super) fn ask<T: Default>(what: impl FnOnce(&dyn Hook) -> io::Result<T>) -> io::Result<T> {
+    HOOK.get().map_or_else(|| Ok(T::default()), |hook| what(hook.as_ref()))
 }
 
-/// Asks before an operation.
-pub(super) fn before(operation: Operation, path: &Path) -> io::Result<()> {
-    hook().map_or(Ok(()), |hook| hook.before(operation, path))
-}
-
-/// Tells afterwards.
+/// Tells them afterwards.
 pub(super) fn tell(what: impl FnOnce(&dyn Hook)) {
-    if let Some(hook) = hook() {
-        what(hook);
+    if let Some(hook) = HOOK.get() {
+        what(hook.as_ref());
     }
 }

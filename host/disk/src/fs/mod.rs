@@ -18,7 +18,7 @@ mod remove;
 pub mod walk;
 
 pub use below::{made_by, sync_below};
-use hook::{Operation, tell};
+use hook::{Operation, ask, tell};
 
 /// Writes `bytes` to `path` so that after a crash either the old or the new
 /// content is there, whole. Only where this process is the only one that
@@ -69,7 +69,7 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 }
 
 pub fn create(path: &Path) -> Result<File> {
-    hook::before(Operation::Create, path)
+    ask(|hook| hook.before(Operation::Create, path))
         .and_then(|()| File::create(path))
         .map_err(|source| Error::io("cannot create", path, source))
         .inspect(|file| tell(|hook| hook.created(file, path)))
@@ -88,7 +88,7 @@ pub fn open_rw(path: &Path) -> Result<File> {
 
 fn open(path: &Path, options: &OpenOptions) -> Result<File> {
     let is_new = !path.exists();
-    hook::before(Operation::Create, path)
+    ask(|hook| hook.before(Operation::Create, path))
         .and_then(|()| options.open(path))
         .map_err(|source| Error::io("cannot open", path, source))
         .inspect(|file| {
@@ -99,22 +99,21 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File> {
 }
 
 pub fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
-    hook::hook()
-        .map_or(Ok(()), |hook| hook.before_write(file, path, bytes))
+    ask(|hook| hook.before_write(file, path, bytes))
         .and_then(|()| file.write_all(bytes))
         .map_err(|source| Error::io("cannot write", path, source))
 }
 
 /// Cuts a file off at `length` bytes.
 pub fn truncate(file: &File, path: &Path, length: u64) -> Result<()> {
-    hook::before(Operation::Write, path)
+    ask(|hook| hook.before(Operation::Write, path))
         .and_then(|()| file.set_len(length))
         .map_err(|source| Error::io("cannot truncate", path, source))
 }
 
 /// Makes the file's content durable.
 pub fn sync(file: &File, path: &Path) -> Result<()> {
-    hook::before(Operation::Sync, path)
+    ask(|hook| hook.before(Operation::Sync, path))
         .and_then(|()| file.sync_data())
         .map_err(|source| Error::io("cannot sync", path, source))?;
     tell(|hook| hook.synced(file));
@@ -134,7 +133,7 @@ pub fn checkpoint(name: &str) {
 
 /// Makes the entries of a directory durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    hook::before(Operation::SyncDirectory, path)
+    ask(|hook| hook.before(Operation::SyncDirectory, path))
         .and_then(|()| File::open(path))
         .and_then(|directory| directory.sync_all())
         .map_err(|source| Error::io("cannot sync directory", path, source))?;
@@ -151,9 +150,9 @@ pub fn sync_parent(path: &Path) -> Result<()> {
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let replaced = hook::hook().map_or(Ok(None), |hook| hook.before_rename(from, to));
-    let replaced = replaced.map_err(|source| Error::io("cannot rename to", to, source))?;
-    fs::rename(from, to).map_err(|source| Error::io("cannot rename to", to, source))?;
+    let failed = |source| Error::io("cannot rename to", to, source);
+    let replaced = ask(|hook| hook.before_rename(from, to)).map_err(failed)?;
+    fs::rename(from, to).map_err(failed)?;
     tell(|hook| hook.renamed(from, to, replaced));
     Ok(())
 }
@@ -169,7 +168,7 @@ pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// `interrupted`: part of a copy lies there. `local`, `disk-full`.
 pub fn link_or_copy_unless(stop: &dyn Fn() -> bool, from: &Path, to: &Path) -> Result<()> {
-    hook::before(Operation::Link, to).map_err(|source| Error::io("cannot link to", to, source))?;
+    ask(|hook| hook.before(Operation::Link, to)).map_err(|source| Error::io("cannot link to", to, source))?;
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(_) => copy_unless(stop, from, to)?,
@@ -234,8 +233,7 @@ impl Behind {
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    hook::hook()
-        .map_or(Ok(()), |hook| hook.before_create_directory(path))
+    ask(|hook| hook.before_create_directory(path))
         .and_then(|()| fs::create_dir_all(path))
         .map_err(|source| Error::io("cannot create directory", path, source))
 }
@@ -254,10 +252,6 @@ pub fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
     made.map_err(|source| Error::io("cannot create a temporary folder in", parent, source))
 }
 
-fn before_remove(path: &Path) -> io::Result<()> {
-    hook::hook().map_or(Ok(()), |hook| hook.before_remove(path))
-}
-
 /// A file in `folder` that has no name, and is gone when it is closed.
 pub fn nameless(folder: &Path) -> Result<File> {
     tempfile::tempfile_in(folder).map_err(|source| Error::io("cannot create a file in", folder, source))
@@ -265,7 +259,7 @@ pub fn nameless(folder: &Path) -> Result<File> {
 
 /// Removes a file; one that is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match before_remove(path).and_then(|()| fs::remove_file(path)) {
+    match ask(|hook| hook.before_remove(path)).and_then(|()| fs::remove_file(path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }
@@ -287,7 +281,7 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
 /// The same, until it is told to stop: what is left then lies where it was.
 /// `stop` gets the bytes of a file that is about to be removed.
 pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<()> {
-    match before_remove(path).and_then(|()| remove::all_unless(stop, path)) {
+    match ask(|hook| hook.before_remove(path)).and_then(|()| remove::all_unless(stop, path)) {
         Err(error) if !is_gone(&error, path) => Err(Error::io("cannot remove", path, error)),
         _ => Ok(()),
     }

@@ -92,10 +92,8 @@ struct Slot {
     /// Whom its own challenge named, or who was guessed rightly.
     service: Option<TokenService>,
     failed: Option<(Instant, Error)>,
-    /// Where the token is from, as long as nobody took it.
-    guess: Option<TokenService>,
-    /// What a guess was denied with.
-    denied: Option<(TokenService, Error)>,
+    /// What a guess was denied with, for this scope.
+    denied: Option<(TokenService, String, Error)>,
 }
 
 impl std::fmt::Debug for Slot {
@@ -108,6 +106,8 @@ impl std::fmt::Debug for Slot {
 struct Token {
     header: HeaderValue,
     renew_at: Instant,
+    /// Who gave it, where that was a guess and nobody has taken it yet.
+    guess: Option<TokenService>,
 }
 
 /// How long a token service that does not answer is asked.
@@ -408,21 +408,21 @@ impl Auth {
             (None, Some(guess)) => (guess, true),
             (None, None) => return Ok(None),
         };
-        if let Some((_, error)) = slot.denied.take().filter(|(denied, _)| *denied == service) {
+        let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
+        if let Some((.., error)) = slot.denied.take().filter(|(of, asked, _)| *of == service && *asked == scope) {
             if is_guess {
-                slot.denied = Some((service, error));
+                slot.denied = Some((service, scope, error));
                 return Ok(None);
             }
             slot.failed = Some((Instant::now(), error.clone()));
             return Err(error);
         }
-        let scope = slot.scope.clone().unwrap_or_else(|| subject.scope.to_owned());
         let patience = if is_guess { Patience::None } else { Patience::AsSet };
         match self.fetch_token(subject, (&service, at), &scope, patience, transport, progress).await {
             Ok(token) => {
                 let header = token.header.clone();
-                (slot.token, slot.denied) = (Some(token), None);
-                slot.guess = is_guess.then_some(service);
+                let guess = is_guess.then_some(service);
+                (slot.token, slot.denied) = (Some(Token { guess, ..token }), None);
                 Ok(Some(header))
             }
             Err(error) if error.class() == Class::Interrupted => Err(error),
@@ -430,7 +430,7 @@ impl Auth {
                 let error = if subject.bounds.is_of_guest() { untold(error, subject.host, progress) } else { error };
                 if is_guess {
                     let is_final = !matches!(error.class(), Class::Transient | Class::RateLimited);
-                    slot.denied = is_final.then_some((service, error));
+                    slot.denied = is_final.then_some((service, scope, error));
                     return Ok(None);
                 }
                 slot.failed = Some((Instant::now(), error.clone()));
@@ -451,7 +451,7 @@ impl Auth {
         let found = self.found(subject).await?;
         if let Some(Found { secret: Secret::Bearer(token), .. }) = &found {
             let header = secret_header(&format!("Bearer {token}"))?;
-            return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600) });
+            return Ok(Token { header, renew_at: Instant::now() + Duration::from_secs(3600), guess: None });
         }
         let mut request = token_request(service, scope, found.as_ref())?;
         request.bounds = subject.bounds.of_token_service(of)?;
@@ -509,14 +509,14 @@ impl Slot {
     /// taken its place.
     fn forget(&mut self, sent: &Authorization) {
         if self.holds(sent) {
-            (self.token, self.guess) = (None, None);
+            self.token = None;
         }
     }
 
     /// The guess was right.
     fn confirm(&mut self, sent: &Authorization) {
         if self.service.is_none() && self.holds(sent) {
-            self.service = self.guess.take();
+            self.service = self.token.as_mut().and_then(|token| token.guess.take());
         }
     }
 
@@ -606,7 +606,8 @@ fn read_token(body: &[u8], host: &str) -> Result<Token> {
     let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(1, 24 * 3600));
     // Renewed with a tenth of its life left, and half a minute at most.
     let margin = (lifetime / 10).min(Duration::from_secs(30));
-    Ok(Token { header: secret_header(&format!("Bearer {token}"))?, renew_at: Instant::now() + lifetime - margin })
+    let header = secret_header(&format!("Bearer {token}"))?;
+    Ok(Token { header, renew_at: Instant::now() + lifetime - margin, guess: None })
 }
 
 /// One challenge of a WWW-Authenticate header.

@@ -172,6 +172,33 @@ async fn pull(server: &Server, network: &Network, repository: &str) -> Result<Ma
     network.manifest(&reference, &Progress::silent("images")).await
 }
 
+/// A service that denies a guess gives what its own challenge asks it for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_of_one_scope_is_none_of_another() {
+    let server = Server::start(|asked: &Asked| {
+        if asked.path == "/token" {
+            let scope = asked.parameters("scope").next().unwrap_or_default();
+            return match ["repository:a:pull", "all"].contains(&scope.as_str()) {
+                true => Response::new(200, format!(r#"{{"token":"for-{scope}","expires_in":600}}"#)),
+                false => Response::new(401, ""),
+            };
+        }
+        let scope = if asked.path.starts_with("/v2/a/") { "repository:a:pull" } else { "all" };
+        let realm = format!("http://{}/token", asked.header("host").unwrap_or_default());
+        match asked.header("authorization") == Some(&format!("Bearer for-{scope}")) {
+            true => Response::new(200, r#"{"schemaVersion":2,"manifests":[]}"#),
+            false => {
+                Response::new(401, "").with("www-authenticate", format!("Bearer realm=\"{realm}\",scope=\"{scope}\""))
+            }
+        }
+    });
+    let network = network(&settings(&[&server.host()]));
+    for repository in ["a", "b", "b"] {
+        let pulled = pull(&server, &network, repository).await;
+        pulled.unwrap_or_else(|error| panic!("{repository}: {error:?}\n{}", server.render_log()));
+    }
+}
+
 /// A denial holds for the service and the scope that it was given for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_service_decides_about_its_own_repositories_alone() {

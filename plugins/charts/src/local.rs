@@ -23,7 +23,7 @@ pub fn package(location: &str, find: &Find<'_>) -> Result<Vec<u8>, Refusal> {
 /// The chart and its files, dependencies included. `around` are the directories that
 /// led to it, the outermost first.
 fn gather(location: &str, find: &Find<'_>, around: &[&str]) -> Result<(Chart, Vec<File>), Refusal> {
-    let place = |directory: &str| directory.trim_start_matches("./").trim_end_matches('/').to_owned();
+    let place = |directory: &str| joined("", directory);
     if around.iter().any(|outer| place(outer) == place(location)) {
         let all = [around, &[location]].concat();
         let all: Vec<String> = all.into_iter().map(|directory| format!("`{}`", place(directory))).collect();

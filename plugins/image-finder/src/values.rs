@@ -315,8 +315,7 @@ impl Finder {
     fn argument_value(&mut self, text: &str, node: &Node, is_sure: bool) {
         let (text, whole) = (text.trim(), text);
         for text in text.trim_matches(['"', '\'']).split(',') {
-            if whole.len() > text.len() && has_tag(text) && ImageName::parse(text).is_ok() && blank(&[whole]).is_some()
-            {
+            if has_tag(text) && ImageName::parse(text).is_ok() && blank(&[whole]).is_some() {
                 self.push(text, node, Some(Doubt::Blank));
             } else if is_template(text) && is_sure {
                 self.push(text, node, Some(Doubt::Template));
@@ -388,7 +387,8 @@ impl Finder {
     fn push(&mut self, image: &str, node: &Node, doubt: Option<Doubt>) {
         // What a container names is what the kubelet gets.
         let doubt = doubt
-            .filter(|doubt| *doubt != Doubt::Malformed || blank(&[image]).is_none())
+            // Said again below, where nothing better is known.
+            .filter(|doubt| *doubt != Doubt::Malformed)
             .or_else(|| blank(&[image]).filter(|_| !is_prose(image)))
             .or_else(|| ImageName::parse(image).err().map(|_| Doubt::Malformed));
         if doubt == Some(Doubt::Malformed) && is_prose(image) && !image.contains(": {") {

@@ -54,7 +54,13 @@ pub(crate) fn as_alpha(document: Value) -> Result<Value, StepError> {
     in_one_spelling(&mut written);
     let (alpha, lost) = to_alpha(&written);
     losses.extend(lost);
-    losses.extend(changed(&written, &to_beta(&alpha).0, &losses)?);
+    if losses.is_empty() {
+        let (one, other) = (serde_yaml::to_value(&written)?, serde_yaml::to_value(to_beta(&alpha).0)?);
+        let why = "comes out another way in v1alpha1";
+        let places = differences(&one, &other, usize::MAX);
+        losses.extend(places.into_iter().map(|field| Loss { field, why: why.to_owned() }));
+    }
+    losses.extend(checksums(&written));
     if losses.is_empty() {
         return Ok(serde_yaml::to_value(alpha)?);
     }
@@ -83,18 +89,6 @@ fn in_one_spelling(definition: &mut beta::Definition) {
             }
         }
     }
-}
-
-/// What would come out another way in the v1beta1 document of the package, and
-/// is in no list yet.
-fn changed(written: &beta::Definition, again: &beta::Definition, losses: &[Loss]) -> Result<Vec<Loss>, StepError> {
-    let mut found = checksums(written);
-    if losses.is_empty() {
-        let places = differences(&serde_yaml::to_value(written)?, &serde_yaml::to_value(again)?, usize::MAX);
-        let why = "comes out another way in v1alpha1";
-        found.extend(places.into_iter().map(|field| Loss { field, why: why.to_owned() }));
-    }
-    Ok(found)
 }
 
 /// Checksums that v1alpha1, and Zarf before 0.88, compare with a SHA-256.

@@ -8,6 +8,8 @@
 //! Written are `images.json` (image, file and line of each) and `scan.json`
 //! (the same, and what could not be resolved, the charts, the warnings).
 
+use std::io::Read as _;
+
 use sdk::{Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
 
@@ -65,7 +67,8 @@ fn why(error: &StepError) -> String {
 
 /// Whether a file is a packed chart by what it begins with.
 fn is_packed(tree: &Tree, path: &str) -> bool {
-    tree.read(path, archive::ARCHIVE_LIMIT).is_ok_and(|bytes| archive::begins(&bytes))
+    let mut start = [0; 2];
+    tree.reader(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && archive::begins(&start))
 }
 
 fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {

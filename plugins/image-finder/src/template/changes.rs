@@ -33,20 +33,20 @@ impl Change {
     pub(super) fn happens(&self, values: Option<&Node>) -> bool {
         let Some(values) = values else { return true };
         let is_off = |path: &String| values.at(path).map_or(Some(false), Node::is_truthy) == Some(false);
-        let is_there = || values.at(&self.path).is_some_and(|node| !node.is_map() && node.is_truthy() == Some(true));
+        let is_there = || values.at(&self.path).is_some_and(is_given);
         !(self.guards.iter().any(is_off) || self.fills && is_there())
     }
 
     /// Whether it concerns a value, or what is below or above it. What these pieces
     /// fill in themselves they see.
-    pub(super) fn concerns(&self, link: &str, values: Option<&Node>, pieces: &[Piece]) -> bool {
-        let node = values.and_then(|values| values.at(link));
+    pub(super) fn concerns(&self, link: &str, values: Option<&Node>, seen: &[&[Piece]]) -> bool {
+        let node = || values.and_then(|values| values.at(link));
         let is_meant = match self.anywhere {
-            true => self.path.is_empty() || link.split('.').any(|part| part == self.path) || self.is_within(node),
+            true => self.path.is_empty() || link.split('.').any(|part| part == self.path) || self.is_within(node()),
             false => is_at_or_below(link, &self.path) || is_at_or_below(&self.path, link),
         };
-        let is_there = node.is_some_and(|node| !node.is_map() && node.is_truthy() == Some(true));
-        is_meant && !(self.fills && (is_there || pieces.iter().any(|piece| self.is_in(piece))))
+        let is_seen = || seen.iter().copied().flatten().any(|piece| self.is_in(piece));
+        is_meant && !(self.fills && (node().is_some_and(is_given) || is_seen()))
     }
 
     /// Whether a map has, or may be given, what the change names.
@@ -59,6 +59,11 @@ impl Change {
         let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind else { return false };
         holds(value, &self.command, 0)
     }
+}
+
+/// A value that `merge` leaves as it is.
+fn is_given(node: &Node) -> bool {
+    !node.is_map() && node.is_truthy() == Some(true)
 }
 
 fn holds(expression: &Expression, wanted: &[Term], depth: usize) -> bool {

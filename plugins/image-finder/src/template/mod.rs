@@ -199,13 +199,15 @@ pub(crate) struct Site {
 pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sources: &[Source<'_>]) -> Vec<Site> {
     let mut world = World { values, about, helpers: &helpers.bodies, steps: STEPS, depth: 0 };
     let in_values: Vec<Change> = values.map(|values| changes_of_texts(values, helpers)).unwrap_or_default();
+    let changes: Vec<&Change> =
+        helpers.changes.iter().chain(&in_values).filter(|change| change.happens(values)).collect();
     let mut sites = Vec::new();
     for source in sources {
         let mut reader = Reader {
             source: *source,
             lines: source.text.lines().collect(),
             helpers,
-            changes: helpers.changes.iter().chain(&in_values).filter(|change| change.happens(values)).collect(),
+            changes: &changes,
             values,
             frames: vec![Frame::outermost()],
             branches: 0,
@@ -297,7 +299,7 @@ struct Reader<'a, 'h> {
     lines: Vec<&'h str>,
     helpers: &'h Helpers,
     /// Those that happen with these values.
-    changes: Vec<&'h Change>,
+    changes: &'h [&'h Change],
     values: Option<&'a Node>,
     frames: Vec<Frame<'a>>,
     variables: Variables<'a>,
@@ -347,7 +349,7 @@ impl<'a> Reader<'a, '_> {
     /// What a loop goes over, where that is known and worth a look.
     fn items(&self, body: &[Piece], list: &Expression, world: &mut World<'a>) -> Option<Vec<(String, &'a Node)>> {
         let Value::Node(node) = world.value_of(list, &self.frame().view, &self.variables) else { return None };
-        let is_set = self.is_changed(&self.links_of(list), &[shown(list)]);
+        let is_set = self.is_changed(&self.links_of(list), &[&[shown(list)]]);
         let count = node.items().len() + node.entries().len();
         let has_else = body.iter().any(|piece| matches!(piece.kind, Kind::Action(Action::Else(_))));
         let is_small = (1..=ITEMS).contains(&count) && world.spend(count.saturating_mul(body.len()));
@@ -435,8 +437,8 @@ impl<'a> Reader<'a, '_> {
 
     /// Whether a template changes one of the values; not where these pieces are
     /// that template.
-    fn is_changed(&self, links: &BTreeSet<String>, pieces: &[Piece]) -> bool {
-        links.iter().any(|link| self.changes.iter().any(|change| change.concerns(link, self.values, pieces)))
+    fn is_changed(&self, links: &BTreeSet<String>, seen: &[&[Piece]]) -> bool {
+        links.iter().any(|link| self.changes.iter().any(|change| change.concerns(link, self.values, seen)))
     }
 
     fn links_of(&self, expression: &Expression) -> BTreeSet<String> {
@@ -490,7 +492,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn truth_of(&self, condition: &Expression, world: &mut World<'a>) -> Option<bool> {
-        let is_set = self.is_changed(&self.links_of(condition), &[shown(condition)]);
+        let is_set = self.is_changed(&self.links_of(condition), &[&[shown(condition)]]);
         let value = world.value_of(condition, &self.frame().view, &self.variables);
         truth(&value).filter(|_| !is_set)
     }

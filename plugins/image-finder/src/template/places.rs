@@ -499,11 +499,11 @@ impl<'a> Reader<'a, '_> {
             links.found
         };
         let all = links(&line.dot_links);
-        if line.made_of.is_empty() || !self.is_changed(&all, pieces) {
-            return self.is_changed(&all, pieces);
+        let is_changed = self.is_changed(&all, &[pieces]);
+        if !is_changed || line.made_of.is_empty() {
+            return is_changed;
         }
-        let seen: Vec<Piece> = pieces.iter().chain(line.made_of.iter()).cloned().collect();
-        self.is_changed(&all, &seen) || self.is_changed(&links(&BTreeSet::new()), pieces)
+        self.is_changed(&all, &[pieces, &line.made_of]) || self.is_changed(&links(&BTreeSet::new()), &[pieces])
     }
 
     /// What stands there as a site; none where it is nothing at all.

@@ -11,6 +11,7 @@
 //!
 //! [seekable format]: https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt;
@@ -143,6 +144,14 @@ pub struct Index {
 }
 
 impl Index {
+    /// Whether the members of all components are listed: those of a tar that
+    /// went in as a file are not.
+    pub fn lists_components(&self) -> bool {
+        let listed: BTreeSet<usize> = self.members.iter().map(|(of, _)| *of).collect();
+        let is_component = |path: &str| path.starts_with("components/") && path.ends_with(".tar");
+        self.entries.iter().enumerate().all(|(at, entry)| !is_component(&entry.path) || listed.contains(&at))
+    }
+
     /// Reads the index of an archive; None where it has none, or one of another
     /// kind: the archive is then to be read from its beginning.
     ///

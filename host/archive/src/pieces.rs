@@ -21,7 +21,7 @@ use zstd::bulk::Decompressor;
 
 use super::frames::{self, BLOCK_HEADER, FRAME_HEADER, RAW_BLOCK};
 use super::index::{Frame, Index, Indexed};
-use super::random::{invalid, misplaced};
+use super::random::invalid;
 use super::reader::TarReader;
 
 /// Bytes of a piece at most.
@@ -96,12 +96,21 @@ impl Pieces {
     /// # Errors
     /// Where another entry lies there; as [`Self::read`].
     pub fn content_of(&self, entry: &Indexed) -> io::Result<u64> {
-        let mut reader = TarReader::new(io::BufReader::with_capacity(1024, self.from(entry.at)));
+        Ok(entry.at + self.entry(entry, 1024)?.position())
+    }
+
+    /// Reads the content of an entry, `ahead` bytes at a time.
+    ///
+    /// # Errors
+    /// As [`Self::content_of`].
+    pub(super) fn entry(&self, entry: &Indexed, ahead: usize) -> io::Result<TarReader<io::BufReader<Bytes<'_>>>> {
+        let mut reader = TarReader::new(io::BufReader::with_capacity(ahead, self.from(entry.at)));
         let header = reader.next_entry()?.ok_or_else(|| invalid("the index leads behind the end of the tar".into()))?;
-        if header.path != entry.path || header.size != entry.size {
-            return Err(misplaced(entry, &header));
+        if header.path == entry.path && header.size == entry.size {
+            return Ok(reader);
         }
-        Ok(entry.at + reader.position())
+        let (found, listed) = (header.path.escape_debug(), entry.path.escape_debug());
+        Err(invalid(format!("the index says `{listed}` where `{found}` lies")))
     }
 
     /// What lies at byte `range.start` of the tar: some of the range, and

@@ -1,14 +1,16 @@
 //! Reads a little of an archive, at any place, through its
 //! [`index`](super::index).
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::index::{Index, Indexed};
 use super::pieces::{Buffers, Pieces};
-use super::reader::{Header, TarReader};
 use base::error::{Error, Result};
+
+/// Bytes that are read at a time.
+const AHEAD: usize = 8 << 10;
 
 /// An archive with an index.
 pub struct Archive {
@@ -58,19 +60,8 @@ impl Archive {
     /// # Errors
     /// As [`Self::content`].
     pub fn reader(&self, entry: &Indexed) -> io::Result<impl Read + '_> {
-        let mut reader = TarReader::new(BufReader::new(self.pieces.from(entry.at)));
-        let header = reader.next_entry()?.ok_or_else(|| invalid("the index leads behind the end of the tar".into()))?;
-        if header.path != entry.path || header.size != entry.size {
-            return Err(misplaced(entry, &header));
-        }
-        Ok(reader)
+        self.pieces.entry(entry, AHEAD)
     }
-}
-
-/// What is said where another entry lies than the one that the index names.
-pub(super) fn misplaced(listed: &Indexed, found: &Header) -> io::Error {
-    let (found, listed) = (found.path.escape_debug(), listed.path.escape_debug());
-    invalid(format!("the index says `{listed}` where `{found}` lies"))
 }
 
 pub(super) fn invalid(message: String) -> io::Error {

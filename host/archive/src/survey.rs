@@ -66,7 +66,8 @@ pub enum Found {
 /// where it is one stream and there is no folder for it.
 pub fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>) -> Result<Opened> {
     let file = File::open(path).map_err(|source| Error::io("cannot read", path, source))?;
-    if let Some(index) = Index::read(&file).map_err(|source| damaged(path, source))? {
+    let index = Index::read(&file).map_err(|source| damaged(path, source))?;
+    if let Some(index) = index.filter(Index::lists_components) {
         let pieces = Arc::new(Pieces::new(file, &index, buffers));
         return Ok(Opened { pieces, index: Arc::new(index), found: Found::Indexed });
     }

@@ -112,12 +112,6 @@ pub fn blob_address(reference: &Reference) -> String {
     format!("oci-blob://{}", reference.name())
 }
 
-/// Whether layers of this type may not be passed on: registries need not have
-/// them, and their descriptors say where they are.
-pub fn is_foreign(media_type: &str) -> bool {
-    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,11 +68,20 @@ pub(super) fn run(args: &InspectArgs, ui: &Ui) -> Result<ExitCode> {
 /// # Errors
 /// `usage` where there is none.
 pub(super) fn look_into(path: &Path) -> Result<Contents> {
-    if !path.exists() {
-        let message = format!("there is no package at `{}`", path.display());
-        return Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"));
-    }
+    there(path)?;
     inspect::read(path)
+}
+
+/// Whether there is anything at `path`.
+///
+/// # Errors
+/// `usage` where there is not.
+pub(super) fn there(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let message = format!("there is no package at `{}`", path.display());
+    Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"))
 }
 
 /// A package that cannot be looked into ends with the code that `verify` has

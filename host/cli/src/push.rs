@@ -6,10 +6,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::environment::Variables;
-use super::inspect::unreadable;
+use super::inspect::{there, unreadable};
 use super::signals::Attended;
 use super::ui::Ui;
-use base::error::{Class, Error, Result};
+use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::progress::{Progress, text};
 use config::settings::{RegistrySettings, Settings};
@@ -99,10 +99,7 @@ struct Pushed<'a> {
 }
 
 pub(super) fn run(args: &PushArgs, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    if !args.package.exists() {
-        let message = format!("there is no package at `{}`", args.package.display());
-        return Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"));
-    }
+    there(&args.package)?;
     let attended = Attended::begin(ui)?;
     let library = match Library::open(&[&args.package], args.spool.as_deref()) {
         Ok(library) => library,

@@ -11,10 +11,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use url::Url;
 
-use super::inspect::unreadable;
+use super::inspect::{there, unreadable};
 use super::signals::Attended;
 use super::ui::Ui;
-use base::error::{Class, Error, Result};
+use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::progress::text;
 use far_side::serve;
@@ -123,10 +123,7 @@ struct Printed<'a> {
 }
 
 pub(super) fn run(args: &ServeArgs, ui: &Ui) -> Result<ExitCode> {
-    if let Some(path) = args.packages.iter().find(|path| !path.exists()) {
-        let message = format!("there is no package at `{}`", path.display());
-        return Err(Error::new(Class::Usage, message).hint("name a package: zarf-package-….tar.zst"));
-    }
+    args.packages.iter().try_for_each(|path| there(path))?;
     let attended = Attended::begin(ui)?;
     let library = match Library::open(&args.packages, args.spool.as_deref()) {
         Ok(library) => library,

@@ -142,12 +142,12 @@ fn failures(state: &BuildState) -> Vec<String> {
         let failed = step.items.iter().flat_map(|items| &items.failed);
         let unlisted = step.items.as_ref().map_or(0, |items| items.failed_unlisted);
         let failed: Vec<Failed<'_>> = failed
-            .map(|FailedItem { name, message, hint, .. }| Failed {
+            .map(|FailedItem { name, message, hint, class, .. }| Failed {
                 item: name,
                 about: String::new(),
                 message: message.clone(),
                 hint: hint.as_deref(),
-                alone: false,
+                alone: *class == Class::Configuration.as_str(),
             })
             .collect();
         let total = failed.len() as u64 + unlisted;

@@ -119,7 +119,7 @@ pub(super) fn grouped(failed: Vec<Failed<'_>>, total: u64, indent: &str) -> Vec<
     }
     let more = total.saturating_sub(shown as u64);
     if more > 0 {
-        lines.push(format!("{indent}… and {more} more; build/state.json lists them"));
+        lines.push(format!("{indent}… and {more} more; see build/state.json"));
     }
     lines
 }

@@ -143,15 +143,6 @@ fn split_registry(name: &str) -> (String, String) {
     (registry.to_owned(), repository)
 }
 
-/// Whether a media type is that of an index: several manifests, one for each
-/// platform.
-pub fn is_index(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
-    )
-}
-
 fn is_tag(tag: &str) -> bool {
     let mut bytes = tag.bytes();
     let first = bytes.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == b'_');

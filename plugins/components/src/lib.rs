@@ -14,6 +14,7 @@ pub mod condition;
 pub mod count;
 pub mod image;
 pub mod json;
+pub mod media_type;
 pub mod pins;
 pub mod problem;
 pub mod resolve;

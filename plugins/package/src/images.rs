@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::image::{ImageName, is_index};
+use components::image::ImageName;
+use components::media_type::is_index;
 use components::zarf::Definition;
 use sdk::StepError;
 use serde::Deserialize;

@@ -142,3 +142,19 @@ fn a_push_that_failed_goes_on_where_it_was() {
     let uploads = front.log()[before..].iter().filter(|entry| entry.path.contains("/uploads/")).count();
     assert_eq!(uploads, 0, "nothing is sent twice");
 }
+
+/// What an earlier push sent is taken over like what this one sent.
+#[test]
+fn a_push_that_goes_on_takes_over_what_lies_in_other_repositories() {
+    let Some(target) = DockerRegistry::start() else { return };
+    let (registry, files) = (Registry::start(), FileServer::start());
+    let (project, _) = packaged(&registry, &files);
+    let front = PassThrough::start(&target.host());
+    let push = || project.run(&["push", &package(&project), &front.host(), "--plain-http", "--json", "--images"]);
+    front.fault(On::method("POST", "/team/other/blobs/uploads/"), Fault::status(400));
+    push().code(1);
+    front.heal();
+    let pushed = told(&push().success());
+    assert_eq!(pushed["blobs_mounted"], 1, "{pushed}");
+    assert!(pushed["sent"].as_u64().unwrap() < 1_000_000, "the layer that both have is not sent again: {pushed}");
+}

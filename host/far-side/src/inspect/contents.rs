@@ -6,6 +6,7 @@ use std::path::Path;
 use components::zarf::{self, Component};
 use serde::{Deserialize, Serialize};
 
+use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::{below, repository_folder};
 use crate::verify::definition::Package;
@@ -406,7 +407,7 @@ fn source(listed: &[Sourced], component: &str, path: &str) -> Option<String> {
 /// A source in zarf.yaml that is an address and no file of whoever built it.
 /// Zarf's own packages have it there.
 fn address(source: &str) -> Option<String> {
-    let (address, _) = source.split_once('@').unwrap_or((source, ""));
+    let (address, _) = split_url(source);
     address.contains("://").then(|| address.to_owned())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::verify::facts::{Blob, Descriptor, Facts, File, LARGEST_MANIFEST, Member};
 use crate::verify::{Problems, charts, facts, stream};
-use archive::index::{Index, Indexed};
+use archive::index::Indexed;
 use archive::random::{Archive, damaged};
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -28,7 +28,7 @@ pub(super) struct Glance {
 pub(super) fn glance(path: &Path) -> Result<Glance> {
     let source = stream::Source::open(path)?;
     if source.is_file
-        && let Some(archive) = Archive::open(path)?.filter(|archive| lists_components(archive.index()))
+        && let Some(archive) = Archive::open(path)?.filter(|archive| archive.index().lists_components())
     {
         return glance_through(path, archive);
     }
@@ -49,14 +49,6 @@ pub(super) fn glance_through(path: &Path, archive: Archive) -> Result<Glance> {
     let unpacked = archive.index().unpacked();
     let facts = through_index(archive).map_err(|source| damaged(path, source))?;
     Ok(Glance { facts, is_indexed: true, unpacked })
-}
-
-/// Whether the members of all components are listed: those of a tar that went
-/// in as a file are not.
-fn lists_components(index: &Index) -> bool {
-    let listed: BTreeSet<usize> = index.members.iter().map(|(of, _)| *of).collect();
-    let is_component = |path: &str| path.starts_with("components/") && path.ends_with(".tar");
-    index.entries.iter().enumerate().all(|(at, entry)| !is_component(&entry.path) || listed.contains(&at))
 }
 
 fn through_index(archive: Archive) -> io::Result<Facts> {

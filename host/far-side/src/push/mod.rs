@@ -9,7 +9,7 @@
 mod names;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -93,34 +93,76 @@ struct Descriptor {
     digest: Digest,
 }
 
+impl Document {
+    /// Each once: artifacts without a configuration name an empty one twice.
+    fn blobs(&self) -> BTreeSet<Digest> {
+        self.config.iter().chain(&self.layers).map(|descriptor| descriptor.digest).collect()
+    }
+}
+
 impl Work<'_> {
     /// Whether it was there.
     async fn item(&self, item: &Item) -> Result<bool> {
         let target = Reference::parse(&item.new)?;
-        if self.network.held_manifest(&target, self.progress).await? == Some(item.digest) {
-            return Ok(true);
+        let was_there = self.is_there(&target, item.digest).await?;
+        match was_there {
+            true => self.remember(&target, item.digest, DEEPEST)?,
+            false => Box::pin(self.manifest(&target, item.digest, DEEPEST)).await?,
         }
-        Box::pin(self.manifest(&target, item.digest, DEEPEST)).await?;
+        // They come last, so a push that was stopped may have left them out.
         for referrer in self.library.referring_to(item.digest) {
-            Box::pin(self.manifest(&target.at(referrer), referrer, DEEPEST)).await?;
+            let target = target.at(referrer);
+            if !self.is_there(&target, referrer).await? {
+                Box::pin(self.manifest(&target, referrer, DEEPEST)).await?;
+            }
         }
-        Ok(false)
+        Ok(was_there)
+    }
+
+    async fn is_there(&self, target: &Reference, digest: Digest) -> Result<bool> {
+        Ok(self.network.held_manifest(target, self.progress).await? == Some(digest))
+    }
+
+    /// What a manifest names that is there is there as well, for others to take
+    /// over.
+    fn remember(&self, target: &Reference, digest: Digest, depth: usize) -> Result<()> {
+        let (_, _, document) = self.document(digest)?;
+        for child in self.children(&document, depth) {
+            self.remember(target, child, depth - 1)?;
+        }
+        document.blobs().into_iter().for_each(|blob| self.know(blob, target));
+        Ok(())
+    }
+
+    fn know(&self, blob: Digest, at: &Reference) {
+        if let Ok(mut known) = self.known.lock() {
+            known.entry(blob).or_insert_with(|| at.clone());
+        }
+    }
+
+    /// Media type and bytes of a manifest, and what it names.
+    fn document(&self, digest: Digest) -> Result<(String, Vec<u8>, Document)> {
+        let Some((media_type, bytes)) = self.library.manifest(digest)? else {
+            return Err(Error::integrity(format!("the package lacks the manifest {digest}")));
+        };
+        let document = components::json::read(&bytes)
+            .map_err(|error| Error::invalid(format!("the manifest {digest} cannot be read: {error}")))?;
+        Ok((media_type, bytes, document))
+    }
+
+    /// An index may name platforms that are not carried.
+    fn children<'a>(&'a self, document: &'a Document, depth: usize) -> impl Iterator<Item = Digest> + 'a {
+        let children = document.manifests.iter().map(|descriptor| descriptor.digest);
+        children.filter(move |child| depth > 0 && self.library.has_manifest(*child))
     }
 
     /// A manifest behind everything that it names.
     async fn manifest(&self, target: &Reference, digest: Digest, depth: usize) -> Result<()> {
-        let Some((media_type, bytes)) = self.library.manifest(digest)? else {
-            return Err(Error::integrity(format!("the package lacks the manifest {digest}")));
-        };
-        let document: Document = components::json::read(&bytes)
-            .map_err(|error| Error::invalid(format!("the manifest {digest} cannot be read: {error}")))?;
-        for child in document.manifests.iter().filter(|_| depth > 0) {
-            // An index may name platforms that are not carried.
-            if self.library.manifest(child.digest)?.is_some() {
-                Box::pin(self.manifest(&target.at(child.digest), child.digest, depth - 1)).await?;
-            }
+        let (media_type, bytes, document) = self.document(digest)?;
+        for child in self.children(&document, depth) {
+            Box::pin(self.manifest(&target.at(child), child, depth - 1)).await?;
         }
-        let blobs = document.config.iter().chain(&document.layers).map(|descriptor| descriptor.digest);
+        let blobs = document.blobs().into_iter();
         let sends = iter(blobs.map(|digest| self.blob(target, digest))).buffer_unordered(AT_ONCE);
         sends.try_collect::<()>().await?;
         self.network.send_manifest(target, &media_type, Bytes::from(bytes), self.progress).await
@@ -142,9 +184,7 @@ impl Work<'_> {
                 sums.sent += blob.size();
             });
         }
-        if let Ok(mut known) = self.known.lock() {
-            known.entry(digest).or_insert_with(|| target.clone());
-        }
+        self.know(digest, target);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::serve::{Carried, Library};
+use crate::serve::{Carried, Library, spelled_registry};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::reference::Reference;
@@ -67,7 +67,7 @@ pub fn plan(library: &Library, target: &str, wanted: &Wanted) -> Result<Vec<Item
 
 fn renamed(target: &str, carried: &Carried, keeps_registry: bool) -> Result<String> {
     let path = match keeps_registry && !carried.registry.is_empty() {
-        true => format!("{}/{}", carried.registry.replace(':', "_"), carried.path),
+        true => format!("{}/{}", spelled_registry(&carried.registry), carried.path),
         false => carried.path.clone(),
     };
     let end = match &carried.tag {

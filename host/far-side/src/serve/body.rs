@@ -30,7 +30,7 @@ pub(super) struct Body {
 
 enum Inner {
     Whole(Bytes),
-    Flow { first: Option<Bytes>, rest: Receiver<io::Result<Piece>> },
+    Flow { first: Option<Bytes>, rest: Receiver<io::Result<Bytes>> },
 }
 
 impl Body {
@@ -58,10 +58,7 @@ impl Body {
         }
         let mut rest = pump(content, part);
         match rest.recv().await {
-            Some(Ok(piece)) => {
-                let first = Some(Bytes::from_owner(piece));
-                Ok(Self { inner: Inner::Flow { first, rest }, left, entry })
-            }
+            Some(Ok(piece)) => Ok(Self { inner: Inner::Flow { first: Some(piece), rest }, left, entry }),
             Some(Err(error)) => Err((error, entry)),
             None => Err((io::Error::other("reading it ended early"), entry)),
         }
@@ -69,7 +66,7 @@ impl Body {
 }
 
 /// Reads on a thread of its own, one piece ahead.
-fn pump(content: Arc<Content>, part: Range<u64>) -> Receiver<io::Result<Piece>> {
+fn pump(content: Arc<Content>, part: Range<u64>) -> Receiver<io::Result<Bytes>> {
     let (sender, receiver) = channel(1);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = content.send(part, &mut Feed(&sender)) {
@@ -82,25 +79,18 @@ fn pump(content: Arc<Content>, part: Range<u64>) -> Receiver<io::Result<Piece>> 
 impl Source {
     /// Everything, from the beginning.
     pub(super) fn stream(&self) -> Receiver<io::Result<Bytes>> {
-        let (sender, receiver) = channel(1);
         match self {
-            Self::Made(bytes) => drop(sender.try_send(Ok(bytes.clone()))),
-            Self::Carried(content) => {
-                let mut pieces = pump(content.clone(), 0..content.size());
-                tokio::spawn(async move {
-                    while let Some(piece) = pieces.recv().await {
-                        if sender.send(piece.map(Bytes::from_owner)).await.is_err() {
-                            break;
-                        }
-                    }
-                });
+            Self::Made(bytes) => {
+                let (sender, receiver) = channel(1);
+                drop(sender.try_send(Ok(bytes.clone())));
+                receiver
             }
+            Self::Carried(content) => pump(content.clone(), 0..content.size()),
         }
-        receiver
     }
 }
 
-struct Feed<'a>(&'a Sender<io::Result<Piece>>);
+struct Feed<'a>(&'a Sender<io::Result<Bytes>>);
 
 impl Sink for Feed<'_> {
     /// Nothing is read as long as there is no room for it.
@@ -116,7 +106,7 @@ impl Sink for Feed<'_> {
     }
 
     fn take(&mut self, piece: Piece) -> bool {
-        self.0.blocking_send(Ok(piece)).is_ok()
+        self.0.blocking_send(Ok(Bytes::from_owner(piece))).is_ok()
     }
 }
 
@@ -134,7 +124,7 @@ impl hyper::body::Body for Body {
                 Some(first) => Some(Ok(first)),
                 None => match rest.poll_recv(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(piece) => piece.map(|piece| piece.map(Bytes::from_owner)),
+                    Poll::Ready(piece) => piece,
                 },
             },
         };

@@ -6,10 +6,12 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chart_loader::archive::{STREAM_LIMIT, files};
+use components::media_type::OCI_MANIFEST;
+use components::version::{Version, compare};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -24,7 +26,6 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::Reference;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
@@ -55,6 +56,7 @@ const LARGEST_CHART: u64 = 100 << 20;
 pub(super) struct Charts {
     /// By name and version.
     all: BTreeMap<String, BTreeMap<String, Chart>>,
+    index: OnceLock<Bytes>,
 }
 
 struct Chart {
@@ -66,6 +68,7 @@ struct Chart {
     values: Vec<Arc<Content>>,
     /// When the package was built.
     created: String,
+    has_artifact: bool,
 }
 
 /// A chart as registries have it.
@@ -92,7 +95,8 @@ impl Artifact {
             images.add_blob(layer.digest(), Source::Carried(layer));
         }
         images.add_blob(digest, Source::Made(self.manifest.clone()));
-        images.add_manifest(digest, Manifest { media_type: MANIFEST.to_owned(), source: Source::Made(self.manifest) });
+        let source = Source::Made(self.manifest);
+        images.add_manifest(digest, Manifest { is_chart: true, media_type: OCI_MANIFEST.to_owned(), source });
         Ok(())
     }
 }
@@ -107,7 +111,7 @@ impl Charts {
         let mut artifacts = Vec::new();
         for row in &shelf.contents.charts {
             let Some(archive) = shelf.member(&row.component, &row.path) else { continue };
-            let chart = Chart::read(shelf, row, archive)?;
+            let mut chart = Chart::read(shelf, row, archive)?;
             let versions = self.all.entry(chart.text("name")).or_default();
             match versions.get(&chart.text("version")) {
                 Some(known) if known.archive.digest() != chart.archive.digest() => {
@@ -123,7 +127,9 @@ impl Charts {
                 }
                 Some(_) => {}
                 None => {
-                    match chart.artifact(row) {
+                    let artifact = chart.artifact(row);
+                    chart.has_artifact = artifact.is_some();
+                    match artifact {
                         Some(artifact) => artifacts.push(artifact),
                         None => notes.push(format!(
                             "the chart `{}` {} has a name that no registry takes: it is in /charts/index.yaml alone",
@@ -138,19 +144,22 @@ impl Charts {
         Ok(artifacts)
     }
 
-    /// Whether this is a chart's repository.
-    pub(super) fn has_repository(&self, name: &str) -> bool {
-        name.strip_prefix(FOLDER)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(|name| self.all.contains_key(name))
-    }
-
     /// Names and versions.
     pub(super) fn list(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rows().map(|(name, version, _)| (name, version))
+    }
+
+    /// Those that are artifacts as well: what a registry takes for a name is
+    /// safe in a command.
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rows().filter(|(.., chart)| chart.has_artifact).map(|(name, version, _)| (name, version))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&str, &str, &Chart)> {
         let of = |(name, versions)| {
             let versions: &BTreeMap<String, Chart> = versions;
             let name: &String = name;
-            versions.keys().map(move |version| (name.as_str(), version.as_str()))
+            versions.iter().map(move |(version, chart)| (name.as_str(), version.as_str(), chart))
         };
         self.all.iter().flat_map(of)
     }
@@ -159,7 +168,7 @@ impl Charts {
     /// relative to it, or begin with `base`.
     pub(super) fn answer(&self, parts: &[&str], asked: &Asked<'_>, base: Option<&str>) -> Answer {
         match parts {
-            [""] => Answer::html(page::folder("/charts", &self.names())),
+            [""] => Answer::html(page::folder("/charts", &self.names(base))),
             ["index.yaml"] => Answer::new(StatusCode::OK, YAML, self.index(base)),
             ["values", name] => self.file(asked, YAML, |chart| chart.values_named(name)),
             [name] if name.ends_with(".prov") => self.file(asked, "text/plain", |chart| {
@@ -185,17 +194,22 @@ impl Charts {
         }
     }
 
-    fn names(&self) -> BTreeMap<String, Option<u64>> {
+    fn names(&self, base: Option<&str>) -> BTreeMap<String, Option<u64>> {
         let charts = || self.all.values().flat_map(BTreeMap::values);
         let archives = charts().map(|chart| (chart.file_name(), Some(chart.archive.size())));
         let values = charts()
             .flat_map(Chart::values_names)
             .map(|(name, content)| (format!("values/{name}"), Some(content.size())));
-        archives.chain(values).chain([("index.yaml".to_owned(), Some(self.index(None).len() as u64))]).collect()
+        archives.chain(values).chain([("index.yaml".to_owned(), Some(self.index(base).len() as u64))]).collect()
     }
 
-    /// index.yaml, the newest version of a chart first.
-    fn index(&self, base: Option<&str>) -> String {
+    /// index.yaml, written once: a process has one base.
+    fn index(&self, base: Option<&str>) -> Bytes {
+        self.index.get_or_init(|| self.written(base).into()).clone()
+    }
+
+    /// The newest version of a chart first.
+    fn written(&self, base: Option<&str>) -> String {
         let mut entries = Map::new();
         for (name, versions) in &self.all {
             let mut versions: Vec<&Chart> = versions.values().collect();
@@ -227,6 +241,7 @@ impl Chart {
             values: (0..).map_while(values).cloned().collect(),
             created: shelf.created(),
             metadata,
+            has_artifact: false,
         })
     }
 
@@ -283,7 +298,7 @@ impl Chart {
         }
         json!({
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": OCI_MANIFEST,
             "config": blob(CONFIG, Digest::of(config), config.len() as u64),
             "layers": layers,
             "annotations": annotations,
@@ -292,7 +307,7 @@ impl Chart {
 }
 
 /// Below which charts are repositories.
-const FOLDER: &str = "charts";
+pub(super) const FOLDER: &str = "charts";
 
 /// The name of a chart that came from a registry: whether or not its address
 /// ends in its name.
@@ -328,11 +343,10 @@ fn metadata(archive: &[u8]) -> std::result::Result<Map<String, Value>, String> {
     }
 }
 
-/// By the rules of semantic versions, and the others behind them.
+/// By Helm's rules, and what is no version behind the others.
 fn newest_first(one: &str, other: &str) -> Ordering {
-    let parsed = |version: &str| semver::Version::parse(version.trim_start_matches('v')).ok();
-    match (parsed(one), parsed(other)) {
-        (Some(one), Some(other)) => other.cmp(&one),
+    match (Version::parse(one), Version::parse(other)) {
+        (Some(one), Some(other)) => compare(&other, &one),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => other.cmp(one),

@@ -24,6 +24,8 @@ const OTHER_HUBS: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// A manifest or an index.
 #[derive(Clone)]
 pub(super) struct Manifest {
+    /// Of a chart, whatever it is called.
+    pub(super) is_chart: bool,
     pub(super) media_type: String,
     pub(super) source: Source,
 }
@@ -239,9 +241,14 @@ impl Repository<'_> {
 /// port.
 pub(super) fn spelled(name: &str) -> String {
     match name.split_once('/') {
-        Some((registry, path)) => format!("{}/{path}", registry.replace([':', '[', ']'], "_").trim_matches('_')),
+        Some((registry, path)) => format!("{}/{path}", spelled_registry(registry)),
         None => name.to_owned(),
     }
+}
+
+/// A registry, as a part of a name.
+pub(crate) fn spelled_registry(registry: &str) -> String {
+    registry.replace([':', '[', ']'], "_").trim_matches('_').to_owned()
 }
 
 #[cfg(test)]

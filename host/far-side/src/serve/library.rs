@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
-use super::charts::Charts;
+use super::charts::{self, Charts};
 use super::content::{Content, Source};
 use super::files::Files;
 use super::images::{Images, Manifest, Referrer};
@@ -136,7 +136,7 @@ impl Library {
                 },
             );
         }
-        self.images.add_manifest(*digest, Manifest { media_type: media_type.clone(), source });
+        self.images.add_manifest(*digest, Manifest { is_chart: false, media_type: media_type.clone(), source });
         Ok(document.manifests)
     }
 }
@@ -144,7 +144,7 @@ impl Library {
 /// An image or a chart by one of its names.
 #[derive(Clone, Debug)]
 pub struct Carried {
-    /// Empty of a chart.
+    /// Empty below `charts/`.
     pub registry: String,
     /// `library/nginx`, `charts/web`.
     pub path: String,
@@ -181,15 +181,13 @@ impl Blob<'_> {
 impl Library {
     /// All images and charts; what has two names is there twice.
     pub fn carried(&self) -> Vec<Carried> {
-        let split = |name: &str| match self.charts.has_repository(name) {
-            true => (String::new(), name.to_owned()),
-            false => {
-                name.split_once('/').map_or((String::new(), name.to_owned()), |(a, b)| (a.to_owned(), b.to_owned()))
-            }
-        };
         let carried = |name: &str, tag: Option<&str>, digest: Digest| {
-            let (registry, path) = split(name);
-            let is_chart = registry.is_empty();
+            let is_chart = self.images.manifest(digest).is_some_and(|manifest| manifest.is_chart);
+            // No registry is called like the folder of charts: it would need a
+            // dot or a port.
+            let named = name.split_once('/').filter(|(registry, _)| *registry != charts::FOLDER);
+            let (registry, path) = named.unwrap_or(("", name));
+            let (registry, path) = (registry.to_owned(), path.to_owned());
             Carried { registry, path, tag: tag.map(str::to_owned), digest, is_chart }
         };
         let tags = self.images.tags().map(|(name, tag, digest)| carried(name, Some(tag), digest));
@@ -201,7 +199,7 @@ impl Library {
     /// # Errors
     /// `integrity` where it is damaged.
     pub fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
-        let Some(Manifest { media_type, source }) = self.images.manifest(digest) else { return Ok(None) };
+        let Some(Manifest { media_type, source, .. }) = self.images.manifest(digest) else { return Ok(None) };
         let bytes = match source {
             Source::Made(bytes) => bytes.to_vec(),
             Source::Carried(content) => content
@@ -209,6 +207,11 @@ impl Library {
                 .map_err(|source| Error::integrity(format!("the manifest {digest} is damaged")).caused_by(source))?,
         };
         Ok(Some((media_type.clone(), bytes)))
+    }
+
+    /// Whether it is carried.
+    pub fn has_manifest(&self, digest: Digest) -> bool {
+        self.images.manifest(digest).is_some()
     }
 
     pub fn blob(&self, digest: Digest) -> Option<Blob<'_>> {

@@ -28,6 +28,7 @@ mod server;
 mod tls;
 
 pub use access::Users;
+pub(crate) use images::spelled_registry;
 pub use library::{Blob, Carried, Library};
 pub use log::{Request, Totals, Watch};
 pub use print::{Format, Place, configuration};

@@ -131,15 +131,14 @@ fn images(body: &mut String, library: &Library, host: &str) {
 
 fn charts(body: &mut String, library: &Library, base: &str, host: &str) {
     let rows: Vec<(&str, &str)> = library.charts.list().collect();
-    let Some((name, version)) = rows.first() else { return };
+    if rows.is_empty() {
+        return;
+    }
     body.push_str("<h2>Charts</h2>\n");
-    commands(
-        body,
-        &[
-            format!("helm pull oci://{host}/charts/{name} --version {version}"),
-            format!("helm repo add carried {base}/charts/"),
-        ],
-    );
+    let pull = |(name, version)| format!("helm pull oci://{host}/charts/{name} --version {version}");
+    let first = library.charts.artifacts().next().map(pull);
+    let lines = first.into_iter().chain([format!("helm repo add carried {base}/charts/")]);
+    commands(body, &lines.collect::<Vec<_>>());
     list(body, rows.iter().map(|(name, version)| format!("{} {}", escaped(name), escaped(version))));
 }
 

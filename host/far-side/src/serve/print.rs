@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::images::spelled;
+use super::images::spelled_registry;
 use super::library::Library;
 
 /// For whom.
@@ -71,8 +71,7 @@ fn registries_conf(library: &Library, place: &Place<'_>) -> String {
     let mut text =
         String::from("# /etc/containers/registries.conf.d/airgap.conf, for podman, CRI-O, buildah and skopeo.\n");
     for registry in library.images.registries() {
-        let mirror = spelled(&format!("{registry}/x"));
-        let mirror = mirror.trim_end_matches("/x");
+        let mirror = spelled_registry(registry);
         text.push_str(&format!(
             "\n[[registry]]\nprefix = \"{registry}\"\nlocation = \"{registry}\"\n\n\
              [[registry.mirror]]\nlocation = \"{host}/{mirror}\"\ninsecure = {}\n",
@@ -126,7 +125,7 @@ fn helm(library: &Library, place: &Place<'_>) -> String {
     };
     let of_repository = if place.is_self_signed { " --insecure-skip-tls-verify" } else { "" };
     let mut text = format!("helm repo add carried {}/charts/{of_repository}\n", place.base);
-    for (name, version) in library.charts.list() {
+    for (name, version) in library.charts.artifacts() {
         text.push_str(&format!("helm pull oci://{}/charts/{name} --version {version}{trust}\n", place.host()));
     }
     text

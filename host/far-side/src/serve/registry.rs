@@ -9,8 +9,8 @@ use super::content::Source;
 use super::images::{Images, Manifest, NoTag, Repository};
 use super::path::{encoded, parameter};
 use base::digest::Digest;
+use components::media_type::OCI_INDEX;
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// What every answer of a registry says.
@@ -91,7 +91,7 @@ fn manifest(images: &Images, repository: &Repository<'_>, reference: &str, asked
         },
     };
     match images.manifest(digest) {
-        Some(Manifest { media_type, source }) => {
+        Some(Manifest { media_type, source, .. }) => {
             Answer::content(asked, source, media_type, Some(digest)).with(CONTENT_DIGEST, &digest.to_string())
         }
         None => unknown(format!("no package has the manifest {digest}")),
@@ -171,8 +171,8 @@ fn referrers(images: &Images, digest: &str, asked: &Asked<'_>) -> Answer {
     let fits = |of: &Option<String>| wanted.is_none() || *of == wanted;
     let found: Vec<_> =
         images.referrers(digest).iter().filter(|referrer| fits(&referrer.artifact_type)).cloned().collect();
-    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": found });
-    let answer = Answer::new(StatusCode::OK, INDEX, index.to_string());
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found });
+    let answer = Answer::new(StatusCode::OK, OCI_INDEX, index.to_string());
     if wanted.is_some() { answer.with(FILTERS_APPLIED, "artifactType") } else { answer }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderName, USER_AGENT, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderValue, USER_AGENT, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +27,7 @@ use super::answer::{Answer, Asked};
 use super::body::Body;
 use super::library::Library;
 use super::log::{Entry, Request, Totals, Watch};
-use super::path::{Path, Refused};
+use super::path::{LONGEST, Path};
 use super::tls::Identity;
 use super::{page, registry};
 use base::error::{Error, Result};
@@ -45,7 +45,6 @@ const HEADERS: usize = 64;
 const GRACE: Duration = Duration::from_secs(5);
 /// Bytes of what a client calls itself.
 const LONGEST_AGENT: usize = 200;
-const NO_SNIFFING: (HeaderName, &str) = (HeaderName::from_static("x-content-type-options"), "nosniff");
 
 /// What answers requests.
 pub struct Service {
@@ -171,7 +170,7 @@ impl Service {
             path: request
                 .uri()
                 .path_and_query()
-                .map(|path| path.as_str().chars().take(4096).collect())
+                .map(|path| path.as_str().chars().take(LONGEST).collect())
                 .unwrap_or_default(),
             status: 0,
             bytes: 0,
@@ -190,10 +189,11 @@ impl Service {
     }
 
     fn look_up(&self, request: &hyper::Request<hyper::body::Incoming>) -> Answer {
-        let path = match Path::parse(request.uri().path()) {
-            Ok(path) => path,
-            Err(Refused::TooLong) => return Answer::text(StatusCode::URI_TOO_LONG, "the address is too long"),
-            Err(Refused::Twisted) => return Answer::text(StatusCode::BAD_REQUEST, "the address is not a plain path"),
+        if request.uri().path_and_query().is_some_and(|address| address.as_str().len() > LONGEST) {
+            return Answer::text(StatusCode::URI_TOO_LONG, "the address is too long");
+        }
+        let Some(path) = Path::parse(request.uri().path()) else {
+            return Answer::text(StatusCode::BAD_REQUEST, "the address is not a plain path");
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Answer::read_only();
@@ -229,10 +229,7 @@ async fn respond(answer: Answer, is_head: bool, mut entry: Entry) -> Response<Bo
     if is_head && status != StatusCode::NOT_MODIFIED {
         headers.insert(hyper::header::CONTENT_LENGTH, length.into());
     }
-    let (name, value) = NO_SNIFFING;
-    if let Ok(value) = value.parse() {
-        headers.insert(name, value);
-    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     entry.answers(status.as_u16(), if has_body { length } else { 0 });
     let body = match has_body {
         false => Ok(Body::whole(Bytes::new(), entry)),

@@ -16,7 +16,6 @@ use super::{Identity, Problems};
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) definition: Definition,
-    pub(crate) aggregate: String,
     /// Which documents zarf.yaml holds.
     pub(crate) forms: Forms,
     /// How the files of its charts are named.
@@ -102,8 +101,7 @@ fn parse(bytes: &[u8], problems: &mut Problems) -> Result<Package, String> {
         (Some(alpha), None) => alpha,
         (None, None) => return Err("holds no package definition".to_owned()),
     };
-    let aggregate = definition.metadata.aggregate_checksum.clone();
-    Ok(Package { definition, aggregate, forms, naming: Naming::default(), documentation, unknown })
+    Ok(Package { definition, forms, naming: Naming::default(), documentation, unknown })
 }
 
 /// Before anything is built of it: Zarf takes mappings and nothing for a

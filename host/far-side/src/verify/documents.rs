@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use components::zarf;
+use config::lock_doubts::listed;
 
 use super::Problems;
 use super::definition::Package;
 use super::facts::Facts;
-
-/// Documents that a message names.
-const NAMED: usize = 5;
 
 /// Where they all lie.
 pub(super) const ARCHIVE: &str = "documentation.tar";
@@ -21,9 +19,8 @@ pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
     }
     let Some(there) = &facts.documents else {
         let why = if facts.complete { "is not in the package" } else { "was not reached, the archive is damaged" };
-        let keys: Vec<String> = named.keys().take(NAMED).map(|key| format!("`{}`", key.escape_debug())).collect();
-        let more = if named.len() > NAMED { "…" } else { "" };
-        let named = format!("{why}, and zarf.yaml names documents: {}{more}", keys.join(", "));
+        let keys = listed(named.keys().map(|key| format!("`{}`", key.escape_debug())));
+        let named = format!("{why}, and zarf.yaml names documents: {keys}");
         return problems.add_for("missing", ARCHIVE, named);
     };
     for (key, name) in names(named) {

@@ -20,9 +20,9 @@ pub(super) fn check(facts: &Facts, package: Option<&Package>, problems: &mut Pro
     let Some(bytes) = facts.texts.get("checksums.txt") else { return };
     let found = Digest::of(bytes).hex();
     if let Some(package) = package
-        && package.aggregate != found
+        && package.definition.metadata.aggregate_checksum != found
     {
-        let says = match package.aggregate.as_str() {
+        let says = match package.definition.metadata.aggregate_checksum.as_str() {
             "" => format!("zarf.yaml lacks `{}`, which says so", package.forms.aggregate_field()),
             claimed => format!("zarf.yaml says `{claimed}`"),
         };

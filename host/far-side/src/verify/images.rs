@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Problems;
 use super::definition::Package;
 use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
-use base::reference::is_foreign;
+use components::media_type::{is_foreign, is_index, is_manifest};
 
 const INDEX: &str = "images/index.json";
 
@@ -23,15 +23,6 @@ struct Index {
 #[serde(rename_all = "camelCase")]
 struct LayoutFile {
     image_layout_version: String,
-}
-
-/// Whether a media type is that of an index.
-fn is_index(media_type: &str) -> bool {
-    media_type.ends_with("image.index.v1+json") || media_type.ends_with("manifest.list.v2+json")
-}
-
-fn is_manifest(media_type: &str) -> bool {
-    media_type.ends_with("image.manifest.v1+json") || media_type.ends_with("distribution.manifest.v2+json")
 }
 
 /// The descriptors of images/index.json by reference; empty where it cannot be

@@ -30,7 +30,7 @@ pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 const LONGEST_TAG: usize = 128;
 
 /// Everything that a reference may name, best first.
-const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";

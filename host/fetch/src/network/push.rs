@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
@@ -16,6 +16,7 @@ use super::Network;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::{Endpoint, shown};
+use super::oci::ACCEPTED;
 use super::restrict::Bounds;
 use super::transport::{Answer, Request, Tries, Upload};
 use base::digest::Digest;
@@ -25,8 +26,6 @@ use base::reference::Reference;
 
 /// Bytes that are sent at a time: some registries take no smaller ones.
 const CHUNK: usize = 8 << 20;
-const ANY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// The content of a blob, from its beginning.
 pub type Pieces = Receiver<io::Result<Bytes>>;
@@ -63,7 +62,7 @@ impl Network {
         let door = self.door(reference)?;
         let what = format!("the manifest of {reference}");
         let mut request = door.request(Method::HEAD, &format!("manifests/{}", reference.locator()))?;
-        request.headers.insert(ACCEPT, HeaderValue::from_static(ANY_MANIFEST));
+        request.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         match self.knock(&door, request, &[200], &what, progress).await {
             Ok(answer) => Ok(answer.header("docker-content-digest").and_then(|digest| digest.parse().ok())),
             Err(error) if error.status() == Some(404) => Ok(None),
@@ -128,9 +127,9 @@ impl Network {
             chunk.extend_from_slice(&piece.map_err(unreadable)?);
             let is_last = at + chunk.len() as u64 == blob.size;
             if chunk.len() >= CHUNK && !is_last {
-                let (sent, end) = (chunk.split().freeze(), at);
+                let (sent, start) = (chunk.split().freeze(), at);
                 at += sent.len() as u64;
-                let request = door.chunk(place, sent, end);
+                let request = door.chunk(place, sent, start);
                 let answer = self.knock_once(door, &request, &[202, 204], what, progress).await?;
                 place = door.location(&answer)?;
             }
@@ -228,13 +227,11 @@ impl Door {
     }
 
     fn chunk(&self, url: Url, body: Bytes, at: u64) -> Request {
-        let (length, last) = (body.len(), at + body.len() as u64 - 1);
+        let range = format!("{at}-{}", at + body.len() as u64 - 1);
         let mut request = self.upload(Method::PATCH, url, body);
-        let mut set = |name: HeaderName, value: String| {
-            HeaderValue::from_str(&value).map(|value| request.headers.insert(name, value)).is_ok()
-        };
-        set(CONTENT_RANGE, format!("{at}-{last}"));
-        set(CONTENT_LENGTH, length.to_string());
+        if let Ok(range) = HeaderValue::from_str(&range) {
+            request.headers.insert(CONTENT_RANGE, range);
+        }
         request
     }
 

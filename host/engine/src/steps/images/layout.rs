@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::manifest::{Descriptor, OCI_INDEX};
+use super::manifest::Descriptor;
 use base::digest::Digest;
 use base::error::{Error, Result};
+use components::media_type::OCI_INDEX;
 use disk::fs;
 use disk::tree::TreeBuilder;
 use fetch::store::Store;

@@ -4,16 +4,12 @@
 use std::collections::BTreeMap;
 
 use components::json;
+use components::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_foreign};
 use serde::{Deserialize, Serialize};
 
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
-use base::reference::is_foreign;
 
-pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Configurations that say which platform an image is for.
 const IMAGE_CONFIGS: &[&str] =
     &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
@@ -154,11 +150,6 @@ impl Document {
             Self::Index { media_type, .. } | Self::Image { media_type, .. } => media_type,
         }
     }
-}
-
-/// Whether a media type is that of an index.
-pub(super) fn is_index(media_type: &str) -> bool {
-    [OCI_INDEX, DOCKER_LIST].contains(&media_type)
 }
 
 /// The named type when it is one of these, else the first of them.

@@ -7,10 +7,11 @@ use components::ResolvedComponents;
 use serde::Serialize;
 
 use super::distinct;
-use super::manifest::{Descriptor, Document, is_index, packaged, select};
+use super::manifest::{Descriptor, Document, packaged, select};
 use super::resolve::{lock_key, locked_image};
 use base::digest::Digest;
 use base::reference::Reference;
+use components::media_type::is_index;
 use config::airgap_lock::{AirgapLock, LockedImage};
 use fetch::network::LARGEST_MANIFEST;
 use fetch::store::Store;

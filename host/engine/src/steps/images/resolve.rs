@@ -10,7 +10,8 @@ use super::manifest::{Descriptor, Document, candidates, for_another_platform, is
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::Progress;
-use base::reference::{Reference, is_foreign};
+use base::reference::Reference;
+use components::media_type::is_foreign;
 use config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
 use fetch::network::{LARGEST_MANIFEST, Network};
 use fetch::shared_lock::SharedLock;

@@ -159,6 +159,23 @@ fn the_provenance_of_a_registry_chart_is_packaged_and_locked() {
     assert_eq!(Package::open(&first.package()).sha256, package.sha256);
 }
 
+/// Guards what a chart counts as on the far side: under the name of its registry
+/// it is a chart as well, and no image.
+#[test]
+fn a_chart_of_a_registry_is_a_chart_by_each_of_its_names() {
+    let registry = signed();
+    let repo = format!("oci://{}", registry.reference("charts"));
+    let wanted = json!({ "name": "app", "repo": repo, "version": "^1.0" });
+    let project = Project::new().with_registry(&registry.host()).with_chart(wanted);
+    project.build();
+    let package = project.package().display().to_string();
+    let planned = |kind: &str| project.run(&["push", &package, "r.test", "--plan", kind]).success().stdout;
+    // Both names are one there.
+    let name = registry.reference("charts/app:1.2.0");
+    assert_eq!(planned("--charts"), format!("{name} → r.test/charts/app:1.2.0\n"));
+    assert!(!planned("--images").contains("app"));
+}
+
 /// The same as an error, for those who want no such package.
 #[test]
 fn images_that_the_package_lacks_are_refused_where_that_is_asked_for() {

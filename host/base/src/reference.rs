@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use components::image::ImageName;
+use model::image::ImageName;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};

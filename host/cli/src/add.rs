@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
-use components::{Chart, ComponentManifest, Repository, Tool};
 use jiff::Timestamp;
+use model::{Chart, ComponentManifest, Repository, Tool};
 use serde::Serialize;
 
 use super::ui::Ui;
@@ -242,5 +242,5 @@ fn refuse_missing_files(project: &Project, addition: &Addition) -> Result<()> {
 }
 
 fn normalized(image: &str) -> String {
-    components::image::normalized(image)
+    model::image::normalized(image)
 }

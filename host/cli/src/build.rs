@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use components::count::counted;
 use jiff::Timestamp;
+use model::count::counted;
 use serde::Serialize;
 
 use super::environment::Variables;

@@ -156,7 +156,7 @@ fn signature(contents: &Contents) -> String {
 }
 
 fn component(row: &inspect::contents::ComponentRow) -> Vec<String> {
-    use components::count::counted;
+    use model::count::counted;
     let parts = [
         (row.images, "image", "images"),
         (row.charts, "chart", "charts"),

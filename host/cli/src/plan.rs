@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use components::count::counted;
+use model::count::counted;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 

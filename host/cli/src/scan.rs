@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use components::count::counted;
+use model::count::counted;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Variables;
@@ -47,6 +47,7 @@ struct Found {
     images: Vec<FoundImage>,
     unresolved: Vec<Unresolved>,
     charts: Vec<FoundChart>,
+    packed: Vec<PackedChart>,
     warnings: Vec<String>,
 }
 
@@ -74,6 +75,15 @@ struct FoundChart {
     version: String,
     file: String,
     line: u64,
+}
+
+/// A packed chart that was read.
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedChart {
+    file: String,
+    name: String,
+    version: String,
+    sha256: String,
 }
 
 #[derive(Serialize)]
@@ -142,6 +152,9 @@ fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
         ui.say("no images found");
     } else {
         ui.say_all(table::render(&rows, usize::MAX));
+    }
+    for PackedChart { file, name, version, sha256 } in found.packed.iter().filter(|_| ui.verbose) {
+        ui.note(&format!("read {file}: the chart {name} {version}, sha256:{sha256}"));
     }
     for unresolved in &found.unresolved {
         let Unresolved { text, file, line, why } = unresolved;

@@ -19,9 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use components::Repository;
-use components::problem::{Problem, YamlPath};
-use components::yaml_text::{flow_scalar, scalar};
+use model::Repository;
+use model::problem::{Problem, YamlPath};
+use model::yaml_text::{flow_scalar, scalar};
 use serde::{Deserialize, Serialize};
 
 use crate::lock_names::provenance_of;
@@ -242,13 +242,13 @@ impl AirgapLock {
         }
         let time = self.resolved_at.as_ref().filter(|time| time.parse::<jiff::Timestamp>().is_err());
         if let Some(time) = time {
-            let message = format!("`{}` is not a time", components::problem::shown(time));
+            let message = format!("`{}` is not a time", model::problem::shown(time));
             problems.push(Problem::new(&root.key("resolved_at"), message, "write it as 2026-01-31T12:00:00Z"));
         }
         for (key, repository) in &self.repositories {
             if !matches!(repository.commit.len(), 40 | 64) || !repository.commit.bytes().all(|c| c.is_ascii_hexdigit())
             {
-                let message = format!("`{}` is not a full commit", components::problem::shown(&repository.commit));
+                let message = format!("`{}` is not a full commit", model::problem::shown(&repository.commit));
                 let at = root.key("repositories").key(key).key("commit");
                 problems.push(Problem::new(&at, message, "restore the line from version control, or remove the entry"));
             }
@@ -322,7 +322,7 @@ impl AirgapLock {
         let mut text = String::from(HEADER);
         text.push_str(&format!("format: {}\n", self.format));
         if let Some(time) = &self.resolved_at {
-            text.push_str(&format!("resolved_at: {}\n", components::yaml_text::quoted(time)));
+            text.push_str(&format!("resolved_at: {}\n", model::yaml_text::quoted(time)));
         }
         section(&mut text, "images", &self.images, image_text);
         section(&mut text, "charts", &self.charts, |chart, text| {
@@ -336,12 +336,12 @@ impl AirgapLock {
         });
         section(&mut text, "files", &self.files, |file, text| file_text(file, "    ", text));
         section(&mut text, "repositories", &self.repositories, |repository, text| {
-            text.push_str(&format!("    commit: {}\n", components::yaml_text::quoted(&repository.commit)));
+            text.push_str(&format!("    commit: {}\n", model::yaml_text::quoted(&repository.commit)));
             if let Some(reference) = &repository.reference {
                 text.push_str(&format!("    ref: {}\n", scalar(reference)));
             }
             if let Some(tag) = &repository.tag {
-                text.push_str(&format!("    tag: {}\n", components::yaml_text::quoted(tag)));
+                text.push_str(&format!("    tag: {}\n", model::yaml_text::quoted(tag)));
             }
             build_text(repository.build.as_deref(), "    ", text);
         });
@@ -501,7 +501,7 @@ fn file_text(file: &LockedFile, indent: &str, text: &mut String) {
 
 fn build_text(build: Option<&str>, indent: &str, text: &mut String) {
     if let Some(build) = build {
-        text.push_str(&format!("{indent}build: {}\n", components::yaml_text::quoted(build)));
+        text.push_str(&format!("{indent}build: {}\n", model::yaml_text::quoted(build)));
     }
 }
 

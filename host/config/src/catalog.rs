@@ -4,10 +4,10 @@
 //! Everything that the pins turn into is checked here, before the first step
 //! runs, so that a typo in a template or a pin is named with its line.
 
-use components::catalog::{Catalog, Generation, Required};
-use components::condition::is_name;
-use components::problem::{Problem, YamlPath, shown};
-use components::template;
+use model::catalog::{Catalog, Generation, Required};
+use model::condition::is_name;
+use model::problem::{Problem, YamlPath, shown};
+use model::template;
 use regex::Regex;
 
 use crate::source::{Located, Source, refuse_all};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use components::image::ImageName;
-use components::problem::{Problem, YamlPath, redacted, shown};
-use components::version::{Constraint, Version};
-use components::{Chart, ComponentManifest, Package, Repository};
+use model::image::ImageName;
+use model::problem::{Problem, YamlPath, redacted, shown};
+use model::version::{Constraint, Version};
+use model::{Chart, ComponentManifest, Package, Repository};
 
 use crate::local;
 use crate::source::Source;

@@ -5,11 +5,11 @@
 //! only handed back when it says exactly what it said before plus the
 //! addition.
 
-use components::image::normalized;
-use components::problem::{Problem, YamlPath, shown};
-use components::yaml_text::{flow_scalar, scalar};
-use components::{Chart, ComponentManifest, Image, Repository, Tool};
 use marked_yaml::Node;
+use model::image::normalized;
+use model::problem::{Problem, YamlPath, shown};
+use model::yaml_text::{flow_scalar, scalar};
+use model::{Chart, ComponentManifest, Image, Repository, Tool};
 
 use crate::components::problems;
 use crate::source::Source;
@@ -171,8 +171,8 @@ fn refuse_unsound(after: &ComponentManifest, path: &YamlPath) -> Result<()> {
     let own = found.iter().find(|problem| problem.path.segments().starts_with(path.segments())).or(found.first());
     let Some(Problem { path: at, message, hint }) = own else { return Ok(()) };
     let field = at.segments().get(path.segments().len()).map(|field| match field {
-        components::problem::Segment::Key(key) => format!("{key}: "),
-        components::problem::Segment::Index(_) => String::new(),
+        model::problem::Segment::Key(key) => format!("{key}: "),
+        model::problem::Segment::Index(_) => String::new(),
     });
     Err(Error::configuration(format!("{}{message}", field.unwrap_or_default())).hint(hint.clone()))
 }

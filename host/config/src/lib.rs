@@ -11,9 +11,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::components::ComponentManifest;
-use ::components::catalog::Catalog;
-use ::components::problem::{Problem, YamlPath};
+use ::model::ComponentManifest;
+use ::model::catalog::Catalog;
+use ::model::problem::{Problem, YamlPath};
 
 use crate::airgap_lock::AirgapLock;
 use crate::as_read::AsRead;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use components::ComponentManifest;
-use components::problem::{Problem, YamlPath, shown};
+use model::ComponentManifest;
+use model::problem::{Problem, YamlPath, shown};
 
 use super::hidden::Hidden;
 use base::digest::{Digest, Hasher};

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use components::{Chart, ResolvedComponents};
+use model::{Chart, ResolvedComponents};
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedFile, Statement};
 use crate::runners::Runners;

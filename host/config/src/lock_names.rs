@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use components::{ComponentManifest, Package, ResolvedComponents};
+use model::{ComponentManifest, Package, ResolvedComponents};
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
 use super::catalog::ARCHITECTURES;

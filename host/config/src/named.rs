@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 
 use crate::as_read::AsRead;
 use crate::hidden::Hidden;
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn resolved(repo: &str, values: &[&str]) -> ResolvedComponents {
-        let chart = components::Chart {
+        let chart = model::Chart {
             name: "web".into(),
             repo: repo.into(),
             version: "1".into(),

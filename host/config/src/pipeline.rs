@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use components::problem::{Problem, YamlPath, shown};
+use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::source::Source;
@@ -300,7 +300,7 @@ steps:
 ";
 
 fn step_text(step: &StepSpec) -> String {
-    use components::yaml_text::{flow_scalar, scalar};
+    use model::yaml_text::{flow_scalar, scalar};
     let run = match &step.run {
         Runner::Host(name) => format!("host: {}", flow_scalar(name)),
         Runner::Plugin(name) => format!("plugin: {}", flow_scalar(name)),

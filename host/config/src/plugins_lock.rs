@@ -25,7 +25,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use components::problem::{Problem, YamlPath};
+use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
 
 use crate::source::Source;

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use components::problem::{Problem, YamlPath, shown};
+use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::{Runner, StepSpec};

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use components::Package;
-use components::problem::{Problem, YamlPath, redacted, shown};
+use model::Package;
+use model::problem::{Problem, YamlPath, redacted, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::PluginSettings;

@@ -8,8 +8,8 @@
 //! refuses is told of the mapping that it is in: which entry that is shows once
 //! one is left out.
 
-use components::problem::{Segment, YamlPath};
 use marked_yaml::Node;
+use model::problem::{Segment, YamlPath};
 use serde::de::DeserializeOwned;
 
 use super::span::{Position, Spans, start_of};

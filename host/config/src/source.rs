@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use components::problem::{Problem, YamlPath};
+use model::problem::{Problem, YamlPath};
 use serde::de::DeserializeOwned;
 
 use crate::hash::file_digest;
@@ -151,7 +151,7 @@ impl Source {
     }
 
     fn fault(&self, fault: &Fault, hint: Option<&str>) -> Located {
-        let message = components::problem::redacted(&in_plain_words(&fault.message));
+        let message = model::problem::redacted(&in_plain_words(&fault.message));
         let hint = hint.unwrap_or_else(|| self.hint_for(&fault.message)).to_owned();
         Located { place: self.place(fault.at), key: fault.path.to_string(), message, hint }
     }
@@ -181,7 +181,7 @@ impl Source {
                 .hint("a configuration file is one document: remove the `---`");
         }
         let hint = self.hint_for(&message);
-        Error::configuration(format!("{}:{at}{}", self.shown, components::problem::redacted(&in_plain_words(&message))))
+        Error::configuration(format!("{}:{at}{}", self.shown, model::problem::redacted(&in_plain_words(&message))))
             .hint(hint)
     }
 

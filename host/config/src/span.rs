@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use components::image::ImageName;
-use components::problem::{Problem, Segment, YamlPath, is_secret_name, redacted};
 use marked_yaml::{LoadError, LoaderOptions, Marker, Node};
+use model::image::ImageName;
+use model::problem::{Problem, Segment, YamlPath, is_secret_name, redacted};
 
 use crate::web::without_ssh_user;
 use base::visible;
@@ -149,7 +149,7 @@ fn refusal(error: LoadError) -> Refusal {
     match &error {
         LoadError::DuplicateKey(inner) => Refusal {
             at: inner.key.span().start().map(Position::from),
-            message: format!("the key `{}` a second time", components::problem::shown(inner.key.as_str())),
+            message: format!("the key `{}` a second time", model::problem::shown(inner.key.as_str())),
             hint: "keep one of the two",
         },
         LoadError::UnexpectedAnchor(marker) => Refusal {

@@ -1,10 +1,10 @@
 //! versions.env: the pins, read from disk. The language itself is in
-//! [`components::pins`].
+//! [`model::pins`].
 
 use std::collections::BTreeMap;
 
-use components::pins::{Pin, PinError, Pins};
-use components::problem::{is_secret_name, redacted};
+use model::pins::{Pin, PinError, Pins};
+use model::problem::{is_secret_name, redacted};
 
 use crate::source::{Located, Source, refuse_all};
 use crate::span::shown_value;

@@ -1,6 +1,6 @@
 //! URLs of the configuration: which schemes, no credentials.
 
-use components::problem::{Problem, YamlPath, is_secret_query, redacted, shown};
+use model::problem::{Problem, YamlPath, is_secret_query, redacted, shown};
 use url::Url;
 
 /// Checks one URL; `schemes` without `://`.
@@ -56,7 +56,7 @@ pub fn host_problem(text: &str, path: &YamlPath) -> Option<Problem> {
         let message = format!("`{}` has a scheme", shown(&redacted(text)));
         return Some(Problem::new(path, message, "write the host alone, with its port where it has one"));
     }
-    (!components::image::is_registry(text)).then(|| {
+    (!model::image::is_registry(text)).then(|| {
         let message = format!("`{}` is not a host name", shown(&redacted(text)));
         Problem::new(path, message, "write host or host:port, for example registry.example.com:5000")
     })

@@ -21,7 +21,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use components::problem::redacted;
+use model::problem::redacted;
 use serde::{Deserialize, Serialize};
 
 use crate::grants::{Restriction, Rules, address};

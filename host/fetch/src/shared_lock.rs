@@ -26,7 +26,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
 use crate::desk::SeenChart;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde_json::Value;
 
 use super::drift::Drift;

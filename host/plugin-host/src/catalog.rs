@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use components::problem::{Problem, YamlPath};
+use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
 
 use super::limits::COMPONENT_BYTES;

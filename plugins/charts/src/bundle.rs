@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
-use components::image::normalized;
-use components::{Chart, ChartEntry};
 use image_finder::Node;
+use model::image::normalized;
+use model::{Chart, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::images::{self, Unresolved};
 use crate::local;
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
-use components::version::{Constraint, Version, compare};
+use model::version::{Constraint, Version, compare};
 
 /// Of one archive.
 const ARCHIVE_LIMIT: u64 = 64 << 20;

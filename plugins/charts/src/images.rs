@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chart_loader::images::Image;
-use components::image::{ImageName, normalized};
+use model::image::{ImageName, normalized};
 use serde::{Deserialize, Serialize};
 
 /// An image that nobody knows for sure.

@@ -11,8 +11,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use components::problem::shown;
 use image_finder::yaml::{self, Node};
+use model::problem::shown;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 

@@ -6,9 +6,9 @@
 use std::io::Read;
 
 use chart_loader::directory::{Entry, Files, joined};
-use components::ResolvedComponents;
-use components::count::counted;
 use image_finder::{Node, yaml};
+use model::ResolvedComponents;
+use model::count::counted;
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;

@@ -4,7 +4,7 @@
 use chart_loader::archive::{File, STREAM_LIMIT};
 use chart_loader::directory::{self, Files, joined};
 use chart_loader::{Chart, Dependency, Refusal, load, pack};
-use components::version::{Constraint, Version};
+use model::version::{Constraint, Version};
 
 const DEPTH_LIMIT: usize = 8;
 

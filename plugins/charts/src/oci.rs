@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use components::version::{Constraint, Version, compare};
+use model::version::{Constraint, Version, compare};
 
 const CHART_LAYERS: &[&str] = &["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
 const PROVENANCE_LAYER: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
@@ -66,7 +66,7 @@ struct Layer {
 /// # Errors
 /// A fragment that says why this is no chart.
 pub fn layers(bytes: &[u8]) -> Result<Layers, String> {
-    let manifest: Manifest = components::json::read(bytes).map_err(|error| format!("it has no manifest: {error}"))?;
+    let manifest: Manifest = model::json::read(bytes).map_err(|error| format!("it has no manifest: {error}"))?;
     let Some(chart) = manifest.layers.iter().find(|layer| CHART_LAYERS.contains(&layer.media_type.as_str())) else {
         let kind = if manifest.manifests.is_empty() { "an image or another artifact" } else { "an image index" };
         return Err(format!("it is {kind}, not a Helm chart"));

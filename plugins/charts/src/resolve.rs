@@ -7,10 +7,10 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use components::Chart;
-use components::image::normalized;
-use components::problem::shown;
 use image_finder::Node;
+use model::Chart;
+use model::image::normalized;
+use model::problem::shown;
 use sdk::StepError;
 use sdk::fetch::Request;
 
@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::index::{self, Answer, Entry};
 use crate::oci;
 use crate::url;
-use components::version::{Constraint, Version, compare};
+use model::version::{Constraint, Version, compare};
 
 /// Of one index, as the host fetches it.
 const INDEX_LIMIT: u64 = 256 << 20;

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use components::ComponentManifest;
-use components::image::normalized;
+use model::ComponentManifest;
+use model::image::normalized;
 
 /// What a comment belongs to: section (`images.additional`), entry (by name,
 /// empty for the section itself) and field (empty for the entry itself).
@@ -55,7 +55,7 @@ impl Comments {
 /// What an entry is called in a [`Place`]: its name, or the repository of an
 /// image, so that a comment outlives a new tag.
 pub fn entry_names(manifest: &ComponentManifest, section: &str) -> Vec<String> {
-    let names = |list: &[components::Image]| list.iter().map(|image| image_name(&image.image)).collect();
+    let names = |list: &[model::Image]| list.iter().map(|image| image_name(&image.image)).collect();
     match section {
         "kubernetes.binaries" => manifest
             .kubernetes
@@ -73,7 +73,7 @@ pub fn entry_names(manifest: &ComponentManifest, section: &str) -> Vec<String> {
 
 /// The repository of an image.
 pub fn image_name(reference: &str) -> String {
-    components::image::ImageName::parse(reference).map_or_else(|_| normalized(reference), |name| name.name())
+    model::image::ImageName::parse(reference).map_or_else(|_| normalized(reference), |name| name.name())
 }
 
 struct Collector<'a> {

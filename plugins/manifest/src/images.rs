@@ -4,8 +4,8 @@
 //! reference is an entry of its own. `additional` belongs to people alone: what
 //! it lists counts as not generated.
 
-use components::image::ImageName;
-use components::{Image, Images};
+use model::image::ImageName;
+use model::{Image, Images};
 
 use crate::merge::{Mode, place};
 use crate::note::Notes;

@@ -1,7 +1,7 @@
 //! The step `manifests`: pins and catalog become components.yaml.
 //!
 //! [`regenerate`] is the whole of it without the host: it expands the catalog
-//! ([`components::catalog`]), [merges](merge) the generation into what lies
+//! ([`model::catalog`]), [merges](merge) the generation into what lies
 //! there, writes the text around the [comments] that people wrote, and
 //! resolves the result for the later steps. This file reads the inputs and
 //! writes the outputs.
@@ -13,7 +13,7 @@ pub mod note;
 pub mod regenerate;
 pub mod write;
 
-use components::count::counted;
+use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary, log};
 use serde::Deserialize;
 

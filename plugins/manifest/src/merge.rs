@@ -7,7 +7,7 @@
 //! URL follows when the pins change the version. Images carry nothing but
 //! their tag, so there the tag is what is merged.
 
-use components::{Binary, Chart, ComponentManifest, Images, Kubernetes, Repository, Tool};
+use model::{Binary, Chart, ComponentManifest, Images, Kubernetes, Repository, Tool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use components::problem::{redacted, shown};
+use model::problem::{redacted, shown};
 
 /// One thing that a merge did.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! From the four files to what is written: generation, merge, texts and the
 //! resolved components. Nothing here touches the host.
 
-use components::catalog::Catalog;
-use components::pins::Pins;
-use components::problem::Problem;
-use components::{ComponentManifest, Generated, Package, ResolvedComponents};
+use model::catalog::Catalog;
+use model::pins::Pins;
+use model::problem::Problem;
+use model::{ComponentManifest, Generated, Package, ResolvedComponents};
 use sha2::{Digest, Sha256};
 
 use crate::comments::Comments;

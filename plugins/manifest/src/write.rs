@@ -1,8 +1,8 @@
 //! components.yaml as text: readable, quoted where needed, with a comment for
 //! each section and the comments that people wrote.
 
-use components::yaml_text::scalar;
-use components::{Binary, Chart, ComponentManifest, Generated, Image, Repository, Tool};
+use model::yaml_text::scalar;
+use model::{Binary, Chart, ComponentManifest, Generated, Image, Repository, Tool};
 
 use crate::comments::{Comments, image_name};
 
@@ -135,8 +135,8 @@ impl Writer<'_> {
 
     fn generated(&mut self, generated: &Generated) {
         self.line(2, &format!("source: {}", scalar(&generated.source)));
-        self.line(2, &format!("versions_sha256: {}", components::yaml_text::quoted(&generated.versions_sha256)));
-        self.line(2, &format!("catalog_sha256: {}", components::yaml_text::quoted(&generated.catalog_sha256)));
+        self.line(2, &format!("versions_sha256: {}", model::yaml_text::quoted(&generated.versions_sha256)));
+        self.line(2, &format!("catalog_sha256: {}", model::yaml_text::quoted(&generated.catalog_sha256)));
         self.line(2, &format!("tool: {}", scalar(&generated.tool)));
         if let Some(note) = &generated.note {
             self.line(2, &format!("note: {}", scalar(note)));

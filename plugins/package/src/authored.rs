@@ -4,9 +4,9 @@
 //! definition in v1beta1, where that loses nothing: what is made of it for the
 //! v1beta1 document of the package says again what the author said.
 
-use components::zarf::convert::{Loss, to_alpha, to_beta};
-use components::zarf::documents::Documents;
-use components::zarf::{API_VERSION, beta, differences};
+use model::zarf::convert::{Loss, to_alpha, to_beta};
+use model::zarf::documents::Documents;
+use model::zarf::{API_VERSION, beta, differences};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::zarf::{self, Component, Definition};
+use model::zarf::{self, Component, Definition};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 

@@ -1,7 +1,7 @@
 //! What a package may hold besides components and images: the merged values
 //! of the package, their schema, and documents.
 
-use components::zarf;
+use model::zarf;
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 

@@ -8,8 +8,8 @@
 //! v1beta1 cannot: then it is written as v1alpha1 alone, and the build says
 //! which field it is.
 
-use components::zarf::convert::{FILLED_IN, Loss, to_beta};
-use components::zarf::{self, Definition};
+use model::zarf::convert::{FILLED_IN, Loss, to_beta};
+use model::zarf::{self, Definition};
 use sdk::{JsonSchema, StepError};
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};

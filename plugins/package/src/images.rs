@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::image::ImageName;
-use components::media_type::is_index;
-use components::zarf::Definition;
+use model::image::ImageName;
+use model::media_type::is_index;
+use model::zarf::Definition;
 use sdk::StepError;
 use serde::Deserialize;
 
@@ -242,7 +242,7 @@ fn index_of(named: &BTreeSet<&str>, sources: &dyn Sources) -> Result<Vec<u8>, St
 mod tests {
     use super::*;
     use crate::sources::memory::{Memory, sha256};
-    use components::zarf::Component;
+    use model::zarf::Component;
 
     fn definition(images: &[&str]) -> Definition {
         let component = |name: &str| Component {

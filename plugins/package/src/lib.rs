@@ -19,7 +19,7 @@ pub mod record;
 pub mod seal;
 pub mod sources;
 
-use components::count::counted;
+use model::count::counted;
 use sdk::archive::{Added, Archive, Compression, Item};
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use components::zarf::{self, Chart, Component, RepositoryUrl};
+use model::zarf::{self, Chart, Component, RepositoryUrl};
 use sdk::StepError;
 
 use crate::definition::{Package, refuse};

@@ -5,8 +5,8 @@
 //! scanners need not unpack anything. It says of each content who asked for it,
 //! where, and on what [`Evidence`]. docs/package-format.md documents it.
 
-use components::zarf;
-use components::{ChartEntry, FileEntry, RepositoryEntry};
+use model::zarf;
+use model::{ChartEntry, FileEntry, RepositoryEntry};
 use sdk::StepError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

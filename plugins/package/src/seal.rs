@@ -1,8 +1,8 @@
 //! The last two files: checksums.txt, and the zarf.yaml that vouches for it.
 
-use components::zarf::alpha::VersionRequirement;
-use components::zarf::convert::to_beta;
-use components::zarf::{self, Build};
+use model::zarf::alpha::VersionRequirement;
+use model::zarf::convert::to_beta;
+use model::zarf::{self, Build};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 use sha2::{Digest, Sha256};
@@ -110,7 +110,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use components::zarf::documents::Documents;
+    use model::zarf::documents::Documents;
 
     use super::*;
     use crate::definition::read;

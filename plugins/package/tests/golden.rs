@@ -105,7 +105,7 @@ fn image_index() -> String {
         .map(|descriptor| {
             let text = |key: &str| descriptor[key].as_str().unwrap().to_owned();
             let written = descriptor["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
-            let reference = components::image::normalized(&format!("127.0.0.1:5001/{written}"));
+            let reference = model::image::normalized(&format!("127.0.0.1:5001/{written}"));
             format!(
                 r#"{{"mediaType":"{}","digest":"{}","size":{},"annotations":{{"org.opencontainers.image.base.name":"{reference}","org.opencontainers.image.ref.name":"{reference}"}}}}"#,
                 text("mediaType"),

@@ -2,8 +2,10 @@
 
 use chart_loader::archive::{File, STREAM_LIMIT, files};
 use chart_loader::load;
+use sha2::{Digest as _, Sha256};
 
 use crate::chart;
+use crate::report::Packed;
 use crate::scanner::{Scanner, is_wanted};
 
 /// Of a packed chart.
@@ -29,6 +31,12 @@ pub fn scan(shown: &str, bytes: &[u8], scanner: &mut Scanner) {
     let loaded = unpacked.and_then(|files| Ok((load::from_files(&files, &mut room)?, files)));
     match loaded {
         Ok((chart, files)) => {
+            scanner.packed(Packed {
+                file: shown.to_owned(),
+                name: chart.name().to_owned(),
+                version: chart.metadata.version.clone(),
+                sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            });
             chart::scan(shown, &chart, scanner);
             beside(shown, &files, scanner);
         }
@@ -85,6 +93,10 @@ mod tests {
             ("org/sub:2", "c/app.tgz/charts/sub/values.yaml"),
         ];
         assert_eq!(rows, expected);
+        let packed: Vec<_> =
+            report.packed.iter().map(|it| (it.file.as_str(), it.name.as_str(), it.version.as_str())).collect();
+        assert_eq!(packed, [("c/app.tgz", "app", "1.0.0")]);
+        assert_eq!(report.packed[0].sha256.len(), 64);
         let unresolved = &report.unresolved[0];
         assert_eq!((unresolved.text.as_str(), unresolved.line), ("org/{{ .Release.Name }}:1", 3));
         assert_eq!(report.warnings, ["c/broken.tgz: Helm cannot load it: it has no `Chart.yaml`"]);

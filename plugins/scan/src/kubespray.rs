@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::image::ImageName;
 use image_finder::{Doubt, Node};
+use model::image::ImageName;
 
 use crate::jinja::{self, Variables};
 use crate::report::Report;

@@ -34,12 +34,24 @@ pub struct Chart {
     pub line: u32,
 }
 
+/// A packed chart that was read. Its file need not say which one it is: those in
+/// a Zarf package do not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Packed {
+    pub file: String,
+    pub name: String,
+    pub version: String,
+    /// Of the archive, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
 /// Everything, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub images: Vec<Image>,
     pub unresolved: Vec<Unresolved>,
     pub charts: Vec<Chart>,
+    pub packed: Vec<Packed>,
     /// Files that could not be read, and why.
     pub warnings: Vec<String>,
 }
@@ -63,6 +75,8 @@ impl Report {
         self.unresolved.dedup();
         self.charts.sort();
         self.charts.dedup();
+        self.packed.sort();
+        self.packed.dedup();
         self
     }
 }

@@ -14,7 +14,7 @@ use image_finder::{Doubt, Found, find};
 
 use crate::flux::Flux;
 use crate::kubespray;
-use crate::report::Report;
+use crate::report::{Packed, Report};
 
 const WARNING_LIMIT: usize = 1000;
 
@@ -52,6 +52,11 @@ fn is_kustomization(name: &str) -> bool {
 }
 
 impl Scanner {
+    /// A packed chart that is read.
+    pub fn packed(&mut self, chart: Packed) {
+        self.report.packed.push(chart);
+    }
+
     /// A file that could not be read.
     pub fn skip(&mut self, file: &str, why: &str) {
         self.warn(file, why);
@@ -177,7 +182,7 @@ impl Scanner {
                 }
                 (None, None) => continue,
             };
-            let is_whole = components::image::ImageName::parse(&image).is_ok();
+            let is_whole = model::image::ImageName::parse(&image).is_ok();
             self.told(&image, file, item.line, (!is_whole).then_some(&Doubt::Template));
         }
     }

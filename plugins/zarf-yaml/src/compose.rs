@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::image::normalized;
-use components::zarf::{self, Chart, Component, Definition, File, Metadata};
-use components::{ChartEntry, FileEntry, FileKind};
+use model::image::normalized;
+use model::zarf::{self, Chart, Component, Definition, File, Metadata};
+use model::{ChartEntry, FileEntry, FileKind};
 
 use crate::Configuration;
 use crate::inputs::Fetched;
@@ -281,7 +281,7 @@ fn check_targets(components: &[Component], fetched: &Fetched, configuration: &Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use components::{Package, RepositoryEntry, ResolvedComponents, ResolvedFile};
+    use model::{Package, RepositoryEntry, ResolvedComponents, ResolvedFile};
 
     fn file_entry(kind: FileKind, name: &str) -> FileEntry {
         FileEntry {

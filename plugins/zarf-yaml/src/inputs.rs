@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use components::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
+use model::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
 use sdk::{Inputs, StepError, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -10,7 +10,7 @@ pub mod inputs;
 
 use std::collections::BTreeMap;
 
-use components::count::counted;
+use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ impl Step for ZarfYaml {
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         let fetched = inputs::read(inputs)?;
         let definition = compose::compose(&fetched, &configuration).map_err(refused)?;
-        let text = components::zarf::to_text(&definition)?;
+        let text = model::zarf::to_text(&definition)?;
         output.write_text("zarf.yaml", &text)?;
         let count = definition.components.len();
         Ok(Summary::new(count as u64, "components").message(counted(count, "component", "components")))

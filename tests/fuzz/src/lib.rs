@@ -10,7 +10,6 @@
 
 use std::path::{Component, Path};
 
-use components::{ComponentManifest, ResolvedComponents};
 use config::airgap_lock::AirgapLock;
 use config::components::ComponentsFile;
 use config::pipeline::Pipeline;
@@ -19,6 +18,7 @@ use config::source::Source;
 use disk::tree;
 use far_side::verify;
 use image_finder::template::{About, Helpers, Source as Template};
+use model::{ComponentManifest, ResolvedComponents};
 
 /// A name and what is done with a text; a panic is a find.
 pub type Subject = (&'static str, fn(&str));
@@ -126,11 +126,9 @@ fn same_when_written(manifest: &ComponentManifest) {
 }
 
 fn image(text: &str) {
-    let Ok(name) = components::image::ImageName::parse(text) else { return };
+    let Ok(name) = model::image::ImageName::parse(text) else { return };
     let shown = name.to_string();
-    let Ok(again) = components::image::ImageName::parse(&shown) else {
-        panic!("`{shown}` of `{text}` is not accepted")
-    };
+    let Ok(again) = model::image::ImageName::parse(&shown) else { panic!("`{shown}` of `{text}` is not accepted") };
     assert_eq!(again.to_string(), shown);
     assert!(!shown.contains("..") || name.tag.is_some() && !name.name().contains(".."), "{shown}");
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use components::ResolvedComponents;
 use jiff::Timestamp;
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use super::needs::needs;
@@ -189,7 +189,7 @@ fn bytes_below(folder: &Path) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use components::Repository;
+    use model::Repository;
 
     use super::*;
     use config::airgap_lock::LockedFile;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use components::{Chart, Repository, ResolvedComponents, ResolvedFile};
+use model::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
 use url::Url;
 
@@ -430,7 +430,7 @@ fn missing_row(need: &Need) -> ItemFailure {
 
 #[cfg(test)]
 mod tests {
-    use components::FileKind;
+    use model::FileKind;
 
     use super::*;
     use config::airgap_lock::{LockedBlob, LockedChart, LockedFile};

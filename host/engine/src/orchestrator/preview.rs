@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use super::facts::facts;

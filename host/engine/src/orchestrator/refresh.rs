@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use components::{ComponentManifest, Repository};
+use model::{ComponentManifest, Repository};
 
 use super::needs::Kind;
 use super::preview::kind_of;
@@ -107,7 +107,7 @@ fn named(
     architecture: &str,
     add: &mut impl FnMut(Kind, &str, String),
 ) {
-    let resolved = manifest.resolve(&components::Package::default(), architecture).unwrap_or_default();
+    let resolved = manifest.resolve(&model::Package::default(), architecture).unwrap_or_default();
     for image in &resolved.images {
         add(Kind::Image, image, AirgapLock::image_key(image, &format!("linux/{architecture}")));
     }

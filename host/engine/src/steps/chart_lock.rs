@@ -4,7 +4,7 @@
 //! the output of a plugin, so each row is believed only as far as the tree
 //! bears it out, and entered only as the desk saw its address give it.
 
-use components::ChartEntry;
+use model::ChartEntry;
 
 use base::digest::Digest;
 use base::error::{Class, Error, Result};

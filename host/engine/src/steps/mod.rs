@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use components::ResolvedComponents;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
+use model::ResolvedComponents;
 
 use crate::state::journal::Journal;
 use base::error::{Error, Result};

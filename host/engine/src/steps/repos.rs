@@ -17,9 +17,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use components::count::counted;
-use components::{Repository, RepositoryEntry};
 use futures_util::StreamExt;
+use model::count::counted;
+use model::{Repository, RepositoryEntry};
 
 use self::clone::RepositoryClone;
 use self::pin::Pin;

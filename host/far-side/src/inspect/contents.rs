@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use components::zarf::{self, Component};
+use model::zarf::{self, Component};
 use serde::{Deserialize, Serialize};
 
 use super::difference::split_url;
@@ -276,7 +276,7 @@ fn image_rows(package: &Package, facts: &Facts, shares: &Shares) -> Vec<ImageRow
         .components()
         .iter()
         .flat_map(|component| &component.images)
-        .map(|written| components::image::normalized(written))
+        .map(|written| model::image::normalized(written))
         .collect();
     let row = |reference: String| {
         let digest = known.get(&reference).map(|descriptor| descriptor.digest.clone()).unwrap_or_default();

@@ -109,7 +109,7 @@ impl Walk {
     /// names.
     fn blobs(&mut self) -> io::Result<()> {
         let index = self.facts.texts.get("images/index.json");
-        let index: Blob = index.and_then(|bytes| components::json::read(bytes).ok()).unwrap_or_default();
+        let index: Blob = index.and_then(|bytes| model::json::read(bytes).ok()).unwrap_or_default();
         let mut seen = BTreeSet::new();
         let mut wanted: Vec<Descriptor> = index.manifests;
         while let Some(descriptor) = wanted.pop() {
@@ -119,7 +119,7 @@ impl Walk {
                 continue;
             }
             let bytes = self.content(&entry, LARGEST_MANIFEST)?;
-            if let Ok(blob) = components::json::read::<Blob>(&bytes) {
+            if let Ok(blob) = model::json::read::<Blob>(&bytes) {
                 wanted.extend(blob.config.iter().chain(&blob.manifests).cloned());
                 self.facts.blobs.insert(hex, blob);
             }

@@ -145,7 +145,7 @@ impl Work<'_> {
         let Some((media_type, bytes)) = self.library.manifest(digest)? else {
             return Err(Error::integrity(format!("the package lacks the manifest {digest}")));
         };
-        let document = components::json::read(&bytes)
+        let document = model::json::read(&bytes)
             .map_err(|error| Error::invalid(format!("the manifest {digest} cannot be read: {error}")))?;
         Ok((media_type, bytes, document))
     }

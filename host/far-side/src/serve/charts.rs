@@ -10,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chart_loader::archive::{STREAM_LIMIT, files};
-use components::media_type::OCI_MANIFEST;
-use components::version::{Version, compare};
 use hyper::StatusCode;
+use model::media_type::OCI_MANIFEST;
+use model::version::{Version, compare};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Asked};
@@ -229,7 +229,7 @@ impl Chart {
             let message = format!("the chart `{}` in `{}`: {why}", row.path.escape_debug(), shelf.name);
             Error::invalid(message).hint("`opencenter-airgap verify` says what is wrong with the package")
         })?;
-        let stem = components::zarf::base_name(&row.path).trim_end_matches(".tgz").to_owned();
+        let stem = model::zarf::base_name(&row.path).trim_end_matches(".tgz").to_owned();
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let beside = shelf.member(&row.component, &format!("{}.prov", row.path));
         let provenance = beside.or_else(|| shelf.document(&format!("{}-{}.tgz.prov", text("name"), text("version"))));

@@ -49,7 +49,7 @@ impl Files {
         for row in &shelf.contents.files {
             // A folder has no address of its own.
             let Some(content) = shelf.member(&row.component, &row.path) else { continue };
-            let name = components::zarf::base_name(&row.target);
+            let name = model::zarf::base_name(&row.target);
             let place = match row.source.as_deref().and_then(mirrored) {
                 Some(place) if self.is_from_archive(shelf, row, content)? => format!("{place}/{name}"),
                 Some(place) => place,
@@ -115,7 +115,7 @@ impl Files {
         if let Some((of, Carried { content, .. })) =
             path.strip_suffix(CHECKSUM).and_then(|of| self.files.get_key_value(of))
         {
-            let name = components::zarf::base_name(of);
+            let name = model::zarf::base_name(of);
             return Answer::text(StatusCode::OK, &format!("{}  {name}", content.digest().hex()));
         }
         let folder = path.trim_end_matches('/');

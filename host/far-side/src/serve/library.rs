@@ -304,7 +304,7 @@ impl Shelf {
 
     fn read_json<T: DeserializeOwned>(&self, content: &Content, limit: u64) -> Result<T> {
         let bytes = self.bytes(content, limit)?;
-        components::json::read(&bytes).map_err(|error| {
+        model::json::read(&bytes).map_err(|error| {
             let path = content.path().escape_debug();
             Error::invalid(format!("`{path}` in `{}` cannot be read: {error}", self.name))
         })

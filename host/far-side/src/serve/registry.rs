@@ -9,7 +9,7 @@ use super::content::Source;
 use super::images::{Images, Manifest, NoTag, Repository};
 use super::path::{encoded, parameter};
 use base::digest::Digest;
-use components::media_type::OCI_INDEX;
+use model::media_type::OCI_INDEX;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");

@@ -212,7 +212,7 @@ impl Comparison<'_> {
             }
         }
         for written in package.into_iter().flat_map(Package::components).flat_map(|component| &component.images) {
-            let complete = components::image::normalized(written);
+            let complete = model::image::normalized(written);
             if !self.manifest.images.iter().any(|image| image.reference == complete) {
                 self.differs(format!("image `{complete}` is in the package and not in artifact-manifest.json"));
             }

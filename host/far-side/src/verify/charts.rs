@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use chart_loader::{Refusal, install};
-use components::zarf::Chart;
+use model::zarf::Chart;
 
 /// What Chart.yaml says, as far as zarf.yaml says it too.
 #[derive(Clone, Debug)]

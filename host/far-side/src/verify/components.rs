@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::zarf::{self, Component, RepositoryUrl};
+use model::zarf::{self, Component, RepositoryUrl};
 
 use super::definition::Package;
 use super::facts::{Facts, Member};

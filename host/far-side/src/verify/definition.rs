@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use components::zarf::convert::to_alpha;
-use components::zarf::documents::{Documents, check_directives};
-use components::zarf::{Component, Definition, beta};
 use image_finder::yaml::{self, Root};
+use model::zarf::convert::to_alpha;
+use model::zarf::documents::{Documents, check_directives};
+use model::zarf::{Component, Definition, beta};
 
 use super::facts::Facts;
 use super::forms::{self, Forms, Naming};

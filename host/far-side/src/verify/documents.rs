@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use components::zarf;
 use config::lock_doubts::listed;
+use model::zarf;
 
 use super::Problems;
 use super::definition::Package;

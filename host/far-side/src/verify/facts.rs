@@ -244,7 +244,7 @@ impl Walk<'_> {
             && reader.chunk()?.first() == Some(&b'{')
         {
             let bytes = read_all(reader, size)?;
-            if let Ok(blob) = components::json::read::<Blob>(&bytes) {
+            if let Ok(blob) = model::json::read::<Blob>(&bytes) {
                 let count = blob.layers.len() + blob.manifests.len();
                 self.keep(size + count as u64 * ENTRY)?;
                 self.facts.blobs.insert(hex.to_owned(), blob);

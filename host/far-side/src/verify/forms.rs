@@ -3,10 +3,10 @@
 
 use std::iter;
 
-use components::zarf::alpha::WaitCluster;
-use components::zarf::convert::to_beta;
-use components::zarf::documents::Documents;
-use components::zarf::{self, API_VERSION, BETA_VERSION, Component, beta, differences};
+use model::zarf::alpha::WaitCluster;
+use model::zarf::convert::to_beta;
+use model::zarf::documents::Documents;
+use model::zarf::{self, API_VERSION, BETA_VERSION, Component, beta, differences};
 
 use super::definition::Package;
 use super::facts::Facts;

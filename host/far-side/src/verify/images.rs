@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::image::ImageName;
+use model::image::ImageName;
 use serde::Deserialize;
 
 use super::Problems;
 use super::definition::Package;
 use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
-use components::media_type::{is_foreign, is_index, is_manifest};
+use model::media_type::{is_foreign, is_index, is_manifest};
 
 const INDEX: &str = "images/index.json";
 

@@ -37,8 +37,8 @@ use super::restrict::{Bounds, refused};
 use super::transport::{Answer, Request, Transport, Tries};
 use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
-use components::json;
 use entitlement::grants::address;
+use model::json;
 
 /// Chart repositories and file servers know no login.
 const ELSEWHERE: &str = ", or, where it is no registry, add it to `auths` in docker's config.json";

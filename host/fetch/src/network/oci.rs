@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use components::json;
+use model::json;
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde::Deserialize;
 use url::Url;

@@ -1,6 +1,6 @@
 //! The merge as a table, and what holds for every input.
 
-use components::Image;
+use model::Image;
 use proptest::prelude::*;
 
 use super::*;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use components::ResolvedComponents;
 use jiff::Timestamp;
+use model::ResolvedComponents;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

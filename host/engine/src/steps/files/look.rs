@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use components::json;
+use model::json;
 
 use base::error::{Error, Result};
 use base::text;

@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::count::counted;
-use components::{FileEntry, ResolvedFile};
 use futures_util::StreamExt;
+use model::count::counted;
+use model::{FileEntry, ResolvedFile};
 use tokio::sync::Semaphore;
 use url::Url;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use base::digest::Digest;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
-use components::{FileKind, ResolvedComponents};
+use model::{FileKind, ResolvedComponents};
 
 use super::*;
 use crate::steps::test_support::{network, settings};

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::manifest::Descriptor;
 use base::digest::Digest;
 use base::error::{Error, Result};
-use components::media_type::OCI_INDEX;
 use disk::fs;
 use disk::tree::TreeBuilder;
 use fetch::store::Store;
+use model::media_type::OCI_INDEX;
 
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Both hold the complete reference: deploying looks for one, publishing for
@@ -149,7 +149,7 @@ mod tests {
         let mut references = BTreeMap::new();
         for image in layout["manifests"].as_array_mut().unwrap() {
             let name = image["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
-            let reference = components::image::normalized(&format!("127.0.0.1:5001/{name}"));
+            let reference = model::image::normalized(&format!("127.0.0.1:5001/{name}"));
             image.as_object_mut().unwrap().remove("annotations");
             references.insert(reference, serde_json::from_value::<Descriptor>(image.clone()).unwrap());
         }

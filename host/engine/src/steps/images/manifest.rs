@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use components::json;
-use components::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_foreign};
+use model::json;
+use model::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_foreign};
 use serde::{Deserialize, Serialize};
 
 use base::digest::Digest;

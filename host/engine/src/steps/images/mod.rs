@@ -11,9 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::ResolvedComponents;
-use components::count::counted;
 use futures_util::StreamExt;
+use model::ResolvedComponents;
+use model::count::counted;
 
 use self::fetch::Fetch;
 use self::manifest::Descriptor;

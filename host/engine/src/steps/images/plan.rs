@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use components::ResolvedComponents;
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use super::distinct;
@@ -11,10 +11,10 @@ use super::manifest::{Descriptor, Document, packaged, select};
 use super::resolve::{lock_key, locked_image};
 use base::digest::Digest;
 use base::reference::Reference;
-use components::media_type::is_index;
 use config::airgap_lock::{AirgapLock, LockedImage};
 use fetch::network::LARGEST_MANIFEST;
 use fetch::store::Store;
+use model::media_type::is_index;
 
 /// What is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -187,7 +187,7 @@ fn missing(source: &Source) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use components::Repository;
+    use model::Repository;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What components.yaml says about a repository, checked and taken apart.
 
-use components::Repository;
+use model::Repository;
 
 use base::error::{Error, Result};
 use config::airgap_lock::AirgapLock;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use components::version::{Constraint, Version};
 use image_finder::{Node, Value};
+use model::version::{Constraint, Version};
 
 use crate::{Chart, Dependency, Refusal};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use components::image::ImageName;
+use model::image::ImageName;
 
 use super::lines::is_hole;
 use super::parse::{Action, Expression, Kind, Piece, Term};

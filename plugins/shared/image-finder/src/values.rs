@@ -17,7 +17,7 @@
 //! wrote. Only where a container of a manifest has none is it what the kubelet
 //! completes.
 
-use components::image::ImageName;
+use model::image::ImageName;
 
 use crate::command::{self, Command, Named};
 use crate::template::EACH;

@@ -1,10 +1,10 @@
 //! What loads and yet installs nothing, or cannot be installed where there is no
 //! network: Helm refuses it late, and Zarf deploys it without a word.
 
-use components::version::Constraint;
 use image_finder::scalar::Scalar;
 use image_finder::template;
 use image_finder::{Node, Value as Yaml};
+use model::version::Constraint;
 use serde_json::Value;
 
 use crate::schema::Schema;

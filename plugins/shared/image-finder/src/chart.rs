@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use components::image::{ImageName, normalized};
+use model::image::{ImageName, normalized};
 
 use crate::template::{self, About, EACH, Helpers, Site, Source};
 use crate::values::{self, Doubt, Found, has_tag, is_template};

@@ -409,7 +409,7 @@ impl<'a> Reader<'a, '_> {
         let text = written.site.text.take();
         let key = part.key.as_ref().map(|range| looked.text.words(range)).unwrap_or_default();
         let is_near = "image".ends_with(key.trim_matches(['"', '\''])) && key.len() > 2;
-        let is_whole = |text: &str| has_tag(text) && components::image::ImageName::parse(text).is_ok();
+        let is_whole = |text: &str| has_tag(text) && model::image::ImageName::parse(text).is_ok();
         if text.is_some_and(|text| is_whole(&text) && (text.contains('/') || is_near)) {
             self.sites.push(written);
         }

@@ -74,7 +74,7 @@ mod run;
 #[allow(missing_docs, reason = "the WIT documents it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../../wit",
         world: "build-step",
         generate_all,
         pub_export_macro: true,

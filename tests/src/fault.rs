@@ -218,6 +218,8 @@ struct Rule {
     fault: Fault,
     seen: u64,
     triggered: Arc<AtomicU64>,
+    /// Whether the test means nothing where it never happens.
+    has_to_happen: bool,
 }
 
 /// The rules of one server.
@@ -225,15 +227,18 @@ struct Rule {
 pub(crate) struct Faults(Mutex<Vec<Rule>>);
 
 impl Faults {
-    pub(crate) fn add(&self, on: On, fault: Fault) -> Trigger {
+    pub(crate) fn add(&self, on: On, fault: Fault, has_to_happen: bool) -> Trigger {
         let triggered = Arc::new(AtomicU64::new(0));
-        let rule = Rule { on, fault, seen: 0, triggered: triggered.clone() };
+        let rule = Rule { on, fault, seen: 0, triggered: triggered.clone(), has_to_happen };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
         Trigger(triggered)
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Drops the rules, and returns those that had to happen and never did.
+    pub(crate) fn clear(&self) -> Vec<String> {
+        let rules = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let missed = rules.iter().filter(|rule| rule.has_to_happen && rule.triggered.load(Ordering::SeqCst) == 0);
+        missed.map(|rule| format!("{:?} on {:?}, which {} requests matched", rule.fault, rule.on, rule.seen)).collect()
     }
 
     /// Every rule counts every request that it matches; the first rule whose

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What else it may be that a file may not be written, where this process gave
 /// up rights of its own.
@@ -23,7 +23,7 @@ pub fn hint_where_denied(hint: &'static str) {
 }
 
 /// What kind of failure this is. The class alone decides what happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Class {

@@ -21,7 +21,7 @@ use base::progress::text;
 use config::Project;
 use disk::fs;
 use engine::orchestrator::plan::Request;
-use engine::orchestrator::report::Report;
+use engine::orchestrator::report::{Report, RunError};
 use engine::orchestrator::run::Run;
 use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
@@ -99,7 +99,7 @@ impl BuildArgs {
             clean: self.clean,
             request: Request {
                 no_resume: self.no_resume,
-                only: self.step.iter().cloned().collect(),
+                only: self.step.clone().map(|step| [step].into()),
                 force_regenerate: self.force_regenerate,
             },
             on_change: match self.on_change {
@@ -110,7 +110,7 @@ impl BuildArgs {
             locked: self.locked,
             strict_images: self.strict_images,
             verify_outputs: self.verify_outputs,
-            refresh: Vec::new(),
+            refresh: None,
         })
     }
 }
@@ -189,7 +189,7 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
     }
     tell_errors(report, ui);
-    if report.errors.iter().any(|(_, error)| error.class() == Class::DiskFull) {
+    if report.errors.iter().any(|failed| failed.error.class() == Class::DiskFull) {
         super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
     }
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
@@ -201,10 +201,11 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
 /// What failed; that a run was interrupted is told once and not by each step.
 pub(super) fn tell_errors(report: &Report, ui: &Ui) {
     let is_told = |error: &Error| ui.json || error.class() != Class::Interrupted;
-    for (step, error) in report.errors.iter().filter(|(_, error)| is_told(error)) {
-        let error =
-            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
-        ui.error(&error);
+    for RunError { step, error } in report.errors.iter().filter(|failed| is_told(&failed.error)) {
+        match step {
+            None => ui.error(error),
+            Some(step) => ui.error(&error.clone().context(format!("step `{step}` failed"))),
+        }
     }
     if !ui.json && report.exit_code() == ExitCode::Interrupted {
         let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
@@ -236,7 +237,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for step in &report.steps {
         let was_interrupted =
-            report.errors.iter().any(|(id, error)| *id == step.id && error.class() == Class::Interrupted);
+            report.errors.iter().any(|it| it.step.as_ref() == Some(&step.id) && it.error.class() == Class::Interrupted);
         let symbol = match (step.status, step.ran) {
             (Status::Completed, true) => "✓",
             (Status::Completed, false) => "=",

@@ -45,6 +45,7 @@ pub mod pipeline;
 pub mod plugins_lock;
 pub mod publish;
 mod refresh;
+pub mod repository;
 pub mod runners;
 pub mod settings;
 mod shape;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::Package;
 use model::problem::{Problem, YamlPath, redacted, shown};
@@ -167,6 +168,27 @@ pub struct RetrySettings {
 impl Default for RetrySettings {
     fn default() -> Self {
         Self { requests: 5, steps: 3, backoff: 0.5, backoff_limit: 30.0, longest_wait: 900 }
+    }
+}
+
+impl RetrySettings {
+    /// The longest pause.
+    pub fn limit(&self) -> Duration {
+        Duration::try_from_secs_f64(self.backoff_limit).unwrap_or_default()
+    }
+
+    /// How long to wait after so many failures in a row, from 1: doubles with
+    /// each of them, up to the limit.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doublings = i32::try_from(failures.saturating_sub(1).min(30)).unwrap_or(30);
+        let seconds = (self.backoff * 2f64.powi(doublings)).min(self.backoff_limit);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+
+    /// The same with jitter, so that many who wait do not come back as one:
+    /// from half of the pause to all of it, by `spread` in 0..1.
+    pub fn pause_with_jitter(&self, failures: u32, spread: f64) -> Duration {
+        self.pause(failures).mul_f64(0.5 + spread / 2.0)
     }
 }
 
@@ -465,6 +487,15 @@ mod tests {
     }
 
     const PACKAGE: &str = "package: {name: a, version: '1'}\n";
+
+    #[test]
+    fn pauses_double_and_end_at_the_limit() {
+        let retries = RetrySettings::default();
+        let pauses: Vec<_> = (1..9).map(|failures| retries.pause(failures).as_secs_f64()).collect();
+        assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!((retries.pause(0), retries.pause(u32::MAX)), (retries.pause(1), retries.limit()));
+        assert_eq!(retries.pause_with_jitter(2, 0.0), Duration::from_millis(500));
+    }
 
     #[test]
     fn name_and_version_are_enough() {

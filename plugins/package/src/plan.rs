@@ -249,11 +249,10 @@ impl Planner<'_> {
 
     fn repositories(&self, members: &mut Vec<Member>, plan: &mut Plan) -> Result<(), StepError> {
         for url in &self.component.repos {
-            let parsed = RepositoryUrl::parse(url).ok_or_else(|| {
+            let folder = RepositoryUrl::folder(url).ok_or_else(|| {
                 refuse("repository", format!("`{url}` is not a repository URL that Zarf understands"))
                     .hint("write scheme://host/path/name.git@ref")
             })?;
-            let folder = parsed.folder(crc32fast::hash(url.as_bytes()));
             let files = if self.sources.has("repos") { self.sources.below("repos", &folder)? } else { Vec::new() };
             if files.is_empty() {
                 let message =

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 
 pub use allowance::Allowance;
 
@@ -75,7 +75,7 @@ pub enum Event {
     },
     StepFailed {
         step: String,
-        class: String,
+        class: Class,
         message: String,
     },
     /// A step will be tried again after a pause.

@@ -85,7 +85,7 @@ pub(crate) fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option
         }
         Event::StepSkipped { step, reason } => format!("{step}: kept, {reason}"),
         // Who stopped it knows.
-        Event::StepFailed { class, .. } if class == Class::Interrupted.as_str() => return None,
+        Event::StepFailed { class, .. } if *class == Class::Interrupted => return None,
         Event::StepFailed { step, class, message } => format!("{step}: failed ({class}): {message}"),
         Event::StepRetrying { step, attempt, wait_ms, message } => {
             format!("{step}: attempt {attempt} in {}: {message}", text::duration(*wait_ms))

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::needs::Kind;
@@ -15,8 +14,9 @@ use crate::state::{BuildState, Status};
 use crate::transaction;
 use base::digest::Digest;
 use base::error::Result;
+use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
-use config::pipeline::{Runner, StepSpec};
+use config::pipeline::{HostStep, Runner, StepSpec};
 use config::{Project, hash};
 use plugin_host::catalog;
 use plugin_host::catalog::{PluginIdentity, PluginSource};
@@ -48,7 +48,7 @@ pub fn facts(
             Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
             _ => None,
         };
-        let plugin = plugin_source(project, spec)?.as_ref().map(PluginSource::identity);
+        let plugin = Executor::of(project, spec)?.plugin().map(PluginSource::identity);
         let key = made_from(project, Some(state), spec, plugin.as_ref(), options.strict_images, epoch);
         facts.insert(
             spec.id.clone(),
@@ -58,7 +58,7 @@ pub fn facts(
                 recorded_plugin: step.plugin.clone(),
                 plugin,
                 broken_output,
-                failed_class: step.error.as_ref().map(|error| error.class.clone()),
+                failed_class: step.error.as_ref().map(|error| error.class),
             },
         );
     }
@@ -80,9 +80,9 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
 /// lock's time of resolution, else the start of the build, which becomes the
 /// lock's time. It is the same for every step of a run, whatever they resolve.
 pub(super) fn epoch(project: &Project, state: Option<&BuildState>, source_date_epoch: Option<u64>) -> u64 {
-    let seconds = |text: &str| text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
-    let resolved = || project.lock.resolved_at.as_deref().and_then(seconds);
-    let begun = || state.and_then(|state| seconds(&state.created_at));
+    let seconds = |time: Stamp| u64::try_from(time.seconds()).ok();
+    let resolved = || project.lock.resolved_at.and_then(seconds);
+    let begun = || state.and_then(|state| seconds(state.created_at));
     source_date_epoch.or_else(resolved).or_else(begun).unwrap_or(0)
 }
 
@@ -161,13 +161,33 @@ fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
     Some(makers.collect())
 }
 
-/// The plugin of a step; None where the host itself runs it.
-///
-/// # Errors
-/// `configuration`, `integrity`: see [`catalog::find`].
-pub(super) fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option<PluginSource>> {
-    match &spec.run {
-        Runner::Host(_) => Ok(None),
-        Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
+/// Who does a step.
+pub(super) enum Executor {
+    Host(HostStep),
+    Plugin(PluginSource),
+}
+
+impl Executor {
+    /// # Errors
+    /// `configuration`, `integrity`: see [`catalog::find`].
+    pub(super) fn of(project: &Project, spec: &StepSpec) -> Result<Self> {
+        match &spec.run {
+            Runner::Host(step) => Ok(Self::Host(*step)),
+            Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Self::Plugin),
+        }
+    }
+
+    pub(super) fn plugin(&self) -> Option<&PluginSource> {
+        match self {
+            Self::Host(_) => None,
+            Self::Plugin(source) => Some(source),
+        }
+    }
+
+    pub(super) fn into_plugin(self) -> Option<PluginSource> {
+        match self {
+            Self::Host(_) => None,
+            Self::Plugin(source) => Some(source),
+        }
     }
 }

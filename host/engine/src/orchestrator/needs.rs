@@ -12,7 +12,6 @@ use serde::Serialize;
 use url::Url;
 
 use crate::steps::images::distinct;
-use crate::steps::repos::is_commit;
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
 use base::reference::Reference;
@@ -20,6 +19,7 @@ use config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
 use config::local::is_local;
 use config::lock_doubts::listed;
 use config::lock_names::provenance_of;
+use config::repository::is_commit;
 use fetch::shared_lock::UNLOCK;
 
 /// What kind of thing is needed.

@@ -26,7 +26,7 @@ use config::Project;
 use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
 use disk::fs;
 use disk::tree::Tree;
@@ -227,12 +227,10 @@ fn kinds(pipeline: &Pipeline, chosen: impl Fn(&StepSpec) -> bool) -> BTreeSet<Ki
 /// What a step fetches, by who does its work.
 pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
     match &spec.run {
-        Runner::Host(name) => match name.as_str() {
-            "images" => Some(Kind::Image),
-            "files" => Some(Kind::File),
-            "repos" => Some(Kind::Repository),
-            _ => None,
-        },
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
         Runner::Plugin(name) => (name == "charts").then_some(Kind::Chart),
     }
 }

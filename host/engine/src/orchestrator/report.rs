@@ -6,14 +6,14 @@ use crate::state::Status;
 use base::error::Error;
 use base::exit_code::ExitCode;
 use base::progress::Counts;
+use base::timestamp::Stamp;
 use config::publish::Published;
 
 /// The result of one run of `build`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub build_id: String,
-    /// RFC 3339, UTC.
-    pub started_at: String,
+    pub started_at: Stamp,
     pub duration_ms: u64,
     /// Whether every step was done already.
     pub nothing_to_do: bool,
@@ -22,7 +22,21 @@ pub struct Report {
     pub published: Vec<Published>,
     pub warnings: Vec<String>,
     #[serde(skip)]
-    pub errors: Vec<(String, Error)>,
+    pub errors: Vec<RunError>,
+}
+
+/// What failed in a run.
+#[derive(Clone, Debug)]
+pub struct RunError {
+    /// The id of the step that failed; None for what ended the run as a whole.
+    pub step: Option<String>,
+    pub error: Error,
+}
+
+impl RunError {
+    pub(crate) fn of_the_run(error: Error) -> Self {
+        Self { step: None, error }
+    }
 }
 
 /// One row of the table.
@@ -44,6 +58,6 @@ pub struct StepReport {
 impl Report {
     /// The exit code of the errors together.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::of_all(self.errors.iter().map(|(_, error)| error))
+        ExitCode::of_all(self.errors.iter().map(|failed| &failed.error))
     }
 }

@@ -33,8 +33,9 @@ pub struct Options {
     pub offline: bool,
     /// Refuse anything that airgap.lock does not hold.
     pub locked: bool,
-    /// Names whose entries in the lock are resolved again; `*` is all.
-    pub refresh: Vec<String>,
+    /// An update: the names whose entries in the lock are resolved again; `*`
+    /// is all. None for a build.
+    pub refresh: Option<Vec<String>>,
     /// Images that charts name and the manifest lacks are errors.
     pub strict_images: bool,
     /// Hash the outputs of completed steps instead of comparing sizes.
@@ -51,11 +52,11 @@ impl Options {
     /// `local` where the diary of a killed build can not be read.
     pub fn lock(&self, project: &Project) -> Result<SharedLock> {
         let mut lock = project.lock.clone();
-        lock.forget(&self.refresh);
-        let shared = match (self.locked, self.refresh.is_empty()) {
+        lock.forget(self.refresh.as_deref().unwrap_or_default());
+        let shared = match (self.locked, &self.refresh) {
             (true, _) => SharedLock::frozen(lock),
-            (false, false) => SharedLock::new(lock),
-            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
+            (false, Some(_)) => SharedLock::new(lock),
+            (false, None) => SharedLock::with_diary(lock, project.layout.resolved())?,
         };
         Ok(shared.without_doubts(&Runners::of(project), &Store::open(project.layout.store())?))
     }
@@ -100,7 +101,7 @@ impl Session {
         // Where the last step publishes, hours from now.
         fs::check_writable(&project.layout.dist)?;
         written::check(&project.layout)?;
-        if !options.refresh.is_empty() {
+        if options.refresh.is_some() {
             fs::check_writable(&project.layout.config)?;
         }
         let next = BuildState::new(pipeline, now).after(state.get());
@@ -189,7 +190,7 @@ pub fn is_doubtful(layout: &Layout, state: Option<&BuildState>) -> bool {
 
 /// Whether a step failed over bytes that are not what was recorded of them.
 fn has_found_damage(state: &BuildState) -> bool {
-    let of_step = |step: &StepState| step.error.as_ref().is_some_and(|error| error.class == Class::Integrity.as_str());
+    let of_step = |step: &StepState| step.error.as_ref().is_some_and(|error| error.class == Class::Integrity);
     state.steps.iter().any(of_step)
 }
 
@@ -261,11 +262,11 @@ fn aligned(state: &BuildState, project: &Project) -> bool {
 
 /// Records a new build, in which the configuration is loaded already.
 fn begin(state: &mut ExclusiveState, mut build: BuildState, now: Timestamp) -> Result<()> {
-    let created_at = build.created_at.clone();
+    let created_at = build.created_at;
     if let Some(step) = build.step_mut(super::CONFIG) {
         step.status = Status::Completed;
         step.attempts = 1;
-        step.started_at = Some(created_at.clone());
+        step.started_at = Some(created_at);
         step.completed_at = Some(created_at);
         step.duration_ms = Some(0);
         step.summary = Some("valid".to_owned());

@@ -5,7 +5,7 @@
 //! for a file that we half understand is not ours to write back.
 
 use base::progress::ItemProgress;
-use base::timestamp::rfc3339;
+use base::timestamp::Stamp;
 use config::publish::Published;
 use plugin_host::catalog::PluginIdentity;
 use std::collections::BTreeMap;
@@ -33,14 +33,13 @@ pub struct BuildState {
     /// None until the component manifest was published.
     pub config_hash: Option<Digest>,
     pub config_files: BTreeMap<String, Digest>,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    pub updated_at: String,
+    pub created_at: Stamp,
+    pub updated_at: Stamp,
     /// When the last finished build gave way to this one, or to one before it
     /// that never finished: what came into the store since then may be known to
     /// nobody yet. None where no finished build is known of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unfinished_since: Option<String>,
+    pub unfinished_since: Option<Stamp>,
     pub steps: Vec<StepState>,
     /// The configuration that the build began with, for telling what changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +63,6 @@ pub enum Status {
     Running,
     Completed,
     Failed,
-    Skipped,
 }
 
 /// One step of the pipeline.
@@ -77,9 +75,9 @@ pub struct StepState {
     /// Attempts in this build.
     pub attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<String>,
+    pub completed_at: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,7 +119,7 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedItem {
     pub name: String,
-    pub class: String,
+    pub class: Class,
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,22 +139,22 @@ pub struct Outputs {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedError {
-    pub class: String,
+    pub class: Class,
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// RFC 3339, UTC: when a rate-limited server will answer again.
+    /// When a rate-limited server will answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
+    pub until: Option<Stamp>,
 }
 
 impl From<&Error> for RecordedError {
     fn from(error: &Error) -> Self {
         Self {
-            class: error.class().as_str().to_owned(),
+            class: error.class(),
             message: error.one_line(),
             hint: error.hint_text().map(str::to_owned),
-            until: error.until().filter(|_| error.class() == Class::RateLimited).map(rfc3339),
+            until: error.until().filter(|_| error.class() == Class::RateLimited).map(Stamp::from),
         }
     }
 }
@@ -175,8 +173,8 @@ impl BuildState {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             config_hash: None,
             config_files: BTreeMap::new(),
-            created_at: rfc3339(now),
-            updated_at: rfc3339(now),
+            created_at: now.into(),
+            updated_at: now.into(),
             unfinished_since: None,
             steps,
             configuration: None,
@@ -229,7 +227,7 @@ impl BuildState {
 
     /// Whether every step is done.
     pub fn is_finished(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step.status, Status::Completed | Status::Skipped))
+        self.steps.iter().all(|step| step.status == Status::Completed)
     }
 
     /// Knows what the build that it replaces leaves in the store. With the
@@ -238,8 +236,8 @@ impl BuildState {
     #[must_use]
     pub fn after(mut self, replaced: Option<&Self>) -> Self {
         self.unfinished_since = replaced.and_then(|replaced| match replaced.is_finished() {
-            true => Some(self.created_at.clone()),
-            false => replaced.unfinished_since.clone(),
+            true => Some(self.created_at),
+            false => replaced.unfinished_since,
         });
         self
     }

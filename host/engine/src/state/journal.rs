@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::format::{FailedItem, Items};
-use base::error::{ItemFailure, Result};
+use base::error::{Class, ItemFailure, Result};
 use base::progress::ItemProgress;
 use disk::fs;
 
@@ -31,7 +31,7 @@ pub enum Line {
     },
     Failed {
         name: String,
-        class: String,
+        class: Class,
         message: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
@@ -62,7 +62,7 @@ impl Journal {
     pub(crate) fn failed(&self, failure: &ItemFailure) -> Result<()> {
         self.append(&Line::Failed {
             name: failure.item.clone(),
-            class: failure.class.as_str().to_owned(),
+            class: failure.class,
             message: failure.message.clone(),
             hint: failure.hint.clone(),
         })

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use model::zarf::{self, Component};
+use model::zarf::{self, Component, RepositoryUrl};
 use serde::{Deserialize, Serialize};
 
 use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
-use crate::verify::components::{below, repository_folder};
+use crate::verify::components::below;
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Facts, Member};
 use crate::verify::{Definition, Problems, definition, forms, images};
@@ -386,7 +386,7 @@ fn files(component: &Component, facts: &Facts, beside: &Beside) -> Vec<FileRow> 
 fn repositories(component: &Component, facts: &Facts, beside: &Beside) -> Vec<RepositoryRow> {
     let members = members(component, facts);
     let row = |url: &String| {
-        let path = repository_folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
+        let path = RepositoryUrl::folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
         let listed = beside.repositories.iter().find(|listed| listed.source == *url);
         RepositoryRow {
             url: url.clone(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::components::{below, repository_folder};
+use super::components::below;
 use super::definition::Package;
 use super::evidence::Weighed;
 use super::facts::Facts;
@@ -16,6 +16,7 @@ use base::digest::Digest;
 use base::error::Result;
 use config::airgap_lock::AirgapLock;
 use disk::fs;
+use model::zarf::RepositoryUrl;
 
 const LARGEST_CHECKSUM_FILE: u64 = 4096;
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -272,7 +273,7 @@ impl Comparison<'_> {
                 }
             }
             for url in &component.repos {
-                let folder = repository_folder(url).unwrap_or_default();
+                let folder = RepositoryUrl::folder(url).unwrap_or_default();
                 if !self.manifest.repositories.iter().any(|repository| repository.path.ends_with(&folder)) {
                     self.differs(format!("repository `{url}` is not in artifact-manifest.json"));
                 }

@@ -332,6 +332,15 @@ pub struct Actions {
     pub on_remove: ActionSet,
 }
 
+impl Actions {
+    /// Every action, whenever it runs.
+    pub fn all(&self) -> impl Iterator<Item = &Action> {
+        let sets = [&self.on_create, &self.on_deploy, &self.on_remove].into_iter();
+        let lists = sets.flat_map(|set| [&set.before, &set.after, &set.on_success, &set.on_failure]);
+        lists.flatten()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionSet {

@@ -76,12 +76,14 @@ pub fn json(line: &str) -> String {
 /// One character of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
+    /// Shown as it is.
     Seen(char),
     /// Shown as its escape.
     Unseen(char),
 }
 
 impl Piece {
+    /// Appends it as it is shown.
     pub fn push_to(self, text: &mut String) {
         match self {
             Self::Seen(c) => text.push(c),
@@ -121,6 +123,7 @@ pub const REMOVE: &str = "remove it, or type the text anew: it was pasted along,
 /// it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unseen {
+    /// The character itself.
     pub character: char,
     /// How many characters stand before it.
     pub behind: usize,

@@ -11,16 +11,21 @@ use config::publish::Published;
 /// The result of one run of `build`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// Which build it was, as in state.json.
     pub build_id: String,
     /// RFC 3339, UTC.
     pub started_at: String,
+    /// Milliseconds of this run.
     pub duration_ms: u64,
     /// Whether every step was done already.
     pub nothing_to_do: bool,
+    /// One row for each step, in the order of the pipeline.
     pub steps: Vec<StepReport>,
     /// What the steps published into dist/.
     pub published: Vec<Published>,
+    /// As they were shown, in order.
     pub warnings: Vec<String>,
+    /// What failed, by step id; the id is empty for what is no step's.
     #[serde(skip)]
     pub errors: Vec<(String, Error)>,
 }
@@ -28,16 +33,24 @@ pub struct Report {
 /// One row of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
+    /// The step's id.
     pub id: String,
+    /// What people call it.
     pub name: String,
+    /// Where it stands at the end.
     pub status: Status,
     /// Whether it ran now, or was done before.
     pub ran: bool,
     /// Why it ran, or why it did not.
     pub reason: String,
+    /// Attempts in this build.
     pub attempts: u32,
+    /// Milliseconds: of the attempt that completed it, now or earlier; of all that failed
+    /// together, where none did.
     pub duration_ms: u64,
+    /// What it made, on one line; of a failed step its error.
     pub summary: String,
+    /// What it fetched and found in the store in this run.
     pub counts: Counts,
 }
 

@@ -50,7 +50,9 @@ pub struct Configuration {
 pub struct Plugin {
     /// The step that it runs.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
     /// Of the component, `sha256:…`.
     pub digest: String,

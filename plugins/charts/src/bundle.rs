@@ -38,6 +38,7 @@ const VALUES_LIMIT: u64 = 8 << 20;
 
 /// What the step works on.
 pub struct Job<'a> {
+    /// The charts as components.yaml names them.
     pub charts: &'a [Chart],
     /// The images that the package holds, as written.
     pub images: &'a [String],

@@ -3,7 +3,7 @@
 //!
 //! Modules build errors with [`Error::new`] and the class constructors, add a
 //! [hint](Error::hint) that says what the user can do, and keep the cause as
-//! [source](Error::source). Nobody decides by text: `orchestrator::decide`
+//! [source](std::error::Error::source). Nobody decides by text: `orchestrator::decide`
 //! looks at the [`Class`], `exit_code` maps it to a number.
 
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! cursor, turn the direction of writing, forge a line, or stand there unseen.
 //!
 //! What has no look of its own is shown as its escape (`\u{202e}`), not dropped:
-//! that somebody put it there is worth knowing. [`line`] and [`json`] are applied
+//! that somebody put it there is worth knowing. [`line()`] and [`json`] are applied
 //! where text leaves the process, in `cli` and `progress`, so that nothing has
 //! to be remembered before.
 

@@ -33,7 +33,7 @@ pub struct Settings {
     pub retries: RetrySettings,
     /// What one plugin call may take.
     pub plugins: PluginSettings,
-    /// What is refused whoever asks for it.
+    /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
 }
 

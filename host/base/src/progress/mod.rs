@@ -50,8 +50,7 @@ pub enum Level {
     Debug,
     /// What is worth knowing.
     Info,
-    /// Something is not as it should be, and the work goes on. Shown again at the end of the
-    /// build.
+    /// Something is not as it should be, and the work goes on.
     Warn,
     /// Something failed.
     Error,

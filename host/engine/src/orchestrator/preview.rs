@@ -69,7 +69,7 @@ pub enum Begins {
 pub struct Outlook {
     /// What is still to be fetched.
     pub to_fetch: Vec<Need>,
-    /// The sum of what is to be fetched, each blob once.
+    /// What the planned steps need, there already or not, added up.
     pub total: Total,
     /// By registry or server.
     pub requests: BTreeMap<String, Requests>,

@@ -43,7 +43,7 @@ pub struct StepReport {
     pub ran: bool,
     /// Why it ran, or why it did not.
     pub reason: String,
-    /// Attempts in this build.
+    /// Attempts in this run; 0 where it did not run.
     pub attempts: u32,
     /// Milliseconds: of the attempt that completed it, now or earlier; of all that failed
     /// together, where none did.

@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Image {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chart {
-    /// As the repository calls it.
+    /// As the repository, or the chart itself, calls it.
     pub name: String,
     /// `https://…` (a repository with index.yaml), `oci://…`, or a local
     /// directory (`./charts/name`, relative to the folder that holds config/).

@@ -118,8 +118,9 @@ pub struct Build {
     /// The release of Zarf whose format this is.
     #[serde(default)]
     pub version: String,
-    /// Names of the rewritings of old fields that were done: those that are listed a reader
-    /// does not do again.
+    /// Names of the rewritings of old fields that were done: `scripts-to-actions`,
+    /// `pluralize-set-variable`. Of those that are listed a reader drops the old field, of the
+    /// others it does the rewriting.
     #[serde(default, skip_serializing_if = "is_default")]
     pub migrations: Vec<String>,
     /// Registries, or beginnings of references, and what images were pulled from instead of
@@ -222,8 +223,7 @@ pub struct Component {
     /// one all branches and tags are mirrored.
     #[serde(default, skip_serializing_if = "is_default")]
     pub repos: Vec<String>,
-    /// Commands before and after the deployment, in the form that `actions` replaced. None in
-    /// what a build writes.
+    /// Commands before and after the deployment, in the form that `actions` replaced.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scripts: Option<Value>,
     /// Commands and waits around the creation, deployment and removal.
@@ -260,7 +260,7 @@ pub struct OnlyCluster {
     /// `amd64` or `arm64`, for creating and deploying. Empty matches any.
     #[serde(default, skip_serializing_if = "is_default")]
     pub architecture: String,
-    /// Kubernetes distributions that it works with: `k3s`. Nothing looks at them.
+    /// Kubernetes distributions that it works with: `k3s`. They decide nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub distros: Vec<String>,
 }
@@ -574,7 +574,7 @@ pub struct SetValue {
     /// Where in the values: `.a.b`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub key: String,
-    /// What stands there before the command has run.
+    /// What stands there so far; what the command writes replaces it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub value: Option<Value>,
     /// `yaml`, `json` or `string`.
@@ -599,7 +599,7 @@ pub struct WaitCluster {
     /// `Pod`, or `<kind>.<version>.<group>`.
     #[serde(default)]
     pub kind: String,
-    /// Its name, or a label selector: `app=web`.
+    /// Its name, or a label selector: `app=web`. Empty means any object of the kind.
     #[serde(default)]
     pub name: String,
     /// The namespace that it is in. Empty means the one that is set where Zarf runs; what is in

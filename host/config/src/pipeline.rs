@@ -274,7 +274,7 @@ impl Pipeline {
         None
     }
 
-    /// The step with this id.
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.id == id)
     }

@@ -24,7 +24,8 @@ use disk::tree;
 /// A file outside build/ that a commit published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// `dist/x` or `config/x`, wherever those folders lie.
+    /// `dist/x` or `config/x` in state.json, wherever those folders lie; in what a build reports
+    /// the path of the file itself.
     pub path: String,
     /// Of the content.
     pub digest: Digest,

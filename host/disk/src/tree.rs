@@ -43,7 +43,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The artifact at `path`.
+    /// The artifact at `path`; None where there is none.
     pub fn get(&self, path: &str) -> Option<&Artifact> {
         let at = self.artifacts.binary_search_by(|artifact| artifact.path.as_str().cmp(path)).ok()?;
         self.artifacts.get(at)
@@ -133,7 +133,7 @@ impl TreeBuilder {
         Ok(())
     }
 
-    /// The artifact at `path` as it was last entered.
+    /// The artifact at `path` as it was last entered; None where none is.
     pub fn get(&self, path: &str) -> Option<Artifact> {
         self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }

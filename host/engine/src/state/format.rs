@@ -34,7 +34,7 @@ pub struct BuildState {
     pub tool_version: String,
     /// None until the component manifest was published.
     pub config_hash: Option<Digest>,
-    /// The digest of each file of the configuration, by its name there; empty as long as
+    /// The digest of each file of the configuration, by name as in [`ConfigHashes`]; empty as long as
     /// `config_hash` is None.
     pub config_files: BTreeMap<String, Digest>,
     /// RFC 3339, UTC.
@@ -223,7 +223,7 @@ impl BuildState {
         }
     }
 
-    /// The step with this id.
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepState> {
         self.steps.iter().find(|step| step.id == id)
     }

@@ -124,7 +124,7 @@ impl ExclusiveState {
         self.lock.settle();
     }
 
-    /// The state as it was last written; None where there is none.
+    /// The state with every change so far; None where there is none.
     pub fn get(&self) -> Option<&BuildState> {
         self.state.as_ref()
     }

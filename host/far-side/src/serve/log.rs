@@ -14,11 +14,11 @@ use serde::Serialize;
 pub struct Request {
     /// The address that asked.
     pub client: IpAddr,
-    /// Of HTTP: `GET`.
+    /// The HTTP method: `GET`.
     pub method: String,
     /// With the query, as it came.
     pub path: String,
-    /// Of HTTP.
+    /// The HTTP status of the answer.
     pub status: u16,
     /// Of the body, as many as left.
     pub bytes: u64,

@@ -122,7 +122,7 @@ pub struct Report {
     pub definition: Option<Definition>,
     /// `<package>.sha256`.
     pub checksum_file: Beside,
-    /// `<package>.manifest.json`.
+    /// `<package>.manifest.json`, else artifact-manifest.json where that is about this package.
     pub artifact_manifest: Beside,
     /// On what the content rests, where a list that matches says.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -93,17 +93,22 @@ impl Default for AirgapLock {
     }
 }
 
+/// What a reference to an image resolved to, for one platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedImage {
     /// Of the index that the reference named, where it named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Digest>,
+    /// Of the manifest of the platform.
     pub manifest: Digest,
+    /// Of the manifest, as the registry gave it: `application/vnd.oci.image.manifest.v1+json`.
     pub media_type: String,
     /// Bytes of the manifest.
     pub size: u64,
+    /// The image's configuration.
     pub config: LockedBlob,
+    /// The layers, the lowest first.
     #[serde(default)]
     pub layers: Vec<LockedBlob>,
     /// The build in which the registry gave this for the reference.
@@ -111,18 +116,25 @@ pub struct LockedImage {
     pub build: Option<String>,
 }
 
+/// One blob of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedBlob {
+    /// Of its bytes.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
 }
 
+/// What a chart of a repository resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedChart {
+    /// The exact version that the version as written turned out to be.
     pub version: String,
+    /// Where the archive lies: a URL, or `oci://` and the reference of the manifest.
     pub url: String,
+    /// Of the archive, the `.tgz`.
     pub digest: Digest,
     /// The pinned plugin that resolved it; missing for the core plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,10 +168,13 @@ impl LockedChart {
     }
 }
 
+/// What a URL gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedFile {
+    /// Of the content.
     pub sha256: Digest,
+    /// In bytes.
     pub size: u64,
     /// The checksum file of the configuration that named this digest when it
     /// was fetched. Without one the address alone was asked.
@@ -170,9 +185,11 @@ pub struct LockedFile {
     pub build: Option<String>,
 }
 
+/// What a reference in a git repository resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedRepository {
+    /// The full name of the commit: 40 hexadecimal digits, or 64 of a SHA-256 repository.
     pub commit: String,
     /// The full name of what the reference turned out to be:
     /// `refs/heads/main`, `refs/tags/v1.0.0`. Missing where it is a commit.
@@ -527,12 +544,14 @@ fn blob(blob: &LockedBlob) -> String {
 pub struct LockChange {
     /// `image`, `chart`, `file` or `repository`.
     pub kind: &'static str,
+    /// The key of the entry in its section of airgap.lock.
     pub key: String,
     /// The plugin under whose name the entry stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Asker>,
     /// What it resolved to; None where it was not there.
     pub old: Option<String>,
+    /// What it resolves to now; None where it is gone.
     pub new: Option<String>,
     /// Of an entry that is doubted or unnamed: for what reason.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,8 +25,11 @@ const CHART_NAME: usize = 40;
 /// components.yaml and where its lines are.
 #[derive(Clone, Debug)]
 pub struct ComponentsFile {
+    /// What the file says.
     pub manifest: ComponentManifest,
+    /// Its text.
     pub source: Source,
+    /// Which line and column each key and item has.
     pub spans: Spans,
 }
 

@@ -21,6 +21,7 @@ pub const MANIFESTS: &str = "manifests";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
+    /// In the order of the file, which need not be the one in which they run.
     pub steps: Vec<StepSpec>,
 }
 
@@ -28,6 +29,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
+    /// Unique in the pipeline, and the name of its tree: `images`.
     pub id: String,
     /// For people: "Container images".
     pub name: String,
@@ -37,6 +39,7 @@ pub struct StepSpec {
     /// Step ids whose trees this step reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// What becomes of an attempt that failed.
     pub on_failure: OnFailure,
     /// Files of the step's tree that are published outside build/.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -90,7 +93,9 @@ impl HostStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
+    /// Nothing of it remains.
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
@@ -297,6 +302,7 @@ impl Pipeline {
         None
     }
 
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.id == id)
     }

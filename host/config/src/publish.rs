@@ -24,8 +24,12 @@ use disk::tree;
 /// A file outside build/ that a commit published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
+    /// `dist/x` or `config/x` in state.json, wherever those folders lie; in what a build reports
+    /// the path of the file itself.
     pub path: String,
+    /// Of the content.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
     /// How it looked when it was last known to be that: as long as it looks so,
     /// nobody has written into it.
@@ -40,13 +44,17 @@ pub struct Publish {
     /// A path in the tree; a leading `*` matches any beginning of a name in
     /// the root of the tree. One that matches nothing publishes nothing.
     pub from: String,
+    /// The folder that it goes into.
     pub to: Target,
 }
 
+/// A folder outside build/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
+    /// config/, which decides what the next build does.
     Config,
+    /// dist/, which holds what is handed on.
     Dist,
 }
 
@@ -161,7 +169,9 @@ fn folded(name: &str) -> String {
 pub struct Selected {
     /// In the step's tree.
     pub path: String,
+    /// The folder that it goes into.
     pub to: Target,
+    /// Its name there.
     pub name: String,
 }
 

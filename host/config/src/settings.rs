@@ -23,13 +23,18 @@ use disk::tree;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// What the package is called, and how it is written.
     pub package: PackageSettings,
+    /// How servers are reached, and how many at a time.
     pub network: NetworkSettings,
     /// By registry host as it appears in references: `docker.io`,
     /// `registry.example.com:5000`.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// When something that failed is tried again.
     pub retries: RetrySettings,
+    /// What one plugin call may take.
     pub plugins: PluginSettings,
+    /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
 }
 
@@ -37,10 +42,14 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
+    /// `metadata.name` of the package: at most 63 lowercase letters, digits and `-`.
     pub name: String,
+    /// `metadata.version` of the package, and part of the name of its file.
     pub version: String,
+    /// `metadata.description` of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Which documents its zarf.yaml holds.
     #[serde(default)]
     pub format: PackageFormat,
 }
@@ -61,7 +70,9 @@ pub enum PackageFormat {
     /// 1.0.
     #[default]
     Both,
+    /// A `zarf.dev/v1alpha1` document alone.
     V1alpha1,
+    /// A `zarf.dev/v1beta1` document alone.
     V1beta1,
 }
 
@@ -125,6 +136,7 @@ pub struct RegistrySettings {
     pub ca_file: Option<PathBuf>,
     /// PEM files for a client certificate.
     pub client_certificate: Option<PathBuf>,
+    /// PEM file with the key of the client certificate, where it is not in the same file.
     pub client_key: Option<PathBuf>,
     /// Downloads at the same time from this registry.
     pub concurrency: Option<usize>,
@@ -144,6 +156,7 @@ impl RegistrySettings {
 pub struct Mirror {
     /// `host[:port][/prefix]`: the repository path is appended.
     pub location: String,
+    /// Speak http to it, without TLS.
     #[serde(default)]
     pub plain_http: bool,
 }
@@ -221,6 +234,7 @@ pub enum SecondWall {
     Auto,
     /// No third-party plugin without it.
     Require,
+    /// No wall, whatever the kernel can.
     Off,
 }
 

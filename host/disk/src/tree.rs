@@ -27,9 +27,11 @@ pub const DEPTH: usize = 64;
 pub struct Artifact {
     /// Relative, `/`-separated, normal components only.
     pub path: String,
+    /// SHA-256 of its content.
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// Whether it is made executable wherever it is put.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
 }
@@ -37,10 +39,12 @@ pub struct Artifact {
 /// The content of a committed tree, sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
+    /// The artifacts, sorted by path.
     pub artifacts: Vec<Artifact>,
 }
 
 impl Listing {
+    /// The artifact at `path`; None where there is none.
     pub fn get(&self, path: &str) -> Option<&Artifact> {
         let at = self.artifacts.binary_search_by(|artifact| artifact.path.as_str().cmp(path)).ok()?;
         self.artifacts.get(at)
@@ -60,11 +64,14 @@ impl Listing {
 /// A committed tree on disk.
 #[derive(Clone, Debug)]
 pub struct Tree {
+    /// The directory that the paths in the listing are relative to.
     pub root: PathBuf,
+    /// What is in it.
     pub listing: Arc<Listing>,
 }
 
 impl Tree {
+    /// Where an artifact lies, by its path in the listing.
     pub fn path_of(&self, artifact: &str) -> PathBuf {
         self.root.join(artifact)
     }
@@ -79,10 +86,12 @@ pub struct TreeBuilder {
 }
 
 impl TreeBuilder {
+    /// An empty tree in the directory `root`, which the caller makes.
     pub fn new(root: PathBuf) -> Self {
         Self { root, artifacts: Arc::default() }
     }
 
+    /// The staging directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -104,6 +113,7 @@ impl TreeBuilder {
         artifacts.insert(artifact.path.clone(), artifact);
     }
 
+    /// Takes an artifact off the listing; its file stays on the disk.
     pub fn forget(&self, path: &str) {
         let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         artifacts.remove(path);
@@ -124,6 +134,7 @@ impl TreeBuilder {
         Ok(())
     }
 
+    /// The artifact at `path` as it was last entered; None where none is.
     pub fn get(&self, path: &str) -> Option<Artifact> {
         self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
@@ -152,6 +163,7 @@ impl TreeBuilder {
         Ok(artifact)
     }
 
+    /// What was entered so far.
     pub fn listing(&self) -> Listing {
         let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         Listing { artifacts: artifacts.values().cloned().collect() }

@@ -24,6 +24,7 @@ const LONGEST_NAME: usize = 40;
 /// A definition that can be packaged.
 #[derive(Clone, Debug)]
 pub struct Package {
+    /// What is packaged, in the form `zarf.dev/v1alpha1`.
     pub definition: Definition,
     /// The whole document, with the same components.
     pub document: Mapping,
@@ -38,6 +39,7 @@ pub struct Package {
 }
 
 impl Package {
+    /// The name that Zarf gives the package's file.
     pub fn file_name(&self) -> String {
         zarf::package_file_name(&self.definition.metadata)
     }

@@ -30,17 +30,20 @@ pub struct Image {
     pub written: String,
     /// The components that name it.
     pub components: Vec<String>,
+    /// Of the manifest or index.
     pub media_type: String,
     /// `sha256:…` of the manifest or index.
     pub digest: String,
     /// Bytes of everything reachable from it, shared or not.
     pub size: u64,
+    /// `linux/amd64`; None where the layout does not say.
     pub platform: Option<String>,
     /// Everything reachable from it, by the hexadecimal digits of its digest.
     pub blobs: BTreeSet<String>,
 }
 
 impl Image {
+    /// Whether it is an index, of one manifest or several.
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }

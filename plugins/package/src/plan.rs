@@ -30,28 +30,49 @@ pub struct Plan {
     pub unnamed: Vec<String>,
     /// What the components hold, for the record.
     pub charts: Vec<record::Chart>,
+    /// As `charts`.
     pub files: Vec<record::File>,
+    /// As `charts`.
     pub repositories: Vec<record::Repository>,
 }
 
 /// An uncompressed tar inside the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tar {
+    /// In the package: `components/<name>.tar`.
     pub path: String,
+    /// In the order in which they are written.
     pub members: Vec<Member>,
 }
 
+/// An entry of a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// In the tar, or in the package.
     pub path: String,
+    /// Permission bits.
     pub mode: u32,
+    /// What it is made of.
     pub source: Source,
 }
 
+/// What a member is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    File { tree: String, path: String, size: u64, sha256: Option<String> },
+    /// A file of an input tree.
+    File {
+        /// The name of the tree.
+        tree: String,
+        /// The path in it.
+        path: String,
+        /// In bytes.
+        size: u64,
+        /// 64 hexadecimal digits, where the host knows them.
+        sha256: Option<String>,
+    },
+    /// A file with this content.
     Bytes(Vec<u8>),
+    /// A directory, which has no content.
     Directory,
 }
 

@@ -18,8 +18,11 @@ const LONGEST_CHART_NAME: usize = 40;
 /// Why no definition can be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Short and stable: which kind of problem it is.
     pub code: &'static str,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 

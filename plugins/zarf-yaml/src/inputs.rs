@@ -11,13 +11,17 @@ use serde::de::DeserializeOwned;
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
+    /// What was to be fetched.
     pub components: ResolvedComponents,
     /// Complete references of the images that were pulled.
     pub images: BTreeSet<String>,
+    /// What the step `files` fetched.
     pub files: Vec<FileEntry>,
     /// Paths of those that the nodes can run.
     pub programs: BTreeSet<String>,
+    /// What the step `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
+    /// What the step `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
 }
 

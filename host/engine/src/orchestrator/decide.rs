@@ -11,16 +11,22 @@ use config::settings::RetrySettings;
 /// How the transaction of a failed attempt ends, and what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// How the transaction ends.
     pub ending: Ending,
+    /// What comes of the step.
     pub next: Next,
 }
 
+/// How the transaction of a failed attempt ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// Nothing of it remains.
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
+/// What comes after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Try the step again after the pause.

@@ -32,6 +32,7 @@ use fetch::store::collect::{Keep, Removed};
 /// What was removed, or would be.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Garbage {
+    /// What of the store.
     pub store: Removed,
     /// Clones of repositories that the configuration does not name.
     pub clones: Vec<StaleClone>,
@@ -46,7 +47,9 @@ pub struct Garbage {
 /// A clone that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StaleClone {
+    /// Where it lies: `build/<name>`.
     pub path: String,
+    /// Bytes of its files.
     pub bytes: u64,
 }
 

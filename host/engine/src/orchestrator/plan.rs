@@ -14,12 +14,15 @@ use plugin_host::catalog::PluginIdentity;
 /// What is known about a step before anything runs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// What the state records.
     pub status: Status,
     /// The plugin that made the recorded outputs.
     pub recorded_plugin: Option<PluginIdentity>,
     /// The plugin that would run now.
     pub plugin: Option<PluginIdentity>,
+    /// What is wrong with the recorded outputs; None where they are sound, or there are none.
     pub broken_output: Option<Broken>,
+    /// The class of the error that it failed with.
     pub failed_class: Option<Class>,
     /// Whether the recorded outputs were made from something else than what
     /// is there now.
@@ -41,6 +44,7 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "why")]
 pub enum Action {
+    /// Runs, for this reason.
     Run(Reason),
     /// Its outputs are there and were made by the same plugin.
     Keep,
@@ -52,10 +56,15 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
+    /// It was not done in this build yet.
     NeverRan,
+    /// The last attempt was stopped, or its process died.
     Interrupted,
+    /// The last attempt failed; its error's class.
     Failed(Class),
+    /// Its outputs are not what was recorded; what is wrong with them.
     OutputBroken(String),
+    /// Another plugin would make them now; from which to which.
     PluginChanged(String),
     /// A tree or a setting that it was made from is another one now.
     InputsChanged,
@@ -85,17 +94,22 @@ impl fmt::Display for Reason {
 /// happens to each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
+    /// Each after what it needs.
     pub steps: Vec<PlannedStep>,
 }
 
+/// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedStep {
+    /// The step's id.
     pub id: String,
+    /// What happens to it.
     #[serde(flatten)]
     pub action: Action,
 }
 
 impl Plan {
+    /// What happens to the step with this id; None where there is none.
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.steps.iter().find(|step| step.id == id).map(|step| &step.action)
     }

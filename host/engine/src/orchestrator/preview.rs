@@ -45,11 +45,14 @@ pub struct Preview {
     pub begins: Begins,
     /// Why a new build begins, where the configuration is the reason.
     pub changes: Vec<Change>,
+    /// What happens to each step.
     pub steps: Vec<PlannedStep>,
+    /// What the steps that run fetch and write.
     #[serde(flatten)]
     pub outlook: Outlook,
 }
 
+/// How a build relates to the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Begins {
@@ -66,6 +69,7 @@ pub enum Begins {
 pub struct Outlook {
     /// What is still to be fetched.
     pub to_fetch: Vec<Need>,
+    /// What the planned steps need, there already or not, added up.
     pub total: Total,
     /// By registry or server.
     pub requests: BTreeMap<String, Requests>,

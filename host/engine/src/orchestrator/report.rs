@@ -12,15 +12,21 @@ use config::publish::Published;
 /// The result of one run of `build`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// Which build it was, as in state.json.
     pub build_id: String,
+    /// When the run began.
     pub started_at: Stamp,
+    /// Milliseconds of this run.
     pub duration_ms: u64,
     /// Whether every step was done already.
     pub nothing_to_do: bool,
+    /// One row for each step, in the order of the pipeline.
     pub steps: Vec<StepReport>,
     /// What the steps published into dist/.
     pub published: Vec<Published>,
+    /// As they were shown, in order.
     pub warnings: Vec<String>,
+    /// What failed, in the order in which it did.
     #[serde(skip)]
     pub errors: Vec<RunError>,
 }
@@ -30,6 +36,7 @@ pub struct Report {
 pub struct RunError {
     /// The id of the step that failed; None for what ended the run as a whole.
     pub step: Option<String>,
+    /// Why.
     pub error: Error,
 }
 
@@ -42,16 +49,24 @@ impl RunError {
 /// One row of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
+    /// The step's id.
     pub id: String,
+    /// What people call it.
     pub name: String,
+    /// Where it stands at the end.
     pub status: Status,
     /// Whether it ran now, or was done before.
     pub ran: bool,
     /// Why it ran, or why it did not.
     pub reason: String,
+    /// Attempts in this run; 0 where it did not run.
     pub attempts: u32,
+    /// Milliseconds: of the attempt that completed it, now or earlier; of all that failed
+    /// together, where none did.
     pub duration_ms: u64,
+    /// What it made, on one line; of a failed step its error.
     pub summary: String,
+    /// What it fetched and found in the store in this run.
     pub counts: Counts,
 }
 

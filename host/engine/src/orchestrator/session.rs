@@ -27,7 +27,9 @@ use fetch::store::Store;
 pub struct Options {
     /// Forget the recorded build; the store stays.
     pub clean: bool,
+    /// Which steps.
     pub request: Request,
+    /// What happens where the configuration changed under an unfinished build.
     pub on_change: OnChange,
     /// Build from the store alone.
     pub offline: bool,
@@ -65,6 +67,7 @@ impl Options {
 /// What happens when the configuration of an unfinished build changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
+    /// Refuse to go on, and say what changed.
     #[default]
     Refuse,
     /// Begin again; the store stays.
@@ -74,7 +77,9 @@ pub enum OnChange {
 /// A build that this process holds.
 #[derive(Debug)]
 pub struct Session {
+    /// The configuration, loaded and checked.
     pub project: Arc<Project>,
+    /// state.json, under the lock.
     pub state: ExclusiveState,
 }
 
@@ -208,8 +213,12 @@ fn sweep(project: &Project) -> Result<()> {
 /// How a recorded build relates to the present configuration.
 #[derive(Debug, PartialEq)]
 pub enum Standing {
+    /// It is the one that the build began with.
     Unchanged,
+    /// The build is complete: a new one begins.
     FinishedAndChanged(Vec<Change>),
+    /// The build is not complete: it may not go on with another configuration unless the user
+    /// says so.
     UnfinishedAndChanged(Vec<Change>),
 }
 

@@ -22,17 +22,27 @@ use disk::fs;
 pub enum Line {
     /// How many items there are.
     Total {
+        /// Items in all.
         total: u64,
+        /// What is counted: "images".
         unit: String,
     },
+    /// An item is finished.
     Done {
+        /// The item as the user wrote it.
         name: String,
+        /// Its size in bytes.
         bytes: u64,
     },
+    /// An item failed, and the step went on.
     Failed {
+        /// The item as the user wrote it.
         name: String,
+        /// The error's class.
         class: Class,
+        /// What failed and why.
         message: String,
+        /// What to do about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },

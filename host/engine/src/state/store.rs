@@ -123,6 +123,7 @@ impl ExclusiveState {
         self.lock.settle();
     }
 
+    /// The state with every change so far; None where there is none.
     pub fn get(&self) -> Option<&BuildState> {
         self.state.as_ref()
     }

@@ -32,21 +32,32 @@ pub struct Contents {
     pub unpacked: u64,
     /// Whether the archive said itself where everything is.
     pub indexed: bool,
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.description` of zarf.yaml; empty where it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Which documents zarf.yaml has, and who can read it.
     pub definition: Definition,
     /// SHA-256 of zarf.yaml, as 64 digits.
     pub definition_sha256: String,
+    /// When it was made, and for which Zarf.
     pub built: Built,
     /// Files with signatures of zarf.yaml; nobody has checked them.
     pub signatures: Vec<String>,
+    /// The components, in the order of zarf.yaml.
     pub components: Vec<ComponentRow>,
+    /// The images of all components, each once, sorted by reference.
     pub images: Vec<ImageRow>,
+    /// The charts, component by component.
     pub charts: Vec<ChartRow>,
+    /// The files, component by component.
     pub files: Vec<FileRow>,
+    /// The git repositories, component by component.
     pub repositories: Vec<RepositoryRow>,
     /// What decided about the content, where the list beside the package says.
     pub plugins: Vec<PluginRow>,
@@ -61,20 +72,30 @@ pub struct Contents {
 pub struct Built {
     /// As zarf.yaml says it.
     pub timestamp: String,
+    /// The version of Zarf whose format it has: `v0.84.0`.
     pub zarf: String,
 }
 
+/// One component, and how much of each kind it has.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComponentRow {
+    /// Unique in the package.
     pub name: String,
+    /// Whether it is always deployed.
     pub required: bool,
+    /// Images that it names.
     pub images: usize,
+    /// Charts in it.
     pub charts: usize,
+    /// Sets of manifests in it.
     pub manifests: usize,
+    /// Files in it.
     pub files: usize,
+    /// Git repositories in it.
     pub repositories: usize,
 }
 
+/// One image of the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRow {
     /// The complete spelling.
@@ -89,26 +110,38 @@ pub struct ImageRow {
     pub own: u64,
 }
 
+/// One chart of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChartRow {
+    /// As zarf.yaml calls it.
     pub name: String,
+    /// As Chart.yaml in it says it; else as zarf.yaml does, which may say nothing.
     pub version: String,
+    /// The component that it is in.
     pub component: String,
     /// In the component's tar.
     pub path: String,
+    /// Bytes of the archive; 0 where the package lacks it.
     pub size: u64,
+    /// Of the archive, as 64 digits; empty where the package lacks it.
     pub sha256: String,
     /// Where it came from, where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
+/// One file or folder of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct FileRow {
+    /// Where it is put on the machine that deploys.
     pub target: String,
+    /// The component that it is in.
     pub component: String,
+    /// In the component's tar.
     pub path: String,
+    /// Bytes: of a folder, of all files in it.
     pub size: u64,
+    /// Whether it is made executable where it is put.
     pub executable: bool,
     /// Empty of a folder.
     pub sha256: String,
@@ -117,25 +150,34 @@ pub struct FileRow {
     pub source: Option<String>,
 }
 
+/// One git repository of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct RepositoryRow {
     /// As zarf.yaml writes it, its reference included.
     pub url: String,
+    /// The component that it is in.
     pub component: String,
     /// The folder in the component's tar.
     pub path: String,
+    /// Bytes of all files in the folder.
     pub size: u64,
     /// Where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
 
+/// A plugin that decided about the content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginRow {
+    /// The id of the step that ran it.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// SHA-256 of the component: `sha256:` and 64 digits.
     pub digest: String,
+    /// Whether it took the place of the core plugin of its name.
     #[serde(default)]
     pub replaces_core: bool,
 }

@@ -18,6 +18,7 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// Whether the two packages have the same content.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

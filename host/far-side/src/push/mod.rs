@@ -34,6 +34,7 @@ const DEEPEST: usize = 8;
 /// What came of one item.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pushed {
+    /// What was to be sent, and as what.
     #[serde(flatten)]
     pub item: Item,
     /// Whether the tag was there already, with this digest.
@@ -43,12 +44,15 @@ pub struct Pushed {
 /// What it took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// What was sent, in the order of the plan.
     pub items: Vec<Pushed>,
     /// Bytes of blobs that were sent.
     pub sent: u64,
+    /// Blobs that were sent.
     pub blobs_sent: u64,
     /// Taken over from other repositories of the registry.
     pub blobs_mounted: u64,
+    /// Blobs that their repository had already.
     pub blobs_there: u64,
 }
 

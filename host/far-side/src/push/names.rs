@@ -7,6 +7,7 @@ use serde_json::json;
 use super::plan::Item;
 use base::reference::Reference;
 
+/// In whose words the names are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `images:` of a kustomization.yaml.

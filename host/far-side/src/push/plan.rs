@@ -19,13 +19,16 @@ pub struct Item {
     pub old: String,
     /// As it is there: `registry.example.com/mirror/library/nginx:1.27`.
     pub new: String,
+    /// Of its manifest or index.
     pub digest: Digest,
 }
 
 /// What of a package is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// Whether images are.
     pub images: bool,
+    /// Whether charts are.
     pub charts: bool,
     /// Of old names: `*` stands for anything, `?` for one character.
     pub pattern: Option<String>,

@@ -150,7 +150,9 @@ pub struct Carried {
     pub path: String,
     /// None of what is pinned to its digest.
     pub tag: Option<String>,
+    /// Of its manifest or index.
     pub digest: Digest,
+    /// Whether it is a chart, served as an OCI artifact.
     pub is_chart: bool,
 }
 
@@ -167,6 +169,7 @@ impl Carried {
 pub struct Blob<'a>(&'a Source);
 
 impl Blob<'_> {
+    /// Bytes of its content.
     pub fn size(&self) -> u64 {
         self.0.size()
     }
@@ -214,6 +217,7 @@ impl Library {
         self.images.manifest(digest).is_some()
     }
 
+    /// The blob with this digest; None where no package has it.
     pub fn blob(&self, digest: Digest) -> Option<Blob<'_>> {
         self.images.blob(digest).map(Blob)
     }

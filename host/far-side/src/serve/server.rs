@@ -48,13 +48,17 @@ const LONGEST_AGENT: usize = 200;
 
 /// What answers requests.
 pub struct Service {
+    /// What is served.
     pub library: Library,
+    /// Who is let in; None for everybody.
     pub users: Option<Users>,
     /// The address by which clients reach this server.
     pub base: String,
     /// Whether addresses in indexes begin with it.
     pub is_absolute: bool,
+    /// Who is told of each answer.
     pub watch: Arc<dyn Watch>,
+    /// Requests and bytes so far.
     pub totals: Arc<Totals>,
 }
 

@@ -52,6 +52,7 @@ pub struct Problem {
     /// The file of the package that is concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What is wrong, for people.
     pub message: String,
 }
 
@@ -70,13 +71,21 @@ pub enum Beside {
 /// What the package says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Identity {
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Components in it.
     pub components: usize,
+    /// Different images that its components name.
     pub images: usize,
+    /// Charts of all components.
     pub charts: usize,
+    /// Files of all components.
     pub files: usize,
+    /// Git repositories of all components.
     pub repositories: usize,
 }
 
@@ -99,6 +108,7 @@ pub struct Definition {
 pub struct Report {
     /// As given.
     pub package: String,
+    /// Of the archive.
     pub sha256: Digest,
     /// Bytes of the archive.
     pub size: u64,
@@ -112,18 +122,21 @@ pub struct Report {
     pub definition: Option<Definition>,
     /// `<package>.sha256`.
     pub checksum_file: Beside,
+    /// `<package>.manifest.json`, else artifact-manifest.json where that is about this package.
     pub artifact_manifest: Beside,
     /// On what the content rests, where a list that matches says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Weighed>,
     /// What is worth knowing and not wrong.
     pub remarks: Vec<String>,
+    /// What is wrong, and the beginning of it where it is much; empty for a sound package.
     pub problems: Vec<Problem>,
     /// Problems that are not listed.
     pub unlisted: usize,
 }
 
 impl Report {
+    /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }

@@ -75,11 +75,15 @@ const MOST_LOGINS: usize = 3;
 /// What the environment says about the network, read by `cli`.
 #[derive(Clone, Default)]
 pub struct NetworkEnvironment {
+    /// `HTTPS_PROXY`: the proxy for https; None for none.
     pub https_proxy: Option<String>,
+    /// `HTTP_PROXY`: the proxy for http; None for none.
     pub http_proxy: Option<String>,
+    /// `NO_PROXY`: hosts that are reached without one, separated by commas.
     pub no_proxy: Option<String>,
     /// docker's config.json, or the folder that holds it.
     pub docker_config: Option<PathBuf>,
+    /// How every request names this program.
     pub user_agent: String,
 }
 
@@ -108,7 +112,9 @@ pub fn first_asked(settings: &Settings, address: &str, origin: &str) -> String {
 /// Something that is now in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// Of the content.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
 }
 

@@ -32,7 +32,9 @@ pub type Pieces = Receiver<io::Result<Bytes>>;
 
 /// A blob to be sent.
 pub struct Outgoing<'a> {
+    /// Of the blob.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
     /// Opens it anew.
     pub open: &'a (dyn Fn() -> Pieces + Sync),

@@ -23,8 +23,11 @@ pub use alpha::{
 pub use differences::differences;
 pub use text::to_text;
 
+/// `apiVersion` of a document that [`alpha`] reads.
 pub const API_VERSION: &str = "zarf.dev/v1alpha1";
+/// `apiVersion` of a document that [`beta`] reads.
 pub const BETA_VERSION: &str = "zarf.dev/v1beta1";
+/// `kind` of a package that is not that of `zarf init`.
 pub const KIND: &str = "ZarfPackageConfig";
 /// The Zarf release whose package format this is.
 pub const FORMAT_VERSION: &str = "v0.84.0";
@@ -88,6 +91,7 @@ pub fn package_file_name(metadata: &Metadata) -> String {
 pub struct RepositoryUrl<'a> {
     /// Without `.git`.
     pub name: &'a str,
+    /// What stands behind the `@`; None where there is none.
     pub reference: Option<&'a str>,
 }
 

@@ -50,13 +50,17 @@ use book::{Book, StepIndex};
 /// What the command line hands in: the world outside the project.
 #[derive(Clone)]
 pub struct Environment {
+    /// Who shows what happens.
     pub observer: Arc<dyn Observer>,
+    /// Cancelled when the user asks to stop.
     pub cancel: CancellationToken,
+    /// The clock.
     pub now: fn() -> Timestamp,
     /// SOURCE_DATE_EPOCH, seconds.
     pub source_date_epoch: Option<u64>,
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// Proxies and credentials.
     pub network: NetworkEnvironment,
     /// How this process is confined.
     pub wall: Wall,

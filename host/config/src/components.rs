@@ -94,7 +94,7 @@ fn files(manifest: &ComponentManifest, problems: &mut Vec<Problem>) {
 }
 
 /// A name that becomes a file or a folder: one path component that Zarf takes.
-fn name(text: &str, what: &str, path: &YamlPath, problems: &mut Vec<Problem>) {
+pub(crate) fn name(text: &str, what: &str, path: &YamlPath, problems: &mut Vec<Problem>) {
     if text.contains('/') {
         let message = format!("`{}` is no name for {what}: it contains a `/`", shown(text));
         problems.push(Problem::new(path, message, "use letters, digits, `.`, `_` and `-`"));

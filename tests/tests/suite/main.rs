@@ -3,6 +3,7 @@
 mod add;
 mod bad_input;
 mod build;
+mod carry;
 mod charts;
 mod clock;
 mod confined;

@@ -159,6 +159,8 @@ fn own_architecture() -> Option<&'static str> {
 /// What the first bytes of a program say.
 struct Header {
     machine: Option<u16>,
+    /// Whether it names its interpreter in words: `#!`.
+    is_script: bool,
     /// Whether it names an interpreter: the loader of a C library.
     is_dynamic: bool,
 }
@@ -182,7 +184,11 @@ impl Header {
         let table = table.and_then(|table| usize::try_from(table).ok()).unwrap_or(usize::MAX / 2);
         let row = |index: u16| table.checked_add(usize::from(index) * usize::from(size));
         let is_dynamic = machine.is_some() && (0..count).any(|index| row(index).and_then(word) == Some(INTERPRETER));
-        Self { machine, is_dynamic }
+        Self { machine, is_script: head.starts_with(b"#!"), is_dynamic }
+    }
+
+    fn is_program(&self) -> bool {
+        self.machine.is_some() || self.is_script
     }
 
     fn architecture(&self) -> Option<&'static str> {
@@ -202,7 +208,7 @@ fn carried(project: &Project) -> Result<Vec<Item>> {
     let carried = entries.into_iter().filter(|entry| entry.kind == FileKind::Carry);
     let item = |entry: FileEntry| {
         let path = tree.path_of(&entry.path);
-        let executable = Header::read(&path)?.machine.is_some();
+        let executable = Header::read(&path)?.is_program();
         let digest = entry.sha256.parse().map_err(|error| {
             Error::new(Class::State, format!("files.json says no digest of `{}`", entry.name)).caused_by(error)
         })?;

@@ -23,8 +23,9 @@ build: plugins ## Build the binary that is installed: target/dist/opencenter-air
 programs: plugins ## Build the binary and everything around it for tests: target/release
 	$(CARGO) build $(FLAGS)
 
-dist: plugins ## Build the static program that travels and pack it: target/packages
+dist: tools programs ## Build the static program that travels, pack and try it: target/packages
 	packaging/dist.sh
+	AIRGAP_DIST=$(CURDIR)/target/packages $(CARGO) test $(FLAGS) --test suite -- travels
 
 demo: programs ## Build a small package from a registry and a file server on loopback
 	target/release/demo

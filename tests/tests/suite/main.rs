@@ -37,6 +37,7 @@ mod scan;
 mod serve;
 mod soak;
 mod statements;
+mod travels;
 mod update;
 mod verify;
 mod words;

@@ -200,7 +200,8 @@ impl Carrying<'_> {
             _ => error.context(format!("the package was built, and is not carried to `{}`", shown(folder))),
         })?;
         let Filled { files, bytes, copied, .. } = &filled;
-        let written = if *copied == 0 { "nothing was missing".to_owned() } else { format!("{} copied", text::bytes(*copied)) };
+        let written =
+            if *copied == 0 { "nothing was missing".to_owned() } else { format!("{} copied", text::bytes(*copied)) };
         let path = shown(folder);
         ui.say_painted(Color::Green, &path, &format!("{path}  {files} files, {}, {written}", text::bytes(*bytes)));
         ui.data(&Carried { event: "carried", filled: &filled });

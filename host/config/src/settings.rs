@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use model::{CarriedFile, Package};
 use model::problem::{Problem, YamlPath, redacted, shown};
+use model::{CarriedFile, Package};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ARCHITECTURES;
@@ -543,7 +543,11 @@ mod tests {
             ("", "1:1", "package.name: is missing"),
             ("carry: {programs: {riscv64: settings.yaml}}", "2:", "no architecture"),
             ("carry: {programs: {arm64: nowhere}}", "2:", "there is no file"),
-            ("carry: {files: [{name: a/b, url: 'https://h/x', checksum_url: 'https://h/y'}]}", "2:24", "contains a `/`"),
+            (
+                "carry: {files: [{name: a/b, url: 'https://h/x', checksum_url: 'https://h/y'}]}",
+                "2:24",
+                "contains a `/`",
+            ),
             ("carry: {files: [{name: a, url: 'ftp://h/x', checksum_url: 'https://h/y'}]}", "2:32", "scheme"),
             ("carry: {files: [{name: a, url: 'https://h/{{arch}}', sha256: '00'}]}", "2:62", "no SHA-256"),
             ("carry: {files: [{name: a, url: 'https://h/x'}]}", "2:", "nothing says"),

@@ -6,5 +6,5 @@
 pub mod carry;
 pub mod orchestrator;
 pub mod state;
-pub mod steps;
+mod steps;
 pub mod transaction;

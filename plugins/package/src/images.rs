@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::image::ImageName;
 use model::ChartEntry;
+use model::image::ImageName;
 use model::media_type::{OCI_INDEX, OCI_MANIFEST, is_index};
 use model::zarf::Definition;
 use sdk::StepError;
@@ -338,9 +338,8 @@ fn with_charts(index: &[u8], charts: &[&Image]) -> Result<Vec<u8>, StepError> {
     for Image { reference, digest, chart, .. } in charts.iter().copied() {
         let Some(CarriedChart { manifest_size: size, .. }) = chart else { continue };
         let names = format!(r#"{{"{BASE_NAME}":"{reference}","{REFERENCE}":"{reference}"}}"#);
-        let row = format!(
-            r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{digest}","size":{size},"annotations":{names}}}"#
-        );
+        let row =
+            format!(r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{digest}","size":{size},"annotations":{names}}}"#);
         rows.push((digest.clone(), row));
     }
     rows.sort_by(|(one, _), (other, _)| one.cmp(other));

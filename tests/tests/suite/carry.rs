@@ -17,23 +17,30 @@ fn project(platform: &Platform) -> Project {
     platform.files.put("/zarf/zarf_v0.84.0_Linux_amd64", zarf);
     platform.files.put_checksum_list("/zarf/checksums.txt", &["/zarf/zarf_v0.84.0_Linux_amd64"]);
     platform.files.put("/debs-amd64.tar", b"packages of the system".to_vec());
-    let (url, list) = (platform.files.url("/zarf/zarf_v{{version}}_Linux_{{arch}}"), platform.files.url("/zarf/checksums.txt"));
+    let (url, list) =
+        (platform.files.url("/zarf/zarf_v{{version}}_Linux_{{arch}}"), platform.files.url("/zarf/checksums.txt"));
     let debs = json!({
         "name": "debs-{{arch}}.tar", "url": platform.files.url("/debs-{{arch}}.tar"),
         "sha256": sha256(b"packages of the system"),
     });
-    let project = platform.configure(Project::new()).with_settings(|settings| settings["carry"]["files"] = json!([debs]));
+    let project =
+        platform.configure(Project::new()).with_settings(|settings| settings["carry"]["files"] = json!([debs]));
     let catalog = project.read("config/catalog.yaml");
     let tool = format!(
         "tools:\n  - name: zarf-{{{{arch}}}}\n    version: \"0.84.0\"\n    url: \"{url}\"\n    checksum_url: \"{list}\"\n    carry: true\n"
     );
-    project.write("config/catalog.yaml", catalog.replace("tools:\n", &tool).replace("    values: config", "    deploy: false\n    values: config"));
+    project.write(
+        "config/catalog.yaml",
+        catalog.replace("tools:\n", &tool).replace("    values: config", "    deploy: false\n    values: config"),
+    );
     project
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())).collect()
+    entries
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -68,16 +75,26 @@ fn a_folder_has_everything_and_says_what_to_do() {
     for command in [
         "./opencenter-airgap-amd64 verify .".to_owned(),
         format!("./zarf-amd64 package deploy {package} --confirm"),
-        format!("--components git-server --confirm && ./zarf-amd64 package deploy {package} --components '*' --confirm"),
+        format!(
+            "--components git-server --confirm && ./zarf-amd64 package deploy {package} --components '*' --confirm"
+        ),
         "needed from elsewhere: Zarf's init package".to_owned(),
     ] {
         assert!(start.contains(&command), "{command}:\n{start}");
     }
     // With what is in the folder, where nothing else is.
-    let output = Command::new("./opencenter-airgap-amd64").args(["verify", ".", "--json"]).current_dir(&folder).env_clear().output();
+    let output = Command::new("./opencenter-airgap-amd64")
+        .args(["verify", ".", "--json"])
+        .current_dir(&folder)
+        .env_clear()
+        .output();
     let output = output.unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["sound"], &report["packages"][0]["identity"]["charts"]), (&json!(true), &json!(1)), "{report:#}");
+    assert_eq!(
+        (&report["sound"], &report["packages"][0]["identity"]["charts"]),
+        (&json!(true), &json!(1)),
+        "{report:#}"
+    );
 
     // What is there is not written again, and elsewhere it is the same.
     project.run(&["build", "--carry", "carried"]).success().prints(&["Nothing to do", "nothing was missing"]);
@@ -179,5 +196,8 @@ fn what_the_settings_say_of_a_file_holds() {
     let program = project.path("config/other");
     std::fs::write(&program, "#!/bin/sh\n").unwrap();
     let project = project.with_settings(|settings| settings["carry"] = json!({ "programs": { "arm64": "other" } }));
-    project.run(&["build", "--carry", "carried", "--on-change", "restart"]).code(1).says(&["no program for Linux", "arm64"]);
+    project
+        .run(&["build", "--carry", "carried", "--on-change", "restart"])
+        .code(1)
+        .says(&["no program for Linux", "arm64"]);
 }

@@ -26,7 +26,9 @@ impl Packed {
         let unpacked = tempfile::tempdir().unwrap();
         let packed = Self { packages, unpacked };
         let into = packed.unpacked.path();
-        tools::run(Command::new("tar").arg("xzf").arg(packed.file(".tar.gz")).arg("-C").arg(into).arg("--strip-components=1"));
+        tools::run(
+            Command::new("tar").arg("xzf").arg(packed.file(".tar.gz")).arg("-C").arg(into).arg("--strip-components=1"),
+        );
         Some(packed)
     }
 

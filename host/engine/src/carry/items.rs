@@ -90,7 +90,8 @@ fn package(project: &Project, published: &[Published]) -> Result<(Vec<Item>, Str
     let in_dist = published.iter().map(|one| (layout.published(&one.path), one));
     let in_dist: Vec<(PathBuf, &Published)> = in_dist.filter(|(path, _)| path.starts_with(&layout.dist)).collect();
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let is_package = |name: &String| name.starts_with("zarf-package-") && [".tar.zst", ".tar"].iter().any(|end| name.ends_with(end));
+    let is_package =
+        |name: &String| name.starts_with("zarf-package-") && [".tar.zst", ".tar"].iter().any(|end| name.ends_with(end));
     let package = in_dist.iter().map(|(path, _)| name(path)).find(is_package).ok_or_else(|| {
         Error::new(Class::State, "the build published no package")
             .hint("let a step with the plugin `package` publish it into dist: see config/pipeline.yaml")
@@ -125,7 +126,8 @@ fn hashed(path: &Path) -> Result<(Digest, u64)> {
 /// settings name.
 fn programs(project: &Project, program: &Path, notes: &mut Vec<String>) -> Result<Vec<(String, Item)>> {
     let named = &project.settings.carry.programs;
-    let own = own_architecture().filter(|own| !named.contains_key(*own)).map(|own| (own.to_owned(), program.to_owned()));
+    let own =
+        own_architecture().filter(|own| !named.contains_key(*own)).map(|own| (own.to_owned(), program.to_owned()));
     let named = named.iter().map(|(architecture, path)| (architecture.clone(), project.layout.config.join(path)));
     let mut programs = Vec::new();
     for (architecture, path) in own.into_iter().chain(named) {

@@ -183,8 +183,11 @@ fn sums(items: &[Item]) -> Result<Vec<Sum>> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for Item { name, .. } in items {
         if !is_name(name) {
-            return Err(Error::configuration(format!("`{}` is no name for a file that is carried", name.escape_debug()))
-                .hint("use letters, digits, `.`, `_`, `+` and `-`, and begin with a letter or a digit"));
+            return Err(Error::configuration(format!(
+                "`{}` is no name for a file that is carried",
+                name.escape_debug()
+            ))
+            .hint("use letters, digits, `.`, `_`, `+` and `-`, and begin with a letter or a digit"));
         }
         if let Some(other) = seen.insert(name.to_ascii_lowercase(), name) {
             return Err(Error::configuration(format!("two files that are carried are called `{other}` and `{name}`"))
@@ -213,9 +216,7 @@ fn is_complete(folder: &Path, items: &[Item], list: &str) -> Result<bool> {
         let found = folder.join(&item.name).symlink_metadata();
         found.is_ok_and(|found| found.is_file() && found.len() == item.size())
     };
-    Ok(there.as_deref() == Some(list.as_bytes())
-        && !folder.join(UNFINISHED).exists()
-        && items.iter().all(has_size))
+    Ok(there.as_deref() == Some(list.as_bytes()) && !folder.join(UNFINISHED).exists() && items.iter().all(has_size))
 }
 
 /// What an earlier package had and this one has not.

@@ -39,7 +39,9 @@ pub(super) fn item(folder: &Path, item: &Item, progress: &Progress) -> Result<u6
             if found != *digest {
                 fs::remove_file(&waiting)?;
                 let message = format!("`{}` is {found}, and was {digest} when it was made", shown(path));
-                return Err(Error::integrity(message).hint("run `opencenter-airgap build --verify-outputs`, then again"));
+                return Err(
+                    Error::integrity(message).hint("run `opencenter-airgap build --verify-outputs`, then again")
+                );
             }
             written
         }
@@ -88,7 +90,8 @@ fn copy(from: &Path, to: &Path, progress: &Progress) -> Result<(Digest, u64)> {
         let bytes = &piece[..length];
         hasher.update(bytes);
         if is_behind {
-            let found = whole(&mut target, &mut there[..length]).map_err(|source| Error::io("cannot read", to, source))?;
+            let found =
+                whole(&mut target, &mut there[..length]).map_err(|source| Error::io("cannot read", to, source))?;
             is_behind = found == length && there[..length] == *bytes;
             if !is_behind {
                 // From here on it was cut off, or is of another content.
@@ -126,7 +129,8 @@ fn whole(file: &mut File, piece: &mut [u8]) -> std::io::Result<usize> {
 fn too_large(error: Error, item: &Item) -> Error {
     use std::error::Error as _;
     let cause = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    let is_too_large = error.class() == Class::Local && cause.is_some_and(|cause| cause.kind() == ErrorKind::FileTooLarge);
+    let is_too_large =
+        error.class() == Class::Local && cause.is_some_and(|cause| cause.kind() == ErrorKind::FileTooLarge);
     if !is_too_large {
         return error;
     }

@@ -295,7 +295,8 @@ fn image_rows(package: &Package, facts: &Facts, shares: &Shares) -> Vec<ImageRow
         let platforms = platforms(facts, &blobs);
         ImageRow { reference, platforms, size: blobs.iter().map(size).sum(), own, digest }
     };
-    let is_chart = |reference: &String| known.get(reference).is_some_and(|image| images::chart_of(facts, image).is_some());
+    let is_chart =
+        |reference: &String| known.get(reference).is_some_and(|image| images::chart_of(facts, image).is_some());
     named.into_iter().filter(|reference| !is_chart(reference)).map(row).collect()
 }
 

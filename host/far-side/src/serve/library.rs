@@ -214,7 +214,7 @@ impl Library {
     }
 
     /// Whether it is carried.
-    pub fn has_manifest(&self, digest: Digest) -> bool {
+    pub(crate) fn has_manifest(&self, digest: Digest) -> bool {
         self.images.manifest(digest).is_some()
     }
 
@@ -223,7 +223,7 @@ impl Library {
     }
 
     /// Manifests that are about another one.
-    pub fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
+    pub(crate) fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
         self.images.referrers(digest).iter().map(|referrer| referrer.digest)
     }
 }

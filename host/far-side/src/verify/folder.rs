@@ -62,8 +62,10 @@ impl FolderReport {
         let lines: Vec<&str> = self.problems.iter().map(|problem| problem.message.as_str()).collect();
         match (lines.is_empty(), self.packages.iter().find_map(Report::error)) {
             (true, error) => error,
-            (false, _) => Some(Error::integrity(format!("`{}` is not sound: {}", self.folder, lines.join("; ")))
-                .hint("copy the folder again, and verify the copy")),
+            (false, _) => Some(
+                Error::integrity(format!("`{}` is not sound: {}", self.folder, lines.join("; ")))
+                    .hint("copy the folder again, and verify the copy"),
+            ),
         }
     }
 }
@@ -81,15 +83,19 @@ pub fn verify_folder(folder: &Path, lock: Option<&AirgapLock>) -> Result<FolderR
         problems.add_for("unfinished", UNFINISHED, "says that the folder was never completed: carry it again");
     }
     let sums = match &list {
-        Some(list) => parse(&String::from_utf8_lossy(list)).map_err(|error| {
-            error.hint("it is not what `build --carry` wrote: carry the folder again")
-        }),
+        Some(list) => parse(&String::from_utf8_lossy(list))
+            .map_err(|error| error.hint("it is not what `build --carry` wrote: carry the folder again")),
         None if problems.count() > 0 => Ok(Vec::new()),
         None => Err(Error::new(Class::NotFound, format!("there is no {SUMS} in `{}`", folder.display()))
             .hint("name a package, or a folder that `build --carry` filled")),
     }?;
-    let mut report =
-        FolderReport { folder: folder.display().to_string(), files: sums.len(), bytes: 0, problems: Vec::new(), packages: Vec::new() };
+    let mut report = FolderReport {
+        folder: folder.display().to_string(),
+        files: sums.len(),
+        bytes: 0,
+        problems: Vec::new(),
+        packages: Vec::new(),
+    };
     for sum in &sums {
         report.check(folder, sum, lock, &mut problems)?;
     }
@@ -134,7 +140,8 @@ fn is_package(name: &str) -> bool {
 fn hashed(path: &Path) -> Result<(Digest, u64)> {
     let failed = |source| Error::io("cannot read", path, source);
     let mut hasher = Hasher::new();
-    let size = copy(&mut BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?), &mut hasher).map_err(failed)?;
+    let size =
+        copy(&mut BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?), &mut hasher).map_err(failed)?;
     Ok((hasher.finish(), size))
 }
 

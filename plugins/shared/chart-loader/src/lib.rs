@@ -25,18 +25,18 @@
 
 pub mod archive;
 pub mod artifact;
-pub mod decode;
+mod decode;
 pub mod directory;
-pub mod enabled;
-pub mod gzip;
-pub mod ignore;
+mod enabled;
+mod gzip;
+mod ignore;
 pub mod images;
 pub mod install;
 pub mod load;
-pub mod metadata;
+mod metadata;
 pub mod pack;
 mod schema;
-pub mod tar;
+mod tar;
 
 use std::fmt;
 

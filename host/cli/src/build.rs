@@ -1,6 +1,6 @@
 //! `build`: turns the configuration into a package, or goes on with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -17,9 +17,11 @@ use super::wall::{self, Runs};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
-use base::progress::text;
+use base::progress::{Progress, text};
 use config::Project;
 use disk::fs;
+use engine::carry;
+use engine::carry::Filled;
 use engine::orchestrator::plan::Request;
 use engine::orchestrator::report::{Report, RunError};
 use engine::orchestrator::run::Run;
@@ -74,6 +76,11 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     verify_outputs: bool,
 
+    /// Lay the package into a folder with all that is needed to use it where
+    /// there is nothing: this program, zarf, START-HERE.txt
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "step"])]
+    carry: Option<PathBuf>,
+
     /// Say which steps would run and why, what would be fetched and written,
     /// and change nothing
     #[arg(long)]
@@ -121,7 +128,12 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
-    let wall = wall::raise(&project, runs, ui, variables)?;
+    if let Some(folder) = &args.carry {
+        carry::check(folder, &layout)?;
+        // What is not there can not be left open.
+        fs::create_dir_all(folder)?;
+    }
+    let wall = wall::raise_beside(&project, runs, args.carry.as_deref(), ui, variables)?;
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     super::plugin::review(&project, wall, ui, variables)?;
@@ -132,21 +144,68 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     }
     super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
+    let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
+    let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;
         finish(&report, &layout, ui);
-        return Ok(ExitCode::Done);
+        return carrying.fill(&built, &report, attended, ui);
     }
     let report = attended.drive(run);
     finish(&report, &layout, ui);
     let written = write_metrics(&layout, &report);
     match report.exit_code() {
-        ExitCode::Done => written.map(|()| ExitCode::Done),
+        ExitCode::Done => written.and_then(|()| carrying.fill(&built, &report, attended, ui)),
         // What ended the build is what is told, even where the disk is full.
-        _ => Ok(exit_code(&report)),
+        _ => {
+            attended.end();
+            Ok(exit_code(&report))
+        }
+    }
+}
+
+/// What is to be done with a finished build.
+struct Carrying<'a> {
+    /// None where it stays in dist/.
+    folder: Option<&'a Path>,
+    layout: &'a Layout,
+    hash: bool,
+}
+
+#[derive(Serialize)]
+struct Carried<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    filled: &'a Filled,
+}
+
+impl Carrying<'_> {
+    fn fill(&self, project: &Project, report: &Report, attended: Attended, ui: &Ui) -> Result<ExitCode> {
+        let Some(folder) = self.folder else {
+            attended.end();
+            return Ok(ExitCode::Done);
+        };
+        let program = std::env::current_exe()
+            .map_err(|source| Error::local("cannot tell where this program lies").caused_by(source))?;
+        let mut notes = Vec::new();
+        let items = carry::items::of(project, &report.published, &program, &mut notes)?;
+        notes.iter().for_each(|note| ui.note(&format!("warning: {note}")));
+        let progress = Progress::new("carry", ui.observer(), attended.cancellation());
+        let work = async { carry::fill(folder, self.layout, &items, self.hash, &progress) };
+        let filled = attended.block_on(work).map_err(|error| match error.class() {
+            Class::Interrupted => error.hint("what was copied is kept; run the same command again to go on"),
+            _ => error.context(format!("the package was built, and is not carried to `{}`", shown(folder))),
+        })?;
+        let Filled { files, bytes, copied, .. } = &filled;
+        let written =
+            if *copied == 0 { "nothing was missing".to_owned() } else { format!("{} copied", text::bytes(*copied)) };
+        let path = shown(folder);
+        ui.say_painted(Color::Green, &path, &format!("{path}  {files} files, {}, {written}", text::bytes(*bytes)));
+        ui.data(&Carried { event: "carried", filled: &filled });
+        Ok(ExitCode::Done)
     }
 }
 

@@ -479,6 +479,7 @@ mod tests {
             checksum_url: None,
             extract: true,
             binary: Some("bin/t".into()),
+            carry: false,
         })
     }
 
@@ -545,6 +546,7 @@ mod tests {
             version: "1.0".into(),
             namespace: Some("n".into()),
             values: vec!["a.yaml".into(), "b.yaml".into()],
+            deploy: true,
         });
         let text = add(&source("charts: []\n"), &chart).unwrap();
         assert!(text.ends_with("    values:\n      - a.yaml\n      - b.yaml\n"), "{text}");

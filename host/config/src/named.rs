@@ -233,6 +233,7 @@ mod tests {
             version: "1".into(),
             namespace: None,
             values: values.iter().map(|path| (*path).to_owned()).collect(),
+            deploy: true,
         };
         ResolvedComponents { charts: vec![chart], ..ResolvedComponents::default() }
     }

@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::Package;
 use model::problem::{Problem, YamlPath, redacted, shown};
+use model::{CarriedFile, Package};
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ARCHITECTURES;
+use crate::components;
 use crate::limits::PluginSettings;
 use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};
+use base::digest::Digest;
 use base::error::Result;
 use base::layout;
 use disk::tree;
@@ -25,6 +28,8 @@ use disk::tree;
 pub struct Settings {
     /// What the package is called, and how it is written.
     pub package: PackageSettings,
+    /// What lies beside the package in a folder that is carried.
+    pub carry: CarrySettings,
     /// How servers are reached, and how many at a time.
     pub network: NetworkSettings,
     /// By registry host as it appears in references: `docker.io`,
@@ -54,12 +59,15 @@ pub struct PackageSettings {
     pub format: PackageFormat,
 }
 
-impl PackageSettings {
-    /// What a component manifest is resolved for.
-    pub fn identity(&self) -> Package {
-        let Self { name, version, description, .. } = self.clone();
-        Package { name, version, description }
-    }
+/// What lies beside the package in the folder that is carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CarrySettings {
+    /// This program for machines of other architectures, by architecture:
+    /// files, relative to config/.
+    pub programs: BTreeMap<String, PathBuf>,
+    /// What else is fetched for it.
+    pub files: Vec<CarriedFile>,
 }
 
 /// The forms of zarf.yaml in the package.
@@ -264,13 +272,24 @@ impl Settings {
     /// What of the settings decides about the content of a package: not how
     /// it is fetched.
     pub fn content(&self) -> serde_json::Value {
-        serde_json::json!({ "package": self.package, "security": self.security.content() })
+        let mut content = serde_json::json!({ "package": self.package, "security": self.security.content() });
+        if !self.carry.files.is_empty() {
+            content["carry"] = serde_json::json!(self.carry.files);
+        }
+        content
+    }
+
+    /// What a component manifest is resolved for.
+    pub fn identity(&self) -> Package {
+        let PackageSettings { name, version, description, .. } = self.package.clone();
+        Package { name, version, description, carry: self.carry.files.clone() }
     }
 
     /// Everything that is wrong, in the order of the documentation.
     pub fn problems(&self, config: &Path) -> Vec<Problem> {
         let mut problems = Vec::new();
         package_problems(&self.package, &mut problems);
+        self.carry.problems(config, &mut problems);
         self.network.problems(config, &mut problems);
         for (name, registry) in &self.registries {
             registry.problems(name, config, &mut problems);
@@ -357,6 +376,46 @@ fn authorities(relative: &Path, config: &Path, path: &YamlPath, problems: &mut V
 fn refused(result: Result<()>, path: &YamlPath, problems: &mut Vec<Problem>) {
     if let Err(error) = result {
         problems.push(Problem::new(path, error.one_line(), error.hint_text().unwrap_or("correct the file")));
+    }
+}
+
+impl CarrySettings {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("carry");
+        for (architecture, program) in &self.programs {
+            let at = path.key("programs").key(architecture);
+            if !ARCHITECTURES.contains(&architecture.as_str()) {
+                let message = format!("`{}` is no architecture of nodes", shown(architecture));
+                problems.push(Problem::new(&at, message, format!("use {}", ARCHITECTURES.join(" or "))));
+            }
+            file(program, config, &at, problems);
+        }
+        for (index, carried) in self.files.iter().enumerate() {
+            carried_problems(carried, &path.key("files").index(index), problems);
+        }
+    }
+}
+
+fn carried_problems(carried: &CarriedFile, path: &YamlPath, problems: &mut Vec<Problem>) {
+    let CarriedFile { name, url, sha256, checksum_url } = carried;
+    problems.extend(components::name_problem(&name.replace("{{arch}}", "amd64"), "a file", &path.key("name")));
+    let urls = [("url", Some(url)), ("checksum_url", checksum_url.as_ref())];
+    for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
+        // Braces are no part of an address, and stand for one here.
+        let plain = url.replace("{{arch}}", "amd64");
+        problems.extend(url_problem(&plain, &["https", "http"], &path.key(key)));
+    }
+    if let Some(sha256) = sha256.as_ref().filter(|digits| digits.parse::<Digest>().is_err()) {
+        let message = format!("`{}` is no SHA-256", shown(sha256));
+        problems.push(Problem::new(&path.key("sha256"), message, "write its 64 hexadecimal digits"));
+    }
+    if sha256.is_none() && checksum_url.is_none() {
+        let message = format!("nothing says what `{}` has to be", shown(name));
+        problems.push(Problem::new(path, message, "give it `sha256` or `checksum_url`"));
+    }
+    if sha256.is_some() && checksum_url.is_some() {
+        let message = format!("`{}` has a `sha256` and a `checksum_url`", shown(name));
+        problems.push(Problem::new(path, message, "keep one of them: `sha256` needs nobody else's word"));
     }
 }
 
@@ -528,6 +587,16 @@ mod tests {
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
             ("package: {name: a}", "1:", "missing field `version`"),
             ("", "1:1", "package.name: is missing"),
+            ("carry: {programs: {riscv64: settings.yaml}}", "2:", "no architecture"),
+            ("carry: {programs: {arm64: nowhere}}", "2:", "there is no file"),
+            (
+                "carry: {files: [{name: a/b, url: 'https://h/x', checksum_url: 'https://h/y'}]}",
+                "2:24",
+                "contains a `/`",
+            ),
+            ("carry: {files: [{name: a, url: 'ftp://h/x', checksum_url: 'https://h/y'}]}", "2:32", "scheme"),
+            ("carry: {files: [{name: a, url: 'https://h/{{arch}}', sha256: '00'}]}", "2:62", "no SHA-256"),
+            ("carry: {files: [{name: a, url: 'https://h/x'}]}", "2:", "nothing says"),
             ("netwrok: {}", "2:1", "unknown field `netwrok`"),
             ("network: {concurrency: 0}", "2:24", "0 is out of range"),
             ("network: {concurrency: 1000}", "2:24", "out of range"),

@@ -164,7 +164,7 @@ mod tests {
     const CATALOG: &str = "tools:\n  - {name: helm, when: HELM, version: '{{HELM|bare}}', url: 'https://h/{{version}}/{{arch}}'}\nimages:\n  - image: r.io/a:{{A}}\n  - image: r.io/b:{{A}}\n";
 
     fn request(mode: Mode) -> Request {
-        let package = Package { name: "p".into(), version: "1".into(), description: None };
+        let package = Package { name: "p".into(), version: "1".into(), ..Package::default() };
         Request { package, architecture: "arm64".into(), mode, tool: "opencenter-airgap 1".into() }
     }
 

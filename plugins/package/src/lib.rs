@@ -106,7 +106,7 @@ impl Step for PackageStep {
         // architectures keep theirs, and where it always was.
         output.write_json(&format!("{file}.manifest.json"), &record)?;
         output.write_json("artifact-manifest.json", &record)?;
-        let (components, images) = (package.definition.components.len(), plan.images.len());
+        let (components, images) = (package.definition.components.len(), record.images.len());
         let message =
             format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));
         Ok(Summary::new(components as u64, "components").message(message))

@@ -24,7 +24,8 @@ pub struct Plan {
     pub tars: Vec<Tar>,
     /// Files of their own: images, values.
     pub loose: Vec<Member>,
-    /// Each image that the definition names, once.
+    /// Each image that the definition names, once; charts that are carried as
+    /// artifacts among them.
     pub images: Vec<Image>,
     /// What was pulled and is not packaged, because no component names it.
     pub unnamed: Vec<String>,
@@ -99,6 +100,7 @@ pub fn plan(package: &Package, home: &str, sources: &dyn Sources) -> Result<Plan
         let (members, unnamed) = images::members(&plan.images, sources)?;
         plan.loose.extend(members);
         plan.unnamed = unnamed;
+        plan.charts.extend(plan.images.iter().filter_map(record::Chart::carried));
     }
     extras::add_to(&mut plan, package, home, sources)?;
     check_paths(&plan)?;

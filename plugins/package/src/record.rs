@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Plugin;
 use crate::definition::Package;
+use crate::images::{CarriedChart, Image};
 use crate::plan::{Plan, Source};
 use crate::sources::{Found, Sources};
 
@@ -123,8 +124,15 @@ pub struct Chart {
     pub version: String,
     /// The component that it is in.
     pub component: String,
-    /// In the component's tar.
+    /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
+    /// What it is called as an OCI artifact, where it is carried as one and not
+    /// installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// `sha256:…` of the manifest of that artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
     /// Of the archive, 64 hexadecimal digits, where the host knew them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -145,8 +153,8 @@ pub struct Chart {
     from: (String, String),
 }
 
-/// The provenance file of a chart, in `documentation.tar` or, with its
-/// component in front, beside it.
+/// The provenance file of a chart: in `documentation.tar`, with its component in
+/// front beside it, or of an artifact a layer in the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
     /// Where it is: its name in `documentation.tar`, or its path in the component's tar.
@@ -218,6 +226,8 @@ impl Chart {
             version: chart.version.clone(),
             component: component.name.clone(),
             path: format!("{}/charts/{stem}.tgz", component.name),
+            artifact: None,
+            manifest: None,
             sha256: found.sha256.clone(),
             size: found.size,
             source: source.clone(),
@@ -227,6 +237,27 @@ impl Chart {
             evidence: Evidence::Made,
             from: (tree.to_owned(), found.path.clone()),
         }
+    }
+
+    /// Of an image that is one.
+    pub fn carried(image: &Image) -> Option<Self> {
+        let CarriedChart { entry, archive, .. } = image.chart.as_ref()?;
+        Some(Self {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            component: image.components.first().cloned().unwrap_or_default(),
+            path: format!("images/blobs/sha256/{}", archive.sha256.as_deref().unwrap_or_default()),
+            artifact: Some(image.reference.clone()),
+            manifest: Some(image.digest.clone()),
+            sha256: archive.sha256.clone(),
+            size: archive.size,
+            source: entry.repo.clone(),
+            values_files: 0,
+            provenance: None,
+            by: String::new(),
+            evidence: Evidence::Made,
+            from: ("charts".to_owned(), archive.path.clone()),
+        })
     }
 }
 
@@ -302,7 +333,7 @@ impl Lists {
         Ok(Self {
             plugins: Vec::new(),
             files: files(sources)?,
-            charts: list(sources, "charts", "charts.json")?,
+            charts: charts(sources)?,
             repositories: list(sources, "repos", "repos.json")?,
         })
     }
@@ -317,6 +348,10 @@ impl Lists {
 
 pub(crate) fn files(sources: &dyn Sources) -> Result<Vec<FileEntry>, StepError> {
     list(sources, "files", "files.json")
+}
+
+pub(crate) fn charts(sources: &dyn Sources) -> Result<Vec<ChartEntry>, StepError> {
+    list(sources, "charts", "charts.json")
 }
 
 fn list<T: DeserializeOwned>(sources: &dyn Sources, tree: &str, path: &str) -> Result<Vec<T>, StepError> {
@@ -343,7 +378,7 @@ pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) 
             version: metadata.version.clone(),
             architecture: metadata.architecture.clone(),
         },
-        images: plan.images.iter().map(|one| image(one, lists)).collect(),
+        images: plan.images.iter().filter(|one| one.chart.is_none()).map(|one| image(one, lists)).collect(),
         charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), plan, lists)).collect(),
         files: plan.files.iter().map(|file| with_file_source(file.clone(), lists)).collect(),
         repositories: plan.repositories.iter().map(|entry| with_commit(entry.clone(), lists)).collect(),
@@ -383,7 +418,7 @@ fn with_chart_source(mut chart: Chart, plan: &Plan, lists: &Lists) -> Chart {
 /// What `path` of the charts' tree became: a document, or the neighbour of its
 /// chart.
 fn provenance(plan: &Plan, path: &str) -> Option<Provenance> {
-    let members = plan.tars.iter().flat_map(|tar| &tar.members);
+    let members = plan.tars.iter().flat_map(|tar| &tar.members).chain(&plan.loose);
     members.into_iter().find_map(|member| match &member.source {
         Source::File { tree, path: from, size, sha256 } if tree == "charts" && from == path => {
             Some(Provenance { path: member.path.clone(), sha256: sha256.clone(), size: *size })

@@ -3,6 +3,7 @@
 mod add;
 mod bad_input;
 mod build;
+mod carry;
 mod charts;
 mod clock;
 mod confined;
@@ -36,6 +37,7 @@ mod scan;
 mod serve;
 mod soak;
 mod statements;
+mod travels;
 mod update;
 mod verify;
 mod words;

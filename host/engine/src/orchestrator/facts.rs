@@ -124,7 +124,7 @@ fn handed(project: &Project, plugin: &PluginIdentity) -> Handed {
 pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdentity, strict_images: bool) -> Value {
     let makers = makers(project, spec);
     let told = json!({
-        "package": project.settings.package.identity(),
+        "package": project.settings.identity(),
         "architecture": project.architecture(),
         "strict_images": strict_images,
         "plugins": makers,

@@ -498,13 +498,15 @@ mod tests {
             version: "1".into(),
             url: url.into(),
             checksum_url: None,
+            sha256: None,
             extract: false,
             binary: None,
         }
     }
 
     fn chart(repo: &str) -> Chart {
-        Chart { name: "web".into(), repo: repo.into(), version: "~1.0".into(), namespace: None, values: Vec::new() }
+        let (name, version) = ("web".into(), "~1.0".into());
+        Chart { name, repo: repo.into(), version, namespace: None, values: Vec::new(), deploy: true }
     }
 
     /// Two images that share a layer, a file, a remote and a local chart, a

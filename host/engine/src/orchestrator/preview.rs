@@ -260,7 +260,7 @@ pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
 /// `configuration`.
 pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    manifest.resolve(&project.settings.package.identity(), project.architecture()).map_err(|problems| {
+    manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
             .hint("correct components.yaml or catalog.yaml")

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{ComponentManifest, Repository};
+use model::{ComponentManifest, Package, Repository};
 
 use super::needs::Kind;
 use super::preview::kind_of;
@@ -44,7 +44,8 @@ pub fn select(project: &Project, names: &[String]) -> Result<Selection> {
         let all = [Kind::Image, Kind::File, Kind::Repository, Kind::Chart].into();
         return Ok(Selection { keys: vec!["*".to_owned()], steps: steps(&project.pipeline, &all) });
     }
-    let candidates = candidates(&project.lock, project.components.as_ref(), project.architecture());
+    let package = project.settings.identity();
+    let candidates = candidates(&project.lock, project.components.as_ref(), &package, project.architecture());
     choose(&candidates, names, &project.pipeline)
 }
 
@@ -70,13 +71,18 @@ fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipelin
 }
 
 /// Everything that the lock holds or the components name.
-fn candidates(lock: &AirgapLock, manifest: Option<&ComponentManifest>, architecture: &str) -> BTreeSet<Candidate> {
+fn candidates(
+    lock: &AirgapLock,
+    manifest: Option<&ComponentManifest>,
+    package: &Package,
+    architecture: &str,
+) -> BTreeSet<Candidate> {
     let mut candidates = BTreeSet::new();
     let mut add = |kind: Kind, name: &str, key: String| {
         candidates.insert(Candidate { kind, name: name.to_owned(), key });
     };
     if let Some(manifest) = manifest {
-        named(manifest, lock, architecture, &mut add);
+        named((manifest, package), lock, architecture, &mut add);
     }
     for key in lock.images.keys() {
         add(Kind::Image, key.split(' ').next().unwrap_or_default(), key.clone());
@@ -102,12 +108,12 @@ fn candidates(lock: &AirgapLock, manifest: Option<&ComponentManifest>, architect
 
 /// What components.yaml names, by the names that it gives.
 fn named(
-    manifest: &ComponentManifest,
+    (manifest, package): (&ComponentManifest, &Package),
     lock: &AirgapLock,
     architecture: &str,
     add: &mut impl FnMut(Kind, &str, String),
 ) {
-    let resolved = manifest.resolve(&model::Package::default(), architecture).unwrap_or_default();
+    let resolved = manifest.resolve(package, architecture).unwrap_or_default();
     for image in &resolved.images {
         add(Kind::Image, image, AirgapLock::image_key(image, &format!("linux/{architecture}")));
     }
@@ -206,7 +212,7 @@ mod tests {
             "https://charts.example/web-1.tgz".into(),
             LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None },
         );
-        candidates(&lock, Some(&manifest()), "amd64")
+        candidates(&lock, Some(&manifest()), &Package::default(), "amd64")
     }
 
     fn chosen(names: &[&str]) -> Result<Selection> {
@@ -242,7 +248,7 @@ mod tests {
         lock.charts.insert(key.into(), chart);
         let file = LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None };
         lock.core.entry("charts".into()).or_default().insert(url.into(), file);
-        let all = candidates(&lock, Some(&manifest()), "amd64");
+        let all = candidates(&lock, Some(&manifest()), &Package::default(), "amd64");
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
         assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));
     }

@@ -10,7 +10,7 @@ use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::below;
 use crate::verify::definition::Package;
-use crate::verify::facts::{Blob, Facts, Member};
+use crate::verify::facts::{Blob, Descriptor, Facts, Member};
 use crate::verify::{Definition, Problems, definition, forms, images};
 use archive::random::Archive;
 use base::error::{Error, Result};
@@ -18,6 +18,8 @@ use disk::fs;
 
 /// Bytes of the list beside a package.
 const LARGEST_LIST: u64 = 64 << 20;
+/// Where an image layout has its blobs.
+pub(crate) const BLOBS: &str = "images/blobs/sha256/";
 /// Indexes within each other.
 const DEEPEST: usize = 8;
 
@@ -119,7 +121,7 @@ pub struct ChartRow {
     pub version: String,
     /// The component that it is in.
     pub component: String,
-    /// In the component's tar.
+    /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
     /// Bytes of the archive; 0 where the package lacks it.
     pub size: u64,
@@ -128,6 +130,13 @@ pub struct ChartRow {
     /// Where it came from, where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// What it is called as an OCI artifact, where it is carried as one: nothing
+    /// installs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// Of that artifact, `sha256:…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 /// One file or folder of a component.
@@ -257,7 +266,7 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
-        charts: rows(&package, |component| charts(component, &facts, &beside)),
+        charts: chart_rows(&package, &facts, &beside),
         files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
         plugins: beside.plugins,
@@ -328,7 +337,50 @@ fn image_rows(package: &Package, facts: &Facts, shares: &Shares) -> Vec<ImageRow
         let platforms = platforms(facts, &blobs);
         ImageRow { reference, platforms, size: blobs.iter().map(size).sum(), own, digest }
     };
-    named.into_iter().map(row).collect()
+    let is_chart =
+        |reference: &String| known.get(reference).is_some_and(|image| images::chart_of(facts, image).is_some());
+    named.into_iter().filter(|reference| !is_chart(reference)).map(row).collect()
+}
+
+/// Charts that are installed, then those that are carried as artifacts.
+fn chart_rows(package: &Package, facts: &Facts, beside: &Beside) -> Vec<ChartRow> {
+    let mut found = rows(package, |component| charts(component, facts, beside));
+    let known = images::by_reference(facts);
+    let mut artifacts: BTreeMap<String, ChartRow> = BTreeMap::new();
+    for component in package.components() {
+        for reference in component.images.iter().map(|written| model::image::normalized(written)) {
+            let row = known.get(&reference).and_then(|image| artifact(component, &reference, image, facts, beside));
+            if let Some(row) = row {
+                artifacts.entry(reference).or_insert(row);
+            }
+        }
+    }
+    found.extend(artifacts.into_values());
+    found
+}
+
+fn artifact(
+    component: &Component,
+    reference: &str,
+    image: &Descriptor,
+    facts: &Facts,
+    beside: &Beside,
+) -> Option<ChartRow> {
+    let archive = images::chart_of(facts, image)?;
+    let (path, tag) = reference.rsplit_once(':')?;
+    let layer = format!("{BLOBS}{}", hex(&archive.digest));
+    Some(ChartRow {
+        name: zarf::base_name(path).to_owned(),
+        // Tags cannot hold the `+` of a version.
+        version: tag.replace('_', "+"),
+        component: component.name.clone(),
+        size: archive.size,
+        sha256: hex(&archive.digest).to_owned(),
+        source: source(&beside.charts, &component.name, &layer),
+        path: layer,
+        artifact: Some(reference.to_owned()),
+        manifest: Some(image.digest.clone()),
+    })
 }
 
 /// The platforms that the configurations among these blobs are for.
@@ -364,7 +416,7 @@ impl Shares {
 
     /// A blob and everything below it that is in the package.
     fn gather(&mut self, facts: &Facts, hex_of: &str, depth: usize, blobs: &mut BTreeSet<String>) {
-        let Some(file) = facts.files.get(&format!("images/blobs/sha256/{hex_of}")) else { return };
+        let Some(file) = facts.files.get(&format!("{BLOBS}{hex_of}")) else { return };
         self.sizes.insert(hex_of.to_owned(), file.size);
         if !blobs.insert(hex_of.to_owned()) || depth == 0 {
             return;
@@ -402,6 +454,8 @@ fn charts(component: &Component, facts: &Facts, beside: &Beside) -> Vec<ChartRow
             sha256: sha256(member),
             source: source(&beside.charts, &component.name, &path),
             path,
+            artifact: None,
+            manifest: None,
         }
     };
     component.charts.iter().map(row).collect()

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
+use model::media_type::CHART_CONFIG;
+
 use super::charts::{self, Charts};
 use super::content::{Content, Source};
 use super::files::Files;
@@ -18,6 +20,7 @@ use super::images::{Images, Manifest, Referrer};
 use super::repositories::Repositories;
 use crate::inspect;
 use crate::inspect::Contents;
+use crate::inspect::contents::BLOBS;
 use archive::index::Indexed;
 use archive::pieces::Buffers;
 use archive::random::{Archive, damaged};
@@ -123,6 +126,7 @@ impl Library {
         };
         let document: Document = shelf.read_json(content, LARGEST_MANIFEST)?;
         let source = Source::Carried(content.clone());
+        let is_chart = document.config.as_ref().is_some_and(|config| config.media_type == CHART_CONFIG);
         if let Some(subject) = &document.subject {
             let artifact_type = document.artifact_type.or(document.config.map(|config| config.media_type));
             self.images.add_referrer(
@@ -136,7 +140,7 @@ impl Library {
                 },
             );
         }
-        self.images.add_manifest(*digest, Manifest { is_chart: false, media_type: media_type.clone(), source });
+        self.images.add_manifest(*digest, Manifest { is_chart, media_type: media_type.clone(), source });
         Ok(document.manifests)
     }
 }
@@ -263,8 +267,11 @@ impl Shelf {
         Ok(())
     }
 
-    /// A file in the tar of a component.
+    /// A file in the tar of a component, or a blob of an image that it names.
     pub(super) fn member(&self, component: &str, path: &str) -> Option<&Arc<Content>> {
+        if path.starts_with(BLOBS) {
+            return self.entries.get(path);
+        }
         self.members.get(&format!("components/{component}.tar"))?.get(path)
     }
 

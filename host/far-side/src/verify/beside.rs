@@ -96,6 +96,12 @@ pub(super) struct Item {
     /// Of a chart.
     #[serde(default)]
     version: Option<String>,
+    /// Of a chart that is carried as an OCI artifact: its name, and the digest
+    /// of its manifest.
+    #[serde(default)]
+    artifact: Option<String>,
+    #[serde(default)]
+    manifest: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,13 +220,36 @@ impl Comparison<'_> {
         }
         for written in package.into_iter().flat_map(Package::components).flat_map(|component| &component.images) {
             let complete = model::image::normalized(written);
+            let is_it = |chart: &Item| chart.artifact.as_ref() == Some(&complete);
+            if self.manifest.charts.iter().any(is_it) {
+                continue;
+            }
             if !self.manifest.images.iter().any(|image| image.reference == complete) {
                 self.differs(format!("image `{complete}` is in the package and not in artifact-manifest.json"));
             }
         }
     }
 
+    /// A chart that is carried as an OCI artifact.
+    fn artifact(&mut self, reference: &str, item: &Item) {
+        let known = images::by_reference(self.facts);
+        let Some(image) = known.get(reference) else {
+            return self.differs(format!("the chart `{reference}` is missing in the package"));
+        };
+        if item.manifest.as_ref() != Some(&image.digest) {
+            let (found, built) = (&image.digest, item.manifest.as_deref().unwrap_or_default().escape_debug());
+            self.differs(format!("the chart `{reference}` is {found} in the package, and was built with {built}"));
+        }
+        let archive = images::chart_of(self.facts, image).map(|layer| layer.digest.trim_start_matches("sha256:"));
+        if archive != item.sha256.as_deref() {
+            self.differs(format!("the archive of the chart `{reference}` is not the one that the build put there"));
+        }
+    }
+
     fn item(&mut self, item: &Item) {
+        if let Some(reference) = &item.artifact {
+            return self.artifact(reference, item);
+        }
         let Item { component, path, sha256, size, version, .. } = item;
         let tar = format!("components/{component}.tar");
         let Some(member) = self.facts.components.get(&tar).and_then(|members| members.get(path)) else {
@@ -262,7 +291,8 @@ impl Comparison<'_> {
     /// What zarf.yaml names, the manifest must name as well.
     fn nothing_unlisted(&mut self, package: &Package) {
         for component in package.components() {
-            let listed = |items: &[Item]| items.iter().filter(|item| item.component == component.name).count();
+            let is_in = |item: &&Item| item.component == component.name && item.artifact.is_none();
+            let listed = |items: &[Item]| items.iter().filter(is_in).count();
             for (what, items, count) in [
                 ("charts", &self.manifest.charts, component.charts.len()),
                 ("files", &self.manifest.files, component.files.len()),

@@ -10,7 +10,8 @@
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, and [`lock`] with the lock that it was
 //! built with, where that is at hand. What the list says of its [`evidence`] is
-//! told. Everything that is wrong is reported, by file.
+//! told. Everything that is wrong is reported, by file. [`folder`] does it for a
+//! folder that is carried, with everything else in it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,6 +24,7 @@ use base::visible;
 use config::airgap_lock::AirgapLock;
 
 pub use evidence::{Content, Weighed};
+pub use folder::{FolderReport, verify_folder};
 
 mod beside;
 pub(crate) mod charts;
@@ -32,6 +34,7 @@ mod documents;
 mod entries;
 mod evidence;
 pub(crate) mod facts;
+mod folder;
 pub(crate) mod forms;
 pub(crate) mod images;
 mod index;
@@ -280,7 +283,7 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
         documents::check(&facts, package, &mut problems);
-        package.identity()
+        package.identity(&facts)
     });
     if frames.are_damaged && problems.count() == 0 {
         problems.add_for(

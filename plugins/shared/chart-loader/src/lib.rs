@@ -17,12 +17,14 @@
 //!    values fulfil what a chart asks of them.
 //! 6. [`enabled`] tells which of the charts in a chart are switched on, with which
 //!    values, and [`images`] what they deploy.
+//! 7. [`artifact`] tells what a chart is in a registry.
 //!
 //! Hostile input is bounded where Helm is not: see [`archive::STREAM_LIMIT`] and
 //! [`load::DEPTH_LIMIT`]. Sparse tar members, which no tool writes into a chart,
 //! are refused. Nothing here does I/O of its own.
 
 pub mod archive;
+pub mod artifact;
 mod decode;
 pub mod directory;
 mod enabled;

@@ -11,7 +11,8 @@ use crate::pins::Pins;
 use crate::problem::{Problem, Segment, YamlPath, shown};
 use crate::template::{self, Value};
 use crate::{
-    Binary, Chart, ComponentManifest, Image, Images, Kubernetes, Repository, Tool, null_as_default, one_or_many,
+    Binary, Chart, ComponentManifest, Image, Images, Kubernetes, Repository, Tool, is_false, is_true, null_as_default,
+    one_or_many, yes,
 };
 
 /// catalog.yaml.
@@ -110,6 +111,9 @@ pub struct ToolTemplate {
     /// Template of [`Tool::binary`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
+    /// Whether it lies beside the package instead of in it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub carry: bool,
 }
 
 /// Template of a [`Repository`].
@@ -165,6 +169,9 @@ pub struct ChartTemplate {
     /// Templates of [`Chart::values`].
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Whether Zarf installs it; carried as an OCI artifact where it does not.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub deploy: bool,
 }
 
 /// What the pins ask for, and which template asked.
@@ -303,6 +310,7 @@ impl Generator<'_> {
                 checksum_url: self.optional(tool.checksum_url.as_ref(), &path.key("checksum_url")),
                 extract: tool.extract,
                 binary: self.optional(tool.binary.as_ref(), &path.key("binary")),
+                carry: tool.carry,
             };
             self.add(&mut tools, made, &section, &path);
         }
@@ -368,6 +376,7 @@ impl Generator<'_> {
                 version: self.text(&chart.version, &path.key("version")),
                 namespace: self.optional(chart.namespace.as_ref(), &path.key("namespace")),
                 values: chart.values.iter().enumerate().map(|(i, file)| self.text(file, &values.index(i))).collect(),
+                deploy: chart.deploy,
             };
             self.add(&mut charts, made, &section, &path);
         }

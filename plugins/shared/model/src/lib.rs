@@ -109,6 +109,10 @@ pub struct Tool {
     /// The path in the archive; by default the entry named like the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
+    /// Whether it lies beside the package, in the folder that is carried, and
+    /// not in it; its name may hold `{{version}}` and `{{arch}}` then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub carry: bool,
 }
 
 /// A git repository at a pinned commit.
@@ -206,6 +210,25 @@ pub struct Chart {
     /// Values files, relative to the folder that holds config/.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Whether deploying the package installs it. One that is not installed is
+    /// carried as an OCI artifact, for Flux, Argo CD or people.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub deploy: bool,
+}
+
+/// For serde: a field that is true where it is missing.
+pub(crate) fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+pub(crate) fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Chart {
@@ -256,7 +279,8 @@ pub struct ResolvedComponents {
     pub charts: Vec<Chart>,
 }
 
-/// Name and version of the package, from settings.yaml.
+/// What settings.yaml says of the package: its name and version, and what is
+/// carried beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
@@ -267,6 +291,26 @@ pub struct Package {
     /// `metadata.description` of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What lies beside the package in a folder that is carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carry: Vec<CarriedFile>,
+}
+
+/// A file that is carried beside the package: an entry of `carry.files` in
+/// settings.yaml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CarriedFile {
+    /// What it is called in the folder; may hold `{{arch}}`.
+    pub name: String,
+    /// May hold `{{arch}}`.
+    pub url: String,
+    /// 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Where its checksum is; may hold `{{arch}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
 }
 
 /// What a file is for.
@@ -277,6 +321,8 @@ pub enum FileKind {
     Kubernetes,
     /// A command-line tool or another file.
     Tool,
+    /// Lies beside the package.
+    Carry,
 }
 
 /// A file to download.
@@ -294,6 +340,9 @@ pub struct ResolvedFile {
     /// Where its checksum is, complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_url: Option<String>,
+    /// What the configuration says itself, as 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Whether `url` gives an archive that it is in.
     #[serde(default)]
     pub extract: bool,
@@ -369,4 +418,19 @@ pub struct ChartEntry {
     pub values: Vec<String>,
     /// Images that the chart's values name.
     pub images: Vec<String>,
+    /// What it is as an OCI artifact, where it is not to be installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ChartArtifact>,
+}
+
+/// A chart as registries have it; its layers are the archive and the provenance
+/// file of its row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChartArtifact {
+    /// The complete spelling: `charts.jetstack.io/charts/cert-manager:v1.16.2`.
+    pub reference: String,
+    /// In the tree: its manifest and its configuration.
+    pub manifest: String,
+    /// In the tree: the configuration of the artifact.
+    pub config: String,
 }

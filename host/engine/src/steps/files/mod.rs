@@ -163,10 +163,8 @@ impl Work<'_> {
 
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
-        let mut download = Download {
-            name: Some(file.name.clone()),
-            ..Download::of(Granted::to_host(file.url.clone()), format!("{} {}", file.name, file.version))
-        };
+        let mut download =
+            Download { name: Some(file.name.clone()), ..Download::of(Granted::to_host(file.url.clone()), label(file)) };
         let locked = self.lock.lock().files.get(&file.url).cloned();
         let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
         if is_vouched && let Some(there) = cached_aside(self.store, &download, self.lock).await? {
@@ -178,6 +176,15 @@ impl Work<'_> {
             self.lock.may_resolve("this file")?;
         }
         let network = self.network.ok_or_else(|| missing_offline(file, locked.is_some() && !is_vouched))?;
+        if let Some(written) = written(file)? {
+            download.expected = Some(written);
+            let fetched = network.download(self.store, &download, self.lock, self.progress).await;
+            let fetched = fetched.map_err(|error| match error.class() {
+                Class::Integrity => error.context(format!("{} is not what `sha256` of settings.yaml says", file.url)),
+                _ => error,
+            })?;
+            return self.looked_at(file, fetched.digest());
+        }
         match &file.checksum_url {
             // What was locked stays, whatever is published now.
             Some(url) => {
@@ -202,6 +209,9 @@ impl Work<'_> {
     /// now: another tool of the same address, or an earlier configuration, may
     /// have asked for less.
     fn is_vouched(&self, file: &ResolvedFile, locked: &LockedFile) -> bool {
+        if let Some(written) = &file.sha256 {
+            return written.parse::<Digest>().is_ok_and(|written| written == locked.sha256);
+        }
         match &file.checksum_url {
             Some(url) => locked.checksum.as_ref() == Some(url),
             None => locked.checksum.is_some() || !self.security.require_checksums,
@@ -215,7 +225,7 @@ impl Work<'_> {
             is_source: file.extract,
             origin: &file.url,
             architecture: self.architecture,
-            is_vouched: file.checksum_url.is_some(),
+            is_vouched: file.checksum_url.is_some() || file.sha256.is_some(),
         };
         if let Some(odd) = look::at(&self.store.path(&digest), wanted)? {
             self.progress.warn(&odd);
@@ -265,7 +275,7 @@ impl Work<'_> {
         let download = Download {
             limit: Some(LARGEST_CHECKSUMS),
             mutable: true,
-            ..Download::of(Granted::to_host(url.to_owned()), format!("the checksum of {} {}", file.name, file.version))
+            ..Download::of(Granted::to_host(url.to_owned()), format!("the checksum of {}", label(file)))
         };
         let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
         let bytes = self.store.read(&fetched.digest(), LARGEST_CHECKSUMS)?.unwrap_or_default();
@@ -309,6 +319,17 @@ impl Work<'_> {
         self.output.record(artifact.clone());
         Ok(artifact)
     }
+}
+
+/// As messages call it.
+fn label(file: &ResolvedFile) -> String {
+    format!("{} {}", file.name, file.version).trim_end().to_owned()
+}
+
+/// The digest that the configuration has for it.
+fn written(file: &ResolvedFile) -> Result<Option<Digest>> {
+    let parsed = file.sha256.as_deref().map(str::parse).transpose();
+    parsed.map_err(|error| Error::invalid(format!("the `sha256` of {} is none", label(file))).caused_by(error))
 }
 
 fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {

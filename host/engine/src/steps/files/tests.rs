@@ -58,6 +58,7 @@ fn file(name: &str, url: &str) -> ResolvedFile {
         version: "1.2.3".into(),
         url: url.into(),
         checksum_url: None,
+        sha256: None,
         extract: false,
         binary: None,
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::plan::Looker;
 use super::signals::{self, Attended};
+use super::signer;
 use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
@@ -120,6 +121,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
+    let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
     let wall = wall::raise(&project, runs, ui, variables)?;
     // The first threads: they stand behind the wall.
@@ -133,7 +135,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, key);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;

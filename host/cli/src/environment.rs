@@ -1,16 +1,19 @@
 //! The environment, read once. Nothing else in the program looks at it.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::signer::PASSWORD;
 use base::error::{Error, Result};
 use base::progress::Observer;
 use confine::wall::Wall;
 use engine::orchestrator::run::Environment;
 use fetch::network::NetworkEnvironment;
+use signing::{Password, PrivateKey};
 
 /// Of the year 9999, the last that timestamps can tell.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -28,6 +31,8 @@ pub(super) struct Variables {
     pub home: Option<PathBuf>,
     /// Where temporary files go.
     pub temporary: PathBuf,
+    /// Of the key that signs; an empty one is one as well.
+    pub password: Option<Password>,
 }
 
 impl Variables {
@@ -57,6 +62,7 @@ impl Variables {
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
             home,
             temporary: std::env::temp_dir(),
+            password: std::env::var_os(PASSWORD).map(|value| Password::new(value.into_vec())),
         }
     }
 
@@ -67,6 +73,7 @@ impl Variables {
         cancel: CancellationToken,
         epoch: Option<u64>,
         wall: Wall,
+        signer: Option<Arc<PrivateKey>>,
     ) -> Environment {
         Environment {
             observer,
@@ -76,6 +83,7 @@ impl Variables {
             cache_dir: self.cache_dir.clone(),
             network: self.network.clone(),
             wall,
+            signer,
         }
     }
 

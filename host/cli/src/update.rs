@@ -55,7 +55,7 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
         Options { request: Request { only: steps, ..Request::default() }, refresh: keys, ..Options::default() };
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, None);
     let report = attended.drive(Run::prepare(session, options, environment)?);
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
     if !changes.is_empty() || report.errors.is_empty() {

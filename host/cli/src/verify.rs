@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::signer;
 use super::ui::{Color, Ui};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use config::airgap_lock::AirgapLock;
-use far_side::verify::{Report, verify_with};
+use far_side::verify::{Against, Report, verify_with};
 
 /// Check a package: sound, complete, and what it says it is
 ///
@@ -27,6 +28,11 @@ pub(super) struct VerifyArgs {
     /// be what its address gave
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
+
+    /// The public key of whoever must have signed it, as keygen or cosign wrote
+    /// it: checked offline, and a package that is not signed fails
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +52,8 @@ pub(super) fn run(args: &VerifyArgs, ui: &Ui) -> Result<ExitCode> {
         Some(path) => Some(AirgapLock::load(path)?),
         None => None,
     };
-    let report = verify_with(&args.package, lock.as_ref())?;
+    let key = args.key.as_deref().map(signer::public).transpose()?;
+    let report = verify_with(&args.package, &Against { lock: lock.as_ref(), key: key.as_ref() })?;
     let sound = report.is_sound();
     let color = if sound { Color::Green } else { Color::Red };
     for line in report.render_text(ui.verbose).lines() {

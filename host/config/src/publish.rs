@@ -123,6 +123,16 @@ fn collision(at: &YamlPath, name: &str, other: &str) -> Problem {
     )
 }
 
+/// Whether a step makes the package: the core plugin, or what takes its place.
+pub fn makes_package(step: &StepSpec) -> bool {
+    runs(step, PACKAGE)
+}
+
+/// Whether this is the name of a package.
+pub fn is_package(name: &str) -> bool {
+    name.starts_with(PACKAGE_FILES) && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
+}
+
 /// Whether a step runs the plugin of this name: the core plugin, or the one
 /// that plugins.lock lets take its place.
 fn runs(step: &StepSpec, plugin: &str) -> bool {

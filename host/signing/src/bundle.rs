@@ -58,6 +58,11 @@ impl std::fmt::Display for Signer {
     }
 }
 
+/// Whether a blob of this media type is a bundle.
+pub fn is_bundle_type(media_type: &str) -> bool {
+    media_type.starts_with(MEDIA_TYPES)
+}
+
 /// A bundle that was read.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -179,13 +184,13 @@ impl Bundle {
         }
     }
 
-    /// Checks that `key` signed the message with this digest.
+    /// Whether the bundle says of itself that it is about the message with this
+    /// digest: nobody vouches for that.
     ///
     /// # Errors
-    /// `integrity` where it did not, with what was found; `invalid-input` for
-    /// a bundle without the signature of a message.
-    pub fn verify_message(&self, key: &PublicKey, digest: &Digest) -> Result<()> {
-        let Some(MessageSignature { message_digest, signature }) = &self.wire.message_signature else {
+    /// As [`verify_message`](Self::verify_message).
+    pub fn is_about(&self, digest: &Digest) -> Result<()> {
+        let Some(MessageSignature { message_digest, .. }) = &self.wire.message_signature else {
             return Err(Error::invalid("the bundle holds a statement, and the signature of a file was expected"));
         };
         if message_digest.algorithm != ALGORITHM {
@@ -193,14 +198,24 @@ impl Bundle {
             return Err(Error::invalid(format!("the bundle is over a digest of the kind `{}`", found.escape_debug())));
         }
         let about = decoded(&message_digest.digest)?;
-        if about != digest.as_bytes() {
-            return Err(Error::integrity(format!(
-                "the bundle is about other bytes: they have the {}, and it is about {}",
-                digest,
+        match about == digest.as_bytes() {
+            true => Ok(()),
+            false => Err(Error::integrity(format!(
+                "the bundle is about other bytes: they have the {digest}, and it is about {}",
                 shown(&about)
-            )));
+            ))),
         }
-        match key.verifies(digest, &decoded(signature)?) {
+    }
+
+    /// Checks that `key` signed the message with this digest.
+    ///
+    /// # Errors
+    /// `integrity` where it did not, with what was found; `invalid-input` for
+    /// a bundle without the signature of a message.
+    pub fn verify_message(&self, key: &PublicKey, digest: &Digest) -> Result<()> {
+        self.is_about(digest)?;
+        let signature = self.wire.message_signature.as_ref().map(|message| decoded(&message.signature)).transpose()?;
+        match signature.is_some_and(|signature| key.verifies(digest, &signature)) {
             true => Ok(()),
             false => Err(self.refused(key)),
         }

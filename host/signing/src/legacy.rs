@@ -51,17 +51,17 @@ struct Image {
     digest: String,
 }
 
-/// Checks that `key` signed the text, and that it is about the image with this
-/// digest.
+/// Checks that `key` signed the text, and that it is about the image with one of
+/// these digests.
 ///
 /// # Errors
 /// As [`verify`]; `integrity` where it is about another image.
-pub fn verify_image(key: &PublicKey, text: &[u8], signature: &str, image: &Digest) -> Result<()> {
+pub fn verify_image(key: &PublicKey, text: &[u8], signature: &str, image: &[Digest]) -> Result<()> {
     verify(key, &Digest::of(text), signature)?;
     let signed: SimpleSigning = serde_json::from_slice(text)
         .map_err(|error| Error::invalid("what was signed names no image").caused_by(error))?;
     let Critical { image: Image { digest }, kind } = signed.critical;
-    if kind != KIND || !digest.parse::<Digest>().is_ok_and(|digest| digest == *image) {
+    if kind != KIND || !digest.parse::<Digest>().is_ok_and(|digest| image.contains(&digest)) {
         let found: String = digest.chars().take(80).collect();
         return Err(Error::integrity(format!("the signature is about another image, `{}`", found.escape_debug())));
     }

@@ -16,6 +16,8 @@ use crate::sources::Sources;
 /// The tree of the images step.
 const TREE: &str = "images";
 const INDEX: &str = "index.json";
+/// For who writes the definition; no part of the layout.
+const REFERRERS: &str = "referrers.json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// Zarf can neither push nor pull larger ones.
 const LARGEST_MANIFEST: u64 = 4 << 20;
@@ -202,7 +204,7 @@ pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, 
     unnamed.retain(|reference| !named.contains(reference.as_str()));
     let blobs: BTreeSet<&str> = images.iter().flat_map(|image| image.blobs.iter().map(String::as_str)).collect();
     let mut members = Vec::new();
-    for found in sources.below(TREE, "")? {
+    for found in sources.below(TREE, "")?.into_iter().filter(|found| found.path != REFERRERS) {
         let path = format!("images/{}", found.path);
         let blob = found.path.strip_prefix("blobs/sha256/");
         if blob.is_some_and(|hex| !blobs.contains(hex)) {

@@ -184,9 +184,19 @@ fn images(fetched: &Fetched) -> Option<Component> {
         name: "container-images".into(),
         description: format!("{} container images", images.len()),
         required: Some(true),
-        images,
+        images: with_what_is_about(images, fetched),
         ..Component::default()
     })
+}
+
+/// Behind each image what is carried about it: as Zarf's own `dev find-images`
+/// lists signatures, so that they reach the registry that the image reaches.
+fn with_what_is_about(images: Vec<String>, fetched: &Fetched) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let about = |image: &String| fetched.about_images.get(&normalized(image)).cloned().unwrap_or_default();
+    let all =
+        images.into_iter().flat_map(|image| std::iter::once(image.clone()).chain(about(&image)).collect::<Vec<_>>());
+    all.filter(|image| seen.insert(normalized(image))).collect()
 }
 
 fn repositories(fetched: &Fetched) -> Option<Component> {
@@ -224,7 +234,10 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
             values_files: entry.values.iter().map(|path| format!("../charts/{path}")).collect(),
             ..Chart::default()
         }],
-        images: fetched.components.images.iter().filter(|image| named.contains(&normalized(image))).cloned().collect(),
+        images: with_what_is_about(
+            fetched.components.images.iter().filter(|image| named.contains(&normalized(image))).cloned().collect(),
+            fetched,
+        ),
         ..Component::default()
     })
 }

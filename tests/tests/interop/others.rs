@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use airgap_tests::tools::DockerRegistry;
-use serde_json::Value;
+use airgap_tests::project::Project;
+use airgap_tests::serving::Serving;
+use airgap_tests::tools::{self, DockerRegistry};
+use serde_json::{Value, json};
 
 use crate::matrix::Cell;
 use crate::programs::{Program, shown};
@@ -15,6 +17,10 @@ pub(crate) const ROWS: &[Row] = &[
     ("`helm template` of each chart with its values", helm_template),
     ("`crane push` of the image layout, `crane validate` of each image", crane_layout),
     ("`oras copy` of each image out of the layout", oras_layout),
+    (
+        "`cosign sign` of images, legacy and as bundle, carried, then `cosign verify` behind `serve` and `push`",
+        cosign_images,
+    ),
 ];
 
 /// A package unpacked into a folder, component tars included.
@@ -97,4 +103,63 @@ fn oras_layout(site: &Site) -> Cell {
         crane.run(&["validate", "--insecure", "--remote", &format!("{to}@{digest}")]);
     }
     Cell::Passed
+}
+
+/// Signed by cosign in one registry, checked when they are packaged, and by
+/// cosign again where they were carried to.
+fn cosign_images(site: &Site) -> Cell {
+    let [from, to] = [0, 1].map(|_| DockerRegistry::start().expect("docker-registry is installed"));
+    let (cosign, crane) =
+        (Program::find("cosign").with_env("COSIGN_PASSWORD", tools::PASSWORD), Program::find("crane"));
+    let folder = cosign.folder();
+    let prefix = shown(&folder.join("key"));
+    cosign.run(&["generate-key-pair", "--output-key-prefix", &prefix]);
+    let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
+    let (images, digests) = layout(site, &folder);
+    let digest = single(&images, &digests);
+    let sign = [
+        "sign",
+        "--yes",
+        "--key",
+        &private,
+        "--use-signing-config=false",
+        "--tlog-upload=false",
+        "--allow-http-registry",
+    ];
+    let mut project = Project::new().with_registry(&from.host()).with_settings(|settings| {
+        settings["package"]["format"] = json!(site.format);
+        settings["images"] = json!({ "referrers": true, "verify": [{ "match": "*", "key": "key.pub" }] });
+    });
+    project.write("config/key.pub", std::fs::read(&public).expect("a public key"));
+    for (name, more) in [("team/new:1", &[][..]), ("team/old:1", &["--new-bundle-format=false"])] {
+        let all = from.reference("all");
+        crane.run(&["push", "--insecure", "--index", &shown(&images), &format!("{all}:1")]);
+        crane.run(&["copy", "--insecure", &format!("{all}@{digest}"), &from.reference(name)]);
+        cosign.run(&[&sign[..], more, &[&from.reference(name)]].concat());
+        project = project.with_image(from.reference(name));
+    }
+    project.run(&["build"]).success();
+    let package = shown(&project.package());
+    project.run(&["verify", &package]).success();
+    let project = project.with_registry(&to.host());
+    project.run(&["push", &package, &to.host()]).success();
+    let serving = Serving::start(&project, &[&package]);
+    let verify = ["verify", "--key", &public, "--insecure-ignore-tlog", "--allow-http-registry"];
+    for name in ["team/new:1", "team/old:1"] {
+        for reference in [to.reference(name), serving.reference(name)] {
+            cosign.run(&[&verify[..], &[&reference]].concat());
+        }
+    }
+    Cell::Passed
+}
+
+/// An image of the layout that is no index.
+fn single(images: &Path, digests: &[String]) -> String {
+    let of = |digest: &&String| {
+        let path = images.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let manifest: Value = serde_json::from_slice(&std::fs::read(path).expect("a blob")).expect("a manifest");
+        manifest.get("manifests").is_none()
+            && manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    };
+    digests.iter().find(of).expect("an image").clone()
 }

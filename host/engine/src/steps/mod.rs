@@ -21,6 +21,7 @@ use disk::tree::{Tree, TreeBuilder};
 use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
+use signing::PrivateKey;
 
 mod chart_lock;
 mod failures;
@@ -28,6 +29,7 @@ pub mod files;
 pub mod images;
 pub mod plugin;
 pub mod repos;
+mod seal;
 #[cfg(test)]
 mod test_support;
 
@@ -78,6 +80,8 @@ pub struct StepContext {
     pub room: Room,
     /// The local paths that the user's configuration names.
     pub named: Arc<NamedPaths>,
+    /// Who signs the package.
+    pub signer: Option<Arc<PrivateKey>>,
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,

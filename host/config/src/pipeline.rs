@@ -103,10 +103,8 @@ impl Pipeline {
         let sources = ["manifests", "images", "files", "repos", "charts"];
         let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
-        let package = publish(
-            &["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "*.intoto.json", "artifact-manifest.json"],
-            Target::Dist,
-        );
+        let package =
+            publish(&["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"], Target::Dist);
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![

@@ -12,7 +12,7 @@ pub const CHECKSUM: &str = ".sha256";
 /// What is in the package.
 pub const LIST: &str = ".manifest.json";
 /// How it was made: a statement, in a bundle where it is signed.
-pub const PROVENANCE: &str = ".intoto.json";
+pub const PROVENANCE: &str = config::publish::PROVENANCE;
 /// All of them.
 pub const ALL: [&str; 3] = [CHECKSUM, LIST, PROVENANCE];
 /// The list of the package that was built last.

@@ -8,7 +8,7 @@ use airgap_tests::tools::{self, DockerRegistry};
 use serde_json::{Value, json};
 
 use crate::matrix::Cell;
-use crate::programs::{Program, shown};
+use crate::programs::{Program, Zarf, shown};
 use crate::site::{self, Site};
 
 pub(crate) type Row = (&'static str, fn(&Site) -> Cell);
@@ -18,7 +18,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("`crane push` of the image layout, `crane validate` of each image", crane_layout),
     ("`oras copy` of each image out of the layout", oras_layout),
     (
-        "`cosign sign` of images, legacy and as bundle, carried, then `cosign verify` behind `serve` and `push`",
+        "`cosign sign` of images, legacy and as bundle, carried, then `cosign verify` behind `serve`, `push` and `zarf package mirror-resources`",
         cosign_images,
     ),
 ];
@@ -142,14 +142,34 @@ fn cosign_images(site: &Site) -> Cell {
     let package = shown(&project.package());
     project.run(&["verify", &package]).success();
     project.run(&["push", "--plain-http", &package, &to.host()]).success();
+    let mirrored = mirrored(site, &package);
     let serving = Serving::start(&project, &[&package]);
     let verify = ["verify", "--key", &public, "--insecure-ignore-tlog", "--allow-http-registry"];
     for name in ["team/new:1", "team/old:1"] {
-        for reference in [to.reference(name), serving.reference(name)] {
-            cosign.run(&[&verify[..], &[&reference]].concat());
+        let through_zarf = mirrored.iter().map(|registry| registry.reference(name));
+        for reference in [to.reference(name), serving.reference(name)].into_iter().chain(through_zarf) {
+            // Zarf leaves no list of what is about an image.
+            if reference.starts_with(&to.host()) || reference.starts_with(&serving.host) || name == "team/old:1" {
+                cosign.run(&[&verify[..], &[&reference]].concat());
+            }
         }
     }
     Cell::Passed
+}
+
+/// Registries to which releases of Zarf have brought the images.
+fn mirrored(site: &Site, package: &str) -> Vec<DockerRegistry> {
+    let releases = if site.format == "v1beta1" { &[crate::NEWEST][..] } else { &["0.75.0", crate::NEWEST] };
+    let mirrored = releases.iter().filter(|release| Zarf::is_built(release)).map(|release| {
+        let registry = DockerRegistry::start().expect("docker-registry is installed");
+        let command =
+            ["package", "mirror-resources", package, "--confirm", "--images", "--plain-http", "--no-img-checksum"];
+        let address = registry.host();
+        let to = ["--registry-url", &address, "--registry-push-username", "push", "--registry-push-password", "x"];
+        Zarf::of(release).run(&[&command[..], &to].concat());
+        registry
+    });
+    mirrored.collect()
 }
 
 /// An image of the layout that is no index.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::signer::PASSWORD;
 use base::error::{Error, Result};
 use base::progress::Observer;
 use confine::wall::Wall;
@@ -15,6 +14,8 @@ use engine::orchestrator::run::Environment;
 use fetch::network::NetworkEnvironment;
 use signing::{Password, PrivateKey};
 
+/// What cosign takes the password of a key from as well.
+pub(super) const PASSWORD: &str = "COSIGN_PASSWORD";
 /// Of the year 9999, the last that timestamps can tell.
 const LAST_SECOND: u64 = 253_402_300_799;
 

@@ -4,15 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::environment::Variables;
+use super::environment::{PASSWORD, Variables};
 use base::error::{Class, Error, Result};
 use config::Project;
 use disk::fs;
 use signing::key::LARGEST_FILE;
 use signing::{Password, PrivateKey, PublicKey};
-
-/// What cosign takes a password from as well.
-pub(super) const PASSWORD: &str = "COSIGN_PASSWORD";
 
 /// The password in the first line of a file, else that of the environment.
 ///

@@ -335,6 +335,7 @@ mod tests {
                 ..ResolvedComponents::default()
             },
             images: images.map(normalized).into_iter().collect(),
+            about_images: BTreeMap::new(),
             files: vec![file_entry(FileKind::Kubernetes, "kubectl"), file_entry(FileKind::Tool, "helm")],
             programs: ["bin/kubectl".into(), "bin/helm".into()].into(),
             repositories: vec![RepositoryEntry {
@@ -347,6 +348,20 @@ mod tests {
             }],
             charts: vec![chart_entry("cert-manager", &["quay.io/jetstack/controller:v1", "not/packaged:1"])],
         }
+    }
+
+    /// Behind its image, in whichever component that is, and once.
+    #[test]
+    fn what_is_about_an_image_stands_behind_it() {
+        let mut fetched = everything();
+        let about = |name: &str| vec![format!("{name}:sha256-00.sig")];
+        fetched.about_images.insert(normalized("nginx:1.27"), about("docker.io/library/nginx"));
+        let controller = "quay.io/jetstack/controller";
+        fetched.about_images.insert(format!("{controller}:v1"), [about(controller), about(controller)].concat());
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        assert_eq!(definition.components[2].images, ["nginx:1.27", "docker.io/library/nginx:sha256-00.sig"]);
+        let of_chart = ["quay.io/jetstack/controller:v1", "quay.io/jetstack/controller:sha256-00.sig"];
+        assert_eq!(definition.components[4].images, of_chart);
     }
 
     #[test]

@@ -181,7 +181,7 @@ pub(super) fn check_signature(files: &super::Files<'_>, package: &Package, findi
             let bundle: serde_json::Value = serde_json::from_slice(bundle).unwrap_or_default();
             let version = bundle["mediaType"].as_str().unwrap_or_default();
             let about = &bundle["messageSignature"]["messageDigest"]["digest"];
-            let definition = files.get("zarf.yaml").map(|bytes| sha2::Sha256::digest(bytes)).unwrap_or_default();
+            let definition = files.get("zarf.yaml").map(sha2::Sha256::digest).unwrap_or_default();
             let expected = base64::engine::general_purpose::STANDARD.encode(definition);
             if version != "application/vnd.dev.sigstore.bundle.v0.3+json" || about.as_str() != Some(&expected) {
                 findings.add("signature", "the bundle is not about zarf.yaml");

@@ -210,6 +210,31 @@ impl ArchiveWriter {
         self.ended(added)
     }
 
+    /// Takes over a frame of another archive, which lies there after the same
+    /// bytes of the tar.
+    pub(super) fn take_frame(&mut self, frame: Vec<u8>, content: usize) -> Result<()> {
+        self.leash.check()?;
+        self.position += content as u64;
+        let Some(pipeline) = &mut self.pipeline else { return Err(self.broken()) };
+        let taken = pipeline.frame(frame, content);
+        self.ended(taken)
+    }
+
+    /// Takes over bytes of the tar of another archive.
+    pub(super) fn take_bytes(&mut self, bytes: &[u8], treatment: Treatment) -> Result<()> {
+        let taken = self.put(treatment, bytes, None);
+        self.ended(taken)
+    }
+
+    /// Lists a file whose bytes are taken over.
+    pub(super) fn take_entry(&mut self, entry: &Indexed, is_member: bool) -> Result<()> {
+        if !is_member {
+            self.seen.insert(Digest::of(entry.path.as_bytes()));
+        }
+        let Indexed { path, at, size, digest } = entry.clone();
+        self.note(&Added { path, digest, size }, at, is_member)
+    }
+
     /// Completes the archive and makes it durable. Gives the digest and the
     /// size of the file.
     pub fn finish(mut self) -> Result<(Digest, u64)> {

@@ -74,6 +74,12 @@ impl Reference {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
+    /// The same repository at a tag.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Self {
+        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+    }
+
     /// What a registry is asked for: the digest where there is one.
     pub fn locator(&self) -> String {
         match (&self.digest, &self.tag) {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::plan::Looker;
 use super::signals::{self, Attended};
+use super::signer;
 use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
@@ -127,6 +128,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
+    let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
     if let Some(folder) = &args.carry {
         carry::check(folder, &layout)?;
@@ -147,7 +149,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
     let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, key);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;

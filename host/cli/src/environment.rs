@@ -1,5 +1,6 @@
 //! The environment, read once. Nothing else in the program looks at it.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use base::progress::Observer;
 use confine::wall::Wall;
 use engine::orchestrator::run::Environment;
 use fetch::network::NetworkEnvironment;
+use signing::{Password, PrivateKey};
 
+/// What cosign takes the password of a key from as well.
+pub(super) const PASSWORD: &str = "COSIGN_PASSWORD";
 /// Of the year 9999, the last that timestamps can tell.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -28,6 +32,8 @@ pub(super) struct Variables {
     pub home: Option<PathBuf>,
     /// Where temporary files go.
     pub temporary: PathBuf,
+    /// Of the key that signs; an empty one is one as well.
+    pub password: Option<Password>,
 }
 
 impl Variables {
@@ -57,6 +63,7 @@ impl Variables {
             cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
             home,
             temporary: std::env::temp_dir(),
+            password: std::env::var_os(PASSWORD).map(|value| Password::new(value.into_vec())),
         }
     }
 
@@ -67,6 +74,7 @@ impl Variables {
         cancel: CancellationToken,
         epoch: Option<u64>,
         wall: Wall,
+        signer: Option<Arc<PrivateKey>>,
     ) -> Environment {
         Environment {
             observer,
@@ -76,6 +84,7 @@ impl Variables {
             cache_dir: self.cache_dir.clone(),
             network: self.network.clone(),
             wall,
+            signer,
         }
     }
 

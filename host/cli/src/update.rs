@@ -58,7 +58,7 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
     };
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, None);
     let report = attended.drive(Run::prepare(session, options, environment)?);
     attended.end();
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);

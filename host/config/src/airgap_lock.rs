@@ -111,9 +111,28 @@ pub struct LockedImage {
     /// The layers, the lowest first.
     #[serde(default)]
     pub layers: Vec<LockedBlob>,
+    /// What the registry held about it, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<Vec<LockedReferrer>>,
     /// The build in which the registry gave this for the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
+}
+
+/// A manifest about an image: a signature, an attestation, an SBOM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedReferrer {
+    /// Missing where the registry names it by its digest alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    pub manifest: Digest,
+    pub media_type: String,
+    /// Bytes of the manifest.
+    pub size: u64,
+    /// Its configuration and layers.
+    #[serde(default)]
+    pub blobs: Vec<LockedBlob>,
 }
 
 /// One blob of an image.
@@ -422,9 +441,10 @@ pub trait Statement: Clone {
 
 impl Statement for LockedImage {
     fn agrees_with(&self, other: &Self) -> bool {
-        let Self { index, manifest, media_type, size, config, layers, build: _ } = self;
-        (index, manifest, media_type, size, config, layers)
-            == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
+        let Self { index, manifest, media_type, size, config, layers, referrers, build: _ } = self;
+        let image = (index, manifest, media_type, size, config, layers);
+        image == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
+            && *referrers == other.referrers
     }
 
     fn build(&self) -> Option<&str> {
@@ -532,7 +552,23 @@ fn image_text(image: &LockedImage, text: &mut String) {
     for layer in &image.layers {
         text.push_str(&format!("      - {}\n", blob(layer)));
     }
+    referrers_text(image.referrers.as_deref(), text);
     build_text(image.build.as_deref(), "    ", text);
+}
+
+fn referrers_text(referrers: Option<&[LockedReferrer]>, text: &mut String) {
+    let Some(referrers) = referrers else { return };
+    text.push_str(if referrers.is_empty() { "    referrers: []\n" } else { "    referrers:\n" });
+    for LockedReferrer { tag, manifest, media_type, size, blobs } in referrers {
+        text.push_str(&format!("      - manifest: {manifest}\n"));
+        if let Some(tag) = tag {
+            text.push_str(&format!("        tag: {}\n", scalar(tag)));
+        }
+        text.push_str(&format!("        media_type: {}\n", scalar(media_type)));
+        text.push_str(&format!("        size: {size}\n"));
+        let blobs: Vec<String> = blobs.iter().map(blob).collect();
+        text.push_str(&format!("        blobs: [{}]\n", blobs.join(", ")));
+    }
 }
 
 fn blob(blob: &LockedBlob) -> String {
@@ -630,9 +666,16 @@ mod tests {
             size: 400,
             config: blob("config"),
             layers: vec![blob("a"), blob("bb")],
+            referrers: Some(vec![LockedReferrer {
+                tag: Some("sha256-00.sig".into()),
+                manifest: digest("signature"),
+                media_type: "m".into(),
+                size: 7,
+                blobs: vec![blob("a"), blob("bb")],
+            }]),
             build: Some("20260131T120000Z-00ab12".into()),
         };
-        let bare = LockedImage { index: None, layers: Vec::new(), ..image.clone() };
+        let bare = LockedImage { index: None, layers: Vec::new(), referrers: Some(Vec::new()), ..image.clone() };
         let chart = LockedChart {
             version: "1.10".into(),
             url: "https://h/c-1.10.tgz".into(),

@@ -67,6 +67,9 @@ const PACKAGE: &str = "package";
 const PACKAGE_FILES: &str = "zarf-package-";
 const PACKAGE_LIST: &str = "artifact-manifest.json";
 
+/// How a package was made: the host's own word, behind the name of the package.
+pub const PROVENANCE: &str = ".intoto.json";
+
 /// Everything that is wrong with what the steps publish, as far as their
 /// declarations tell.
 pub fn problems(steps: &[StepSpec]) -> Vec<Problem> {
@@ -131,6 +134,16 @@ fn collision(at: &YamlPath, name: &str, other: &str) -> Problem {
     )
 }
 
+/// Whether a step makes the package: the core plugin, or what takes its place.
+pub fn makes_package(step: &StepSpec) -> bool {
+    runs(step, PACKAGE)
+}
+
+/// Whether this is the name of a package.
+pub fn is_package(name: &str) -> bool {
+    name.starts_with(PACKAGE_FILES) && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
+}
+
 /// Whether a step runs the plugin of this name: the core plugin, or the one
 /// that plugins.lock lets take its place.
 fn runs(step: &StepSpec, plugin: &str) -> bool {
@@ -177,9 +190,13 @@ pub struct Selected {
 
 /// Which of the files of its tree a step publishes, each once. A `*` stands for
 /// plain names alone, and for none of the package's, unless the step makes it.
+/// With a package goes what the host says of it.
 pub fn selected<'a>(step: &StepSpec, paths: impl Iterator<Item = &'a str> + Clone) -> Vec<Selected> {
     let mut selected = Vec::new();
-    for Publish { from, to } in &step.publish {
+    let is_published = step.publish.iter().any(|publish| publish.to == Target::Dist);
+    let of_host = Publish { from: format!("*{PROVENANCE}"), to: Target::Dist };
+    let of_host = (is_published && makes_package(step)).then_some(of_host);
+    for Publish { from, to } in step.publish.iter().chain(&of_host) {
         for path in paths.clone().filter(|path| matches(step, from, path)) {
             let file = Selected { path: path.to_owned(), to: *to, name: name_of(path).to_owned() };
             if !selected.contains(&file) {

@@ -18,9 +18,10 @@ use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};
 use base::digest::Digest;
-use base::error::Result;
+use base::error::{Class, Result};
 use base::layout;
 use disk::tree;
+use signing::PublicKey;
 
 /// config/settings.yaml.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Settings {
     pub plugins: PluginSettings,
     /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
+    pub images: ImagesSettings,
+    pub signing: SigningSettings,
 }
 
 /// Name and version of the package, and how it is written.
@@ -233,6 +236,84 @@ pub struct SecuritySettings {
     pub ports: Vec<u16>,
 }
 
+/// What is asked about images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesSettings {
+    /// Carry what the registry holds about an image: signatures, attestations,
+    /// SBOMs.
+    pub referrers: bool,
+    /// Whose signature an image needs; the first rule that matches counts.
+    pub verify: Vec<VerifyRule>,
+}
+
+/// Images, and the key that must have signed them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRule {
+    /// The complete name, with or without the tag; `*` stands for anything:
+    /// `registry.example.com/team/*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// The public key, relative to config/.
+    pub key: PathBuf,
+}
+
+impl ImagesSettings {
+    /// The keys of the rules, in their order.
+    ///
+    /// # Errors
+    /// `configuration` for what is no key any more.
+    pub fn keys(&self, config: &Path) -> Result<Vec<PublicKey>> {
+        self.verify.iter().map(|rule| public_key(&config.join(&rule.key))).collect()
+    }
+
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        for (index, rule) in self.verify.iter().enumerate() {
+            let path = YamlPath::root().key("images").key("verify").index(index);
+            if file(&rule.key, config, &path.key("key"), problems) {
+                refused(public_key(&config.join(&rule.key)).map(drop), &path.key("key"), problems);
+            }
+            if rule.pattern.is_empty() || rule.pattern.contains(char::is_whitespace) {
+                let message = format!("`{}` matches no image", shown(&rule.pattern));
+                problems.push(Problem::new(
+                    &path.key("match"),
+                    message,
+                    "write a name such as `registry.example.com/team/*`",
+                ));
+            }
+        }
+    }
+}
+
+fn public_key(path: &Path) -> Result<PublicKey> {
+    let bytes = disk::fs::read_optional(path, signing::key::LARGEST_FILE)?.unwrap_or_default();
+    PublicKey::from_pem(&bytes).map_err(|error| error.with_class(Class::Configuration))
+}
+
+/// Whether a name fits a pattern, in which `*` stands for anything.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// With which key packages are signed. Without one they are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigningSettings {
+    /// A private key as `keygen` and cosign write it, relative to config/.
+    pub key: Option<PathBuf>,
+    /// A file whose first line is the key's password, relative to config/; the
+    /// environment's COSIGN_PASSWORD where missing.
+    pub password_file: Option<PathBuf>,
+}
+
 /// When the second wall stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -276,6 +357,9 @@ impl Settings {
         if !self.carry.files.is_empty() {
             content["carry"] = serde_json::json!(self.carry.files);
         }
+        if self.images != ImagesSettings::default() {
+            content["images"] = serde_json::json!(self.images);
+        }
         content
     }
 
@@ -297,6 +381,8 @@ impl Settings {
         self.retries.problems(&mut problems);
         self.plugins.problems(&mut problems);
         self.security.problems(&mut problems);
+        self.images.problems(config, &mut problems);
+        self.signing.problems(config, &mut problems);
         problems
     }
 }
@@ -349,6 +435,21 @@ fn range<N: PartialOrd + std::fmt::Display>(
             format!("{value} is out of range"),
             format!("use {from} to {to}{unit}, or remove the line to get the default"),
         ));
+    }
+}
+
+impl SigningSettings {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("signing");
+        for (name, named) in [("key", &self.key), ("password_file", &self.password_file)] {
+            if let Some(named) = named {
+                file(named, config, &path.key(name), problems);
+            }
+        }
+        if self.password_file.is_some() && self.key.is_none() {
+            let message = "there is no `key` that this would be the password of";
+            problems.push(Problem::new(&path.key("password_file"), message, "name the `key`, or remove the line"));
+        }
     }
 }
 
@@ -568,6 +669,24 @@ mod tests {
         assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
         assert_eq!((retries.pause(0), retries.pause(u32::MAX)), (retries.pause(1), retries.limit()));
         assert_eq!(retries.pause_with_jitter(2, 0.0), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let name = "registry.example.com/team/app:1.0";
+        for pattern in ["*", name, "registry.example.com/*", "*/app:*", "registry.*.com/team/*:1.0", "*1.0"] {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "registry.example.com/team",
+            "example.com/*",
+            "*/app",
+            "*:1.0:1.0",
+            "registry.example.com/team/app:1.0*0",
+        ] {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
     }
 
     #[test]

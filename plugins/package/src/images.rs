@@ -18,6 +18,8 @@ use crate::sources::{Found, Sources};
 /// The tree of the images step.
 const TREE: &str = "images";
 const INDEX: &str = "index.json";
+/// For who writes the definition; no part of the layout.
+const REFERRERS: &str = "referrers.json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// Deploying looks for one, publishing for the other.
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
@@ -284,7 +286,7 @@ pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, 
     let blobs: BTreeSet<&str> = images.iter().flat_map(|image| image.blobs.iter().map(String::as_str)).collect();
     let mut members = Vec::new();
     let pulled = if sources.has(TREE) { sources.below(TREE, "")? } else { Vec::new() };
-    for found in pulled {
+    for found in pulled.into_iter().filter(|found| found.path != REFERRERS) {
         let path = format!("images/{}", found.path);
         let blob = found.path.strip_prefix("blobs/sha256/");
         if blob.is_some_and(|hex| !blobs.contains(hex)) {

@@ -23,7 +23,7 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
     crates.map(of).collect()
 }
 
-/// The engine of plugins, the network and the terminal are each known to one
+/// The engine of plugins, the network, the terminal and the cryptography are each known to one
 /// crate: whoever needs one of them goes there.
 #[test]
 fn each_of_the_heavy_libraries_is_known_to_one_crate() {
@@ -39,6 +39,10 @@ fn each_of_the_heavy_libraries_is_known_to_one_crate() {
         ("seccompiler", "confine"),
         ("zip", "archive"),
         ("rustls-platform-verifier", "trust"),
+        ("p256", "signing"),
+        ("poly1305", "signing"),
+        ("salsa20", "signing"),
+        ("scrypt", "signing"),
     ] {
         let knows = |(name, on): (&String, &Vec<String>)| on.iter().any(|one| one == library).then(|| name.clone());
         let found: Vec<String> = dependencies.iter().filter_map(knows).collect();

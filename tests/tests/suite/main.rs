@@ -35,11 +35,13 @@ mod repos;
 mod resume;
 mod scan;
 mod serve;
+mod sign;
 mod soak;
 mod statements;
 mod travels;
 mod update;
 mod verify;
+mod vouched;
 mod words;
 
 /// A file that is not named above would never run.

@@ -17,7 +17,8 @@ use base::error::Result;
 use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
 use config::pipeline::{HostStep, Runner, StepSpec};
-use config::{Project, hash};
+use config::{Project, hash, publish};
+use disk::fs;
 use plugin_host::catalog;
 use plugin_host::catalog::{PluginIdentity, PluginSource};
 use plugin_host::handed::Handed;
@@ -97,11 +98,12 @@ pub(super) fn made_from(
     epoch: u64,
 ) -> Digest {
     let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
+    let signed_with = publish::makes_package(spec).then(|| signed_with(project)).flatten();
     let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     // Only these are read before the configuration is fixed.
     let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
     let handed = plugin.map(|plugin| handed(project, plugin));
-    let key = json!({
+    let mut key = json!({
         "step": spec,
         "pins": (spec.id == MANIFESTS).then_some(pins),
         "plugin": plugin.map(|plugin| plugin.digest),
@@ -111,7 +113,38 @@ pub(super) fn made_from(
         // Whatever is resolved anew moves the lock's time.
         "lock": handed.filter(|handed| handed.whole_lock).map(|_| self::epoch(project, state, None)),
     });
+    // What few steps have is no part of the others' keys.
+    let asked = asks_about_images(spec).then(|| asked_of_images(project)).flatten();
+    for (name, value) in [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked)] {
+        if let Some(value) = value {
+            key[name] = value;
+        }
+    }
     Digest::of(key.to_string().as_bytes())
+}
+
+fn asks_about_images(spec: &StepSpec) -> bool {
+    matches!(&spec.run, Runner::Host(name) if name == "images")
+}
+
+/// What is asked about images, and the keys that answers are checked with.
+fn asked_of_images(project: &Project) -> Option<Value> {
+    let images = &project.settings.images;
+    let digest = |path: &std::path::Path| {
+        fs::read_optional(path, signing::key::LARGEST_FILE).ok()?.map(|bytes| Digest::of(&bytes))
+    };
+    let keys: Vec<Option<Digest>> =
+        images.verify.iter().map(|rule| digest(&project.layout.config.join(&rule.key))).collect();
+    (images.referrers || !keys.is_empty()).then(|| json!({ "settings": images, "keys": keys }))
+}
+
+/// The file with the key that the package is signed with, which names the key
+/// to who does not know its password. Of one that is not there the
+/// configuration says so.
+fn signed_with(project: &Project) -> Option<Digest> {
+    let key = project.settings.signing.key.as_ref()?;
+    let bytes = fs::read_optional(&project.layout.config.join(key), signing::key::LARGEST_FILE).ok()??;
+    Some(Digest::of(&bytes))
 }
 
 /// What the plugin of a step is handed, by which code it is.

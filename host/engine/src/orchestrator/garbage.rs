@@ -116,6 +116,10 @@ fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
         blobs.extend(image.index);
         blobs.extend([image.manifest, image.config.digest]);
         blobs.extend(image.layers.iter().map(|layer| layer.digest));
+        for referrer in image.referrers.iter().flatten() {
+            blobs.insert(referrer.manifest);
+            blobs.extend(referrer.blobs.iter().map(|blob| blob.digest));
+        }
     }
     blobs.extend(lock.files.values().map(|file| file.sha256));
     blobs.extend(lock.of_plugins().map(|(.., file)| file.sha256));

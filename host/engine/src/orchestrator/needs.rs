@@ -487,6 +487,7 @@ mod tests {
             size: 10,
             config: blob(&("config", 5)),
             layers: layers.iter().map(blob).collect(),
+            referrers: None,
             build: None,
         }
     }

@@ -22,6 +22,7 @@ use disk::tree::{Tree, TreeBuilder};
 use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
+use signing::PrivateKey;
 
 mod chart_lock;
 mod failures;
@@ -29,6 +30,7 @@ pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod plugin;
 pub(crate) mod repos;
+mod seal;
 #[cfg(test)]
 mod test_support;
 
@@ -79,6 +81,8 @@ pub(crate) struct StepContext {
     pub room: Room,
     /// The local paths that the user's configuration names.
     pub named: Arc<NamedPaths>,
+    /// Who signs the package.
+    pub signer: Option<Arc<PrivateKey>>,
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,

@@ -11,7 +11,7 @@ use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::below;
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Descriptor, Facts, Member};
-use crate::verify::{Definition, Problems, definition, forms, images};
+use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
@@ -51,6 +51,13 @@ pub struct Contents {
     pub built: Built,
     /// Files with signatures of zarf.yaml; nobody has checked them.
     pub signatures: Vec<String>,
+    /// Who signed, as the signature itself says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// How it was made, where the statement beside the package says; nobody has
+    /// checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Statement>,
     /// The components, in the order of zarf.yaml.
     pub components: Vec<ComponentRow>,
     /// The images of all components, each once, sorted by reference.
@@ -264,6 +271,9 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         definition_sha256: facts.files.get("zarf.yaml").map(|file| file.digest.hex()).unwrap_or_default(),
         built: Built { timestamp: build.timestamp.clone(), zarf: build.version.clone() },
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
+        signer: signature::signer(&package, &facts),
+        // It only adds, as the list does.
+        provenance: provenance::beside(path, None).ok().flatten().map(|(_, statement)| statement),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
         charts: chart_rows(&package, &facts, &beside),
@@ -285,7 +295,7 @@ fn no_package(path: &Path, facts: &Facts, problems: &Problems) -> Error {
 
 /// Names of the files in which Zarf keeps signatures of zarf.yaml.
 fn is_signature(path: &str) -> bool {
-    matches!(path, "zarf.yaml.sig" | "zarf.bundle.sig")
+    matches!(path, signature::LEGACY | signature::BUNDLE)
 }
 
 /// What the list beside the package says, where it is about this one. It only

@@ -14,7 +14,9 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
+use model::media_type::OCI_INDEX;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 pub use names::{Format, written};
 pub use plan::{Item, Wanted, plan};
@@ -120,7 +122,37 @@ impl Work<'_> {
                 Box::pin(self.manifest(&target, referrer, DEEPEST)).await?;
             }
         }
+        self.list_referrers(&target, item.digest).await?;
         Ok(was_there)
+    }
+
+    /// Registries without the referrers API have their list under a tag, which
+    /// whoever pushes one writes.
+    async fn list_referrers(&self, target: &Reference, subject: Digest) -> Result<()> {
+        let carried = self.library.descriptors_about(subject);
+        if carried.is_empty() {
+            return Ok(());
+        }
+        let known = self.network.referrers(target, subject, self.progress).await?;
+        let new: Vec<Value> = carried
+            .into_iter()
+            .filter(|(digest, _)| !known.contains(digest))
+            .map(|(_, descriptor)| descriptor)
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let tag = target.tagged(&format!("sha256-{}", subject.hex()));
+        let mut index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] });
+        if !known.is_empty() {
+            let there = self.network.manifest(&tag, self.progress).await?;
+            index = model::json::read(&there.bytes)
+                .map_err(|error| Error::invalid(format!("`{tag}` is no list of referrers: {error}")))?;
+        }
+        if let Some(listed) = index["manifests"].as_array_mut() {
+            listed.extend(new);
+        }
+        self.network.send_manifest(&tag, OCI_INDEX, Bytes::from(index.to_string()), self.progress).await
     }
 
     async fn is_there(&self, target: &Reference, digest: Digest) -> Result<bool> {

@@ -226,6 +226,13 @@ impl Library {
         self.images.blob(digest).map(Blob)
     }
 
+    /// Descriptors of the manifests that are about another one, as a list of
+    /// referrers has them.
+    pub fn descriptors_about(&self, digest: Digest) -> Vec<(Digest, serde_json::Value)> {
+        let referrers = self.images.referrers(digest).iter();
+        referrers.filter_map(|referrer| Some((referrer.digest, serde_json::to_value(referrer).ok()?))).collect()
+    }
+
     /// Manifests that are about another one.
     pub(crate) fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
         self.images.referrers(digest).iter().map(|referrer| referrer.digest)
@@ -234,7 +241,7 @@ impl Library {
 
 impl Shelf {
     fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>, notes: &mut Vec<String>) -> Result<Self> {
-        let Opened { pieces, index, found } = survey::open(path, spool, buffers)?;
+        let Opened { pieces, index, found, .. } = survey::open(path, spool, buffers)?;
         notes.extend(told(path, found, index.unpacked()));
         let contents = inspect::read_through(path, Archive::of(&pieces, &index))?;
         let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&pieces, buffers, entry.clone())));

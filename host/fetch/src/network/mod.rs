@@ -41,6 +41,7 @@ mod pages;
 mod party;
 mod push;
 mod range;
+mod referrers;
 mod restrict;
 mod retry;
 mod seen;

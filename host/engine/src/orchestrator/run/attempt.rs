@@ -126,6 +126,7 @@ impl Run {
             lock: self.lock.clone(),
             room: self.room(),
             named: self.named.clone(),
+            signer: self.environment.signer.clone(),
             plugin_configuration,
         };
         self.session.state.change(|state| {

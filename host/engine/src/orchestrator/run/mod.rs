@@ -39,6 +39,7 @@ use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use plugin_host::catalog::PluginSource;
 use plugin_host::{Runtime, RuntimeOptions};
+use signing::PrivateKey;
 
 mod attempt;
 mod book;
@@ -64,6 +65,8 @@ pub struct Environment {
     pub network: NetworkEnvironment,
     /// How this process is confined.
     pub wall: Wall,
+    /// Who signs the package, where the settings name a key.
+    pub signer: Option<Arc<PrivateKey>>,
 }
 
 /// How often a step that fetches one large thing tells of its bytes.

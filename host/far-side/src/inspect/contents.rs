@@ -54,6 +54,9 @@ pub struct Contents {
     /// members of components.
     #[serde(skip)]
     pub bytes: BTreeMap<String, u64>,
+    /// Whether the list beside the package said where things came from.
+    #[serde(skip)]
+    pub is_listed: bool,
 }
 
 /// When and by which release of Zarf's format it was made.
@@ -218,6 +221,7 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         charts: rows(&package, |component| charts(component, &facts, &beside)),
         files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
+        is_listed: !beside.package.file.is_empty(),
         plugins: beside.plugins,
         bytes: bytes(&facts),
     })

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::charts::{self, Charts};
 use super::content::{Content, Source};
 use super::files::Files;
 use super::images::{Images, Manifest, Referrer};
-use super::repositories::Repositories;
+use super::repositories::{Repositories, Repository};
 use crate::inspect;
 use crate::inspect::Contents;
 use archive::index::Indexed;
@@ -163,17 +164,35 @@ impl Carried {
     }
 }
 
-/// A blob of a package.
-pub struct Blob<'a>(&'a Source);
+/// A file of a package that is sent on.
+#[derive(Clone)]
+pub struct Blob(pub(super) Source);
 
-impl Blob<'_> {
+impl Blob {
     pub fn size(&self) -> u64 {
         self.0.size()
     }
 
-    /// Its content, verified as it is read. To be called in a runtime.
-    pub fn stream(&self) -> Receiver<io::Result<Bytes>> {
-        self.0.stream()
+    /// Its content from a byte on, verified as it is read. To be called in a
+    /// runtime.
+    pub fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
+        self.0.stream(from)
+    }
+
+    /// A small part of it.
+    ///
+    /// # Errors
+    /// `integrity` where it is damaged.
+    pub fn part(&self, part: Range<u64>) -> Result<Vec<u8>> {
+        match &self.0 {
+            Source::Made(bytes) => {
+                let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes[at(part.start)..at(part.end)].to_vec())
+            }
+            Source::Carried(content) => content
+                .part(part)
+                .map_err(|source| Error::integrity(format!("`{}` is damaged", content.path())).caused_by(source)),
+        }
     }
 }
 
@@ -214,13 +233,18 @@ impl Library {
         self.images.manifest(digest).is_some()
     }
 
-    pub fn blob(&self, digest: Digest) -> Option<Blob<'_>> {
-        self.images.blob(digest).map(Blob)
+    pub fn blob(&self, digest: Digest) -> Option<Blob> {
+        self.images.blob(digest).cloned().map(Blob)
     }
 
     /// Manifests that are about another one.
-    pub fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
-        self.images.referrers(digest).iter().map(|referrer| referrer.digest)
+    pub fn referring_to(&self, digest: Digest) -> &[Referrer] {
+        self.images.referrers(digest)
+    }
+
+    /// All repositories; one of several references is there for each.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        self.repositories.all()
     }
 }
 

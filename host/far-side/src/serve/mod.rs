@@ -28,9 +28,11 @@ mod server;
 mod tls;
 
 pub use access::Users;
+pub use images::Referrer;
 pub(crate) use images::spelled_registry;
 pub use library::{Blob, Carried, Library};
 pub use log::{Request, Totals, Watch};
 pub use print::{Format, Place, configuration};
+pub use repositories::Repository;
 pub use server::{Server, Service};
 pub use tls::{Identity, names};

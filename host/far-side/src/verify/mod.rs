@@ -23,6 +23,7 @@ use base::visible;
 use config::airgap_lock::AirgapLock;
 
 pub use evidence::{Content, Weighed};
+pub(crate) use lock::is_archive;
 
 mod beside;
 pub(crate) mod charts;

@@ -1,7 +1,8 @@
 //! The only place that connects to others.
 //!
 //! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`), and
-//! [`Network::send_manifest`] and [`Network::send_blob`] write to them (`push`),
+//! [`Network::send_manifest`] and [`Network::send_blob`] write to them (`push`,
+//! `upload`, `outflow`), [`Network::push_repository`] to git servers (`send_pack`),
 //! [`Network::download`] to everything else (`download`); what plugins ask of
 //! registries goes through `asked`. All go through one
 //! `transport`: a place in the pool and in the host's window (`limits`), the
@@ -37,6 +38,7 @@ mod limits;
 mod mirrors;
 mod names;
 mod oci;
+mod outflow;
 mod pages;
 mod party;
 mod push;
@@ -44,6 +46,7 @@ mod range;
 mod restrict;
 mod retry;
 mod seen;
+mod send_pack;
 mod sink;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -54,15 +57,18 @@ mod tls;
 mod tls_tests;
 mod transfer;
 mod transport;
+mod upload;
 
 pub use asked::held_at;
 pub use direct::Direct;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
-pub use push::{Outgoing, Pieces};
+pub use outflow::{Opened, Pieces};
 pub use seen::Seen;
+pub use send_pack::{Held, Parcel, Update};
 pub use tls::check_proxies;
+pub use upload::Outgoing;
 
 use auth::{Auth, Course, Refusal, Subject};
 use failure::Failure;

@@ -131,7 +131,8 @@ pub(super) fn run(args: &PushArgs, ui: &Ui, variables: &Variables) -> Result<Exi
         ui.data(&Planned { event: "push-plan", items: &items });
         return Ok(ExitCode::Done);
     }
-    let network = Network::new(&args.settings()?, Path::new("."), variables.network.clone())?;
+    let network = Network::new(&args.settings()?, Path::new("."), variables.network.clone())?
+        .with_upload_notes(variables.uploads_dir.as_deref());
     let progress = Progress::new("push", ui.observer(), attended.cancellation());
     let report = attended.block_on(push::push(&library, items, args.force, &network, &progress))?;
     let items: Vec<Item> = report.items.iter().map(|pushed| pushed.item.clone()).collect();

@@ -4,6 +4,7 @@
 use airgap_tests::charts::{chart, index};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::images::Image;
+use airgap_tests::measure::bytes_read;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::{Project, Run};
 use airgap_tests::registry::Registry;
@@ -51,6 +52,23 @@ fn the_index_tells_what_a_whole_pass_finds() {
     // One of Zarf's own, which has none.
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/golden/zarf-package-golden-amd64-1.2.3.tar.zst");
     project.run(&["inspect", golden]).success().prints(&["golden 1.2.3"]);
+}
+
+/// However large a package is, a look into it reads what describes the rest.
+#[test]
+fn a_look_reads_no_more_of_a_large_package() {
+    let registry = Registry::start();
+    let read = |size: usize| {
+        registry.push("app:1", &Image::small(1, size));
+        let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
+        project.build();
+        let package = project.package().display().to_string();
+        assert!(std::fs::metadata(&package).unwrap().len() > size as u64);
+        bytes_read(&mut project.command(&["inspect", &package]))
+    };
+    let (small, large) = (read(1_000_000), read(60_000_000));
+    // A frame more or less lies on the way.
+    assert!(large < small + (1 << 20) && large < 4 << 20, "{small} {large}");
 }
 
 #[test]

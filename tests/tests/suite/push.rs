@@ -6,7 +6,7 @@ use airgap_tests::digest::sha256;
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::git_server::{self, GitServer};
-use airgap_tests::http::Content;
+use airgap_tests::http::{Content, Entry};
 use airgap_tests::images::{Blob, Image, Index, Noise, layer};
 use airgap_tests::pass_through::PassThrough;
 use airgap_tests::project::{Project, Run, Running};
@@ -14,6 +14,7 @@ use airgap_tests::registry::Registry;
 use airgap_tests::tls::AUTHORITY;
 use airgap_tests::tools::{self, DockerRegistry, Skopeo};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Two images that share a layer, one of them larger than what is sent at once,
 /// an index, and a chart.
@@ -207,6 +208,33 @@ fn an_upload_that_is_hindered_goes_on_where_it_was() {
         let raw = skopeo.raw_manifest(&format!("docker://{}/{what}/team/app:1", target.host()));
         assert_eq!(format!("sha256:{}", sha256(raw.as_bytes())), images[0].1);
     }
+}
+
+/// A process that is killed leaves a note of where its upload goes on.
+#[test]
+fn a_push_that_was_killed_goes_on_within_a_blob() {
+    let Some(target) = DockerRegistry::start() else { return };
+    let (registry, files) = (Registry::start(), FileServer::start());
+    let (project, _) = packaged(&registry, &files);
+    let front = PassThrough::start(&target.host());
+    front.fault(On::method("PATCH", "/blobs/uploads/").after(1), Fault::too_many(Some("60")));
+    let package = package(&project);
+    let arguments = ["push", &package, &front.host(), "--plain-http", "--json", "--match", "*/team/app:1"];
+    let start =
+        || Running::spawn(project.command(&arguments).env("XDG_CACHE_HOME", project.path("cache")), project.root());
+    let notes = || std::fs::read_dir(project.path("cache/opencenter-airgap/uploads")).unwrap().count();
+    let running = start();
+    let is_chunk = |entry: &&Entry| entry.method == "PATCH";
+    front.wait_until(Duration::from_secs(60), |log| log.iter().filter(is_chunk).count() > 1);
+    running.kill();
+    assert_eq!(notes(), 1);
+    front.heal();
+    front.forget();
+    let pushed = told(&start().finish().success());
+    let patches = front.requests("PATCH", "/blobs/uploads/").len();
+    assert_eq!(patches, 1, "the first chunk was there:\n{}", front.render_log());
+    assert!(pushed["sent"].as_u64().unwrap() < 13_000_000, "{pushed}");
+    assert_eq!(notes(), 0, "what is done leaves none");
 }
 
 /// A registry may have an upload go on somewhere else, and nobody there gets to

@@ -226,10 +226,10 @@ impl Work<'_> {
         } else {
             let size = blob.size();
             let outgoing = Outgoing { digest, size, open: Arc::new(move |from| blob.stream(from)) };
-            self.network.send_blob(target, &outgoing, self.progress).await?;
+            let sent = self.network.send_blob(target, &outgoing, self.progress).await?;
             self.count(|sums| {
                 sums.blobs_sent += 1;
-                sums.sent += size;
+                sums.sent += sent;
             });
         }
         known.get_or_insert_with(|| target.clone());

@@ -87,6 +87,6 @@ mod tests {
         assert_eq!(both["manifests"][0]["artifactType"], "signature");
         let text = both.to_string();
         assert_eq!(with(Some(text.as_bytes()), &[two]), Some(None), "nothing is sent twice");
-        assert!(with(Some(b"{}"), &[one.clone()]).is_none() && with(Some(b"x"), &[one]).is_none());
+        assert!(with(Some(b"{}"), std::slice::from_ref(&one)).is_none() && with(Some(b"x"), &[one]).is_none());
     }
 }

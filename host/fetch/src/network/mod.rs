@@ -58,6 +58,7 @@ mod tls_tests;
 mod transfer;
 mod transport;
 mod upload;
+mod upload_notes;
 
 pub use asked::held_at;
 pub use direct::Direct;
@@ -74,6 +75,7 @@ use auth::{Auth, Course, Refusal, Subject};
 use failure::Failure;
 use party::PerParty;
 use transport::{Answer, Request, Transport};
+use upload_notes::Notes;
 
 /// Registries that one request is sent on to and logs in at.
 const MOST_LOGINS: usize = 3;
@@ -127,6 +129,7 @@ pub struct Network {
     largest: u64,
     /// Which of its places had a repository.
     found_at: PerParty<usize>,
+    notes: Notes,
 }
 
 impl Network {
@@ -149,7 +152,14 @@ impl Network {
             auth: Auth::new(credentials::Credentials::new(environment.docker_config)),
             largest: settings.security.largest_download_gib.saturating_mul(1 << 30),
             found_at: PerParty::default(),
+            notes: Notes::default(),
         })
+    }
+
+    /// Where uploads go on is kept in this folder, for the next process.
+    #[must_use]
+    pub fn with_upload_notes(self, folder: Option<&Path>) -> Self {
+        Self { notes: Notes::new(folder), ..self }
     }
 
     /// Which servers are reached without the proxy.

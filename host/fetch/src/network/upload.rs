@@ -5,7 +5,8 @@
 //! goes on there; where it has forgotten the upload, the blob is asked for (the
 //! last answer may have been lost) and begun anew. A registry that takes no
 //! chunks gets the blob in one piece, and one before which a proxy takes no
-//! large requests gets smaller ones.
+//! large requests gets smaller ones. Where a large blob goes on is written down
+//! (`upload_notes`), so that the next process goes on there as well.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Method;
@@ -16,6 +17,7 @@ use super::failure::Failure;
 use super::outflow::{Opened, Outflow, Pieces};
 use super::push::{Door, same};
 use super::transport::{Answer, Request, Tries, unreadable};
+use super::upload_notes::Note;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::Progress;
@@ -38,24 +40,31 @@ pub struct Outgoing {
 }
 
 impl Network {
-    /// Sends a blob.
+    /// Sends a blob; gives the bytes that this took.
     ///
     /// # Errors
     /// As for [`Network::manifest`]; `integrity` where it cannot be read.
-    pub async fn send_blob(&self, repository: &Reference, blob: &Outgoing, progress: &Progress) -> Result<()> {
+    pub async fn send_blob(&self, repository: &Reference, blob: &Outgoing, progress: &Progress) -> Result<u64> {
         let door = self.door(repository)?;
         let begin = door.request(Method::POST, "blobs/uploads/")?;
         let what = format!("sending the blob {} into {}", blob.digest, repository.name());
-        let course = Course { place: None, at: 0, chunk: Some(CHUNK), begun: 0, furthest: 0 };
-        let mut upload = Upload { network: self, door: &door, blob, begin, what, progress, course };
+        let note = match blob.size > CHUNK as u64 {
+            true => self.notes.of(repository.registry(), repository.repository(), blob.digest),
+            false => Note::none(),
+        };
+        let course = Course { place: note.read(), chunk: Some(CHUNK), ..Course::default() };
+        let mut upload = Upload { network: self, door: &door, blob, begin, what, progress, note, course };
         let mut tries = Tries::default();
+        // What an earlier process has begun.
+        upload.find_out().await?;
         while let Err(failure) = upload.go_on(&mut tries).await {
             if !upload.course.turns(&failure) {
                 tries.next(failure, &upload.begin, &self.transport, progress).await?;
             }
             upload.find_out().await?;
         }
-        Ok(())
+        upload.note.remove();
+        Ok(upload.course.sent)
     }
 }
 
@@ -66,10 +75,12 @@ struct Upload<'a> {
     begin: Request,
     what: String,
     progress: &'a Progress,
+    note: Note,
     course: Course,
 }
 
 /// How far an upload is, and how it goes on.
+#[derive(Default)]
 struct Course {
     /// None where it has to be begun.
     place: Option<Url>,
@@ -80,6 +91,8 @@ struct Course {
     begun: u32,
     /// The most that it ever had.
     furthest: u64,
+    /// Bytes that were taken, again and again where they had to be.
+    sent: u64,
 }
 
 impl Course {
@@ -137,8 +150,9 @@ impl Upload<'_> {
             return Ok(true);
         }
         let answer = self.knock(&self.begin.clone(), &[202]).await?;
-        self.course.at = 0;
-        self.course.place = Some(self.door.location(&answer)?.ok_or_else(|| self.nowhere())?);
+        let place = self.door.location(&answer)?.ok_or_else(|| self.nowhere())?;
+        self.note.write(&place);
+        (self.course.place, self.course.at) = (Some(place), 0);
         let least = answer.header("oci-chunk-min-length").and_then(|least| least.parse::<usize>().ok()).unwrap_or(0);
         self.course.chunk = self.course.chunk.map(|chunk| chunk.max(least)).filter(|chunk| *chunk <= LARGEST);
         Ok(false)
@@ -156,8 +170,10 @@ impl Upload<'_> {
             let request = self.door.chunk(self.place()?, bytes, from);
             let answer = self.knock(&request, &[200, 201, 202, 204]).await?;
             if let Some(place) = self.door.location(&answer)? {
+                self.note.write(&place);
                 self.course.place = Some(place);
             }
+            self.course.sent += sent - from;
             self.course.reach(&answer, sent)?;
             if self.course.at > self.course.furthest {
                 self.progress.fetched(self.course.at - self.course.furthest);
@@ -178,10 +194,12 @@ impl Upload<'_> {
     }
 
     async fn finish(&mut self, body: Outflow) -> Result<(), Failure> {
+        let size = body.size();
         let mut request = self.door.flow(Method::PUT, self.place()?, body);
         request.url.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
         let answer = self.knock(&request, &[200, 201, 202, 204]).await?;
         same(self.blob.digest, &answer, "a blob", self.door.name())?;
+        self.course.sent += size;
         self.progress.fetched(self.blob.size - self.course.furthest);
         Ok(())
     }
@@ -204,7 +222,10 @@ impl Upload<'_> {
                 let at = answer.header("range").and_then(had).or(had_none.then_some(0));
                 let place = self.door.location(&answer)?.unwrap_or(place);
                 match at.filter(|at| *at < self.blob.size) {
-                    Some(at) => (self.course.place, self.course.at) = (Some(place), at),
+                    Some(at) => {
+                        self.course.furthest = self.course.furthest.max(at);
+                        (self.course.place, self.course.at) = (Some(place), at);
+                    }
                     None => self.course.forget(),
                 }
                 Ok(())
@@ -265,8 +286,13 @@ mod tests {
 
     #[test]
     fn refusals_are_answered_with_what_may_help_and_never_without_end() {
-        let fresh =
-            |at| Course { place: Url::parse("https://r.test/x").ok(), at, chunk: Some(CHUNK), begun: 1, furthest: 0 };
+        let fresh = |at| Course {
+            place: Url::parse("https://r.test/x").ok(),
+            at,
+            chunk: Some(CHUNK),
+            begun: 1,
+            ..Course::default()
+        };
         let refused = |status| Failure::from(Error::invalid("refused").with_status(status));
         // No chunks, then all at once.
         let mut course = fresh(0);

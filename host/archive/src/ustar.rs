@@ -9,7 +9,7 @@ use base::error::{Error, Result};
 /// Tar counts in blocks of this many bytes.
 pub const BLOCK: usize = 512;
 /// Two empty blocks end a tar.
-pub const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 const NAME: usize = 100;
 const PREFIX: usize = 155;

@@ -132,7 +132,7 @@ impl ArchiveWriter {
 
     /// The same with a number of compression threads. The bytes of the archive
     /// do not depend on it.
-    pub fn with_workers(path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
+    pub(crate) fn with_workers(path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
         let file = fs::create(&path)?;
         let probe = Probe::new().map_err(|source| Error::io("cannot compress for", &path, source))?;
         let pipeline = Some(Pipeline::new(file, &path, workers)?);

@@ -36,7 +36,7 @@ pub const FORMAT: u32 = 3;
 
 /// What an image or repository names as its build that was seen by a version
 /// whose locks did not say.
-pub const EARLIER: &str = "earlier";
+pub(crate) const EARLIER: &str = "earlier";
 
 /// The first format whose images and repositories say in which build they were
 /// seen.
@@ -75,7 +75,7 @@ pub struct AirgapLock {
 }
 
 /// What was fetched, by plugin and address.
-pub type Sections = BTreeMap<String, BTreeMap<String, LockedFile>>;
+pub(crate) type Sections = BTreeMap<String, BTreeMap<String, LockedFile>>;
 
 impl Default for AirgapLock {
     fn default() -> Self {

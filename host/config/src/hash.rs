@@ -19,8 +19,8 @@ pub const CATALOG: &str = "config/catalog.yaml";
 pub const COMPONENTS: &str = "config/components.yaml";
 pub const SETTINGS: &str = "config/settings.yaml";
 pub const AIRGAP_LOCK: &str = "config/airgap.lock";
-pub const PIPELINE: &str = "config/pipeline.yaml";
-pub const PLUGINS_LOCK: &str = "config/plugins.lock";
+pub(crate) const PIPELINE: &str = "config/pipeline.yaml";
+pub(crate) const PLUGINS_LOCK: &str = "config/plugins.lock";
 
 /// Values of one file that are kept for a difference; beyond that only the
 /// file is named.

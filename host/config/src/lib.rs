@@ -30,11 +30,11 @@ use base::layout::Layout;
 
 pub mod airgap_lock;
 pub mod as_read;
-pub mod catalog;
+mod catalog;
 pub mod components;
 pub mod edit;
 pub mod hash;
-pub mod hidden;
+mod hidden;
 pub mod limits;
 pub mod local;
 mod lock_copy;
@@ -49,9 +49,9 @@ pub mod runners;
 pub mod settings;
 mod shape;
 pub mod source;
-pub mod span;
-pub mod versions_env;
-pub mod web;
+mod span;
+mod versions_env;
+mod web;
 pub mod written;
 
 /// What `init` writes: the path below config/ and the content.

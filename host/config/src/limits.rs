@@ -37,7 +37,7 @@ macro_rules! table {
         pub enum Limit { $($limit),* }
 
         /// Every limit that a user can raise, in the order of the documentation.
-        pub const TABLE: &[Row] = &[$(Row {
+        pub(crate) const TABLE: &[Row] = &[$(Row {
             limit: Limit::$limit,
             key: stringify!($key),
             default: $default,

@@ -18,7 +18,7 @@ pub const CONFIG: &str = "config";
 pub const MANIFESTS: &str = "manifests";
 
 /// What the host itself can do in a step.
-pub const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
+pub(crate) const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
 
 /// The steps in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,5 +4,5 @@
 
 pub mod orchestrator;
 pub mod state;
-pub mod steps;
+mod steps;
 pub mod transaction;

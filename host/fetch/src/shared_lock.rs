@@ -275,7 +275,7 @@ impl SharedLock {
     }
 
     /// The digest that an address gave this asker, where the lock says.
-    pub fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
+    pub(crate) fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
         self.inner().lock.file(asker, address).cloned()
     }
 

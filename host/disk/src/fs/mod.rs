@@ -288,7 +288,7 @@ pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<
 }
 
 /// Removes a directory that is empty; whether it did.
-pub fn remove_empty_dir(path: &Path) -> bool {
+pub(crate) fn remove_empty_dir(path: &Path) -> bool {
     fs::remove_dir(path).is_ok()
 }
 

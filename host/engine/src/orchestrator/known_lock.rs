@@ -39,7 +39,12 @@ fn read(path: &Path, digest: Digest) -> Result<Option<Vec<u8>>> {
 }
 
 /// Puts the entries that changed in the place of the file that did.
-pub fn in_detail(changes: Vec<Change>, layout: &Layout, recorded: Option<Digest>, present: &AirgapLock) -> Vec<Change> {
+pub(crate) fn in_detail(
+    changes: Vec<Change>,
+    layout: &Layout,
+    recorded: Option<Digest>,
+    present: &AirgapLock,
+) -> Vec<Change> {
     let mut detailed = Vec::new();
     for change in changes {
         let is_lock = change.file == AIRGAP_LOCK && change.key.is_none();

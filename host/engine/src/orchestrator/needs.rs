@@ -244,7 +244,7 @@ fn host(url: &str) -> String {
 
 impl Need {
     /// Whether a build without a network could use it.
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         let there = match self.kind {
             Kind::Repository => self.has_clone,
             _ => self.parts.iter().all(|part| part.is_held),
@@ -382,7 +382,7 @@ pub fn drift(needs: &[Need], useless: &Useless) -> Option<Error> {
 }
 
 /// Refuses what a build without a network would lack, all of it at once.
-pub fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
+pub(crate) fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
     let missing = needs.iter().filter(|need| !need.is_available());
     let (doubted, missing): (Vec<&Need>, Vec<&Need>) =
         missing.partition(|need| !need.is_resolved && useless.doubt_of(need).is_some());

@@ -81,7 +81,7 @@ pub struct Outlook {
 }
 
 /// The disk as it is.
-pub struct OnDisk<'a> {
+pub(crate) struct OnDisk<'a> {
     pub store: &'a Store,
     pub layout: &'a Layout,
 }
@@ -204,7 +204,7 @@ pub fn packs(spec: &StepSpec) -> bool {
 
 impl Outlook {
     /// Whether such a build writes into airgap.lock.
-    pub fn changes_lock(&self) -> bool {
+    pub(crate) fn changes_lock(&self) -> bool {
         let is_news = |need: &Need| !need.is_locked || need.differs.is_some();
         self.needed.iter().any(is_news) || !self.unnamed.is_empty() || !self.doubted.is_empty()
     }
@@ -241,7 +241,7 @@ pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
 ///
 /// # Errors
 /// `state` where they are missing or damaged.
-pub fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
+pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
     let path = tree.path_of(COMPONENTS);
     let damaged = || {
         Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
@@ -256,7 +256,7 @@ pub fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
 ///
 /// # Errors
 /// `configuration`.
-pub fn in_memory(project: &Project) -> Result<ResolvedComponents> {
+pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
     manifest.resolve(&project.settings.package.identity(), project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -150,7 +150,7 @@ impl Session {
     ///
     /// # Errors
     /// `local`, `disk-full`.
-    pub fn remember_lock(&self) -> Result<()> {
+    pub(crate) fn remember_lock(&self) -> Result<()> {
         let recorded = self.state.get().and_then(|state| state.configuration.as_ref()).and_then(ConfigHashes::lock);
         known_lock::remember(&self.project.layout, recorded)
     }

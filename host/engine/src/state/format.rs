@@ -189,12 +189,12 @@ impl BuildState {
         self.steps.iter().find(|step| step.id == id)
     }
 
-    pub fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
+    pub(crate) fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
         self.steps.iter_mut().find(|step| step.id == id)
     }
 
     /// Fixes the configuration that this build belongs to.
-    pub fn fix(&mut self, hashes: &ConfigHashes) {
+    pub(crate) fn fix(&mut self, hashes: &ConfigHashes) {
         let before = self.released.take();
         if before.is_some_and(|before| before.differs_beyond_manifests(hashes)) {
             // Nothing would tell that they were made from something else.
@@ -221,7 +221,7 @@ impl BuildState {
     }
 
     /// The lock was written as announced.
-    pub fn lock_written(&mut self) {
+    pub(crate) fn lock_written(&mut self) {
         if let Some(hashes) = self.announced() {
             self.fix(&hashes);
         }
@@ -246,7 +246,7 @@ impl BuildState {
 
     /// Takes over the steps of a pipeline: states of steps that are still
     /// there are kept, new ones are pending.
-    pub fn align(&mut self, pipeline: &Pipeline) {
+    pub(crate) fn align(&mut self, pipeline: &Pipeline) {
         let mut old: BTreeMap<String, StepState> =
             std::mem::take(&mut self.steps).into_iter().map(|step| (step.id.clone(), step)).collect();
         self.steps = pipeline

@@ -40,26 +40,26 @@ pub enum Line {
 
 /// The open journal of one attempt. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: Arc<Mutex<File>>,
 }
 
 impl Journal {
     /// Opens for appending.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), file: Arc::new(Mutex::new(fs::append(path)?)) })
     }
 
-    pub fn total(&self, total: u64, unit: &str) -> Result<()> {
+    pub(crate) fn total(&self, total: u64, unit: &str) -> Result<()> {
         self.append(&Line::Total { total, unit: unit.to_owned() })
     }
 
-    pub fn done(&self, name: &str, bytes: u64) -> Result<()> {
+    pub(crate) fn done(&self, name: &str, bytes: u64) -> Result<()> {
         self.append(&Line::Done { name: name.to_owned(), bytes })
     }
 
-    pub fn failed(&self, failure: &ItemFailure) -> Result<()> {
+    pub(crate) fn failed(&self, failure: &ItemFailure) -> Result<()> {
         self.append(&Line::Failed {
             name: failure.item.clone(),
             class: failure.class.as_str().to_owned(),

@@ -89,7 +89,7 @@ impl ExclusiveState {
     ///
     /// # Errors
     /// `held`, `local`.
-    pub fn open_anew(layout: &Layout, command: &str, now: Timestamp) -> Result<(Self, Option<PathBuf>)> {
+    pub(crate) fn open_anew(layout: &Layout, command: &str, now: Timestamp) -> Result<(Self, Option<PathBuf>)> {
         let mut exclusive = Self::take(layout, command, now)?;
         let aside = match read(&layout.state()) {
             Ok(state) => {
@@ -149,7 +149,7 @@ impl ExclusiveState {
     }
 
     /// Writes what was changed since the last write.
-    pub fn write_changes(&mut self, now: Timestamp) -> Result<()> {
+    pub(crate) fn write_changes(&mut self, now: Timestamp) -> Result<()> {
         if self.is_changed { self.write(now) } else { Ok(()) }
     }
 

@@ -24,22 +24,22 @@ use fetch::store::Store;
 
 mod chart_lock;
 mod failures;
-pub mod files;
-pub mod images;
-pub mod plugin;
-pub mod repos;
+pub(crate) mod files;
+pub(crate) mod images;
+pub(crate) mod plugin;
+pub(crate) mod repos;
 #[cfg(test)]
 mod test_support;
 
 /// Whether the disks have room for what a running build still writes. Cheap to
 /// clone.
 #[derive(Clone)]
-pub struct Room(Arc<Check>);
+pub(crate) struct Room(Arc<Check>);
 
 type Check = dyn Fn(&ResolvedComponents) -> Result<()> + Send + Sync;
 
 impl Room {
-    pub fn new(check: impl Fn(&ResolvedComponents) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(check: impl Fn(&ResolvedComponents) -> Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }
 
@@ -48,14 +48,14 @@ impl Room {
     /// # Errors
     /// `disk-full` with both numbers; `local` where a mount does not tell its
     /// free space.
-    pub fn check(&self, components: &ResolvedComponents) -> Result<()> {
+    pub(crate) fn check(&self, components: &ResolvedComponents) -> Result<()> {
         (self.0)(components)
     }
 }
 
 /// What a step attempt may use.
 #[derive(Clone)]
-pub struct StepContext {
+pub(crate) struct StepContext {
     pub project: Arc<Project>,
     /// Starts at 1.
     pub attempt: u32,
@@ -87,7 +87,7 @@ pub struct StepContext {
 ///
 /// # Errors
 /// `configuration` where there is none of that name.
-pub fn of_host(name: &str) -> Result<Box<dyn Step>> {
+pub(crate) fn of_host(name: &str) -> Result<Box<dyn Step>> {
     match name {
         "images" => Ok(Box::new(images::ImagesStep)),
         "files" => Ok(Box::new(files::FilesStep)),
@@ -115,7 +115,7 @@ where
 }
 
 /// A unit of the pipeline.
-pub trait Step: Send + Sync {
+pub(crate) trait Step: Send + Sync {
     /// Makes the outputs. Called once per attempt; may be called again after
     /// any failure, a kill included, and then reuses what the store holds.
     ///

@@ -13,14 +13,14 @@ use plugin_host::{Attempt, Runtime};
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
-pub struct PluginStep {
+pub(crate) struct PluginStep {
     spec: StepSpec,
     source: PluginSource,
     runtime: Arc<Runtime>,
 }
 
 impl PluginStep {
-    pub fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
+    pub(crate) fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
         Self { spec, source, runtime }
     }
 }

@@ -57,7 +57,7 @@ impl Publication {
 
     /// A file of the user that a step leaves as it is: whether it still is
     /// tells whether the step has to be done again.
-    pub fn as_it_is(to: PathBuf, digest: Digest, size: u64) -> Self {
+    pub(crate) fn as_it_is(to: PathBuf, digest: Digest, size: u64) -> Self {
         Self { content: Content::AsItIs(digest, size), home: to.clone(), to, over: None }
     }
 
@@ -139,7 +139,7 @@ impl Transaction {
     /// `disk-full`, `local`: the attempt may or may not be durable; `recover`
     /// of the next start decides by what lies on disk. `interrupted` where
     /// `stop` ended a copy: nothing is decided, and `recover` drops it.
-    pub fn commit(
+    pub(crate) fn commit(
         self,
         publications: &[Publication],
         mut step: StepState,

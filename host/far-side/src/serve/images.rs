@@ -33,7 +33,7 @@ pub(super) struct Manifest {
 /// A manifest that is about another one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Referrer {
+pub(crate) struct Referrer {
     pub media_type: String,
     pub digest: Digest,
     pub size: u64,

@@ -144,7 +144,7 @@ impl Library {
 
 /// An image or a chart by one of its names.
 #[derive(Clone, Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Empty below `charts/`.
     pub registry: String,
     /// `library/nginx`, `charts/web`.
@@ -157,7 +157,7 @@ pub struct Carried {
 
 impl Carried {
     /// The complete spelling.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Self { registry, path, tag, digest, .. } = self;
         let name = if registry.is_empty() { path.clone() } else { format!("{registry}/{path}") };
         tag.as_ref().map_or_else(|| format!("{name}@{digest}"), |tag| format!("{name}:{tag}"))
@@ -166,16 +166,16 @@ impl Carried {
 
 /// A file of a package that is sent on.
 #[derive(Clone)]
-pub struct Blob(pub(super) Source);
+pub(crate) struct Blob(pub(super) Source);
 
 impl Blob {
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.0.size()
     }
 
     /// Its content from a byte on, verified as it is read. To be called in a
     /// runtime.
-    pub fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
+    pub(crate) fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
         self.0.stream(from)
     }
 
@@ -183,7 +183,7 @@ impl Blob {
     ///
     /// # Errors
     /// `integrity` where it is damaged.
-    pub fn part(&self, part: Range<u64>) -> Result<Vec<u8>> {
+    pub(crate) fn part(&self, part: Range<u64>) -> Result<Vec<u8>> {
         match &self.0 {
             Source::Made(bytes) => {
                 let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -199,7 +199,7 @@ impl Blob {
 /// For those who send it on.
 impl Library {
     /// All images and charts; what has two names is there twice.
-    pub fn carried(&self) -> Vec<Carried> {
+    pub(crate) fn carried(&self) -> Vec<Carried> {
         let carried = |name: &str, tag: Option<&str>, digest: Digest| {
             let is_chart = self.images.manifest(digest).is_some_and(|manifest| manifest.is_chart);
             // No registry is called like the folder of charts: it would need a
@@ -217,7 +217,7 @@ impl Library {
     ///
     /// # Errors
     /// `integrity` where it is damaged.
-    pub fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
+    pub(crate) fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
         let Some(Manifest { media_type, source, .. }) = self.images.manifest(digest) else { return Ok(None) };
         let bytes = match source {
             Source::Made(bytes) => bytes.to_vec(),
@@ -229,21 +229,21 @@ impl Library {
     }
 
     /// Whether it is carried.
-    pub fn has_manifest(&self, digest: Digest) -> bool {
+    pub(crate) fn has_manifest(&self, digest: Digest) -> bool {
         self.images.manifest(digest).is_some()
     }
 
-    pub fn blob(&self, digest: Digest) -> Option<Blob> {
+    pub(crate) fn blob(&self, digest: Digest) -> Option<Blob> {
         self.images.blob(digest).cloned().map(Blob)
     }
 
     /// Manifests that are about another one.
-    pub fn referring_to(&self, digest: Digest) -> &[Referrer] {
+    pub(crate) fn referring_to(&self, digest: Digest) -> &[Referrer] {
         self.images.referrers(digest)
     }
 
     /// All repositories; one of several references is there for each.
-    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &Repository> {
         self.repositories.all()
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Repositories {
 }
 
 /// One that a package carries.
-pub struct Repository {
+pub(crate) struct Repository {
     package: String,
     /// As zarf.yaml writes it, its reference included.
     pub url: String,
@@ -132,13 +132,13 @@ impl Repository {
     }
 
     /// Files of packs whose names end like this.
-    pub fn packed(&self, ending: &str) -> Vec<Blob> {
+    pub(crate) fn packed(&self, ending: &str) -> Vec<Blob> {
         let files = self.files.iter().filter(|(path, _)| path.starts_with("objects/pack/") && path.ends_with(ending));
         files.map(|(_, source)| Blob(source.clone())).collect()
     }
 
     /// Whether there are objects that no pack has.
-    pub fn is_loose(&self) -> bool {
+    pub(crate) fn is_loose(&self) -> bool {
         let is_loose = |path: &String| path.strip_prefix("objects/").and_then(|path| path.find('/')) == Some(2);
         self.files.keys().any(|path| is_loose(path) || path == "objects/info/alternates")
     }

@@ -76,7 +76,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn manifest_within(
+    pub(crate) async fn manifest_within(
         &self,
         reach: Option<&Restriction>,
         reference: &Reference,
@@ -242,7 +242,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn list_tags_within(
+    pub(crate) async fn list_tags_within(
         &self,
         reach: Option<&Restriction>,
         repository: &Reference,

@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// Drops the unfinished download of `key` where not a byte of it came.
-    pub fn discard_empty(&self, key: &str) -> Result<()> {
+    pub(crate) fn discard_empty(&self, key: &str) -> Result<()> {
         let directory = self.partial_path(key);
         if partial::bytes(&directory) > 0 { Ok(()) } else { fs::remove_dir_all(&directory) }
     }

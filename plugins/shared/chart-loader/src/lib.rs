@@ -23,18 +23,18 @@
 //! are refused. Nothing here does I/O of its own.
 
 pub mod archive;
-pub mod decode;
+mod decode;
 pub mod directory;
-pub mod enabled;
-pub mod gzip;
-pub mod ignore;
+mod enabled;
+mod gzip;
+mod ignore;
 pub mod images;
 pub mod install;
 pub mod load;
-pub mod metadata;
+mod metadata;
 pub mod pack;
 mod schema;
-pub mod tar;
+mod tar;
 
 use std::fmt;
 

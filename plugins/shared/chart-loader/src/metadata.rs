@@ -83,7 +83,7 @@ impl Fields for Metadata {
 
 impl Dependency {
     /// Whether the chart takes values over from this one.
-    pub fn imports_values(&self) -> bool {
+    pub(crate) fn imports_values(&self) -> bool {
         !self.import_values.is_empty()
     }
 }

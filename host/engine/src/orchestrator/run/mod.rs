@@ -454,7 +454,7 @@ impl Run {
     }
 
     /// What came of it.
-    pub fn into_report(mut self) -> Report {
+    pub(crate) fn into_report(mut self) -> Report {
         // Whatever else failed on the way: it was a signal that ended it.
         let interrupted = self.errors.iter().any(|(_, error)| error.class() == Class::Interrupted);
         if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {

@@ -7,7 +7,7 @@
 //! 3. a link in the tree, `bin/<name>`, or what an archive holds under that
 //!    name.
 //!
-//! A bad file does not stop the others. [`plan`] answers what a run would do.
+//! A bad file does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,12 +37,10 @@ use futures_util::future::BoxFuture;
 
 mod checksum;
 mod look;
-pub mod plan;
 #[cfg(test)]
 mod tests;
 
 use checksum::Found;
-pub use plan::{MissingFiles, missing, needed};
 
 /// Bytes of a checksum file.
 const LARGEST_CHECKSUMS: u64 = 4 << 20;
@@ -51,7 +49,7 @@ const UNPACKERS: usize = 2;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FilesStep;
+pub(crate) struct FilesStep;
 
 impl Step for FilesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {

@@ -78,7 +78,7 @@ impl Source {
 }
 
 /// 40 lowercase hexadecimal digits.
-pub fn is_commit(text: &str) -> bool {
+pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

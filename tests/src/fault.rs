@@ -11,6 +11,7 @@ use crate::http::Request;
 pub struct On {
     method: Option<&'static str>,
     parts: Vec<String>,
+    query: Option<String>,
     with_range: Option<bool>,
     skip: u64,
     limit: Option<u64>,
@@ -36,6 +37,13 @@ impl On {
     #[must_use]
     pub fn and(mut self, part: impl Into<String>) -> Self {
         self.parts.push(part.into());
+        self
+    }
+
+    /// The query contains `part`.
+    #[must_use]
+    pub fn with_query(mut self, part: impl Into<String>) -> Self {
+        self.query = Some(part.into());
         self
     }
 
@@ -91,6 +99,7 @@ impl On {
     fn matches(&self, request: &Request) -> bool {
         self.method.is_none_or(|method| request.method == method)
             && self.parts.iter().all(|part| request.path.contains(part.as_str()))
+            && self.query.as_ref().is_none_or(|part| request.query.contains(part.as_str()))
             && self.with_range.is_none_or(|wanted| request.header("range").is_some() == wanted)
     }
 }

@@ -13,6 +13,7 @@ mod diary;
 mod docs;
 mod doubt;
 mod entitlement;
+mod far_side;
 mod faults;
 mod files;
 mod format;

@@ -76,7 +76,8 @@ pub(crate) fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option
         Event::StepStarted { step, attempt, .. } => format!("{step}: started, attempt {attempt}"),
         Event::StepProgress { step, done, total, unit, message } => {
             let of = total.map(|total| format!("/{total}")).unwrap_or_default();
-            let bytes = fetched.filter(|bytes| *bytes > 0).map(|bytes| format!(", {} fetched", text::bytes(bytes)));
+            let way = if step == "push" { "sent" } else { "fetched" };
+            let bytes = fetched.filter(|bytes| *bytes > 0).map(|bytes| format!(", {} {way}", text::bytes(bytes)));
             let message = if message.is_empty() { String::new() } else { format!(", {message}") };
             format!("{step}: {done}{of} {unit}{}{message}", bytes.unwrap_or_default())
         }

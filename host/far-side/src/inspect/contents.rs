@@ -74,6 +74,9 @@ pub struct Contents {
     /// members of components.
     #[serde(skip)]
     pub bytes: BTreeMap<String, u64>,
+    /// Whether the list beside the package said where things came from.
+    #[serde(skip)]
+    pub is_listed: bool,
 }
 
 /// When and by which release of Zarf's format it was made.
@@ -279,6 +282,7 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         charts: chart_rows(&package, &facts, &beside),
         files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
+        is_listed: !beside.package.file.is_empty(),
         plugins: beside.plugins,
         bytes: bytes(&facts),
     })

@@ -65,7 +65,7 @@ mod tests {
             kind,
             old: old.into(),
             new: new.into(),
-            digest: Digest::of(old.as_bytes()),
+            digest: Some(Digest::of(old.as_bytes())),
         };
         let items = [
             item("image", "docker.io/library/nginx:1", "r.test/library/nginx:1"),

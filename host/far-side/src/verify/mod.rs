@@ -26,6 +26,7 @@ use signing::PublicKey;
 
 pub use evidence::{Content, Weighed};
 pub use folder::{FolderReport, verify_folder};
+pub(crate) use lock::is_archive;
 pub use provenance::Statement;
 pub use signature::{Signature, State};
 

@@ -124,7 +124,7 @@ pub(super) fn made_from(
 }
 
 fn asks_about_images(spec: &StepSpec) -> bool {
-    matches!(&spec.run, Runner::Host(name) if name == "images")
+    spec.run == Runner::Host(HostStep::Images)
 }
 
 /// What is asked about images, and the keys that answers are checked with.

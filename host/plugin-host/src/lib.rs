@@ -143,6 +143,7 @@ impl Runtime {
         let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
+        let limits = limits.within(cx.timeout);
         let desk = cx.means.desk(source.entitlement()?);
         let handed = Handed::to_source(source);
         let epoch = if handed.clock { cx.epoch } else { 0 };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use base::error::{Class, Error};
 use base::progress::Allowance;
 use config::limits::{Limit, PluginSettings};
 
@@ -141,6 +142,8 @@ pub struct CallLimits {
     pub ticks: u64,
     /// From the beginning of a call to its end.
     pub step: Duration,
+    /// Whether the step itself declares that.
+    pub is_declared: bool,
     /// Work of the host.
     pub host: Duration,
     /// Bytes that come from the network.
@@ -169,6 +172,7 @@ impl CallLimits {
             memory: size(mib(settings.memory_mib)),
             ticks: ticks(settings.time_limit),
             step: Duration::from_secs(settings.step_limit),
+            is_declared: false,
             host: Duration::from_secs(settings.host_limit),
             fetched_bytes: mib(settings.fetched_mib),
             requests: settings.requests,
@@ -194,6 +198,22 @@ impl CallLimits {
         let (step, host) = (Duration::MAX, Duration::MAX);
         let (fetched_bytes, requests, scratch_bytes) = (u64::MAX, u64::MAX, u64::MAX);
         Self { step, host, fetched_bytes, requests, scratch_bytes, ..self }
+    }
+
+    /// Of a step that declares how long one attempt may take.
+    #[must_use]
+    pub fn within(self, timeout: Option<Duration>) -> Self {
+        timeout.map_or(self, |step| Self { step, is_declared: true, ..self })
+    }
+
+    /// The refusal of a call that takes too long.
+    pub fn too_long(&self, caller: impl std::fmt::Display) -> Error {
+        let message = format!("{caller} took longer than its limit of {} s", self.step.as_secs());
+        match self.is_declared {
+            false => Limit::StepTime.exceeded(message),
+            true => Error::new(Class::Plugin, format!("{message} (`timeout` of the step)"))
+                .hint("raise `timeout` of the step in config/pipeline.yaml, if it is meant to take this long"),
+        }
     }
 
     /// What a call may take of the network.

@@ -1,6 +1,7 @@
 //! A step that a plugin does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
 use base::error::Result;
@@ -28,7 +29,7 @@ impl PluginStep {
 impl Step for PluginStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let attempt = attempt(&self.spec.id, cx);
+            let attempt = attempt(&self.spec, cx);
             let outcome = self.runtime.run(&self.source, &attempt).await?;
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
@@ -39,11 +40,12 @@ impl Step for PluginStep {
 }
 
 /// What a plugin is given of a step's attempt.
-fn attempt(step: &str, cx: &StepContext) -> Attempt {
+fn attempt(spec: &StepSpec, cx: &StepContext) -> Attempt {
     Attempt {
-        step: step.to_owned(),
+        step: spec.id.clone(),
         attempt: cx.attempt,
         epoch: cx.epoch,
+        timeout: spec.timeout.map(Duration::from_secs),
         configuration: cx.plugin_configuration.clone(),
         trees: cx.inputs.clone(),
         output: cx.output.clone(),

@@ -24,15 +24,8 @@ fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
     let mut state = ExclusiveState::open(&layout, "test", now()).unwrap();
-    let spec = StepSpec {
-        id: "s".into(),
-        name: "S".into(),
-        run: Runner::Host("s".into()),
-        needs: vec![],
-        on_failure: OnFailure::Preserve,
-        publish: vec![],
-        configuration: serde_json::Value::Null,
-    };
+    let spec =
+        StepSpec { name: "S".into(), on_failure: OnFailure::Preserve, ..StepSpec::new("s", Runner::Host("s".into())) };
     state.replace(BuildState::new(&Pipeline { steps: vec![spec] }, now()), now()).unwrap();
     Bench { _folder: folder, layout, state }
 }

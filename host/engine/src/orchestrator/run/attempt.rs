@@ -33,6 +33,7 @@ use base::timestamp::rfc3339;
 use config::as_read::no_longer;
 use config::hash::ConfigHashes;
 use config::pipeline::{Runner, StepSpec, Target};
+use config::settings::RetrySettings;
 use config::{Project, hash, publish, written};
 use disk::tree::Tree;
 use futures_util::future::BoxFuture;
@@ -393,7 +394,8 @@ impl Run {
     pub(super) fn fail(&mut self, id: &str, open: Open, error: Error, tasks: &mut JoinSet<Message>) -> Result<()> {
         let spec = self.spec(id)?;
         let attempt = self.book.get(id).map_or(1, |entry| entry.attempt);
-        let decision = decide(spec.on_failure, &error, attempt, &self.session.project.settings.retries, self.now());
+        let retries = patience(&spec, &self.session.project.settings.retries);
+        let decision = decide(spec.on_failure, &error, attempt, &retries, self.now());
         let ended = open.ended()?;
         match decision.ending {
             Ending::RollBack => open.transaction.roll_back(&self.patience())?,
@@ -467,6 +469,12 @@ impl Run {
         }
         self.errors.push((id.to_owned(), error));
     }
+}
+
+/// How patient the step is declared to be.
+fn patience(spec: &StepSpec, settings: &RetrySettings) -> RetrySettings {
+    let attempts = spec.retries.map_or(settings.steps, |retries| retries + 1);
+    RetrySettings { steps: attempts, ..settings.clone() }
 }
 
 /// The digest of the lock where a step publishes it.

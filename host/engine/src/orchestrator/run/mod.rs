@@ -293,7 +293,7 @@ impl Run {
         self.runtime.load_ahead(sources);
     }
 
-    /// Starts every waiting step whose needs are met.
+    /// Starts every waiting step for which all is complete that it waits for.
     fn start_ready(&mut self) -> Result<()> {
         loop {
             let ready = self.pipeline().steps.iter().find(|spec| self.is_ready(spec)).cloned();
@@ -336,7 +336,11 @@ impl Run {
 
     fn is_ready(&self, spec: &StepSpec) -> bool {
         self.phase(&spec.id) == Some(Phase::Waiting)
-            && spec.needs.iter().all(|need| matches!(self.phase(need), None | Some(Phase::Done)))
+            && self
+                .pipeline()
+                .waits_for(&spec.id)
+                .into_iter()
+                .all(|id| matches!(self.phase(id), None | Some(Phase::Done)))
     }
 
     fn phase(&self, id: &str) -> Option<Phase> {
@@ -479,6 +483,7 @@ impl Run {
             .collect();
         let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
         let order: Vec<String> = self.pipeline().steps.iter().map(|spec| spec.id.clone()).collect();
+        self.say_what_was_not_reached();
         let mut steps = Vec::new();
         for id in order {
             if let Some(mut entry) = self.book.remove(&id) {
@@ -497,6 +502,23 @@ impl Run {
             published,
             warnings: self.warnings,
             errors: self.errors,
+        }
+    }
+
+    /// A step that did not begin says which failed one it waited for.
+    fn say_what_was_not_reached(&mut self) {
+        let has_failed = |id: &&str| self.phase(id) == Some(Phase::Stopped);
+        let reasons: Vec<(String, String)> = self
+            .book
+            .iter()
+            .filter(|(_, entry)| entry.phase == Phase::Waiting)
+            .filter_map(|(id, _)| {
+                let failed = self.pipeline().waits_for(id).into_iter().find(has_failed)?;
+                Some((id.clone(), format!("waits for `{failed}`, which failed")))
+            })
+            .collect();
+        for (id, reason) in reasons {
+            self.book.entry(id).and_modify(|entry| entry.reason = reason);
         }
     }
 

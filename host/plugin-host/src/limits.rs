@@ -90,6 +90,10 @@ pub const CONSOLE_FACTOR: u64 = 64;
 /// Last lines of stdout and stderr that go into the log at level debug.
 pub const CONSOLE_LINES: usize = 20;
 
+/// Last lines of stderr among which a panic is looked for: a traceback of Python
+/// has two for each frame.
+pub const PANIC_LINES: usize = 100;
+
 /// Last lines of stderr in the report of a trap, and frames of the backtrace.
 pub const REPORT_LINES: usize = 5;
 pub const REPORT_FRAMES: usize = 8;
@@ -144,6 +148,8 @@ pub struct CallLimits {
     pub step: Duration,
     /// Whether the step itself declares that.
     pub is_declared: bool,
+    /// Whether the ticks are those of `describe`, which no setting raises.
+    pub describes: bool,
     /// Work of the host.
     pub host: Duration,
     /// Bytes that come from the network.
@@ -173,6 +179,7 @@ impl CallLimits {
             ticks: ticks(settings.time_limit),
             step: Duration::from_secs(settings.step_limit),
             is_declared: false,
+            describes: false,
             host: Duration::from_secs(settings.host_limit),
             fetched_bytes: mib(settings.fetched_mib),
             requests: settings.requests,
@@ -187,7 +194,8 @@ impl CallLimits {
 
     /// For `describe`.
     pub fn describe(settings: &PluginSettings) -> Self {
-        Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), ..Self::new(settings) }
+        let describes = DESCRIBE_SECONDS <= settings.time_limit;
+        Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), describes, ..Self::new(settings) }
     }
 
     /// Of a core plugin. It is part of the product, fetches and packs what the

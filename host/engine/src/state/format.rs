@@ -122,6 +122,9 @@ fn is_zero(number: &u64) -> bool {
 pub struct FailedItem {
     pub name: String,
     pub class: String,
+    /// What a plugin calls this failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,21 +145,29 @@ pub struct Outputs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedError {
     pub class: String,
+    /// What a plugin calls this failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// RFC 3339, UTC: when a rate-limited server will answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// Lines for who looks into it: where in a component it crashed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 impl From<&Error> for RecordedError {
     fn from(error: &Error) -> Self {
         Self {
             class: error.class().as_str().to_owned(),
+            code: error.code().map(str::to_owned),
             message: error.one_line(),
             hint: error.hint_text().map(str::to_owned),
             until: error.until().filter(|_| error.class() == Class::RateLimited).map(rfc3339),
+            details: error.details().to_vec(),
         }
     }
 }

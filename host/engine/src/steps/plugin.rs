@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
-use base::error::Result;
+use base::error::{Error, Result};
 use config::airgap_lock::CHARTS;
 use config::pipeline::StepSpec;
 use fetch::desk::Means;
@@ -30,7 +30,11 @@ impl Step for PluginStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
             let attempt = attempt(&self.spec, cx);
-            let outcome = self.runtime.run(&self.source, &attempt).await?;
+            let outcome = self.runtime.run(&self.source, &attempt).await;
+            // What failed of it is listed as that of any other step is.
+            let failed = outcome.as_ref().err().map(Error::items).unwrap_or_default();
+            failed.iter().try_for_each(|item| cx.journal.failed(item))?;
+            let outcome = outcome?;
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
             }

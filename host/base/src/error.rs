@@ -106,6 +106,9 @@ pub struct ItemFailure {
     /// HTTP status, where a server answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// What a plugin calls this failure: `chart-not-found`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What failed and why, on one line, without the hint.
     pub message: String,
     /// What the user can do about it.
@@ -125,7 +128,9 @@ struct Inner {
     hint: Option<String>,
     until: Option<Timestamp>,
     status: Option<u16>,
+    code: Option<String>,
     items: Vec<ItemFailure>,
+    details: Vec<String>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -142,7 +147,9 @@ impl Error {
             hint: None,
             until: None,
             status: None,
+            code: None,
             items: Vec::new(),
+            details: Vec::new(),
             source: None,
         }))
     }
@@ -213,14 +220,16 @@ impl Error {
     }
 
     /// Puts `message` in front: the old message becomes the cause; class,
-    /// hint and items stay.
+    /// hint, code, items and details stay.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         let mut outer = Self::new(self.class(), message);
         outer.0.hint = self.0.hint.clone();
         outer.0.until = self.0.until;
         outer.0.status = self.0.status;
+        outer.0.code = self.0.code.clone();
         outer.0.items = self.0.items.clone();
+        outer.0.details = self.0.details.clone();
         outer.0.source = Some(Arc::new(self));
         outer
     }
@@ -243,6 +252,20 @@ impl Error {
     #[must_use]
     pub fn with_items(mut self, items: Vec<ItemFailure>) -> Self {
         self.0.items = items;
+        self
+    }
+
+    /// What a plugin calls this failure: short, stable, `kebab-case`.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.0.code = Some(code.into());
+        self
+    }
+
+    /// Lines for who looks into it: shown with `--verbose`, kept in state.json.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.0.details = details;
         self
     }
 
@@ -278,9 +301,18 @@ impl Error {
         self.0.status
     }
 
+    /// What a plugin calls this failure; None for what is the host's own.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
     /// The bad items of a step that went on past them; empty for every other error.
     pub fn items(&self) -> &[ItemFailure] {
         &self.0.items
+    }
+
+    pub fn details(&self) -> &[String] {
+        &self.0.details
     }
 
     /// The message and its causes on one line, for a table or a log.
@@ -302,6 +334,7 @@ impl Error {
             origin: origin.into(),
             class: self.class(),
             status: self.status(),
+            code: self.code().map(str::to_owned),
             message: self.one_line(),
             hint: self.hint_text().map(str::to_owned),
         }

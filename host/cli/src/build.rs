@@ -254,6 +254,7 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
     }
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
+        left_over(report, layout).iter().for_each(|text| ui.note(text));
         ui.note(&advice(report, layout));
     }
     ui.data(&Finished { event: "finished", exit_code: exit_code(report) as u8, report });
@@ -272,6 +273,21 @@ pub(super) fn tell_errors(report: &Report, ui: &Ui) {
         let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
         ui.error(&Error::interrupted().hint(kept));
     }
+}
+
+/// A package in dist/ of which nobody shall think that this build made it.
+fn left_over(report: &Report, layout: &Layout) -> Option<String> {
+    let is_package = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("zarf-package-") && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
+    };
+    if report.published.iter().any(|published| is_package(Path::new(&published.path))) {
+        return None;
+    }
+    let mut there: Vec<_> = std::fs::read_dir(&layout.dist).ok()?.flatten().map(|entry| entry.path()).collect();
+    there.retain(|path| is_package(path));
+    let first = there.iter().min()?;
+    Some(format!("{} is of an earlier build: this one has made no package.", shown(first)))
 }
 
 fn advice(report: &Report, layout: &Layout) -> String {

@@ -85,7 +85,7 @@ fn show(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui) {
             None => ui.say(line),
         }
     }
-    ui.say_all(failures(state));
+    ui.say_all(failures(state, ui.verbose));
 }
 
 fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
@@ -135,7 +135,7 @@ fn was_interrupted(step: &StepState) -> bool {
 }
 
 /// What the table has no room for: why each item of a failed step failed.
-fn failures(state: &BuildState) -> Vec<String> {
+fn failures(state: &BuildState, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for step in state.steps.iter().filter(|step| step.status == Status::Failed && !was_interrupted(step)) {
         let failed = step.items.iter().flat_map(|items| &items.failed);
@@ -151,6 +151,10 @@ fn failures(state: &BuildState) -> Vec<String> {
             .collect();
         let total = failed.len() as u64 + unlisted;
         lines.extend(table::grouped(failed, total, ""));
+        if verbose {
+            let details = step.error.iter().flat_map(|error| &error.details);
+            lines.extend(details.map(|line| format!("{}: {line}", step.id)));
+        }
         lines.extend(step.error.iter().filter_map(|error| error.hint.as_ref()).map(|hint| format!("hint: {hint}")));
     }
     if !lines.is_empty() {

@@ -32,6 +32,7 @@ pub mod airgap_lock;
 pub mod as_read;
 mod catalog;
 pub mod components;
+pub mod contribute;
 pub mod edit;
 pub mod hash;
 mod hidden;

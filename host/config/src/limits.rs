@@ -94,6 +94,11 @@ impl Limit {
         &TABLE[self as usize]
     }
 
+    /// What settings.yaml may say.
+    pub fn range(self) -> std::ops::RangeInclusive<u64> {
+        self.row().from..=self.row().to
+    }
+
     /// The key in settings.yaml.
     pub fn setting(self) -> String {
         format!("plugins.{}", self.row().key)

@@ -283,6 +283,7 @@ pub fn refuse_all(problems: Vec<Located>) -> Result<()> {
         origin: problem.key,
         class: Class::Configuration,
         status: None,
+        code: None,
         message: problem.message,
         hint: Some(problem.hint),
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::ResolvedComponents;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub struct Attempt {
     pub attempt: u32,
     /// Seconds since 1970.
     pub epoch: u64,
+    /// How long it may take, where the step declares it.
+    pub timeout: Option<Duration>,
     /// What `run` gets as configuration.
     pub configuration: Value,
     /// The trees of the steps that this one needs, by id.
@@ -72,6 +75,7 @@ impl Attempt {
             step: step.to_owned(),
             attempt: 1,
             epoch: 0,
+            timeout: None,
             configuration,
             trees: BTreeMap::new(),
             output,

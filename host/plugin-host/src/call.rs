@@ -31,7 +31,7 @@ use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
 use super::watch::Watch;
 use base::digest::Digest;
-use base::error::{Error, Result};
+use base::error::{Error, ItemFailure, Result};
 use base::leash::Leash;
 use base::progress::Progress;
 use fetch::desk::Desk;
@@ -99,6 +99,9 @@ pub(super) struct Talk {
     pub(super) shown: Option<Instant>,
     /// How often something was complete.
     pub(super) ends: u64,
+    /// What it said of the things that failed, and how many more there were.
+    pub(super) failed: Vec<ItemFailure>,
+    pub(super) unlisted: usize,
 }
 
 /// What `run` may touch.

@@ -194,14 +194,14 @@ pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
 /// nowhere.
 pub fn check(project: &Project) -> Result<()> {
     let mut problems = Vec::new();
-    for (index, step) in project.pipeline.steps.iter().enumerate() {
+    for step in &project.pipeline.steps {
         let Runner::Plugin(name) = &step.run else { continue };
         let Err(error) = find(name, &project.plugin_pins) else { continue };
         let (file, path) = if project.plugin_pins.pin(name).is_some() {
             (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key("path"))
         } else {
-            let step = YamlPath::root().key("steps").index(index);
-            (project.layout.pipeline(), step.key("run").key("plugin"))
+            let place = step.written.as_ref().map_or_else(YamlPath::root, |written| written.path.clone());
+            (project.layout.pipeline(), place.key("run").key("plugin"))
         };
         // A built-in pipeline names what is built in.
         let Some(source) = Source::read(&file)? else { return Err(error) };

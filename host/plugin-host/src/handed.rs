@@ -37,7 +37,8 @@ impl Handed {
             "manifest" => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
             "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
             "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
-            "zarf-yaml" | "scan" => Self::NOTHING,
+            "zarf-yaml" => of(&["contributions"]),
+            "scan" => Self::NOTHING,
             _ => Self::EVERYTHING,
         }
     }

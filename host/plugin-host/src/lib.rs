@@ -56,6 +56,7 @@ mod ledger;
 pub mod limits;
 mod marks;
 mod open_files;
+mod panic;
 pub mod review;
 mod room;
 mod schema;
@@ -78,7 +79,7 @@ use engine::Machine;
 use handed::Handed;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
 use open_files::Descriptors;
-use stop::Subject;
+use stop::{Subject, Told};
 use worker::Worker;
 
 pub use attempt::Attempt;
@@ -145,6 +146,7 @@ impl Runtime {
         let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
+        let limits = limits.within(cx.timeout);
         let desk = cx.means.desk(source.entitlement()?);
         let handed = Handed::to_source(source);
         let epoch = if handed.clock { cx.epoch } else { 0 };
@@ -185,7 +187,15 @@ impl Runtime {
         let said = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
             let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
-            result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))
+            let said = std::mem::take(&mut running.store.data_mut().talk.failed);
+            let told = Told { failed: said, unlisted: running.store.data().talk.unlisted };
+            match result {
+                Ok(summary) => {
+                    told.warn(&cx.progress);
+                    Ok(summary)
+                }
+                Err(error) => Err(stop::until(come_back, stop::polite(error, cancelled, &subject, told))),
+            }
         });
         let outcome = match said {
             Ok(summary) => complete(&running, directories.clone()).await.map(|()| outcome_of(&summary)),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use base::error::{Class, Error};
 use base::progress::Allowance;
 use config::limits::{Limit, PluginSettings};
 
@@ -89,6 +90,10 @@ pub(crate) const CONSOLE_FACTOR: u64 = 64;
 /// Last lines of stdout and stderr that go into the log at level debug.
 pub(crate) const CONSOLE_LINES: usize = 20;
 
+/// Last lines of stderr among which a panic is looked for: a traceback of Python
+/// has two for each frame.
+pub const PANIC_LINES: usize = 100;
+
 /// Last lines of stderr in the report of a trap, and frames of the backtrace.
 pub(crate) const REPORT_LINES: usize = 5;
 pub(crate) const REPORT_FRAMES: usize = 8;
@@ -141,6 +146,10 @@ pub(crate) struct CallLimits {
     pub ticks: u64,
     /// From the beginning of a call to its end.
     pub step: Duration,
+    /// Whether the step itself declares that.
+    pub is_declared: bool,
+    /// Whether the ticks are those of `describe`, which no setting raises.
+    pub describes: bool,
     /// Work of the host.
     pub host: Duration,
     /// Bytes that come from the network.
@@ -169,6 +178,8 @@ impl CallLimits {
             memory: size(mib(settings.memory_mib)),
             ticks: ticks(settings.time_limit),
             step: Duration::from_secs(settings.step_limit),
+            is_declared: false,
+            describes: false,
             host: Duration::from_secs(settings.host_limit),
             fetched_bytes: mib(settings.fetched_mib),
             requests: settings.requests,
@@ -183,7 +194,8 @@ impl CallLimits {
 
     /// For `describe`.
     pub(crate) fn describe(settings: &PluginSettings) -> Self {
-        Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), ..Self::new(settings) }
+        let describes = DESCRIBE_SECONDS <= settings.time_limit;
+        Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), describes, ..Self::new(settings) }
     }
 
     /// Of a core plugin. It is part of the product, fetches and packs what the
@@ -194,6 +206,22 @@ impl CallLimits {
         let (step, host) = (Duration::MAX, Duration::MAX);
         let (fetched_bytes, requests, scratch_bytes) = (u64::MAX, u64::MAX, u64::MAX);
         Self { step, host, fetched_bytes, requests, scratch_bytes, ..self }
+    }
+
+    /// Of a step that declares how long one attempt may take.
+    #[must_use]
+    pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
+        timeout.map_or(self, |step| Self { step, is_declared: true, ..self })
+    }
+
+    /// The refusal of a call that takes too long.
+    pub(crate) fn too_long(&self, caller: impl std::fmt::Display) -> Error {
+        let message = format!("{caller} took longer than its limit of {} s", self.step.as_secs());
+        match self.is_declared {
+            false => Limit::StepTime.exceeded(message),
+            true => Error::new(Class::Plugin, format!("{message} (`timeout` of the step)"))
+                .hint("raise `timeout` of the step in config/pipeline.yaml, if it is meant to take this long"),
+        }
     }
 
     /// What a call may take of the network.

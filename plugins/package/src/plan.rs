@@ -231,6 +231,10 @@ impl Planner<'_> {
             let path = self.inside(&format!("files/{index}/{base}"));
             if found.directory {
                 members.extend(self.directory(&path, EXECUTABLE, &tree, &found)?);
+                let below = self.sources.below(&tree, &found.path)?;
+                plan.files.extend(
+                    below.iter().map(|file| record::File::below(self.component, index, &tree, &found.path, file)),
+                );
                 continue;
             }
             if let (false, Some(sha256)) = (wanted.shasum.is_empty(), &found.sha256)

@@ -282,6 +282,21 @@ impl File {
     }
 }
 
+impl File {
+    /// A file of a folder that lies at `folder` in its tree.
+    pub fn below(component: &zarf::Component, index: usize, tree: &str, folder: &str, found: &Found) -> Self {
+        let whole = Self::of(component, index, tree, found);
+        let rest = found.path.strip_prefix(folder).unwrap_or(&found.path).trim_start_matches('/');
+        Self {
+            name: zarf::base_name(rest).to_owned(),
+            path: format!("{}/{rest}", whole.path),
+            target: format!("{}/{rest}", whole.target.trim_end_matches('/')),
+            source: format!("{}/{rest}", whole.source.trim_end_matches('/')),
+            ..whole
+        }
+    }
+}
+
 impl Repository {
     /// Of the repository `url`, which lies in the package as `folder` with these files.
     pub fn of(component: &zarf::Component, url: &str, folder: &str, files: &[Found]) -> Self {

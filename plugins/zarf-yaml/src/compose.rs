@@ -1,6 +1,7 @@
 //! Groups what was fetched into components that a reader understands: the
 //! binaries of kubernetes, the tools, the images that no chart claims, the
-//! repositories, and one component for each chart with the images it names.
+//! repositories, one component for each chart with the images it names, and one
+//! for the files of each other step.
 //! Images come before the charts that start them, and what needs no cluster
 //! before all that does: it is what a cluster is made with. Of a package that
 //! has both, what needs a cluster is optional, for Zarf would deploy everything
@@ -12,8 +13,8 @@ use model::image::normalized;
 use model::zarf::{self, Chart, Component, Definition, File, Metadata};
 use model::{ChartEntry, FileEntry, FileKind};
 
-use crate::Configuration;
 use crate::inputs::Fetched;
+use crate::{Configuration, contributed};
 
 /// Zarf's limit for the name of a chart.
 const LONGEST_CHART_NAME: usize = 40;
@@ -30,7 +31,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: hint.into() }
     }
 }
@@ -51,6 +52,10 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
         let name = unique(&component_name(&entry.name), &components);
         components.push(chart(fetched, entry, name)?);
     }
+    for component in contributed::components(&fetched.contributed, configuration) {
+        let name = unique(&component.name, &components);
+        components.push(Component { name, ..component });
+    }
     if components.is_empty() {
         return Err(Problem::new(
             "empty-package",
@@ -58,15 +63,18 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
             "add something to config/components.yaml, or let `build --force-regenerate` generate it from versions.env",
         ));
     }
+    contributed::check_targets(&fetched.contributed, &components, configuration)?;
     check_targets(&components, fetched, configuration)?;
     require(&mut components, configuration)?;
     arrange(&mut components, configuration)?;
+    let mut documentation = provenance(fetched);
+    contributed::add_documents(&fetched.contributed, &mut documentation)?;
     Ok(Definition {
         api_version: zarf::API_VERSION.into(),
         kind: zarf::KIND.into(),
         metadata: metadata(fetched)?,
         components,
-        documentation: provenance(fetched),
+        documentation,
         ..Definition::default()
     })
 }
@@ -405,6 +413,7 @@ mod tests {
                 is_pinned: false,
             }],
             charts: vec![chart_entry("cert-manager", &["quay.io/jetstack/controller:v1", "not/packaged:1"])],
+            contributed: Vec::new(),
         }
     }
 

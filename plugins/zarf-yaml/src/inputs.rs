@@ -8,6 +8,8 @@ use sdk::{Inputs, StepError, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::contributed::Contributed;
+
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
@@ -26,6 +28,8 @@ pub struct Fetched {
     pub repositories: Vec<RepositoryEntry>,
     /// What the step `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
+    /// What other steps made for the package.
+    pub contributed: Vec<Contributed>,
 }
 
 /// The part of an OCI index that says what is in it.
@@ -68,6 +72,7 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         programs,
         repositories: list(inputs, "repos", "repos.json")?,
         charts: list(inputs, "charts", "charts.json")?,
+        contributed: Vec::new(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The suite that runs the binary. Each file begins with what it guards.
 
 mod add;
+mod additional_steps;
 mod bad_input;
 mod build;
 mod carry;

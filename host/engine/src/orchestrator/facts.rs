@@ -16,8 +16,9 @@ use base::digest::Digest;
 use base::error::Result;
 use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
+use config::contribute::Told;
 use config::pipeline::{HostStep, Runner, StepSpec};
-use config::{Project, hash, publish};
+use config::{Project, contribute, hash, publish};
 use disk::fs;
 use plugin_host::catalog;
 use plugin_host::catalog::{PluginIdentity, PluginSource};
@@ -163,6 +164,7 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdent
         "plugins": makers,
         // Of what only the core plugin knows, like its list.
         "format": makers.is_some().then_some(project.settings.package.format),
+        "contributions": contributions(project, spec),
     });
     let handed = handed(project, plugin);
     let mut configuration = serde_json::Map::new();
@@ -173,6 +175,13 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdent
         configuration.extend(own.clone());
     }
     Value::Object(configuration)
+}
+
+/// What the steps contribute, for who lists it: nobody else, and nothing where
+/// nothing is contributed, as before there was any.
+fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'a>>> {
+    let told = contribute::told(&project.pipeline.steps);
+    (contribute::lists(spec) && !told.is_empty()).then_some(told)
 }
 
 /// Which plugins made what is packaged, for the core plugin that writes the

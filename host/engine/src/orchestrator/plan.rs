@@ -70,8 +70,8 @@ pub enum Reason {
     InputsChanged,
     /// `--no-resume`, `--step`, `--force-regenerate`.
     Asked,
-    /// A step that it needs runs; skipped after all when that one's outputs
-    /// turn out to be the same.
+    /// A step that it waits for runs; skipped after all when what it is made
+    /// from turns out to be the same.
     Needs(String),
 }
 
@@ -130,21 +130,19 @@ impl Plan {
 pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Request) -> Plan {
     let wanted = request.only.as_ref().map(|only| with_needs(pipeline, only));
     let mut steps: Vec<PlannedStep> = Vec::new();
-    for id in in_order(pipeline) {
-        let Some(spec) = pipeline.steps.iter().find(|spec| spec.id == id) else { continue };
-        let action = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&id)) {
+    for id in pipeline.in_order() {
+        let action = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(id)) {
             Action::Leave
-        } else if let Some(reason) = reason(&id, facts.get(&id), request) {
+        } else if let Some(reason) = reason(id, facts.get(id), request) {
             Action::Run(reason)
         } else {
-            let runs =
-                |need: &&String| steps.iter().any(|step| step.id == **need && matches!(step.action, Action::Run(_)));
-            match spec.needs.iter().find(runs) {
-                Some(need) => Action::Run(Reason::Needs(need.clone())),
+            let runs = |need: &&str| steps.iter().any(|step| step.id == *need && matches!(step.action, Action::Run(_)));
+            match pipeline.waits_for(id).into_iter().find(runs) {
+                Some(need) => Action::Run(Reason::Needs(need.to_owned())),
                 None => Action::Keep,
             }
         };
-        steps.push(PlannedStep { id, action });
+        steps.push(PlannedStep { id: id.to_owned(), action });
     }
     Plan { steps }
 }
@@ -178,35 +176,16 @@ fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> 
     }
 }
 
-/// Steps and everything they need, directly or not.
+/// Steps and everything they wait for, directly or not.
 fn with_needs(pipeline: &Pipeline, ids: &BTreeSet<String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open: Vec<String> = ids.iter().cloned().collect();
     while let Some(id) = open.pop() {
-        if found.insert(id.clone())
-            && let Some(spec) = pipeline.steps.iter().find(|spec| spec.id == id)
-        {
-            open.extend(spec.needs.iter().cloned());
+        if found.insert(id.clone()) {
+            open.extend(pipeline.waits_for(&id).into_iter().map(str::to_owned));
         }
     }
     found
-}
-
-/// The order of the file, but each step after what it needs.
-fn in_order(pipeline: &Pipeline) -> Vec<String> {
-    let mut order: Vec<String> = Vec::new();
-    while order.len() < pipeline.steps.len() {
-        let next = pipeline
-            .steps
-            .iter()
-            .find(|spec| !order.contains(&spec.id) && spec.needs.iter().all(|need| order.contains(need)));
-        match next {
-            Some(spec) => order.push(spec.id.clone()),
-            // A circle: `Pipeline::check` refuses it before.
-            None => break,
-        }
-    }
-    order
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
+use plugin_host::catalog;
+use plugin_host::catalog::PluginIdentity;
 
 /// Where the step `manifests` leaves the resolved components.
 pub const COMPONENTS: &str = "components.resolved.json";
@@ -45,11 +47,40 @@ pub struct Preview {
     pub begins: Begins,
     /// Why a new build begins, where the configuration is the reason.
     pub changes: Vec<Change>,
-    /// What happens to each step.
-    pub steps: Vec<PlannedStep>,
+    /// In an order in which they may run.
+    pub steps: Vec<PreviewedStep>,
     /// What the steps that run fetch and write.
     #[serde(flatten)]
     pub outlook: Outlook,
+}
+
+/// A step of the plan, with who does it.
+#[derive(Debug, Serialize)]
+pub struct PreviewedStep {
+    #[serde(flatten)]
+    pub planned: PlannedStep,
+    /// Ids of the steps that are complete before it begins.
+    pub waits_for: Vec<String>,
+    pub by: Maker,
+}
+
+/// Who does a step.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Maker {
+    Host {
+        host: HostStep,
+    },
+    Plugin {
+        plugin: String,
+        version: String,
+        /// Of the component, `sha256:…`.
+        digest: String,
+        /// The component as plugins.lock writes it; none of what is part of the
+        /// binary.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
 }
 
 /// How a build relates to the recorded one.
@@ -145,7 +176,21 @@ pub fn preview(
     };
     let store = Store::open(project.layout.store())?;
     let outlook = outlook(project, &planned, &components, &options.lock(project)?, &store)?;
-    Ok(Preview { begins, changes, steps: planned.steps, outlook })
+    let steps = planned.steps.into_iter().filter_map(|planned| previewed(project, planned)).collect();
+    Ok(Preview { begins, changes, steps, outlook })
+}
+
+fn previewed(project: &Project, planned: PlannedStep) -> Option<PreviewedStep> {
+    let waits_for = project.pipeline.waits_for(&planned.id).into_iter().map(str::to_owned).collect();
+    let by = match &project.pipeline.step(&planned.id)?.run {
+        Runner::Host(step) => Maker::Host { host: *step },
+        Runner::Plugin(name) => {
+            let PluginIdentity { name, version, digest, .. } = catalog::identity(name, &project.plugin_pins)?;
+            let path = project.plugin_pins.pin(&name).map(|(pin, _)| shown(&pin.path));
+            Maker::Plugin { plugin: name, version, digest: digest.to_string(), path }
+        }
+    };
+    Some(PreviewedStep { planned, waits_for, by })
 }
 
 /// Whether the recorded build would go on.

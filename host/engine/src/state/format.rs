@@ -150,6 +150,9 @@ pub struct FailedItem {
     pub name: String,
     /// The error's class.
     pub class: Class,
+    /// What a plugin calls this failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What failed and why.
     pub message: String,
     /// What to do about it.
@@ -176,6 +179,9 @@ pub struct Outputs {
 pub struct RecordedError {
     /// The error's class.
     pub class: Class,
+    /// What a plugin calls this failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// The error with its causes, on one line.
     pub message: String,
     /// What to do about it.
@@ -184,15 +190,20 @@ pub struct RecordedError {
     /// When a rate-limited server will answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Stamp>,
+    /// Lines for who looks into it: where in a component it crashed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 impl From<&Error> for RecordedError {
     fn from(error: &Error) -> Self {
         Self {
             class: error.class(),
+            code: error.code().map(str::to_owned),
             message: error.one_line(),
             hint: error.hint_text().map(str::to_owned),
             until: error.until().filter(|_| error.class() == Class::RateLimited).map(Stamp::from),
+            details: error.details().to_vec(),
         }
     }
 }

@@ -40,6 +40,9 @@ pub enum Line {
         name: String,
         /// The error's class.
         class: Class,
+        /// What a plugin calls this failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
         /// What failed and why.
         message: String,
         /// What to do about it.
@@ -73,6 +76,7 @@ impl Journal {
         self.append(&Line::Failed {
             name: failure.item.clone(),
             class: failure.class,
+            code: failure.code.clone(),
             message: failure.message.clone(),
             hint: failure.hint.clone(),
         })
@@ -93,7 +97,7 @@ impl Journal {
 /// those beyond it are counted.
 pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
     let mut done = BTreeSet::new();
-    let mut failed = BTreeMap::new();
+    let mut failed: BTreeMap<(String, String), FailedItem> = BTreeMap::new();
     let mut total = 0;
     let mut counted_in = String::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -103,11 +107,12 @@ pub fn fold(text: &[u8]) -> (Items, Option<ItemProgress>) {
                 counted_in = unit;
             }
             Ok(Line::Done { name, .. }) => {
-                failed.remove(&name);
+                failed.retain(|(failed, _), _| *failed != name);
                 done.insert(name);
             }
-            Ok(Line::Failed { name, class, message, hint }) => {
-                failed.insert(name.clone(), FailedItem { name, class, message, hint });
+            // One thing may fail in several ways.
+            Ok(Line::Failed { name, class, code, message, hint }) => {
+                failed.insert((name.clone(), message.clone()), FailedItem { name, class, code, message, hint });
             }
             Err(_) => {}
         }

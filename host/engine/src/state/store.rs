@@ -238,13 +238,9 @@ mod tests {
 
     fn state() -> BuildState {
         let spec = StepSpec {
-            id: "images".into(),
             name: "Container images".into(),
-            run: Runner::Host(HostStep::Images),
-            needs: vec![],
             on_failure: OnFailure::Preserve,
-            publish: vec![],
-            configuration: serde_json::Value::Null,
+            ..StepSpec::new("images", Runner::Host(HostStep::Images))
         };
         BuildState::new(&Pipeline { steps: vec![spec] }, Timestamp::from_second(0).unwrap())
     }

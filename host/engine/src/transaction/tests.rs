@@ -25,13 +25,9 @@ fn bench() -> Bench {
     let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
     let mut state = ExclusiveState::open(&layout, "test", now()).unwrap();
     let spec = StepSpec {
-        id: "s".into(),
         name: "S".into(),
-        run: Runner::Host(HostStep::Files),
-        needs: vec![],
         on_failure: OnFailure::Preserve,
-        publish: vec![],
-        configuration: serde_json::Value::Null,
+        ..StepSpec::new("s", Runner::Host(HostStep::Files))
     };
     state.replace(BuildState::new(&Pipeline { steps: vec![spec] }, now()), now()).unwrap();
     Bench { _folder: folder, layout, state }

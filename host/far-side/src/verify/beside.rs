@@ -415,15 +415,22 @@ impl Comparison<'_> {
         }
     }
 
+    /// Files in a folder of a component's tar.
+    fn members_below(&self, component: &str, folder: &str) -> usize {
+        let members = self.facts.components.get(&format!("components/{component}.tar"));
+        members.map_or(0, |members| below(members, &format!("{component}/{folder}")).count())
+    }
+
     /// What zarf.yaml names, the manifest must name as well.
     fn nothing_unlisted(&mut self, package: &Package) {
         for component in package.components() {
             let is_in = |item: &&Item| item.component == component.name && item.artifact.is_none();
             let listed = |items: &[Item]| items.iter().filter(is_in).count();
-            for (what, items, count) in [
-                ("charts", &self.manifest.charts, component.charts.len()),
-                ("files", &self.manifest.files, component.files.len()),
-            ] {
+            // What is named may be a folder, of which each file is listed.
+            let files = self.members_below(&component.name, "files").max(component.files.len());
+            for (what, items, count) in
+                [("charts", &self.manifest.charts, component.charts.len()), ("files", &self.manifest.files, files)]
+            {
                 if listed(items) != count {
                     let name = &component.name;
                     self.differs(format!("the {what} of component `{name}` are not all in artifact-manifest.json"));

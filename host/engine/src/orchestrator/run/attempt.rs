@@ -34,6 +34,7 @@ use base::timestamp::Stamp;
 use config::as_read::no_longer;
 use config::hash::ConfigHashes;
 use config::pipeline::{StepSpec, Target};
+use config::settings::RetrySettings;
 use config::{Project, hash, publish, written};
 use disk::tree::Tree;
 use futures_util::future::BoxFuture;
@@ -381,9 +382,9 @@ impl Run {
     ) -> Result<()> {
         let ended = open.ended()?;
         let spent = Spent { counts: ended.counts, duration_ms: ended.duration_ms };
-        let project = self.session.project.clone();
+        let retries = patience(self.book.spec(index), &self.session.project.settings.retries);
         let is_ending = self.environment.cancel.is_cancelled();
-        let decision = self.book.failed(index, &error, spent, (&project.settings.retries, self.now()), is_ending);
+        let decision = self.book.failed(index, &error, spent, (&retries, self.now()), is_ending);
         match decision.ending {
             Ending::RollBack => open.transaction.roll_back(&self.patience())?,
             Ending::Preserve => open.transaction.preserve(&self.patience())?,
@@ -437,6 +438,12 @@ impl Run {
         self.book.stop(index, error.one_line());
         self.errors.push(RunError { step: Some(id), error });
     }
+}
+
+/// How patient the step is declared to be.
+fn patience(spec: &StepSpec, settings: &RetrySettings) -> RetrySettings {
+    let attempts = spec.retries.map_or(settings.steps, |retries| retries + 1);
+    RetrySettings { steps: attempts, ..settings.clone() }
 }
 
 /// The digest of the lock where a step publishes it.

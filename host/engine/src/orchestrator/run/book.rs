@@ -32,6 +32,8 @@ pub(super) struct Book<T> {
 
 struct Entry<T> {
     spec: Arc<StepSpec>,
+    /// Ids of the steps that are complete before it begins.
+    waits_for: Vec<String>,
     action: Action,
     phase: Phase<T>,
     report: StepReport,
@@ -64,7 +66,8 @@ impl<T> Book<T> {
     pub(super) fn new(pipeline: &Pipeline, plan: &Plan, state: Option<&BuildState>) -> Self {
         let entry = |spec: &StepSpec| {
             let action = plan.action(&spec.id).cloned().unwrap_or(Action::Leave);
-            Entry::new(spec, action, state)
+            let waits_for = pipeline.waits_for(&spec.id).into_iter().map(str::to_owned).collect();
+            Entry::new(spec, waits_for, action, state)
         };
         Self { entries: pipeline.steps.iter().map(entry).collect() }
     }
@@ -78,11 +81,12 @@ impl<T> Book<T> {
         &self.entries[step.0].spec
     }
 
-    /// The first waiting step whose needs are met. A step that is left out
-    /// keeps those that need it waiting: they are left out as well.
+    /// The first waiting step for which all is complete that it waits for. A
+    /// step that is left out keeps those waiting that wait for it: they are left
+    /// out as well.
     pub(super) fn ready(&self) -> Option<StepIndex> {
         let ready = |entry: &Entry<T>| {
-            matches!(entry.phase, Phase::Waiting) && entry.spec.needs.iter().all(|need| self.is_done(need))
+            matches!(entry.phase, Phase::Waiting) && entry.waits_for.iter().all(|id| self.is_done(id))
         };
         self.entries.iter().position(ready).map(StepIndex)
     }
@@ -215,14 +219,22 @@ impl<T> Book<T> {
         entry.report.summary = summary;
     }
 
-    /// The rows of the table at the end.
-    pub(super) fn into_reports(self) -> Vec<StepReport> {
+    /// The rows of the table at the end. A step that did not begin says which
+    /// failed one it waited for.
+    pub(super) fn into_reports(mut self) -> Vec<StepReport> {
+        let stopped = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::Stopped));
+        let stopped: Vec<String> = stopped.map(|entry| entry.spec.id.clone()).collect();
+        for entry in self.entries.iter_mut().filter(|entry| matches!(entry.phase, Phase::Waiting)) {
+            if let Some(failed) = entry.waits_for.iter().find(|id| stopped.contains(id)) {
+                entry.report.reason = format!("waits for `{failed}`, which failed");
+            }
+        }
         self.entries.into_iter().map(|entry| entry.report).collect()
     }
 }
 
 impl<T> Entry<T> {
-    fn new(spec: &StepSpec, action: Action, state: Option<&BuildState>) -> Self {
+    fn new(spec: &StepSpec, waits_for: Vec<String>, action: Action, state: Option<&BuildState>) -> Self {
         let recorded = state.and_then(|state| state.step(&spec.id));
         let (phase, reason) = match &action {
             // Loaded in every run, before the plan is made.
@@ -245,7 +257,7 @@ impl<T> Entry<T> {
             summary: kept.and_then(|step| step.summary.clone()).unwrap_or_default(),
             counts: Counts::default(),
         };
-        Self { spec: Arc::new(spec.clone()), action, phase, report }
+        Self { spec: Arc::new(spec.clone()), waits_for, action, phase, report }
     }
 }
 
@@ -338,7 +350,10 @@ mod tests {
         assert_eq!(fail(&mut book, "images", Class::NotFound, false), None);
         ["files", "repos", "charts"].iter().for_each(|id| complete(&mut book, id));
         assert!(book.ready().is_none() && !book.is_finished());
-        let rows: Vec<(String, Status)> = book.into_reports().into_iter().map(|row| (row.id, row.status)).collect();
+        let reports = book.into_reports();
+        let zarf_gen = reports.iter().find(|row| row.id == "zarf_gen").unwrap();
+        assert_eq!(zarf_gen.reason, "waits for `images`, which failed");
+        let rows: Vec<(String, Status)> = reports.into_iter().map(|row| (row.id, row.status)).collect();
         assert!(
             rows.contains(&("images".into(), Status::Failed)) && rows.contains(&("zarf_gen".into(), Status::Pending))
         );

@@ -280,7 +280,7 @@ impl Run {
         self.runtime.load_ahead(sources);
     }
 
-    /// Starts every waiting step whose needs are met.
+    /// Starts every waiting step for which all is complete that it waits for.
     fn start_ready(&mut self) -> Result<()> {
         while let Some(step) = self.book.ready() {
             self.check_ahead()?;

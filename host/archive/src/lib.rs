@@ -9,11 +9,13 @@
 //! little of an archive by it, [`pieces`] is for many who read much, and [`survey`]
 //! opens for them what has none. [`unpack`]
 //! reads archives that came from outside with the bounded parser of [`reader`],
-//! through what [`guard`] lets by, and trusts nothing.
+//! through what [`guard`] lets by, and trusts nothing; [`layer`] reads the layer of
+//! an image as it lies there.
 
 mod frames;
 mod guard;
 pub mod index;
+pub mod layer;
 pub mod pieces;
 mod pipeline;
 pub mod random;

@@ -33,7 +33,7 @@ pub struct Settings {
 }
 
 /// Name and version of the package, and how it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
     pub name: String,
@@ -42,6 +42,25 @@ pub struct PackageSettings {
     pub description: Option<String>,
     #[serde(default)]
     pub format: PackageFormat,
+    /// Whether SBOMs are made, and carried in the package.
+    #[serde(default = "yes")]
+    pub sbom: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for PackageSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            description: None,
+            format: PackageFormat::default(),
+            sbom: true,
+        }
+    }
 }
 
 impl PackageSettings {

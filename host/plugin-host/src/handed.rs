@@ -36,6 +36,7 @@ impl Handed {
             "manifest" => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
             "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
             "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
+            "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
             "zarf-yaml" | "scan" => Self::NOTHING,
             _ => Self::EVERYTHING,
         }
@@ -64,7 +65,7 @@ mod tests {
     /// larger than it need be, never too small.
     #[test]
     fn third_party_plugins_are_handed_everything() {
-        for (name, is_core) in [("charts", false), ("sbom", false), ("new", true)] {
+        for (name, is_core) in [("charts", false), ("licences", false), ("new", true)] {
             assert_eq!(Handed::to(&plugin(name), is_core), Handed::EVERYTHING, "{name}");
         }
         let charts = Handed::to(&plugin("charts"), true);

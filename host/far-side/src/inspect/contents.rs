@@ -11,7 +11,7 @@ use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::{below, repository_folder};
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Facts, Member};
-use crate::verify::{Definition, Problems, definition, forms, images};
+use crate::verify::{Definition, Problems, definition, forms, images, sboms};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
@@ -43,6 +43,9 @@ pub struct Contents {
     pub built: Built,
     /// Files with signatures of zarf.yaml; nobody has checked them.
     pub signatures: Vec<String>,
+    /// The SBOMs that it carries; None where it carries none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sboms: Option<SbomsRow>,
     pub components: Vec<ComponentRow>,
     pub images: Vec<ImageRow>,
     pub charts: Vec<ChartRow>,
@@ -62,6 +65,16 @@ pub struct Built {
     /// As zarf.yaml says it.
     pub timestamp: String,
     pub zarf: String,
+}
+
+/// The archive of SBOMs.
+#[derive(Clone, Debug, Serialize)]
+pub struct SbomsRow {
+    /// In the package.
+    pub path: String,
+    pub size: u64,
+    /// Files in it.
+    pub documents: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -213,6 +226,7 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         definition_sha256: facts.files.get("zarf.yaml").map(|file| file.digest.hex()).unwrap_or_default(),
         built: Built { timestamp: build.timestamp.clone(), zarf: build.version.clone() },
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
+        sboms: sboms_row(&facts),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
         charts: rows(&package, |component| charts(component, &facts, &beside)),
@@ -256,6 +270,14 @@ fn bytes(facts: &Facts) -> BTreeMap<String, u64> {
 
 fn rows<T>(package: &Package, of: impl Fn(&Component) -> Vec<T>) -> Vec<T> {
     package.components().iter().flat_map(of).collect()
+}
+
+fn sboms_row(facts: &Facts) -> Option<SbomsRow> {
+    let file = facts.files.get(sboms::ARCHIVE)?;
+    // An index lists the members of every tar in the package.
+    let listed = facts.components.get(sboms::ARCHIVE).map(BTreeMap::len);
+    let read = facts.sboms.as_ref().map(|sboms| sboms.names.len());
+    Some(SbomsRow { path: sboms::ARCHIVE.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
 }
 
 fn component_row(component: &Component) -> ComponentRow {

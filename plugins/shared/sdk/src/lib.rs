@@ -67,6 +67,7 @@ mod error;
 pub mod fetch;
 mod host;
 mod input;
+pub mod layer;
 mod output;
 mod run;
 

@@ -83,7 +83,7 @@ pub fn url(kind: &str, namespace: &str, name: &str, version: &str, qualifiers: &
     }
     let _ = write!(url, "/{}", encoded(name, ""));
     if !version.is_empty() {
-        let _ = write!(url, "@{}", encoded(version, ":"));
+        let _ = write!(url, "@{}", encoded(version, ""));
     }
     let mut qualifiers: Vec<_> = qualifiers.iter().filter(|(_, value)| !value.is_empty()).collect();
     qualifiers.sort();

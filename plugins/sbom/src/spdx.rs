@@ -216,7 +216,7 @@ pub fn element(subject: &Subject) -> Element {
                 name: image.identifier(),
                 version: digest.to_owned(),
                 sha256: digest.strip_prefix("sha256:").unwrap_or_default().to_owned(),
-                purl: purl::url("oci", "", name, digest, &qualifiers).replace("@sha256:", "@sha256%3A"),
+                purl: purl::url("oci", "", name, digest, &qualifiers),
                 purpose: "CONTAINER",
                 ..Element::default()
             }

@@ -32,6 +32,7 @@ mod policy;
 mod push;
 mod repos;
 mod resume;
+mod sbom;
 mod scan;
 mod serve;
 mod soak;

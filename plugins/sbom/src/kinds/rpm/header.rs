@@ -31,13 +31,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Package>, Why> {
         return Ok(None);
     }
     let epoch = header.number(EPOCH);
+    // What came from no source says so.
+    let source = Some(header.text(SOURCE)).filter(|source| source != "(none)").unwrap_or_default();
     let full = match epoch {
         Some(epoch) => format!("{epoch}:{version}-{release}"),
         None => format!("{version}-{release}"),
     };
     let metadata = json!({
         "name": name, "version": version, "epoch": epoch, "architecture": header.text(ARCHITECTURE),
-        "release": release, "sourceRpm": header.text(SOURCE), "size": header.number(SIZE).unwrap_or(0),
+        "release": release, "sourceRpm": source, "size": header.number(SIZE).unwrap_or(0),
         "vendor": header.text(VENDOR), "modularityLabel": header.text(MODULE), "files": Value::Array(Vec::new()),
     });
     Ok(Some(Package::new(Kind::Rpm, name, full, metadata).licensed([header.text(LICENSE)])))

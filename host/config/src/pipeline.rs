@@ -198,10 +198,13 @@ impl Pipeline {
             from.iter().map(|from| Publish { from: (*from).to_owned(), to }).collect()
         };
         let sources = ["manifests", "images", "files", "repos", "charts"];
-        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let made = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
-        let package =
-            publish(&["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"], Target::Dist);
+        let package = publish(
+            &["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "*.spdx.json", "artifact-manifest.json"],
+            Target::Dist,
+        );
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![
@@ -212,6 +215,7 @@ impl Pipeline {
                 step("repos", "Git repositories", host(HostStep::Repos), &["manifests"], Preserve, Vec::new()),
                 step("charts", "Helm charts", plugin("charts"), &["manifests"], Preserve, Vec::new()),
                 step("zarf_gen", "zarf.yaml", plugin("zarf-yaml"), &sources, RollBack, Vec::new()),
+                step("sbom", "SBOMs", plugin("sbom"), &made, RollBack, Vec::new()),
                 step("package", "Zarf package", plugin("package"), &everything, RollBack, package),
             ],
         }

@@ -37,7 +37,7 @@ use entitlement::grants::{Grants, Rules};
 pub const FORMAT: u32 = 1;
 
 /// The plugins that are part of the binary, and what each of them decides.
-pub const CORE: [(&str, &str); 5] = [
+pub const CORE: [(&str, &str); 6] = [
     (
         "manifest",
         "which components, images, charts, files and repositories the package holds, and where the host fetches them \
@@ -46,6 +46,7 @@ pub const CORE: [(&str, &str); 5] = [
     ("charts", "which charts and values go into the package, and from where they come"),
     ("zarf-yaml", "what a deployment of the package does"),
     ("package", "every byte of the package, its checksum and its list"),
+    ("sbom", "what the SBOMs say is in the package"),
     ("scan", "which images `scan` finds"),
 ];
 

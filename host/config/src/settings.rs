@@ -47,7 +47,7 @@ pub struct Settings {
 }
 
 /// Name and version of the package, and how it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
     /// `metadata.name` of the package: at most 63 lowercase letters, digits and `-`.
@@ -60,6 +60,25 @@ pub struct PackageSettings {
     /// Which documents its zarf.yaml holds.
     #[serde(default)]
     pub format: PackageFormat,
+    /// Whether SBOMs are made, and carried in the package.
+    #[serde(default = "yes")]
+    pub sbom: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for PackageSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            description: None,
+            format: PackageFormat::default(),
+            sbom: true,
+        }
+    }
 }
 
 /// What lies beside the package in the folder that is carried.

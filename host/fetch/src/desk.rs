@@ -88,6 +88,22 @@ impl From<Error> for Refused {
 type Answer<T> = std::result::Result<T, Refused>;
 
 impl Desk {
+    /// What this plugin noted of a blob: [`Store::notes`].
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn notes(&self, plugin: &Digest, blob: &Digest) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.means.store.notes(plugin, blob)
+    }
+
+    /// Keeps such notes.
+    ///
+    /// # Errors
+    /// As [`Store::keep_notes`].
+    pub fn keep_notes(&self, plugin: &Digest, blob: &Digest, names: &[u8], notes: &[u8]) -> Result<()> {
+        self.means.store.keep_notes(plugin, blob, names, notes)
+    }
+
     /// Whatever lies at a URL.
     ///
     /// # Errors

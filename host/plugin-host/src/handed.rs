@@ -38,6 +38,7 @@ impl Handed {
             "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
             "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
             "zarf-yaml" => of(&["contributions"]),
+            "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
             "scan" => Self::NOTHING,
             _ => Self::EVERYTHING,
         }
@@ -67,7 +68,7 @@ mod tests {
     /// larger than it need be, never too small.
     #[test]
     fn third_party_plugins_are_handed_everything() {
-        for (name, is_core) in [("charts", false), ("sbom", false), ("new", true)] {
+        for (name, is_core) in [("charts", false), ("licences", false), ("new", true)] {
             assert_eq!(Handed::to(&plugin(name), is_core), Handed::EVERYTHING, "{name}");
         }
         let charts = Handed::to(&plugin("charts"), true);

@@ -113,6 +113,13 @@ pub(crate) const ENTRY_BYTES: u64 = 1024;
 /// Files that a call may pack for free, once each: the host remembers them.
 pub(crate) const PACKED_FILES: usize = 500_000;
 
+/// Strings that say what is wanted of a layer, and the bytes of one.
+pub const WANTED: usize = 1_000;
+pub const WANTED_BYTES: usize = 1_024;
+
+/// Bytes of one `layer.read`.
+pub const LAYER_PIECE: usize = 4 << 20;
+
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
 pub(crate) const REQUESTS: usize = 100_000;
 pub(crate) const TAGS: u32 = 100_000;

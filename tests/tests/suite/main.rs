@@ -35,6 +35,7 @@ mod policy;
 mod push;
 mod repos;
 mod resume;
+mod sbom;
 mod scan;
 mod serve;
 mod sign;

@@ -162,9 +162,10 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdent
         "architecture": project.architecture(),
         "strict_images": strict_images,
         "plugins": makers,
-        // Of what only the core plugin knows, like its list.
+        // Of what only the core plugins know, like their list.
         "format": makers.is_some().then_some(project.settings.package.format),
         "contributions": contributions(project, spec),
+        "sbom": makers.is_some().then_some(project.settings.package.sbom),
     });
     let handed = handed(project, plugin);
     let mut configuration = serde_json::Map::new();
@@ -184,10 +185,14 @@ fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'
     (contribute::lists(spec) && !told.is_empty()).then_some(told)
 }
 
-/// Which plugins made what is packaged, for the core plugin that writes the
-/// package's list. One in its place need not know what to do with it.
+/// The core plugins that are told who made what.
+const MAKERS: [&str; 2] = ["package", "sbom"];
+
+/// Which plugins made what is packaged, for the core plugins that write the
+/// package's list and its SBOM. One in their place need not know what to do
+/// with it.
 fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
-    let is_core = |name: &String| name == "package" && project.plugin_pins.pin(name).is_none();
+    let is_core = |name: &String| MAKERS.contains(&name.as_str()) && project.plugin_pins.pin(name).is_none();
     if !matches!(&spec.run, Runner::Plugin(name) if is_core(name)) {
         return None;
     }

@@ -22,12 +22,14 @@ use base::error::{Error, Result};
 use base::layout::{Layout, RESERVED, shown};
 use config::airgap_lock::{AirgapLock, LockChange};
 use config::lock_names::Names;
+use config::pipeline::Runner;
 use config::runners::Runners;
 use config::{Project, hash, written};
 use disk::fs;
 use fetch::shared_lock::found_since;
 use fetch::store::Store;
 use fetch::store::collect::{Keep, Removed};
+use plugin_host::catalog;
 
 /// What was removed, or would be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -86,7 +88,12 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     if is_unfinished {
         blobs.extend(store.fetched_since(unfinished_since(state, now))?);
     }
-    let keep = Keep { blobs, runners: runners.clone(), every_partial: is_unfinished };
+    let plugins = project.pipeline.steps.iter().filter_map(|step| match &step.run {
+        Runner::Plugin(name) => catalog::identity(name, &project.plugin_pins),
+        Runner::Host(_) => None,
+    });
+    let readers = plugins.map(|plugin| plugin.digest).collect();
+    let keep = Keep { blobs, runners: runners.clone(), readers, every_partial: is_unfinished };
     Ok(Garbage {
         store: store.remove_all_but(&keep, dry_run)?,
         clones: remove_clones(&project.layout, &components, dry_run)?,

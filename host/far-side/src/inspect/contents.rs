@@ -11,7 +11,7 @@ use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::below;
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Descriptor, Facts, Member};
-use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, signature};
+use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, sboms, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
@@ -58,6 +58,9 @@ pub struct Contents {
     /// checked it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Statement>,
+    /// The SBOMs that it carries; None where it carries none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sboms: Option<SbomsRow>,
     /// The components, in the order of zarf.yaml.
     pub components: Vec<ComponentRow>,
     /// The images of all components, each once, sorted by reference.
@@ -86,6 +89,17 @@ pub struct Built {
     pub timestamp: String,
     /// The version of Zarf whose format it has: `v0.84.0`.
     pub zarf: String,
+}
+
+/// The archive of SBOMs.
+#[derive(Clone, Debug, Serialize)]
+pub struct SbomsRow {
+    /// In the package.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// Files in it.
+    pub documents: usize,
 }
 
 /// One component, and how much of each kind it has.
@@ -277,6 +291,7 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         signer: signature::signer(&package, &facts),
         // It only adds, as the list does.
         provenance: provenance::beside(path, None).ok().flatten().map(|(_, statement)| statement),
+        sboms: sboms_row(&facts),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
         charts: chart_rows(&package, &facts, &beside),
@@ -321,6 +336,14 @@ fn bytes(facts: &Facts) -> BTreeMap<String, u64> {
 
 fn rows<T>(package: &Package, of: impl Fn(&Component) -> Vec<T>) -> Vec<T> {
     package.components().iter().flat_map(of).collect()
+}
+
+fn sboms_row(facts: &Facts) -> Option<SbomsRow> {
+    let file = facts.files.get(sboms::ARCHIVE)?;
+    // An index lists the members of every tar in the package.
+    let listed = facts.components.get(sboms::ARCHIVE).map(BTreeMap::len);
+    let read = facts.sboms.as_ref().map(|sboms| sboms.names.len());
+    Some(SbomsRow { path: sboms::ARCHIVE.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
 }
 
 fn component_row(component: &Component) -> ComponentRow {

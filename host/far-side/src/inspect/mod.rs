@@ -4,12 +4,13 @@
 //! of the archive where it has one, in one pass over all of it where it has
 //! none. [`contents`] makes one list of that for people and for programs, and
 //! [`difference`] compares two of them, or one with an airgap.lock as [`locked`]
-//! has it. What is told is what the package says;
+//! has it. [`sboms`] takes the SBOMs out. What is told is what the package says;
 //! whether it is true, [`verify`](crate::verify) finds out.
 
 pub mod contents;
 pub mod difference;
 mod glance;
 pub mod locked;
+pub mod sboms;
 
 pub use contents::{Contents, read, read_through};

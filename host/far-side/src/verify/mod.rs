@@ -5,8 +5,8 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
-//! of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
+//! [`definition`], [`forms`], [`components`], [`images`], [`sboms`] and [`documents`] apply the
+//! rules of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, [`provenance`] with the statement how it was made,
 //! and [`lock`] with the lock that it was built with, where that is at hand. What the list says of its [`evidence`] is
@@ -45,6 +45,7 @@ mod index;
 mod lock;
 pub(crate) mod provenance;
 pub(crate) mod repositories;
+pub(crate) mod sboms;
 pub(crate) mod signature;
 pub(crate) mod stream;
 
@@ -331,6 +332,8 @@ pub fn verify_with(path: &Path, against: &Against<'_>) -> Result<Report> {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
         documents::check(&facts, package, &mut problems);
+        sboms::check(&facts, package, &mut problems);
+        remarks.extend(sboms::remark(&facts, package));
         package.identity(&facts)
     });
     if frames.are_damaged && problems.count() == 0 {

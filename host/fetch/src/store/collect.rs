@@ -19,6 +19,9 @@ pub struct Keep {
     pub blobs: BTreeSet<Digest>,
     /// Whose receipts stay, as long as what they are for does.
     pub runners: Runners,
+    /// Whose notes stay, as long as the blobs do that they are on: digests of
+    /// plugins.
+    pub readers: BTreeSet<Digest>,
     /// Whether unfinished downloads of something else stay as well.
     pub every_partial: bool,
 }
@@ -80,6 +83,7 @@ impl Store {
         }
         if !dry_run {
             self.remove_receipts(&keep.blobs, &|asker| keep.runners.has(asker))?;
+            self.remove_notes(&keep.blobs, &keep.readers)?;
         }
         if !keep.every_partial {
             self.remove_partials(&keep.blobs, dry_run, &mut removed)?;

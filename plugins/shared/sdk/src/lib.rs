@@ -69,6 +69,7 @@ mod failures;
 pub mod fetch;
 mod host;
 mod input;
+pub mod layer;
 mod output;
 mod run;
 

@@ -99,7 +99,9 @@ pub fn verify_folder(folder: &Path, lock: Option<&AirgapLock>) -> Result<FolderR
     for sum in &sums {
         report.check(folder, sum, lock, &mut problems)?;
     }
-    nothing_else(&sums, &names, &mut problems);
+    if list.is_some() {
+        nothing_else(&sums, &names, &mut problems);
+    }
     report.problems = problems.listed;
     Ok(report)
 }

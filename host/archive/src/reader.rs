@@ -16,9 +16,13 @@ const LARGEST_EXTENSION: u64 = 64 * 1024;
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// Another name for an earlier entry.
     HardLink,
     /// A device, a pipe, a sparse file: its type flag.
     Other(u8),
@@ -29,6 +33,7 @@ pub enum EntryKind {
 pub struct Header {
     /// As it is written.
     pub path: String,
+    /// What it is.
     pub kind: EntryKind,
     /// Where a link points, as it is written.
     pub target: String,
@@ -63,6 +68,7 @@ struct Extension {
 }
 
 impl<R: BufRead> TarReader<R> {
+    /// A parser of the uncompressed tar that `inner` gives, from its beginning.
     pub fn new(inner: R) -> Self {
         Self { inner, left: 0, padding: 0, position: 0 }
     }

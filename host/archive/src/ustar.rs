@@ -19,7 +19,9 @@ const LARGEST_OCTAL: u64 = 0o77_777_777_777;
 /// What kind of entry a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A regular file.
     File,
+    /// A directory, which has no content.
     Directory,
 }
 

@@ -16,7 +16,9 @@ pub const LARGEST_SUMS: u64 = 1 << 20;
 /// A row of the list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sum {
+    /// Relative to the folder, `/`-separated.
     pub name: String,
+    /// Of the file's content.
     pub digest: Digest,
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::plan::Looker;
 use super::signals::{self, Attended};
+use super::signer;
 use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
@@ -23,7 +24,7 @@ use disk::fs;
 use engine::carry;
 use engine::carry::Filled;
 use engine::orchestrator::plan::Request;
-use engine::orchestrator::report::Report;
+use engine::orchestrator::report::{Report, RunError};
 use engine::orchestrator::run::Run;
 use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
@@ -106,7 +107,7 @@ impl BuildArgs {
             clean: self.clean,
             request: Request {
                 no_resume: self.no_resume,
-                only: self.step.iter().cloned().collect(),
+                only: self.step.clone().map(|step| [step].into()),
                 force_regenerate: self.force_regenerate,
             },
             on_change: match self.on_change {
@@ -117,7 +118,7 @@ impl BuildArgs {
             locked: self.locked,
             strict_images: self.strict_images,
             verify_outputs: self.verify_outputs,
-            refresh: Vec::new(),
+            refresh: None,
         })
     }
 }
@@ -127,6 +128,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
+    let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
     if let Some(folder) = &args.carry {
         carry::check(folder, &layout)?;
@@ -147,7 +149,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
     let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, key);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;
@@ -248,7 +250,7 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
     }
     tell_errors(report, ui);
-    if report.errors.iter().any(|(_, error)| error.class() == Class::DiskFull) {
+    if report.errors.iter().any(|failed| failed.error.class() == Class::DiskFull) {
         super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
     }
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
@@ -260,10 +262,11 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
 /// What failed; that a run was interrupted is told once and not by each step.
 pub(super) fn tell_errors(report: &Report, ui: &Ui) {
     let is_told = |error: &Error| ui.json || error.class() != Class::Interrupted;
-    for (step, error) in report.errors.iter().filter(|(_, error)| is_told(error)) {
-        let error =
-            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
-        ui.error(&error);
+    for RunError { step, error } in report.errors.iter().filter(|failed| is_told(&failed.error)) {
+        match step {
+            None => ui.error(error),
+            Some(step) => ui.error(&error.clone().context(format!("step `{step}` failed"))),
+        }
     }
     if !ui.json && report.exit_code() == ExitCode::Interrupted {
         let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
@@ -295,7 +298,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for step in &report.steps {
         let was_interrupted =
-            report.errors.iter().any(|(id, error)| *id == step.id && error.class() == Class::Interrupted);
+            report.errors.iter().any(|it| it.step.as_ref() == Some(&step.id) && it.error.class() == Class::Interrupted);
         let symbol = match (step.status, step.ran) {
             (Status::Completed, true) => "✓",
             (Status::Completed, false) => "=",

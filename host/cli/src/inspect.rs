@@ -142,6 +142,9 @@ fn head(contents: &Contents) -> Vec<String> {
         line("built", &contents.built.timestamp),
         line("signature", &signature(contents)),
     ];
+    if let Some(provenance) = &contents.provenance {
+        lines.push(line("provenance", &provenance.line()));
+    }
     if !contents.description.is_empty() {
         lines.insert(1, line("", &contents.description));
     }
@@ -149,9 +152,12 @@ fn head(contents: &Contents) -> Vec<String> {
 }
 
 fn signature(contents: &Contents) -> String {
-    match contents.signatures.as_slice() {
-        [] => "none".to_owned(),
-        files => format!("{}, not checked here", files.join(", ")),
+    match (&contents.signer, contents.signatures.as_slice()) {
+        (Some(signer), _) => format!("by {signer}, not checked here: `verify --key` does"),
+        (None, []) => "none".to_owned(),
+        (None, files) => {
+            format!("none: zarf.yaml says that it is not signed, and holds {} all the same", files.join(", "))
+        }
     }
 }
 

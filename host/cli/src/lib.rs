@@ -27,6 +27,7 @@ mod environment;
 mod gc;
 mod init;
 mod inspect;
+mod keygen;
 mod manual;
 mod plan;
 mod plugin;
@@ -34,7 +35,9 @@ mod progress;
 mod push;
 mod scan;
 mod serve;
+mod sign;
 mod signals;
+mod signer;
 mod status;
 mod table;
 mod ui;
@@ -109,6 +112,8 @@ enum Command {
     Build(build::BuildArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Sign(sign::SignArgs),
+    Keygen(keygen::KeygenArgs),
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
     Serve(serve::ServeArgs),
@@ -161,6 +166,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         cli.command,
         Some(
             Command::Verify(_)
+                | Command::Sign(_)
+                | Command::Keygen(_)
                 | Command::Inspect(_)
                 | Command::Diff(_)
                 | Command::Serve(_)
@@ -191,6 +198,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
         Some(Command::Verify(args)) => verify::run(args, ui),
+        Some(Command::Sign(args)) => sign::run(args, ui, variables),
+        Some(Command::Keygen(args)) => keygen::run(args, ui, variables),
         Some(Command::Inspect(args)) => inspect::run(args, ui),
         Some(Command::Diff(args)) => diff::run(args, ui),
         Some(Command::Serve(args)) => serve::run(args, ui),

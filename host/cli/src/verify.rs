@@ -6,11 +6,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::inspect::unreadable;
+use super::signer;
 use super::ui::{Color, Ui};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use config::airgap_lock::AirgapLock;
-use far_side::verify::{FolderReport, Report, verify_folder, verify_with};
+use far_side::verify::{Against, FolderReport, Report, verify_folder, verify_with};
 
 /// Check a package: sound, complete, and what it says it is
 ///
@@ -30,6 +31,11 @@ pub(super) struct VerifyArgs {
     /// be what its address gave
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
+
+    /// The public key of whoever must have signed it, as keygen or cosign wrote
+    /// it: checked offline, and a package that is not signed fails
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -57,18 +63,20 @@ pub(super) fn run(args: &VerifyArgs, ui: &Ui) -> Result<ExitCode> {
         Some(path) => Some(AirgapLock::load(path)?),
         None => None,
     };
+    let key = args.key.as_deref().map(signer::public).transpose()?;
+    let against = Against { lock: lock.as_ref(), key: key.as_ref() };
     if args.package.is_dir() {
-        return folder(args, lock.as_ref(), ui);
+        return folder(args, &against, ui);
     }
-    let report = verify_with(&args.package, lock.as_ref())?;
+    let report = verify_with(&args.package, &against)?;
     let sound = report.is_sound();
     say(&report.render_text(ui.verbose), ui);
     ui.data(&Verified { event: "verified", sound, report: &report });
     Ok(end(report.error(), ui))
 }
 
-fn folder(args: &VerifyArgs, lock: Option<&AirgapLock>, ui: &Ui) -> Result<ExitCode> {
-    let report = match verify_folder(&args.package, lock) {
+fn folder(args: &VerifyArgs, against: &Against<'_>, ui: &Ui) -> Result<ExitCode> {
+    let report = match verify_folder(&args.package, against) {
         Ok(report) => report,
         Err(error) => return unreadable(error, ui),
     };

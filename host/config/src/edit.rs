@@ -24,8 +24,11 @@ use base::layout::Layout;
 pub enum Addition {
     /// To `images.additional`.
     Image(String),
+    /// To `charts`.
     Chart(Chart),
+    /// To `tools`.
     Tool(Tool),
+    /// To `repositories`.
     Repository(Repository),
 }
 

@@ -162,6 +162,7 @@ mod tests {
             size: 1,
             config: LockedBlob { digest, size: 1 },
             layers: Vec::new(),
+            referrers: None,
             build: Some("1".into()),
         };
         let chart = |url: &str| LockedChart {

@@ -17,13 +17,11 @@ pub const CONFIG: &str = "config";
 /// The step that publishes the component manifest.
 pub const MANIFESTS: &str = "manifests";
 
-/// What the host itself can do in a step.
-pub(crate) const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
-
 /// The steps in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
+    /// In the order of the file, which need not be the one in which they run.
     pub steps: Vec<StepSpec>,
 }
 
@@ -31,6 +29,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
+    /// Unique in the pipeline, and the name of its tree: `images`.
     pub id: String,
     /// For people: "Container images".
     pub name: String,
@@ -40,6 +39,7 @@ pub struct StepSpec {
     /// Step ids whose trees this step reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// What becomes of an attempt that failed.
     pub on_failure: OnFailure,
     /// Files of the step's tree that are published outside build/.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,17 +53,49 @@ pub struct StepSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runner {
-    /// A step of the host: `config`, `images`, `files`, `repos`.
-    Host(String),
+    /// A step of the host.
+    Host(HostStep),
     /// A plugin by name: a core plugin, or one pinned in plugins.lock.
     Plugin(String),
+}
+
+/// What the host itself does in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostStep {
+    /// Loads and checks the configuration, before anything else. The step of
+    /// the id [`CONFIG`], and no other.
+    Config,
+    /// Container images.
+    Images,
+    /// Binaries and archives.
+    Files,
+    /// Git repositories.
+    Repos,
+}
+
+impl HostStep {
+    /// In the order of the built-in pipeline.
+    pub const ALL: [Self; 4] = [Self::Config, Self::Images, Self::Files, Self::Repos];
+
+    /// As pipeline.yaml calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => CONFIG,
+            Self::Images => "images",
+            Self::Files => "files",
+            Self::Repos => "repos",
+        }
+    }
 }
 
 /// What happens to the staging of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
+    /// Nothing of it remains.
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
@@ -73,7 +105,7 @@ impl StepSpec {
     /// reads that list.
     fn trusts_the_list(&self) -> bool {
         match &self.run {
-            Runner::Host(name) => name != CONFIG,
+            Runner::Host(step) => *step != HostStep::Config,
             Runner::Plugin(name) => {
                 plugins_lock::core(name).is_some() && self.needs.iter().any(|need| need == MANIFESTS)
             }
@@ -95,7 +127,7 @@ impl Pipeline {
                 configuration: serde_json::Value::Null,
             }
         };
-        let host = |name: &str| Runner::Host(name.to_owned());
+        let host = Runner::Host;
         let plugin = |name: &str| Runner::Plugin(name.to_owned());
         let publish = |from: &[&str], to: Target| -> Vec<Publish> {
             from.iter().map(|from| Publish { from: (*from).to_owned(), to }).collect()
@@ -108,11 +140,11 @@ impl Pipeline {
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![
-                step("config", "Configuration", host("config"), &[], RollBack, Vec::new()),
+                step("config", "Configuration", host(HostStep::Config), &[], RollBack, Vec::new()),
                 step("manifests", "Component manifest", plugin("manifest"), &["config"], RollBack, manifests),
-                step("images", "Container images", host("images"), &["manifests"], Preserve, Vec::new()),
-                step("files", "Binaries and tools", host("files"), &["manifests"], Preserve, Vec::new()),
-                step("repos", "Git repositories", host("repos"), &["manifests"], Preserve, Vec::new()),
+                step("images", "Container images", host(HostStep::Images), &["manifests"], Preserve, Vec::new()),
+                step("files", "Binaries and tools", host(HostStep::Files), &["manifests"], Preserve, Vec::new()),
+                step("repos", "Git repositories", host(HostStep::Repos), &["manifests"], Preserve, Vec::new()),
                 step("charts", "Helm charts", plugin("charts"), &["manifests"], Preserve, Vec::new()),
                 step("zarf_gen", "zarf.yaml", plugin("zarf-yaml"), &sources, RollBack, Vec::new()),
                 step("package", "Zarf package", plugin("package"), &everything, RollBack, package),
@@ -176,7 +208,8 @@ impl Pipeline {
         let index = self.steps.iter().position(|step| step.id == MANIFESTS)?;
         let run = match &self.steps[index].run {
             Runner::Plugin(name) if name == publish::MANIFEST => return None,
-            Runner::Plugin(name) | Runner::Host(name) => name,
+            Runner::Plugin(name) => name,
+            Runner::Host(step) => step.as_str(),
         };
         Some(Problem::new(
             &YamlPath::root().key("steps").index(index).key("run"),
@@ -202,10 +235,10 @@ impl Pipeline {
             ));
         }
         match &step.run {
-            Runner::Host(name) if !HOST_STEPS.contains(&name.as_str()) => problems.push(Problem::new(
-                &path.key("run").key("host"),
-                format!("the host has no step `{}`", shown(name)),
-                format!("there are: {}; everything else is a plugin", HOST_STEPS.join(", ")),
+            run if (step.id == CONFIG) != (*run == Runner::Host(HostStep::Config)) => problems.push(Problem::new(
+                &path.key("run"),
+                format!("the step `{CONFIG}` and the host's `{CONFIG}` are one: it is loaded before anything runs"),
+                format!("write `id: {CONFIG}` and `run: {{host: {CONFIG}}}`, or another id and another runner"),
             )),
             Runner::Plugin(name) if !is_id(name) => problems.push(Problem::new(
                 &path.key("run").key("plugin"),
@@ -269,6 +302,7 @@ impl Pipeline {
         None
     }
 
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.id == id)
     }
@@ -302,7 +336,7 @@ steps:
 fn step_text(step: &StepSpec) -> String {
     use model::yaml_text::{flow_scalar, scalar};
     let run = match &step.run {
-        Runner::Host(name) => format!("host: {}", flow_scalar(name)),
+        Runner::Host(step) => format!("host: {}", step.as_str()),
         Runner::Plugin(name) => format!("plugin: {}", flow_scalar(name)),
     };
     let mut text = format!("  - id: {}\n    name: {}\n    run: {{{run}}}\n", scalar(&step.id), scalar(&step.name));
@@ -392,7 +426,13 @@ mod tests {
             ),
             (step("a", ", configuration: [1]"), "2:", "not a mapping"),
             (step("a", ", when: x"), "2:", "unknown field `when`"),
-            ("  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(), "2:", "no step `pictures`"),
+            (
+                "  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(),
+                "2:",
+                "unknown variant `pictures`",
+            ),
+            ("  - {id: a, name: n, run: {host: config}, on_failure: preserve}\n".into(), "2:", "are one"),
+            ("  - {id: config, name: n, run: {plugin: p}, on_failure: preserve}\n".into(), "2:", "are one"),
             ("  - {id: a, name: n, run: {shell: x}, on_failure: preserve}\n".into(), "2:", "unknown variant `shell`"),
         ] {
             let error = parse(&format!("steps:\n{steps}")).unwrap_err();

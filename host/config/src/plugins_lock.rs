@@ -58,6 +58,7 @@ pub fn core(name: &str) -> Option<&'static str> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginsLock {
+    /// Of the file's format.
     pub format: u32,
     /// By plugin name, as `plugin:` of a step names it.
     #[serde(default)]
@@ -81,6 +82,7 @@ pub struct Pin {
     /// Whether it takes the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace_core: bool,
+    /// What the plugin may do. Nothing where it is missing.
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grants: Grants,
 }

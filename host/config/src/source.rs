@@ -257,7 +257,9 @@ pub struct Located {
     pub place: String,
     /// `images.additional[3]`; empty where there is none.
     pub key: String,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 

@@ -192,6 +192,7 @@ impl SharedLock {
         Self { is_frozen: true, ..Self::new(lock) }
     }
 
+    /// Whether nothing can be entered: `--locked`.
     pub fn is_frozen(&self) -> bool {
         self.is_frozen
     }

@@ -29,6 +29,7 @@ impl Handed {
     const EVERYTHING: Self = Self { fields: None, clock: true, config: true, own_lock: true, whole_lock: true };
     const NOTHING: Self = Self { fields: Some(&[]), clock: false, config: false, own_lock: false, whole_lock: false };
 
+    /// What is handed to a plugin; `is_core` where it is one of the binary's.
     pub fn to(plugin: &PluginIdentity, is_core: bool) -> Self {
         let of = |fields| Self { fields: Some(fields), ..Self::NOTHING };
         match plugin.name.as_str() {
@@ -41,6 +42,7 @@ impl Handed {
         }
     }
 
+    /// The same of a plugin whose bytes are there.
     pub fn to_source(source: &PluginSource) -> Self {
         Self::to(&source.identity(), source.is_core())
     }

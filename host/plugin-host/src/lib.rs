@@ -90,6 +90,7 @@ pub use validate::STEP;
 pub struct RuntimeOptions {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// The limits of a call, which the user may have raised.
     pub settings: PluginSettings,
     /// Who compiles and describes them.
     pub worker: Worker,
@@ -119,6 +120,7 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
+    /// A runtime that has not started its engine yet.
     pub fn new(options: RuntimeOptions) -> Self {
         Self {
             options,

@@ -22,6 +22,7 @@ const PROVIDED: [&str; 6] = ["package", "architecture", "force_regenerate", "str
 pub struct Right {
     /// As it stands under `grants` in plugins.lock: `fetch: https://…`.
     pub grant: String,
+    /// Whether plugins.lock grants it.
     pub granted: bool,
 }
 

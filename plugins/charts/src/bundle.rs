@@ -5,7 +5,7 @@
 //! 2. [`resolve::all`] finds the address of every other chart.
 //! 3. The archives are fetched together, each from the first address that has
 //!    it, then the provenance files; local directories are packaged.
-//! 4. Every archive is loaded before it counts ([`chart_loader::load`]), must
+//! 4. Every archive is loaded before it counts ([`chart_loader::load()`]), must
 //!    install something, and the images that it deploys with its values are
 //!    noted.
 //! 5. All that failed are reported together, each in a line; images that the
@@ -39,6 +39,7 @@ const VALUES_LIMIT: u64 = 8 << 20;
 
 /// What the step works on.
 pub struct Job<'a> {
+    /// The charts as components.yaml names them.
     pub charts: &'a [Chart],
     /// The images that the package holds, as written.
     pub images: &'a [String],

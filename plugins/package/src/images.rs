@@ -18,6 +18,8 @@ use crate::sources::{Found, Sources};
 /// The tree of the images step.
 const TREE: &str = "images";
 const INDEX: &str = "index.json";
+/// For who writes the definition; no part of the layout.
+const REFERRERS: &str = "referrers.json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// Deploying looks for one, publishing for the other.
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
@@ -37,11 +39,13 @@ pub struct Image {
     pub written: String,
     /// The components that name it.
     pub components: Vec<String>,
+    /// Of the manifest or index.
     pub media_type: String,
     /// `sha256:…` of the manifest or index.
     pub digest: String,
     /// Bytes of everything reachable from it, shared or not.
     pub size: u64,
+    /// `linux/amd64`; None where the layout does not say.
     pub platform: Option<String>,
     /// Everything reachable from it, by the hexadecimal digits of its digest.
     pub blobs: BTreeSet<String>,
@@ -52,6 +56,7 @@ pub struct Image {
 /// A chart that is carried as an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CarriedChart {
+    /// What charts.json says of it.
     pub entry: ChartEntry,
     /// In the tree of the charts.
     pub archive: Found,
@@ -60,6 +65,7 @@ pub struct CarriedChart {
 }
 
 impl Image {
+    /// Whether it is an index, of one manifest or several.
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }
@@ -280,7 +286,7 @@ pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, 
     let blobs: BTreeSet<&str> = images.iter().flat_map(|image| image.blobs.iter().map(String::as_str)).collect();
     let mut members = Vec::new();
     let pulled = if sources.has(TREE) { sources.below(TREE, "")? } else { Vec::new() };
-    for found in pulled {
+    for found in pulled.into_iter().filter(|found| found.path != REFERRERS) {
         let path = format!("images/{}", found.path);
         let blob = found.path.strip_prefix("blobs/sha256/");
         if blob.is_some_and(|hex| !blobs.contains(hex)) {

@@ -1,7 +1,7 @@
 //! Lays out the Zarf package.
 //!
 //! [`definition`] reads zarf.yaml, ours or one made by hand, in either form
-//! ([`authored`]); [`format`] decides
+//! ([`authored`]); [`mod@format`] decides
 //! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which member of the package, [`images`]
 //! checks that every image is there, and [`extras`] adds values and documents.
 //! The host then archives everything in one pass; its digests become
@@ -50,7 +50,9 @@ pub struct Configuration {
 pub struct Plugin {
     /// The step that it runs.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
     /// Of the component, `sha256:…`.
     pub digest: String,

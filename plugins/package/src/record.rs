@@ -24,32 +24,49 @@ const LARGEST_LIST: u64 = 64 << 20;
 /// The whole file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
+    /// Of the file's format: another meaning gets another number.
     pub format: u32,
+    /// Which program wrote it.
     pub tool: Tool,
     /// What decided about the content, step by step.
     pub plugins: Vec<Plugin>,
     /// RFC 3339, UTC: the build's clock.
     pub created: String,
+    /// The package itself.
     pub package: PackageFile,
+    /// The images, by reference.
     pub images: Vec<ImageRecord>,
+    /// The charts, component by component.
     pub charts: Vec<Chart>,
+    /// The files, component by component.
     pub files: Vec<File>,
+    /// The git repositories, component by component.
     pub repositories: Vec<Repository>,
 }
 
+/// The program that wrote the list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tool {
+    /// What it is called.
     pub name: &'static str,
+    /// Which release of it.
     pub version: String,
 }
 
+/// The package as a file, and what it says it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct PackageFile {
+    /// The name of the file.
     pub file: String,
+    /// Of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// Bytes of the file.
     pub size: u64,
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml.
     pub version: String,
+    /// `metadata.architecture` of zarf.yaml.
     pub architecture: String,
 }
 
@@ -74,6 +91,7 @@ pub enum Evidence {
 /// Whoever the host's own steps are to a reader.
 const HOST: &str = "host";
 
+/// One image.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRecord {
     /// The complete spelling.
@@ -82,21 +100,29 @@ pub struct ImageRecord {
     pub source: String,
     /// Of the manifest or index, `sha256:…`.
     pub digest: String,
+    /// Of the manifest or index.
     pub media_type: String,
+    /// `linux/amd64`; None where the registry served no index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Bytes of manifest, configuration and layers, shared or not.
     pub size: u64,
+    /// The components that name it.
     pub components: Vec<String>,
     /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
 }
 
+/// One chart of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chart {
+    /// As zarf.yaml calls it.
     pub name: String,
+    /// Its version, which zarf.yaml need not say.
     pub version: String,
+    /// The component that it is in.
     pub component: String,
     /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
@@ -107,15 +133,21 @@ pub struct Chart {
     /// `sha256:…` of the manifest of that artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// Of the archive, 64 hexadecimal digits, where the host knew them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Bytes of the archive.
     pub size: u64,
     /// Where it came from: a URL, or the path in the definition.
     pub source: String,
+    /// How many values files it is installed with.
     pub values_files: usize,
+    /// Its signed provenance file; None where there is none in the package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
     #[serde(skip)]
     from: (String, String),
@@ -125,25 +157,36 @@ pub struct Chart {
 /// front beside it, or of an artifact a layer in the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
+    /// Where it is: its name in `documentation.tar`, or its path in the component's tar.
     pub path: String,
+    /// 64 hexadecimal digits, where the host knew them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// In bytes.
     pub size: u64,
 }
 
+/// One file or folder of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct File {
+    /// The last part of `target`.
     pub name: String,
+    /// The component that it is in.
     pub component: String,
     /// In the component's tar.
     pub path: String,
     /// Where it is deployed to.
     pub target: String,
+    /// 64 hexadecimal digits, where the host knew them; None of a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// In bytes.
     pub size: u64,
+    /// Where it came from: a URL, or the path in the definition.
     pub source: String,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
     /// The checksum file that said so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,19 +195,25 @@ pub struct File {
     from: (String, String),
 }
 
+/// One git repository of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Repository {
     /// As zarf.yaml writes it.
     pub source: String,
+    /// The full commit; None where no step says which it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The component that it is in.
     pub component: String,
     /// The folder in the component's tar.
     pub path: String,
     /// Number of files in it, and their bytes.
     pub files: usize,
+    /// Bytes of all files in the folder.
     pub size: u64,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
 }
 
@@ -213,6 +262,7 @@ impl Chart {
 }
 
 impl File {
+    /// Of the file at `index` of its component, which was found in the tree `tree`.
     pub fn of(component: &zarf::Component, index: usize, tree: &str, found: &Found) -> Self {
         let file = &component.files[index];
         let name = zarf::base_name(&file.target);
@@ -233,6 +283,7 @@ impl File {
 }
 
 impl Repository {
+    /// Of the repository `url`, which lies in the package as `folder` with these files.
     pub fn of(component: &zarf::Component, url: &str, folder: &str, files: &[Found]) -> Self {
         Self {
             source: url.to_owned(),
@@ -250,19 +301,28 @@ impl Repository {
 /// The package as a file.
 #[derive(Clone, Debug)]
 pub struct Whole<'a> {
+    /// Its name.
     pub file: &'a str,
+    /// Of its bytes, 64 hexadecimal digits.
     pub sha256: &'a str,
+    /// In bytes.
     pub size: u64,
+    /// The build's clock, in seconds since 1970.
     pub epoch: u64,
+    /// The release of this program.
     pub tool: &'a str,
 }
 
 /// What the earlier steps wrote about their sources, and what ran in them.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
+    /// What ran in each step.
     pub plugins: Vec<Plugin>,
+    /// What `files` fetched.
     pub files: Vec<FileEntry>,
+    /// What `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
+    /// What `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
 }
 

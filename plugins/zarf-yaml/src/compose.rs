@@ -21,8 +21,11 @@ const LONGEST_CHART_NAME: usize = 40;
 /// Why no definition can be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Short and stable: which kind of problem it is.
     pub code: &'static str,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -228,9 +231,19 @@ fn images(fetched: &Fetched) -> Option<Component> {
     Some(Component {
         name: "container-images".into(),
         description: format!("{} container images", images.len()),
-        images,
+        images: with_what_is_about(images, fetched),
         ..Component::default()
     })
+}
+
+/// Behind each image what is carried about it: as Zarf's own `dev find-images`
+/// lists signatures, so that they reach the registry that the image reaches.
+fn with_what_is_about(images: Vec<String>, fetched: &Fetched) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let about = |image: &String| fetched.about_images.get(&normalized(image)).cloned().unwrap_or_default();
+    let all =
+        images.into_iter().flat_map(|image| std::iter::once(image.clone()).chain(about(&image)).collect::<Vec<_>>());
+    all.filter(|image| seen.insert(normalized(image))).collect()
 }
 
 fn repositories(fetched: &Fetched) -> Option<Component> {
@@ -261,7 +274,10 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
                 "Helm chart {} {} from {} as an OCI artifact: it is not installed",
                 entry.name, entry.version, entry.repo
             ),
-            images: images.chain([artifact.reference.clone()]).collect(),
+            images: with_what_is_about(images.collect(), fetched)
+                .into_iter()
+                .chain([artifact.reference.clone()])
+                .collect(),
             ..Component::default()
         });
     }
@@ -278,7 +294,7 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
             values_files: entry.values.iter().map(|path| format!("../charts/{path}")).collect(),
             ..Chart::default()
         }],
-        images: images.collect(),
+        images: with_what_is_about(images.collect(), fetched),
         ..Component::default()
     })
 }
@@ -377,6 +393,7 @@ mod tests {
                 ..ResolvedComponents::default()
             },
             images: images.map(normalized).into_iter().collect(),
+            about_images: BTreeMap::new(),
             files: vec![file_entry(FileKind::Kubernetes, "kubectl"), file_entry(FileKind::Tool, "helm")],
             programs: ["bin/kubectl".into(), "bin/helm".into()].into(),
             repositories: vec![RepositoryEntry {
@@ -389,6 +406,20 @@ mod tests {
             }],
             charts: vec![chart_entry("cert-manager", &["quay.io/jetstack/controller:v1", "not/packaged:1"])],
         }
+    }
+
+    /// Behind its image, in whichever component that is, and once.
+    #[test]
+    fn what_is_about_an_image_stands_behind_it() {
+        let mut fetched = everything();
+        let about = |name: &str| vec![format!("{name}:sha256-00.sig")];
+        fetched.about_images.insert(normalized("nginx:1.27"), about("docker.io/library/nginx"));
+        let controller = "quay.io/jetstack/controller";
+        fetched.about_images.insert(format!("{controller}:v1"), [about(controller), about(controller)].concat());
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        assert_eq!(definition.components[2].images, ["nginx:1.27", "docker.io/library/nginx:sha256-00.sig"]);
+        let of_chart = ["quay.io/jetstack/controller:v1", "quay.io/jetstack/controller:sha256-00.sig"];
+        assert_eq!(definition.components[4].images, of_chart);
     }
 
     #[test]

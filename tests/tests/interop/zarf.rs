@@ -33,6 +33,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("`zarf package mirror-resources`, repositories", mirror_repositories),
     ("`zarf package publish`, `pull`, then our `verify`", publish_and_pull),
     ("`zarf package sign`, `verify`, then ours and `cosign verify-blob`", sign_and_verify),
+    ("our `sign`, then `zarf package verify`, `cosign verify-blob`, `verify-blob-attestation`", our_signature),
     ("`zarf package deploy`, `remove`: a definition made by hand", deploy_and_remove),
     ("`zarf package deploy`, `remove`: the files of a build, where no cluster is yet", deploy_files),
     ("`zarf package mirror-resources`, then `helm pull` of a chart that is not installed", mirror_chart),
@@ -220,8 +221,73 @@ fn sign_and_verify(column: &Column<'_>) -> Cell {
     column.zarf.refuses(&["package", "verify", &shown(&signed), "--key", &format!("{other}.pub")]);
     let report = verified(column.site.project(&column.zarf), &signed);
     assert_eq!(report["definition"]["documents"], column.signed_documents(), "{report}");
+    let project = column.site.project(&column.zarf);
+    let with_key = |key: &str| project.run(&["verify", "--json", "--key", key, &shown(&signed)]);
+    assert_eq!(with_key(&public).success().json()["signature"]["state"], "holds");
+    with_key(&format!("{other}.pub")).code(4);
+    // Beside what the build left it is another file, and no damaged one.
+    let beside = copied(column, &folder.join("beside"));
+    std::fs::copy(&signed, &beside).expect("a copy");
+    let with_key = project.run(&["verify", "--key", &public, &shown(&beside)]).success();
+    with_key.prints(&["was written again", "What holds: the signature"]);
     check_signature(column, &cosign, &signed, &public, &keys);
     Cell::Passed
+}
+
+/// The package and what lies beside it, in a folder of their own.
+fn copied(column: &Column<'_>, folder: &Path) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("a new folder");
+    let package = PathBuf::from(column.package());
+    let name = package.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    for end in ["", ".sha256", ".manifest.json", ".intoto.json"] {
+        let file = format!("{name}{end}");
+        std::fs::copy(package.with_file_name(&file), folder.join(&file)).expect("a copy");
+    }
+    folder.join(name)
+}
+
+/// Signed by us, with a key of cosign's and with one of ours.
+fn our_signature(column: &Column<'_>) -> Cell {
+    let folder = column.zarf.folder();
+    let project = column.site.project(&column.zarf);
+    let cosign = Program::find("cosign").with_env("COSIGN_PASSWORD", tools::PASSWORD);
+    std::fs::write(folder.join("password"), tools::PASSWORD).expect("a new file");
+    let password = shown(&folder.join("password"));
+    let theirs = shown(&folder.join("theirs"));
+    cosign.run(&["generate-key-pair", "--output-key-prefix", &theirs]);
+    let ours = shown(&folder.join("ours"));
+    project.run(&["keygen", "--output", &ours, "--password-file", &password]).success();
+    let derived = cosign.run(&["public-key", "--key", &format!("{ours}.key")]);
+    assert_eq!(derived.trim(), std::fs::read_to_string(format!("{ours}.pub")).expect("a public key").trim());
+    for (name, keys) in [("theirs", &theirs), ("ours", &ours)] {
+        let package = copied(column, &folder.join(format!("by-{name}")));
+        let (path, public) = (shown(&package), format!("{keys}.pub"));
+        project.run(&["sign", &path, "--key", &format!("{keys}.key"), "--password-file", &password]).success();
+        project.run(&["verify", "--key", &public, &path]).success();
+        if column.zarf.has(&["package", "verify"]) {
+            column.zarf.run(&["package", "verify", &path, "--key", &public]);
+            let other = if name == "ours" { &theirs } else { &ours };
+            column.zarf.refuses(&["package", "verify", &path, "--key", &format!("{other}.pub")]);
+        }
+        accepted(&cosign, &package, &public, &folder.join(format!("by-{name}")));
+    }
+    Cell::Passed
+}
+
+/// By cosign, with the key alone: the signature in the package, and the
+/// statement beside it.
+fn accepted(cosign: &Program, package: &Path, public: &str, folder: &Path) {
+    let unpacked = unpacked(package);
+    for name in ["zarf.yaml", "zarf.bundle.sig"] {
+        std::fs::write(folder.join(name), unpacked.bytes(name)).expect("a new file");
+    }
+    let (bundle, blob) = (shown(&folder.join("zarf.bundle.sig")), shown(&folder.join("zarf.yaml")));
+    let key = ["--key", public, "--insecure-ignore-tlog"];
+    cosign.run(&[&["verify-blob"], &key[..], &["--bundle", &bundle, &blob]].concat());
+    let (path, statement) = (shown(package), format!("{}.intoto.json", package.display()));
+    let attested = ["--type", "slsaprovenance1", "--bundle", &statement];
+    cosign.run(&[&["verify-blob-attestation"], &key[..], &attested, &[&path]].concat());
+    cosign.refuses(&[&["verify-blob-attestation"], &key[..], &attested, &[&blob]].concat());
 }
 
 impl Column<'_> {

@@ -13,6 +13,7 @@ mod diary;
 mod docs;
 mod doubt;
 mod entitlement;
+mod far_side;
 mod faults;
 mod files;
 mod format;
@@ -35,11 +36,13 @@ mod repos;
 mod resume;
 mod scan;
 mod serve;
+mod sign;
 mod soak;
 mod statements;
 mod travels;
 mod update;
 mod verify;
+mod vouched;
 mod words;
 
 /// A file that is not named above would never run.

@@ -14,7 +14,7 @@ use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::layout::shown;
 use config::Project;
-use config::pipeline::{MANIFESTS, Runner};
+use config::pipeline::{HostStep, MANIFESTS, Runner};
 use config::publish::Published;
 use disk::fs;
 
@@ -204,7 +204,7 @@ impl Header {
 
 /// The files that are carried beside the package.
 fn carried(project: &Project) -> Result<Vec<Item>> {
-    let Some(id) = step(project, "files") else { return Ok(Vec::new()) };
+    let Some(id) = step(project, HostStep::Files) else { return Ok(Vec::new()) };
     let tree = tree_of(&project.layout, id)?;
     let entries: Vec<FileEntry> = read(&tree.path_of("files.json"))?;
     let carried = entries.into_iter().filter(|entry| entry.kind == FileKind::Carry);
@@ -220,8 +220,8 @@ fn carried(project: &Project) -> Result<Vec<Item>> {
 }
 
 /// The step that the host runs under a name.
-fn step<'a>(project: &'a Project, wanted: &str) -> Option<&'a str> {
-    let runs = |runner: &Runner| matches!(runner, Runner::Host(step) if step == wanted);
+fn step(project: &Project, wanted: HostStep) -> Option<&str> {
+    let runs = |runner: &Runner| *runner == Runner::Host(wanted);
     project.pipeline.steps.iter().find(|step| runs(&step.run)).map(|step| step.id.as_str())
 }
 

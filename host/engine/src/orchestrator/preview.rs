@@ -26,7 +26,7 @@ use config::Project;
 use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
 use disk::fs;
 use disk::tree::Tree;
@@ -45,11 +45,14 @@ pub struct Preview {
     pub begins: Begins,
     /// Why a new build begins, where the configuration is the reason.
     pub changes: Vec<Change>,
+    /// What happens to each step.
     pub steps: Vec<PlannedStep>,
+    /// What the steps that run fetch and write.
     #[serde(flatten)]
     pub outlook: Outlook,
 }
 
+/// How a build relates to the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Begins {
@@ -66,6 +69,7 @@ pub enum Begins {
 pub struct Outlook {
     /// What is still to be fetched.
     pub to_fetch: Vec<Need>,
+    /// What the planned steps need, there already or not, added up.
     pub total: Total,
     /// By registry or server.
     pub requests: BTreeMap<String, Requests>,
@@ -227,12 +231,10 @@ fn kinds(pipeline: &Pipeline, chosen: impl Fn(&StepSpec) -> bool) -> BTreeSet<Ki
 /// What a step fetches, by who does its work.
 pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
     match &spec.run {
-        Runner::Host(name) => match name.as_str() {
-            "images" => Some(Kind::Image),
-            "files" => Some(Kind::File),
-            "repos" => Some(Kind::Repository),
-            _ => None,
-        },
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
         Runner::Plugin(name) => (name == "charts").then_some(Kind::Chart),
     }
 }

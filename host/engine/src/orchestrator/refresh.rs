@@ -19,7 +19,7 @@ pub struct Selection {
     /// Keys of entries, or `*` for all.
     pub keys: Vec<String>,
     /// The steps that resolve them.
-    pub steps: Vec<String>,
+    pub steps: BTreeSet<String>,
 }
 
 /// Near names that an error lists.
@@ -143,7 +143,7 @@ fn named(
 }
 
 /// The steps of the pipeline that fetch these kinds.
-fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> Vec<String> {
+fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> BTreeSet<String> {
     let fetches = |spec: &&config::pipeline::StepSpec| kind_of(spec).is_some_and(|kind| kinds.contains(&kind));
     pipeline.steps.iter().filter(fetches).map(|spec| spec.id.clone()).collect()
 }
@@ -224,18 +224,18 @@ mod tests {
     fn an_exact_name_means_that_thing_and_nothing_else() {
         let helm = chosen(&["helm"]).unwrap();
         assert_eq!(helm.keys, ["https://get.example/SUMS", "https://get.example/helm-amd64"]);
-        assert_eq!(helm.steps, ["files"]);
-        assert_eq!(chosen(&["web"]).unwrap().steps, ["charts"]);
+        assert_eq!(helm.steps, ["files"].map(str::to_owned).into());
+        assert_eq!(chosen(&["web"]).unwrap().steps, ["charts"].map(str::to_owned).into());
         assert_eq!(chosen(&["base"]).unwrap().keys, ["https://git.example/gitops.git "]);
-        assert_eq!(chosen(&["base"]).unwrap().steps, ["repos"]);
+        assert_eq!(chosen(&["base"]).unwrap().steps, ["repos"].map(str::to_owned).into());
     }
 
     #[test]
     fn a_part_means_everything_that_contains_it() {
         let found = chosen(&["nginx", "get.example/y"]).unwrap();
         assert_eq!(found.keys, ["https://get.example/yq", "nginx:1.27 linux/amd64"]);
-        assert_eq!(found.steps, ["images", "files"]);
-        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"]);
+        assert_eq!(found.steps, ["images", "files"].map(str::to_owned).into());
+        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"].map(str::to_owned).into());
     }
 
     /// The archive alone would come back as the chart's own entry has it.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::format::{FailedItem, Items};
-use base::error::{ItemFailure, Result};
+use base::error::{Class, ItemFailure, Result};
 use base::progress::ItemProgress;
 use disk::fs;
 
@@ -22,17 +22,27 @@ use disk::fs;
 pub enum Line {
     /// How many items there are.
     Total {
+        /// Items in all.
         total: u64,
+        /// What is counted: "images".
         unit: String,
     },
+    /// An item is finished.
     Done {
+        /// The item as the user wrote it.
         name: String,
+        /// Its size in bytes.
         bytes: u64,
     },
+    /// An item failed, and the step went on.
     Failed {
+        /// The item as the user wrote it.
         name: String,
-        class: String,
+        /// The error's class.
+        class: Class,
+        /// What failed and why.
         message: String,
+        /// What to do about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
@@ -62,7 +72,7 @@ impl Journal {
     pub(crate) fn failed(&self, failure: &ItemFailure) -> Result<()> {
         self.append(&Line::Failed {
             name: failure.item.clone(),
-            class: failure.class.as_str().to_owned(),
+            class: failure.class,
             message: failure.message.clone(),
             hint: failure.hint.clone(),
         })

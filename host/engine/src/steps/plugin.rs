@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
+use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
 use base::error::Result;
 use config::airgap_lock::CHARTS;
 use config::pipeline::StepSpec;
+use config::publish;
 use fetch::desk::Means;
 use plugin_host::catalog::PluginSource;
 use plugin_host::drift::Drift;
@@ -32,6 +33,9 @@ impl Step for PluginStep {
             let outcome = self.runtime.run(&self.source, &attempt).await?;
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
+            }
+            if publish::makes_package(&self.spec) {
+                seal::seal(&self.spec, cx).await?;
             }
             Ok(outcome)
         })

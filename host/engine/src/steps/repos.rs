@@ -44,8 +44,6 @@ mod pin;
 mod soundness;
 mod source;
 
-pub(crate) use source::is_commit;
-
 /// Repositories at the same time: packing keeps a core busy, fetching waits.
 const CONCURRENCY: usize = 3;
 /// Where distributions keep the authorities that programs trust.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::state::{BuildState, ExclusiveState, Status, StepState};
 use base::digest::Digest;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec};
 
 struct Bench {
     _folder: tempfile::TempDir,
@@ -27,7 +27,7 @@ fn bench() -> Bench {
     let spec = StepSpec {
         id: "s".into(),
         name: "S".into(),
-        run: Runner::Host("s".into()),
+        run: Runner::Host(HostStep::Files),
         needs: vec![],
         on_failure: OnFailure::Preserve,
         publish: vec![],

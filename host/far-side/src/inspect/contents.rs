@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use model::zarf::{self, Component};
+use model::zarf::{self, Component, RepositoryUrl};
 use serde::{Deserialize, Serialize};
 
 use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
-use crate::verify::components::{below, repository_folder};
+use crate::verify::components::below;
 use crate::verify::definition::Package;
 use crate::verify::facts::{Blob, Descriptor, Facts, Member};
-use crate::verify::{Definition, Problems, definition, forms, images};
+use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
@@ -34,21 +34,39 @@ pub struct Contents {
     pub unpacked: u64,
     /// Whether the archive said itself where everything is.
     pub indexed: bool,
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.description` of zarf.yaml; empty where it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Which documents zarf.yaml has, and who can read it.
     pub definition: Definition,
     /// SHA-256 of zarf.yaml, as 64 digits.
     pub definition_sha256: String,
+    /// When it was made, and for which Zarf.
     pub built: Built,
     /// Files with signatures of zarf.yaml; nobody has checked them.
     pub signatures: Vec<String>,
+    /// Who signed, as the signature itself says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// How it was made, where the statement beside the package says; nobody has
+    /// checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Statement>,
+    /// The components, in the order of zarf.yaml.
     pub components: Vec<ComponentRow>,
+    /// The images of all components, each once, sorted by reference.
     pub images: Vec<ImageRow>,
+    /// The charts, component by component.
     pub charts: Vec<ChartRow>,
+    /// The files, component by component.
     pub files: Vec<FileRow>,
+    /// The git repositories, component by component.
     pub repositories: Vec<RepositoryRow>,
     /// What decided about the content, where the list beside the package says.
     pub plugins: Vec<PluginRow>,
@@ -56,6 +74,9 @@ pub struct Contents {
     /// members of components.
     #[serde(skip)]
     pub bytes: BTreeMap<String, u64>,
+    /// Whether the list beside the package said where things came from.
+    #[serde(skip)]
+    pub is_listed: bool,
 }
 
 /// When and by which release of Zarf's format it was made.
@@ -63,20 +84,30 @@ pub struct Contents {
 pub struct Built {
     /// As zarf.yaml says it.
     pub timestamp: String,
+    /// The version of Zarf whose format it has: `v0.84.0`.
     pub zarf: String,
 }
 
+/// One component, and how much of each kind it has.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComponentRow {
+    /// Unique in the package.
     pub name: String,
+    /// Whether it is always deployed.
     pub required: bool,
+    /// Images that it names.
     pub images: usize,
+    /// Charts in it.
     pub charts: usize,
+    /// Sets of manifests in it.
     pub manifests: usize,
+    /// Files in it.
     pub files: usize,
+    /// Git repositories in it.
     pub repositories: usize,
 }
 
+/// One image of the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRow {
     /// The complete spelling.
@@ -91,14 +122,20 @@ pub struct ImageRow {
     pub own: u64,
 }
 
+/// One chart of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChartRow {
+    /// As zarf.yaml calls it.
     pub name: String,
+    /// As Chart.yaml in it says it; else as zarf.yaml does, which may say nothing.
     pub version: String,
+    /// The component that it is in.
     pub component: String,
     /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
+    /// Bytes of the archive; 0 where the package lacks it.
     pub size: u64,
+    /// Of the archive, as 64 digits; empty where the package lacks it.
     pub sha256: String,
     /// Where it came from, where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,12 +149,18 @@ pub struct ChartRow {
     pub manifest: Option<String>,
 }
 
+/// One file or folder of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct FileRow {
+    /// Where it is put on the machine that deploys.
     pub target: String,
+    /// The component that it is in.
     pub component: String,
+    /// In the component's tar.
     pub path: String,
+    /// Bytes: of a folder, of all files in it.
     pub size: u64,
+    /// Whether it is made executable where it is put.
     pub executable: bool,
     /// Empty of a folder.
     pub sha256: String,
@@ -126,25 +169,34 @@ pub struct FileRow {
     pub source: Option<String>,
 }
 
+/// One git repository of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct RepositoryRow {
     /// As zarf.yaml writes it, its reference included.
     pub url: String,
+    /// The component that it is in.
     pub component: String,
     /// The folder in the component's tar.
     pub path: String,
+    /// Bytes of all files in the folder.
     pub size: u64,
     /// Where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
 
+/// A plugin that decided about the content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginRow {
+    /// The id of the step that ran it.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// SHA-256 of the component: `sha256:` and 64 digits.
     pub digest: String,
+    /// Whether it took the place of the core plugin of its name.
     #[serde(default)]
     pub replaces_core: bool,
 }
@@ -222,11 +274,15 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         definition_sha256: facts.files.get("zarf.yaml").map(|file| file.digest.hex()).unwrap_or_default(),
         built: Built { timestamp: build.timestamp.clone(), zarf: build.version.clone() },
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
+        signer: signature::signer(&package, &facts),
+        // It only adds, as the list does.
+        provenance: provenance::beside(path, None).ok().flatten().map(|(_, statement)| statement),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
         charts: chart_rows(&package, &facts, &beside),
         files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
+        is_listed: !beside.package.file.is_empty(),
         plugins: beside.plugins,
         bytes: bytes(&facts),
     })
@@ -243,7 +299,7 @@ fn no_package(path: &Path, facts: &Facts, problems: &Problems) -> Error {
 
 /// Names of the files in which Zarf keeps signatures of zarf.yaml.
 fn is_signature(path: &str) -> bool {
-    matches!(path, "zarf.yaml.sig" | "zarf.bundle.sig")
+    matches!(path, signature::LEGACY | signature::BUNDLE)
 }
 
 /// What the list beside the package says, where it is about this one. It only
@@ -440,7 +496,7 @@ fn files(component: &Component, facts: &Facts, beside: &Beside) -> Vec<FileRow> 
 fn repositories(component: &Component, facts: &Facts, beside: &Beside) -> Vec<RepositoryRow> {
     let members = members(component, facts);
     let row = |url: &String| {
-        let path = repository_folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
+        let path = RepositoryUrl::folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
         let listed = beside.repositories.iter().find(|listed| listed.source == *url);
         RepositoryRow {
             url: url.clone(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
 use super::repositories::{self, Repository};
-use super::{Problems, charts, documents};
+use super::{Problems, charts, documents, signature};
 use archive::reader::{EntryKind, Header, TarReader};
 use base::digest::{Digest, Hasher};
 use disk::tree::check_path;
@@ -35,6 +35,8 @@ pub(crate) const TEXTS: &[(&str, u64)] = &[
     ("images/index.json", 32 * MIB),
     ("checksums.txt", 64 * MIB),
     ("images/oci-layout", MIB),
+    (signature::BUNDLE, signature::LARGEST),
+    (signature::LEGACY, signature::LARGEST),
 ];
 
 /// A regular file.

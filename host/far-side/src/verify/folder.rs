@@ -9,13 +9,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Problems, Report, verify_with};
+use super::{Against, Problems, Report, verify_with};
 use base::carried::{LARGEST_SUMS, SUMS, Sum, UNFINISHED, is_of_the_disk, parse};
 use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::progress::text::bytes as size;
 use base::visible;
-use config::airgap_lock::AirgapLock;
 use disk::fs;
 
 /// What was found.
@@ -34,6 +33,7 @@ pub struct FolderReport {
 }
 
 impl FolderReport {
+    /// Whether nothing is wrong with the folder and with each package in it.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty() && self.packages.iter().all(Report::is_sound)
     }
@@ -75,7 +75,7 @@ impl FolderReport {
 /// # Errors
 /// `not-found` where it has no list and is none; `local` where it cannot be
 /// read.
-pub fn verify_folder(folder: &Path, lock: Option<&AirgapLock>) -> Result<FolderReport> {
+pub fn verify_folder(folder: &Path, against: &Against<'_>) -> Result<FolderReport> {
     let list = fs::read_optional(&folder.join(SUMS), LARGEST_SUMS)?;
     let mut problems = Problems::default();
     let names = names(folder)?;
@@ -97,7 +97,7 @@ pub fn verify_folder(folder: &Path, lock: Option<&AirgapLock>) -> Result<FolderR
         packages: Vec::new(),
     };
     for sum in &sums {
-        report.check(folder, sum, lock, &mut problems)?;
+        report.check(folder, sum, against, &mut problems)?;
     }
     if list.is_some() {
         nothing_else(&sums, &names, &mut problems);
@@ -107,7 +107,7 @@ pub fn verify_folder(folder: &Path, lock: Option<&AirgapLock>) -> Result<FolderR
 }
 
 impl FolderReport {
-    fn check(&mut self, folder: &Path, sum: &Sum, lock: Option<&AirgapLock>, problems: &mut Problems) -> Result<()> {
+    fn check(&mut self, folder: &Path, sum: &Sum, against: &Against<'_>, problems: &mut Problems) -> Result<()> {
         let Sum { name, digest } = sum;
         let path = folder.join(name);
         if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
@@ -116,7 +116,7 @@ impl FolderReport {
         }
         if is_package(name) {
             // Read once: its report has the digest of the file.
-            let report = verify_with(&path, lock)?;
+            let report = verify_with(&path, against)?;
             self.bytes += report.size;
             self.compare(name, *digest, report.sha256, problems);
             self.packages.push(report);

@@ -15,6 +15,7 @@ use disk::fs;
 /// What a collection leaves alone.
 #[derive(Clone, Debug, Default)]
 pub struct Keep {
+    /// Blobs that stay, and their unfinished downloads.
     pub blobs: BTreeSet<Digest>,
     /// Whose receipts stay, as long as what they are for does.
     pub runners: Runners,
@@ -25,13 +26,17 @@ pub struct Keep {
 /// What a collection removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
+    /// Verified blobs.
     pub blobs: u64,
+    /// Bytes of them.
     pub blob_bytes: u64,
     /// Unfinished downloads and leftovers.
     pub partials: u64,
+    /// Bytes of them.
     pub partial_bytes: u64,
     /// What stays.
     pub kept_blobs: u64,
+    /// Bytes of them.
     pub kept_bytes: u64,
 }
 

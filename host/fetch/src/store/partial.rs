@@ -154,6 +154,7 @@ impl Partial {
         self.written
     }
 
+    /// What is downloaded, and what the server said of it.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

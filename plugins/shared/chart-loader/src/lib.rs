@@ -11,7 +11,7 @@
 //! 2. [`archive`] bounds the sizes and cleans the names: the files of a chart.
 //! 3. [`directory`] gathers the files of a folder, by the rules of [`ignore`],
 //!    and [`pack`] makes an archive of them.
-//! 4. [`load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
+//! 4. [`mod@load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
 //!    the fields of [`metadata`] as Go's JSON decoder does, and validates them.
 //! 5. [`install`] tells what loads and yet installs nothing, [`schema`] whether
 //!    values fulfil what a chart asks of them.

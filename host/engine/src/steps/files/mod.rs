@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use model::count::counted;
+use model::problem::YamlPath;
 use model::{FileEntry, ResolvedFile};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -27,8 +28,9 @@ use base::leash::Leash;
 use base::progress::{Progress, StepOutcome};
 use base::text;
 use config::airgap_lock::LockedFile;
+use config::components::name_problem;
 use config::settings::SecuritySettings;
-use disk::tree::{Artifact, TreeBuilder, check_path};
+use disk::tree::{Artifact, TreeBuilder};
 use entitlement::Granted;
 use fetch::network::{Download, Network, cached_aside, remember};
 use fetch::shared_lock::SharedLock;
@@ -344,10 +346,8 @@ fn badly_named(files: &[ResolvedFile]) -> BTreeMap<usize, Error> {
     let mut bad = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (at, file) in files.iter().enumerate() {
-        if file.name.contains('/') {
-            bad.insert(at, Error::invalid(format!("the name `{}` holds a slash", file.name.escape_debug())));
-        } else if let Err(error) = check_path(&format!("bin/{}", file.name)) {
-            bad.insert(at, error);
+        if let Some(problem) = name_problem(&file.name, "a file", &YamlPath::root()) {
+            bad.insert(at, Error::invalid(problem.message).hint(problem.hint));
         } else if !seen.insert(&file.name) {
             let error = Error::invalid(format!("two files are called `{}`", file.name));
             bad.insert(at, error.hint("rename one of them in components.yaml"));

@@ -72,6 +72,10 @@ impl Parts {
         parts.manifests.extend(locked.index);
         parts.manifests.insert(locked.manifest);
         parts.blobs.extend(locked.layers.iter().chain([&locked.config]).map(|blob| (blob.digest, blob.size)));
+        for referrer in locked.referrers.iter().flatten() {
+            parts.manifests.insert(referrer.manifest);
+            parts.blobs.extend(referrer.blobs.iter().map(|blob| (blob.digest, blob.size)));
+        }
         let pinned = Reference::parse(written).ok().and_then(|reference| reference.digest());
         match locked.index {
             Some(index) if pinned == Some(index) => parts.add_all_below(index, store),

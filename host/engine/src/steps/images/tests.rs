@@ -68,6 +68,7 @@ impl Bench {
             progress: &progress,
             concurrency: 8,
             room: None,
+            policy: Policy::default(),
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }

@@ -431,6 +431,43 @@ mod tests {
         assert_eq!(error.failure().unwrap().code, "image-digest");
         assert!(collect(&definition(&["no such image"]), &sources).is_err());
     }
+    /// Guards the one layout that images and charts are in: sorted, each once,
+    /// and whole without any image.
+    #[test]
+    fn a_chart_that_is_carried_is_in_the_layout_with_the_images() {
+        let reference = "h.test/charts/web:1";
+        let list = format!(
+            r#"[{{"name":"web","version":"1","repo":"https://h.test","url":"","namespace":"n","path":"charts/web-1.tgz","sha256":"","provenance":"charts/web-1.tgz.prov","values":[],"images":[],"artifact":{{"reference":"{reference}","manifest":"artifacts/m","config":"artifacts/c"}}}}]"#
+        );
+        let with_chart = |sources: Memory| {
+            let parts = [("charts.json", list.as_str()), ("artifacts/m", "{}"), ("artifacts/c", "c")];
+            let parts = parts.into_iter().chain([("charts/web-1.tgz", "archive"), ("charts/web-1.tgz.prov", "signed")]);
+            parts.fold(sources, |sources, (path, text)| sources.with(CHARTS, path, text))
+        };
+        let (pulled, _) = layout(&["docker.io/library/nginx:1.27"]);
+        let pulled = pulled.with(TREE, LAYOUT, r#"{"imageLayoutVersion":"1.0.0"}"#);
+        for (sources, wanted) in
+            [(with_chart(pulled), &["nginx:1.27", reference][..]), (with_chart(Memory::default()), &[reference])]
+        {
+            let images = collect(&definition(wanted), &sources).unwrap();
+            let chart = images.iter().find(|image| image.chart.is_some()).unwrap();
+            assert_eq!((chart.size, chart.blobs.len()), (2 + 1 + 7 + 6, 4));
+            let (members, unnamed) = members(&images, &sources).unwrap();
+            assert!(unnamed.is_empty(), "{unnamed:?}");
+            let paths: Vec<&str> = members.iter().map(|member| member.path.as_str()).collect();
+            assert!(paths.is_sorted() && paths.contains(&"images/oci-layout"), "{paths:?}");
+            let index = members.iter().find(|member| member.path == "images/index.json").unwrap();
+            let Source::Bytes(index) = &index.source else { panic!("it is made here") };
+            let index: Index = serde_json::from_slice(index).unwrap();
+            assert_eq!(index.manifests.len(), wanted.len());
+            assert!(index.manifests.is_sorted_by_key(|descriptor| descriptor.digest.clone()));
+            let names =
+                |descriptor: &Descriptor| descriptor.annotations.clone().unwrap().into_values().collect::<Vec<_>>();
+            let found = index.manifests.iter().find(|descriptor| descriptor.digest == chart.digest).unwrap();
+            assert_eq!((names(found), found.size), (vec![reference.to_owned(); 2], 2));
+        }
+    }
+
     /// What is pulled for components that the definition leaves out.
     #[test]
     fn what_no_component_names_is_not_packaged() {

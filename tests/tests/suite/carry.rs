@@ -23,8 +23,10 @@ fn project(platform: &Platform) -> Project {
         "name": "debs-{{arch}}.tar", "url": platform.files.url("/debs-{{arch}}.tar"),
         "sha256": sha256(b"packages of the system"),
     });
-    let project =
-        platform.configure(Project::new()).with_settings(|settings| settings["carry"]["files"] = json!([debs]));
+    let project = platform.configure(Project::new()).with_settings(|settings| {
+        settings["carry"] = json!({ "files": [debs], "programs": { "amd64": "small" } });
+    });
+    project.write("config/small", small());
     let catalog = project.read("config/catalog.yaml");
     let tool = format!(
         "tools:\n  - name: zarf-{{{{arch}}}}\n    version: \"0.84.0\"\n    url: \"{url}\"\n    checksum_url: \"{list}\"\n    carry: true\n"
@@ -34,6 +36,14 @@ fn project(platform: &Platform) -> Project {
         catalog.replace("tools:\n", &tool).replace("    values: config", "    deploy: false\n    values: config"),
     );
     project
+}
+
+/// The header of a program, so that there is little to copy.
+fn small() -> Vec<u8> {
+    let mut head = vec![0; 64];
+    head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    head[18] = 62;
+    head
 }
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -46,7 +56,9 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn a_folder_has_everything_and_says_what_to_do() {
     let platform = Platform::smaller(16);
-    let project = project(&platform);
+    let project = project(&platform).with_settings(|settings| {
+        settings["carry"].as_object_mut().unwrap().remove("programs");
+    });
     let run = project.run(&["build", "--carry", "carried", "--json"]).success();
     let carried = run.json_lines().into_iter().find(|line| line["event"] == "carried").unwrap();
     let folder = project.path("carried");
@@ -166,6 +178,32 @@ fn whatever_is_wrong_with_a_folder_is_named() {
     }
     project.remove("carried/SHA256SUMS");
     project.run(&["verify", "carried"]).code(4).says(&["there is no SHA256SUMS"]);
+}
+
+/// Each architecture has documents of its own, whichever was built last.
+#[test]
+fn two_architectures_of_one_project_keep_two_sets_of_documents() {
+    let site = [("Chart.yaml", "apiVersion: v2\nname: site\nversion: 1.0.0\n"), ("templates/a.yaml", "a: b\n")];
+    let project =
+        Project::new().with_chart(json!({ "name": "site", "repo": "./site", "version": "1.0.0", "deploy": false }));
+    site.iter().for_each(|(name, text)| project.write(&format!("site/{name}"), text));
+    for architecture in ["amd64", "arm64"] {
+        let pins = project.read("config/versions.env").replace("\"amd64\"", &format!("\"{architecture}\""));
+        project.write("config/versions.env", pins);
+        project.run(&["build", "--on-change", "restart", "--carry", architecture]).success();
+    }
+    for architecture in ["amd64", "arm64"] {
+        let package = format!("dist/zarf-package-platform-{architecture}-1.0.0.tar.zst");
+        let report = project.run(&["verify", "--json", &package]).success().json();
+        assert_eq!(
+            [&report["identity"]["architecture"], &report["checksum_file"], &report["artifact_manifest"]],
+            [architecture, "matches", "matches"]
+        );
+        project.run(&["verify", architecture]).success();
+        let start = project.read(&format!("{architecture}/START-HERE.txt"));
+        assert!(start.starts_with(&format!("platform 1.0.0 for {architecture}: ")), "{start}");
+        assert_eq!(start.contains("needed from elsewhere: opencenter-airgap"), architecture == "arm64", "{start}");
+    }
 }
 
 /// A newer package takes the older one's place, with what is no longer carried.

@@ -149,12 +149,12 @@ pub fn fill(folder: &Path, layout: &Layout, items: &[Item], hash: bool, progress
     }
     // The old list still names what may have to go.
     let before = known(folder)?;
+    room(folder, items, &before)?;
     begin(folder, &list, &before)?;
     fs::checkpoint("carry-begun");
     fs::remove_file(&folder.join(SUMS))?;
     fs::sync_dir(folder)?;
     remove_others(folder, &before, items)?;
-    room(folder, items)?;
     let mut copied = 0;
     for (at, item) in items.iter().enumerate() {
         progress.items(at as u64, Some(items.len() as u64), "files", &item.name);
@@ -221,22 +221,27 @@ fn is_complete(folder: &Path, items: &[Item], list: &str) -> Result<bool> {
 
 /// What an earlier package had and this one has not.
 fn remove_others(folder: &Path, before: &BTreeSet<String>, items: &[Item]) -> Result<()> {
-    let is_wanted = |name: &String| {
-        name == UNFINISHED || items.iter().any(|item| item.name == *name || partial(&item.name) == *name)
-    };
-    before.iter().filter(|name| !is_wanted(name)).try_for_each(|name| fs::remove_file(&folder.join(name)))
+    let others = before.iter().filter(|name| *name != UNFINISHED && !is_wanted(items, name));
+    others.into_iter().try_for_each(|name| fs::remove_file(&folder.join(name)))
 }
 
-/// Whether the disk has room for what is not there yet.
-fn room(folder: &Path, items: &[Item]) -> Result<()> {
+fn is_wanted(items: &[Item], name: &str) -> bool {
+    items.iter().any(|item| item.name == name || partial(&item.name) == name)
+}
+
+/// Whether the disk has room for what is not there yet, once what is there of an
+/// earlier package is gone.
+fn room(folder: &Path, items: &[Item], before: &BTreeSet<String>) -> Result<()> {
     let there = |name: &str| folder.join(name).symlink_metadata().map_or(0, |found| found.len());
     let missing = |item: &Item| {
         let found = there(&item.name).max(there(&partial(&item.name)));
         item.size().saturating_sub(found)
     };
     let needed = items.iter().map(missing).fold(0, u64::saturating_add);
+    let others = before.iter().filter(|name| !is_wanted(items, name));
+    let freed = others.map(|name| there(name)).fold(0, u64::saturating_add);
     let free = rustix::fs::statvfs(folder)
-        .map(|found| found.f_bavail.saturating_mul(found.f_frsize))
+        .map(|found| found.f_bavail.saturating_mul(found.f_frsize).saturating_add(freed))
         .map_err(|source| Error::io("cannot ask for the room in", folder, source.into()))?;
     if needed <= free {
         return Ok(());

@@ -2,7 +2,7 @@
 //! with.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use base::carried::partial;
@@ -95,9 +95,8 @@ fn copy(from: &Path, to: &Path, progress: &Progress) -> Result<(Digest, u64)> {
             is_behind = found == length && there[..length] == *bytes;
             if !is_behind {
                 // From here on it was cut off, or is of another content.
-                fs::truncate(&target, to, at)?;
-                std::io::Seek::seek(&mut target, std::io::SeekFrom::Start(at))
-                    .map_err(|source| Error::io("cannot read", to, source))?;
+                let seek = target.seek(SeekFrom::Start(at));
+                seek.map_err(|source| Error::io("cannot read", to, source))?;
             }
         }
         if !is_behind {
@@ -106,7 +105,10 @@ fn copy(from: &Path, to: &Path, progress: &Progress) -> Result<(Digest, u64)> {
         }
         at += length as u64;
     }
-    fs::truncate(&target, to, at)?;
+    // Not every file system cuts files off, so only what has to be is.
+    if target.metadata().is_ok_and(|found| found.len() > at) {
+        fs::truncate(&target, to, at)?;
+    }
     fs::sync(&target, to)?;
     Ok((hasher.finish(), written))
 }

@@ -119,6 +119,10 @@ pub(super) fn text(facts: &Facts) -> String {
             text.push_str(&format!("\nNot in this folder, and needed from elsewhere: {what}.\n"));
         }
     }
+    text.push_str(&format!(
+        "\nWhoever has the public key of those who built it, which comes another way, also knows who\n\
+         they were: `{program} verify --key FILE .`\n"
+    ));
     text.push_str("\nWithout any of these programs, `sha256sum -c SHA256SUMS` says whether the files are whole.\n");
     text
 }

@@ -99,7 +99,9 @@ pub fn verify_folder(folder: &Path, against: &Against<'_>) -> Result<FolderRepor
     for sum in &sums {
         report.check(folder, sum, against, &mut problems)?;
     }
-    nothing_else(&sums, &names, &mut problems);
+    if list.is_some() {
+        nothing_else(&sums, &names, &mut problems);
+    }
     report.problems = problems.listed;
     Ok(report)
 }

@@ -101,6 +101,7 @@ mod tests {
             digest: String::new(),
             size: 0,
             platform: None,
+            chart: None,
             blobs: BTreeSet::new(),
         }
     }

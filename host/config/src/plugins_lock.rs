@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_and_field() {
-        let error = parse(&format!("format: 1\nplugins:\n  licences:\n    path: x\n    sha256: {HEX}\n    grant: {{}}\n"));
+        let error =
+            parse(&format!("format: 1\nplugins:\n  licences:\n    path: x\n    sha256: {HEX}\n    grant: {{}}\n"));
         let error = error.unwrap_err();
         assert_eq!(error.class(), Class::Configuration);
         assert!(error.message().starts_with("plugins.lock:6:"), "{error}");

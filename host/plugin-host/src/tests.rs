@@ -277,7 +277,7 @@ async fn nothing_is_written_outside_or_where_zarf_would_refuse() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_world_is_named_with_what_is_expected() {
     let error = failure(&Bench::new(), "another_world", json!({})).await;
-    assert_says(&error, Class::Plugin, &["`acme:greeter/greet@2.1.0`", "`opencenter:airgap/step@1.0.0`"]);
+    assert_says(&error, Class::Plugin, &["`acme:greeter/greet@2.1.0`", "`opencenter:airgap/step@1.1.0`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -240,21 +240,21 @@ mod tests {
     #[test]
     fn what_a_plugin_fetched_stays_as_long_as_it_runs_and_may() {
         let text = format!(
-            "format: 1\nplugins:\n  sbom:\n    path: p.wasm\n    sha256: {}\n    grants:\n      fetch: ['https://sbom.example/db/', registry.example/team/]\n",
+            "format: 1\nplugins:\n  licences:\n    path: p.wasm\n    sha256: {}\n    grants:\n      fetch: ['https://sbom.example/db/', registry.example/team/]\n",
             Digest::of(b"p").hex()
         );
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
         let pins = PluginsLock::parse(&source, Path::new("/")).unwrap();
-        let step = "steps:\n  - {id: sbom, name: n, run: {plugin: sbom}, on_failure: roll-back}\n";
+        let step = "steps:\n  - {id: licences, name: n, run: {plugin: licences}, on_failure: roll-back}\n";
         let pipeline = Pipeline::parse(&Source::of("pipeline.yaml".into(), step.into()).unwrap()).unwrap();
         let granted = ["https://sbom.example/db/1", "oci://registry.example/team/db:1"];
         let others = ["https://sbom.example/other", "oci://registry.example/else/db:1", "no address"];
-        let sbom = Asker::Pinned("sbom".into());
-        let whole = and(lock(&[], &[], &granted, &[]), &sbom, &[&granted[..], &others[..]].concat());
-        let whole = and(whole, &Asker::Core("sbom".into()), &granted);
+        let licences = Asker::Pinned("licences".into());
+        let whole = and(lock(&[], &[], &granted, &[]), &licences, &[&granted[..], &others[..]].concat());
+        let whole = and(whole, &Asker::Core("licences".into()), &granted);
         let mut pruned = whole.clone();
         pruned.prune(&names(Runners::new(&pipeline, &pins)));
-        assert_eq!(pruned.plugins["sbom"].keys().collect::<Vec<_>>(), granted.iter().collect::<Vec<_>>());
+        assert_eq!(pruned.plugins["licences"].keys().collect::<Vec<_>>(), granted.iter().collect::<Vec<_>>());
         assert!(pruned.files.is_empty() && pruned.core.is_empty(), "the grant is that of the plugin alone");
         let mut collected = whole.clone();
         collected.prune_plugins(&Runners::new(&pipeline, &pins));

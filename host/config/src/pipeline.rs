@@ -456,8 +456,8 @@ mod tests {
         built_in.check().unwrap();
         assert_eq!(unplaced(parse(&built_in.to_text()).unwrap()), built_in);
         let ids: Vec<&str> = built_in.steps.iter().map(|step| step.id.as_str()).collect();
-        assert_eq!(ids, ["config", "manifests", "images", "files", "repos", "charts", "zarf_gen", "package"]);
-        let published: Vec<&str> = built_in.steps[7].publish.iter().map(|publish| publish.from.as_str()).collect();
+        assert_eq!(ids, ["config", "manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom", "package"]);
+        let published: Vec<&str> = built_in.steps[8].publish.iter().map(|publish| publish.from.as_str()).collect();
         assert!(published.contains(&"*.tar") && published.contains(&"*.tar.zst"), "packages come in both forms");
     }
 

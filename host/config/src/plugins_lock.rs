@@ -4,13 +4,13 @@
 //! ```yaml
 //! format: 1
 //! plugins:
-//!   sbom:
-//!     path: plugins/sbom.wasm        # relative to the folder that holds config/
+//!   licences:
+//!     path: plugins/licences.wasm        # relative to the folder that holds config/
 //!     sha256: 4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
 //!     version: 1.2.0                 # for people; the digest decides
 //!     grants:
 //!       fetch:                       # URL or registry prefixes
-//!         - https://example.com/sboms/
+//!         - https://example.com/licences/
 //!         - registry.example.com/team/
 //!       credentials:                 # hosts that may see the user's credentials
 //!         - registry.example.com
@@ -217,17 +217,18 @@ mod tests {
     #[test]
     fn a_lock_survives_being_written_and_read() {
         let text = format!(
-            "format: 1\nplugins:\n  sbom:\n    path: plugins/sbom.wasm\n    sha256: {HEX}\n    grants:\n      fetch: ['https://example.com/a/']\n"
+            "format: 1\nplugins:\n  licences:\n    path: plugins/licences.wasm\n    sha256: {HEX}\n    grants:\n      fetch: ['https://example.com/a/']\n"
         );
         let lock = parse(&text).unwrap();
-        let (pin, path) = lock.pin("sbom").unwrap();
-        assert_eq!((pin.sha256.hex().as_str(), path), (HEX, PathBuf::from("/project/plugins/sbom.wasm")));
+        let (pin, path) = lock.pin("licences").unwrap();
+        assert_eq!((pin.sha256.hex().as_str(), path), (HEX, PathBuf::from("/project/plugins/licences.wasm")));
         assert_eq!(parse(&lock.to_text()).unwrap(), lock);
     }
 
     #[test]
     fn errors_name_file_line_and_field() {
-        let error = parse(&format!("format: 1\nplugins:\n  sbom:\n    path: x\n    sha256: {HEX}\n    grant: {{}}\n"));
+        let error =
+            parse(&format!("format: 1\nplugins:\n  licences:\n    path: x\n    sha256: {HEX}\n    grant: {{}}\n"));
         let error = error.unwrap_err();
         assert_eq!(error.class(), Class::Configuration);
         assert!(error.message().starts_with("plugins.lock:6:"), "{error}");
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn no_name_looks_like_that_of_a_core_plugin() {
-        for good in ["sbom", "charts", "package", "image-charts", "packager", "scanner", "zarf"] {
+        for good in ["licences", "charts", "package", "image-charts", "packager", "scanner", "zarf"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
         for bad in [

@@ -333,8 +333,8 @@ fn of_feature(extra: &[Extra], memory: Option<fn(&mut MemoryType)>, body: &[Inst
         memories.memory(plain);
     }
     let mut exports = ExportSection::new();
-    exports.export("opencenter:airgap/step@1.0.0#describe", ExportKind::Func, 0);
-    exports.export("opencenter:airgap/step@1.0.0#run", ExportKind::Func, 1);
+    exports.export("opencenter:airgap/step@1.1.0#describe", ExportKind::Func, 0);
+    exports.export("opencenter:airgap/step@1.1.0#run", ExportKind::Func, 1);
     exports.export("cabi_realloc", ExportKind::Func, 2).export("memory", ExportKind::Memory, 0);
     let mut module = Module::new();
     module.section(&types).section(&functions).section(&memories);

@@ -27,8 +27,8 @@ impl Default for Said {
 }
 
 /// The exports of a step, as the canonical ABI names them.
-const DESCRIBE: &str = "opencenter:airgap/step@1.0.0#describe";
-const RUN: &str = "opencenter:airgap/step@1.0.0#run";
+const DESCRIBE: &str = "opencenter:airgap/step@1.1.0#describe";
+const RUN: &str = "opencenter:airgap/step@1.1.0#run";
 
 /// Where the description lies in the component's memory.
 const AT: u32 = 1024;

@@ -174,7 +174,7 @@ fn a_definition_is_read_in_any_spelling() {
         with_definition(&project, change);
         let report = project.run(&["verify", "--json", GOLDEN]).success().json();
         assert_eq!(report["definition"]["documents"], documents);
-        assert_eq!(report["remarks"], json!([]));
+        assert_eq!(report["remarks"], json!(["the package carries no SBOM"]));
     }
     // Of a later Zarf: nobody can compare it, and that is told.
     with_definition(&project, |alpha, beta| format!("{alpha}---\n{beta}---\napiVersion: zarf.dev/v2\n"));

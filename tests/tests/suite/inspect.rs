@@ -201,7 +201,8 @@ fn a_forged_index_is_found_out() {
     project.run(&["verify", "forged.tar.zst"]).success();
     let lines: Vec<&str> = text.lines().collect();
     let swapped = text.replacen("zarf.yaml", "other.yaml", 1);
-    let shorter = lines[1..].join("\n") + "\n";
+    // The SBOM comes first, and its tar.
+    let shorter = lines[2..].join("\n") + "\n";
     let twice = format!("{text}{}\n", lines[0]);
     let moved = text.replacen(lines[1], &lines[1].replacen(' ', "0 ", 1), 1);
     for text in [swapped, shorter, twice, moved] {

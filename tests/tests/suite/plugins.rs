@@ -82,10 +82,10 @@ fn plugins_that_are_not_there_are_named_with_their_lines_before_anything_is_writ
         format!("  - {{id: {id}, name: n, run: {{plugin: {plugin}}}, on_failure: roll-back}}\n")
     };
     let project = Project::new();
-    project.write("config/pipeline.yaml", format!("steps:\n{}{}", step("a", "charst"), step("b", "sbom")));
+    project.write("config/pipeline.yaml", format!("steps:\n{}{}", step("a", "charst"), step("b", "licences")));
     project.write(
         "config/plugins.lock",
-        format!("format: 1\nplugins:\n  sbom:\n    path: gone.wasm\n    sha256: {}\n", sha256(b"")),
+        format!("format: 1\nplugins:\n  licences:\n    path: gone.wasm\n    sha256: {}\n", sha256(b"")),
     );
     project.run(&["build"]).code(3).says(&[
         "config/pipeline.yaml:2:",

@@ -211,7 +211,7 @@ mod tests {
 
         let mut facts = done();
         facts.get_mut("charts").unwrap().status = Status::Failed;
-        assert_eq!(running(&facts, &nothing), ["charts", "zarf_gen", "package"]);
+        assert_eq!(running(&facts, &nothing), ["charts", "zarf_gen", "sbom", "package"]);
 
         let mut facts = done();
         facts.get_mut("images").unwrap().broken_output =
@@ -223,7 +223,7 @@ mod tests {
 
         let mut facts = done();
         facts.get_mut("zarf_gen").unwrap().is_stale = true;
-        assert_eq!(running(&facts, &nothing), ["zarf_gen", "package"]);
+        assert_eq!(running(&facts, &nothing), ["zarf_gen", "sbom", "package"]);
 
         let mut facts = done();
         let plugin = |bytes: &[u8]| {

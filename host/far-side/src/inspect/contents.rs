@@ -342,7 +342,7 @@ fn sboms_row(facts: &Facts) -> Option<SbomsRow> {
     let file = facts.files.get(sboms::ARCHIVE)?;
     // An index lists the members of every tar in the package.
     let listed = facts.components.get(sboms::ARCHIVE).map(BTreeMap::len);
-    let read = facts.sboms.as_ref().map(|sboms| sboms.names.len());
+    let read = facts.sboms.as_ref().map(|sboms| sboms.files.len());
     Some(SbomsRow { path: sboms::ARCHIVE.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
 }
 

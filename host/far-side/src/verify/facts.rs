@@ -72,6 +72,14 @@ pub(crate) struct Facts {
     pub(crate) complete: bool,
 }
 
+impl Facts {
+    /// The files of a tar in the package, where they are known.
+    pub(super) fn members(&self, tar: &str) -> Option<&BTreeMap<String, Member>> {
+        let of_sboms = || self.sboms.as_ref().filter(|_| tar == sboms::ARCHIVE).map(|sboms| &sboms.files);
+        self.components.get(tar).or_else(of_sboms)
+    }
+}
+
 /// A file of a component tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -265,7 +273,7 @@ impl Walk<'_> {
             self.documents(&mut hashed);
         }
         if path == sboms::ARCHIVE {
-            self.sboms(&mut hashed);
+            self.sboms(content_at, &mut hashed);
         }
         hashed.drain()?;
         Ok(File { digest: hashed.hasher.finish(), size, at })
@@ -303,15 +311,15 @@ impl Walk<'_> {
     }
 
     /// The archive of SBOMs; what is wrong with it does not end the pass.
-    fn sboms(&mut self, content: &mut impl BufRead) {
+    fn sboms(&mut self, content_at: u64, content: &mut impl BufRead) {
         let mut found = Sboms::default();
-        if let Err(error) = self.sbom_names(content, &mut found) {
+        if let Err(error) = self.sbom_files(content_at, content, &mut found) {
             self.problems.add_for("sbom", sboms::ARCHIVE, format!("cannot be read: {error}"));
         }
         self.facts.sboms = Some(found);
     }
 
-    fn sbom_names(&mut self, content: &mut impl BufRead, found: &mut Sboms) -> io::Result<()> {
+    fn sbom_files(&mut self, content_at: u64, content: &mut impl BufRead, found: &mut Sboms) -> io::Result<()> {
         let mut reader = TarReader::new(content);
         while let Some(header) = reader.next_entry()? {
             let path = header.path.trim_start_matches("./").trim_end_matches('/').to_owned();
@@ -321,8 +329,17 @@ impl Walk<'_> {
             }
             self.keep(2 * path.len() as u64 + ENTRY)?;
             self.hygiene(&path, &header);
-            if header.kind == EntryKind::File {
-                found.enter(&path, &mut reader);
+            if header.kind != EntryKind::File {
+                continue;
+            }
+            let mut hashed = Hashed { inner: &mut reader, hasher: Hasher::new() };
+            let is_broken = path.ends_with(".json") && !sboms::is_json(&mut hashed);
+            hashed.drain()?;
+            let Header { size, mode, at, .. } = header;
+            let member = Member { size, at: content_at + at, mode, digest: Some(hashed.hasher.finish()) };
+            found.broken.extend(is_broken.then(|| path.clone()));
+            if found.files.insert(path.clone(), member).is_some() {
+                self.problems.add_for("duplicate", &path, format!("is in `{}` twice", sboms::ARCHIVE));
             }
         }
         self.rest_is_empty(sboms::ARCHIVE, reader.into_inner())

@@ -37,7 +37,7 @@ fn compare(index: &Index, frames: &Frames, facts: &Facts, problems: &mut Problem
     for (of, entry) in &index.members {
         // Of other tars the members are not known.
         let tar = index.entries[*of].path.as_str();
-        let Some(members) = facts.components.get(tar) else { continue };
+        let Some(members) = facts.members(tar) else { continue };
         let is_found = |found: &super::facts::Member| {
             let same_digest = found.digest.is_none_or(|digest| digest == entry.digest);
             (found.at, found.size) == (entry.at, entry.size) && same_digest
@@ -46,7 +46,7 @@ fn compare(index: &Index, frames: &Frames, facts: &Facts, problems: &mut Problem
         *listed.entry(tar).or_default() += 1;
     }
     // A tar that went in as a file has no members in the list.
-    let is_half = |(tar, listed): (&&str, &usize)| facts.components.get(*tar).is_some_and(|all| all.len() != *listed);
+    let is_half = |(tar, listed): (&&str, &usize)| facts.members(tar).is_some_and(|all| all.len() != *listed);
     if index.entries.len() != facts.files.len() || listed.iter().any(is_half) {
         problems.add("index", "the index of the archive does not list every file in it, or lists one twice");
     }

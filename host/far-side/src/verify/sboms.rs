@@ -2,16 +2,15 @@
 //!
 //! A package without one is none the worse to Zarf, and none to us: it is told.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufRead, Read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
 
 use serde::de::IgnoredAny;
 
 use super::Problems;
 use super::definition::Package;
-use super::facts::{Descriptor, Facts};
+use super::facts::{Descriptor, Facts, Member};
 use super::images;
-use archive::reader::TarReader;
 
 /// Where they all lie.
 pub(crate) const ARCHIVE: &str = "sboms.tar";
@@ -23,25 +22,14 @@ const MOST: usize = 1000;
 /// What the archive holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sboms {
-    /// Names of its files.
-    pub(crate) names: BTreeSet<String>,
+    /// Its files, by name.
+    pub(crate) files: BTreeMap<String, Member>,
     /// Those that are called JSON and are none.
     pub(crate) broken: BTreeSet<String>,
 }
 
-impl Sboms {
-    /// Takes a file in. What it holds passes by.
-    pub(super) fn enter<R: BufRead>(&mut self, name: &str, content: &mut TarReader<R>) {
-        if name.ends_with(".json") && !is_json(content) {
-            self.broken.insert(name.to_owned());
-        }
-        self.names.insert(name.to_owned());
-    }
-}
-
-/// Reads to the end of the file. However deep it goes, the reader of JSON does
-/// not go deeper than 128.
-fn is_json(content: impl Read) -> bool {
+/// However deep it goes, the reader of JSON does not go deeper than 128.
+pub(super) fn is_json(content: impl Read) -> bool {
     let mut content = io::BufReader::new(content);
     serde_json::from_reader::<_, IgnoredAny>(&mut content).is_ok()
 }
@@ -74,8 +62,8 @@ pub(super) fn remark(facts: &Facts, package: &Package) -> Option<String> {
     match &facts.sboms {
         None if has_folder || !is_described || !facts.complete => None,
         None => Some("the package carries no SBOM".to_owned()),
-        Some(sboms) if sboms.names.len() >= MOST => {
-            Some(format!("the package carries {} SBOMs, and `grype zarf:` reads at most {MOST}", sboms.names.len()))
+        Some(sboms) if sboms.files.len() >= MOST => {
+            Some(format!("the package carries {} SBOMs, and `grype zarf:` reads at most {MOST}", sboms.files.len()))
         }
         Some(_) => None,
     }
@@ -104,8 +92,8 @@ fn runs(facts: &Facts, descriptor: &Descriptor, depth: usize) -> bool {
 fn describes(sboms: &Sboms, reference: &str) -> bool {
     let stem = file_stem(reference);
     let of_index = format!("{stem}-");
-    sboms.names.contains(&format!("{stem}.json"))
-        || sboms.names.range(of_index.clone()..).next().is_some_and(|name| name.starts_with(&of_index))
+    sboms.files.contains_key(&format!("{stem}.json"))
+        || sboms.files.range(of_index.clone()..).next().is_some_and(|(name, _)| name.starts_with(&of_index))
 }
 
 /// A reference as Zarf makes the name of a file of it.
@@ -125,7 +113,8 @@ mod tests {
             "docker.io_library_b_1-linux-arm64.json",
             "sbom-viewer-docker.io_library_c_1.html",
         ];
-        let sboms = Sboms { names: names.map(str::to_owned).into(), ..Sboms::default() };
+        let member = Member { size: 2, at: 0, mode: 0o644, digest: None };
+        let sboms = Sboms { files: names.map(|name| (name.to_owned(), member)).into(), ..Sboms::default() };
         let described =
             ["a:1", "b:1", "c:1", "a:2"].map(|name| describes(&sboms, &format!("docker.io/library/{name}")));
         assert_eq!(described, [true, true, false, false]);

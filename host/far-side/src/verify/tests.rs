@@ -92,6 +92,9 @@ fn packed_with(place: &Place, files: &BTreeMap<String, Vec<u8>>, change: impl Fn
     place.verify(BETA, &bytes)
 }
 
+/// What is said of the packages of Zarf here, which were made without.
+const NO_SBOM: &str = "the package carries no SBOM";
+
 /// Every form that a reader may meet, in any order.
 #[test]
 fn a_package_is_read_in_every_form() {
@@ -122,7 +125,7 @@ fn the_name_of_a_charts_file_decides_who_finds_it() {
         beta.replace("    local:\n      path: chart\n", source)
     };
     let report = with_definition(&place, |_, beta| with_version(beta));
-    assert!(report.is_sound() && report.remarks.is_empty(), "{}", report.render_text(false));
+    assert!(report.is_sound() && report.remarks == [NO_SBOM], "{}", report.render_text(false));
     assert_eq!(report.definition.unwrap().zarf_from, "0.86.0");
 
     let (members, digest) = with_chart_named("web-1.2.0");
@@ -370,7 +373,7 @@ fn the_list_under_the_packages_own_name_counts() {
     let report = place.verify(NAME, &golden());
     // The list is about this package, and lists nothing of it.
     assert_eq!(report.artifact_manifest, Beside::Differs);
-    assert!(report.remarks.is_empty(), "{:?}", report.remarks);
+    assert_eq!(report.remarks, [NO_SBOM]);
     // Under a wrong name it says nothing, and the common one is asked.
     write(&own, &list("renamed.tar.zst", 1));
     write("artifact-manifest.json", &list(NAME, 7));

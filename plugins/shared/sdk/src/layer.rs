@@ -53,7 +53,6 @@ impl Layer {
     ///
     /// # Errors
     /// `invalid-input` where it is no tar or is damaged.
-    #[expect(clippy::should_implement_trait, reason = "it fails, and an empty list is its end")]
     pub fn next(&self) -> Result<Vec<Found>, StepError> {
         self.0.next()
     }

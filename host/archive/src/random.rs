@@ -71,13 +71,13 @@ pub(super) fn invalid(message: String) -> io::Error {
 
 /// An error of a package that was opened.
 pub fn damaged(path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            Error::integrity(format!("`{}` is damaged: {source}", path.display()))
-                .hint("`opencenter-airgap verify` says what is wrong with it")
-        }
-        _ => Error::io("cannot read", path, source),
-    }
+    let why = match source.kind() {
+        io::ErrorKind::InvalidData => source.to_string(),
+        io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),
+        _ => return Error::io("cannot read", path, source),
+    };
+    Error::integrity(format!("`{}` is damaged: {why}", path.display()))
+        .hint("`opencenter-airgap verify` says what is wrong with it")
 }
 
 #[cfg(test)]

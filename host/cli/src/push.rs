@@ -134,7 +134,11 @@ pub(super) fn run(args: &PushArgs, ui: &Ui, variables: &Variables) -> Result<Exi
     let network = Network::new(&args.settings()?, Path::new("."), variables.network.clone())?
         .with_upload_notes(variables.uploads_dir.as_deref());
     let progress = Progress::new("push", ui.observer(), attended.cancellation());
-    let report = attended.block_on(push::push(&library, items, args.force, &network, &progress))?;
+    let report = match attended.block_on(push::push(&library, items, args.force, &network, &progress)) {
+        Ok(report) => report,
+        Err(error) if error.class() == Class::Integrity => return unreadable(error, ui),
+        Err(error) => return Err(error),
+    };
     let items: Vec<Item> = report.items.iter().map(|pushed| pushed.item.clone()).collect();
     tell(args, &items, |at| if report.items[at].was_there { " (was there)" } else { "" }, ui);
     ui.note(&sums(&report, args));

@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("`zarf package deploy`, `remove`: a definition made by hand", deploy_and_remove),
     ("`zarf package deploy`, `remove`: the files of a build, where no cluster is yet", deploy_files),
     ("`zarf package mirror-resources`, then `helm pull` of a chart that is not installed", mirror_chart),
-    ("`zarf package create build/steps/zarf_gen`, then our `verify`", create),
+    ("`zarf package create build/steps/zarf_gen`, then our `verify` and `push --git`", create),
 ];
 
 impl Column<'_> {
@@ -399,7 +399,21 @@ fn create(column: &Column<'_>) -> Cell {
         let (ours, theirs) = (parts(&site::opened(project)), parts(&unpacked(&created)));
         assert_eq!(ours, theirs);
     }
+    push_repositories(project, &created);
     Cell::Passed
+}
+
+/// What Zarf cloned by itself lies otherwise than what we package.
+fn push_repositories(project: &Project, package: &Path) {
+    let server = GitServer::start_receiving().expect("git is installed");
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let (package, spool) = (shown(package), shown(project.root()));
+    project.run(&["push", &package, "--git", &server.url("/team"), "--spool", &spool]).success();
+    let received = server.received();
+    assert_eq!(received.len(), 1, "{received:?}");
+    let git = |arguments: &[&str]| tools::run(git().arg("-C").arg(received[0].join(".git")).args(arguments));
+    git(&["fsck", "--full", "--strict"]);
+    assert!(git(&["show-ref"]).contains("refs/"), "{received:?}");
 }
 
 /// The lines of checksums.txt for components and blobs, but for repositories:

@@ -417,6 +417,47 @@ fn repositories_are_pushed_without_git() {
     nowhere(&files.url("/x")).code(1).says(&["no git server that can be pushed to"]);
 }
 
+/// What is damaged becomes neither an image nor a repository.
+#[test]
+fn what_is_damaged_is_not_pushed() {
+    let (Some(origin), Some(target)) = (GitServer::start(), GitServer::start_receiving()) else { return };
+    let Some(there) = DockerRegistry::start() else { return };
+    let registry = Registry::start();
+    let noise = layer(7, 12_000_000);
+    registry.push("team/app:1", &Image::new(1, std::slice::from_ref(&noise)));
+    origin.create("app").commit("large.bin", Noise::new(5).bytes(300_000));
+    let project = Project::new()
+        .with_registry(&registry.host())
+        .with_file_server(&origin.host())
+        .with_image(registry.reference("team/app:1"))
+        .with_repository(json!({ "name": "app", "url": origin.clone_url("app"), "ref": "main" }));
+    project.build();
+    log_in(&project, &target.host());
+    let bytes = std::fs::read(project.package()).unwrap();
+    let damage = |needle: &[u8]| {
+        let at = bytes.windows(needle.len()).position(|window| window == needle).expect("it is stored as it is");
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        project.write("damaged.tar.zst", damaged);
+    };
+    let content = &noise.blob.bytes;
+    damage(&content[content.len() - 100..content.len() - 50]);
+    project.run(&["push", "damaged.tar.zst", &there.host(), "--plain-http"]).code(4).says(&["is damaged", "verify"]);
+    let skopeo = Skopeo::find().map(|skopeo| {
+        let image = format!("docker://{}/team/app:1", there.host());
+        skopeo.command().args(["inspect", "--tls-verify=false", "--raw", &image]).output().unwrap().status
+    });
+    assert!(skopeo.is_none_or(|status| !status.success()), "there is an image");
+    let large = Noise::new(5).bytes(300_000);
+    damage(&large[200_000..200_050]);
+    let run = project.run(&["push", "damaged.tar.zst", "--git", &target.url("/team")]);
+    run.code(4).says(&["is damaged", "verify"]);
+    for folder in target.received() {
+        let refs = tools::run(git_server::git().arg("-C").arg(folder.join(".git")).args(["for-each-ref"]));
+        assert_eq!(refs, "", "there is a branch");
+    }
+}
+
 /// Whoever serves git may refuse, with a reason.
 #[test]
 fn what_a_git_server_refuses_is_told() {

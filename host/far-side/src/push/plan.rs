@@ -106,6 +106,8 @@ fn repositories(
     is_chosen: impl Fn(&str) -> bool,
     items: &mut Vec<Item>,
 ) -> Result<()> {
+    // Whatever is in the package, a wrong address is told.
+    moved(target, "host/path", wanted.keeps_registry)?;
     let mut taken: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for repository in library.repositories().filter(|repository| is_chosen(&repository.url)) {
         let new = moved(target, &repository.place, wanted.keeps_registry)?;

@@ -250,6 +250,48 @@ mod tests {
         assert_eq!(decide(&[("refs/heads/main", "9"), ("refs/tags/v1", "3")], true).unwrap(), [(main, Some(id("9")))]);
     }
 
+    /// Several packs as git makes them, of which git reads the one that is sent.
+    #[tokio::test]
+    async fn several_packs_are_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = std::process::Command::new("git");
+            command.arg("-C").arg(folder.path()).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]);
+            let output = command.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        git(&["init", "--quiet", "--initial-branch=main"]);
+        let text: String = (0..2000).map(|line| format!("line {line}\n")).collect();
+        for number in 0..3 {
+            disk::fs::write_new(&folder.path().join("text"), format!("{number}\n{text}").as_bytes()).unwrap();
+            git(&["add", "text"]);
+            git(&["commit", "--quiet", "--message", "change"]);
+            git(&["repack", "-d", "--quiet"]);
+        }
+        let head = git(&["rev-parse", "HEAD"]);
+        let files = std::fs::read_dir(folder.path().join(".git/objects/pack")).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let blobs = |ending: &str| -> Vec<Blob> {
+            let of_it = files.iter().filter(|path| path.extension().is_some_and(|found| found == ending));
+            of_it.map(|path| Blob::made(std::fs::read(path).unwrap())).collect()
+        };
+        let objects = Objects { packs: blobs("pack"), lists: blobs("idx"), digits: 40 };
+        assert_eq!(objects.packs.len(), 3);
+        assert!(objects.have(&head).unwrap() && !objects.have(&"1".repeat(40)).unwrap());
+        let (open, size) = objects.pack().unwrap();
+        let (mut pieces, mut pack) = (open(0), Vec::new());
+        while let Some(piece) = pieces.recv().await {
+            pack.extend_from_slice(&piece.unwrap());
+        }
+        assert_eq!(pack.len() as u64, size);
+        let path = folder.path().join("sent.pack");
+        disk::fs::write_new(&path, &pack).unwrap();
+        git(&["index-pack", "--strict", &path.display().to_string()]);
+        let listed = git(&["verify-pack", "-v", &path.display().to_string()]);
+        assert_eq!(listed.lines().filter(|line| line.contains(" commit ")).count(), 3, "{listed}");
+    }
+
     #[test]
     fn digits_are_bytes() {
         assert_eq!(bytes_of("00ff10"), Some(vec![0, 255, 16]));

@@ -175,6 +175,11 @@ impl Carried {
 pub(crate) struct Blob(pub(super) Source);
 
 impl Blob {
+    #[cfg(test)]
+    pub(crate) fn made(bytes: Vec<u8>) -> Self {
+        Self(Source::Made(bytes.into()))
+    }
+
     /// Bytes of its content.
     pub(crate) fn size(&self) -> u64 {
         self.0.size()

@@ -116,8 +116,8 @@ impl Network {
     /// Sends a manifest, whose blobs are there, by its tag or its digest.
     ///
     /// # Errors
-    /// As for [`Network::manifest`]; `integrity` where the registry made
-    /// something else of it.
+    /// As for [`Network::manifest`]; `invalid-input` where the registry
+    /// made something else of it.
     pub async fn send_manifest(
         &self,
         reference: &Reference,
@@ -194,7 +194,7 @@ fn told_digest(answer: &Answer) -> Option<Digest> {
 pub(super) fn same(sent: Digest, answer: &Answer, what: &str, registry: &str) -> Result<()> {
     match told_digest(answer).filter(|told| *told != sent) {
         None => Ok(()),
-        Some(told) => Err(Error::integrity(format!("{registry} made {told} of {what}, which is {sent}"))
+        Some(told) => Err(Error::invalid(format!("{registry} made {told} of {what}, which is {sent}"))
             .hint("a registry that changes what it is given, or a proxy before it, is of no use: nothing can be found there by its digest")),
     }
 }

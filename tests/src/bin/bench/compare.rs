@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use airgap_tests::digest::sha256;
-use airgap_tests::measure::{DiskWatch, median};
+use airgap_tests::measure::{DiskWatch, bytes_read, median};
 use airgap_tests::project::{Project, target_folder};
+use anyhow::Context as _;
 
 use crate::run::{build, metrics, run, steps, sum, typical};
 use crate::table::{Table, Target, Unit};
@@ -12,6 +13,10 @@ use crate::workload::{IMAGES, LEAST_REQUESTS, Workload};
 
 /// Peak memory of `verify`, of however large a package.
 const VERIFY_MEMORY: f64 = 48.0 * 1024.0 * 1024.0;
+/// Bytes that a look into any package reads, of its frames and its index.
+const INSPECTED: f64 = 2e6;
+/// How the index of a package begins.
+const INDEX: [u8; 4] = 0x184D_2A5D_u32.to_le_bytes();
 /// Peak memory of any build.
 pub(crate) const MEMORY: f64 = 100.0 * 1024.0 * 1024.0;
 
@@ -79,7 +84,24 @@ fn one_build(table: &mut Table, workload: &Workload) -> anyhow::Result<()> {
     table.tell("the package", Unit::Megabytes, std::fs::metadata(project.package())?.len() as f64);
     let speed = verify(table, &project, workload)?;
     table.row("`verify`, of what is packaged", Unit::GigabytesPerSecond, Target::AtLeast(1e9), speed);
+    inspect(table, &project)?;
     table.tell("SHA-256 on one core; `verify` needs it twice", Unit::GigabytesPerSecond, sha256_speed());
+    Ok(())
+}
+
+/// A look into the package, which says where everything is in it, and into one
+/// that does not.
+fn inspect(table: &mut Table, project: &Project) -> anyhow::Result<()> {
+    let package = project.package().display().to_string();
+    let time = typical(project, &["inspect", &package], 5)?.as_secs_f64();
+    table.row("`inspect`", Unit::Milliseconds, Target::AtMost(0.1), time);
+    let read = bytes_read(&mut project.command(&["inspect", &package])) as f64;
+    table.row("`inspect`, bytes read", Unit::Megabytes, Target::AtMost(INSPECTED), read);
+    let bytes = std::fs::read(&package)?;
+    let index = bytes.windows(12).rposition(|bytes| bytes.starts_with(&INDEX) && bytes.ends_with(b"entr"));
+    project.write("older.tar.zst", &bytes[..index.context("a package has an index")?]);
+    let time = typical(project, &["inspect", "older.tar.zst"], 3)?.as_secs_f64();
+    table.tell("`inspect`, without the index", Unit::Milliseconds, time);
     Ok(())
 }
 

@@ -10,12 +10,14 @@
 //! opens for them what has none. [`amend`] gives a finished archive another end.
 //! [`unpack`]
 //! reads archives that came from outside with the bounded parser of [`reader`],
-//! through what [`guard`] lets by, and trusts nothing.
+//! through what [`guard`] lets by, and trusts nothing; [`layer`] reads the layer of
+//! an image as it lies there.
 
 pub mod amend;
 mod frames;
 mod guard;
 pub mod index;
+pub mod layer;
 pub mod pieces;
 mod pipeline;
 pub mod random;

@@ -42,8 +42,11 @@ const BLOBS: &str = "images/blobs/sha256/";
 
 /// An archive, and where everything is in it.
 pub struct Opened {
+    /// What reads its content, at many places at once.
     pub pieces: Arc<Pieces>,
+    /// Where each entry is.
     pub index: Arc<Index>,
+    /// Who said that.
     pub found: Found,
     /// Whether the frames of the index lie in the file as they are.
     pub(super) has_frames: bool,

@@ -3,7 +3,7 @@
 //!
 //! Modules build errors with [`Error::new`] and the class constructors, add a
 //! [hint](Error::hint) that says what the user can do, and keep the cause as
-//! [source](Error::source). Nobody decides by text: `orchestrator::decide`
+//! [source](std::error::Error::source). Nobody decides by text: `orchestrator::decide`
 //! looks at the [`Class`], `exit_code` maps it to a number.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What else it may be that a file may not be written, where this process gave
 /// up rights of its own.
@@ -23,7 +23,7 @@ pub fn hint_where_denied(hint: &'static str) {
 }
 
 /// What kind of failure this is. The class alone decides what happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Class {
@@ -101,11 +101,17 @@ pub struct ItemFailure {
     pub item: String,
     /// Where it was to come from: a registry, a host.
     pub origin: String,
+    /// What kind of failure it is.
     pub class: Class,
     /// HTTP status, where a server answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// What a plugin calls this failure: `chart-not-found`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What failed and why, on one line, without the hint.
     pub message: String,
+    /// What the user can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -122,7 +128,9 @@ struct Inner {
     hint: Option<String>,
     until: Option<Timestamp>,
     status: Option<u16>,
+    code: Option<String>,
     items: Vec<ItemFailure>,
+    details: Vec<String>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -139,31 +147,39 @@ impl Error {
             hint: None,
             until: None,
             status: None,
+            code: None,
             items: Vec::new(),
+            details: Vec::new(),
             source: None,
         }))
     }
 
+    /// Something in config/ is wrong: [`Class::Configuration`].
     pub fn configuration(message: impl Into<String>) -> Self {
         Self::new(Class::Configuration, message)
     }
 
+    /// Input that can never work: [`Class::InvalidInput`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Class::InvalidInput, message)
     }
 
+    /// Something of this machine is in the way: [`Class::Local`].
     pub fn local(message: impl Into<String>) -> Self {
         Self::new(Class::Local, message)
     }
 
+    /// Bytes are not what their digest says: [`Class::Integrity`].
     pub fn integrity(message: impl Into<String>) -> Self {
         Self::new(Class::Integrity, message)
     }
 
+    /// Something outside failed and may recover: [`Class::Transient`].
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(Class::Transient, message)
     }
 
+    /// The user asked to stop: [`Class::Interrupted`].
     pub fn interrupted() -> Self {
         Self::new(Class::Interrupted, "interrupted")
     }
@@ -204,14 +220,16 @@ impl Error {
     }
 
     /// Puts `message` in front: the old message becomes the cause; class,
-    /// hint and items stay.
+    /// hint, code, items and details stay.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         let mut outer = Self::new(self.class(), message);
         outer.0.hint = self.0.hint.clone();
         outer.0.until = self.0.until;
         outer.0.status = self.0.status;
+        outer.0.code = self.0.code.clone();
         outer.0.items = self.0.items.clone();
+        outer.0.details = self.0.details.clone();
         outer.0.source = Some(Arc::new(self));
         outer
     }
@@ -237,34 +255,64 @@ impl Error {
         self
     }
 
+    /// What a plugin calls this failure: short, stable, `kebab-case`.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.0.code = Some(code.into());
+        self
+    }
+
+    /// Lines for who looks into it: shown with `--verbose`, kept in state.json.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.0.details = details;
+        self
+    }
+
+    /// The same error in another class.
     #[must_use]
     pub fn with_class(mut self, class: Class) -> Self {
         self.0.class = class;
         self
     }
 
+    /// What kind of failure it is, which decides what happens next.
     pub fn class(&self) -> Class {
         self.0.class
     }
 
+    /// What failed, without causes and hint.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
+    /// What the user can do about it; None where nobody put in a [hint](Self::hint).
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
+    /// When a server that limits rates will answer again; None where none said so.
     pub fn until(&self) -> Option<Timestamp> {
         self.0.until
     }
 
+    /// The HTTP status that a server answered with; None where it was no answer.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
+    /// What a plugin calls this failure; None for what is the host's own.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The bad items of a step that went on past them; empty for every other error.
     pub fn items(&self) -> &[ItemFailure] {
         &self.0.items
+    }
+
+    pub fn details(&self) -> &[String] {
+        &self.0.details
     }
 
     /// The message and its causes on one line, for a table or a log.
@@ -286,6 +334,7 @@ impl Error {
             origin: origin.into(),
             class: self.class(),
             status: self.status(),
+            code: self.code().map(str::to_owned),
             message: self.one_line(),
             hint: self.hint_text().map(str::to_owned),
         }

@@ -53,10 +53,12 @@ impl Reference {
         &self.repository
     }
 
+    /// The tag; None beside a digest alone.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
+    /// The digest that the reference is pinned to; None where it is not.
     pub fn digest(&self) -> Option<Digest> {
         self.digest
     }

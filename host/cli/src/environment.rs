@@ -28,6 +28,8 @@ pub(super) struct Variables {
     pub network: NetworkEnvironment,
     /// Where compiled plugins are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Where it is kept how far uploads are.
+    pub uploads_dir: Option<PathBuf>,
     /// The user's folder.
     pub home: Option<PathBuf>,
     /// Where temporary files go.
@@ -60,7 +62,8 @@ impl Variables {
                 docker_config,
                 user_agent: format!("opencenter-airgap/{}", env!("CARGO_PKG_VERSION")),
             },
-            cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            cache_dir: cache_home.as_ref().map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            uploads_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("uploads")),
             home,
             temporary: std::env::temp_dir(),
             password: std::env::var_os(PASSWORD).map(|value| Password::new(value.into_vec())),

@@ -28,6 +28,7 @@ mod gc;
 mod init;
 mod inspect;
 mod keygen;
+mod manual;
 mod plan;
 mod plugin;
 mod progress;
@@ -58,7 +59,7 @@ use ui::Ui;
 /// 75 stopped with the work kept, rerun to resume; 130 and 143 interrupted,
 /// or the terminal closed, work kept.
 #[derive(Debug, Parser)]
-#[command(name = "opencenter-airgap", disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = NAME, disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -70,6 +71,9 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+/// Of the program.
+const NAME: &str = "opencenter-airgap";
 
 /// What `--help` puts these under, apart from a command's own.
 const COMMON: &str = "Options of every command";
@@ -120,6 +124,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     Gc(gc::GcArgs),
     Clean(clean::CleanArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -166,6 +172,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
                 | Command::Diff(_)
                 | Command::Serve(_)
                 | Command::Push(_)
+                | Command::Completions(_)
+                | Command::Man(_)
         )
     ) {
         check_folders(&layout)?;
@@ -202,6 +210,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Update(args)) => update::run(args, layout, ui, variables),
         Some(Command::Gc(args)) => gc::run(args, &layout, ui),
         Some(Command::Clean(args)) => clean::run(args, &layout, ui),
+        Some(Command::Completions(args)) => manual::completions(args, ui),
+        Some(Command::Man(args)) => manual::man(args, ui),
     }
 }
 

@@ -18,7 +18,7 @@ use confine::wall::Wall;
 use engine::orchestrator::aside::Aside;
 use engine::orchestrator::needs::{Kind, Need};
 use engine::orchestrator::plan::Action;
-use engine::orchestrator::preview::{Begins, Outlook, Preview, preview};
+use engine::orchestrator::preview::{Begins, Maker, Outlook, Preview, PreviewedStep, preview};
 use engine::orchestrator::session::{OnChange, Options, Standing, recorded, standing};
 use engine::state::BuildState;
 use engine::state::lock::{Holder, holder};
@@ -121,15 +121,8 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
     }
     lines.extend(preview.changes.iter().take(10).map(|change| format!("  {change}")));
     lines.push(String::new());
-    let mut rows = vec![["step", "", "why"].map(str::to_owned).to_vec()];
-    rows.extend(preview.steps.iter().map(|step| {
-        let (what, why) = match &step.action {
-            Action::Run(reason) => ("runs", reason.to_string()),
-            Action::Keep => ("done", String::new()),
-            Action::Leave => ("left", "not asked for".to_owned()),
-        };
-        vec![step.id.clone(), what.to_owned(), why]
-    }));
+    let mut rows = vec![["step", "by", "digest", "", "why"].map(str::to_owned).to_vec()];
+    rows.extend(preview.steps.iter().map(row));
     lines.extend(table::render(&rows, ui.width()));
     lines.push(String::new());
     lines.extend(fetches(&preview.outlook, ui));
@@ -145,6 +138,25 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
     lines
 }
 
+fn row(step: &PreviewedStep) -> Vec<String> {
+    let (what, why) = match &step.planned.action {
+        Action::Run(reason) => ("runs", reason.to_string()),
+        Action::Keep => ("done", String::new()),
+        Action::Leave => ("left", "not asked for".to_owned()),
+    };
+    let (by, digest) = match &step.by {
+        Maker::Host { .. } => ("host".to_owned(), String::new()),
+        Maker::Plugin { plugin, digest, path, .. } => {
+            let by = path.clone().unwrap_or_else(|| format!("core {plugin}"));
+            (by, digest.trim_start_matches("sha256:").chars().take(DIGITS).collect())
+        }
+    };
+    vec![step.planned.id.clone(), by, digest, what.to_owned(), why]
+}
+
+/// Of a digest, to tell one from another.
+const DIGITS: usize = 12;
+
 fn replacement(project: &Project, name: &str) -> String {
     let path = project.plugin_pins.pin(name).map(|(pin, _)| pin.path.display().to_string()).unwrap_or_default();
     let decides = plugins_lock::core(name).unwrap_or_default();
@@ -152,7 +164,7 @@ fn replacement(project: &Project, name: &str) -> String {
 }
 
 fn beginning(preview: &Preview) -> String {
-    let runs = preview.steps.iter().any(|step| matches!(step.action, Action::Run(_)));
+    let runs = preview.steps.iter().any(|step| matches!(step.planned.action, Action::Run(_)));
     match (preview.begins, runs) {
         (Begins::First, _) => "There is no build yet: the first one would begin.".to_owned(),
         (Begins::Anew, _) if preview.changes.is_empty() => "A new build would begin.".to_owned(),

@@ -85,7 +85,7 @@ fn show(state: &BuildState, holder: Option<&Holder>, layout: &Layout, ui: &Ui) {
             None => ui.say(line),
         }
     }
-    ui.say_all(failures(state));
+    ui.say_all(failures(state, ui.verbose));
 }
 
 fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
@@ -116,7 +116,6 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
 fn word(step: &StepState, held: bool) -> &'static str {
     match step.status {
         Status::Completed => "✓ Completed",
-        Status::Skipped => "✓ Skipped",
         Status::Running if held => "● Running",
         Status::Running => "◐ Interrupted",
         Status::Failed if was_interrupted(step) => "◐ Interrupted",
@@ -132,11 +131,11 @@ fn has_ended(step: &StepState) -> bool {
 
 /// By the user, who saw it end: nothing is wrong with it.
 fn was_interrupted(step: &StepState) -> bool {
-    step.error.as_ref().is_some_and(|error| error.class == Class::Interrupted.as_str())
+    step.error.as_ref().is_some_and(|error| error.class == Class::Interrupted)
 }
 
 /// What the table has no room for: why each item of a failed step failed.
-fn failures(state: &BuildState) -> Vec<String> {
+fn failures(state: &BuildState, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for step in state.steps.iter().filter(|step| step.status == Status::Failed && !was_interrupted(step)) {
         let failed = step.items.iter().flat_map(|items| &items.failed);
@@ -147,11 +146,15 @@ fn failures(state: &BuildState) -> Vec<String> {
                 about: String::new(),
                 message: message.clone(),
                 hint: hint.as_deref(),
-                alone: *class == Class::Configuration.as_str(),
+                alone: *class == Class::Configuration,
             })
             .collect();
         let total = failed.len() as u64 + unlisted;
         lines.extend(table::grouped(failed, total, ""));
+        if verbose {
+            let details = step.error.iter().flat_map(|error| &error.details);
+            lines.extend(details.map(|line| format!("{}: {line}", step.id)));
+        }
         lines.extend(step.error.iter().filter_map(|error| error.hint.as_ref()).map(|hint| format!("hint: {hint}")));
     }
     if !lines.is_empty() {
@@ -162,7 +165,7 @@ fn failures(state: &BuildState) -> Vec<String> {
 
 fn color(step: &StepState, held: bool) -> Color {
     match step.status {
-        Status::Completed | Status::Skipped => Color::Green,
+        Status::Completed => Color::Green,
         Status::Failed if was_interrupted(step) => Color::Yellow,
         Status::Failed => Color::Red,
         Status::Running if held => Color::Blue,

@@ -82,7 +82,7 @@ impl Failed<'_> {
 /// The items of a step that failed: what, where from, status, why, what to do.
 pub(super) fn failures(items: &[ItemFailure]) -> Vec<String> {
     let failed = items.iter().take(FAILURES_SHOWN).map(|item| {
-        let ItemFailure { item, origin, class, status, message, hint } = item;
+        let ItemFailure { item, origin, class, status, message, hint, .. } = item;
         let (hint, alone) = (hint.as_deref(), *class == Class::Configuration);
         // Of a file of the configuration it is the place and the key.
         let (about, message) = match (alone, origin.as_str()) {
@@ -156,6 +156,7 @@ mod tests {
             origin: origin.into(),
             class: Class::Transient,
             status: None,
+            code: None,
             message: message.into(),
             hint: hint.map(str::to_owned),
         };

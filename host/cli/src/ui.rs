@@ -136,6 +136,9 @@ impl Ui {
             lines.push(format!("  caused by: {}", visible::line(&inner.to_string())));
             cause = inner.source();
         }
+        if self.verbose {
+            lines.extend(error.details().iter().map(|line| format!("  {}", visible::line(line))));
+        }
         lines.extend(super::table::failures(error.items()));
         let is_told = |hint: &&str| error.items().iter().any(|item| item.hint.as_deref() == Some(*hint));
         if let Some(hint) = error.hint_text().filter(|hint| !is_told(hint)) {
@@ -180,8 +183,12 @@ struct JsonError<'a> {
     hint: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     items: &'a [base::error::ItemFailure],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    details: &'a [String],
 }
 
 impl<'a> JsonError<'a> {
@@ -199,7 +206,9 @@ impl<'a> JsonError<'a> {
             causes,
             hint: error.hint_text(),
             until: error.until().map(base::timestamp::rfc3339),
+            code: error.code(),
             items: error.items(),
+            details: error.details(),
         }
     }
 }

@@ -37,10 +37,26 @@ pub(super) enum Runs<'a> {
 /// `local` where the wall is required and the kernel has none, and where the
 /// folders of the build can not be made.
 pub(super) fn raise(project: &Project, runs: Runs<'_>, ui: &Ui, variables: &Variables) -> Result<Wall> {
+    raise_beside(project, runs, None, ui, variables)
+}
+
+/// The same, with a folder beside the project that is written as well.
+///
+/// # Errors
+/// As [`raise`].
+pub(super) fn raise_beside(
+    project: &Project,
+    runs: Runs<'_>,
+    beside: Option<&Path>,
+    ui: &Ui,
+    variables: &Variables,
+) -> Result<Wall> {
     if !runs_third_party(project, runs) {
         return Ok(Wall::Unasked);
     }
-    let openings = Openings { writable: writable(project, runs, variables)?, ports: open_ports(project, variables) };
+    let mut writable = writable(project, runs, variables)?;
+    writable.extend(beside.map(Path::to_owned));
+    let openings = Openings { writable, ports: open_ports(project, variables) };
     let wall = wall::raise(project.settings.security.second_wall, &openings)?;
     if wall == Wall::Missing {
         ui.note(

@@ -1,4 +1,8 @@
-//! The steps and their order: the built-in pipeline, or config/pipeline.yaml.
+//! The steps and their order: the built-in pipeline, what config/pipeline.yaml
+//! adds to it, or the pipeline that stands there whole.
+//!
+//! [`file`](self::file) reads the file, `order` says what waits for what, and
+//! [`Pipeline::problems`] what is wrong with it all.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +10,14 @@ use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::source::Source;
-use crate::{plugins_lock, publish};
+use crate::{contribute, limits, plugins_lock, publish};
 use base::error::{Error, Result};
 
+pub use crate::contribute::{Contribution, Place};
 pub use crate::publish::{Publish, Target};
+
+mod file;
+mod order;
 
 /// The step that loads and checks the configuration; the host does it before
 /// anything else.
@@ -17,13 +25,11 @@ pub const CONFIG: &str = "config";
 /// The step that publishes the component manifest.
 pub const MANIFESTS: &str = "manifests";
 
-/// What the host itself can do in a step.
-pub const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
-
-/// The steps in the order of the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The steps: those of a whole pipeline in the order of the file, else each
+/// after what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pipeline {
+    /// In the order of the file, which need not be the one in which they run.
     pub steps: Vec<StepSpec>,
 }
 
@@ -31,8 +37,10 @@ pub struct Pipeline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
+    /// Unique in the pipeline, and the name of its tree: `images`.
     pub id: String,
-    /// For people: "Container images".
+    /// For people: "Container images". The id where it is missing.
+    #[serde(default)]
     pub name: String,
     /// What does the work.
     #[serde(with = "serde_yaml::with::singleton_map")]
@@ -40,40 +48,136 @@ pub struct StepSpec {
     /// Step ids whose trees this step reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// Step ids that wait for this one, without reading its tree.
+    #[serde(default, deserialize_with = "file::one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+    /// Step ids that this one waits for, without reading their trees.
+    #[serde(default, deserialize_with = "file::one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What becomes of an attempt that failed.
+    #[serde(default)]
     pub on_failure: OnFailure,
+    /// How often it is tried again; `retries.steps` of settings.yaml where it
+    /// is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Seconds that one attempt of a plugin may take; `plugins.step_limit` of
+    /// settings.yaml where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
     /// Files of the step's tree that are published outside build/.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<Publish>,
+    /// What of the step's tree goes into the package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contribute: Vec<Contribution>,
     /// Handed to the plugin as JSON.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub configuration: serde_json::Value,
+    /// None of a built-in step.
+    #[serde(skip)]
+    pub written: Option<Written>,
+}
+
+/// Where a step stands in pipeline.yaml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub path: YamlPath,
+    /// Of its configuration, else of itself: `config/pipeline.yaml:12:5`.
+    pub configuration: String,
 }
 
 /// `host: images` or `plugin: manifest`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runner {
-    /// A step of the host: `config`, `images`, `files`, `repos`.
-    Host(String),
+    /// A step of the host.
+    Host(HostStep),
     /// A plugin by name: a core plugin, or one pinned in plugins.lock.
     Plugin(String),
 }
 
-/// What happens to the staging of a failed attempt.
+/// What the host itself does in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+pub enum HostStep {
+    /// Loads and checks the configuration, before anything else. The step of
+    /// the id [`CONFIG`], and no other.
+    Config,
+    /// Container images.
+    Images,
+    /// Binaries and archives.
+    Files,
+    /// Git repositories.
+    Repos,
+}
+
+impl HostStep {
+    /// In the order of the built-in pipeline.
+    pub const ALL: [Self; 4] = [Self::Config, Self::Images, Self::Files, Self::Repos];
+
+    /// As pipeline.yaml calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => CONFIG,
+            Self::Images => "images",
+            Self::Files => "files",
+            Self::Repos => "repos",
+        }
+    }
+}
+
+/// What happens to the staging of a failed attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
+    /// Nothing of it remains.
+    #[default]
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
+/// How often a step may say that it is tried again.
+const MOST_RETRIES: u32 = 20;
+
 impl StepSpec {
+    /// A step of this id and name that waits for nothing.
+    pub fn new(id: &str, run: Runner) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            run,
+            needs: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            on_failure: OnFailure::RollBack,
+            retries: None,
+            timeout: None,
+            publish: Vec::new(),
+            contribute: Vec::new(),
+            configuration: serde_json::Value::Null,
+            written: None,
+        }
+    }
+
+    /// Whether it runs the plugin of this name: the core plugin, or the one that
+    /// plugins.lock lets take its place.
+    pub fn runs(&self, plugin: &str) -> bool {
+        matches!(&self.run, Runner::Plugin(name) if name == plugin)
+    }
+
+    /// Where it stands in pipeline.yaml; the root for a built-in step.
+    pub(crate) fn place(&self) -> YamlPath {
+        self.written.as_ref().map_or_else(YamlPath::root, |written| written.path.clone())
+    }
+
     /// Whether it does what the step `manifests` lists with rights that no
     /// plugin was granted: as a step of the host, and as a core plugin that
     /// reads that list.
     fn trusts_the_list(&self) -> bool {
         match &self.run {
-            Runner::Host(name) => name != CONFIG,
+            Runner::Host(step) => *step != HostStep::Config,
             Runner::Plugin(name) => {
                 plugins_lock::core(name).is_some() && self.needs.iter().any(|need| need == MANIFESTS)
             }
@@ -85,36 +189,33 @@ impl Pipeline {
     /// The pipeline of every project that has no pipeline.yaml.
     pub fn built_in() -> Self {
         let step = |id: &str, name: &str, run: Runner, needs: &[&str], on_failure: OnFailure, publish: Vec<Publish>| {
-            StepSpec {
-                id: id.to_owned(),
-                name: name.to_owned(),
-                run,
-                needs: needs.iter().map(|need| (*need).to_owned()).collect(),
-                on_failure,
-                publish,
-                configuration: serde_json::Value::Null,
-            }
+            let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+            StepSpec { name: name.to_owned(), needs, on_failure, publish, ..StepSpec::new(id, run) }
         };
-        let host = |name: &str| Runner::Host(name.to_owned());
+        let host = Runner::Host;
         let plugin = |name: &str| Runner::Plugin(name.to_owned());
         let publish = |from: &[&str], to: Target| -> Vec<Publish> {
             from.iter().map(|from| Publish { from: (*from).to_owned(), to }).collect()
         };
         let sources = ["manifests", "images", "files", "repos", "charts"];
-        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let made = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
-        let package =
-            publish(&["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"], Target::Dist);
+        let package = publish(
+            &["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "*.spdx.json", "artifact-manifest.json"],
+            Target::Dist,
+        );
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![
-                step("config", "Configuration", host("config"), &[], RollBack, Vec::new()),
+                step("config", "Configuration", host(HostStep::Config), &[], RollBack, Vec::new()),
                 step("manifests", "Component manifest", plugin("manifest"), &["config"], RollBack, manifests),
-                step("images", "Container images", host("images"), &["manifests"], Preserve, Vec::new()),
-                step("files", "Binaries and tools", host("files"), &["manifests"], Preserve, Vec::new()),
-                step("repos", "Git repositories", host("repos"), &["manifests"], Preserve, Vec::new()),
+                step("images", "Container images", host(HostStep::Images), &["manifests"], Preserve, Vec::new()),
+                step("files", "Binaries and tools", host(HostStep::Files), &["manifests"], Preserve, Vec::new()),
+                step("repos", "Git repositories", host(HostStep::Repos), &["manifests"], Preserve, Vec::new()),
                 step("charts", "Helm charts", plugin("charts"), &["manifests"], Preserve, Vec::new()),
                 step("zarf_gen", "zarf.yaml", plugin("zarf-yaml"), &sources, RollBack, Vec::new()),
+                step("sbom", "SBOMs", plugin("sbom"), &made, RollBack, Vec::new()),
                 step("package", "Zarf package", plugin("package"), &everything, RollBack, package),
             ],
         }
@@ -125,8 +226,7 @@ impl Pipeline {
     /// # Errors
     /// `configuration` with the line of every problem.
     pub fn parse(source: &Source) -> Result<Self> {
-        let (pipeline, _) = source.checked(None, Self::problems)?;
-        Ok(pipeline)
+        file::parse(source)
     }
 
     /// # Errors
@@ -141,27 +241,23 @@ impl Pipeline {
     /// Everything that is wrong, in the order of the file.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let section = YamlPath::root().key("steps");
         if self.steps.is_empty() {
             problems.push(Problem::new(
-                &section,
+                &YamlPath::root().key("steps"),
                 "there are no steps",
                 "`opencenter-airgap init --pipeline` writes the built-in ones",
             ));
         }
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-        for (index, step) in self.steps.iter().enumerate() {
-            let path = section.index(index);
-            self.step_problems(step, &path, &mut problems);
-            if let Some(first) = seen.insert(&step.id, index) {
-                problems.push(Problem::new(
-                    &path.key("id"),
-                    format!("a second step has the id `{}`; the first is steps[{first}]", shown(&step.id)),
-                    "give every step an id of its own",
-                ));
+        let mut seen: BTreeMap<&str, &StepSpec> = BTreeMap::new();
+        for step in &self.steps {
+            self.step_problems(step, &mut problems);
+            match seen.get(step.id.as_str()) {
+                Some(first) => problems.push(second(first, step)),
+                None => drop(seen.insert(&step.id, step)),
             }
         }
         problems.extend(publish::problems(&self.steps));
+        problems.extend(contribute::problems(self));
         problems.extend(self.list_problem());
         if problems.is_empty() {
             problems.extend(self.cycle());
@@ -173,13 +269,14 @@ impl Pipeline {
     /// the host's own rights: no plugin gets them by taking that id.
     fn list_problem(&self) -> Option<Problem> {
         let reader = self.steps.iter().find(|step| step.trusts_the_list())?;
-        let index = self.steps.iter().position(|step| step.id == MANIFESTS)?;
-        let run = match &self.steps[index].run {
+        let list = self.steps.iter().find(|step| step.id == MANIFESTS)?;
+        let run = match &list.run {
             Runner::Plugin(name) if name == publish::MANIFEST => return None,
-            Runner::Plugin(name) | Runner::Host(name) => name,
+            Runner::Plugin(name) => name,
+            Runner::Host(step) => step.as_str(),
         };
         Some(Problem::new(
-            &YamlPath::root().key("steps").index(index).key("run"),
+            &list.place().key("run"),
             format!(
                 "the host does what the step `{MANIFESTS}` lists, with your credentials (`{}` does), and it runs `{}`",
                 shown(&reader.id),
@@ -193,7 +290,8 @@ impl Pipeline {
         ))
     }
 
-    fn step_problems(&self, step: &StepSpec, path: &YamlPath, problems: &mut Vec<Problem>) {
+    fn step_problems(&self, step: &StepSpec, problems: &mut Vec<Problem>) {
+        let path = &step.place();
         if !is_id(&step.id) {
             problems.push(Problem::new(
                 &path.key("id"),
@@ -202,10 +300,10 @@ impl Pipeline {
             ));
         }
         match &step.run {
-            Runner::Host(name) if !HOST_STEPS.contains(&name.as_str()) => problems.push(Problem::new(
-                &path.key("run").key("host"),
-                format!("the host has no step `{}`", shown(name)),
-                format!("there are: {}; everything else is a plugin", HOST_STEPS.join(", ")),
+            run if (step.id == CONFIG) != (*run == Runner::Host(HostStep::Config)) => problems.push(Problem::new(
+                &path.key("run"),
+                format!("the step `{CONFIG}` and the host's `{CONFIG}` are one: it is loaded before anything runs"),
+                format!("write `id: {CONFIG}` and `run: {{host: {CONFIG}}}`, or another id and another runner"),
             )),
             Runner::Plugin(name) if !is_id(name) => problems.push(Problem::new(
                 &path.key("run").key("plugin"),
@@ -214,61 +312,14 @@ impl Pipeline {
             )),
             _ => {}
         }
-        for (index, need) in step.needs.iter().enumerate() {
-            let at = path.key("needs").index(index);
-            if *need == step.id {
-                problems.push(Problem::new(
-                    &at,
-                    format!("the step `{need}` needs itself"),
-                    "remove it from its `needs`",
-                ));
-            } else if !self.steps.iter().any(|other| other.id == *need) {
-                let ids: Vec<&str> = self.steps.iter().map(|step| step.id.as_str()).collect();
-                problems.push(Problem::new(
-                    &at,
-                    format!("the step `{}` needs `{}`, which does not exist", shown(&step.id), shown(need)),
-                    format!("there are: {}", ids.join(", ")),
-                ));
-            }
-        }
+        problems.extend(self.order_problems(step));
+        problems.extend(patience_problems(step));
         if !step.configuration.is_null() && !step.configuration.is_object() {
             problems.push(Problem::new(&path.key("configuration"), "is not a mapping", "write `key: value` lines"));
         }
     }
 
-    /// The first cycle, as the way around it.
-    fn cycle(&self) -> Option<Problem> {
-        let index_of = |id: &str| self.steps.iter().position(|step| step.id == id);
-        let mut done = vec![false; self.steps.len()];
-        for start in 0..self.steps.len() {
-            // Depth first with an explicit way: each entry is a step and how
-            // many of its needs were followed already.
-            let mut way: Vec<(usize, usize)> = vec![(start, 0)];
-            while let Some((step, followed)) = way.pop() {
-                if done[step] {
-                    continue;
-                }
-                let Some(need) = self.steps[step].needs.get(followed) else {
-                    done[step] = true;
-                    continue;
-                };
-                way.push((step, followed + 1));
-                let Some(next) = index_of(need) else { continue };
-                if let Some(from) = way.iter().position(|(on_way, _)| *on_way == next) {
-                    let mut ids: Vec<&str> = way[from..].iter().map(|(at, _)| self.steps[*at].id.as_str()).collect();
-                    ids.push(&self.steps[next].id);
-                    return Some(Problem::new(
-                        &YamlPath::root().key("steps").index(next).key("needs"),
-                        format!("the steps need each other in a circle: {}", ids.join(" → ")),
-                        "remove one of these needs",
-                    ));
-                }
-                way.push((next, 0));
-            }
-        }
-        None
-    }
-
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.id == id)
     }
@@ -283,18 +334,65 @@ impl Pipeline {
     }
 }
 
+/// Two steps of one id, the first of which may be a built-in one.
+fn second(first: &StepSpec, step: &StepSpec) -> Problem {
+    let (at, id) = (step.place().key("id"), shown(&step.id));
+    match &first.written {
+        Some(Written { path, .. }) => Problem::new(
+            &at,
+            format!("a second step has the id `{id}`; the first is {path}"),
+            "give every step an id of its own",
+        ),
+        None => Problem::new(
+            &at,
+            format!("the built-in pipeline has a step `{id}` already"),
+            "give this one another id; `opencenter-airgap init --pipeline` writes the built-in steps down, to be changed",
+        ),
+    }
+}
+
+/// What a step says about being tried again, and for how long.
+fn patience_problems(step: &StepSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(retries) = step.retries.filter(|retries| *retries > MOST_RETRIES) {
+        problems.push(Problem::new(
+            &step.place().key("retries"),
+            format!("`{retries}` is no number of retries"),
+            format!("write a number from 0 to {MOST_RETRIES}"),
+        ));
+    }
+    let Some(timeout) = step.timeout else { return problems };
+    let at = step.place().key("timeout");
+    let allowed = limits::Limit::StepTime.range();
+    if let Runner::Host(host) = step.run {
+        let message = format!("the host's step `{}` has no time limit", host.as_str());
+        problems.push(Problem::new(&at, message, "remove the line: what the host fetches takes as long as it takes"));
+    } else if !allowed.contains(&timeout) {
+        let (from, to) = (allowed.start(), allowed.end());
+        let message = format!("`{timeout}` is no number of seconds that a step may take");
+        problems.push(Problem::new(&at, message, format!("write a number from {from} to {to}")));
+    }
+    problems
+}
+
 const PIPELINE_HEADER: &str = "\
 # The steps of a build and their order. Remove this file to go back to the
-# built-in pipeline, which is what `init --pipeline` writes here.
+# built-in pipeline, which is what `init --pipeline` writes here. Steps alone
+# that are added to it stand under `additional_steps:` in place of `steps:`.
 #
 # A step runs when everything it `needs` is complete; steps that do not need
-# each other run at the same time.
+# each other run at the same time. The package is made when every step that
+# does not come after it is complete: one that fails keeps it from being made.
 #   run         host: config | images | files | repos, or plugin: <name>, which
 #               is a core plugin or one that config/plugins.lock pins
+#   before, after  steps that wait for this one, or that it waits for
 #   on_failure  roll-back drops what a failed attempt made, preserve keeps it
 #               for the next one
+#   retries, timeout  how often it is tried again, and seconds for one attempt
 #   publish     files of the step's output that become visible outside build/:
 #               `to: dist`, and `to: config` for those of the plugin manifest
+#   contribute  what of the step's output goes into the package: `into: files`
+#               or `into: documentation`
 #   configuration  handed to the plugin as it is
 steps:
 ";
@@ -302,7 +400,7 @@ steps:
 fn step_text(step: &StepSpec) -> String {
     use model::yaml_text::{flow_scalar, scalar};
     let run = match &step.run {
-        Runner::Host(name) => format!("host: {}", flow_scalar(name)),
+        Runner::Host(step) => format!("host: {}", step.as_str()),
         Runner::Plugin(name) => format!("plugin: {}", flow_scalar(name)),
     };
     let mut text = format!("  - id: {}\n    name: {}\n    run: {{{run}}}\n", scalar(&step.id), scalar(&step.name));
@@ -347,11 +445,16 @@ mod tests {
         Pipeline::parse(&Source::of("config/pipeline.yaml".into(), text.as_bytes().to_vec()).unwrap())
     }
 
+    fn unplaced(mut pipeline: Pipeline) -> Pipeline {
+        pipeline.steps.iter_mut().for_each(|step| step.written = None);
+        pipeline
+    }
+
     #[test]
     fn the_built_in_pipeline_is_sound_and_survives_its_own_text() {
         let built_in = Pipeline::built_in();
         built_in.check().unwrap();
-        assert_eq!(parse(&built_in.to_text()).unwrap(), built_in);
+        assert_eq!(unplaced(parse(&built_in.to_text()).unwrap()), built_in);
         let ids: Vec<&str> = built_in.steps.iter().map(|step| step.id.as_str()).collect();
         assert_eq!(ids, ["config", "manifests", "images", "files", "repos", "charts", "zarf_gen", "package"]);
         let published: Vec<&str> = built_in.steps[7].publish.iter().map(|publish| publish.from.as_str()).collect();
@@ -362,7 +465,7 @@ mod tests {
     fn a_step_with_configuration_survives_its_text() {
         let mut pipeline = Pipeline::built_in();
         pipeline.steps[1].configuration = serde_json::json!({"a": ["b: c", 1], "d": null});
-        assert_eq!(parse(&pipeline.to_text()).unwrap(), pipeline);
+        assert_eq!(unplaced(parse(&pipeline.to_text()).unwrap()), pipeline);
     }
 
     #[test]
@@ -392,7 +495,13 @@ mod tests {
             ),
             (step("a", ", configuration: [1]"), "2:", "not a mapping"),
             (step("a", ", when: x"), "2:", "unknown field `when`"),
-            ("  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(), "2:", "no step `pictures`"),
+            (
+                "  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(),
+                "2:",
+                "unknown variant `pictures`",
+            ),
+            ("  - {id: a, name: n, run: {host: config}, on_failure: preserve}\n".into(), "2:", "are one"),
+            ("  - {id: config, name: n, run: {plugin: p}, on_failure: preserve}\n".into(), "2:", "are one"),
             ("  - {id: a, name: n, run: {shell: x}, on_failure: preserve}\n".into(), "2:", "unknown variant `shell`"),
         ] {
             let error = parse(&format!("steps:\n{steps}")).unwrap_err();

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline::{Runner, StepSpec};
+use super::pipeline::StepSpec;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use disk::tree;
@@ -24,8 +24,12 @@ use disk::tree;
 /// A file outside build/ that a commit published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
+    /// `dist/x` or `config/x` in state.json, wherever those folders lie; in what a build reports
+    /// the path of the file itself.
     pub path: String,
+    /// Of the content.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
     /// How it looked when it was last known to be that: as long as it looks so,
     /// nobody has written into it.
@@ -40,13 +44,17 @@ pub struct Publish {
     /// A path in the tree; a leading `*` matches any beginning of a name in
     /// the root of the tree. One that matches nothing publishes nothing.
     pub from: String,
+    /// The folder that it goes into.
     pub to: Target,
 }
 
+/// A folder outside build/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
+    /// config/, which decides what the next build does.
     Config,
+    /// dist/, which holds what is handed on.
     Dist,
 }
 
@@ -55,7 +63,7 @@ pub(super) const MANIFEST: &str = "manifest";
 const CONFIGURATION: [&str; 2] = ["components.yaml", "components.base.yaml"];
 
 /// Who publishes the package, and what that is called.
-const PACKAGE: &str = "package";
+pub(super) const PACKAGE: &str = "package";
 const PACKAGE_FILES: &str = "zarf-package-";
 const PACKAGE_LIST: &str = "artifact-manifest.json";
 
@@ -67,8 +75,8 @@ pub const PROVENANCE: &str = ".intoto.json";
 pub fn problems(steps: &[StepSpec]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<(Target, String), String> = BTreeMap::new();
-    for (index, step) in steps.iter().enumerate() {
-        let section = YamlPath::root().key("steps").index(index).key("publish");
+    for step in steps {
+        let section = step.place().key("publish");
         for (index, publish) in step.publish.iter().enumerate() {
             let at = section.index(index).key("from");
             let problem = refused(step, publish, &at);
@@ -94,7 +102,7 @@ fn refused(step: &StepSpec, publish: &Publish, at: &YamlPath) -> Option<Problem>
     }
     let name = name_of(&publish.from);
     if publish.to == Target::Config {
-        let is_own = runs(step, MANIFEST) && CONFIGURATION.contains(&publish.from.as_str());
+        let is_own = step.runs(MANIFEST) && CONFIGURATION.contains(&publish.from.as_str());
         return (!is_own).then(|| {
             Problem::new(
                 at,
@@ -108,7 +116,7 @@ fn refused(step: &StepSpec, publish: &Publish, at: &YamlPath) -> Option<Problem>
         let message = format!("`{}` is no name to be published: {PLAIN}", shown(name));
         return Some(Problem::new(at, message, "give the file another name"));
     }
-    let is_foreign = is_of_package(name) && !runs(step, PACKAGE);
+    let is_foreign = is_of_package(name) && !step.runs(PACKAGE);
     is_foreign.then(|| {
         Problem::new(
             at,
@@ -128,7 +136,7 @@ fn collision(at: &YamlPath, name: &str, other: &str) -> Problem {
 
 /// Whether a step makes the package: the core plugin, or what takes its place.
 pub fn makes_package(step: &StepSpec) -> bool {
-    runs(step, PACKAGE)
+    step.runs(PACKAGE)
 }
 
 /// Whether this is the name of a package.
@@ -136,21 +144,16 @@ pub fn is_package(name: &str) -> bool {
     name.starts_with(PACKAGE_FILES) && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
 }
 
-/// Whether a step runs the plugin of this name: the core plugin, or the one
-/// that plugins.lock lets take its place.
-fn runs(step: &StepSpec, plugin: &str) -> bool {
-    matches!(&step.run, Runner::Plugin(name) if name == plugin)
-}
-
 /// People and shells handle what lies in dist/: no letter that looks like
 /// another, nothing that a command takes for an option.
-const PLAIN: &str = "it may have letters and digits of ASCII, `.`, `_`, `+` and `-`, the last two not first, nor a dot";
+pub(super) const PLAIN: &str =
+    "it may have letters and digits of ASCII, `.`, `_`, `+` and `-`, the last two not first, nor a dot";
 
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-')
 }
 
-fn has_plain_name(name: &str) -> bool {
+pub(super) fn has_plain_name(name: &str) -> bool {
     name.chars().all(is_plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -174,7 +177,9 @@ fn folded(name: &str) -> String {
 pub struct Selected {
     /// In the step's tree.
     pub path: String,
+    /// The folder that it goes into.
     pub to: Target,
+    /// Its name there.
     pub name: String,
 }
 
@@ -200,7 +205,7 @@ pub fn selected<'a>(step: &StepSpec, paths: impl Iterator<Item = &'a str> + Clon
 fn matches(step: &StepSpec, from: &str, path: &str) -> bool {
     let Some(ending) = from.strip_prefix('*') else { return from == path };
     let is_meant = path.ends_with(ending) && has_plain_name(path);
-    is_meant && (runs(step, PACKAGE) || !is_of_package(path))
+    is_meant && (step.runs(PACKAGE) || !is_of_package(path))
 }
 
 /// Who has published what, under names that a file system may take for one.
@@ -232,19 +237,11 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{OnFailure, Pipeline};
+    use crate::pipeline::{Pipeline, Runner};
 
     fn step(id: &str, plugin: &str, publish: &[(&str, Target)]) -> StepSpec {
         let publish = publish.iter().map(|(from, to)| Publish { from: (*from).to_owned(), to: *to }).collect();
-        StepSpec {
-            id: id.to_owned(),
-            name: id.to_owned(),
-            run: Runner::Plugin(plugin.to_owned()),
-            needs: Vec::new(),
-            on_failure: OnFailure::RollBack,
-            publish,
-            configuration: serde_json::Value::Null,
-        }
+        StepSpec { publish, ..StepSpec::new(id, Runner::Plugin(plugin.to_owned())) }
     }
 
     #[test]

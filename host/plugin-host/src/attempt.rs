@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::ResolvedComponents;
 use serde_json::Value;
@@ -32,16 +33,21 @@ pub struct Attempt {
     pub attempt: u32,
     /// Seconds since 1970.
     pub epoch: u64,
+    /// How long it may take, where the step declares it.
+    pub timeout: Option<Duration>,
     /// What `run` gets as configuration.
     pub configuration: Value,
     /// The trees of the steps that this one needs, by id.
     pub trees: BTreeMap<String, Tree>,
+    /// Where the plugin's output goes.
     pub output: TreeBuilder,
+    /// How the attempt is told of, counted and stopped.
     pub progress: Progress,
     /// What a desk for the plugin is made of.
     pub means: Means,
     /// What was asked for and a frozen lock does not hold.
     pub drift: Drift,
+    /// Where everything of the project lies.
     pub layout: Layout,
     /// The local paths that the configuration names.
     pub named: Arc<NamedPaths>,
@@ -69,6 +75,7 @@ impl Attempt {
             step: step.to_owned(),
             attempt: 1,
             epoch: 0,
+            timeout: None,
             configuration,
             trees: BTreeMap::new(),
             output,

@@ -31,7 +31,7 @@ use super::stream::FileWriter;
 use super::wasi::{self, VirtualClock};
 use super::watch::Watch;
 use base::digest::Digest;
-use base::error::{Error, Result};
+use base::error::{Error, ItemFailure, Result};
 use base::leash::Leash;
 use base::progress::Progress;
 use fetch::desk::Desk;
@@ -99,6 +99,19 @@ pub(super) struct Talk {
     pub(super) shown: Option<Instant>,
     /// How often something was complete.
     pub(super) ends: u64,
+    /// What it said of the things that failed, and how many more there were.
+    pub(super) failed: Vec<ItemFailure>,
+    pub(super) unlisted: usize,
+}
+
+/// Whose call it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maker {
+    /// Of the plugin.
+    pub(super) digest: Digest,
+    pub(super) is_core: bool,
+    /// What marks of a checkpoint are worth: plugin and configuration.
+    pub(super) identity: Digest,
 }
 
 /// What `run` may touch.
@@ -107,6 +120,8 @@ pub(super) struct Work {
     /// Where the call asks for what lies outside of it.
     pub(super) desk: Desk,
     pub(super) is_core: bool,
+    /// Of the plugin.
+    pub(super) plugin: Digest,
     pub(super) ledger: Arc<Ledger>,
     pub(super) inputs: BTreeMap<String, InputTree>,
     /// What marks of a checkpoint are worth: plugin and configuration.
@@ -154,11 +169,11 @@ impl Work {
     pub(super) fn new(
         cx: Attempt,
         desk: Desk,
-        is_core: bool,
+        maker: Maker,
         limits: &CallLimits,
         inputs: BTreeMap<String, InputTree>,
-        identity: Digest,
     ) -> (Self, Idle) {
+        let Maker { digest: plugin, is_core, identity } = maker;
         let (busy, idle) = mpsc::channel(1);
         let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
         let ledger = Arc::new(Ledger::new(limits));
@@ -167,6 +182,7 @@ impl Work {
             cx,
             desk,
             is_core,
+            plugin,
             ledger,
             inputs,
             identity,

@@ -22,16 +22,20 @@ use entitlement::{Asker, Entitlement};
 /// A plugin that is part of the binary.
 #[derive(Clone, Copy)]
 pub struct Embedded {
+    /// The name that a step of the pipeline runs it by.
     pub name: &'static str,
+    /// The version of this program.
     pub version: &'static str,
     /// Of the bytes, computed when the binary was built.
     pub digest: Digest,
+    /// The component.
     pub bytes: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 impl Embedded {
+    /// What is run under its name where no pin takes its place.
     pub fn source(&self) -> PluginSource {
         PluginSource {
             name: self.name.to_owned(),
@@ -47,8 +51,11 @@ impl Embedded {
 /// Exactly which code ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginIdentity {
+    /// The name that a step of the pipeline runs it by.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// Of the component.
     pub digest: Digest,
     /// Whether it took the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -58,8 +65,11 @@ pub struct PluginIdentity {
 /// Verified bytes under a name, and what they may do.
 #[derive(Clone)]
 pub struct PluginSource {
+    /// The name that a step of the pipeline runs it by.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// Of the component.
     pub digest: Digest,
     bytes: Bytes,
     /// None for a core plugin.
@@ -100,6 +110,7 @@ impl PluginSource {
         Ok(Self { grants: Some(grants), ..self })
     }
 
+    /// The component.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Embedded(bytes) => bytes,
@@ -183,14 +194,14 @@ pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
 /// nowhere.
 pub fn check(project: &Project) -> Result<()> {
     let mut problems = Vec::new();
-    for (index, step) in project.pipeline.steps.iter().enumerate() {
+    for step in &project.pipeline.steps {
         let Runner::Plugin(name) = &step.run else { continue };
         let Err(error) = find(name, &project.plugin_pins) else { continue };
         let (file, path) = if project.plugin_pins.pin(name).is_some() {
             (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key("path"))
         } else {
-            let step = YamlPath::root().key("steps").index(index);
-            (project.layout.pipeline(), step.key("run").key("plugin"))
+            let place = step.written.as_ref().map_or_else(YamlPath::root, |written| written.path.clone());
+            (project.layout.pipeline(), place.key("run").key("plugin"))
         };
         // A built-in pipeline names what is built in.
         let Some(source) = Source::read(&file)? else { return Err(error) };

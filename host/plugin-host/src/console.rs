@@ -68,8 +68,14 @@ impl Console {
     /// The last `count` lines that say something.
     pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
         let text = self.text();
-        let mut lines: Vec<String> =
-            text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(count).map(str::to_owned).collect();
+        let mut lines: Vec<String> = text
+            .lines()
+            .rev()
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty())
+            .take(count)
+            .map(str::to_owned)
+            .collect();
         lines.reverse();
         lines
     }

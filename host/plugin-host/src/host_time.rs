@@ -36,13 +36,13 @@ struct Inner {
 impl HostTime {
     /// The call begins now.
     pub(super) fn new(subject: &Subject, limits: &CallLimits, cancel: CancellationToken) -> Self {
-        let (step, host) = (limits.step.as_secs(), limits.host.as_secs());
+        let host = limits.host.as_secs();
         Self(Arc::new(Inner {
             cancel,
             ends: Instant::now().checked_add(limits.step),
             limit: limits.host,
             worked: AtomicU64::new(0),
-            too_long: Limit::StepTime.exceeded(format!("{subject} took longer than its limit of {step} s")),
+            too_long: limits.too_long(subject),
             too_much: Limit::HostTime
                 .exceeded(format!("{subject} kept the host busy for longer than its limit of {host} s")),
         }))
@@ -145,5 +145,9 @@ mod tests {
     fn a_call_ends_however_little_was_done() {
         let error = time(0, 100).check().unwrap_err();
         assert!(error.message().contains("took longer than its limit of 0 s (`plugins.step_limit`)"), "{error}");
+        let declared = CallLimits::new(&PluginSettings::default()).within(Some(Duration::ZERO));
+        let error = declared.too_long("it");
+        assert_eq!(error.message(), "it took longer than its limit of 0 s (`timeout` of the step)");
+        assert!(error.hint_text().unwrap().contains("config/pipeline.yaml"));
     }
 }

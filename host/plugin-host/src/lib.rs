@@ -8,6 +8,7 @@
 //! what the host works for it (`host_time`), and the `imports` through which the
 //! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
 //! `directories`) and the network, as far as [`grants`](entitlement::grants) let it.
+//! Layers of images it reads through a `layer_handle`.
 //! What it writes through directories (`files`) and unpacks is counted while it
 //! grows (`watch`, `room`), and so are the descriptors that it holds
 //! (`open_files`). Whatever ends the call early is put into words by `stop`.
@@ -52,10 +53,12 @@ pub mod handed;
 mod host_time;
 mod imports;
 mod input;
+mod layer_handle;
 mod ledger;
 pub mod limits;
 mod marks;
 mod open_files;
+mod panic;
 pub mod review;
 mod room;
 mod schema;
@@ -71,14 +74,14 @@ pub mod worker;
 mod tests;
 
 use bindings::{BuildStepPre, step};
-use call::{Call, Running, Setup, Work};
+use call::{Call, Maker, Running, Setup, Work};
 use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
 use handed::Handed;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
 use open_files::Descriptors;
-use stop::Subject;
+use stop::{Subject, Told};
 use worker::Worker;
 
 pub use attempt::Attempt;
@@ -90,6 +93,7 @@ pub use validate::STEP;
 pub struct RuntimeOptions {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// The limits of a call, which the user may have raised.
     pub settings: PluginSettings,
     /// Who compiles and describes them.
     pub worker: Worker,
@@ -119,6 +123,7 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
+    /// A runtime that has not started its engine yet.
     pub fn new(options: RuntimeOptions) -> Self {
         Self {
             options,
@@ -143,6 +148,7 @@ impl Runtime {
         let rules = source.rules()?;
         let limits = CallLimits::new(&self.options.settings);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
+        let limits = limits.within(cx.timeout);
         let desk = cx.means.desk(source.entitlement()?);
         let handed = Handed::to_source(source);
         let epoch = if handed.clock { cx.epoch } else { 0 };
@@ -161,7 +167,8 @@ impl Runtime {
         let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
         let progress = cx.progress.clone().within(limits.allowance(&subject));
         let allowed = Attempt { progress, ..cx.clone() };
-        let (work, idle) = Work::new(allowed, desk, source.is_core(), &limits, inputs, identity);
+        let maker = Maker { digest: source.digest, is_core: source.is_core(), identity };
+        let (work, idle) = Work::new(allowed, desk, maker, &limits, inputs);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
@@ -183,7 +190,15 @@ impl Runtime {
         let said = returned.and_then(|result| {
             let cancelled = cx.progress.cancellation().is_cancelled();
             let come_back = running.store.data().work.as_ref().and_then(|work| work.come_back);
-            result.map_err(|error| stop::until(come_back, stop::polite(error, cancelled, &subject)))
+            let said = std::mem::take(&mut running.store.data_mut().talk.failed);
+            let told = Told { failed: said, unlisted: running.store.data().talk.unlisted };
+            match result {
+                Ok(summary) => {
+                    told.warn(&cx.progress);
+                    Ok(summary)
+                }
+                Err(error) => Err(stop::until(come_back, stop::polite(error, cancelled, &subject, told))),
+            }
         });
         let outcome = match said {
             Ok(summary) => complete(&running, directories.clone()).await.map(|()| outcome_of(&summary)),

@@ -15,13 +15,15 @@ use config::Project;
 use config::pipeline::{Runner, StepSpec};
 
 /// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 6] = ["package", "architecture", "force_regenerate", "strict_images", "plugins", "format"];
+const PROVIDED: [&str; 7] =
+    ["package", "architecture", "force_regenerate", "strict_images", "plugins", "format", "contributions"];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Right {
     /// As it stands under `grants` in plugins.lock: `fetch: https://…`.
     pub grant: String,
+    /// Whether plugins.lock grants it.
     pub granted: bool,
 }
 
@@ -87,7 +89,8 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, misfits: &[String]) -> Result<()
     if misfits.is_empty() {
         return Ok(());
     }
-    let message = format!("config/pipeline.yaml: step `{}` does not fit its plugin: {}", step.id, misfits.join("; "));
+    let at = step.written.as_ref().map_or("config/pipeline.yaml", |written| written.configuration.as_str());
+    let message = format!("{at}: step `{}` does not fit its plugin: {}", step.id, misfits.join("; "));
     Err(Error::configuration(message)
         .hint(format!("`opencenter-airgap plugin inspect {plugin}` shows what the plugin accepts")))
 }

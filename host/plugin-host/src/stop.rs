@@ -14,15 +14,17 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::bindings::types::{Failure, StepError};
+use super::bindings::types::{Failure, ItemFailure as ItemSaid, StepError};
 use super::budget::Budget;
 use super::console::Console;
 use super::limits::{
-    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, REPORT_FRAMES, REPORT_LINES,
+    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, PANIC_LINES, REPORT_FRAMES, REPORT_LINES,
 };
+use super::panic::Panic;
 use super::text;
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
+use base::progress::Progress;
 use config::limits::Limit;
 
 /// The host ended the call. Travels through wasmtime as an error.
@@ -83,6 +85,15 @@ pub(super) fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> Err
             return error.clone().context(format!("{subject} was stopped"));
         }
         Some(Stop::Host(error)) => return error.clone(),
+        Some(Stop::Deadline) if about.limits.describes => {
+            let message = format!(
+                "{subject} computed for longer than the {} s in which it may describe itself",
+                about.limits.seconds()
+            );
+            let error = with_notes(Error::new(Class::Plugin, message), notes(None, about));
+            return error
+                .hint("`describe` is there to say what the plugin is: report it to its author, it is not to work");
+        }
         Some(Stop::Deadline) => {
             let message = format!("{subject} computed for longer than its limit of {} s", about.limits.seconds());
             return exceeded(Limit::Time, message, error, about);
@@ -115,13 +126,18 @@ fn names(error: &Error, subject: &Subject) -> bool {
 }
 
 fn exceeded(limit: Limit, message: String, error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
-    with_notes(limit.exceeded(message), notes(None, error, about))
+    with_notes(limit.exceeded(message), notes(None, about)).with_details(details(error))
 }
 
-/// A fault of the plugin, not of the user.
+/// A fault of the plugin, not of the user. What it said when it panicked is
+/// told; where in the component that was is a detail.
 fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
     let subject = about.subject;
-    let (message, reason) = if let Some(exit) = error.downcast_ref::<I32Exit>() {
+    let panic = Panic::among(&about.console.last_lines(PANIC_LINES));
+    let has_panicked = panic.is_some();
+    let (message, reason) = if let Some(panic) = panic {
+        (format!("{subject} panicked{panic}"), None)
+    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (format!("{subject} exited with status {} instead of returning", exit.0), None)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (format!("{subject} crashed"), Some(trap.to_string()))
@@ -133,8 +149,13 @@ fn crashed(error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
     } else {
         (format!("{subject} failed"), Some(text::line(&chain(error), FAILURE_MESSAGE)))
     };
-    let error = with_notes(Error::new(Class::Plugin, message), notes(reason, error, about));
-    error.hint("this is a fault of the plugin: report it to its author with the lines above")
+    let mut details = details(error);
+    let mut notes = notes(reason, about);
+    if has_panicked {
+        details.append(&mut notes);
+    }
+    let error = with_notes(Error::new(Class::Plugin, message), notes).with_details(details);
+    error.hint("this is a fault of the plugin: report it to its author, with what `--verbose` shows")
 }
 
 /// Handles are counted by our table and by wasmtime's own, whichever is full
@@ -154,18 +175,17 @@ fn chain(error: &wasmtime::Error) -> String {
     causes.join(": ")
 }
 
-/// One line each: the reason, the frames, what was printed last.
-fn notes(reason: Option<String>, error: &wasmtime::Error, about: &Circumstances<'_>) -> Vec<String> {
-    let mut notes: Vec<String> = reason.into_iter().collect();
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let frames = frames(backtrace);
-        if !frames.is_empty() {
-            notes.push(format!("in {}", frames.join(", called by ")));
-        }
-    }
+/// One line each: the reason, and what was printed last.
+fn notes(reason: Option<String>, about: &Circumstances<'_>) -> Vec<String> {
     let printed = about.console.last_lines(REPORT_LINES);
-    notes.extend(printed.iter().map(|line| format!("it printed: {}", text::line(line, 500))));
-    notes
+    let printed = printed.iter().map(|line| format!("it printed: {}", text::line(line.trim_start(), 500)));
+    reason.into_iter().chain(printed).collect()
+}
+
+/// Where in the component it was.
+fn details(error: &wasmtime::Error) -> Vec<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    if frames.is_empty() { Vec::new() } else { vec![format!("in {}", frames.join(", called by "))] }
 }
 
 /// Demangled names, innermost first, without the machinery of a panic.
@@ -213,7 +233,7 @@ pub(super) fn with_notes(error: Error, notes: Vec<String>) -> Error {
 }
 
 /// What a step reported by itself, as the host's error.
-pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Error {
+pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject, told: Told) -> Error {
     let (class, failure) = match error {
         StepError::Interrupted if cancelled => return Error::interrupted(),
         StepError::Interrupted => {
@@ -231,48 +251,77 @@ pub(super) fn polite(error: StepError, cancelled: bool, subject: &Subject) -> Er
     let (message, rows) = message.trim().split_once('\n').unwrap_or((&message, ""));
     let message = text::line(message, FAILURE_MESSAGE);
     let message = if message.is_empty() { format!("{subject} failed without a message") } else { message };
-    let error = Error::new(class, message).with_items(items(rows, class));
+    let error = Error::new(class, message).with_items(told.with_rows(rows, class));
     // Which bytes it is and in which step it ran stands elsewhere. Of our own ones
     // nobody needs to know more than the step.
     let Subject { plugin, version, is_core, .. } = subject;
-    let tail = (!is_core).then(|| format!("reported by plugin {plugin} {version} as `{}`", text::line(&code, 64)));
-    let error = with_notes(error, tail.into_iter().collect());
+    let code = text::line(&code, CODE);
+    let tail = (!is_core).then(|| format!("reported by plugin {plugin} {version} as `{code}`"));
+    let error = with_notes(error.with_code(code), tail.into_iter().collect());
     match hint {
         Some(hint) => error.hint(text::line(&hint, FAILURE_MESSAGE)),
         None => error,
     }
 }
 
-/// What a step says below the first line: an item a line, `<item>: <what>`, and
-/// what helps in an indented one below.
-fn items(rows: &str, class: Class) -> Vec<ItemFailure> {
-    let mut items: Vec<ItemFailure> = Vec::new();
-    let mut left_out = 0_usize;
-    let failure = |item: String, message: String| ItemFailure {
-        item,
-        origin: String::new(),
-        class,
-        status: None,
-        message,
-        hint: None,
-    };
-    for row in rows.lines().filter(|row| !row.trim().is_empty()) {
-        if row.starts_with([' ', '\t']) {
-            if let Some(item) = items.last_mut().filter(|_| left_out == 0) {
-                item.hint = Some(text::line(row.trim(), FAILURE_MESSAGE));
-            }
-        } else if items.len() == FAILURE_ITEMS {
-            left_out += 1;
-        } else {
-            let (item, what) = row.split_once(": ").unwrap_or(("", row));
-            let [item, what] = [item, what].map(|text| text::line(text, FAILURE_MESSAGE));
-            items.push(failure(item, what));
+/// Bytes of a code that are kept.
+const CODE: usize = 64;
+
+/// What a step said of the things that failed, through `host.failed`.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) failed: Vec<ItemFailure>,
+    /// As many more.
+    pub(super) unlisted: usize,
+}
+
+impl Told {
+    /// They failed, and the step did not.
+    pub(super) fn warn(&self, progress: &Progress) {
+        self.failed.iter().for_each(|item| progress.warn(&format!("{}: {}", item.item, item.message)));
+        if self.unlisted > 0 {
+            progress.warn(&format!("and {} more", self.unlisted));
         }
     }
-    if left_out > 0 {
-        items.push(failure("…".to_owned(), format!("and {left_out} more")));
+
+    /// With what stands below the first line of its message: an item a line,
+    /// `<item>: <what>`, and what helps in an indented one below.
+    fn with_rows(self, rows: &str, class: Class) -> Vec<ItemFailure> {
+        let Self { failed: mut items, unlisted: mut left_out } = self;
+        for row in rows.lines().filter(|row| !row.trim().is_empty()) {
+            if row.starts_with([' ', '\t']) {
+                if let Some(item) = items.last_mut().filter(|_| left_out == 0) {
+                    item.hint = Some(text::line(row.trim(), FAILURE_MESSAGE));
+                }
+            } else if items.len() >= FAILURE_ITEMS {
+                left_out += 1;
+            } else {
+                let (item, what) = row.split_once(": ").unwrap_or(("", row));
+                let [item, what] = [item, what].map(|text| text::line(text, FAILURE_MESSAGE));
+                items.push(one(item, class, what));
+            }
+        }
+        if left_out > 0 {
+            items.push(one("…".to_owned(), class, format!("and {left_out} more")));
+        }
+        items
     }
-    items
+}
+
+fn one(item: String, class: Class, message: String) -> ItemFailure {
+    ItemFailure { item, origin: String::new(), class, status: None, code: None, message, hint: None }
+}
+
+/// What a step said of one thing.
+pub(super) fn failed_item(said: ItemSaid) -> ItemFailure {
+    let ItemSaid { name, failure } = said;
+    let class = class_of(&failure);
+    let [name, message] = [name, failure.message].map(|text| text::line(&text, FAILURE_MESSAGE));
+    ItemFailure {
+        code: Some(text::line(&failure.code, CODE)),
+        hint: failure.hint.map(|hint| text::line(&hint, FAILURE_MESSAGE)),
+        ..one(name, class, message)
+    }
 }
 
 /// A step that failed for now, and was told by a server when to come back.
@@ -385,5 +434,46 @@ impl Refusal {
             Self::Stop(stop) => Err(stop.into()),
             Self::Trap(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::limits::PluginSettings;
+
+    fn told(limits: &CallLimits) -> Error {
+        let subject =
+            Subject { step: None, plugin: "p".into(), version: "1".into(), digest: Digest::of(b""), is_core: false };
+        let (budget, console) = (Budget::new(1), Console::new(100, 100));
+        let about = Circumstances { subject: &subject, limits, budget: &budget, console: &console };
+        explain(&Stop::Deadline.into(), &about)
+    }
+
+    /// Nobody raises a setting that is not what was met.
+    #[test]
+    fn an_overrun_of_describe_names_its_own_limit() {
+        let error = told(&CallLimits::describe(&PluginSettings::default()));
+        assert!(error.message().ends_with("for longer than the 10 s in which it may describe itself"), "{error}");
+        assert!(!error.hint_text().unwrap().contains("plugins.time_limit"));
+        let lower = PluginSettings { time_limit: 3, ..PluginSettings::default() };
+        let error = told(&CallLimits::describe(&lower));
+        assert!(error.message().contains("limit of 3 s (`plugins.time_limit`)"), "{error}");
+    }
+
+    #[test]
+    fn what_failed_is_listed_from_both_ways_of_saying_it() {
+        let said = |name: &str| ItemSaid {
+            name: name.into(),
+            failure: Failure { code: "bad".into(), message: "no\u{1b}".into(), hint: None, retryable: false },
+        };
+        let told = Told { failed: vec![failed_item(said("chart a"))], unlisted: 2 };
+        let items = told.with_rows("chart b: worse\n  look", Class::InvalidInput);
+        let seen: Vec<_> =
+            items.iter().map(|item| (item.item.as_str(), item.code.as_deref(), item.message.as_str())).collect();
+        assert_eq!(
+            seen,
+            [("chart a", Some("bad"), "no\\u{1b}"), ("chart b", None, "worse"), ("…", None, "and 2 more")]
+        );
     }
 }

@@ -104,6 +104,7 @@ impl Bench {
         Attempt {
             step: "step".into(),
             attempt: self.attempt,
+            timeout: None,
             epoch: 1_700_000_000,
             configuration,
             trees: BTreeMap::from([("made".into(), self.made())]),
@@ -191,13 +192,14 @@ async fn a_trap_is_reported_with_plugin_frames_and_last_words() {
         Class::Plugin,
         &[
             "plugin traps 1.0.0 (sha256:",
-            "in step step crashed",
-            "unreachable",
-            "in traps::inner_most, called by traps::outer",
-            "the number was 2",
-            "about to fail",
+            "in step step panicked at tests/guests/examples/traps.rs:30:5: the number was 2",
+            "`--verbose` shows",
         ],
     );
+    let details = error.details().join("\n");
+    for detail in ["in traps::inner_most, called by traps::outer", "it printed: about to fail"] {
+        assert!(details.contains(detail) && !error.one_line().contains(detail), "{details}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +279,7 @@ async fn nothing_is_written_outside_or_where_zarf_would_refuse() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_world_is_named_with_what_is_expected() {
     let error = failure(&Bench::new(), "another_world", json!({})).await;
-    assert_says(&error, Class::Plugin, &["`acme:greeter/greet@2.1.0`", "`opencenter:airgap/step@1.0.0`"]);
+    assert_says(&error, Class::Plugin, &["`acme:greeter/greet@2.1.0`", "`opencenter:airgap/step@1.1.0`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,6 +310,7 @@ async fn polite_failures_keep_their_kind_and_lose_their_escapes() {
     }
     let error = failure(&bench, "fails_politely", json!({"kind": "missing-input"})).await;
     assert_says(&error, Class::NotFound, &["chart `x` is not there", "look again", "as `chart-not-found`"]);
+    assert_eq!(error.code(), Some("chart-not-found"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,12 @@ use super::limits::COMPONENT_BYTES;
 use base::error::{Class, Error, Result};
 
 /// What a plugin must export, and the version of the contract.
-pub const STEP: &str = "opencenter:airgap/step@1.0.0";
+pub const STEP: &str = "opencenter:airgap/step@1.1.0";
 const PACKAGE: &str = "opencenter:airgap/";
 const MAJOR: u64 = 1;
 
 /// The interfaces that a step may import.
-const OWN: &[&str] = &["types", "host", "trees", "outputs", "fetch", "archives", "checkpoint"];
+const OWN: &[&str] = &["types", "host", "trees", "outputs", "fetch", "archives", "checkpoint", "layers"];
 /// The packages of WASI 0.2 that are linked, inert.
 const WASI: &[&str] = &["wasi:io", "wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:random", "wasi:sockets"];
 
@@ -117,7 +117,7 @@ mod tests {
     fn another_world_is_named_with_what_was_expected() {
         let error = world(&["acme:greeter/greet@2.1.0"], &[]).unwrap_err();
         assert!(
-            error.contains("it exports `acme:greeter/greet@2.1.0`, and not `opencenter:airgap/step@1.0.0`"),
+            error.contains("it exports `acme:greeter/greet@2.1.0`, and not `opencenter:airgap/step@1.1.0`"),
             "{error}"
         );
         assert!(world(&[], &[]).unwrap_err().contains("exports nothing"));

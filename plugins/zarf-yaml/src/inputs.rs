@@ -8,20 +8,28 @@ use sdk::{Inputs, StepError, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::contributed::Contributed;
+
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
+    /// What was to be fetched.
     pub components: ResolvedComponents,
     /// Complete references of the images that were pulled.
     pub images: BTreeSet<String>,
     /// By the complete reference of an image: those about it that are carried
     /// with it, signatures and the like.
     pub about_images: BTreeMap<String, Vec<String>>,
+    /// What the step `files` fetched.
     pub files: Vec<FileEntry>,
     /// Paths of those that the nodes can run.
     pub programs: BTreeSet<String>,
+    /// What the step `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
+    /// What the step `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
+    /// What other steps made for the package.
+    pub contributed: Vec<Contributed>,
 }
 
 /// The part of an OCI index that says what is in it.
@@ -64,6 +72,7 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         programs,
         repositories: list(inputs, "repos", "repos.json")?,
         charts: list(inputs, "charts", "charts.json")?,
+        contributed: Vec::new(),
     })
 }
 

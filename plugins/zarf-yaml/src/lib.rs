@@ -1,11 +1,13 @@
 //! Writes the package definition, zarf.yaml, from what the earlier steps
 //! fetched.
 //!
-//! [`inputs`] reads their lists, [`compose`] groups them into components, and
+//! [`inputs`] reads their lists, [`contributed`] what other steps put beside
+//! them, [`compose`] groups it all into components, and
 //! the text is such that `zarf package create` accepts it as well: every source
 //! is a path relative to the definition.
 
 pub mod compose;
+pub mod contributed;
 pub mod inputs;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use std::collections::BTreeMap;
 use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::Deserialize;
+
+use crate::contributed::Contribution;
 
 /// Where the files of a package are put when it is deployed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -28,6 +32,15 @@ pub struct Configuration {
     /// By the name of a binary or tool: where that one goes, file name
     /// included.
     pub targets: BTreeMap<String, String>,
+    /// Names of components in the order in which they are deployed. Those that
+    /// are not named follow: binaries, tools, images, repositories, charts.
+    pub order: Vec<String>,
+    /// By the name of a component: whether it is deployed without being asked
+    /// for. By default what needs no cluster is; the others are where the
+    /// package has nothing that needs none.
+    pub required: BTreeMap<String, bool>,
+    /// From the host: what other steps put into the package.
+    pub contributions: Vec<Contribution>,
 }
 
 impl Default for Configuration {
@@ -37,6 +50,9 @@ impl Default for Configuration {
             tools_directory: "/usr/local/bin".into(),
             files_directory: "/opt/opencenter/files".into(),
             targets: BTreeMap::new(),
+            order: Vec::new(),
+            required: BTreeMap::new(),
+            contributions: Vec::new(),
         }
     }
 }
@@ -49,7 +65,8 @@ impl Step for ZarfYaml {
     const SUMMARY: &'static str = "Writes the Zarf package definition";
 
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let fetched = inputs::read(inputs)?;
+        let mut fetched = inputs::read(inputs)?;
+        fetched.contributed = contributed::find(&configuration.contributions, inputs)?;
         let definition = compose::compose(&fetched, &configuration).map_err(refused)?;
         let text = model::zarf::to_text(&definition)?;
         output.write_text("zarf.yaml", &text)?;

@@ -1,7 +1,7 @@
 //! Warns, then returns the error that it is told to.
 
 use sdk::serde_json::Value;
-use sdk::{Context, Inputs, Sink, Step, StepError, Summary};
+use sdk::{Context, Failures, Inputs, Sink, Step, StepError, Summary};
 
 struct Guest;
 
@@ -13,6 +13,15 @@ impl Step for Guest {
     fn run(_: &Context, configuration: Value, _: &Inputs, _: &Sink) -> Result<Summary, StepError> {
         sdk::log::warn("this will \u{1b}[31mfail\r\nsoon");
         sdk::progress(1, Some(2), "lines", "going \u{202e}on")?;
+        if let Some(items) = configuration["items"].as_u64() {
+            let mut failures = Failures::default();
+            for number in 0..items {
+                let error = StepError::invalid_input("mutable-tag", "`latest` says nothing").hint("pin a digest");
+                failures.add(format!("chart c{number}\u{1b}[31m"), error);
+            }
+            let total = usize::try_from(items).unwrap_or_default();
+            return failures.into_result(total, "charts").map(|()| Summary::new(0, "charts"));
+        }
         let message = "chart `x` is not there\u{1b}[31m";
         Err(match configuration["kind"].as_str().unwrap_or_default() {
             "invalid-input" => StepError::invalid_input("bad-chart", message),

@@ -35,7 +35,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("`zarf package sign`, `verify`, then ours and `cosign verify-blob`", sign_and_verify),
     ("our `sign`, then `zarf package verify`, `cosign verify-blob`, `verify-blob-attestation`", our_signature),
     ("`zarf package deploy`, `remove`: a definition made by hand", deploy_and_remove),
-    ("`zarf package deploy`, `remove`: the files of a build", deploy_files),
+    ("`zarf package deploy`, `remove`: the files of a build, where no cluster is yet", deploy_files),
+    ("`zarf package mirror-resources`, then `helm pull` of a chart that is not installed", mirror_chart),
     ("`zarf package create build/steps/zarf_gen`, then our `verify`", create),
 ];
 
@@ -99,12 +100,18 @@ fn inspect_documentation(column: &Column<'_>) -> Cell {
     Cell::Passed
 }
 
-/// There is none in our packages.
+/// A document for each image and for the files of each component, as Syft
+/// writes them.
 fn inspect_sbom(column: &Column<'_>) -> Cell {
     let folder = column.zarf.folder();
-    let said = column.zarf.refuses(&["package", "inspect", "sbom", &column.package(), "--output", &shown(&folder)]);
-    assert!(said.to_lowercase().contains("sbom"), "{said}");
-    Cell::SaysNone
+    column.zarf.run(&["package", "inspect", "sbom", &column.package(), "--output", &shown(&folder)]);
+    let documents: Vec<serde_json::Value> = files_below(&folder)
+        .into_iter()
+        .map(|file| serde_json::from_slice(&std::fs::read(file).unwrap()).expect("a document is JSON"))
+        .collect();
+    assert!(documents.iter().any(|document| document["source"]["type"] == "image"), "{documents:?}");
+    assert!(documents.iter().all(|document| document["schema"]["version"].is_string()), "{documents:?}");
+    Cell::Passed
 }
 
 /// Charts as Zarf renders them, with the values that the package holds.
@@ -345,6 +352,8 @@ fn deploy_and_remove(column: &Column<'_>) -> Cell {
     Cell::Passed
 }
 
+/// What is required needs no cluster: without a word about components nothing
+/// else is deployed.
 fn deploy_files(column: &Column<'_>) -> Cell {
     let project = &column.site.files;
     let _ = std::fs::remove_dir_all(project.path("site"));
@@ -354,7 +363,26 @@ fn deploy_files(column: &Column<'_>) -> Cell {
         let program = project.path("site").join(name);
         assert_eq!(tools::run(&mut std::process::Command::new(&program)).trim(), name);
     }
-    column.zarf.run(&["package", "remove", &package, "--confirm"]);
+    column.zarf.run(&["package", "remove", &package, "--confirm", "--components", "tools"]);
+    Cell::Passed
+}
+
+/// Zarf takes it for an image, and Helm finds a chart.
+fn mirror_chart(column: &Column<'_>) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let (address, project) = (registry.host(), &column.site.files);
+    let package = shown(&project.package());
+    let command = ["package", "mirror-resources", &package, "--confirm", "--images", "--plain-http"];
+    let to = ["--registry-url", &address, "--registry-push-username", "push", "--registry-push-password", "x"];
+    column.zarf.run(&[&command[..], &to, &["--no-img-checksum"]].concat());
+    let helm = Program::find("helm");
+    let folder = helm.folder();
+    let chart = format!("oci://{address}/charts/stack");
+    let pull = ["pull", &chart, "--version", "2.0.0", "--plain-http", "--destination"];
+    helm.run(&[&pull[..], &[&shown(&folder)]].concat());
+    let list: Value = serde_json::from_str(&project.read("dist/artifact-manifest.json")).expect("the list is JSON");
+    let pulled = airgap_tests::digest::sha256_file(&folder.join("stack-2.0.0.tgz"));
+    assert_eq!(list["charts"][0]["sha256"], pulled, "{list:#}");
     Cell::Passed
 }
 

@@ -8,7 +8,7 @@
 //! `<!-- scene: failed -->` after a build with an image that is not there yet,
 //! `<!-- scene: served -->` the same with its package served, and a registry to
 //! push to, on ports that take the places of 5001 and 5000 in the text, `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
-//! a component in plugins/. `<!-- exit: 75 -->` is the exit code of the block's
+//! a component in plugins/, `<!-- scene: added -->` one with that component as a step. `<!-- exit: 75 -->` is the exit code of the block's
 //! last command.
 //!
 //! What the documents list is what there is: events, variables, fields, paths.
@@ -123,6 +123,9 @@ struct Stage {
     served: Option<(Serving, DockerRegistry)>,
 }
 
+/// A step beside the built-in ones.
+const ADDED: &str = "additional_steps:\n  - id: greeting\n    run: {plugin: hello}\n    needs: [zarf_gen]\n    configuration: {name: world}\n";
+
 /// Where the documents have the server and a registry listen.
 const SERVED: &str = "127.0.0.1:5001";
 const PUSHED: &str = "127.0.0.1:5000";
@@ -158,6 +161,12 @@ impl Stage {
                 let guest = project::target_folder().parent().unwrap().join("test-guests/hello.wasm");
                 let bytes = std::fs::read(&guest);
                 project.write("plugins/hello.wasm", bytes.expect("`make plugins` builds the guests"));
+            }
+            "added" => {
+                let guest = project::target_folder().parent().unwrap().join("test-guests/hello.wasm");
+                project.write("plugins/hello.wasm", std::fs::read(&guest).expect("`make plugins` builds the guests"));
+                project.run(&["plugin", "add", "plugins/hello.wasm"]).success();
+                project.write("config/pipeline.yaml", ADDED);
             }
             "empty" | "configured" => {}
             other => panic!("no scene is called {other}"),

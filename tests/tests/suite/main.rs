@@ -1,8 +1,10 @@
 //! The suite that runs the binary. Each file begins with what it guards.
 
 mod add;
+mod additional_steps;
 mod bad_input;
 mod build;
+mod carry;
 mod charts;
 mod clock;
 mod confined;
@@ -12,6 +14,7 @@ mod diary;
 mod docs;
 mod doubt;
 mod entitlement;
+mod far_side;
 mod faults;
 mod files;
 mod format;
@@ -32,11 +35,13 @@ mod policy;
 mod push;
 mod repos;
 mod resume;
+mod sbom;
 mod scan;
 mod serve;
 mod sign;
 mod soak;
 mod statements;
+mod travels;
 mod update;
 mod verify;
 mod vouched;

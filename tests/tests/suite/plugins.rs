@@ -3,6 +3,7 @@
 //! in a message with the step, the plugin and the setting, never in a crash.
 
 use airgap_tests::digest::{sha256, sha256_file};
+use airgap_tests::file_server::FileServer;
 use airgap_tests::project::{self, Project};
 use airgap_tests::tools;
 use serde_json::{Value, json};
@@ -140,9 +141,61 @@ fn a_plugin_is_pinned_listed_and_inspected_by_command() {
     project.run(&bad).code(3).says(&["nonsense"]);
 }
 
+/// Where in the component it was is for who looks into it.
 #[test]
-fn a_trap_is_reported_with_its_frames_and_last_words() {
-    fails("traps", &Value::Null, &["crashed", "inner_most", "about to fail", "the number was 2"]);
+fn a_panic_is_told_with_message_and_place_and_its_frames_on_request() {
+    let Some(project) = with_guest("traps", &Value::Null) else { return };
+    let place = ["panicked at ", "examples/traps.rs:30:5: the number was 2"];
+    let run = project.run(&["build"]).code(1).says(&place).never_says("inner_most").never_says("it printed");
+    assert!(!run.stderr.contains("unreachable"), "{run}");
+    project
+        .run(&["build", "--verbose"])
+        .code(1)
+        .says(&place)
+        .says(&["in traps::inner_most, called by", "about to fail"]);
+    project.run(&["status"]).success().never_says("inner_most");
+    project.run(&["status", "--verbose"]).success().prints(&["in traps::inner_most", "about to fail"]);
+}
+
+/// Each is a row, with its code where data is asked for, and is there for
+/// `status` afterwards.
+#[test]
+fn what_failed_of_many_is_a_row_each() {
+    let Some(project) = with_guest("fails_politely", &json!({ "items": 10 })) else { return };
+    let run = project.run(&["build"]).code(1).says(&["10 of 10 charts failed", "pin a digest"]).never_says("\u{1b}");
+    assert!(run.stderr.contains("chart c0\\u{1b}[31m") && run.stderr.contains("chart c9"), "{run}");
+    let step = project.step("guest");
+    assert_eq!(step["error"]["code"], "items");
+    let failed = step["items"]["failed"].as_array().unwrap();
+    assert_eq!((failed.len(), &failed[3]["code"]), (10, &json!("mutable-tag")), "{step:#}");
+    project.run(&["status"]).success().prints(&["chart c0", "chart c9", "`latest` says nothing", "pin a digest"]);
+    let lines = project.run(&["build", "--json"]).code(1).json_lines();
+    let error = lines.iter().find(|line| line["event"] == "error").unwrap();
+    let items = error["items"].as_array().unwrap();
+    assert_eq!(
+        (items.len(), &items[9]["code"], &error["code"]),
+        (10, &json!("mutable-tag"), &json!("items")),
+        "{error:#}"
+    );
+}
+
+/// Whatever the plugin makes of the refusal.
+#[test]
+fn credentials_that_were_not_granted_are_named() {
+    let server = FileServer::start_closed();
+    let url = server.put_plain("/files/a", "secret");
+    let Some(project) = with_guest("fetches", &json!({ "url": url })) else { return };
+    let project = project.with_file_server(&server.host());
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let lock = |grants: Value| {
+        let pin = json!({ "path": "plugins/guest.wasm", "sha256": sha256_file(&project.path("plugins/guest.wasm")), "grants": grants });
+        project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "guest": pin } }).to_string());
+    };
+    lock(json!({ "fetch": [server.url("/files/")] }));
+    let says = format!("`--grant-credentials {}`", server.host());
+    project.run(&["build"]).code(1).says(&["may not use your credentials for", &says, "config/plugins.lock"]);
+    lock(json!({ "fetch": [server.url("/files/")], "credentials": [server.host()] }));
+    project.run(&["build", "--on-change", "restart"]).success();
 }
 
 #[test]

@@ -131,9 +131,9 @@ fn all_mistakes_of_a_file_are_told_at_once() {
         ),
         (
             "config/pipeline.yaml",
-            "steps:\n  - {id: a, name: A, run: {host: images}, need: [b]}\n  - {id: 7 x, name: [B], run: {plugin: p}, \
+            "steps:\n  - {name: Abcdefgh, run: {host: images}, need: [b]}\n  - {id: 7 x, name: [B], run: {plugin: p}, \
              publish: [{from: x, to: moon}]}\n",
-            &["2:5", "2:43", "3:5", "3:10", "3:21", "3:68"],
+            &["2:5", "2:43", "3:10", "3:21", "3:68"],
         ),
         (
             "config/plugins.lock",

@@ -1,9 +1,10 @@
 //! A step that a plugin does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
-use base::error::Result;
+use base::error::{Error, Result};
 use config::airgap_lock::CHARTS;
 use config::pipeline::StepSpec;
 use config::publish;
@@ -14,14 +15,14 @@ use plugin_host::{Attempt, Runtime};
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
-pub struct PluginStep {
+pub(crate) struct PluginStep {
     spec: StepSpec,
     source: PluginSource,
     runtime: Arc<Runtime>,
 }
 
 impl PluginStep {
-    pub fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
+    pub(crate) fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
         Self { spec, source, runtime }
     }
 }
@@ -29,8 +30,12 @@ impl PluginStep {
 impl Step for PluginStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let attempt = attempt(&self.spec.id, cx);
-            let outcome = self.runtime.run(&self.source, &attempt).await?;
+            let attempt = attempt(&self.spec, cx);
+            let outcome = self.runtime.run(&self.source, &attempt).await;
+            // What failed of it is listed as that of any other step is.
+            let failed = outcome.as_ref().err().map(Error::items).unwrap_or_default();
+            failed.iter().try_for_each(|item| cx.journal.failed(item))?;
+            let outcome = outcome?;
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
             }
@@ -43,11 +48,12 @@ impl Step for PluginStep {
 }
 
 /// What a plugin is given of a step's attempt.
-fn attempt(step: &str, cx: &StepContext) -> Attempt {
+fn attempt(spec: &StepSpec, cx: &StepContext) -> Attempt {
     Attempt {
-        step: step.to_owned(),
+        step: spec.id.clone(),
         attempt: cx.attempt,
         epoch: cx.epoch,
+        timeout: spec.timeout.map(Duration::from_secs),
         configuration: cx.plugin_configuration.clone(),
         trees: cx.inputs.clone(),
         output: cx.output.clone(),

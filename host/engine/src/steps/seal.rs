@@ -137,10 +137,10 @@ fn row(step: &StepSpec, project: &Project) -> StepRow {
         signer: None,
         replaces_core: false,
     };
-    let (Runner::Host(name) | Runner::Plugin(name)) = &step.run;
-    if matches!(step.run, Runner::Host(_)) {
-        return of_host(name);
-    }
+    let name = match &step.run {
+        Runner::Host(step) => return of_host(step.as_str()),
+        Runner::Plugin(name) => name,
+    };
     let Some(found) = catalog::identity(name, &project.plugin_pins) else { return of_host(name) };
     let pin = project.plugin_pins.pin(name);
     StepRow {

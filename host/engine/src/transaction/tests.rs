@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::state::{BuildState, ExclusiveState, Status, StepState};
 use base::digest::Digest;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec};
 
 struct Bench {
     _folder: tempfile::TempDir,
@@ -25,13 +25,9 @@ fn bench() -> Bench {
     let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
     let mut state = ExclusiveState::open(&layout, "test", now()).unwrap();
     let spec = StepSpec {
-        id: "s".into(),
         name: "S".into(),
-        run: Runner::Host("s".into()),
-        needs: vec![],
         on_failure: OnFailure::Preserve,
-        publish: vec![],
-        configuration: serde_json::Value::Null,
+        ..StepSpec::new("s", Runner::Host(HostStep::Files))
     };
     state.replace(BuildState::new(&Pipeline { steps: vec![spec] }, now()), now()).unwrap();
     Bench { _folder: folder, layout, state }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::components::{below, repository_folder};
+use super::components::below;
 use super::definition::Package;
 use super::evidence::Weighed;
 use super::facts::Facts;
@@ -18,6 +18,7 @@ use base::digest::Digest;
 use base::error::Result;
 use config::airgap_lock::AirgapLock;
 use disk::fs;
+use model::zarf::RepositoryUrl;
 
 const LARGEST_CHECKSUM_FILE: u64 = 4096;
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -201,6 +202,12 @@ pub(super) struct Item {
     /// Of a chart.
     #[serde(default)]
     version: Option<String>,
+    /// Of a chart that is carried as an OCI artifact: its name, and the digest
+    /// of its manifest.
+    #[serde(default)]
+    artifact: Option<String>,
+    #[serde(default)]
+    manifest: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -340,13 +347,36 @@ impl Comparison<'_> {
         }
         for written in package.into_iter().flat_map(Package::components).flat_map(|component| &component.images) {
             let complete = model::image::normalized(written);
+            let is_it = |chart: &Item| chart.artifact.as_ref() == Some(&complete);
+            if self.manifest.charts.iter().any(is_it) {
+                continue;
+            }
             if !self.manifest.images.iter().any(|image| image.reference == complete) {
                 self.differs(format!("image `{complete}` is in the package and not in artifact-manifest.json"));
             }
         }
     }
 
+    /// A chart that is carried as an OCI artifact.
+    fn artifact(&mut self, reference: &str, item: &Item) {
+        let known = images::by_reference(self.facts);
+        let Some(image) = known.get(reference) else {
+            return self.differs(format!("the chart `{reference}` is missing in the package"));
+        };
+        if item.manifest.as_ref() != Some(&image.digest) {
+            let (found, built) = (&image.digest, item.manifest.as_deref().unwrap_or_default().escape_debug());
+            self.differs(format!("the chart `{reference}` is {found} in the package, and was built with {built}"));
+        }
+        let archive = images::chart_of(self.facts, image).map(|layer| layer.digest.trim_start_matches("sha256:"));
+        if archive != item.sha256.as_deref() {
+            self.differs(format!("the archive of the chart `{reference}` is not the one that the build put there"));
+        }
+    }
+
     fn item(&mut self, item: &Item) {
+        if let Some(reference) = &item.artifact {
+            return self.artifact(reference, item);
+        }
         let Item { component, path, sha256, size, version, .. } = item;
         let tar = format!("components/{component}.tar");
         let Some(member) = self.facts.components.get(&tar).and_then(|members| members.get(path)) else {
@@ -385,21 +415,29 @@ impl Comparison<'_> {
         }
     }
 
+    /// Files in a folder of a component's tar.
+    fn members_below(&self, component: &str, folder: &str) -> usize {
+        let members = self.facts.components.get(&format!("components/{component}.tar"));
+        members.map_or(0, |members| below(members, &format!("{component}/{folder}")).count())
+    }
+
     /// What zarf.yaml names, the manifest must name as well.
     fn nothing_unlisted(&mut self, package: &Package) {
         for component in package.components() {
-            let listed = |items: &[Item]| items.iter().filter(|item| item.component == component.name).count();
-            for (what, items, count) in [
-                ("charts", &self.manifest.charts, component.charts.len()),
-                ("files", &self.manifest.files, component.files.len()),
-            ] {
+            let is_in = |item: &&Item| item.component == component.name && item.artifact.is_none();
+            let listed = |items: &[Item]| items.iter().filter(is_in).count();
+            // What is named may be a folder, of which each file is listed.
+            let files = self.members_below(&component.name, "files").max(component.files.len());
+            for (what, items, count) in
+                [("charts", &self.manifest.charts, component.charts.len()), ("files", &self.manifest.files, files)]
+            {
                 if listed(items) != count {
                     let name = &component.name;
                     self.differs(format!("the {what} of component `{name}` are not all in artifact-manifest.json"));
                 }
             }
             for url in &component.repos {
-                let folder = repository_folder(url).unwrap_or_default();
+                let folder = RepositoryUrl::folder(url).unwrap_or_default();
                 if !self.manifest.repositories.iter().any(|repository| repository.path.ends_with(&folder)) {
                     self.differs(format!("repository `{url}` is not in artifact-manifest.json"));
                 }

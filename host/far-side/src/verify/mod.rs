@@ -5,12 +5,13 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
-//! of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
+//! [`definition`], [`forms`], [`components`], [`images`], [`sboms`] and [`documents`] apply the
+//! rules of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, [`provenance`] with the statement how it was made,
 //! and [`lock`] with the lock that it was built with, where that is at hand. What the list says of its [`evidence`] is
-//! told. Everything that is wrong is reported, by file.
+//! told. Everything that is wrong is reported, by file. [`folder`] does it for a
+//! folder that is carried, with everything else in it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -24,6 +25,8 @@ use config::airgap_lock::AirgapLock;
 use signing::PublicKey;
 
 pub use evidence::{Content, Weighed};
+pub use folder::{FolderReport, verify_folder};
+pub(crate) use lock::is_archive;
 pub use provenance::Statement;
 pub use signature::{Signature, State};
 
@@ -35,12 +38,14 @@ mod documents;
 mod entries;
 mod evidence;
 pub(crate) mod facts;
+mod folder;
 pub(crate) mod forms;
 pub(crate) mod images;
 mod index;
 mod lock;
 pub(crate) mod provenance;
 pub(crate) mod repositories;
+pub(crate) mod sboms;
 pub(crate) mod signature;
 pub(crate) mod stream;
 
@@ -59,6 +64,7 @@ pub struct Problem {
     /// The file of the package that is concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What is wrong, for people.
     pub message: String,
 }
 
@@ -80,13 +86,21 @@ pub enum Beside {
 /// What the package says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Identity {
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Components in it.
     pub components: usize,
+    /// Different images that its components name.
     pub images: usize,
+    /// Charts of all components.
     pub charts: usize,
+    /// Files of all components.
     pub files: usize,
+    /// Git repositories of all components.
     pub repositories: usize,
 }
 
@@ -109,6 +123,7 @@ pub struct Definition {
 pub struct Report {
     /// As given.
     pub package: String,
+    /// Of the archive.
     pub sha256: Digest,
     /// Bytes of the archive.
     pub size: u64,
@@ -127,18 +142,21 @@ pub struct Report {
     pub provenance: Option<Statement>,
     /// `<package>.sha256`.
     pub checksum_file: Beside,
+    /// `<package>.manifest.json`, else artifact-manifest.json where that is about this package.
     pub artifact_manifest: Beside,
     /// On what the content rests, where a list that matches says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Weighed>,
     /// What is worth knowing and not wrong.
     pub remarks: Vec<String>,
+    /// What is wrong, and the beginning of it where it is much; empty for a sound package.
     pub problems: Vec<Problem>,
     /// Problems that are not listed.
     pub unlisted: usize,
 }
 
 impl Report {
+    /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
@@ -314,7 +332,9 @@ pub fn verify_with(path: &Path, against: &Against<'_>) -> Result<Report> {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
         documents::check(&facts, package, &mut problems);
-        package.identity()
+        sboms::check(&facts, package, &mut problems);
+        remarks.extend(sboms::remark(&facts, package));
+        package.identity(&facts)
     });
     if frames.are_damaged && problems.count() == 0 {
         problems.add_for(

@@ -46,6 +46,8 @@ const ELSEWHERE: &str = ", or, where it is no registry, add it to `auths` in doc
 const LARGEST_TOKEN: usize = 256 * 1024;
 /// The distribution specification's lifetime of a token that names none.
 const DEFAULT_LIFETIME: u64 = 60;
+/// The code of an answer for want of credentials that a plugin was not granted.
+pub const NO_CREDENTIALS: &str = "credentials-not-granted";
 const CLIENT_ID: &str = "opencenter-airgap";
 
 /// What is known about every host, by who asked it.
@@ -353,6 +355,13 @@ impl Auth {
                 error.hint(format!(
                     "the credentials for {host} from {} were refused: run `docker login {host}`{ELSEWHERE}",
                     found.origin
+                ))
+            }
+            None if !subject.credentials => {
+                let host = subject.host;
+                error.with_code(NO_CREDENTIALS).hint(format!(
+                    "the plugin may not use your credentials for {host}: where it shall, `plugin add --replace` with \
+                     `--grant-credentials {host}`, or write `credentials: [{host}]` below its `grants` in config/plugins.lock"
                 ))
             }
             None => error.hint(format!(

@@ -44,7 +44,9 @@ const MOST_URLS: usize = 10;
 /// A blob that may be had in several places.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedBlob<'a> {
+    /// Of the blob: what comes is checked against it.
     pub digest: Digest,
+    /// In bytes; None where it is not known.
     pub size: Option<u64>,
     /// In the order in which they are asked.
     pub repositories: &'a [&'a Reference],
@@ -55,9 +57,11 @@ pub struct SharedBlob<'a> {
 /// A manifest or an index as it was served.
 #[derive(Clone, Debug)]
 pub struct ManifestBytes {
+    /// Exactly as they came.
     pub bytes: Vec<u8>,
     /// Without parameters.
     pub media_type: String,
+    /// Of the bytes.
     pub digest: Digest,
 }
 
@@ -76,7 +80,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn manifest_within(
+    pub(crate) async fn manifest_within(
         &self,
         reach: Option<&Restriction>,
         reference: &Reference,
@@ -242,7 +246,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn list_tags_within(
+    pub(crate) async fn list_tags_within(
         &self,
         reach: Option<&Restriction>,
         repository: &Reference,

@@ -23,6 +23,7 @@ use base::progress::{Level, Progress};
 use disk::tree::{Artifact, TreeBuilder};
 use fetch::desk;
 use fetch::desk::{Desk, Refused};
+use fetch::network::NO_CREDENTIALS;
 
 /// Requests under way at the same time; the network has its own, lower
 /// number of connections.
@@ -195,6 +196,11 @@ struct Hints {
 impl Hints {
     fn of(&self, kind: FetchErrorKind, error: &Error) -> Option<String> {
         let hint = error.hint_text()?;
+        if error.code() == Some(NO_CREDENTIALS) {
+            // Whatever the guest makes of it, the user is to know.
+            self.progress.warn(hint);
+            return Some(hint.to_owned());
+        }
         let is_its_own = matches!(kind, FetchErrorKind::Denied | FetchErrorKind::Offline | FetchErrorKind::TooLarge);
         if self.is_core || is_its_own {
             return Some(hint.to_owned());

@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
-use crate::bindings::host;
+use crate::bindings::{host, types};
 use crate::call::Call;
-use crate::limits::{LOG_LINES, LOG_MESSAGE, PROGRESS_ENDS, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS};
+use crate::limits::{
+    FAILURE_ITEMS, LOG_LINES, LOG_MESSAGE, PROGRESS_ENDS, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS,
+};
+use crate::stop::{Refusal, failed_item};
 use crate::text;
 use base::progress::Level;
 
@@ -46,6 +49,17 @@ impl host::Host for Call {
             self.progress.items(done, total, &unit, &message);
         }
         Ok(!self.progress.cancellation().is_cancelled())
+    }
+
+    async fn failed(&mut self, items: Vec<types::ItemFailure>) -> wasmtime::Result<()> {
+        self.work("host.failed").map_err(Refusal::into_error)?;
+        let room = FAILURE_ITEMS.saturating_sub(self.talk.failed.len());
+        self.talk.unlisted += items.len().saturating_sub(room);
+        for item in items.into_iter().take(room).map(failed_item) {
+            self.progress.log(Level::Error, &format!("{}: {}", item.item, item.message));
+            self.talk.failed.push(item);
+        }
+        Ok(())
     }
 }
 

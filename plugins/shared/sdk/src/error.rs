@@ -78,6 +78,17 @@ impl StepError {
         }
     }
 
+    pub(crate) fn into_failure(self) -> Option<Failure> {
+        match self {
+            Self::InvalidInput(failure)
+            | Self::MissingInput(failure)
+            | Self::Denied(failure)
+            | Self::Transient(failure)
+            | Self::Other(failure) => Some(failure),
+            Self::Interrupted => None,
+        }
+    }
+
     fn failure_mut(&mut self) -> Option<&mut Failure> {
         match self {
             Self::InvalidInput(failure)

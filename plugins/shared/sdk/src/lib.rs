@@ -53,7 +53,8 @@
 //! I/O and downloads; its constructors say which kind of failure it is, and
 //! the host decides by the kind: [`StepError::transient`] is tried again, all
 //! others end the step. Return errors, never panic: a panic is reported as a
-//! fault of the plugin, with its backtrace.
+//! fault of the plugin, with its message and place. A step that works on many
+//! things goes on past a bad one: [`Failures`] makes each a row of its own.
 //!
 //! # Memory
 //!
@@ -64,9 +65,11 @@
 pub mod archive;
 pub mod checkpoint;
 mod error;
+mod failures;
 pub mod fetch;
 mod host;
 mod input;
+pub mod layer;
 mod output;
 mod run;
 
@@ -87,7 +90,8 @@ pub mod bindings {
 pub use bindings::exports::opencenter::airgap::step::{Context, Description, NamedTree, Summary, Want};
 pub use bindings::opencenter::airgap::outputs::Sink;
 pub use bindings::opencenter::airgap::trees::{Entry, EntryKind, Tree};
-pub use bindings::opencenter::airgap::types::{Artifact, Failure, StepError};
+pub use bindings::opencenter::airgap::types::{Artifact, Failure, ItemFailure, StepError};
+pub use failures::Failures;
 pub use host::{log, progress};
 pub use input::{Inputs, Reader, TEXT_LIMIT};
 pub use output::Writer;

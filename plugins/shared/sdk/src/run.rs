@@ -10,8 +10,10 @@ use crate::{Context, Description, Inputs, NamedTree, Sink, Step, StepError, Summ
 /// `package` (name, version and the other fields of `package` in
 /// settings.yaml), `architecture` (`amd64` or `arm64`), `force_regenerate`
 /// and `strict_images` (flags of this run). The core plugin `package` is told
-/// the `plugins` of the pipeline as well.
-pub const HOST_FIELDS: &[&str] = &["package", "architecture", "force_regenerate", "strict_images", "plugins"];
+/// the `plugins` of the pipeline as well, and the plugin `zarf-yaml` the
+/// `contributions` of its steps.
+pub const HOST_FIELDS: &[&str] =
+    &["package", "architecture", "force_regenerate", "strict_images", "plugins", "contributions"];
 
 /// Reads the configuration as the host passes it.
 ///

@@ -38,20 +38,20 @@ use futures_util::future::BoxFuture;
 mod fetch;
 mod layout;
 pub(crate) mod manifest;
-pub mod plan;
+pub(crate) mod plan;
 mod referrers;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Missing, missing, needed, parts, pinned, provenance};
+pub(crate) use plan::{parts, pinned, provenance};
 
 /// Of components.resolved.json.
 const LARGEST_COMPONENTS: u64 = 64 << 20;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ImagesStep;
+pub(crate) struct ImagesStep;
 
 impl Step for ImagesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
@@ -223,7 +223,7 @@ impl Work<'_> {
 }
 
 /// Each reference once, by what it means.
-pub fn distinct(images: &[String]) -> Vec<&str> {
+pub(crate) fn distinct(images: &[String]) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     let meaning = |written: &str| Reference::parse(written).map_or_else(|_| written.to_owned(), |one| one.normalized());
     images.iter().map(String::as_str).filter(|written| seen.insert(meaning(written))).collect()

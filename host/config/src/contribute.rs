@@ -1,0 +1,191 @@
+//! What a step puts into the package. No I/O.
+//!
+//! The step that runs the plugin `zarf-yaml` lists it in the definition, and the
+//! one that runs `package` packs it. So both read the step's tree ([`connect`]),
+//! and a step that waits for the definition contributes nothing.
+
+use std::collections::BTreeMap;
+
+use model::problem::{Problem, YamlPath, shown};
+use model::zarf;
+use serde::{Deserialize, Serialize};
+
+use super::pipeline::{Pipeline, StepSpec};
+use super::publish::{self, PACKAGE};
+use disk::tree;
+
+/// Who lists in the definition what the package holds.
+const DEFINITION: &str = "zarf-yaml";
+
+/// A file, or for [`Place::Files`] a folder, that goes into the package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contribution {
+    /// A path in the step's tree.
+    pub from: String,
+    pub into: Place,
+    /// Of [`Place::Files`]: where it is deployed to, an absolute path; else its
+    /// name in the folder for files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Where it stands: `config/pipeline.yaml:12:9`.
+    #[serde(skip)]
+    pub at: String,
+}
+
+/// Where in the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    Documentation,
+    Files,
+    Sboms,
+}
+
+/// As the plugin `zarf-yaml` is told of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told<'a> {
+    pub step: &'a str,
+    #[serde(flatten)]
+    pub what: &'a Contribution,
+    pub at: &'a str,
+}
+
+/// What the steps contribute, in the order of the pipeline.
+pub fn told(steps: &[StepSpec]) -> Vec<Told<'_>> {
+    let of = |step| move |what| Told { step, what, at: &what.at };
+    steps.iter().flat_map(|step| step.contribute.iter().map(of(step.id.as_str()))).collect()
+}
+
+/// Whether a step lists in the definition what is contributed.
+pub fn lists(step: &StepSpec) -> bool {
+    step.runs(DEFINITION)
+}
+
+fn reads(step: &StepSpec) -> bool {
+    lists(step) || step.runs(PACKAGE)
+}
+
+/// Hands what is contributed to those who list and pack it.
+pub(super) fn connect(steps: &mut [StepSpec]) {
+    let contributors: Vec<String> =
+        steps.iter().filter(|step| !step.contribute.is_empty()).map(|step| step.id.clone()).collect();
+    for step in steps.iter_mut().filter(|step| reads(step)) {
+        let missing = contributors.iter().filter(|id| !step.needs.contains(id) && **id != step.id);
+        let missing: Vec<String> = missing.cloned().collect();
+        step.needs.extend(missing);
+    }
+}
+
+/// Everything that is wrong with what the steps contribute, as far as their
+/// declarations tell.
+pub(super) fn problems(pipeline: &Pipeline) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names: BTreeMap<(Place, String), &str> = BTreeMap::new();
+    for step in pipeline.steps.iter().filter(|step| !step.contribute.is_empty()) {
+        let section = step.place().key("contribute");
+        problems.extend(misplaced(pipeline, step, &section));
+        for (index, contribution) in step.contribute.iter().enumerate() {
+            let at = section.index(index);
+            if let Some(problem) = refused(contribution, &at) {
+                problems.push(problem);
+                continue;
+            }
+            let name = contribution.name();
+            if let Some(other) = names.insert((contribution.into, name.to_lowercase()), &step.id) {
+                problems.push(collision(contribution, &at, other));
+            }
+        }
+    }
+    problems
+}
+
+impl Contribution {
+    /// What no second one may be: the name of a document, the place of a file.
+    fn name(&self) -> &str {
+        self.target.as_deref().unwrap_or_else(|| zarf::base_name(&self.from))
+    }
+}
+
+/// Whether anybody takes what the step contributes.
+fn misplaced(pipeline: &Pipeline, step: &StepSpec, at: &YamlPath) -> Option<Problem> {
+    let id = shown(&step.id);
+    for plugin in [DEFINITION, PACKAGE] {
+        let mut readers = pipeline.steps.iter().filter(|reader| reader.runs(plugin));
+        let Some(first) = readers.next() else {
+            return Some(Problem::new(
+                at,
+                format!("the step `{id}` contributes to the package, and no step runs the plugin `{plugin}`"),
+                "publish it beside the package: `publish: [{from: …, to: dist}]`",
+            ));
+        };
+        if let Some(later) = std::iter::once(first).chain(readers).find(|reader| waits(pipeline, step, reader)) {
+            return Some(Problem::new(
+                at,
+                format!(
+                    "the step `{id}` contributes to the package, which `{0}` lists, and waits for `{0}`",
+                    shown(&later.id)
+                ),
+                "do without what it waits for, or publish it beside the package: `publish: [{from: …, to: dist}]`",
+            ));
+        }
+    }
+    None
+}
+
+fn waits(pipeline: &Pipeline, step: &StepSpec, reader: &StepSpec) -> bool {
+    step.id == reader.id || pipeline.comes_after(&step.id, &reader.id)
+}
+
+fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
+    let Contribution { from, into, target, .. } = contribution;
+    if let Err(error) = tree::check_path(from) {
+        return Some(Problem::new(&at.key("from"), error.message(), "name a file of the step's tree"));
+    }
+    match (into, target) {
+        (Place::Sboms, _) => Some(Problem::new(
+            &at.key("into"),
+            "a package of this version has no place for SBOMs that a step makes",
+            "publish them beside the package: `publish: [{from: …, to: dist}]`",
+        )),
+        (Place::Documentation, Some(_)) => Some(Problem::new(
+            &at.key("target"),
+            "documents are not deployed anywhere",
+            "remove the line, or write `into: files`",
+        )),
+        (Place::Files, Some(target)) => bad_target(target, &at.key("target")),
+        (Place::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
+            &at.key("from"),
+            format!("`{}` is no name of a document: {}", shown(zarf::base_name(from)), publish::PLAIN),
+            "give the file another name",
+        )),
+        _ => None,
+    }
+}
+
+fn bad_target(target: &str, at: &YamlPath) -> Option<Problem> {
+    let path = target.strip_prefix('/').filter(|path| tree::check_path(path).is_ok());
+    path.is_none().then(|| {
+        Problem::new(
+            at,
+            format!("`{}` is no absolute path of plain names", shown(target)),
+            "write where the file is deployed to, its name included: `/opt/opencenter/files/notes.txt`",
+        )
+    })
+}
+
+fn collision(contribution: &Contribution, at: &YamlPath, other: &str) -> Problem {
+    let (other, name) = (shown(other), shown(contribution.name()));
+    match contribution.into {
+        Place::Files => Problem::new(
+            at,
+            format!("the step `{other}` contributes a file that is deployed to `{name}`"),
+            "give one of them another `target`",
+        ),
+        _ => Problem::new(
+            at,
+            format!("the step `{other}` contributes a document of the name `{name}`"),
+            "give one of them another name, also where names differ in their case only",
+        ),
+    }
+}

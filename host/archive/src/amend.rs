@@ -24,8 +24,7 @@ const BUFFER: usize = 1 << 20;
 
 /// The archive at `from`, which was opened and has the digest `known`, with
 /// `entries` in place of the files called `replaced`. It is written to `to`, and
-/// its digest and size are given. Those of the files that are not there are not
-/// missed.
+/// its digest and size are given. One of them at least is there.
 ///
 /// # Errors
 /// `invalid-input` where others lie behind those that are replaced; `integrity`
@@ -39,7 +38,7 @@ pub fn amend(
     entries: Vec<Entry>,
     leash: Leash,
 ) -> Result<(Digest, u64)> {
-    let cut = cut(&opened.index.entries, replaced)?.unwrap_or_else(|| opened.index.unpacked());
+    let cut = cut(&opened.index.entries, replaced)?;
     let file = File::open(from).map_err(|source| Error::io("cannot read", from, source))?;
     let is_plain = is_plain(&file).map_err(|source| damaged(from, source))?;
     let compression = if is_plain { Compression::None } else { Compression::Zstd };
@@ -61,13 +60,14 @@ pub fn amend(
     writer.finish()
 }
 
-/// Byte of the tar at which the first of the replaced files begins; None where
-/// there is none of them.
-fn cut(entries: &[Indexed], replaced: &[&str]) -> Result<Option<u64>> {
+/// Byte of the tar at which the first of the replaced files begins.
+fn cut(entries: &[Indexed], replaced: &[&str]) -> Result<u64> {
     let is_replaced = |entry: &&Indexed| replaced.contains(&entry.path.as_str());
-    let Some(cut) = entries.iter().filter(is_replaced).map(|entry| entry.at).min() else { return Ok(None) };
+    let cut = entries.iter().filter(is_replaced).map(|entry| entry.at).min();
+    let cut =
+        cut.ok_or_else(|| Error::invalid(format!("the archive holds no `{}`", replaced.last().unwrap_or(&""))))?;
     match entries.iter().find(|entry| entry.at > cut && !is_replaced(entry)) {
-        None => Ok(Some(cut)),
+        None => Ok(cut),
         Some(other) => Err(Error::invalid(format!(
             "`{}` lies behind `{}` in the archive, so it cannot be given another end",
             other.path.escape_debug(),
@@ -208,8 +208,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let [before, expected, after] = ["a", "b", "c"].map(|name| folder.path().join(name));
             let digest = written(&expected, compression, &AFTER);
-            let ends: [&[(&str, &[u8])]; 4] =
-                [&[("zarf.yaml", b"signed: false\n")], &[], &AFTER, &[("sig", b"other"), ("zarf.yaml", b"x")]];
+            let ends: [&[(&str, &[u8])]; 3] =
+                [&[("zarf.yaml", b"signed: false\n")], &AFTER, &[("sig", b"other"), ("zarf.yaml", b"x")]];
             for end in ends {
                 let known = written(&before, compression, end);
                 let found = amended(&before, known, &after).unwrap();
@@ -250,6 +250,8 @@ mod tests {
         let known = written(&before, Compression::Zstd, &[("zarf.yaml", b"x"), ("more", b"y")]);
         let error = amended(&before, known, &after).unwrap_err();
         assert!(error.message().contains("`more` lies behind"), "{error}");
+        let known = written(&before, Compression::Zstd, &[]);
+        assert!(amended(&before, known, &after).unwrap_err().message().contains("holds no `zarf.yaml`"));
         let known = written(&before, Compression::Zstd, &[("zarf.yaml", b"x")]);
         let other = Digest::of(b"other");
         assert!(amended(&before, other, &after).unwrap_err().message().contains("was changed"));

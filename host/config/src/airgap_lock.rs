@@ -566,8 +566,8 @@ fn referrers_text(referrers: Option<&[LockedReferrer]>, text: &mut String) {
         }
         text.push_str(&format!("        media_type: {}\n", scalar(media_type)));
         text.push_str(&format!("        size: {size}\n"));
-        let blobs: Vec<String> = blobs.iter().map(blob).collect();
-        text.push_str(&format!("        blobs: [{}]\n", blobs.join(", ")));
+        text.push_str(if blobs.is_empty() { "        blobs: []\n" } else { "        blobs:\n" });
+        blobs.iter().for_each(|one| text.push_str(&format!("          - {}\n", blob(one))));
     }
 }
 
@@ -736,11 +736,16 @@ mod tests {
         let expected = format!(
             "format: 3\nresolved_at: \"2026-01-31T12:00:00Z\"\n\nimages:\n  nginx:1.27 linux/amd64:\n    index: {}\n    manifest: {}\n    \
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
-             - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n    build: \"20260131T120000Z-00ab12\"\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
+             - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n    referrers:\n      - manifest: {}\n        tag: sha256-00.sig\n        \
+             media_type: m\n        size: 7\n        blobs:\n          - {{digest: {}, size: 1}}\n          - {{digest: {}, size: 2}}\n    \
+             build: \"20260131T120000Z-00ab12\"\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
              url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n    build: \"20260131T120000Z-00ab12\"\n{}{}",
             digest("index"),
             digest("manifest"),
             digest("config"),
+            digest("a"),
+            digest("bb"),
+            digest("signature"),
             digest("a"),
             digest("bb"),
             digest("chart"),

@@ -37,10 +37,26 @@ pub(super) enum Runs<'a> {
 /// `local` where the wall is required and the kernel has none, and where the
 /// folders of the build can not be made.
 pub(super) fn raise(project: &Project, runs: Runs<'_>, ui: &Ui, variables: &Variables) -> Result<Wall> {
+    raise_around(project, runs, &[], ui, variables)
+}
+
+/// The same with folders of the user's that are written as well, and are there.
+///
+/// # Errors
+/// As [`raise`].
+pub(super) fn raise_around(
+    project: &Project,
+    runs: Runs<'_>,
+    folders: &[PathBuf],
+    ui: &Ui,
+    variables: &Variables,
+) -> Result<Wall> {
     if !runs_third_party(project, runs) {
         return Ok(Wall::Unasked);
     }
-    let openings = Openings { writable: writable(project, runs, variables)?, ports: open_ports(project, variables) };
+    let mut writable = writable(project, runs, variables)?;
+    writable.extend_from_slice(folders);
+    let openings = Openings { writable, ports: open_ports(project, variables) };
     let wall = wall::raise(project.settings.security.second_wall, &openings)?;
     if wall == Wall::Missing {
         ui.note(

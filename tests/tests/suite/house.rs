@@ -36,6 +36,7 @@ fn each_of_the_heavy_libraries_is_known_to_one_crate() {
         ("landlock", "confine"),
         ("seccompiler", "confine"),
         ("zip", "archive"),
+        ("wit-component", "workbench"),
         ("rustls-platform-verifier", "trust"),
     ] {
         let knows = |(name, on): (&String, &Vec<String>)| on.iter().any(|one| one == library).then(|| name.clone());

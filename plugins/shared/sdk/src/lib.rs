@@ -67,6 +67,7 @@ pub mod checkpoint;
 mod error;
 mod failures;
 pub mod fetch;
+pub mod formats;
 mod host;
 mod input;
 mod output;
@@ -76,7 +77,7 @@ mod run;
 #[allow(missing_docs, reason = "the WIT documents it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "build-step",
         generate_all,
         pub_export_macro: true,

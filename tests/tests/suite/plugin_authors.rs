@@ -46,7 +46,7 @@ fn a_project_of_each_language_has_the_contract_and_four_commands() {
     }
     project.run(&["plugin", "new", "my-go", "--lang", "go"]).code(3).says(&["is there already"]);
     project.run(&["plugin", "new", "My", "--lang", "go"]).code(3).says(&["not a plugin name"]);
-    project.run(&["plugin", "new", "a_b", "--lang", "go"]).code(3).says(&["has a `_`"]);
+    project.run(&["plugin", "new", "a_b", "--lang", "go"]).code(3).says(&["not a plugin name"]);
     project.run(&["plugin", "new", "chart", "--lang", "go"]).code(3).says(&["looks like the core plugin"]);
     project.run(&["plugin", "new", "x", "--lang", "cobol"]).code(2);
 }

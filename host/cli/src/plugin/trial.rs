@@ -237,7 +237,7 @@ impl Trial {
         let (runtime, executor) = (runtime(&project, wall, variables), executor()?);
         let progress = Progress::new("plugin", observer.clone(), cancel.clone());
         let description = executor.block_on(runtime.describe(&source, &progress))?;
-        let source = source.granted(granted(&description))?;
+        let source = PluginSource { name: description.name.clone(), ..source.granted(granted(&description))? };
         let store = Arc::new(Store::open(on.store.clone().unwrap_or_else(|| own("store")))?);
         Ok(Self {
             source,

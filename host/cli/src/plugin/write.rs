@@ -60,10 +60,6 @@ struct Made {
 /// Writes a project into a folder of its own.
 pub(super) fn new(args: &NewArgs, ui: &Ui) -> Result<ExitCode> {
     check_name(&args.name)?;
-    if args.name.contains('_') {
-        return Err(Error::configuration(format!("`{}` has a `_`, which not every language takes", args.name))
-            .hint("use lowercase letters, digits and `-`"));
-    }
     let folder = Path::new(&args.name);
     if folder.symlink_metadata().is_ok() {
         return Err(Error::configuration(format!("`{}` is there already", shown(folder)))

@@ -6,7 +6,7 @@ FLAGS := --release --workspace --locked
 export RUST_BACKTRACE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build programs demo test examples interop interop-cluster crash fuzz check bench chaos soak
+.PHONY: help plugins tools build dist programs demo test examples interop interop-cluster crash fuzz check bench chaos soak
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ build: plugins ## Build the binary that is installed: target/dist/opencenter-air
 
 programs: plugins ## Build the binary and everything around it for tests: target/release
 	$(CARGO) build $(FLAGS)
+
+dist: tools programs ## Build the static program that travels, pack and try it: target/packages
+	packaging/dist.sh
+	AIRGAP_DIST=$(CURDIR)/target/packages $(CARGO) test $(FLAGS) --test suite -- travels
 
 demo: programs ## Build a small package from a registry and a file server on loopback
 	target/release/demo

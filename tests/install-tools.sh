@@ -7,7 +7,7 @@ set -euo pipefail
 
 # program=package
 wanted=(docker-registry=docker-registry skopeo=skopeo umoci=umoci git=git zstd=zstd jq=jq unshare=util-linux ip=iproute2
-  c++=g++ "$@")
+  c++=g++ containerd=containerd ctr=containerd podman=podman "$@")
 
 missing=()
 for pair in "${wanted[@]}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds other people's programs into target/interop/bin, from the modules in
-# this folder: Zarf in three releases, helm, cosign, crane, oras and the
-# conformance suite of the distribution specification; with
+# this folder: Zarf in three releases, helm, cosign, crane, oras, grype with
+# syft, and the conformance suite of the distribution specification; with
 # `cluster` also an API server and what it takes to run one. What go.sum says
 # was built already is not built again.
 #
@@ -54,6 +54,14 @@ programs() {
       ;;
     zarf-*) zarf "$1" ;;
     oras) build oras oras oras.land/oras/cmd/oras ;;
+    grype)
+      build grype grype github.com/anchore/grype/cmd/grype
+      build grype syft github.com/anchore/syft/cmd/syft
+      build grype grype-database ./database
+      # Databases of RPM as systems left them, for what no test can make.
+      rm -rf "$bin/../rpm" && cp -r "$(cd grype && go list -m -f '{{.Dir}}' github.com/anchore/go-rpmdb)/pkg/testdata" "$bin/../rpm"
+      chmod -R u+w "$bin/../rpm"
+      ;;
     conformance) build conformance conformance github.com/opencontainers/distribution-spec/conformance ;;
     kubernetes)
       for program in kube-apiserver kube-controller-manager; do
@@ -87,7 +95,7 @@ if [ "${1:-}" = check ]; then
   exit
 fi
 why=$(can_build) || { echo "error: $why" >&2; exit 1; }
-read -ra modules <<<"${AIRGAP_INTEROP:-zarf-0.84 oras conformance zarf-0.83 zarf-0.75}"
+read -ra modules <<<"${AIRGAP_INTEROP:-zarf-0.84 oras conformance grype zarf-0.83 zarf-0.75}"
 [ "${1:-}" != cluster ] || modules=(zarf-0.84 kubernetes kwok)
 for module in "${modules[@]}"; do
   stamp=$bin/../$module.stamp

@@ -28,6 +28,9 @@ pub struct File {
     #[serde(default)]
     pub extract: bool,
     binary: Option<String>,
+    /// It lies beside the package.
+    #[serde(default)]
+    pub carry: bool,
 }
 
 impl File {
@@ -55,6 +58,15 @@ pub struct Chart {
     pub version: String,
     pub namespace: Option<String>,
     pub values: Option<Value>,
+    /// Missing where zarf installs it.
+    pub deploy: Option<bool>,
+}
+
+impl Chart {
+    /// Whether zarf installs it; else it is an OCI artifact.
+    pub fn is_deployed(&self) -> bool {
+        self.deploy.unwrap_or(true)
+    }
 }
 
 /// The file as it is. A field that is not known here fails the reading, so
@@ -128,5 +140,6 @@ impl Named {
 
 fn filled(file: File, version: &str, architecture: &str) -> File {
     let fill = |text: String| text.replace("{{version}}", version).replace("{{arch}}", architecture);
-    File { url: fill(file.url), checksum_url: file.checksum_url.map(fill), binary: file.binary.map(fill), ..file }
+    let name = if file.carry { fill(file.name) } else { file.name };
+    File { name, url: fill(file.url), checksum_url: file.checksum_url.map(fill), binary: file.binary.map(fill), ..file }
 }

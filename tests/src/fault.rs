@@ -11,6 +11,7 @@ use crate::http::Request;
 pub struct On {
     method: Option<&'static str>,
     parts: Vec<String>,
+    query: Option<String>,
     with_range: Option<bool>,
     skip: u64,
     limit: Option<u64>,
@@ -36,6 +37,13 @@ impl On {
     #[must_use]
     pub fn and(mut self, part: impl Into<String>) -> Self {
         self.parts.push(part.into());
+        self
+    }
+
+    /// The query contains `part`.
+    #[must_use]
+    pub fn with_query(mut self, part: impl Into<String>) -> Self {
+        self.query = Some(part.into());
         self
     }
 
@@ -91,6 +99,7 @@ impl On {
     fn matches(&self, request: &Request) -> bool {
         self.method.is_none_or(|method| request.method == method)
             && self.parts.iter().all(|part| request.path.contains(part.as_str()))
+            && self.query.as_ref().is_none_or(|part| request.query.contains(part.as_str()))
             && self.with_range.is_none_or(|wanted| request.header("range").is_some() == wanted)
     }
 }
@@ -218,6 +227,8 @@ struct Rule {
     fault: Fault,
     seen: u64,
     triggered: Arc<AtomicU64>,
+    /// Whether the test means nothing where it never happens.
+    has_to_happen: bool,
 }
 
 /// The rules of one server.
@@ -225,15 +236,18 @@ struct Rule {
 pub(crate) struct Faults(Mutex<Vec<Rule>>);
 
 impl Faults {
-    pub(crate) fn add(&self, on: On, fault: Fault) -> Trigger {
+    pub(crate) fn add(&self, on: On, fault: Fault, has_to_happen: bool) -> Trigger {
         let triggered = Arc::new(AtomicU64::new(0));
-        let rule = Rule { on, fault, seen: 0, triggered: triggered.clone() };
+        let rule = Rule { on, fault, seen: 0, triggered: triggered.clone(), has_to_happen };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
         Trigger(triggered)
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Drops the rules, and returns those that had to happen and never did.
+    pub(crate) fn clear(&self) -> Vec<String> {
+        let rules = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let missed = rules.iter().filter(|rule| rule.has_to_happen && rule.triggered.load(Ordering::SeqCst) == 0);
+        missed.map(|rule| format!("{:?} on {:?}, which {} requests matched", rule.fault, rule.on, rule.seen)).collect()
     }
 
     /// Every rule counts every request that it matches; the first rule whose

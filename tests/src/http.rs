@@ -266,13 +266,26 @@ impl Server {
 
     /// Changes the answers to the requests that `on` matches. Of several rules
     /// for one request the one added first counts.
+    ///
+    /// A test of a fault that never happens guards nothing: the server fails it
+    /// when it [heals](Self::heal) or goes.
     pub fn fault(&self, on: On, fault: Fault) -> Trigger {
-        self.shared.faults.add(on, fault)
+        self.shared.faults.add(on, fault, true)
+    }
+
+    /// The same, for what need not happen.
+    pub fn perhaps(&self, on: On, fault: Fault) -> Trigger {
+        self.shared.faults.add(on, fault, false)
     }
 
     /// From now on no fault happens.
+    ///
+    /// # Panics
+    /// Where one never happened that had to.
+    #[track_caller]
     pub fn heal(&self) {
-        self.shared.faults.clear();
+        let missed = self.shared.faults.clear();
+        assert!(missed.is_empty(), "a fault never happened: {}\n{}", missed.join("; "), self.render_log());
     }
 
     /// Every request so far.
@@ -326,6 +339,9 @@ impl Drop for Server {
         let _ = TcpStream::connect(self.address);
         for (_, connection) in locked(&self.shared.connections).drain() {
             let _ = connection.shutdown(Shutdown::Both);
+        }
+        if !thread::panicking() {
+            self.heal();
         }
     }
 }

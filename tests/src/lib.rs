@@ -21,6 +21,7 @@ pub mod http;
 pub mod images;
 pub mod layout;
 pub mod measure;
+pub mod nodes;
 pub mod outcome;
 pub mod package;
 pub mod pass_through;

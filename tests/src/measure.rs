@@ -59,6 +59,18 @@ pub fn high_water_mark_of(process: u32) -> u64 {
 /// # Panics
 /// When the command fails.
 pub fn bytes_written(command: &mut Command) -> u64 {
+    counted(command, "wchar: ")
+}
+
+/// The same of what it read. What is mapped into memory is not counted.
+///
+/// # Panics
+/// When the command fails.
+pub fn bytes_read(command: &mut Command) -> u64 {
+    counted(command, "rchar: ")
+}
+
+fn counted(command: &mut Command, counter: &str) -> u64 {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap_or_else(|err| panic!("cannot run {command:?}: {err}"));
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
@@ -69,8 +81,8 @@ pub fn bytes_written(command: &mut Command) -> u64 {
     let counters = read("io");
     let status = child.wait().expect("a child can be waited for");
     assert!(status.success(), "{command:?} failed");
-    let written = counters.lines().find_map(|line| line.strip_prefix("wchar: "));
-    written.and_then(|count| count.parse().ok()).expect("the kernel counts what is written")
+    let count = counters.lines().find_map(|line| line.strip_prefix(counter));
+    count.and_then(|count| count.parse().ok()).expect("the kernel counts it")
 }
 
 /// Watches how much disk a folder takes, hard links counted once.

@@ -22,9 +22,15 @@ impl Deref for PassThrough {
 impl PassThrough {
     /// In front of `host`, which speaks plain http.
     pub fn start(host: &str) -> Self {
+        Self::changing(host, |_, response| response)
+    }
+
+    /// The same, where `change` sees each request and its answer.
+    pub fn changing(host: &str, change: impl Fn(&Request, Response) -> Response + Send + Sync + 'static) -> Self {
         let host = host.to_owned();
         Self(Server::start(move |request: &Request| {
-            forward(&host, request).unwrap_or_else(|err| Response::new(502, format!("{host}: {err}")))
+            let answer = forward(&host, request);
+            change(request, answer.unwrap_or_else(|err| Response::new(502, format!("{host}: {err}"))))
         }))
     }
 }

@@ -531,7 +531,6 @@ CNI_VERSION="1.8.0"
 CNI_PLUGIN="calico"
 CALICO_VERSION="v3.31.3"
 TARGET_ARCH="amd64"
-PYTHON_VERSION="3.12"
 "#;
 
 /// Pins become nothing: what a test packages it adds to components.yaml.

@@ -14,6 +14,9 @@ use rustls::{ServerConfig, ServerConnection};
 pub const AUTHORITY: &str = include_str!("../../host/fetch/src/network/fixtures/ca.pem");
 pub const CERTIFICATE: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.pem");
 pub const KEY: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/server.key");
+/// Of somebody who forgot about it.
+pub const EXPIRED: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/self-signed-expired.pem");
+pub const EXPIRED_KEY: &[u8] = include_bytes!("../../host/fetch/src/network/fixtures/self-signed.key");
 /// How long one side is listened to before the other one's turn.
 const TURN: Duration = Duration::from_millis(2);
 

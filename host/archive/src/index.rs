@@ -51,7 +51,9 @@ pub struct Indexed {
     pub path: String,
     /// Byte of the whole tar at which its header begins.
     pub at: u64,
+    /// Bytes of its content.
     pub size: u64,
+    /// SHA-256 of its content.
     pub digest: Digest,
 }
 

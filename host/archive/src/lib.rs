@@ -7,13 +7,17 @@
 //! [`pipeline`] compresses ([`frames`]), hashes and writes on threads of its
 //! own; an [`index`] at the end says where everything is. [`random`] reads a
 //! little of an archive by it, [`pieces`] is for many who read much, and [`survey`]
-//! opens for them what has none. [`unpack`]
+//! opens for them what has none. [`amend`] gives a finished archive another end.
+//! [`unpack`]
 //! reads archives that came from outside with the bounded parser of [`reader`],
-//! through what [`guard`] lets by, and trusts nothing.
+//! through what [`guard`] lets by, and trusts nothing; [`layer`] reads the layer of
+//! an image as it lies there.
 
+pub mod amend;
 mod frames;
 mod guard;
 pub mod index;
+pub mod layer;
 pub mod pieces;
 mod pipeline;
 pub mod random;

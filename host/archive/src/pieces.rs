@@ -366,10 +366,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// Nothing unpacked yet, in one of the slots of `home`.
     pub fn of(home: &Arc<Buffers>) -> Self {
         Self { slot: None, home: home.clone() }
     }
 
+    /// Gives the slot back to those who wait for one. What was unpacked is unpacked again when
+    /// it is read on.
     pub fn release(&mut self) {
         if let Some(slot) = self.slot.take() {
             self.home.give_back(slot);

@@ -68,6 +68,8 @@ enum Item {
     Ready(Segment),
     /// A frame to come, and the bytes of its content.
     Compressed(Receiver<std::io::Result<Vec<u8>>>, usize),
+    /// A frame of another archive, and the bytes of its content.
+    Frame(Vec<u8>, usize),
     /// A frame without content, which the table does not list.
     List(Vec<u8>),
 }
@@ -156,6 +158,12 @@ impl Pipeline {
         if let Some(segment) = &mut self.current {
             segment.filled += length;
         }
+    }
+
+    /// Takes over a frame as it is, with so many bytes of content.
+    pub(super) fn frame(&mut self, frame: Vec<u8>, content: usize) -> Result<()> {
+        self.cut()?;
+        self.send(Item::Frame(frame, content))
     }
 
     /// Waits until everything is on the disk, with the index of what is
@@ -299,6 +307,10 @@ impl Sink {
                 let written = self.listed(sealed.len(), content).and_then(|()| self.put(sealed));
                 let _ = self.recycle.send(segment.buffer);
                 written
+            }
+            Item::Frame(frame, content) => {
+                self.listed(frame.len(), content)?;
+                self.put(&frame)
             }
             Item::List(frame) => {
                 self.put(&frame)?;

@@ -36,6 +36,7 @@ impl Archive {
         Self { pieces: pieces.clone(), index: index.clone() }
     }
 
+    /// Where everything is in the archive.
     pub fn index(&self) -> &Index {
         &self.index
     }

@@ -16,9 +16,13 @@ const LARGEST_EXTENSION: u64 = 64 * 1024;
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link.
     Symlink,
+    /// Another name for an earlier entry.
     HardLink,
     /// A device, a pipe, a sparse file: its type flag.
     Other(u8),
@@ -29,6 +33,7 @@ pub enum EntryKind {
 pub struct Header {
     /// As it is written.
     pub path: String,
+    /// What it is.
     pub kind: EntryKind,
     /// Where a link points, as it is written.
     pub target: String,
@@ -52,6 +57,7 @@ pub struct TarReader<R> {
     padding: u64,
     /// Bytes read so far.
     position: u64,
+    lenient: bool,
 }
 
 /// What headers said about the next one.
@@ -60,11 +66,19 @@ struct Extension {
     path: Option<String>,
     target: Option<String>,
     size: Option<u64>,
+    sparse: bool,
 }
 
 impl<R: BufRead> TarReader<R> {
+    /// A parser of the uncompressed tar that `inner` gives, from its beginning.
     pub fn new(inner: R) -> Self {
-        Self { inner, left: 0, padding: 0, position: 0 }
+        Self { inner, left: 0, padding: 0, position: 0, lenient: false }
+    }
+
+    /// For who looks and unpacks nothing: names that are no UTF-8 are read with
+    /// U+FFFD in them, and a sparse file counts as an entry of another kind.
+    pub fn lenient(inner: R) -> Self {
+        Self { lenient: true, ..Self::new(inner) }
     }
 
     /// Skips what is left of the current entry and reads the next header; None
@@ -81,8 +95,14 @@ impl<R: BufRead> TarReader<R> {
             match flag {
                 b'x' => self.read_pax(size, &mut extension)?,
                 b'g' => self.read_extension(size).map(drop)?,
-                b'L' => extension.path = Some(text(trim_nul(&self.read_extension(size)?))?),
-                b'K' => extension.target = Some(text(trim_nul(&self.read_extension(size)?))?),
+                b'L' => {
+                    let bytes = self.read_extension(size)?;
+                    extension.path = Some(self.text(trim_nul(&bytes))?);
+                }
+                b'K' => {
+                    let bytes = self.read_extension(size)?;
+                    extension.target = Some(self.text(trim_nul(&bytes))?);
+                }
                 _ => return self.entry(&block, extension, at).map(Some),
             }
         }
@@ -174,12 +194,13 @@ impl<R: BufRead> TarReader<R> {
         while !rest.is_empty() {
             let (key, value, after) = pax_record(rest).ok_or_else(|| invalid("a malformed PAX record"))?;
             match key {
-                b"path" => extension.path = Some(text(value)?),
-                b"linkpath" => extension.target = Some(text(value)?),
+                b"path" => extension.path = Some(self.text(value)?),
+                b"linkpath" => extension.target = Some(self.text(value)?),
                 b"size" => {
                     let size = text(value)?.parse().map_err(|_| invalid("a PAX size that is no number"))?;
                     extension.size = Some(size);
                 }
+                key if key.starts_with(b"GNU.sparse") && self.lenient => extension.sparse = true,
                 key if key.starts_with(b"GNU.sparse") => return Err(invalid("a sparse file")),
                 _ => {}
             }
@@ -192,7 +213,7 @@ impl<R: BufRead> TarReader<R> {
         let ustar = block[257..262] == *b"ustar";
         let path = match extension.path {
             Some(path) => path,
-            None => plain_path(block, block[257..265] == *b"ustar\x0000")?,
+            None => self.plain_path(block, block[257..265] == *b"ustar\x0000")?,
         };
         let kind = match block[156] {
             0 if path.ends_with('/') => EntryKind::Directory,
@@ -202,6 +223,7 @@ impl<R: BufRead> TarReader<R> {
             b'5' => EntryKind::Directory,
             other => EntryKind::Other(other),
         };
+        let kind = if extension.sparse { EntryKind::Other(b'S') } else { kind };
         let size = match (kind, extension.size) {
             (EntryKind::Directory | EntryKind::Symlink | EntryKind::HardLink, _) => 0,
             (_, Some(size)) => size,
@@ -212,12 +234,22 @@ impl<R: BufRead> TarReader<R> {
         }
         let target = match extension.target {
             Some(target) => target,
-            None => text(trim_nul(&block[157..257]))?,
+            None => self.text(trim_nul(&block[157..257]))?,
         };
         self.left = size;
         self.padding = ustar::padding(size) as u64;
         let mode = number(&block[100..108], "mode")? as u32 & 0o7777;
         Ok(Header { path, kind, target, mode, size, ustar, at })
+    }
+
+    fn text(&self, bytes: &[u8]) -> io::Result<String> {
+        if self.lenient { Ok(String::from_utf8_lossy(trim_nul(bytes)).into_owned()) } else { text(bytes) }
+    }
+
+    fn plain_path(&self, block: &[u8; BLOCK], has_prefix: bool) -> io::Result<String> {
+        let name = self.text(trim_nul(&block[..100]))?;
+        let prefix = if has_prefix { self.text(trim_nul(&block[345..500]))? } else { String::new() };
+        Ok(if prefix.is_empty() { name } else { format!("{prefix}/{name}") })
     }
 }
 
@@ -230,12 +262,6 @@ impl<R: BufRead> Read for TarReader<R> {
         self.consume(length);
         Ok(length)
     }
-}
-
-fn plain_path(block: &[u8; BLOCK], has_prefix: bool) -> io::Result<String> {
-    let name = text(trim_nul(&block[..100]))?;
-    let prefix = if has_prefix { text(trim_nul(&block[345..500]))? } else { String::new() };
-    Ok(if prefix.is_empty() { name } else { format!("{prefix}/{name}") })
 }
 
 /// Key, value and the bytes behind a record `<length> <key>=<value>\n`.

@@ -42,9 +42,14 @@ const BLOBS: &str = "images/blobs/sha256/";
 
 /// An archive, and where everything is in it.
 pub struct Opened {
+    /// What reads its content, at many places at once.
     pub pieces: Arc<Pieces>,
+    /// Where each entry is.
     pub index: Arc<Index>,
+    /// Who said that.
     pub found: Found,
+    /// Whether the frames of the index lie in the file as they are.
+    pub(super) has_frames: bool,
 }
 
 /// Who said where everything is.
@@ -69,9 +74,11 @@ pub fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>) -> Result
     let index = Index::read(&file).map_err(|source| damaged(path, source))?;
     if let Some(index) = index.filter(Index::lists_components) {
         let pieces = Arc::new(Pieces::new(file, &index, buffers));
-        return Ok(Opened { pieces, index: Arc::new(index), found: Found::Indexed });
+        return Ok(Opened { pieces, index: Arc::new(index), found: Found::Indexed, has_frames: true });
     }
-    let (pieces, found) = match Kind::of(&file).map_err(|source| damaged(path, source))? {
+    let kind = Kind::of(&file).map_err(|source| damaged(path, source))?;
+    let has_frames = matches!(kind, Kind::Frames(_));
+    let (pieces, found) = match kind {
         Kind::Frames(frames) => (Pieces::walked(file, frames, buffers), Found::Walked),
         Kind::Plain(size) => (Pieces::plain(file, size, buffers), Found::Walked),
         Kind::Stream => {
@@ -83,7 +90,7 @@ pub fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>) -> Result
     };
     let pieces = Arc::new(pieces);
     let index = walk(&pieces).map_err(|source| damaged(path, source))?;
-    Ok(Opened { pieces, index: Arc::new(index), found })
+    Ok(Opened { pieces, index: Arc::new(index), found, has_frames })
 }
 
 fn one_stream(path: &Path) -> Error {

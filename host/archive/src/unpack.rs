@@ -32,9 +32,11 @@ pub struct UnpackLimits {
 /// An archive to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
+    /// Where it lies.
     pub path: &'a Path,
     /// What errors call it: who asked may not know where it lies.
     pub shown: &'a str,
+    /// What ends the work early.
     pub leash: &'a Leash,
 }
 

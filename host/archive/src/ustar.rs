@@ -9,7 +9,7 @@ use base::error::{Error, Result};
 /// Tar counts in blocks of this many bytes.
 pub const BLOCK: usize = 512;
 /// Two empty blocks end a tar.
-pub const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 const NAME: usize = 100;
 const PREFIX: usize = 155;
@@ -19,7 +19,9 @@ const LARGEST_OCTAL: u64 = 0o77_777_777_777;
 /// What kind of entry a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A regular file.
     File,
+    /// A directory, which has no content.
     Directory,
 }
 

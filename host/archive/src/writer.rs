@@ -43,32 +43,41 @@ pub struct Entry {
     pub path: String,
     /// Permission bits.
     pub mode: u32,
+    /// What it is, and where its bytes come from.
     pub content: Content,
 }
 
 /// Where the bytes of an entry come from.
 #[derive(Clone, Debug)]
 pub enum Content {
+    /// A file whose content is at hand.
     Bytes(Vec<u8>),
+    /// A file whose content is read from the disk.
     File {
+        /// Where it lies.
         path: PathBuf,
         /// Bytes; a file that has become longer or shorter is refused.
         size: u64,
         /// Checked while streaming, where it is known.
         digest: Option<Digest>,
     },
+    /// A directory, which has no content.
     Directory,
 }
 
 impl Entry {
+    /// A file at `path` with `bytes` as its content.
     pub fn bytes(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), mode, content: Content::Bytes(bytes) }
     }
 
+    /// A file at `path` whose content, of `size` bytes, is that of `file`; see
+    /// [`Content::File`].
     pub fn file(path: impl Into<String>, mode: u32, file: PathBuf, size: u64, digest: Option<Digest>) -> Self {
         Self { path: path.into(), mode, content: Content::File { path: file, size, digest } }
     }
 
+    /// A directory at `path`.
     pub fn directory(path: impl Into<String>, mode: u32) -> Self {
         Self { path: path.into(), mode, content: Content::Directory }
     }
@@ -98,8 +107,11 @@ impl Entry {
 /// What was added: digest and size of the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
+    /// Path inside the archive.
     pub path: String,
+    /// SHA-256 of the content.
     pub digest: Digest,
+    /// Bytes of the content.
     pub size: u64,
 }
 
@@ -132,7 +144,7 @@ impl ArchiveWriter {
 
     /// The same with a number of compression threads. The bytes of the archive
     /// do not depend on it.
-    pub fn with_workers(path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
+    pub(crate) fn with_workers(path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
         let file = fs::create(&path)?;
         let probe = Probe::new().map_err(|source| Error::io("cannot compress for", &path, source))?;
         let pipeline = Some(Pipeline::new(file, &path, workers)?);
@@ -196,6 +208,31 @@ impl ArchiveWriter {
     pub fn add_nested(&mut self, path: &str, mode: u32, members: Vec<Entry>) -> Result<Added> {
         let added = self.claim(path).and_then(|()| self.put_nested(path, mode, members));
         self.ended(added)
+    }
+
+    /// Takes over a frame of another archive, which lies there after the same
+    /// bytes of the tar.
+    pub(super) fn take_frame(&mut self, frame: Vec<u8>, content: usize) -> Result<()> {
+        self.leash.check()?;
+        self.position += content as u64;
+        let Some(pipeline) = &mut self.pipeline else { return Err(self.broken()) };
+        let taken = pipeline.frame(frame, content);
+        self.ended(taken)
+    }
+
+    /// Takes over bytes of the tar of another archive.
+    pub(super) fn take_bytes(&mut self, bytes: &[u8], treatment: Treatment) -> Result<()> {
+        let taken = self.put(treatment, bytes, None);
+        self.ended(taken)
+    }
+
+    /// Lists a file whose bytes are taken over.
+    pub(super) fn take_entry(&mut self, entry: &Indexed, is_member: bool) -> Result<()> {
+        if !is_member {
+            self.seen.insert(Digest::of(entry.path.as_bytes()));
+        }
+        let Indexed { path, at, size, digest } = entry.clone();
+        self.note(&Added { path, digest, size }, at, is_member)
     }
 
     /// Completes the archive and makes it durable. Gives the digest and the

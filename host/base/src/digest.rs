@@ -17,10 +17,12 @@ pub struct Digest([u8; 32]);
 pub struct ParseDigestError(String);
 
 impl Digest {
+    /// The digest of `bytes`, hashed at once.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A digest as the 32 bytes that it is.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -35,6 +37,7 @@ impl Digest {
         text
     }
 
+    /// The 32 bytes, the most significant first.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -94,14 +97,17 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct Hasher(Sha256);
 
 impl Hasher {
+    /// Nothing hashed yet.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Hashes `bytes` behind everything before.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// The digest of everything hashed.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

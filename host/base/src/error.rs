@@ -3,7 +3,7 @@
 //!
 //! Modules build errors with [`Error::new`] and the class constructors, add a
 //! [hint](Error::hint) that says what the user can do, and keep the cause as
-//! [source](Error::source). Nobody decides by text: `orchestrator::decide`
+//! [source](std::error::Error::source). Nobody decides by text: `orchestrator::decide`
 //! looks at the [`Class`], `exit_code` maps it to a number.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What else it may be that a file may not be written, where this process gave
 /// up rights of its own.
@@ -23,7 +23,7 @@ pub fn hint_where_denied(hint: &'static str) {
 }
 
 /// What kind of failure this is. The class alone decides what happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Class {
@@ -101,6 +101,7 @@ pub struct ItemFailure {
     pub item: String,
     /// Where it was to come from: a registry, a host.
     pub origin: String,
+    /// What kind of failure it is.
     pub class: Class,
     /// HTTP status, where a server answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +109,9 @@ pub struct ItemFailure {
     /// What a plugin calls this failure: `chart-not-found`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What failed and why, on one line, without the hint.
     pub message: String,
+    /// What the user can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -151,26 +154,32 @@ impl Error {
         }))
     }
 
+    /// Something in config/ is wrong: [`Class::Configuration`].
     pub fn configuration(message: impl Into<String>) -> Self {
         Self::new(Class::Configuration, message)
     }
 
+    /// Input that can never work: [`Class::InvalidInput`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Class::InvalidInput, message)
     }
 
+    /// Something of this machine is in the way: [`Class::Local`].
     pub fn local(message: impl Into<String>) -> Self {
         Self::new(Class::Local, message)
     }
 
+    /// Bytes are not what their digest says: [`Class::Integrity`].
     pub fn integrity(message: impl Into<String>) -> Self {
         Self::new(Class::Integrity, message)
     }
 
+    /// Something outside failed and may recover: [`Class::Transient`].
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(Class::Transient, message)
     }
 
+    /// The user asked to stop: [`Class::Interrupted`].
     pub fn interrupted() -> Self {
         Self::new(Class::Interrupted, "interrupted")
     }
@@ -260,40 +269,50 @@ impl Error {
         self
     }
 
+    /// The same error in another class.
     #[must_use]
     pub fn with_class(mut self, class: Class) -> Self {
         self.0.class = class;
         self
     }
 
+    /// What kind of failure it is, which decides what happens next.
     pub fn class(&self) -> Class {
         self.0.class
     }
 
+    /// What failed, without causes and hint.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
+    /// What the user can do about it; None where nobody put in a [hint](Self::hint).
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
+    /// When a server that limits rates will answer again; None where none said so.
     pub fn until(&self) -> Option<Timestamp> {
         self.0.until
     }
 
+    /// The HTTP status that a server answered with; None where it was no answer.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
+    /// What a plugin calls this failure; None for what is the host's own.
+    /// What a plugin calls this failure.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }
 
+    /// The bad items of a step that went on past them; empty for every other error.
     pub fn items(&self) -> &[ItemFailure] {
         &self.0.items
     }
 
+    /// Lines for who looks into it.
     pub fn details(&self) -> &[String] {
         &self.0.details
     }

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 /// The three folders of a project.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// What the user writes: config/.
     pub config: PathBuf,
+    /// Everything that a build keeps between two runs: build/.
     pub build: PathBuf,
+    /// What comes out: dist/.
     pub dist: PathBuf,
 }
 
@@ -28,38 +31,50 @@ pub const RESERVED: &[&str] = &[
 /// Names in the folder of an attempt: where archives are unpacked for a plugin,
 /// and what it is given as directories.
 pub const UNPACKED: &str = "unpacked";
+/// The folder, in that of an attempt, of what its plugin is given as directories.
 pub const DIRECTORIES: &str = "directories";
 
 impl Layout {
+    /// The layout with these three folders, wherever they are.
     pub fn new(config: impl Into<PathBuf>, build: impl Into<PathBuf>, dist: impl Into<PathBuf>) -> Self {
         Self { config: config.into(), build: build.into(), dist: dist.into() }
     }
 
+    /// The pins.
     pub fn versions_env(&self) -> PathBuf {
         self.config.join("versions.env")
     }
+    /// The catalog: what each pin stands for.
     pub fn catalog(&self) -> PathBuf {
         self.config.join("catalog.yaml")
     }
+    /// The component manifest.
     pub fn components(&self) -> PathBuf {
         self.config.join("components.yaml")
     }
+    /// The component manifest as it was generated last: what the next generation tells the
+    /// user's edits by.
     pub fn components_base(&self) -> PathBuf {
         self.config.join("components.base.yaml")
     }
+    /// The settings.
     pub fn settings(&self) -> PathBuf {
         self.config.join("settings.yaml")
     }
+    /// What every reference resolved to.
     pub fn airgap_lock(&self) -> PathBuf {
         self.config.join("airgap.lock")
     }
+    /// The steps, where they are not the built-in ones.
     pub fn pipeline(&self) -> PathBuf {
         self.config.join("pipeline.yaml")
     }
+    /// The pinned plugins.
     pub fn plugins_lock(&self) -> PathBuf {
         self.config.join("plugins.lock")
     }
 
+    /// Which steps are done.
     pub fn state(&self) -> PathBuf {
         self.build.join("state.json")
     }
@@ -67,6 +82,7 @@ impl Layout {
     pub fn damaged_state(&self) -> PathBuf {
         self.build.join("state.json.damaged")
     }
+    /// What the process that builds holds locked.
     pub fn state_lock(&self) -> PathBuf {
         self.build.join("state.lock")
     }
@@ -74,6 +90,7 @@ impl Layout {
     pub fn marker(&self) -> PathBuf {
         self.build.join("CACHEDIR.TAG")
     }
+    /// Times, counts and sizes of the last build that did something.
     pub fn metrics(&self) -> PathBuf {
         self.build.join("metrics.json")
     }
@@ -81,9 +98,11 @@ impl Layout {
     pub fn known_lock(&self) -> PathBuf {
         self.build.join("known-lock.yaml")
     }
+    /// The verified blobs and the unfinished ones.
     pub fn store(&self) -> PathBuf {
         self.build.join("store")
     }
+    /// The committed trees of all steps, each with its listing beside it.
     pub fn steps(&self) -> PathBuf {
         self.build.join("steps")
     }
@@ -99,6 +118,7 @@ impl Layout {
     pub fn resolved(&self) -> PathBuf {
         self.build.join("resolved.jsonl")
     }
+    /// The open transactions of all steps.
     pub fn staging(&self) -> PathBuf {
         self.build.join("staging")
     }

@@ -2,6 +2,7 @@
 //! references, where everything lies, how text is read and shown, and what is
 //! told of progress. Nothing here touches a disk or a network.
 
+pub mod carried;
 pub mod digest;
 pub mod error;
 pub mod exit_code;

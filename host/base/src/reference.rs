@@ -53,10 +53,12 @@ impl Reference {
         &self.repository
     }
 
+    /// The tag; None beside a digest alone.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
+    /// The digest that the reference is pinned to; None where it is not.
     pub fn digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -70,6 +72,12 @@ impl Reference {
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
+    /// The same repository at a tag.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Self {
+        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
     }
 
     /// What a registry is asked for: the digest where there is one.

@@ -2,7 +2,7 @@
 //! cursor, turn the direction of writing, forge a line, or stand there unseen.
 //!
 //! What has no look of its own is shown as its escape (`\u{202e}`), not dropped:
-//! that somebody put it there is worth knowing. [`line`] and [`json`] are applied
+//! that somebody put it there is worth knowing. [`line()`] and [`json`] are applied
 //! where text leaves the process, in `cli` and `progress`, so that nothing has
 //! to be remembered before.
 
@@ -76,12 +76,14 @@ pub fn json(line: &str) -> String {
 /// One character of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
+    /// Shown as it is.
     Seen(char),
     /// Shown as its escape.
     Unseen(char),
 }
 
 impl Piece {
+    /// Appends it as it is shown.
     pub fn push_to(self, text: &mut String) {
         match self {
             Self::Seen(c) => text.push(c),
@@ -121,6 +123,7 @@ pub const REMOVE: &str = "remove it, or type the text anew: it was pasted along,
 /// it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unseen {
+    /// The character itself.
     pub character: char,
     /// How many characters stand before it.
     pub behind: usize,

@@ -118,6 +118,7 @@ impl What {
                 version: version.clone(),
                 namespace: namespace.clone(),
                 values: values.clone(),
+                deploy: true,
             })],
             Self::Tool(ToolArgs { name, version, url, checksum_url, extract, binary }) => vec![Addition::Tool(Tool {
                 name: name.clone(),
@@ -126,6 +127,7 @@ impl What {
                 checksum_url: checksum_url.clone(),
                 extract: *extract,
                 binary: binary.clone(),
+                carry: false,
             })],
             Self::Repo(RepoArgs { name, url, reference, commit }) => vec![Addition::Repository(Repository {
                 name: name.clone(),

@@ -1,6 +1,6 @@
 //! `build`: turns the configuration into a package, or goes on with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -11,17 +11,20 @@ use serde::Serialize;
 use super::environment::Variables;
 use super::plan::Looker;
 use super::signals::{self, Attended};
+use super::signer;
 use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
-use base::progress::text;
+use base::progress::{Progress, text};
 use config::Project;
 use disk::fs;
+use engine::carry;
+use engine::carry::Filled;
 use engine::orchestrator::plan::Request;
-use engine::orchestrator::report::Report;
+use engine::orchestrator::report::{Report, RunError};
 use engine::orchestrator::run::Run;
 use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
@@ -74,6 +77,11 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     verify_outputs: bool,
 
+    /// Lay the package into a folder with all that is needed to use it where
+    /// there is nothing: this program, zarf, START-HERE.txt
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plan", "step"])]
+    carry: Option<PathBuf>,
+
     /// Say which steps would run and why, what would be fetched and written,
     /// and change nothing
     #[arg(long)]
@@ -99,7 +107,7 @@ impl BuildArgs {
             clean: self.clean,
             request: Request {
                 no_resume: self.no_resume,
-                only: self.step.iter().cloned().collect(),
+                only: self.step.clone().map(|step| [step].into()),
                 force_regenerate: self.force_regenerate,
             },
             on_change: match self.on_change {
@@ -110,7 +118,7 @@ impl BuildArgs {
             locked: self.locked,
             strict_images: self.strict_images,
             verify_outputs: self.verify_outputs,
-            refresh: Vec::new(),
+            refresh: None,
         })
     }
 }
@@ -120,8 +128,14 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let project = Arc::new(Project::load(layout.clone())?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
+    let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
-    let wall = wall::raise(&project, runs, ui, variables)?;
+    if let Some(folder) = &args.carry {
+        carry::check(folder, &layout)?;
+        // What is not there can not be left open.
+        fs::create_dir_all(folder)?;
+    }
+    let wall = wall::raise_beside(&project, runs, args.carry.as_deref(), ui, variables)?;
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     super::plugin::review(&project, wall, ui, variables)?;
@@ -132,21 +146,68 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     }
     super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
+    let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
+    let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, key);
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;
         finish(&report, &layout, ui);
-        return Ok(ExitCode::Done);
+        return carrying.fill(&built, &report, attended, ui);
     }
     let report = attended.drive(run);
     finish(&report, &layout, ui);
     let written = write_metrics(&layout, &report);
     match report.exit_code() {
-        ExitCode::Done => written.map(|()| ExitCode::Done),
+        ExitCode::Done => written.and_then(|()| carrying.fill(&built, &report, attended, ui)),
         // What ended the build is what is told, even where the disk is full.
-        _ => Ok(exit_code(&report)),
+        _ => {
+            attended.end();
+            Ok(exit_code(&report))
+        }
+    }
+}
+
+/// What is to be done with a finished build.
+struct Carrying<'a> {
+    /// None where it stays in dist/.
+    folder: Option<&'a Path>,
+    layout: &'a Layout,
+    hash: bool,
+}
+
+#[derive(Serialize)]
+struct Carried<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    filled: &'a Filled,
+}
+
+impl Carrying<'_> {
+    fn fill(&self, project: &Project, report: &Report, attended: Attended, ui: &Ui) -> Result<ExitCode> {
+        let Some(folder) = self.folder else {
+            attended.end();
+            return Ok(ExitCode::Done);
+        };
+        let program = std::env::current_exe()
+            .map_err(|source| Error::local("cannot tell where this program lies").caused_by(source))?;
+        let mut notes = Vec::new();
+        let items = carry::items::of(project, &report.published, &program, &mut notes)?;
+        notes.iter().for_each(|note| ui.note(&format!("warning: {note}")));
+        let progress = Progress::new("carry", ui.observer(), attended.cancellation());
+        let work = async { carry::fill(folder, self.layout, &items, self.hash, &progress) };
+        let filled = attended.block_on(work).map_err(|error| match error.class() {
+            Class::Interrupted => error.hint("what was copied is kept; run the same command again to go on"),
+            _ => error.context(format!("the package was built, and is not carried to `{}`", shown(folder))),
+        })?;
+        let Filled { files, bytes, copied, .. } = &filled;
+        let written =
+            if *copied == 0 { "nothing was missing".to_owned() } else { format!("{} copied", text::bytes(*copied)) };
+        let path = shown(folder);
+        ui.say_painted(Color::Green, &path, &format!("{path}  {files} files, {}, {written}", text::bytes(*bytes)));
+        ui.data(&Carried { event: "carried", filled: &filled });
+        Ok(ExitCode::Done)
     }
 }
 
@@ -189,7 +250,7 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
         ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
     }
     tell_errors(report, ui);
-    if report.errors.iter().any(|(_, error)| error.class() == Class::DiskFull) {
+    if report.errors.iter().any(|failed| failed.error.class() == Class::DiskFull) {
         super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
     }
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
@@ -202,10 +263,11 @@ fn finish(report: &Report, layout: &Layout, ui: &Ui) {
 /// What failed; that a run was interrupted is told once and not by each step.
 pub(super) fn tell_errors(report: &Report, ui: &Ui) {
     let is_told = |error: &Error| ui.json || error.class() != Class::Interrupted;
-    for (step, error) in report.errors.iter().filter(|(_, error)| is_told(error)) {
-        let error =
-            if step.is_empty() { error.clone() } else { error.clone().context(format!("step `{step}` failed")) };
-        ui.error(&error);
+    for RunError { step, error } in report.errors.iter().filter(|failed| is_told(&failed.error)) {
+        match step {
+            None => ui.error(error),
+            Some(step) => ui.error(&error.clone().context(format!("step `{step}` failed"))),
+        }
     }
     if !ui.json && report.exit_code() == ExitCode::Interrupted {
         let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
@@ -252,7 +314,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for step in &report.steps {
         let was_interrupted =
-            report.errors.iter().any(|(id, error)| *id == step.id && error.class() == Class::Interrupted);
+            report.errors.iter().any(|it| it.step.as_ref() == Some(&step.id) && it.error.class() == Class::Interrupted);
         let symbol = match (step.status, step.ran) {
             (Status::Completed, true) => "✓",
             (Status::Completed, false) => "=",

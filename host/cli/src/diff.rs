@@ -1,31 +1,44 @@
-//! `diff`: what differs between two packages.
+//! `diff`: what differs between two packages, or a package and its lock.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::inspect::{look_into, short, unreadable};
+use super::inspect::{look_into, short, there, unreadable};
 use super::ui::Ui;
-use base::error::Result;
+use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::progress::text;
-use far_side::inspect::difference::{Change, Difference, Version, between};
+use config::airgap_lock::AirgapLock;
+use far_side::inspect::difference::{Change, Difference, Side, Version, between, whole};
+use far_side::inspect::{Contents, locked};
 
-/// Show what differs between two packages
+/// Bytes of a file that tell what it is.
+const BEGINNING: u64 = 4096;
+
+/// Show what differs between two packages, or a package and an airgap.lock
 ///
 /// Images are compared by repository, charts by name, files by target,
-/// repositories by URL. Ends with 0 where nothing differs and with 1 where
-/// something does; 4 where one of them cannot be read.
+/// repositories by URL; with a lock, what came from an address alone, files by
+/// it. Ends with 0 where nothing differs and with 1 where something does; 4
+/// where one of them cannot be read.
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
-    /// The package that is there already
+    /// The package that is there already, or an airgap.lock
     #[arg(value_name = "OLD")]
     old: PathBuf,
 
-    /// The package that is to take its place
+    /// The package that is to take its place, or an airgap.lock
     #[arg(value_name = "NEW")]
     new: PathBuf,
+}
+
+/// What was given.
+enum Given {
+    Package(Box<Contents>),
+    Lock(Box<AirgapLock>),
 }
 
 #[derive(Serialize)]
@@ -37,8 +50,9 @@ struct Compared<'a> {
 }
 
 pub(super) fn run(args: &DiffArgs, ui: &Ui) -> Result<ExitCode> {
-    let both = look_into(&args.old).and_then(|old| Ok((old, look_into(&args.new)?)));
-    let (old, new) = match both {
+    let both = given(&args.old).and_then(|old| Ok((old, given(&args.new)?)));
+    let sides = both.and_then(|(old, new)| Ok((side(&old, &new)?, side(&new, &old)?)));
+    let (old, new) = match sides {
         Ok(both) => both,
         Err(error) => return unreadable(error, ui),
     };
@@ -51,6 +65,33 @@ pub(super) fn run(args: &DiffArgs, ui: &Ui) -> Result<ExitCode> {
     });
     ui.data(&Compared { event: "compared", same, difference: &difference });
     Ok(if same { ExitCode::Done } else { ExitCode::Failed })
+}
+
+fn given(path: &Path) -> Result<Given> {
+    there(path)?;
+    match is_lock(path)? {
+        true => Ok(Given::Lock(Box::new(AirgapLock::load(path)?))),
+        false => Ok(Given::Package(Box::new(look_into(path)?))),
+    }
+}
+
+/// A lock is text and says its format; a package is neither.
+fn is_lock(path: &Path) -> Result<bool> {
+    let mut bytes = Vec::new();
+    let unread = |source| Error::io("cannot read", path, source);
+    std::fs::File::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut bytes)).map_err(unread)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(!text.contains('\0') && text.lines().any(|line| line.starts_with("format: ")))
+}
+
+/// One of two, as it is compared with the other.
+fn side(one: &Given, other: &Given) -> Result<Side> {
+    match (one, other) {
+        (Given::Package(one), Given::Package(_)) => Ok(whole(one)),
+        (Given::Package(one), Given::Lock(_)) => locked::package(one),
+        (Given::Lock(one), Given::Package(other)) => Ok(locked::lock(one, Some(other))),
+        (Given::Lock(one), Given::Lock(_)) => Ok(locked::lock(one, None)),
+    }
 }
 
 fn line(change: &Change, verbose: bool) -> String {

@@ -1,5 +1,6 @@
 //! The environment, read once. Nothing else in the program looks at it.
 
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use base::progress::Observer;
 use confine::wall::Wall;
 use engine::orchestrator::run::Environment;
 use fetch::network::NetworkEnvironment;
+use signing::{Password, PrivateKey};
 
+/// What cosign takes the password of a key from as well.
+pub(super) const PASSWORD: &str = "COSIGN_PASSWORD";
 /// Of the year 9999, the last that timestamps can tell.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -24,10 +28,14 @@ pub(super) struct Variables {
     pub network: NetworkEnvironment,
     /// Where compiled plugins are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Where it is kept how far uploads are.
+    pub uploads_dir: Option<PathBuf>,
     /// The user's folder.
     pub home: Option<PathBuf>,
     /// Where temporary files go.
     pub temporary: PathBuf,
+    /// Of the key that signs; an empty one is one as well.
+    pub password: Option<Password>,
 }
 
 impl Variables {
@@ -54,9 +62,11 @@ impl Variables {
                 docker_config,
                 user_agent: format!("opencenter-airgap/{}", env!("CARGO_PKG_VERSION")),
             },
-            cache_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            cache_dir: cache_home.as_ref().map(|folder| folder.join("opencenter-airgap").join("compiled")),
+            uploads_dir: cache_home.map(|folder| folder.join("opencenter-airgap").join("uploads")),
             home,
             temporary: std::env::temp_dir(),
+            password: std::env::var_os(PASSWORD).map(|value| Password::new(value.into_vec())),
         }
     }
 
@@ -67,6 +77,7 @@ impl Variables {
         cancel: CancellationToken,
         epoch: Option<u64>,
         wall: Wall,
+        signer: Option<Arc<PrivateKey>>,
     ) -> Environment {
         Environment {
             observer,
@@ -76,6 +87,7 @@ impl Variables {
             cache_dir: self.cache_dir.clone(),
             network: self.network.clone(),
             wall,
+            signer,
         }
     }
 

@@ -37,6 +37,26 @@ enum Part {
         #[arg(value_name = "PACKAGE")]
         package: PathBuf,
     },
+    /// Take the SBOMs out of the package: Syft's JSON, a file for each image
+    Sbom {
+        /// The package: zarf-package-….tar.zst
+        #[arg(value_name = "PACKAGE")]
+        package: PathBuf,
+
+        /// The folder to write them to
+        #[arg(short, long, value_name = "DIRECTORY", default_value = "sboms")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct TakenOut<'a> {
+    event: &'static str,
+    /// As given.
+    package: String,
+    directory: String,
+    /// Names of the files.
+    documents: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -48,6 +68,7 @@ struct Inspected<'a> {
 
 pub(super) fn run(args: &InspectArgs, ui: &Ui) -> Result<ExitCode> {
     let path = match (&args.part, &args.package) {
+        (Some(Part::Sbom { package, output }), _) => return take_out(package, output, ui),
         (Some(Part::Images { package }), _) | (None, Some(package)) => package,
         (None, None) => return Err(Error::new(Class::Usage, "no package was named")),
     };
@@ -57,9 +78,22 @@ pub(super) fn run(args: &InspectArgs, ui: &Ui) -> Result<ExitCode> {
     };
     match args.part {
         Some(Part::Images { .. }) => ui.say_all(contents.images.iter().map(|image| &image.reference)),
-        None => ui.say_all(lines(&contents, ui.verbose)),
+        Some(Part::Sbom { .. }) | None => ui.say_all(lines(&contents, ui.verbose)),
     }
     ui.data(&Inspected { event: "inspected", contents: &contents });
+    Ok(ExitCode::Done)
+}
+
+/// Writes the SBOMs of a package into a folder.
+fn take_out(package: &Path, output: &Path, ui: &Ui) -> Result<ExitCode> {
+    there(package)?;
+    let documents = match inspect::sboms::take_out(package, output) {
+        Ok(documents) => documents,
+        Err(error) => return unreadable(error, ui),
+    };
+    ui.say_all(documents.iter().map(|name| output.join(name).display().to_string()));
+    let (package, directory) = (package.display().to_string(), output.display().to_string());
+    ui.data(&TakenOut { event: "sboms", package, directory, documents: &documents });
     Ok(ExitCode::Done)
 }
 
@@ -141,7 +175,11 @@ fn head(contents: &Contents) -> Vec<String> {
         line("zarf", &definition.readers()),
         line("built", &contents.built.timestamp),
         line("signature", &signature(contents)),
+        line("sbom", &sboms(contents)),
     ];
+    if let Some(provenance) = &contents.provenance {
+        lines.push(line("provenance", &provenance.line()));
+    }
     if !contents.description.is_empty() {
         lines.insert(1, line("", &contents.description));
     }
@@ -149,9 +187,22 @@ fn head(contents: &Contents) -> Vec<String> {
 }
 
 fn signature(contents: &Contents) -> String {
-    match contents.signatures.as_slice() {
-        [] => "none".to_owned(),
-        files => format!("{}, not checked here", files.join(", ")),
+    match (&contents.signer, contents.signatures.as_slice()) {
+        (Some(signer), _) => format!("by {signer}, not checked here: `verify --key` does"),
+        (None, []) => "none".to_owned(),
+        (None, files) => {
+            format!("none: zarf.yaml says that it is not signed, and holds {} all the same", files.join(", "))
+        }
+    }
+}
+
+fn sboms(contents: &Contents) -> String {
+    match &contents.sboms {
+        None => "none".to_owned(),
+        Some(row) => {
+            let count = model::count::counted(row.documents, "document", "documents");
+            format!("{}, {count}, {}", row.path, text::bytes(row.size))
+        }
     }
 }
 

@@ -27,13 +27,17 @@ mod environment;
 mod gc;
 mod init;
 mod inspect;
+mod keygen;
+mod manual;
 mod plan;
 mod plugin;
 mod progress;
 mod push;
 mod scan;
 mod serve;
+mod sign;
 mod signals;
+mod signer;
 mod status;
 mod table;
 mod ui;
@@ -55,7 +59,7 @@ use ui::Ui;
 /// 75 stopped with the work kept, rerun to resume; 130 and 143 interrupted,
 /// or the terminal closed, work kept.
 #[derive(Debug, Parser)]
-#[command(name = "opencenter-airgap", disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = NAME, disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -67,6 +71,9 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+/// Of the program.
+const NAME: &str = "opencenter-airgap";
 
 /// What `--help` puts these under, apart from a command's own.
 const COMMON: &str = "Options of every command";
@@ -105,6 +112,8 @@ enum Command {
     Build(build::BuildArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Sign(sign::SignArgs),
+    Keygen(keygen::KeygenArgs),
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
     Serve(serve::ServeArgs),
@@ -115,6 +124,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     Gc(gc::GcArgs),
     Clean(clean::CleanArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -153,7 +164,17 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     // A package can be looked at wherever it lies.
     if !matches!(
         cli.command,
-        Some(Command::Verify(_) | Command::Inspect(_) | Command::Diff(_) | Command::Serve(_) | Command::Push(_))
+        Some(
+            Command::Verify(_)
+                | Command::Sign(_)
+                | Command::Keygen(_)
+                | Command::Inspect(_)
+                | Command::Diff(_)
+                | Command::Serve(_)
+                | Command::Push(_)
+                | Command::Completions(_)
+                | Command::Man(_)
+        )
     ) {
         check_folders(&layout)?;
     }
@@ -177,6 +198,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Build(args)) => build::run(args, layout, ui, variables),
         Some(Command::Status(args)) => status::run(args, layout, ui, variables),
         Some(Command::Verify(args)) => verify::run(args, ui),
+        Some(Command::Sign(args)) => sign::run(args, ui, variables),
+        Some(Command::Keygen(args)) => keygen::run(args, ui, variables),
         Some(Command::Inspect(args)) => inspect::run(args, ui),
         Some(Command::Diff(args)) => diff::run(args, ui),
         Some(Command::Serve(args)) => serve::run(args, ui),
@@ -187,6 +210,8 @@ fn run(cli: &Cli, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
         Some(Command::Update(args)) => update::run(args, layout, ui, variables),
         Some(Command::Gc(args)) => gc::run(args, &layout, ui),
         Some(Command::Clean(args)) => clean::run(args, &layout, ui),
+        Some(Command::Completions(args)) => manual::completions(args, ui),
+        Some(Command::Man(args)) => manual::man(args, ui),
     }
 }
 

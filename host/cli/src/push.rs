@@ -1,4 +1,4 @@
-//! `push`: what a package holds, sent to a registry.
+//! `push`: what a package holds, sent to a registry and to a git server.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,20 @@ use super::environment::Variables;
 use super::inspect::{there, unreadable};
 use super::signals::Attended;
 use super::ui::Ui;
-use base::error::{Error, Result};
+use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::progress::{Progress, text};
 use config::settings::{RegistrySettings, Settings};
 use far_side::push;
-use far_side::push::{Item, Report, Wanted};
+use far_side::push::{Item, Report, Targets, Wanted};
 use far_side::serve::Library;
 use fetch::network::Network;
 
-/// Send what a package holds to a registry: images and charts
+/// Send what a package holds: images and charts to a registry, repositories to
+/// a git server
 ///
 /// What is there already is not sent again, so that a stopped push goes on.
-/// Credentials are those of `docker login`.
+/// Credentials are those of `docker login`, for the git server as well.
 #[derive(Debug, Args)]
 pub(super) struct PushArgs {
     /// The package: zarf-package-….tar.zst
@@ -29,8 +30,12 @@ pub(super) struct PushArgs {
     package: PathBuf,
 
     /// The registry, and below which path there: registry.example.com/mirror
-    #[arg(value_name = "REGISTRY")]
-    registry: String,
+    #[arg(value_name = "REGISTRY", required_unless_present = "git")]
+    registry: Option<String>,
+
+    /// Send repositories as well, below this address of a git server
+    #[arg(long, value_name = "URL")]
+    git: Option<String>,
 
     /// Send images alone
     #[arg(long)]
@@ -44,9 +49,15 @@ pub(super) struct PushArgs {
     #[arg(long = "match", value_name = "GLOB")]
     pattern: Option<String>,
 
-    /// Keep the registry of an image as a part of its path
+    /// Keep the registry of an image, and the host of a repository, as a part of
+    /// its path
     #[arg(long)]
     keep_registry: bool,
+
+    /// Set branches and tags of the git server to what the package has, even
+    /// where the package does not have what is there
+    #[arg(long, requires = "git")]
+    force: bool,
 
     /// Only say what would be called how
     #[arg(long)]
@@ -56,11 +67,12 @@ pub(super) struct PushArgs {
     #[arg(long, value_name = "FOR")]
     names: Option<For>,
 
-    /// Speak http to the registry
+    /// Speak http to the registry and to the git server
     #[arg(long)]
     plain_http: bool,
 
-    /// A PEM file with the registry's certificate authority
+    /// A PEM file with the certificate authority of the registry and of the git
+    /// server
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
@@ -105,22 +117,27 @@ pub(super) fn run(args: &PushArgs, ui: &Ui, variables: &Variables) -> Result<Exi
         Ok(library) => library,
         Err(error) => return unreadable(error, ui),
     };
-    let items = push::plan(&library, &args.registry, &args.wanted())?;
+    let items = push::plan(&library, args.targets(), &args.wanted())?;
+    match (items.is_empty(), &args.pattern) {
+        (false, _) => {}
+        (true, None) => ui.note("nothing to send: the package holds nothing of it"),
+        (true, Some(pattern)) => {
+            let message = format!("nothing in the package is called like `{pattern}`");
+            return Err(Error::new(Class::Usage, message).hint("`--plan` without --match lists what there is"));
+        }
+    }
     if args.plan {
         tell(args, &items, |_| "", ui);
         ui.data(&Planned { event: "push-plan", items: &items });
         return Ok(ExitCode::Done);
     }
-    let network = Network::new(&args.settings()?, Path::new("."), variables.network.clone())?;
+    let network = Network::new(&args.settings()?, Path::new("."), variables.network.clone())?
+        .with_upload_notes(variables.uploads_dir.as_deref());
     let progress = Progress::new("push", ui.observer(), attended.cancellation());
-    let report = attended.block_on(push::push(&library, items, &network, &progress))?;
+    let report = attended.block_on(push::push(&library, items, args.force, &network, &progress))?;
     let items: Vec<Item> = report.items.iter().map(|pushed| pushed.item.clone()).collect();
     tell(args, &items, |at| if report.items[at].was_there { " (was there)" } else { "" }, ui);
-    let Report { sent, blobs_sent, blobs_mounted, blobs_there, .. } = report;
-    ui.note(&format!(
-        "{blobs_sent} blobs with {} sent, {blobs_mounted} taken over, {blobs_there} were there",
-        text::bytes(sent)
-    ));
+    ui.note(&sums(&report, args));
     ui.data(&Pushed { event: "pushed", report: &report });
     Ok(ExitCode::Done)
 }
@@ -146,14 +163,42 @@ impl PushArgs {
         }
     }
 
+    fn targets(&self) -> Targets<'_> {
+        Targets { registry: self.registry.as_deref(), git: self.git.as_deref() }
+    }
+
     /// Nothing of a project's: there is none where a package arrives.
     fn settings(&self) -> Result<Settings> {
         let mut settings = Settings::default();
-        let host = self.registry.trim_start_matches("oci://").split('/').next().unwrap_or_default().to_owned();
         let ca_file = self.ca_file.as_ref().map(std::path::absolute).transpose();
         let ca_file = ca_file.map_err(|source| Error::local("cannot resolve --ca-file").caused_by(source))?;
-        let registry = RegistrySettings { plain_http: self.plain_http, ca_file, ..RegistrySettings::default() };
-        settings.registries.insert(host, registry);
+        let host = |address: &str| address.split('/').next().unwrap_or_default().to_owned();
+        let registry = self.registry.as_deref().map(|registry| host(registry.trim_start_matches("oci://")));
+        let git = self.git.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| host(rest));
+        for host in registry.into_iter().chain(git) {
+            let registry = RegistrySettings {
+                plain_http: self.plain_http,
+                ca_file: ca_file.clone(),
+                ..RegistrySettings::default()
+            };
+            if self.plain_http {
+                settings.network.plain_http_hosts.push(host.clone());
+            }
+            settings.registries.insert(host, registry);
+        }
         Ok(settings)
     }
+}
+
+/// What it took.
+fn sums(report: &Report, args: &PushArgs) -> String {
+    let Report { sent, blobs_sent, blobs_mounted, blobs_there, references_set, .. } = report;
+    let mut sums = format!("{} sent", text::bytes(*sent));
+    if args.registry.is_some() {
+        sums += &format!("; {blobs_sent} blobs sent, {blobs_mounted} taken over, {blobs_there} were there");
+    }
+    if args.git.is_some() {
+        sums += &format!("; {} set", model::count::counted(*references_set, "reference", "references"));
+    }
+    sums
 }

@@ -67,12 +67,15 @@ impl Attended {
     }
 
     /// Runs to the end, or to the first signal.
-    pub(super) fn drive(self, run: Run) -> Report {
+    pub(super) fn drive(&self, run: Run) -> Report {
         self.is_graceful.store(true, Ordering::Relaxed);
-        let report = self.runtime.block_on(run.run());
-        // Blocking work of a stopped attempt may still hold a thread.
+        self.runtime.block_on(run.run())
+    }
+
+    /// Waits for nobody: blocking work of a stopped attempt may still hold a
+    /// thread.
+    pub(super) fn end(self) {
         self.runtime.shutdown_background();
-        report
     }
 }
 

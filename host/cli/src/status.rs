@@ -116,7 +116,6 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
 fn word(step: &StepState, held: bool) -> &'static str {
     match step.status {
         Status::Completed => "✓ Completed",
-        Status::Skipped => "✓ Skipped",
         Status::Running if held => "● Running",
         Status::Running => "◐ Interrupted",
         Status::Failed if was_interrupted(step) => "◐ Interrupted",
@@ -132,7 +131,7 @@ fn has_ended(step: &StepState) -> bool {
 
 /// By the user, who saw it end: nothing is wrong with it.
 fn was_interrupted(step: &StepState) -> bool {
-    step.error.as_ref().is_some_and(|error| error.class == Class::Interrupted.as_str())
+    step.error.as_ref().is_some_and(|error| error.class == Class::Interrupted)
 }
 
 /// What the table has no room for: why each item of a failed step failed.
@@ -147,7 +146,7 @@ fn failures(state: &BuildState, verbose: bool) -> Vec<String> {
                 about: String::new(),
                 message: message.clone(),
                 hint: hint.as_deref(),
-                alone: *class == Class::Configuration.as_str(),
+                alone: *class == Class::Configuration,
             })
             .collect();
         let total = failed.len() as u64 + unlisted;
@@ -166,7 +165,7 @@ fn failures(state: &BuildState, verbose: bool) -> Vec<String> {
 
 fn color(step: &StepState, held: bool) -> Color {
     match step.status {
-        Status::Completed | Status::Skipped => Color::Green,
+        Status::Completed => Color::Green,
         Status::Failed if was_interrupted(step) => Color::Yellow,
         Status::Failed => Color::Red,
         Status::Running if held => Color::Blue,

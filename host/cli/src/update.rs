@@ -51,12 +51,16 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
     let attended = Attended::begin(ui)?;
     let before = project.lock.clone();
     let Selection { keys, steps } = refresh::select(&project, &args.names)?;
-    let options =
-        Options { request: Request { only: steps, ..Request::default() }, refresh: keys, ..Options::default() };
+    let options = Options {
+        request: Request { only: Some(steps), ..Request::default() },
+        refresh: Some(keys),
+        ..Options::default()
+    };
     let observer = ui.observer();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
-    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall);
+    let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, None);
     let report = attended.drive(Run::prepare(session, options, environment)?);
+    attended.end();
     let changes = before.diff(&AirgapLock::load(&layout.airgap_lock())?);
     if !changes.is_empty() || report.errors.is_empty() {
         show(&changes, &layout, ui);

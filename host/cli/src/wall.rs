@@ -37,17 +37,17 @@ pub(super) enum Runs<'a> {
 /// `local` where the wall is required and the kernel has none, and where the
 /// folders of the build can not be made.
 pub(super) fn raise(project: &Project, runs: Runs<'_>, ui: &Ui, variables: &Variables) -> Result<Wall> {
-    raise_around(project, runs, &[], ui, variables)
+    raise_beside(project, runs, None, ui, variables)
 }
 
-/// The same with folders of the user's that are written as well, and are there.
+/// The same, with a folder beside the project that is written as well.
 ///
 /// # Errors
 /// As [`raise`].
-pub(super) fn raise_around(
+pub(super) fn raise_beside(
     project: &Project,
     runs: Runs<'_>,
-    folders: &[PathBuf],
+    beside: Option<&Path>,
     ui: &Ui,
     variables: &Variables,
 ) -> Result<Wall> {
@@ -55,7 +55,7 @@ pub(super) fn raise_around(
         return Ok(Wall::Unasked);
     }
     let mut writable = writable(project, runs, variables)?;
-    writable.extend_from_slice(folders);
+    writable.extend(beside.map(Path::to_owned));
     let openings = Openings { writable, ports: open_ports(project, variables) };
     let wall = wall::raise(project.settings.security.second_wall, &openings)?;
     if wall == Wall::Missing {

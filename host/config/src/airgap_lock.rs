@@ -29,6 +29,7 @@ use crate::source::Source;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::{Reference, manifest_address};
+use base::timestamp::Stamp;
 use entitlement::Asker;
 
 /// The format that this version writes, and the newest that it reads.
@@ -36,7 +37,7 @@ pub const FORMAT: u32 = 3;
 
 /// What an image or repository names as its build that was seen by a version
 /// whose locks did not say.
-pub const EARLIER: &str = "earlier";
+pub(crate) const EARLIER: &str = "earlier";
 
 /// The first format whose images and repositories say in which build they were
 /// seen.
@@ -51,7 +52,7 @@ pub struct AirgapLock {
     /// RFC 3339, UTC: when the build began that wrote the first entry, or the
     /// last `update` that changed one. The build's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolved_at: Option<String>,
+    pub resolved_at: Option<Stamp>,
     /// By `<reference as written> <platform>`, the platform as
     /// `os/architecture[/variant]`: `nginx:1.27 linux/amd64`. See
     /// [`AirgapLock::image_key`].
@@ -75,7 +76,7 @@ pub struct AirgapLock {
 }
 
 /// What was fetched, by plugin and address.
-pub type Sections = BTreeMap<String, BTreeMap<String, LockedFile>>;
+pub(crate) type Sections = BTreeMap<String, BTreeMap<String, LockedFile>>;
 
 impl Default for AirgapLock {
     fn default() -> Self {
@@ -92,36 +93,67 @@ impl Default for AirgapLock {
     }
 }
 
+/// What a reference to an image resolved to, for one platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedImage {
     /// Of the index that the reference named, where it named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Digest>,
+    /// Of the manifest of the platform.
     pub manifest: Digest,
+    /// Of the manifest, as the registry gave it: `application/vnd.oci.image.manifest.v1+json`.
     pub media_type: String,
     /// Bytes of the manifest.
     pub size: u64,
+    /// The image's configuration.
     pub config: LockedBlob,
+    /// The layers, the lowest first.
     #[serde(default)]
     pub layers: Vec<LockedBlob>,
+    /// What the registry held about it, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<Vec<LockedReferrer>>,
     /// The build in which the registry gave this for the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
 }
 
+/// A manifest about an image: a signature, an attestation, an SBOM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedReferrer {
+    /// Missing where the registry names it by its digest alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    pub manifest: Digest,
+    pub media_type: String,
+    /// Bytes of the manifest.
+    pub size: u64,
+    /// Its configuration and layers.
+    #[serde(default)]
+    pub blobs: Vec<LockedBlob>,
+}
+
+/// One blob of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedBlob {
+    /// Of its bytes.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
 }
 
+/// What a chart of a repository resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedChart {
+    /// The exact version that the version as written turned out to be.
     pub version: String,
+    /// Where the archive lies: a URL, or `oci://` and the reference of the manifest.
     pub url: String,
+    /// Of the archive, the `.tgz`.
     pub digest: Digest,
     /// The pinned plugin that resolved it; missing for the core plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,10 +187,13 @@ impl LockedChart {
     }
 }
 
+/// What a URL gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedFile {
+    /// Of the content.
     pub sha256: Digest,
+    /// In bytes.
     pub size: u64,
     /// The checksum file of the configuration that named this digest when it
     /// was fetched. Without one the address alone was asked.
@@ -169,9 +204,11 @@ pub struct LockedFile {
     pub build: Option<String>,
 }
 
+/// What a reference in a git repository resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedRepository {
+    /// The full name of the commit: 40 hexadecimal digits, or 64 of a SHA-256 repository.
     pub commit: String,
     /// The full name of what the reference turned out to be:
     /// `refs/heads/main`, `refs/tags/v1.0.0`. Missing where it is a commit.
@@ -239,11 +276,6 @@ impl AirgapLock {
                 "format 0 does not exist",
                 format!("write format: {FORMAT}"),
             ));
-        }
-        let time = self.resolved_at.as_ref().filter(|time| time.parse::<jiff::Timestamp>().is_err());
-        if let Some(time) = time {
-            let message = format!("`{}` is not a time", model::problem::shown(time));
-            problems.push(Problem::new(&root.key("resolved_at"), message, "write it as 2026-01-31T12:00:00Z"));
         }
         for (key, repository) in &self.repositories {
             if !matches!(repository.commit.len(), 40 | 64) || !repository.commit.bytes().all(|c| c.is_ascii_hexdigit())
@@ -321,8 +353,8 @@ impl AirgapLock {
     pub fn to_text(&self) -> String {
         let mut text = String::from(HEADER);
         text.push_str(&format!("format: {}\n", self.format));
-        if let Some(time) = &self.resolved_at {
-            text.push_str(&format!("resolved_at: {}\n", model::yaml_text::quoted(time)));
+        if let Some(time) = self.resolved_at {
+            text.push_str(&format!("resolved_at: {}\n", model::yaml_text::quoted(&time.to_string())));
         }
         section(&mut text, "images", &self.images, image_text);
         section(&mut text, "charts", &self.charts, |chart, text| {
@@ -409,9 +441,10 @@ pub trait Statement: Clone {
 
 impl Statement for LockedImage {
     fn agrees_with(&self, other: &Self) -> bool {
-        let Self { index, manifest, media_type, size, config, layers, build: _ } = self;
-        (index, manifest, media_type, size, config, layers)
-            == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
+        let Self { index, manifest, media_type, size, config, layers, referrers, build: _ } = self;
+        let image = (index, manifest, media_type, size, config, layers);
+        image == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
+            && *referrers == other.referrers
     }
 
     fn build(&self) -> Option<&str> {
@@ -519,7 +552,23 @@ fn image_text(image: &LockedImage, text: &mut String) {
     for layer in &image.layers {
         text.push_str(&format!("      - {}\n", blob(layer)));
     }
+    referrers_text(image.referrers.as_deref(), text);
     build_text(image.build.as_deref(), "    ", text);
+}
+
+fn referrers_text(referrers: Option<&[LockedReferrer]>, text: &mut String) {
+    let Some(referrers) = referrers else { return };
+    text.push_str(if referrers.is_empty() { "    referrers: []\n" } else { "    referrers:\n" });
+    for LockedReferrer { tag, manifest, media_type, size, blobs } in referrers {
+        text.push_str(&format!("      - manifest: {manifest}\n"));
+        if let Some(tag) = tag {
+            text.push_str(&format!("        tag: {}\n", scalar(tag)));
+        }
+        text.push_str(&format!("        media_type: {}\n", scalar(media_type)));
+        text.push_str(&format!("        size: {size}\n"));
+        let blobs: Vec<String> = blobs.iter().map(blob).collect();
+        text.push_str(&format!("        blobs: [{}]\n", blobs.join(", ")));
+    }
 }
 
 fn blob(blob: &LockedBlob) -> String {
@@ -531,12 +580,14 @@ fn blob(blob: &LockedBlob) -> String {
 pub struct LockChange {
     /// `image`, `chart`, `file` or `repository`.
     pub kind: &'static str,
+    /// The key of the entry in its section of airgap.lock.
     pub key: String,
     /// The plugin under whose name the entry stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Asker>,
     /// What it resolved to; None where it was not there.
     pub old: Option<String>,
+    /// What it resolves to now; None where it is gone.
     pub new: Option<String>,
     /// Of an entry that is doubted or unnamed: for what reason.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -615,9 +666,16 @@ mod tests {
             size: 400,
             config: blob("config"),
             layers: vec![blob("a"), blob("bb")],
+            referrers: Some(vec![LockedReferrer {
+                tag: Some("sha256-00.sig".into()),
+                manifest: digest("signature"),
+                media_type: "m".into(),
+                size: 7,
+                blobs: vec![blob("a"), blob("bb")],
+            }]),
             build: Some("20260131T120000Z-00ab12".into()),
         };
-        let bare = LockedImage { index: None, layers: Vec::new(), ..image.clone() };
+        let bare = LockedImage { index: None, layers: Vec::new(), referrers: Some(Vec::new()), ..image.clone() };
         let chart = LockedChart {
             version: "1.10".into(),
             url: "https://h/c-1.10.tgz".into(),
@@ -633,7 +691,7 @@ mod tests {
         };
         let of = |address: &str| [(address.to_owned(), file("db", 3))].into();
         AirgapLock {
-            resolved_at: Some("2026-01-31T12:00:00Z".into()),
+            resolved_at: Some("2026-01-31T12:00:00Z".parse().unwrap()),
             images: [("nginx:1.27 linux/amd64".into(), image), ("x@sha256:00 linux/arm64/v8".into(), bare)].into(),
             charts: [("https://h c >=1.0.0, <2".into(), chart)].into(),
             files: [

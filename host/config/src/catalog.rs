@@ -16,11 +16,11 @@ use crate::versions_env::VersionsEnv;
 use base::error::Result;
 
 /// Architectures that a package can be made for.
-pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+pub(crate) const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
 /// The catalog and where its lines are.
 #[derive(Clone, Debug)]
-pub struct CatalogFile {
+pub(crate) struct CatalogFile {
     pub catalog: Catalog,
     pub source: Source,
     pub spans: Spans,
@@ -29,7 +29,7 @@ pub struct CatalogFile {
 impl CatalogFile {
     /// # Errors
     /// `configuration`: not a catalog, or requirements that make no sense.
-    pub fn parse(source: Source) -> Result<Self> {
+    pub(crate) fn parse(source: Source) -> Result<Self> {
         let (catalog, spans) = source.checked(None, requirement_problems)?;
         Ok(Self { catalog, source, spans })
     }
@@ -39,7 +39,7 @@ impl CatalogFile {
     /// # Errors
     /// `configuration`, listing every variable that is missing, empty or has
     /// a value that is not accepted.
-    pub fn check_pins(&self, versions: &VersionsEnv) -> Result<()> {
+    pub(crate) fn check_pins(&self, versions: &VersionsEnv) -> Result<()> {
         let mut problems = Vec::new();
         let mut is_architecture_told = false;
         for (index, required) in self.catalog.required.iter().enumerate() {
@@ -61,7 +61,7 @@ impl CatalogFile {
     /// # Errors
     /// `configuration` with the line of every template that cannot be
     /// expanded.
-    pub fn generate(&self, versions: &VersionsEnv) -> Result<Generation> {
+    pub(crate) fn generate(&self, versions: &VersionsEnv) -> Result<Generation> {
         self.catalog.generate(&versions.pins).map_err(|problems| {
             let located = problems.iter().map(|problem| self.source.locate(&self.spans, problem)).collect();
             refuse_all(located).err().unwrap_or_else(|| base::error::Error::configuration("the catalog is not sound"))
@@ -70,7 +70,7 @@ impl CatalogFile {
 
     /// A problem of the generated manifest, placed at the template that made
     /// it, with the pins that are in it: one of them may be the mistake.
-    pub fn locate(&self, generation: &Generation, versions: &VersionsEnv, problem: &Problem) -> Located {
+    pub(crate) fn locate(&self, generation: &Generation, versions: &VersionsEnv, problem: &Problem) -> Located {
         let template = generation.origin(&problem.path);
         let names = template::variables(self.spans.text(&template).unwrap_or_default());
         let pin = |name: &str| Some(format!("{name} is `{}` in {}", shown(versions.get(name)?), versions.place(name)));

@@ -4,31 +4,32 @@
 use std::collections::BTreeMap;
 
 use model::image::ImageName;
-use model::problem::{Problem, YamlPath, redacted, shown};
+use model::problem::{Problem, YamlPath, shown};
 use model::version::{Constraint, Version};
 use model::{Chart, ComponentManifest, Package, Repository};
 
 use crate::local;
+use crate::repository;
 use crate::source::Source;
 use crate::span::Spans;
-use crate::web::{url_problem, without_ssh_user};
+use crate::web::url_problem;
 use base::error::Result;
 use base::layout;
 use disk::tree;
 
 /// What files and charts may be fetched from.
 const WEB: [&str; 2] = ["https", "http"];
-/// What git may clone from: what Zarf can name as well, and no helper programs
-/// (`ext::`).
-const GIT: [&str; 4] = ["https", "http", "ssh", "file"];
 /// Characters of a chart's name: Zarf makes resource names out of it.
 const CHART_NAME: usize = 40;
 
 /// components.yaml and where its lines are.
 #[derive(Clone, Debug)]
 pub struct ComponentsFile {
+    /// What the file says.
     pub manifest: ComponentManifest,
+    /// Its text.
     pub source: Source,
+    /// Which line and column each key and item has.
     pub spans: Spans,
 }
 
@@ -81,7 +82,7 @@ fn files(manifest: &ComponentManifest, problems: &mut Vec<Problem>) {
         Err(found) => return problems.extend(found),
     };
     for (file, path) in resolved.files.iter().zip(paths) {
-        name(&file.name, "a file", &path.key("name"), problems);
+        problems.extend(name_problem(&file.name, "a file", &path.key("name")));
         problems.extend(url_problem(&file.url, &WEB, &path.key("url")));
         let checksum = file.checksum_url.as_deref();
         problems.extend(checksum.and_then(|url| url_problem(url, &WEB, &path.key("checksum_url"))));
@@ -94,16 +95,18 @@ fn files(manifest: &ComponentManifest, problems: &mut Vec<Problem>) {
 }
 
 /// A name that becomes a file or a folder: one path component that Zarf takes.
-fn name(text: &str, what: &str, path: &YamlPath, problems: &mut Vec<Problem>) {
+pub fn name_problem(text: &str, what: &str, path: &YamlPath) -> Option<Problem> {
+    let refuse = |why: &str, hint: &str| {
+        Some(Problem::new(path, format!("`{}` is no name for {what}: {why}", shown(text)), hint))
+    };
     if text.contains('/') {
-        let message = format!("`{}` is no name for {what}: it contains a `/`", shown(text));
-        problems.push(Problem::new(path, message, "use letters, digits, `.`, `_` and `-`"));
+        refuse("it contains a `/`", "use letters, digits, `.`, `_` and `-`")
     } else if let Err(error) = tree::check_path(text) {
-        let message = format!("`{}` is no name for {what}: {}", shown(text), error.message());
-        problems.push(Problem::new(path, message, hint_of(&error)));
+        refuse(error.message(), &hint_of(&error))
     } else if text.starts_with(['-', '.']) {
-        let message = format!("`{}` is no name for {what}: it begins with a dash or a dot", shown(text));
-        problems.push(Problem::new(path, message, "begin with a letter or a digit"));
+        refuse("it begins with a dash or a dot", "begin with a letter or a digit")
+    } else {
+        None
     }
 }
 
@@ -138,7 +141,7 @@ fn repositories(repositories: &[Repository], problems: &mut Vec<Problem>) {
     for (index, repository) in repositories.iter().enumerate() {
         let path = YamlPath::root().key("repositories").index(index);
         let at = path.key("name");
-        name(&repository.name, "a repository", &at, problems);
+        problems.extend(name_problem(&repository.name, "a repository", &at));
         unique(&repository.name, "repository", &at, &mut seen, problems);
         if layout::RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(&repository.name)) {
             problems.push(Problem::new(
@@ -150,59 +153,8 @@ fn repositories(repositories: &[Repository], problems: &mut Vec<Problem>) {
                 "give the repository another name; it need not be the one in its URL",
             ));
         }
-        problems.extend(repository_url(&repository.url, &path.key("url")));
-        if let Some(reference) = repository.reference.as_deref().filter(|reference| !is_git_ref(reference)) {
-            problems.push(Problem::new(
-                &path.key("ref"),
-                format!("`{}` is not the name of a branch, tag or commit", shown(reference)),
-                "write it as git shows it, for example `master` or `v2.29.0`",
-            ));
-        }
-        if let Some(commit) = repository.commit.as_deref().filter(|commit| !is_commit(commit)) {
-            problems.push(Problem::new(
-                &path.key("commit"),
-                format!("`{}` is not a full commit", shown(commit)),
-                "write all 40 hexadecimal digits, or HEAD to follow `ref`",
-            ));
-        }
+        problems.extend(repository::problems(repository, &path));
     }
-}
-
-/// Beside web addresses `ssh://git@host/path`, whose user is no secret, and
-/// `file:///path`, which has no host.
-fn repository_url(text: &str, path: &YamlPath) -> Option<Problem> {
-    if let Some(rest) = text.strip_prefix("file://") {
-        if rest.starts_with('/') && !rest.contains(char::is_control) {
-            return None;
-        }
-        let message = format!("`{}` is not absolute", shown(text));
-        return Some(Problem::new(path, message, "write file:///absolute/path"));
-    }
-    let text = without_ssh_user(text);
-    let authority = text.strip_prefix("ssh://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    if authority.starts_with('-') || authority.contains('%') {
-        let message = format!("`{}` would be an option of ssh", shown(&redacted(&text)));
-        return Some(Problem::new(path, message, "write ssh://git@host/path"));
-    }
-    url_problem(&text, &GIT, path)
-}
-
-/// The rules of git-check-ref-format that matter to a command line.
-fn is_git_ref(text: &str) -> bool {
-    let forbidden = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
-    !text.is_empty()
-        && text.len() <= 255
-        && !text.starts_with(['-', '/', '.'])
-        && !text.ends_with(['/', '.'])
-        && !text.ends_with(".lock")
-        && !text.contains("..")
-        && !text.contains("//")
-        && !text.contains("@{")
-        && !text.contains(forbidden)
-}
-
-fn is_commit(text: &str) -> bool {
-    text == "HEAD" || (matches!(text.len(), 40 | 64) && text.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 fn images(manifest: &ComponentManifest, problems: &mut Vec<Problem>) {
@@ -239,7 +191,7 @@ fn charts(charts: &[Chart], problems: &mut Vec<Problem>) {
     for (index, chart) in charts.iter().enumerate() {
         let path = YamlPath::root().key("charts").index(index);
         let at = path.key("name");
-        name(&chart.name, "a chart", &at, problems);
+        problems.extend(name_problem(&chart.name, "a chart", &at));
         unique(&chart.name, "chart", &at, &mut seen, problems);
         if chart.name.chars().count() > CHART_NAME {
             problems.push(Problem::new(

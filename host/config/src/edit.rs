@@ -24,17 +24,12 @@ use base::layout::Layout;
 pub enum Addition {
     /// To `images.additional`.
     Image(String),
+    /// To `charts`.
     Chart(Chart),
+    /// To `tools`.
     Tool(Tool),
+    /// To `repositories`.
     Repository(Repository),
-}
-
-/// Adds to components.yaml of a project, which is created where it is missing.
-///
-/// # Errors
-/// As [`add`]; `local` where the file cannot be written.
-pub fn add_to_project(layout: &Layout, addition: &Addition) -> Result<()> {
-    change(layout, |source| add(source, addition).map(Some))
 }
 
 /// Adds images that were found to `images.auto_discover` of a project, and
@@ -97,7 +92,7 @@ pub fn add(source: &Source, addition: &Addition) -> Result<String> {
 ///
 /// # Errors
 /// `configuration`: the text is not sound, or what was found is no image.
-pub fn merge_discovered(source: &Source, images: &[String]) -> Result<(String, Vec<String>)> {
+pub(crate) fn merge_discovered(source: &Source, images: &[String]) -> Result<(String, Vec<String>)> {
     let (before, spans) = parse(source)?;
     let mut known: Vec<String> = before.images.iter().map(|image| normalized(&image.image)).collect();
     let mut after = before.clone();
@@ -484,6 +479,7 @@ mod tests {
             checksum_url: None,
             extract: true,
             binary: Some("bin/t".into()),
+            carry: false,
         })
     }
 
@@ -550,6 +546,7 @@ mod tests {
             version: "1.0".into(),
             namespace: Some("n".into()),
             values: vec!["a.yaml".into(), "b.yaml".into()],
+            deploy: true,
         });
         let text = add(&source("charts: []\n"), &chart).unwrap();
         assert!(text.ends_with("    values:\n      - a.yaml\n      - b.yaml\n"), "{text}");
@@ -622,10 +619,9 @@ mod tests {
     fn a_project_without_components_gets_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), folder.path().join("build"), folder.path().join("dist"));
-        add_to_project(&layout, &image("n:1")).unwrap();
-        assert_eq!(merge_discovered_into_project(&layout, &["n:1".into(), "m:1".into()]).unwrap(), ["m:1"]);
+        assert_eq!(merge_discovered_into_project(&layout, &["n:1".into(), "m:1".into()]).unwrap(), ["n:1", "m:1"]);
         let text = std::fs::read_to_string(layout.components()).unwrap();
-        assert_eq!(text, "images:\n  additional:\n    - image: n:1\n  auto_discover:\n    - image: m:1\n");
+        assert_eq!(text, "images:\n  auto_discover:\n    - image: n:1\n    - image: m:1\n");
         let before = std::fs::metadata(layout.components()).unwrap().modified().unwrap();
         merge_discovered_into_project(&layout, &["n:1".into()]).unwrap();
         assert_eq!(

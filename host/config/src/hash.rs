@@ -15,12 +15,16 @@ use base::digest::{Digest, Hasher};
 
 /// The names under which the files are hashed, wherever config/ lies.
 pub const VERSIONS_ENV: &str = "config/versions.env";
+/// The catalog.
 pub const CATALOG: &str = "config/catalog.yaml";
+/// The component manifest.
 pub const COMPONENTS: &str = "config/components.yaml";
+/// The settings, of which only what decides about the content is hashed.
 pub const SETTINGS: &str = "config/settings.yaml";
+/// The lock.
 pub const AIRGAP_LOCK: &str = "config/airgap.lock";
-pub const PIPELINE: &str = "config/pipeline.yaml";
-pub const PLUGINS_LOCK: &str = "config/plugins.lock";
+pub(crate) const PIPELINE: &str = "config/pipeline.yaml";
+pub(crate) const PLUGINS_LOCK: &str = "config/plugins.lock";
 
 /// Values of one file that are kept for a difference; beyond that only the
 /// file is named.
@@ -118,7 +122,9 @@ pub struct Change {
     /// A pin or a place in a YAML file; None where only the file is known to
     /// differ. Without old and new as well, no value differs.
     pub key: Option<String>,
+    /// What it was; None where it was not there.
     pub old: Option<String>,
+    /// What it is now; None where it is gone.
     pub new: Option<String>,
 }
 

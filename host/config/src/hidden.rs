@@ -41,13 +41,13 @@ impl Hidden {
 
     /// The same for an entry that was not looked at yet; what is not there is
     /// not hidden.
-    pub fn hides_entry(&self, name: &str, path: &Path) -> bool {
+    pub(crate) fn hides_entry(&self, name: &str, path: &Path) -> bool {
         path.symlink_metadata().is_ok_and(|metadata| self.hides(name, &metadata))
     }
 
     /// The same for paths as they are written; one that is not below `root` or
     /// not there is not hidden.
-    pub fn hides_at(&self, root: &Path, path: &Path) -> bool {
+    pub(crate) fn hides_at(&self, root: &Path, path: &Path) -> bool {
         let both = root.canonicalize().ok().zip(path.canonicalize().ok());
         both.is_some_and(|(root, path)| self.hides_below(&root, &path))
     }

@@ -30,12 +30,12 @@ use base::layout::Layout;
 
 pub mod airgap_lock;
 pub mod as_read;
-pub mod catalog;
+mod catalog;
 pub mod components;
 pub mod contribute;
 pub mod edit;
 pub mod hash;
-pub mod hidden;
+mod hidden;
 pub mod limits;
 pub mod local;
 mod lock_copy;
@@ -46,13 +46,14 @@ pub mod pipeline;
 pub mod plugins_lock;
 pub mod publish;
 mod refresh;
+pub mod repository;
 pub mod runners;
 pub mod settings;
 mod shape;
 pub mod source;
-pub mod span;
-pub mod versions_env;
-pub mod web;
+mod span;
+mod versions_env;
+mod web;
 pub mod written;
 
 /// What `init` writes: the path below config/ and the content.
@@ -66,19 +67,26 @@ pub const DEFAULTS: &[(&str, &str)] = &[
 /// Everything under config/, parsed and checked.
 #[derive(Clone, Debug)]
 pub struct Project {
+    /// Where everything of the project lies.
     pub layout: Layout,
     /// The folder that holds config/: local charts and values files are
     /// relative to it.
     pub root: PathBuf,
+    /// versions.env: the pins.
     pub versions: VersionsEnv,
+    /// catalog.yaml: what each pin stands for.
     pub catalog: Catalog,
     /// None until the first generation.
     pub components: Option<ComponentManifest>,
+    /// settings.yaml.
     pub settings: Settings,
+    /// The steps: those of pipeline.yaml, or the built-in ones.
     pub pipeline: Pipeline,
+    /// plugins.lock; no pins where there is none.
     pub plugin_pins: PluginsLock,
     /// As it lies on disk; empty where there is none.
     pub lock: AirgapLock,
+    /// The digests of the files together and one by one, with their values.
     pub hashes: ConfigHashes,
     /// The files themselves, as they were hashed.
     pub read: AsRead,

@@ -34,10 +34,12 @@ macro_rules! table {
 
         /// A limit that a user can raise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Limit { $($limit),* }
+        pub enum Limit {
+            $(#[doc = concat!("`plugins.", stringify!($key), "`: ", $unit, " ", $bounds)] $limit,)*
+        }
 
         /// Every limit that a user can raise, in the order of the documentation.
-        pub const TABLE: &[Row] = &[$(Row {
+        pub(crate) const TABLE: &[Row] = &[$(Row {
             limit: Limit::$limit,
             key: stringify!($key),
             default: $default,
@@ -52,13 +54,17 @@ macro_rules! table {
 /// What is to be said about a limit that a user can raise.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
+    /// Which limit it is.
     pub limit: Limit,
     /// Below `plugins` in settings.yaml.
     pub key: &'static str,
+    /// What holds where settings.yaml says nothing, in `unit`.
     pub default: u64,
     /// The range that settings.yaml may choose from.
     pub from: u64,
+    /// The largest value of that range.
     pub to: u64,
+    /// What it is counted in: `MiB`, `seconds`, `files`.
     pub unit: &'static str,
     /// What it bounds, after the unit.
     pub bounds: &'static str,

@@ -151,9 +151,22 @@ pub struct Content {
 /// One file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    File { digest: Digest, size: u64, executable: bool },
+    /// A regular file.
+    File {
+        /// Of its content.
+        digest: Digest,
+        /// In bytes.
+        size: u64,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory, whatever is in it.
     Directory,
-    Link { target: String },
+    /// A symbolic link inside the tree.
+    Link {
+        /// What it points to, as it is written in the link.
+        target: String,
+    },
 }
 
 impl Content {
@@ -183,6 +196,7 @@ impl Content {
         self.digest
     }
 
+    /// Where it lies on disk: the path that was read.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -192,6 +206,8 @@ impl Content {
         matches!(self.get(""), Some(Entry::File { .. }))
     }
 
+    /// The entry at a path below the root, `/` between its parts; the root itself is the empty
+    /// path.
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.get(path)
     }

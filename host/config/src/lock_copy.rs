@@ -12,7 +12,7 @@ impl AirgapLock {
     /// not told, nor an address that may hold a secret.
     pub fn copy_for(&self, asker: &Asker) -> Self {
         let mut copy = Self {
-            resolved_at: self.resolved_at.clone(),
+            resolved_at: self.resolved_at,
             images: self.images.clone(),
             charts: self.charts.clone(),
             files: self.files_of(asker).cloned().unwrap_or_default(),

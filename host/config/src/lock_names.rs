@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{ComponentManifest, Package, ResolvedComponents};
+use model::{ComponentManifest, ResolvedComponents};
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
 use super::catalog::ARCHITECTURES;
@@ -38,7 +38,7 @@ impl Names {
         let platforms = platforms.map(|architecture| format!("linux/{architecture}")).collect();
         let mut names = Self { runners, platforms, ..Self::default() };
         names.add(components);
-        let resolve = |manifest: &ComponentManifest, architecture| manifest.resolve(&Package::default(), architecture);
+        let resolve = |manifest: &ComponentManifest, architecture| manifest.resolve(&components.package, architecture);
         for architecture in ARCHITECTURES {
             if let Some(Ok(components)) = manifest.map(|manifest| resolve(manifest, architecture)) {
                 names.add(&components);
@@ -162,6 +162,7 @@ mod tests {
             size: 1,
             config: LockedBlob { digest, size: 1 },
             layers: Vec::new(),
+            referrers: None,
             build: Some("1".into()),
         };
         let chart = |url: &str| LockedChart {
@@ -194,7 +195,7 @@ mod tests {
 
     fn names(runners: Runners) -> Names {
         let manifest = manifest();
-        let components = manifest.resolve(&Package::default(), "amd64").unwrap();
+        let components = manifest.resolve(&model::Package::default(), "amd64").unwrap();
         Names::new(&components, Some(&manifest), runners)
     }
 

@@ -70,10 +70,12 @@ impl LocalTree {
         &self.found
     }
 
+    /// Which names below the path are never handed out.
     pub fn hidden(&self) -> &Hidden {
         &self.hidden
     }
 
+    /// What it held when it was hashed; None where it is not held to that.
     pub fn content(&self) -> Option<&Arc<Content>> {
         self.content.as_ref()
     }
@@ -231,6 +233,7 @@ mod tests {
             version: "1".into(),
             namespace: None,
             values: values.iter().map(|path| (*path).to_owned()).collect(),
+            deploy: true,
         };
         ResolvedComponents { charts: vec![chart], ..ResolvedComponents::default() }
     }

@@ -25,13 +25,11 @@ pub const CONFIG: &str = "config";
 /// The step that publishes the component manifest.
 pub const MANIFESTS: &str = "manifests";
 
-/// What the host itself can do in a step.
-pub const HOST_STEPS: [&str; 4] = ["config", "images", "files", "repos"];
-
 /// The steps: those of a whole pipeline in the order of the file, else each
 /// after what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pipeline {
+    /// In the order of the file, which need not be the one in which they run.
     pub steps: Vec<StepSpec>,
 }
 
@@ -39,6 +37,7 @@ pub struct Pipeline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
+    /// Unique in the pipeline, and the name of its tree: `images`.
     pub id: String,
     /// For people: "Container images". The id where it is missing.
     #[serde(default)]
@@ -55,6 +54,7 @@ pub struct StepSpec {
     /// Step ids that this one waits for, without reading their trees.
     #[serde(default, deserialize_with = "file::one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// What becomes of an attempt that failed.
     #[serde(default)]
     pub on_failure: OnFailure,
     /// How often it is tried again; `retries.steps` of settings.yaml where it
@@ -82,6 +82,7 @@ pub struct StepSpec {
 /// Where a step stands in pipeline.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// In the structure of the file.
     pub path: YamlPath,
     /// Of its configuration, else of itself: `config/pipeline.yaml:12:5`.
     pub configuration: String,
@@ -91,18 +92,50 @@ pub struct Written {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runner {
-    /// A step of the host: `config`, `images`, `files`, `repos`.
-    Host(String),
+    /// A step of the host.
+    Host(HostStep),
     /// A plugin by name: a core plugin, or one pinned in plugins.lock.
     Plugin(String),
+}
+
+/// What the host itself does in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostStep {
+    /// Loads and checks the configuration, before anything else. The step of
+    /// the id [`CONFIG`], and no other.
+    Config,
+    /// Container images.
+    Images,
+    /// Binaries and archives.
+    Files,
+    /// Git repositories.
+    Repos,
+}
+
+impl HostStep {
+    /// In the order of the built-in pipeline.
+    pub const ALL: [Self; 4] = [Self::Config, Self::Images, Self::Files, Self::Repos];
+
+    /// As pipeline.yaml calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => CONFIG,
+            Self::Images => "images",
+            Self::Files => "files",
+            Self::Repos => "repos",
+        }
+    }
 }
 
 /// What happens to the staging of a failed attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
+    /// Nothing of it remains.
     #[default]
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
@@ -145,7 +178,7 @@ impl StepSpec {
     /// reads that list.
     fn trusts_the_list(&self) -> bool {
         match &self.run {
-            Runner::Host(name) => name != CONFIG,
+            Runner::Host(step) => *step != HostStep::Config,
             Runner::Plugin(name) => {
                 plugins_lock::core(name).is_some() && self.needs.iter().any(|need| need == MANIFESTS)
             }
@@ -160,26 +193,30 @@ impl Pipeline {
             let needs = needs.iter().map(|need| (*need).to_owned()).collect();
             StepSpec { name: name.to_owned(), needs, on_failure, publish, ..StepSpec::new(id, run) }
         };
-        let host = |name: &str| Runner::Host(name.to_owned());
+        let host = Runner::Host;
         let plugin = |name: &str| Runner::Plugin(name.to_owned());
         let publish = |from: &[&str], to: Target| -> Vec<Publish> {
             from.iter().map(|from| Publish { from: (*from).to_owned(), to }).collect()
         };
         let sources = ["manifests", "images", "files", "repos", "charts"];
-        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let made = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
+        let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
-        let package =
-            publish(&["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"], Target::Dist);
+        let package = publish(
+            &["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "*.spdx.json", "artifact-manifest.json"],
+            Target::Dist,
+        );
         use OnFailure::{Preserve, RollBack};
         Self {
             steps: vec![
-                step("config", "Configuration", host("config"), &[], RollBack, Vec::new()),
+                step("config", "Configuration", host(HostStep::Config), &[], RollBack, Vec::new()),
                 step("manifests", "Component manifest", plugin("manifest"), &["config"], RollBack, manifests),
-                step("images", "Container images", host("images"), &["manifests"], Preserve, Vec::new()),
-                step("files", "Binaries and tools", host("files"), &["manifests"], Preserve, Vec::new()),
-                step("repos", "Git repositories", host("repos"), &["manifests"], Preserve, Vec::new()),
+                step("images", "Container images", host(HostStep::Images), &["manifests"], Preserve, Vec::new()),
+                step("files", "Binaries and tools", host(HostStep::Files), &["manifests"], Preserve, Vec::new()),
+                step("repos", "Git repositories", host(HostStep::Repos), &["manifests"], Preserve, Vec::new()),
                 step("charts", "Helm charts", plugin("charts"), &["manifests"], Preserve, Vec::new()),
                 step("zarf_gen", "zarf.yaml", plugin("zarf-yaml"), &sources, RollBack, Vec::new()),
+                step("sbom", "SBOMs", plugin("sbom"), &made, RollBack, Vec::new()),
                 step("package", "Zarf package", plugin("package"), &everything, RollBack, package),
             ],
         }
@@ -236,7 +273,8 @@ impl Pipeline {
         let list = self.steps.iter().find(|step| step.id == MANIFESTS)?;
         let run = match &list.run {
             Runner::Plugin(name) if name == publish::MANIFEST => return None,
-            Runner::Plugin(name) | Runner::Host(name) => name,
+            Runner::Plugin(name) => name,
+            Runner::Host(step) => step.as_str(),
         };
         Some(Problem::new(
             &list.place().key("run"),
@@ -263,10 +301,10 @@ impl Pipeline {
             ));
         }
         match &step.run {
-            Runner::Host(name) if !HOST_STEPS.contains(&name.as_str()) => problems.push(Problem::new(
-                &path.key("run").key("host"),
-                format!("the host has no step `{}`", shown(name)),
-                format!("there are: {}; everything else is a plugin", HOST_STEPS.join(", ")),
+            run if (step.id == CONFIG) != (*run == Runner::Host(HostStep::Config)) => problems.push(Problem::new(
+                &path.key("run"),
+                format!("the step `{CONFIG}` and the host's `{CONFIG}` are one: it is loaded before anything runs"),
+                format!("write `id: {CONFIG}` and `run: {{host: {CONFIG}}}`, or another id and another runner"),
             )),
             Runner::Plugin(name) if !is_id(name) => problems.push(Problem::new(
                 &path.key("run").key("plugin"),
@@ -282,6 +320,7 @@ impl Pipeline {
         }
     }
 
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepSpec> {
         self.steps.iter().find(|step| step.id == id)
     }
@@ -326,8 +365,8 @@ fn patience_problems(step: &StepSpec) -> Vec<Problem> {
     let Some(timeout) = step.timeout else { return problems };
     let at = step.place().key("timeout");
     let allowed = limits::Limit::StepTime.range();
-    if let Runner::Host(name) = &step.run {
-        let message = format!("the host's step `{}` has no time limit", shown(name));
+    if let Runner::Host(host) = step.run {
+        let message = format!("the host's step `{}` has no time limit", host.as_str());
         problems.push(Problem::new(&at, message, "remove the line: what the host fetches takes as long as it takes"));
     } else if !allowed.contains(&timeout) {
         let (from, to) = (allowed.start(), allowed.end());
@@ -362,7 +401,7 @@ steps:
 fn step_text(step: &StepSpec) -> String {
     use model::yaml_text::{flow_scalar, scalar};
     let run = match &step.run {
-        Runner::Host(name) => format!("host: {}", flow_scalar(name)),
+        Runner::Host(step) => format!("host: {}", step.as_str()),
         Runner::Plugin(name) => format!("plugin: {}", flow_scalar(name)),
     };
     let mut text = format!("  - id: {}\n    name: {}\n    run: {{{run}}}\n", scalar(&step.id), scalar(&step.name));
@@ -457,7 +496,13 @@ mod tests {
             ),
             (step("a", ", configuration: [1]"), "2:", "not a mapping"),
             (step("a", ", when: x"), "2:", "unknown field `when`"),
-            ("  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(), "2:", "no step `pictures`"),
+            (
+                "  - {id: a, name: n, run: {host: pictures}, on_failure: preserve}\n".into(),
+                "2:",
+                "unknown variant `pictures`",
+            ),
+            ("  - {id: a, name: n, run: {host: config}, on_failure: preserve}\n".into(), "2:", "are one"),
+            ("  - {id: config, name: n, run: {plugin: p}, on_failure: preserve}\n".into(), "2:", "are one"),
             ("  - {id: a, name: n, run: {shell: x}, on_failure: preserve}\n".into(), "2:", "unknown variant `shell`"),
         ] {
             let error = parse(&format!("steps:\n{steps}")).unwrap_err();

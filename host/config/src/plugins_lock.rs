@@ -37,7 +37,7 @@ use entitlement::grants::{Grants, Rules};
 pub const FORMAT: u32 = 1;
 
 /// The plugins that are part of the binary, and what each of them decides.
-pub const CORE: [(&str, &str); 5] = [
+pub const CORE: [(&str, &str); 6] = [
     (
         "manifest",
         "which components, images, charts, files and repositories the package holds, and where the host fetches them \
@@ -46,6 +46,7 @@ pub const CORE: [(&str, &str); 5] = [
     ("charts", "which charts and values go into the package, and from where they come"),
     ("zarf-yaml", "what a deployment of the package does"),
     ("package", "every byte of the package, its checksum and its list"),
+    ("sbom", "what the SBOMs say is in the package"),
     ("scan", "which images `scan` finds"),
 ];
 
@@ -58,6 +59,7 @@ pub fn core(name: &str) -> Option<&'static str> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginsLock {
+    /// Of the file's format.
     pub format: u32,
     /// By plugin name, as `plugin:` of a step names it.
     #[serde(default)]
@@ -81,6 +83,7 @@ pub struct Pin {
     /// Whether it takes the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace_core: bool,
+    /// What the plugin may do. Nothing where it is missing.
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grants: Grants,
 }

@@ -24,8 +24,12 @@ use disk::tree;
 /// A file outside build/ that a commit published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
+    /// `dist/x` or `config/x` in state.json, wherever those folders lie; in what a build reports
+    /// the path of the file itself.
     pub path: String,
+    /// Of the content.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
     /// How it looked when it was last known to be that: as long as it looks so,
     /// nobody has written into it.
@@ -40,13 +44,17 @@ pub struct Publish {
     /// A path in the tree; a leading `*` matches any beginning of a name in
     /// the root of the tree. One that matches nothing publishes nothing.
     pub from: String,
+    /// The folder that it goes into.
     pub to: Target,
 }
 
+/// A folder outside build/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
+    /// config/, which decides what the next build does.
     Config,
+    /// dist/, which holds what is handed on.
     Dist,
 }
 
@@ -58,6 +66,9 @@ const CONFIGURATION: [&str; 2] = ["components.yaml", "components.base.yaml"];
 pub(super) const PACKAGE: &str = "package";
 const PACKAGE_FILES: &str = "zarf-package-";
 const PACKAGE_LIST: &str = "artifact-manifest.json";
+
+/// How a package was made: the host's own word, behind the name of the package.
+pub const PROVENANCE: &str = ".intoto.json";
 
 /// Everything that is wrong with what the steps publish, as far as their
 /// declarations tell.
@@ -123,6 +134,16 @@ fn collision(at: &YamlPath, name: &str, other: &str) -> Problem {
     )
 }
 
+/// Whether a step makes the package: the core plugin, or what takes its place.
+pub fn makes_package(step: &StepSpec) -> bool {
+    step.runs(PACKAGE)
+}
+
+/// Whether this is the name of a package.
+pub fn is_package(name: &str) -> bool {
+    name.starts_with(PACKAGE_FILES) && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
+}
+
 /// People and shells handle what lies in dist/: no letter that looks like
 /// another, nothing that a command takes for an option.
 pub(super) const PLAIN: &str =
@@ -156,15 +177,21 @@ fn folded(name: &str) -> String {
 pub struct Selected {
     /// In the step's tree.
     pub path: String,
+    /// The folder that it goes into.
     pub to: Target,
+    /// Its name there.
     pub name: String,
 }
 
 /// Which of the files of its tree a step publishes, each once. A `*` stands for
 /// plain names alone, and for none of the package's, unless the step makes it.
+/// With a package goes what the host says of it.
 pub fn selected<'a>(step: &StepSpec, paths: impl Iterator<Item = &'a str> + Clone) -> Vec<Selected> {
     let mut selected = Vec::new();
-    for Publish { from, to } in &step.publish {
+    let is_published = step.publish.iter().any(|publish| publish.to == Target::Dist);
+    let of_host = Publish { from: format!("*{PROVENANCE}"), to: Target::Dist };
+    let of_host = (is_published && makes_package(step)).then_some(of_host);
+    for Publish { from, to } in step.publish.iter().chain(&of_host) {
         for path in paths.clone().filter(|path| matches(step, from, path)) {
             let file = Selected { path: path.to_owned(), to: *to, name: name_of(path).to_owned() };
             if !selected.contains(&file) {

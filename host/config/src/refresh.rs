@@ -18,7 +18,7 @@ impl AirgapLock {
     }
 
     /// Keeps of what plugins fetched that for which `stays` holds.
-    pub fn retain_of_plugins(&mut self, stays: impl Fn(&Asker, &str, &LockedFile) -> bool) {
+    pub(crate) fn retain_of_plugins(&mut self, stays: impl Fn(&Asker, &str, &LockedFile) -> bool) {
         retain(&mut self.core, |name, address, file| stays(&Asker::Core(name.to_owned()), address, file));
         retain(&mut self.plugins, |name, address, file| stays(&Asker::Pinned(name.to_owned()), address, file));
     }

@@ -22,10 +22,13 @@ pub fn asker_of(name: &str, pins: &PluginsLock) -> Asker {
 pub struct Runners(BTreeMap<Asker, Entitlement>);
 
 impl Runners {
+    /// Those of a project as it was loaded.
     pub fn of(project: &Project) -> Self {
         Self::new(&project.pipeline, &project.plugin_pins)
     }
 
+    /// Those of the steps of `pipeline` that run a plugin: with the grants of its pin, or as a
+    /// core plugin, which may ask for everything.
     pub fn new(pipeline: &Pipeline, pins: &PluginsLock) -> Self {
         let entitlement = |name: &String| {
             let asker = asker_of(name, pins);

@@ -5,51 +5,91 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use model::Package;
 use model::problem::{Problem, YamlPath, redacted, shown};
+use model::{CarriedFile, Package};
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ARCHITECTURES;
+use crate::components;
 use crate::limits::PluginSettings;
 use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};
-use base::error::Result;
+use base::digest::Digest;
+use base::error::{Class, Result};
 use base::layout;
 use disk::tree;
+use signing::PublicKey;
 
 /// config/settings.yaml.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// What the package is called, and how it is written.
     pub package: PackageSettings,
+    /// What lies beside the package in a folder that is carried.
+    pub carry: CarrySettings,
+    /// How servers are reached, and how many at a time.
     pub network: NetworkSettings,
     /// By registry host as it appears in references: `docker.io`,
     /// `registry.example.com:5000`.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// When something that failed is tried again.
     pub retries: RetrySettings,
+    /// What one plugin call may take.
     pub plugins: PluginSettings,
+    /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
+    pub images: ImagesSettings,
+    pub signing: SigningSettings,
 }
 
 /// Name and version of the package, and how it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
+    /// `metadata.name` of the package: at most 63 lowercase letters, digits and `-`.
     pub name: String,
+    /// `metadata.version` of the package, and part of the name of its file.
     pub version: String,
+    /// `metadata.description` of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Which documents its zarf.yaml holds.
     #[serde(default)]
     pub format: PackageFormat,
+    /// Whether SBOMs are made, and carried in the package.
+    #[serde(default = "yes")]
+    pub sbom: bool,
 }
 
-impl PackageSettings {
-    /// What a component manifest is resolved for.
-    pub fn identity(&self) -> Package {
-        let Self { name, version, description, .. } = self.clone();
-        Package { name, version, description }
+fn yes() -> bool {
+    true
+}
+
+impl Default for PackageSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            description: None,
+            format: PackageFormat::default(),
+            sbom: true,
+        }
     }
+}
+
+/// What lies beside the package in the folder that is carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CarrySettings {
+    /// This program for machines of other architectures, by architecture:
+    /// files, relative to config/.
+    pub programs: BTreeMap<String, PathBuf>,
+    /// What else is fetched for it.
+    pub files: Vec<CarriedFile>,
 }
 
 /// The forms of zarf.yaml in the package.
@@ -60,7 +100,9 @@ pub enum PackageFormat {
     /// 1.0.
     #[default]
     Both,
+    /// A `zarf.dev/v1alpha1` document alone.
     V1alpha1,
+    /// A `zarf.dev/v1beta1` document alone.
     V1beta1,
 }
 
@@ -124,6 +166,7 @@ pub struct RegistrySettings {
     pub ca_file: Option<PathBuf>,
     /// PEM files for a client certificate.
     pub client_certificate: Option<PathBuf>,
+    /// PEM file with the key of the client certificate, where it is not in the same file.
     pub client_key: Option<PathBuf>,
     /// Downloads at the same time from this registry.
     pub concurrency: Option<usize>,
@@ -143,6 +186,7 @@ impl RegistrySettings {
 pub struct Mirror {
     /// `host[:port][/prefix]`: the repository path is appended.
     pub location: String,
+    /// Speak http to it, without TLS.
     #[serde(default)]
     pub plain_http: bool,
 }
@@ -170,6 +214,27 @@ impl Default for RetrySettings {
     }
 }
 
+impl RetrySettings {
+    /// The longest pause.
+    pub fn limit(&self) -> Duration {
+        Duration::try_from_secs_f64(self.backoff_limit).unwrap_or_default()
+    }
+
+    /// How long to wait after so many failures in a row, from 1: doubles with
+    /// each of them, up to the limit.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doublings = i32::try_from(failures.saturating_sub(1).min(30)).unwrap_or(30);
+        let seconds = (self.backoff * 2f64.powi(doublings)).min(self.backoff_limit);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+
+    /// The same with jitter, so that many who wait do not come back as one:
+    /// from half of the pause to all of it, by `spread` in 0..1.
+    pub fn pause_with_jitter(&self, failures: u32, spread: f64) -> Duration {
+        self.pause(failures).mul_f64(0.5 + spread / 2.0)
+    }
+}
+
 /// What is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -190,6 +255,84 @@ pub struct SecuritySettings {
     pub ports: Vec<u16>,
 }
 
+/// What is asked about images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesSettings {
+    /// Carry what the registry holds about an image: signatures, attestations,
+    /// SBOMs.
+    pub referrers: bool,
+    /// Whose signature an image needs; the first rule that matches counts.
+    pub verify: Vec<VerifyRule>,
+}
+
+/// Images, and the key that must have signed them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRule {
+    /// The complete name, with or without the tag; `*` stands for anything:
+    /// `registry.example.com/team/*`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// The public key, relative to config/.
+    pub key: PathBuf,
+}
+
+impl ImagesSettings {
+    /// The keys of the rules, in their order.
+    ///
+    /// # Errors
+    /// `configuration` for what is no key any more.
+    pub fn keys(&self, config: &Path) -> Result<Vec<PublicKey>> {
+        self.verify.iter().map(|rule| public_key(&config.join(&rule.key))).collect()
+    }
+
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        for (index, rule) in self.verify.iter().enumerate() {
+            let path = YamlPath::root().key("images").key("verify").index(index);
+            if file(&rule.key, config, &path.key("key"), problems) {
+                refused(public_key(&config.join(&rule.key)).map(drop), &path.key("key"), problems);
+            }
+            if rule.pattern.is_empty() || rule.pattern.contains(char::is_whitespace) {
+                let message = format!("`{}` matches no image", shown(&rule.pattern));
+                problems.push(Problem::new(
+                    &path.key("match"),
+                    message,
+                    "write a name such as `registry.example.com/team/*`",
+                ));
+            }
+        }
+    }
+}
+
+fn public_key(path: &Path) -> Result<PublicKey> {
+    let bytes = disk::fs::read_optional(path, signing::key::LARGEST_FILE)?.unwrap_or_default();
+    PublicKey::from_pem(&bytes).map_err(|error| error.with_class(Class::Configuration))
+}
+
+/// Whether a name fits a pattern, in which `*` stands for anything.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// With which key packages are signed. Without one they are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigningSettings {
+    /// A private key as `keygen` and cosign write it, relative to config/.
+    pub key: Option<PathBuf>,
+    /// A file whose first line is the key's password, relative to config/; the
+    /// environment's COSIGN_PASSWORD where missing.
+    pub password_file: Option<PathBuf>,
+}
+
 /// When the second wall stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +342,7 @@ pub enum SecondWall {
     Auto,
     /// No third-party plugin without it.
     Require,
+    /// No wall, whatever the kernel can.
     Off,
 }
 
@@ -228,13 +372,27 @@ impl Settings {
     /// What of the settings decides about the content of a package: not how
     /// it is fetched.
     pub fn content(&self) -> serde_json::Value {
-        serde_json::json!({ "package": self.package, "security": self.security.content() })
+        let mut content = serde_json::json!({ "package": self.package, "security": self.security.content() });
+        if !self.carry.files.is_empty() {
+            content["carry"] = serde_json::json!(self.carry.files);
+        }
+        if self.images != ImagesSettings::default() {
+            content["images"] = serde_json::json!(self.images);
+        }
+        content
+    }
+
+    /// What a component manifest is resolved for.
+    pub fn identity(&self) -> Package {
+        let PackageSettings { name, version, description, .. } = self.package.clone();
+        Package { name, version, description, carry: self.carry.files.clone() }
     }
 
     /// Everything that is wrong, in the order of the documentation.
     pub fn problems(&self, config: &Path) -> Vec<Problem> {
         let mut problems = Vec::new();
         package_problems(&self.package, &mut problems);
+        self.carry.problems(config, &mut problems);
         self.network.problems(config, &mut problems);
         for (name, registry) in &self.registries {
             registry.problems(name, config, &mut problems);
@@ -242,6 +400,8 @@ impl Settings {
         self.retries.problems(&mut problems);
         self.plugins.problems(&mut problems);
         self.security.problems(&mut problems);
+        self.images.problems(config, &mut problems);
+        self.signing.problems(config, &mut problems);
         problems
     }
 }
@@ -297,6 +457,21 @@ fn range<N: PartialOrd + std::fmt::Display>(
     }
 }
 
+impl SigningSettings {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("signing");
+        for (name, named) in [("key", &self.key), ("password_file", &self.password_file)] {
+            if let Some(named) = named {
+                file(named, config, &path.key(name), problems);
+            }
+        }
+        if self.password_file.is_some() && self.key.is_none() {
+            let message = "there is no `key` that this would be the password of";
+            problems.push(Problem::new(&path.key("password_file"), message, "name the `key`, or remove the line"));
+        }
+    }
+}
+
 /// A file that the settings name must be there.
 fn file(relative: &Path, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) -> bool {
     let full = config.join(relative);
@@ -321,6 +496,46 @@ fn authorities(relative: &Path, config: &Path, path: &YamlPath, problems: &mut V
 fn refused(result: Result<()>, path: &YamlPath, problems: &mut Vec<Problem>) {
     if let Err(error) = result {
         problems.push(Problem::new(path, error.one_line(), error.hint_text().unwrap_or("correct the file")));
+    }
+}
+
+impl CarrySettings {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        let path = YamlPath::root().key("carry");
+        for (architecture, program) in &self.programs {
+            let at = path.key("programs").key(architecture);
+            if !ARCHITECTURES.contains(&architecture.as_str()) {
+                let message = format!("`{}` is no architecture of nodes", shown(architecture));
+                problems.push(Problem::new(&at, message, format!("use {}", ARCHITECTURES.join(" or "))));
+            }
+            file(program, config, &at, problems);
+        }
+        for (index, carried) in self.files.iter().enumerate() {
+            carried_problems(carried, &path.key("files").index(index), problems);
+        }
+    }
+}
+
+fn carried_problems(carried: &CarriedFile, path: &YamlPath, problems: &mut Vec<Problem>) {
+    let CarriedFile { name, url, sha256, checksum_url } = carried;
+    problems.extend(components::name_problem(&name.replace("{{arch}}", "amd64"), "a file", &path.key("name")));
+    let urls = [("url", Some(url)), ("checksum_url", checksum_url.as_ref())];
+    for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
+        // Braces are no part of an address, and stand for one here.
+        let plain = url.replace("{{arch}}", "amd64");
+        problems.extend(url_problem(&plain, &["https", "http"], &path.key(key)));
+    }
+    if let Some(sha256) = sha256.as_ref().filter(|digits| digits.parse::<Digest>().is_err()) {
+        let message = format!("`{}` is no SHA-256", shown(sha256));
+        problems.push(Problem::new(&path.key("sha256"), message, "write its 64 hexadecimal digits"));
+    }
+    if sha256.is_none() && checksum_url.is_none() {
+        let message = format!("nothing says what `{}` has to be", shown(name));
+        problems.push(Problem::new(path, message, "give it `sha256` or `checksum_url`"));
+    }
+    if sha256.is_some() && checksum_url.is_some() {
+        let message = format!("`{}` has a `sha256` and a `checksum_url`", shown(name));
+        problems.push(Problem::new(path, message, "keep one of them: `sha256` needs nobody else's word"));
     }
 }
 
@@ -467,6 +682,33 @@ mod tests {
     const PACKAGE: &str = "package: {name: a, version: '1'}\n";
 
     #[test]
+    fn pauses_double_and_end_at_the_limit() {
+        let retries = RetrySettings::default();
+        let pauses: Vec<_> = (1..9).map(|failures| retries.pause(failures).as_secs_f64()).collect();
+        assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!((retries.pause(0), retries.pause(u32::MAX)), (retries.pause(1), retries.limit()));
+        assert_eq!(retries.pause_with_jitter(2, 0.0), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let name = "registry.example.com/team/app:1.0";
+        for pattern in ["*", name, "registry.example.com/*", "*/app:*", "registry.*.com/team/*:1.0", "*1.0"] {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "registry.example.com/team",
+            "example.com/*",
+            "*/app",
+            "*:1.0:1.0",
+            "registry.example.com/team/app:1.0*0",
+        ] {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
+    }
+
+    #[test]
     fn name_and_version_are_enough() {
         let settings = parse(PACKAGE).unwrap();
         let expected = PackageSettings { name: "a".into(), version: "1".into(), ..PackageSettings::default() };
@@ -483,6 +725,16 @@ mod tests {
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
             ("package: {name: a}", "1:", "missing field `version`"),
             ("", "1:1", "package.name: is missing"),
+            ("carry: {programs: {riscv64: settings.yaml}}", "2:", "no architecture"),
+            ("carry: {programs: {arm64: nowhere}}", "2:", "there is no file"),
+            (
+                "carry: {files: [{name: a/b, url: 'https://h/x', checksum_url: 'https://h/y'}]}",
+                "2:24",
+                "contains a `/`",
+            ),
+            ("carry: {files: [{name: a, url: 'ftp://h/x', checksum_url: 'https://h/y'}]}", "2:32", "scheme"),
+            ("carry: {files: [{name: a, url: 'https://h/{{arch}}', sha256: '00'}]}", "2:62", "no SHA-256"),
+            ("carry: {files: [{name: a, url: 'https://h/x'}]}", "2:", "nothing says"),
             ("netwrok: {}", "2:1", "unknown field `netwrok`"),
             ("network: {concurrency: 0}", "2:24", "0 is out of range"),
             ("network: {concurrency: 1000}", "2:24", "out of range"),

@@ -59,7 +59,7 @@ impl Source {
 
     /// # Errors
     /// `configuration` where the file is missing, too long or not UTF-8.
-    pub fn read_required(path: &Path) -> Result<Self> {
+    pub(crate) fn read_required(path: &Path) -> Result<Self> {
         Self::read(path)?.ok_or_else(|| {
             Error::configuration(format!("{} is missing", layout::shown(path))).hint(
                 "run the command in the folder that holds config/, or name it with `--config-dir`; where there is none \
@@ -86,7 +86,7 @@ impl Source {
     }
 
     /// What the configuration hash holds of this file.
-    pub fn hashed_as(&self, name: &str) -> Digest {
+    pub(crate) fn hashed_as(&self, name: &str) -> Digest {
         file_digest(name, self.text.as_bytes())
     }
 
@@ -257,7 +257,9 @@ pub struct Located {
     pub place: String,
     /// `images.additional[3]`; empty where there is none.
     pub key: String,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -290,17 +292,17 @@ pub fn refuse_all(problems: Vec<Located>) -> Result<()> {
 
 /// What is wrong with several files, told as one.
 #[derive(Debug, Default)]
-pub struct Refusals(Vec<(String, Error)>);
+pub(crate) struct Refusals(Vec<(String, Error)>);
 
 impl Refusals {
     /// What was read of the file `shown`; none where it is refused, which is
     /// kept.
-    pub fn take<T>(&mut self, shown: &str, read: Result<T>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, shown: &str, read: Result<T>) -> Option<T> {
         read.map_err(|error| self.0.push((shown.to_owned(), error))).ok()
     }
 
     /// The same of a file that need not be there, with its text.
-    pub fn optional<T>(&mut self, path: &Path, parse: impl FnOnce(&Source) -> Result<T>) -> Option<(Source, T)> {
+    pub(crate) fn optional<T>(&mut self, path: &Path, parse: impl FnOnce(&Source) -> Result<T>) -> Option<(Source, T)> {
         let shown = layout::shown(path);
         let source = self.take(&shown, Source::read(path))??;
         let value = self.take(&shown, parse(&source))?;
@@ -310,7 +312,7 @@ impl Refusals {
     /// # Errors
     /// Where something was refused: as it was where that is one error, and all
     /// the problems of all files otherwise.
-    pub fn told(mut self) -> Result<()> {
+    pub(crate) fn told(mut self) -> Result<()> {
         if self.0.len() < 2 {
             return self.0.pop().map_or(Ok(()), |(_, error)| Err(error));
         }

@@ -235,7 +235,7 @@ fn flatten_item(item: &Node, path: &str, index: usize, values: &mut BTreeMap<Str
 }
 
 /// A value as state and messages may hold it.
-pub fn shown_value(key: &str, value: &str) -> String {
+pub(crate) fn shown_value(key: &str, value: &str) -> String {
     if is_secret_name(key) {
         return "***".to_owned();
     }

@@ -69,7 +69,7 @@ fn the_default_configuration_makes_a_whole_platform_for_both_architectures() {
         assert_eq!(project.architecture(), architecture);
         assert_eq!(project.hashes.total, None, "there are no components yet");
         let generation = project.catalog.generate(&project.versions.pins).unwrap();
-        let resolved = generation.manifest.resolve(&project.settings.package.identity(), architecture).unwrap();
+        let resolved = generation.manifest.resolve(&project.settings.identity(), architecture).unwrap();
         let files: Vec<&str> = resolved.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(
             files,
@@ -80,17 +80,25 @@ fn the_default_configuration_makes_a_whole_platform_for_both_architectures() {
                 "containerd.tar.gz",
                 "cni-plugins.tgz",
                 "runc",
-                "crictl",
+                "crictl.tar.gz",
+                "nerdctl.tar.gz",
+                "etcd.tar.gz",
                 "calicoctl",
+                "calico-crds.tar.gz",
                 "helm",
                 "k9s",
                 "yq",
-                "flux"
+                "flux",
+                &format!("zarf-{architecture}"),
+                &format!("zarf-init-{architecture}-v0.84.0.tar.zst"),
             ]
         );
         for file in &resolved.files {
-            assert!(file.url.contains(architecture), "{}", file.url);
-            assert!(file.checksum_url.is_some(), "{}", file.name);
+            // A source, of which no checksum is published.
+            let is_source = file.url.contains("/archive/");
+            assert_eq!(file.url.contains(architecture), !is_source, "{}", file.url);
+            assert_eq!(file.checksum_url.is_some(), !is_source, "{}", file.name);
+            assert_eq!(file.kind == model::FileKind::Carry, file.name.starts_with("zarf-"), "{}", file.name);
             assert!(!file.url.contains("vv"), "{}", file.url);
         }
         assert_eq!(
@@ -101,7 +109,9 @@ fn the_default_configuration_makes_a_whole_platform_for_both_architectures() {
         assert_eq!(names, ["kubespray", "openCenter-gitops-base"]);
         let charts: Vec<&str> = resolved.charts.iter().map(|chart| chart.name.as_str()).collect();
         assert_eq!(charts, ["cert-manager", "flux2", "gitea"]);
-        assert_eq!(resolved.images.len(), 7 + 6 + 5 + 8 + 1);
+        let deployed: Vec<bool> = resolved.charts.iter().map(|chart| chart.deploy).collect();
+        assert_eq!(deployed, [false, true, true], "Flux installs the first");
+        assert_eq!(resolved.images.len(), 7 + 5 + 6 + 5 + 8 + 1);
         assert!(resolved.images.contains(&"docker.gitea.com/gitea:1.25.4-rootless".to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use model::problem::{Problem, YamlPath, is_secret_query, redacted, shown};
 use url::Url;
 
 /// Checks one URL; `schemes` without `://`.
-pub fn url_problem(text: &str, schemes: &[&str], path: &YamlPath) -> Option<Problem> {
+pub(crate) fn url_problem(text: &str, schemes: &[&str], path: &YamlPath) -> Option<Problem> {
     let found = shown(&redacted(text));
     let problem = |message: String, hint: &str| Some(Problem::new(path, message, hint));
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -41,7 +41,7 @@ pub fn url_problem(text: &str, schemes: &[&str], path: &YamlPath) -> Option<Prob
 
 /// `ssh://git@host/path` without the user, which is no secret there. A password
 /// stays, to be found.
-pub fn without_ssh_user(text: &str) -> String {
+pub(crate) fn without_ssh_user(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let user_and_host = text.strip_prefix("ssh://").and_then(|rest| rest.split_once('@'));
     match user_and_host.filter(|(user, _)| user.chars().all(plain) && !user.starts_with('-')) {
@@ -51,7 +51,7 @@ pub fn without_ssh_user(text: &str) -> String {
 }
 
 /// `host` or `host:port`, no scheme, no path.
-pub fn host_problem(text: &str, path: &YamlPath) -> Option<Problem> {
+pub(crate) fn host_problem(text: &str, path: &YamlPath) -> Option<Problem> {
     if text.contains("://") {
         let message = format!("`{}` has a scheme", shown(&redacted(text)));
         return Some(Problem::new(path, message, "write the host alone, with its port where it has one"));

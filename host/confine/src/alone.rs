@@ -20,6 +20,7 @@ const DESCRIPTORS: u64 = 3;
 /// What the process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
+    /// How much memory, and how it is counted.
     pub memory: Memory,
     /// Seconds of processor time, over all threads.
     pub processor: u64,

@@ -45,6 +45,7 @@ pub enum Wall {
     /// Nobody asked for a wall: no third-party plugin is run.
     #[default]
     Unasked,
+    /// The wall is raised around this process.
     Stands,
     /// The kernel has none, and the settings let that pass.
     Missing,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::zarf::path_problem;
 use serde::{Deserialize, Serialize};
 
 use crate::fs;
@@ -26,9 +27,11 @@ pub const DEPTH: usize = 64;
 pub struct Artifact {
     /// Relative, `/`-separated, normal components only.
     pub path: String,
+    /// SHA-256 of its content.
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// Whether it is made executable wherever it is put.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
 }
@@ -36,10 +39,12 @@ pub struct Artifact {
 /// The content of a committed tree, sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
+    /// The artifacts, sorted by path.
     pub artifacts: Vec<Artifact>,
 }
 
 impl Listing {
+    /// The artifact at `path`; None where there is none.
     pub fn get(&self, path: &str) -> Option<&Artifact> {
         let at = self.artifacts.binary_search_by(|artifact| artifact.path.as_str().cmp(path)).ok()?;
         self.artifacts.get(at)
@@ -59,11 +64,14 @@ impl Listing {
 /// A committed tree on disk.
 #[derive(Clone, Debug)]
 pub struct Tree {
+    /// The directory that the paths in the listing are relative to.
     pub root: PathBuf,
+    /// What is in it.
     pub listing: Arc<Listing>,
 }
 
 impl Tree {
+    /// Where an artifact lies, by its path in the listing.
     pub fn path_of(&self, artifact: &str) -> PathBuf {
         self.root.join(artifact)
     }
@@ -78,10 +86,12 @@ pub struct TreeBuilder {
 }
 
 impl TreeBuilder {
+    /// An empty tree in the directory `root`, which the caller makes.
     pub fn new(root: PathBuf) -> Self {
         Self { root, artifacts: Arc::default() }
     }
 
+    /// The staging directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -103,6 +113,7 @@ impl TreeBuilder {
         artifacts.insert(artifact.path.clone(), artifact);
     }
 
+    /// Takes an artifact off the listing; its file stays on the disk.
     pub fn forget(&self, path: &str) {
         let mut artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         artifacts.remove(path);
@@ -123,6 +134,7 @@ impl TreeBuilder {
         Ok(())
     }
 
+    /// The artifact at `path` as it was last entered; None where none is.
     pub fn get(&self, path: &str) -> Option<Artifact> {
         self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
@@ -151,17 +163,15 @@ impl TreeBuilder {
         Ok(artifact)
     }
 
+    /// What was entered so far.
     pub fn listing(&self) -> Listing {
         let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         Listing { artifacts: artifacts.values().cloned().collect() }
     }
 }
 
-/// Refuses what could leave the tree or what a Zarf package could not hold.
-///
-/// The rules are those of Zarf's extractor: no empty, `.` or `..` component,
-/// no backslash, no `:`, no trailing dot or space, no Windows device name; a
-/// space anywhere would break checksums.txt. Beside them, a name must be what
+/// Refuses what could leave the tree or what a Zarf package could not hold, by
+/// the rules of [Zarf's extractor](path_problem). Beside them, a name must be what
 /// it seems to who reads it: see [`names`].
 pub fn check_path(path: &str) -> Result<()> {
     let refuse = |why: &str| {
@@ -169,51 +179,25 @@ pub fn check_path(path: &str) -> Result<()> {
         Err(Error::invalid(format!("the path `{shown}` {why}"))
             .hint("use a relative path of plain names: letters, digits, `.`, `_`, `-` and `/`"))
     };
-    if path.is_empty() || path.len() > 1024 {
-        return refuse("is empty or longer than 1024 bytes");
-    }
-    if path.starts_with('/') {
-        return refuse("is absolute");
+    if path.len() > 1024 {
+        return refuse("is longer than 1024 bytes");
     }
     if path.split('/').count() > DEPTH {
         return refuse(&format!("is nested more than {DEPTH} deep"));
     }
-    for component in path.split('/') {
-        if component.is_empty() || component == "." || component == ".." {
-            return refuse("has an empty, `.` or `..` component");
-        }
-        if component.len() > 255 {
-            return refuse("has a component longer than 255 bytes");
-        }
-        if component.contains(['\\', ':']) || component.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return refuse("contains a backslash, a colon, a space or a control character, which Zarf refuses");
-        }
-        if component.contains(is_hidden) {
-            return refuse("contains a character that nobody sees");
-        }
-        if mixes_alphabets(component) {
-            return refuse("has a word in two alphabets that look alike");
-        }
-        if component.ends_with('.') {
-            return refuse("has a component that ends in a dot, which Zarf refuses");
-        }
-        if is_device_name(component) {
-            return refuse("contains a Windows device name, which Zarf refuses");
-        }
+    if let Some(why) = path_problem(path) {
+        return refuse(&format!("{why}, which Zarf refuses"));
+    }
+    if path.contains(char::is_whitespace) {
+        return refuse("contains a space or a line break of Unicode");
+    }
+    if path.contains(is_hidden) {
+        return refuse("contains a character that nobody sees");
+    }
+    if path.split('/').any(mixes_alphabets) {
+        return refuse("has a word in two alphabets that look alike");
     }
     Ok(())
-}
-
-/// CON, PRN, AUX, NUL, COM0-9 and LPT0-9 in any case, with any extension.
-pub fn is_device_name(component: &str) -> bool {
-    let stem = component.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    match stem.as_str() {
-        "CON" | "PRN" | "AUX" | "NUL" => true,
-        _ => {
-            let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
-            port.is_some_and(|port| port.len() == 1 && port.as_bytes()[0].is_ascii_digit())
-        }
-    }
 }
 
 #[cfg(test)]

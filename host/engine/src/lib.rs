@@ -1,8 +1,10 @@
 //! The build: [`orchestrator`] plans the steps, wraps each attempt in a
 //! [`transaction`], and records what happened through [`state`]; [`steps`] do
-//! the work.
+//! the work. [`carry`] lays what was built, with all that is needed to use it, into
+//! one folder.
 
+pub mod carry;
 pub mod orchestrator;
 pub mod state;
-pub mod steps;
+mod steps;
 pub mod transaction;

@@ -43,6 +43,7 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// Whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -194,6 +195,7 @@ pub struct Restriction {
 /// the settings say where that is.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// Which addresses are this place.
     pub what: At,
     /// Whether it may have a private address: the user's own mirrors may.
     pub by_name: bool,
@@ -218,6 +220,7 @@ pub enum Granting {
 }
 
 impl Restriction {
+    /// The asker, as refusals name it.
     pub fn who(&self) -> &Arc<str> {
         &self.who
     }

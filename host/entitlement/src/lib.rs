@@ -123,10 +123,12 @@ impl<P> Granted<P> {
         Self { asker: Asker::Host, at, reach: None }
     }
 
+    /// Who may ask.
     pub fn asker(&self) -> &Asker {
         &self.asker
     }
 
+    /// The address.
     pub fn at(&self) -> &P {
         &self.at
     }
@@ -153,6 +155,7 @@ impl<P> Granted<P> {
         }
     }
 
+    /// How far a request may lead; None for a step of the host, which is not bounded.
     pub fn reach(&self) -> Option<&Restriction> {
         self.reach.as_ref()
     }
@@ -166,10 +169,12 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
+    /// What `asker` may ask for by `rules`.
     pub fn new(asker: Asker, rules: Rules) -> Self {
         Self { asker, rules }
     }
 
+    /// Who asks.
     pub fn asker(&self) -> &Asker {
         &self.asker
     }

@@ -34,6 +34,8 @@ pub struct Means {
 }
 
 impl Means {
+    /// What `network` fetches goes into `store`, and what it is for into `lock`. Without a
+    /// network there is what was fetched before, and nothing else.
     pub fn new(store: Arc<Store>, network: Option<Arc<Network>>, lock: SharedLock) -> Self {
         Self { store, network, lock }
     }
@@ -54,6 +56,7 @@ pub struct Desk {
 /// What is asked for, without where.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// What the content must be; None where nobody knows beforehand.
     pub expected: Option<Digest>,
     /// Bytes; more is refused.
     pub limit: Option<u64>,
@@ -72,6 +75,7 @@ pub enum Refused {
     Frozen(String, Error),
     /// It is longer than was asked for.
     TooLarge(Error),
+    /// Anything else.
     Failed(Error),
 }
 
@@ -84,6 +88,22 @@ impl From<Error> for Refused {
 type Answer<T> = std::result::Result<T, Refused>;
 
 impl Desk {
+    /// What this plugin noted of a blob: [`Store::notes`].
+    ///
+    /// # Errors
+    /// `local`.
+    pub fn notes(&self, plugin: &Digest, blob: &Digest) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.means.store.notes(plugin, blob)
+    }
+
+    /// Keeps such notes.
+    ///
+    /// # Errors
+    /// As [`Store::keep_notes`].
+    pub fn keep_notes(&self, plugin: &Digest, blob: &Digest, names: &[u8], notes: &[u8]) -> Result<()> {
+        self.means.store.keep_notes(plugin, blob, names, notes)
+    }
+
     /// Whatever lies at a URL.
     ///
     /// # Errors
@@ -297,7 +317,9 @@ impl Desk {
 pub struct Resolved {
     /// The key in airgap.lock.
     pub key: String,
+    /// The exact version that it is.
     pub version: String,
+    /// Where the archive came from: a URL, or `oci://` and the reference of the manifest.
     pub url: String,
     /// Of the archive in the plugin's output.
     pub digest: Digest,

@@ -163,9 +163,11 @@ const SETTINGS: &[&str] = &[
 /// Whether a call talks to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
+    /// To one that is reached as the environment and the settings say.
     Remote,
     /// To one that is reached without the proxy.
     Direct,
+    /// To none: it reads a clone.
     Local,
 }
 
@@ -183,7 +185,12 @@ pub enum Failure {
     /// The second wall lets no connection to this address.
     Walled(String),
     /// git said no; its last lines, without secrets.
-    Refused { code: Option<i32>, lines: Vec<String> },
+    Refused {
+        /// Its exit code; None where a signal ended it.
+        code: Option<i32>,
+        /// What it wrote on standard error last.
+        lines: Vec<String>,
+    },
 }
 
 impl Git {
@@ -521,6 +528,7 @@ impl Failure {
         }
     }
 
+    /// The class of the error that this becomes.
     pub fn class(&self) -> Class {
         match self {
             Failure::Stopped => Class::Interrupted,

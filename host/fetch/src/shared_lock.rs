@@ -192,6 +192,7 @@ impl SharedLock {
         Self { is_frozen: true, ..Self::new(lock) }
     }
 
+    /// Whether nothing can be entered: `--locked`.
     pub fn is_frozen(&self) -> bool {
         self.is_frozen
     }
@@ -275,7 +276,7 @@ impl SharedLock {
     }
 
     /// The digest that an address gave this asker, where the lock says.
-    pub fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
+    pub(crate) fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
         self.inner().lock.file(asker, address).cloned()
     }
 

@@ -40,12 +40,15 @@ pub struct Attempt {
     pub configuration: Value,
     /// The trees of the steps that this one needs, by id.
     pub trees: BTreeMap<String, Tree>,
+    /// Where the plugin's output goes.
     pub output: TreeBuilder,
+    /// How the attempt is told of, counted and stopped.
     pub progress: Progress,
     /// What a desk for the plugin is made of.
     pub means: Means,
     /// What was asked for and a frozen lock does not hold.
     pub drift: Drift,
+    /// Where everything of the project lies.
     pub layout: Layout,
     /// The local paths that the configuration names.
     pub named: Arc<NamedPaths>,

@@ -17,10 +17,11 @@ mod generated {
             "opencenter:airgap/trees.tree": crate::input::InputTree,
             "opencenter:airgap/outputs.sink": crate::bindings::OutputSink,
             "opencenter:airgap/archives.archive": crate::archive_handle::ArchiveHandle,
+            "opencenter:airgap/layers.layer": crate::layer_handle::LayerHandle,
         },
     });
 }
 
 pub(super) use generated::exports::opencenter::airgap::step;
-pub(super) use generated::opencenter::airgap::{archives, checkpoint, fetch, host, outputs, trees, types};
+pub(super) use generated::opencenter::airgap::{archives, checkpoint, fetch, host, layers, outputs, trees, types};
 pub(super) use generated::{BuildStep, BuildStepPre};

@@ -104,12 +104,24 @@ pub(super) struct Talk {
     pub(super) unlisted: usize,
 }
 
+/// Whose call it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maker {
+    /// Of the plugin.
+    pub(super) digest: Digest,
+    pub(super) is_core: bool,
+    /// What marks of a checkpoint are worth: plugin and configuration.
+    pub(super) identity: Digest,
+}
+
 /// What `run` may touch.
 pub(super) struct Work {
     pub(super) cx: Attempt,
     /// Where the call asks for what lies outside of it.
     pub(super) desk: Desk,
     pub(super) is_core: bool,
+    /// Of the plugin.
+    pub(super) plugin: Digest,
     pub(super) ledger: Arc<Ledger>,
     pub(super) inputs: BTreeMap<String, InputTree>,
     /// What marks of a checkpoint are worth: plugin and configuration.
@@ -157,11 +169,11 @@ impl Work {
     pub(super) fn new(
         cx: Attempt,
         desk: Desk,
-        is_core: bool,
+        maker: Maker,
         limits: &CallLimits,
         inputs: BTreeMap<String, InputTree>,
-        identity: Digest,
     ) -> (Self, Idle) {
+        let Maker { digest: plugin, is_core, identity } = maker;
         let (busy, idle) = mpsc::channel(1);
         let staging = cx.output.root().parent().map_or_else(|| cx.output.root().to_owned(), PathBuf::from);
         let ledger = Arc::new(Ledger::new(limits));
@@ -170,6 +182,7 @@ impl Work {
             cx,
             desk,
             is_core,
+            plugin,
             ledger,
             inputs,
             identity,

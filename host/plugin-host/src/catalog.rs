@@ -22,16 +22,20 @@ use entitlement::{Asker, Entitlement};
 /// A plugin that is part of the binary.
 #[derive(Clone, Copy)]
 pub struct Embedded {
+    /// The name that a step of the pipeline runs it by.
     pub name: &'static str,
+    /// The version of this program.
     pub version: &'static str,
     /// Of the bytes, computed when the binary was built.
     pub digest: Digest,
+    /// The component.
     pub bytes: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 impl Embedded {
+    /// What is run under its name where no pin takes its place.
     pub fn source(&self) -> PluginSource {
         PluginSource {
             name: self.name.to_owned(),
@@ -47,8 +51,11 @@ impl Embedded {
 /// Exactly which code ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginIdentity {
+    /// The name that a step of the pipeline runs it by.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// Of the component.
     pub digest: Digest,
     /// Whether it took the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -58,8 +65,11 @@ pub struct PluginIdentity {
 /// Verified bytes under a name, and what they may do.
 #[derive(Clone)]
 pub struct PluginSource {
+    /// The name that a step of the pipeline runs it by.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// Of the component.
     pub digest: Digest,
     bytes: Bytes,
     /// None for a core plugin.
@@ -100,6 +110,7 @@ impl PluginSource {
         Ok(Self { grants: Some(grants), ..self })
     }
 
+    /// The component.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Embedded(bytes) => bytes,

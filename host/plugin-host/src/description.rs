@@ -11,12 +11,15 @@ use config::limits::Limit;
 /// The answer to `describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
+    /// What the plugin calls itself.
     pub name: String,
+    /// The version that it says it has.
     pub version: String,
     /// One line.
     pub summary: String,
     /// JSON Schema of `configuration` in pipeline.yaml.
     pub configuration_schema: serde_json::Value,
+    /// What it would like to be granted; empty where it needs nothing.
     pub wants: Vec<Want>,
 }
 

@@ -8,7 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::wasmparser::WasmFeatures;
 use wasmtime::{Config, Engine, OptLevel, WasmBacktraceDetails};
 
-use super::bindings::{archives, checkpoint, fetch, host, outputs, trees, types};
+use super::bindings::{archives, checkpoint, fetch, host, layers, outputs, trees, types};
 use super::call::Call;
 use super::limits::{CALL_STACK, GUEST_STACK, TICK};
 use super::wasi;
@@ -135,6 +135,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Call>> {
     fetch::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
     archives::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
     checkpoint::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
+    layers::add_to_linker::<_, HasSelf<Call>>(&mut linker, |call| call)?;
     Ok(linker)
 }
 

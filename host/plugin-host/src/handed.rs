@@ -29,6 +29,7 @@ impl Handed {
     const EVERYTHING: Self = Self { fields: None, clock: true, config: true, own_lock: true, whole_lock: true };
     const NOTHING: Self = Self { fields: Some(&[]), clock: false, config: false, own_lock: false, whole_lock: false };
 
+    /// What is handed to a plugin; `is_core` where it is one of the binary's.
     pub fn to(plugin: &PluginIdentity, is_core: bool) -> Self {
         let of = |fields| Self { fields: Some(fields), ..Self::NOTHING };
         match plugin.name.as_str() {
@@ -37,11 +38,13 @@ impl Handed {
             "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
             "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
             "zarf-yaml" => of(&["contributions"]),
+            "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
             "scan" => Self::NOTHING,
             _ => Self::EVERYTHING,
         }
     }
 
+    /// The same of a plugin whose bytes are there.
     pub fn to_source(source: &PluginSource) -> Self {
         Self::to(&source.identity(), source.is_core())
     }
@@ -65,7 +68,7 @@ mod tests {
     /// larger than it need be, never too small.
     #[test]
     fn third_party_plugins_are_handed_everything() {
-        for (name, is_core) in [("charts", false), ("sbom", false), ("new", true)] {
+        for (name, is_core) in [("charts", false), ("licences", false), ("new", true)] {
             assert_eq!(Handed::to(&plugin(name), is_core), Handed::EVERYTHING, "{name}");
         }
         let charts = Handed::to(&plugin("charts"), true);

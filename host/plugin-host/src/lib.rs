@@ -8,6 +8,7 @@
 //! what the host works for it (`host_time`), and the `imports` through which the
 //! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
 //! `directories`) and the network, as far as [`grants`](entitlement::grants) let it.
+//! Layers of images it reads through a `layer_handle`.
 //! What it writes through directories (`files`) and unpacks is counted while it
 //! grows (`watch`, `room`), and so are the descriptors that it holds
 //! (`open_files`). Whatever ends the call early is put into words by `stop`.
@@ -52,6 +53,7 @@ pub mod handed;
 mod host_time;
 mod imports;
 mod input;
+mod layer_handle;
 mod ledger;
 pub mod limits;
 mod marks;
@@ -72,7 +74,7 @@ pub mod worker;
 mod tests;
 
 use bindings::{BuildStepPre, step};
-use call::{Call, Running, Setup, Work};
+use call::{Call, Maker, Running, Setup, Work};
 use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
@@ -91,6 +93,7 @@ pub use validate::{STEP, contract_of};
 pub struct RuntimeOptions {
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// The limits of a call, which the user may have raised.
     pub settings: PluginSettings,
     /// Who compiles and describes them.
     pub worker: Worker,
@@ -120,6 +123,7 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
+    /// A runtime that has not started its engine yet.
     pub fn new(options: RuntimeOptions) -> Self {
         Self {
             options,
@@ -163,7 +167,8 @@ impl Runtime {
         let identity = Digest::of(format!("{}\n{:?}\n{configuration}", source.digest, source.grants()).as_bytes());
         let progress = cx.progress.clone().within(limits.allowance(&subject));
         let allowed = Attempt { progress, ..cx.clone() };
-        let (work, idle) = Work::new(allowed, desk, source.is_core(), &limits, inputs, identity);
+        let maker = Maker { digest: source.digest, is_core: source.is_core(), identity };
+        let (work, idle) = Work::new(allowed, desk, maker, &limits, inputs);
         let setup = Setup {
             subject: &subject,
             limits: &limits,

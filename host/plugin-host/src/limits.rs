@@ -11,7 +11,7 @@ use config::limits::{Limit, PluginSettings};
 
 /// How often guest code looks up: bounds how late a deadline or an
 /// interruption is seen, and costs one callback each.
-pub const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Bytes of a component. The largest toolchain in use (componentize-py) makes
 /// 18 MB.
@@ -19,127 +19,134 @@ pub const COMPONENT_BYTES: u64 = 64 << 20;
 
 /// Bytes of compiled code that are read back: componentize-js compiles to some
 /// ten times its size.
-pub const COMPILED_BYTES: u64 = 1 << 30;
+pub(crate) const COMPILED_BYTES: u64 = 1 << 30;
 
 /// Compiled components that are kept; the oldest go first.
-pub const COMPILED_ENTRIES: usize = 64;
+pub(crate) const COMPILED_ENTRIES: usize = 64;
 
 /// Stack of guest code: wasmtime's default is half of it, and interpreters
 /// recurse.
-pub const GUEST_STACK: usize = 1 << 20;
+pub(crate) const GUEST_STACK: usize = 1 << 20;
 
 /// Stack of a call with its host functions, which get the difference.
-pub const CALL_STACK: usize = 4 << 20;
+pub(crate) const CALL_STACK: usize = 4 << 20;
 
 /// Bytes that one host call may bring from the guest. Larger content goes
 /// through a stream.
-pub const HOST_CALL_BYTES: usize = 64 << 20;
+pub(crate) const HOST_CALL_BYTES: usize = 64 << 20;
 
 /// Handles that a guest may hold: trees, streams, archives.
-pub const HANDLES: usize = 1_000;
+pub(crate) const HANDLES: usize = 1_000;
 
 /// Descriptors that stay with the host, whatever plugins hold open: sockets of
 /// downloads, blobs being written, the state, the lock.
-pub const HOST_DESCRIPTORS: usize = 512;
+pub(crate) const HOST_DESCRIPTORS: usize = 512;
 
 /// Archives that a call writes at the same time: each has threads and buffers.
-pub const OPEN_ARCHIVES: usize = 8;
+pub(crate) const OPEN_ARCHIVES: usize = 8;
 
 /// Entries over all directory listings that a guest has begun to read: the
 /// host holds them until the end of each.
-pub const LISTED_ENTRIES: u64 = 200_000;
+pub(crate) const LISTED_ENTRIES: u64 = 200_000;
 
 /// Files and directories whose identity a guest may ask for: the host keeps a
 /// number for each.
-pub const IDENTITIES: usize = 200_000;
+pub(crate) const IDENTITIES: usize = 200_000;
 
 /// Instances, memories and tables of one component. componentize-py makes a
 /// dozen instances.
-pub const INSTANCES: usize = 200;
+pub(crate) const INSTANCES: usize = 200;
 
 /// Table elements over all tables: function pointers. A Python guest has
 /// 20,000.
-pub const TABLE_ELEMENTS: usize = 1 << 20;
+pub(crate) const TABLE_ELEMENTS: usize = 1 << 20;
 
 /// Bytes of randomness in one host call. Hash seeds need 16.
-pub const RANDOM_BYTES: u64 = 1 << 20;
+pub(crate) const RANDOM_BYTES: u64 = 1 << 20;
 
 /// Bytes of one log message, of a progress message, and of a name in them.
-pub const LOG_MESSAGE: usize = 4096;
-pub const PROGRESS_MESSAGE: usize = 200;
-pub const UNIT: usize = 32;
+pub(crate) const LOG_MESSAGE: usize = 4096;
+pub(crate) const PROGRESS_MESSAGE: usize = 200;
+pub(crate) const UNIT: usize = 32;
 
 /// Log lines of one call; warnings among them are kept to the end.
-pub const LOG_LINES: u64 = 10_000;
-pub const WARNINGS: u64 = 500;
+pub(crate) const LOG_LINES: u64 = 10_000;
+pub(crate) const WARNINGS: u64 = 500;
 
 /// Bytes of a polite error's message and hint.
-pub const FAILURE_MESSAGE: usize = 2000;
+pub(crate) const FAILURE_MESSAGE: usize = 2000;
 /// Lines below the first of a polite error's message.
-pub const FAILURE_ITEMS: usize = 500;
+pub(crate) const FAILURE_ITEMS: usize = 500;
 
 /// Shortest time between two progress events of a call.
-pub const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PROGRESS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Progress events of a call that need not wait for that: the ends of its parts.
-pub const PROGRESS_ENDS: u64 = 1_000;
+pub(crate) const PROGRESS_ENDS: u64 = 1_000;
 
 /// What may be written to stdout and stderr is this many times what is kept.
-pub const CONSOLE_FACTOR: u64 = 64;
+pub(crate) const CONSOLE_FACTOR: u64 = 64;
 
 /// Last lines of stdout and stderr that go into the log at level debug.
-pub const CONSOLE_LINES: usize = 20;
+pub(crate) const CONSOLE_LINES: usize = 20;
 
 /// Last lines of stderr among which a panic is looked for: a traceback of Python
 /// has two for each frame.
 pub const PANIC_LINES: usize = 100;
 
 /// Last lines of stderr in the report of a trap, and frames of the backtrace.
-pub const REPORT_LINES: usize = 5;
-pub const REPORT_FRAMES: usize = 8;
+pub(crate) const REPORT_LINES: usize = 5;
+pub(crate) const REPORT_FRAMES: usize = 8;
 
 /// Entries of a local directory that is handed to plugins. A chart has some
 /// hundred.
-pub const LOCAL_ENTRIES: usize = 100_000;
+pub(crate) const LOCAL_ENTRIES: usize = 100_000;
 
 /// Depth of a local directory, of what a guest makes in `/out` and `/work`, and
 /// of an unpacked archive.
-pub const LOCAL_DEPTH: usize = disk::tree::DEPTH;
+pub(crate) const LOCAL_DEPTH: usize = disk::tree::DEPTH;
 
 /// Bytes of what an archive entry takes beside its content: a header, and the
 /// tables of a frame.
-pub const ENTRY_BYTES: u64 = 1024;
+pub(crate) const ENTRY_BYTES: u64 = 1024;
 
 /// Files that a call may pack for free, once each: the host remembers them.
-pub const PACKED_FILES: usize = 500_000;
+pub(crate) const PACKED_FILES: usize = 500_000;
+
+/// Strings that say what is wanted of a layer, and the bytes of one.
+pub const WANTED: usize = 1_000;
+pub const WANTED_BYTES: usize = 1_024;
+
+/// Bytes of one `layer.read`.
+pub const LAYER_PIECE: usize = 4 << 20;
 
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
-pub const REQUESTS: usize = 100_000;
-pub const TAGS: u32 = 100_000;
+pub(crate) const REQUESTS: usize = 100_000;
+pub(crate) const TAGS: u32 = 100_000;
 
 /// Marks of one checkpoint, and the bytes of a key.
-pub const MARKS: usize = 100_000;
-pub const MARK_KEY: usize = 1024;
+pub(crate) const MARKS: usize = 100_000;
+pub(crate) const MARK_KEY: usize = 1024;
 
 /// Bytes of the file with the marks.
-pub const MARKS_BYTES: u64 = 64 << 20;
+pub(crate) const MARKS_BYTES: u64 = 64 << 20;
 
 /// Things that a plugin may want: each is a line for the user to read.
-pub const WANTS: usize = 100;
+pub(crate) const WANTS: usize = 100;
 
 /// Seconds of guest time for `describe`, which computes nothing.
-pub const DESCRIBE_SECONDS: u64 = 10;
+pub(crate) const DESCRIBE_SECONDS: u64 = 10;
 
 /// Bytes that the process in which `describe` runs may write to beside the
 /// guest's memories and twice its code, which is read and then placed.
-pub const DESCRIBE_BYTES: u64 = 256 << 20;
+pub(crate) const DESCRIBE_BYTES: u64 = 256 << 20;
 
 /// Bytes of the answer whether a configuration fits.
-pub const FIT_BYTES: u64 = 1 << 20;
+pub(crate) const FIT_BYTES: u64 = 1 << 20;
 
 /// What one call may use, from the settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallLimits {
+pub(crate) struct CallLimits {
     /// Bytes over all memories.
     pub memory: usize,
     /// Ticks of guest time.
@@ -171,7 +178,7 @@ pub struct CallLimits {
 }
 
 impl CallLimits {
-    pub fn new(settings: &PluginSettings) -> Self {
+    pub(crate) fn new(settings: &PluginSettings) -> Self {
         let mib = |count: u64| count.saturating_mul(1 << 20);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
@@ -193,7 +200,7 @@ impl CallLimits {
     }
 
     /// For `describe`.
-    pub fn describe(settings: &PluginSettings) -> Self {
+    pub(crate) fn describe(settings: &PluginSettings) -> Self {
         let describes = DESCRIBE_SECONDS <= settings.time_limit;
         Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), describes, ..Self::new(settings) }
     }
@@ -202,7 +209,7 @@ impl CallLimits {
     /// user's configuration names, however long that takes and much it is: an
     /// hour of packing is no fault.
     #[must_use]
-    pub fn of_core(self) -> Self {
+    pub(crate) fn of_core(self) -> Self {
         let (step, host) = (Duration::MAX, Duration::MAX);
         let (fetched_bytes, requests, scratch_bytes) = (u64::MAX, u64::MAX, u64::MAX);
         Self { step, host, fetched_bytes, requests, scratch_bytes, ..self }
@@ -210,12 +217,12 @@ impl CallLimits {
 
     /// Of a step that declares how long one attempt may take.
     #[must_use]
-    pub fn within(self, timeout: Option<Duration>) -> Self {
+    pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
         timeout.map_or(self, |step| Self { step, is_declared: true, ..self })
     }
 
     /// The refusal of a call that takes too long.
-    pub fn too_long(&self, caller: impl std::fmt::Display) -> Error {
+    pub(crate) fn too_long(&self, caller: impl std::fmt::Display) -> Error {
         let message = format!("{caller} took longer than its limit of {} s", self.step.as_secs());
         match self.is_declared {
             false => Limit::StepTime.exceeded(message),
@@ -225,7 +232,7 @@ impl CallLimits {
     }
 
     /// What a call may take of the network.
-    pub fn allowance(&self, caller: impl std::fmt::Display) -> Allowance {
+    pub(crate) fn allowance(&self, caller: impl std::fmt::Display) -> Allowance {
         let (mib, requests) = (self.fetched_bytes >> 20, self.requests);
         Allowance {
             bytes: self.fetched_bytes,
@@ -236,12 +243,12 @@ impl CallLimits {
     }
 
     /// Bytes of stdout and stderr that stop the call.
-    pub fn console_flood(&self) -> u64 {
+    pub(crate) fn console_flood(&self) -> u64 {
         (self.console as u64).saturating_mul(CONSOLE_FACTOR)
     }
 
     /// Seconds of guest time.
-    pub fn seconds(&self) -> u64 {
+    pub(crate) fn seconds(&self) -> u64 {
         self.ticks.saturating_mul(TICK.as_millis() as u64) / 1000
     }
 }

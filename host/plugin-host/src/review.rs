@@ -23,6 +23,7 @@ const PROVIDED: [&str; 7] =
 pub struct Right {
     /// As it stands under `grants` in plugins.lock: `fetch: https://…`.
     pub grant: String,
+    /// Whether plugins.lock grants it.
     pub granted: bool,
 }
 

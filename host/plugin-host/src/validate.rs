@@ -10,7 +10,7 @@ const PACKAGE: &str = "opencenter:airgap/";
 const MAJOR: u64 = 1;
 
 /// The interfaces that a step may import.
-const OWN: &[&str] = &["types", "host", "trees", "outputs", "fetch", "archives", "checkpoint"];
+const OWN: &[&str] = &["types", "host", "trees", "outputs", "fetch", "archives", "checkpoint", "layers"];
 /// The packages of WASI 0.2 that are linked, inert.
 const WASI: &[&str] = &["wasi:io", "wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:random", "wasi:sockets"];
 

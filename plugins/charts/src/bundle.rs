@@ -5,7 +5,7 @@
 //! 2. [`resolve::all`] finds the address of every other chart.
 //! 3. The archives are fetched together, each from the first address that has
 //!    it, then the provenance files; local directories are packaged.
-//! 4. Every archive is loaded before it counts ([`chart_loader::load`]), must
+//! 4. Every archive is loaded before it counts ([`chart_loader::load()`]), must
 //!    install something, and the images that it deploys with its values are
 //!    noted.
 //! 5. All that failed are reported together, each in a line; images that the
@@ -14,11 +14,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
 use model::image::normalized;
-use model::{Chart, ChartEntry};
+use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ const VALUES_LIMIT: u64 = 8 << 20;
 
 /// What the step works on.
 pub struct Job<'a> {
+    /// The charts as components.yaml names them.
     pub charts: &'a [Chart],
     /// The images that the package holds, as written.
     pub images: &'a [String],
@@ -61,7 +63,7 @@ struct Archive {
     /// Of the chart, as resolved.
     version: String,
     url: String,
-    provenance: Option<String>,
+    provenance: Option<Artifact>,
 }
 
 /// Bundles every chart and returns the rows of charts.json, in the order of
@@ -216,7 +218,7 @@ fn fetch_provenance(
     let requests: Vec<Request> = wanted.iter().map(|(.., request)| request.clone()).collect();
     for ((at, is_locked, request), result) in wanted.into_iter().zip(host.fetch(&requests)?) {
         match (result, archives.get_mut(&at)) {
-            (Ok(artifact), Some(Ok(archive))) => archive.provenance = Some(artifact.path),
+            (Ok(artifact), Some(Ok(archive))) => archive.provenance = Some(artifact),
             // Without it the package would not be the same.
             (Err(error), Some(archive)) if is_locked => *archive = Err(StepError::from(error).context(request.label)),
             // Most charts have none, and some servers say so with a 403.
@@ -284,6 +286,7 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         found = chart_loader::images::agreed(found, chart_loader::images::of(&about, &firsts).map_err(refuse)?);
     }
     let (images, unresolved) = images::divided(found);
+    let artifact = if chart.deploy { None } else { Some(artifact(host, chart, archive)?) };
     let entry = ChartEntry {
         name: chart.name.clone(),
         version: archive.version.clone(),
@@ -293,16 +296,40 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
         namespace: chart.namespace.clone().unwrap_or_else(|| chart.name.clone()),
         path: path.clone(),
         sha256: archive.artifact.digest.trim_start_matches("sha256:").to_owned(),
-        provenance: archive.provenance.clone(),
+        provenance: archive.provenance.as_ref().map(|artifact| artifact.path.clone()),
         values,
         images,
+        artifact,
     };
     let mut paths = vec![path.clone(), note(at)];
+    paths.extend(entry.artifact.iter().flat_map(|made| [made.manifest.clone(), made.config.clone()]));
     paths.extend(entry.provenance.iter().cloned().chain(entry.values.iter().cloned()));
     let bundled = Bundled { entry, unresolved };
     host.write(&note(at), &serde_json::to_vec(&bundled)?)?;
     host.mark(&key(at, chart), &paths)?;
     Ok(bundled)
+}
+
+/// What a chart that is not installed is in a registry: its manifest and its
+/// configuration.
+fn artifact(host: &dyn Host, chart: &Chart, archive: &Archive) -> Result<ChartArtifact, StepError> {
+    let refuse = |why: String| StepError::invalid_input("artifact", why).context(named(chart));
+    let reference = artifact::reference(&chart.repo, &chart.name, &archive.version).ok_or_else(|| {
+        refuse("no registry takes its name, so that it cannot be carried as an artifact".to_owned())
+            .hint("use a copy of the chart with a name in lowercase, or remove `deploy: false`")
+    })?;
+    let metadata = artifact::metadata(&host.read(&archive.artifact.path, ARCHIVE_LIMIT)?).map_err(refuse)?;
+    let content = |artifact: &Artifact| Content { digest: artifact.digest.clone(), size: artifact.size };
+    let stem = format!("artifacts/{}-{}", chart.name, archive.version);
+    let config = host.write(&format!("{stem}.config.json"), &artifact::config(&metadata))?;
+    let manifest = artifact::manifest(
+        &metadata,
+        &content(&config),
+        &content(&archive.artifact),
+        archive.provenance.as_ref().map(content).as_ref(),
+    );
+    let manifest = host.write(&format!("{stem}.manifest.json"), &manifest)?;
+    Ok(ChartArtifact { reference, manifest: manifest.path, config: config.path })
 }
 
 /// The chart in an archive, which must be the one that was asked for, and

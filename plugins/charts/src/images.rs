@@ -13,6 +13,7 @@ pub struct Unresolved {
     pub text: String,
     /// `templates/pod.yaml:12`.
     pub place: String,
+    /// Continues "it is not known: ".
     pub why: String,
 }
 

@@ -28,6 +28,7 @@ const NAMES_LIMIT: usize = 100_000;
 /// One row of a chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// As the index writes it.
     pub version: String,
     /// Absolute, or relative to the repository.
     pub urls: Vec<String>,
@@ -38,6 +39,7 @@ pub struct Entry {
 /// What the index says about one chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
+    /// Every version that it lists, in its order.
     Chart(Vec<Entry>),
     /// The names that are there instead.
     NoSuchChart(Vec<String>),

@@ -93,6 +93,7 @@ fn vendor(
     Ok(())
 }
 
+/// Its tests, and charts in memory for those of others.
 #[cfg(test)]
 pub mod tests {
     use std::collections::BTreeMap;
@@ -112,6 +113,7 @@ pub mod tests {
     pub struct Memory(pub BTreeMap<String, String>);
 
     impl Memory {
+        /// These files, by path and text. `link:` begins the text of a symlink.
         pub fn of(files: &[(&str, &str)]) -> Self {
             Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
         }

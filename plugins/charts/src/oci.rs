@@ -39,7 +39,9 @@ pub fn newest(tags: &[String], constraint: &Constraint) -> Option<String> {
 pub struct Layers {
     /// `sha256:…`
     pub chart: String,
+    /// Bytes of the archive, as the manifest says.
     pub chart_size: u64,
+    /// `sha256:…` of the provenance file; None where the chart has none.
     pub provenance: Option<String>,
 }
 

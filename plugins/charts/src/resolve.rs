@@ -33,10 +33,13 @@ pub const WORK: &str = ".work";
 /// Where an archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// At a URL.
     Url(String),
     /// `registry/repository@sha256:…`, and the address that people know.
     Blob {
+        /// The blob: `registry/repository@sha256:…`.
         reference: String,
+        /// The address that people know: `oci://…`.
         shown: String,
     },
 }
@@ -54,6 +57,7 @@ impl Place {
 /// One version of a chart that can be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
+    /// The exact version.
     pub version: String,
     /// Tried in order.
     pub places: Vec<Place>,

@@ -15,6 +15,7 @@ use model::image::normalized;
 /// empty for the section itself) and field (empty for the entry itself).
 type Place = (String, String, String);
 
+/// The comments of a file, and what each belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comments {
     /// The lines at the beginning of the file, `#` included.

@@ -1,6 +1,6 @@
 //! The step `manifests`: pins and catalog become components.yaml.
 //!
-//! [`regenerate`] is the whole of it without the host: it expands the catalog
+//! [`mod@regenerate`] is the whole of it without the host: it expands the catalog
 //! ([`model::catalog`]), [merges](merge) the generation into what lies
 //! there, writes the text around the [comments] that people wrote, and
 //! resolves the result for the later steps. This file reads the inputs and

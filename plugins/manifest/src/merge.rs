@@ -30,6 +30,7 @@ pub enum Mode {
 pub struct Merged {
     /// Without `_generated`.
     pub manifest: ComponentManifest,
+    /// What the merge did, in its order.
     pub notes: Vec<Note>,
 }
 
@@ -77,6 +78,7 @@ pub fn bare(manifest: &ComponentManifest) -> ComponentManifest {
 
 /// What is known by its name.
 pub trait Named: Clone + PartialEq + Serialize + DeserializeOwned {
+    /// By which the two sides find each other.
     fn name(&self) -> &str;
 }
 

@@ -9,15 +9,48 @@ use model::problem::{redacted, shown};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The pins brought an entry.
-    Added { kind: String, name: String },
+    Added {
+        /// What it is: "tool".
+        kind: String,
+        /// What it is called.
+        name: String,
+    },
     /// The pins dropped an entry that nobody had edited.
-    Removed { kind: String, name: String },
+    Removed {
+        /// What it is: "tool".
+        kind: String,
+        /// What it is called.
+        name: String,
+    },
     /// The pins dropped an entry that was edited by hand: it stays.
-    Kept { kind: String, name: String },
+    Kept {
+        /// What it is: "tool".
+        kind: String,
+        /// What it is called.
+        name: String,
+    },
     /// The pins changed a value.
-    Changed { what: String, field: String, old: String, new: String },
+    Changed {
+        /// The entry, by kind and name.
+        what: String,
+        /// Which of its fields.
+        field: String,
+        /// What it was.
+        old: String,
+        /// What it is now.
+        new: String,
+    },
     /// The pins and a person changed a value: the person's stays.
-    Conflict { what: String, field: String, kept: String, pinned: String },
+    Conflict {
+        /// The entry, by kind and name.
+        what: String,
+        /// Which of its fields.
+        field: String,
+        /// What the person wrote, and what it is.
+        kept: String,
+        /// What the pins ask for.
+        pinned: String,
+    },
 }
 
 impl Note {
@@ -80,28 +113,34 @@ pub fn told(notes: &[Note]) -> Vec<(bool, String)> {
 pub struct Notes(Vec<Note>);
 
 impl Notes {
+    /// See [`Note::Added`].
     pub fn added(&mut self, kind: &str, name: &str) {
         self.0.push(Note::Added { kind: kind.to_owned(), name: safe(name) });
     }
 
+    /// See [`Note::Removed`].
     pub fn removed(&mut self, kind: &str, name: &str) {
         self.0.push(Note::Removed { kind: kind.to_owned(), name: safe(name) });
     }
 
+    /// See [`Note::Kept`].
     pub fn kept(&mut self, kind: &str, name: &str) {
         self.0.push(Note::Kept { kind: kind.to_owned(), name: safe(name) });
     }
 
+    /// See [`Note::Changed`].
     pub fn changed(&mut self, what: &str, field: &str, old: &str, new: &str) {
         let (what, field) = (safe(what), field.to_owned());
         self.0.push(Note::Changed { what, field, old: safe(old), new: safe(new) });
     }
 
+    /// See [`Note::Conflict`].
     pub fn conflict(&mut self, what: &str, field: &str, kept: &str, pinned: &str) {
         let (what, field) = (safe(what), field.to_owned());
         self.0.push(Note::Conflict { what, field, kept: safe(kept), pinned: safe(pinned) });
     }
 
+    /// All that were made, in order.
     pub fn into_list(self) -> Vec<Note> {
         self.0
     }

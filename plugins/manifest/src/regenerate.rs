@@ -15,17 +15,24 @@ use crate::write::{base_text, components_text};
 /// The files as they lie in config/.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files<'a> {
+    /// The text of versions.env.
     pub versions: &'a str,
+    /// The text of catalog.yaml.
     pub catalog: &'a str,
+    /// The text of components.yaml; None before the first generation.
     pub components: Option<&'a str>,
+    /// The text of components.base.yaml; None where it is missing.
     pub base: Option<&'a str>,
 }
 
 /// What else decides.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// What the package is called.
     pub package: Package,
+    /// `amd64` or `arm64`.
     pub architecture: String,
+    /// Who wins where the pins and a person both changed something.
     pub mode: Mode,
     /// Goes into `_generated`.
     pub tool: String,
@@ -36,8 +43,11 @@ pub struct Request {
 pub struct Regenerated {
     /// None where nothing changes.
     pub components: Option<String>,
+    /// None where nothing changes.
     pub base: Option<String>,
+    /// What the later steps work on.
     pub resolved: ResolvedComponents,
+    /// What the merge did, for the log.
     pub notes: Vec<Note>,
     /// components.base.yaml is missing and cannot be made up for.
     pub base_is_missing: bool,
@@ -46,8 +56,11 @@ pub struct Regenerated {
 /// A file that cannot be used: its name, what is wrong, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
+    /// Its name in config/.
     pub file: &'static str,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -151,7 +164,7 @@ mod tests {
     const CATALOG: &str = "tools:\n  - {name: helm, when: HELM, version: '{{HELM|bare}}', url: 'https://h/{{version}}/{{arch}}'}\nimages:\n  - image: r.io/a:{{A}}\n  - image: r.io/b:{{A}}\n";
 
     fn request(mode: Mode) -> Request {
-        let package = Package { name: "p".into(), version: "1".into(), description: None };
+        let package = Package { name: "p".into(), version: "1".into(), ..Package::default() };
         Request { package, architecture: "arm64".into(), mode, tool: "opencenter-airgap 1".into() }
     }
 

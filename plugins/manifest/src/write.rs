@@ -199,6 +199,9 @@ fn tool_fields(tool: &Tool) -> Fields<'_> {
     optional(&mut fields, "checksum_url", tool.checksum_url.as_ref());
     fields.push(("extract", Field::Flag(tool.extract)));
     optional(&mut fields, "binary", tool.binary.as_ref());
+    if tool.carry {
+        fields.push(("carry", Field::Flag(true)));
+    }
     fields
 }
 
@@ -221,6 +224,9 @@ fn chart_fields(chart: &Chart) -> Fields<'_> {
         [one] => fields.push(("values", Field::Text(one))),
         many => fields.push(("values", Field::List(many))),
     }
+    if !chart.deploy {
+        fields.push(("deploy", Field::Flag(false)));
+    }
     fields
 }
 
@@ -231,10 +237,10 @@ mod tests {
     const ALL: &str = r#"
 _generated: {source: versions.env, versions_sha256: "1", catalog_sha256: "2", tool: "t 1.0", note: "a: b"}
 kubernetes: {version: v1.34.3, binaries: [{name: kubectl, url: "https://h/{{version}}", checksum_url: "https://h/c"}]}
-tools: [{name: helm, version: "3.10", url: "https://h/x", extract: true, binary: "linux-{{arch}}/helm"}, {name: b, version: v1, url: "https://h/#y"}]
+tools: [{name: helm, version: "3.10", url: "https://h/x", extract: true, binary: "linux-{{arch}}/helm", carry: true}, {name: b, version: v1, url: "https://h/#y"}]
 repositories: [{name: r, url: "https://h/r", ref: main, commit: HEAD}, {name: s, url: "https://h/s"}]
 images: {auto_discover: [nginx:1.27, "a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"], additional: [c:1]}
-charts: [{name: c, repo: "oci://h/c", version: ">=1", namespace: n, values: [a.yaml, b.yaml]}, {name: d, repo: ./d, version: "1"}]
+charts: [{name: c, repo: "oci://h/c", version: ">=1", namespace: n, values: [a.yaml, b.yaml], deploy: false}, {name: d, repo: ./d, version: "1"}]
 "#;
 
     fn parse(text: &str) -> ComponentManifest {

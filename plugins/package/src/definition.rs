@@ -24,6 +24,7 @@ const LONGEST_NAME: usize = 40;
 /// A definition that can be packaged.
 #[derive(Clone, Debug)]
 pub struct Package {
+    /// What is packaged, in the form `zarf.dev/v1alpha1`.
     pub definition: Definition,
     /// The whole document, with the same components.
     pub document: Mapping,
@@ -38,6 +39,7 @@ pub struct Package {
 }
 
 impl Package {
+    /// The name that Zarf gives the package's file.
     pub fn file_name(&self) -> String {
         zarf::package_file_name(&self.definition.metadata)
     }
@@ -235,9 +237,14 @@ fn check_actions(document: &Mapping) -> Result<(), StepError> {
     let Some(Value::Sequence(components)) = document.get("components") else { return Ok(()) };
     for component in components {
         let on_create = component.get("actions").and_then(|actions| actions.get("onCreate"));
-        if on_create.and_then(Value::as_mapping).is_some_and(|actions| !actions.is_empty()) {
+        let has_actions = on_create.and_then(Value::as_mapping).is_some_and(|actions| !actions.is_empty());
+        // Zarf makes onCreate actions of them.
+        let prepare = component.get("scripts").and_then(|scripts| scripts.get("prepare"));
+        let has_scripts = prepare.and_then(Value::as_sequence).is_some_and(|scripts| !scripts.is_empty());
+        if has_actions || has_scripts {
             let name = component.get("name").and_then(Value::as_str).unwrap_or_default();
-            return Err(refuse("on-create", format!("component `{name}` has onCreate actions"))
+            let what = if has_actions { "onCreate actions" } else { "`scripts.prepare`" };
+            return Err(refuse("on-create", format!("component `{name}` has {what}"))
                 .hint("nothing is executed while packaging: do that work before the build and refer to its result"));
         }
     }
@@ -324,6 +331,7 @@ mod tests {
             ("- name: a\n  import: {path: x}\n", "imports"),
             ("- name: a\n  imageArchives: [{path: x}]\n", "imageArchives"),
             ("- name: a\n  actions: {onCreate: {before: [{cmd: x}]}}\n", "onCreate"),
+            ("- name: a\n  scripts: {prepare: [make]}\n", "scripts.prepare"),
             ("- name: a/b\n", "a/b"),
             ("- name: a\n  manifests: [{name: m, kustomizations: [x]}]\n", "kustomizations"),
             ("- name: a\n  charts: [{name: c, version: 1.10, localPath: x, namespace: n}]\n", "charts[0].version"),

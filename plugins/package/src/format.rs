@@ -26,20 +26,27 @@ pub enum Format {
     /// Both documents: for every Zarf from 0.65 on.
     #[default]
     Both,
+    /// `zarf.dev/v1alpha1` alone.
     V1alpha1,
+    /// `zarf.dev/v1beta1` alone.
     V1beta1,
 }
 
 /// The documents that zarf.yaml gets, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forms {
+    /// Whether there is one of `zarf.dev/v1alpha1`, which comes first.
     pub alpha: bool,
+    /// Whether there is one of `zarf.dev/v1beta1`.
     pub beta: bool,
 }
 
 impl Forms {
+    /// `zarf.dev/v1alpha1` alone.
     pub const ALPHA: Self = Self { alpha: true, beta: false };
+    /// `zarf.dev/v1beta1` alone.
     pub const BETA: Self = Self { alpha: false, beta: true };
+    /// Both of them.
     pub const BOTH: Self = Self { alpha: true, beta: true };
 }
 

@@ -3,20 +3,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::ChartEntry;
 use model::image::ImageName;
-use model::media_type::is_index;
+use model::media_type::{OCI_INDEX, OCI_MANIFEST, is_index};
 use model::zarf::Definition;
 use sdk::StepError;
 use serde::Deserialize;
 
 use crate::definition::refuse;
 use crate::plan::{self, Member, Source};
-use crate::sources::Sources;
+use crate::record;
+use crate::sources::{Found, Sources};
 
 /// The tree of the images step.
 const TREE: &str = "images";
 const INDEX: &str = "index.json";
+/// For who writes the definition; no part of the layout.
+const REFERRERS: &str = "referrers.json";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
+/// Deploying looks for one, publishing for the other.
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+const LAYOUT: &str = "oci-layout";
+/// Where charts lie that are carried as artifacts.
+const CHARTS: &str = "charts";
 /// Zarf can neither push nor pull larger ones.
 const LARGEST_MANIFEST: u64 = 4 << 20;
 const LARGEST_INDEX: u64 = 64 << 20;
@@ -30,17 +39,33 @@ pub struct Image {
     pub written: String,
     /// The components that name it.
     pub components: Vec<String>,
+    /// Of the manifest or index.
     pub media_type: String,
     /// `sha256:…` of the manifest or index.
     pub digest: String,
     /// Bytes of everything reachable from it, shared or not.
     pub size: u64,
+    /// `linux/amd64`; None where the layout does not say.
     pub platform: Option<String>,
     /// Everything reachable from it, by the hexadecimal digits of its digest.
     pub blobs: BTreeSet<String>,
+    /// What of it is a chart that is carried as an artifact.
+    pub chart: Option<CarriedChart>,
+}
+
+/// A chart that is carried as an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedChart {
+    /// What charts.json says of it.
+    pub entry: ChartEntry,
+    /// In the tree of the charts.
+    pub archive: Found,
+    /// Bytes of the manifest.
+    manifest_size: u64,
 }
 
 impl Image {
+    /// Whether it is an index, of one manifest or several.
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }
@@ -84,6 +109,57 @@ struct Children {
     manifests: Option<Vec<Descriptor>>,
 }
 
+/// A chart that is carried as an artifact, with what it consists of: manifest,
+/// configuration, archive, provenance file.
+struct Artifact {
+    entry: ChartEntry,
+    parts: Vec<Found>,
+    archive: Found,
+}
+
+impl Artifact {
+    fn of(entry: ChartEntry, sources: &dyn Sources) -> Result<Option<(String, Self)>, StepError> {
+        let Some(made) = &entry.artifact else { return Ok(None) };
+        let paths = [&made.manifest, &made.config, &entry.path].into_iter().chain(&entry.provenance);
+        let parts = paths.map(|path| part(path, sources)).collect::<Result<Vec<Found>, StepError>>()?;
+        let (reference, archive) = (made.reference.clone(), parts[2].clone());
+        Ok(Some((reference, Self { entry, parts, archive })))
+    }
+
+    fn image(&self, reference: &str, written: String, components: Vec<String>) -> Image {
+        let digits = |found: &Found| found.sha256.clone().unwrap_or_default();
+        Image {
+            reference: reference.to_owned(),
+            written,
+            components,
+            media_type: OCI_MANIFEST.to_owned(),
+            digest: format!("sha256:{}", digits(&self.parts[0])),
+            size: self.parts.iter().map(|part| part.size).sum(),
+            platform: None,
+            blobs: self.parts.iter().map(digits).collect(),
+            chart: Some(CarriedChart {
+                entry: self.entry.clone(),
+                archive: self.archive.clone(),
+                manifest_size: self.parts[0].size,
+            }),
+        }
+    }
+}
+
+fn part(path: &str, sources: &dyn Sources) -> Result<Found, StepError> {
+    let found = sources.find(CHARTS, path)?.filter(|found| found.sha256.is_some());
+    found.ok_or_else(|| {
+        StepError::missing_input("chart", format!("there is no `{path}` in the tree of the step charts"))
+            .hint("run the step charts again: `opencenter-airgap build --step charts`")
+    })
+}
+
+/// Charts that are carried as artifacts, by reference.
+fn artifacts(sources: &dyn Sources) -> Result<BTreeMap<String, Artifact>, StepError> {
+    let made = record::charts(sources)?.into_iter().map(|entry| Artifact::of(entry, sources));
+    made.filter_map(Result::transpose).collect()
+}
+
 /// The images of all components, in the order of their references.
 ///
 /// # Errors
@@ -105,7 +181,9 @@ pub fn collect(definition: &Definition, sources: &dyn Sources) -> Result<Vec<Ima
         return Ok(Vec::new());
     }
     let index = read_index(sources)?;
-    let missing: Vec<&str> = wanted.keys().filter(|r| !index.contains_key(*r)).map(String::as_str).collect();
+    let charts = artifacts(sources)?;
+    let is_there = |reference: &str| index.contains_key(reference) || charts.contains_key(reference);
+    let missing: Vec<&str> = wanted.keys().map(String::as_str).filter(|reference| !is_there(reference)).collect();
     if !missing.is_empty() {
         return Err(StepError::missing_input(
             "images",
@@ -113,11 +191,15 @@ pub fn collect(definition: &Definition, sources: &dyn Sources) -> Result<Vec<Ima
         )
         .hint("name them under `images` in config/components.yaml, in the same spelling"));
     }
-    wanted.into_iter().map(|(reference, wanted)| image(reference, wanted, &index, sources)).collect()
+    let found = wanted.into_iter().map(|(reference, wanted)| match charts.get(&reference) {
+        Some(chart) if !index.contains_key(&reference) => Ok(chart.image(&reference, wanted.1, wanted.2)),
+        _ => image(reference, wanted, &index, sources),
+    });
+    found.collect()
 }
 
 fn read_index(sources: &dyn Sources) -> Result<BTreeMap<String, Descriptor>, StepError> {
-    if !sources.has(TREE) {
+    if !sources.has(TREE) || sources.find(TREE, INDEX)?.is_none() {
         return Ok(BTreeMap::new());
     }
     let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
@@ -156,6 +238,7 @@ fn image(
         size,
         platform,
         blobs,
+        chart: None,
     })
 }
 
@@ -198,11 +281,12 @@ fn hex(descriptor: &Descriptor) -> &str {
 /// For an index that is none.
 pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, Vec<String>), StepError> {
     let named: BTreeSet<&str> = images.iter().map(|image| image.reference.as_str()).collect();
-    let mut unnamed: Vec<String> = read_index(sources)?.into_keys().collect();
+    let mut unnamed: Vec<String> = read_index(sources)?.into_keys().chain(artifacts(sources)?.into_keys()).collect();
     unnamed.retain(|reference| !named.contains(reference.as_str()));
     let blobs: BTreeSet<&str> = images.iter().flat_map(|image| image.blobs.iter().map(String::as_str)).collect();
     let mut members = Vec::new();
-    for found in sources.below(TREE, "")? {
+    let pulled = if sources.has(TREE) { sources.below(TREE, "")? } else { Vec::new() };
+    for found in pulled.into_iter().filter(|found| found.path != REFERRERS) {
         let path = format!("images/{}", found.path);
         let blob = found.path.strip_prefix("blobs/sha256/");
         if blob.is_some_and(|hex| !blobs.contains(hex)) {
@@ -214,28 +298,90 @@ pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, 
             plan::file(path, 0o644, TREE, &found)
         });
     }
+    add_charts(&mut members, images, sources)?;
     Ok((members, unnamed))
+}
+
+/// Adds charts that are carried as artifacts to the layout.
+fn add_charts(members: &mut Vec<Member>, images: &[Image], sources: &dyn Sources) -> Result<(), StepError> {
+    let carried: Vec<&Image> = images.iter().filter(|image| image.chart.is_some()).collect();
+    if carried.is_empty() {
+        return Ok(());
+    }
+    let index = match members.iter().position(|member| member.path == format!("images/{INDEX}")) {
+        Some(at) => text_of(&members.remove(at).source, sources)?,
+        None => format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#).into_bytes(),
+    };
+    let mut added = BTreeMap::from([
+        (format!("images/{INDEX}"), Source::Bytes(with_charts(&index, &carried)?)),
+        (format!("images/{LAYOUT}"), Source::Bytes(br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())),
+    ]);
+    let charts = artifacts(sources)?;
+    for found in carried.iter().filter_map(|image| charts.get(&image.reference)).flat_map(|chart| &chart.parts) {
+        let hex = found.sha256.as_deref().unwrap_or_default();
+        let path = format!("images/blobs/sha256/{hex}");
+        added.insert(path.clone(), plan::file(path, 0o644, CHARTS, found).source);
+    }
+    let is_new = |(path, _): &(String, Source)| !members.iter().any(|member| member.path == *path);
+    let new: Vec<(String, Source)> = added.into_iter().filter(is_new).collect();
+    members.extend(new.into_iter().map(|(path, source)| Member { path, mode: 0o644, source }));
+    members.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(())
+}
+
+fn text_of(source: &Source, sources: &dyn Sources) -> Result<Vec<u8>, StepError> {
+    match source {
+        Source::Bytes(bytes) => Ok(bytes.clone()),
+        _ => sources.read(TREE, INDEX, LARGEST_INDEX),
+    }
+}
+
+/// index.json with these charts among the images, sorted by digest as before.
+fn with_charts(index: &[u8], charts: &[&Image]) -> Result<Vec<u8>, StepError> {
+    let (before, written, after) = taken_apart(index)?;
+    let mut rows: Vec<(String, String)> =
+        written.into_iter().map(|(descriptor, text)| (descriptor.digest, text)).collect();
+    for Image { reference, digest, chart, .. } in charts.iter().copied() {
+        let Some(CarriedChart { manifest_size: size, .. }) = chart else { continue };
+        let names = format!(r#"{{"{BASE_NAME}":"{reference}","{REFERENCE}":"{reference}"}}"#);
+        let row =
+            format!(r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{digest}","size":{size},"annotations":{names}}}"#);
+        rows.push((digest.clone(), row));
+    }
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let rows: Vec<String> = rows.into_iter().map(|(_, row)| row).collect();
+    Ok(format!("{before}\"manifests\":[{}{after}", rows.join(",")).into_bytes())
 }
 
 /// index.json with the named images alone, each as it is written: what the
 /// images step writes where nothing else is pulled.
 fn index_of(named: &BTreeSet<&str>, sources: &dyn Sources) -> Result<Vec<u8>, StepError> {
     let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
+    let (before, written, after) = taken_apart(&bytes)?;
+    let reference = |descriptor: &Descriptor| descriptor.annotations.as_ref()?.get(REFERENCE).cloned();
+    let is_named = |descriptor: &Descriptor| reference(descriptor).is_some_and(|one| named.contains(one.as_str()));
+    let kept: Vec<String> =
+        written.into_iter().filter(|(descriptor, _)| is_named(descriptor)).map(|(_, text)| text).collect();
+    Ok(format!("{before}\"manifests\":[{}{after}", kept.join(",")).into_bytes())
+}
+
+/// What stands before the descriptors of an index, each of them as it is
+/// written, and what stands behind them.
+type Parts = (String, Vec<(Descriptor, String)>, String);
+
+fn taken_apart(bytes: &[u8]) -> Result<Parts, StepError> {
     let no_index = || refuse("images", "images/index.json is not as the images step writes it");
-    let text = std::str::from_utf8(&bytes).map_err(|_| no_index())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| no_index())?;
     let (before, mut rest) = text.split_once("\"manifests\":[").ok_or_else(no_index)?;
-    let mut kept = Vec::new();
+    let mut found = Vec::new();
     while rest.starts_with('{') {
         let mut one = serde_json::Deserializer::from_str(rest).into_iter::<Descriptor>();
         let descriptor = one.next().transpose()?.ok_or_else(no_index)?;
         let (written, after) = rest.split_at(one.byte_offset());
-        let reference = descriptor.annotations.as_ref().and_then(|annotations| annotations.get(REFERENCE));
-        if reference.is_some_and(|reference| named.contains(reference.as_str())) {
-            kept.push(written);
-        }
+        found.push((descriptor, written.to_owned()));
         rest = after.strip_prefix(',').unwrap_or(after);
     }
-    Ok(format!("{before}\"manifests\":[{}{rest}", kept.join(",")).into_bytes())
+    Ok((before.to_owned(), found, rest.to_owned()))
 }
 
 #[cfg(test)]
@@ -285,6 +431,43 @@ mod tests {
         assert_eq!(error.failure().unwrap().code, "image-digest");
         assert!(collect(&definition(&["no such image"]), &sources).is_err());
     }
+    /// Guards the one layout that images and charts are in: sorted, each once,
+    /// and whole without any image.
+    #[test]
+    fn a_chart_that_is_carried_is_in_the_layout_with_the_images() {
+        let reference = "h.test/charts/web:1";
+        let list = format!(
+            r#"[{{"name":"web","version":"1","repo":"https://h.test","url":"","namespace":"n","path":"charts/web-1.tgz","sha256":"","provenance":"charts/web-1.tgz.prov","values":[],"images":[],"artifact":{{"reference":"{reference}","manifest":"artifacts/m","config":"artifacts/c"}}}}]"#
+        );
+        let with_chart = |sources: Memory| {
+            let parts = [("charts.json", list.as_str()), ("artifacts/m", "{}"), ("artifacts/c", "c")];
+            let parts = parts.into_iter().chain([("charts/web-1.tgz", "archive"), ("charts/web-1.tgz.prov", "signed")]);
+            parts.fold(sources, |sources, (path, text)| sources.with(CHARTS, path, text))
+        };
+        let (pulled, _) = layout(&["docker.io/library/nginx:1.27"]);
+        let pulled = pulled.with(TREE, LAYOUT, r#"{"imageLayoutVersion":"1.0.0"}"#);
+        for (sources, wanted) in
+            [(with_chart(pulled), &["nginx:1.27", reference][..]), (with_chart(Memory::default()), &[reference])]
+        {
+            let images = collect(&definition(wanted), &sources).unwrap();
+            let chart = images.iter().find(|image| image.chart.is_some()).unwrap();
+            assert_eq!((chart.size, chart.blobs.len()), (2 + 1 + 7 + 6, 4));
+            let (members, unnamed) = members(&images, &sources).unwrap();
+            assert!(unnamed.is_empty(), "{unnamed:?}");
+            let paths: Vec<&str> = members.iter().map(|member| member.path.as_str()).collect();
+            assert!(paths.is_sorted() && paths.contains(&"images/oci-layout"), "{paths:?}");
+            let index = members.iter().find(|member| member.path == "images/index.json").unwrap();
+            let Source::Bytes(index) = &index.source else { panic!("it is made here") };
+            let index: Index = serde_json::from_slice(index).unwrap();
+            assert_eq!(index.manifests.len(), wanted.len());
+            assert!(index.manifests.is_sorted_by_key(|descriptor| descriptor.digest.clone()));
+            let names =
+                |descriptor: &Descriptor| descriptor.annotations.clone().unwrap().into_values().collect::<Vec<_>>();
+            let found = index.manifests.iter().find(|descriptor| descriptor.digest == chart.digest).unwrap();
+            assert_eq!((names(found), found.size), (vec![reference.to_owned(); 2], 2));
+        }
+    }
+
     /// What is pulled for components that the definition leaves out.
     #[test]
     fn what_no_component_names_is_not_packaged() {

@@ -1,9 +1,9 @@
 //! Lays out the Zarf package.
 //!
 //! [`definition`] reads zarf.yaml, ours or one made by hand, in either form
-//! ([`authored`]); [`format`] decides
+//! ([`authored`]); [`mod@format`] decides
 //! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which member of the package, [`images`]
-//! checks that every image is there, and [`extras`] adds values and documents.
+//! checks that every image is there, [`extras`] adds values and documents, and [`sboms`] the SBOMs.
 //! The host then archives everything in one pass; its digests become
 //! checksums.txt, and the digest of that goes into the zarf.yaml that [`seal`]
 //! completes. [`record`] writes down what is in the package and where it came
@@ -16,6 +16,7 @@ pub mod format;
 pub mod images;
 pub mod plan;
 pub mod record;
+pub mod sboms;
 pub mod seal;
 pub mod sources;
 
@@ -50,7 +51,9 @@ pub struct Configuration {
 pub struct Plugin {
     /// The step that it runs.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
     /// Of the component, `sha256:…`.
     pub digest: String,
@@ -82,7 +85,8 @@ impl Step for PackageStep {
         let (package, forms, warning) =
             format::choose(package, configuration.format, &configuration.definition, &trees)?;
         warning.iter().for_each(sdk::log::warn);
-        let plan = plan::plan(&package, &configuration.definition, &trees)?;
+        let mut plan = plan::plan(&package, &configuration.definition, &trees)?;
+        sboms::add_to(&mut plan, &package, &trees)?.iter().for_each(sdk::log::warn);
         left_out(&plan.unnamed).iter().for_each(sdk::log::warn);
         let file = package.file_name();
         let compression = if package.definition.metadata.uncompressed { Compression::None } else { Compression::Zstd };
@@ -104,11 +108,30 @@ impl Step for PackageStep {
         // architectures keep theirs, and where it always was.
         output.write_json(&format!("{file}.manifest.json"), &record)?;
         output.write_json("artifact-manifest.json", &record)?;
-        let (components, images) = (package.definition.components.len(), plan.images.len());
+        publish_sboms(inputs, output, &file)?;
+        let (components, images) = (package.definition.components.len(), record.images.len());
         let message =
             format!("{}, {}", counted(components, "component", "components"), counted(images, "image", "images"));
         Ok(Summary::new(components as u64, "components").message(message))
     }
+}
+
+/// The documents that Zarf does not carry lie beside the package.
+fn publish_sboms(inputs: &Inputs, output: &Sink, file: &str) -> Result<(), StepError> {
+    let Some(tree) = inputs.find(sboms::TREE) else { return Ok(()) };
+    if !tree.exists(sboms::WHOLE)? {
+        return Ok(());
+    }
+    output.link(tree, sboms::WHOLE, &format!("{file}.spdx.json"))?;
+    let documents = tree.entries(sboms::FOLDER)?;
+    let within = format!("{}/", sboms::FOLDER);
+    let items: Vec<Item<'_>> = documents
+        .iter()
+        .map(|entry| Item::file(entry.path.trim_start_matches(&within), 0o644, tree, entry.path.as_str()))
+        .collect();
+    let archive = Archive::create(output, &format!("{file}.spdx.tar"), Compression::None);
+    archive.add(&items)?;
+    archive.finish().map(drop)
 }
 
 fn not_known(version: &str) -> String {

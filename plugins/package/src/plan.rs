@@ -24,34 +24,56 @@ pub struct Plan {
     pub tars: Vec<Tar>,
     /// Files of their own: images, values.
     pub loose: Vec<Member>,
-    /// Each image that the definition names, once.
+    /// Each image that the definition names, once; charts that are carried as
+    /// artifacts among them.
     pub images: Vec<Image>,
     /// What was pulled and is not packaged, because no component names it.
     pub unnamed: Vec<String>,
     /// What the components hold, for the record.
     pub charts: Vec<record::Chart>,
+    /// As `charts`.
     pub files: Vec<record::File>,
+    /// As `charts`.
     pub repositories: Vec<record::Repository>,
 }
 
 /// An uncompressed tar inside the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tar {
+    /// In the package: `components/<name>.tar`.
     pub path: String,
+    /// In the order in which they are written.
     pub members: Vec<Member>,
 }
 
+/// An entry of a tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// In the tar, or in the package.
     pub path: String,
+    /// Permission bits.
     pub mode: u32,
+    /// What it is made of.
     pub source: Source,
 }
 
+/// What a member is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    File { tree: String, path: String, size: u64, sha256: Option<String> },
+    /// A file of an input tree.
+    File {
+        /// The name of the tree.
+        tree: String,
+        /// The path in it.
+        path: String,
+        /// In bytes.
+        size: u64,
+        /// 64 hexadecimal digits, where the host knows them.
+        sha256: Option<String>,
+    },
+    /// A file with this content.
     Bytes(Vec<u8>),
+    /// A directory, which has no content.
     Directory,
 }
 
@@ -78,6 +100,7 @@ pub fn plan(package: &Package, home: &str, sources: &dyn Sources) -> Result<Plan
         let (members, unnamed) = images::members(&plan.images, sources)?;
         plan.loose.extend(members);
         plan.unnamed = unnamed;
+        plan.charts.extend(plan.images.iter().filter_map(record::Chart::carried));
     }
     extras::add_to(&mut plan, package, home, sources)?;
     check_paths(&plan)?;
@@ -253,11 +276,10 @@ impl Planner<'_> {
 
     fn repositories(&self, members: &mut Vec<Member>, plan: &mut Plan) -> Result<(), StepError> {
         for url in &self.component.repos {
-            let parsed = RepositoryUrl::parse(url).ok_or_else(|| {
+            let folder = RepositoryUrl::folder(url).ok_or_else(|| {
                 refuse("repository", format!("`{url}` is not a repository URL that Zarf understands"))
                     .hint("write scheme://host/path/name.git@ref")
             })?;
-            let folder = parsed.folder(crc32fast::hash(url.as_bytes()));
             let files = if self.sources.has("repos") { self.sources.below("repos", &folder)? } else { Vec::new() };
             if files.is_empty() {
                 let message =

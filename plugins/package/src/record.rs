@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Plugin;
 use crate::definition::Package;
+use crate::images::{CarriedChart, Image};
 use crate::plan::{Plan, Source};
 use crate::sources::{Found, Sources};
 
@@ -23,32 +24,49 @@ const LARGEST_LIST: u64 = 64 << 20;
 /// The whole file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
+    /// Of the file's format: another meaning gets another number.
     pub format: u32,
+    /// Which program wrote it.
     pub tool: Tool,
     /// What decided about the content, step by step.
     pub plugins: Vec<Plugin>,
     /// RFC 3339, UTC: the build's clock.
     pub created: String,
+    /// The package itself.
     pub package: PackageFile,
+    /// The images, by reference.
     pub images: Vec<ImageRecord>,
+    /// The charts, component by component.
     pub charts: Vec<Chart>,
+    /// The files, component by component.
     pub files: Vec<File>,
+    /// The git repositories, component by component.
     pub repositories: Vec<Repository>,
 }
 
+/// The program that wrote the list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tool {
+    /// What it is called.
     pub name: &'static str,
+    /// Which release of it.
     pub version: String,
 }
 
+/// The package as a file, and what it says it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct PackageFile {
+    /// The name of the file.
     pub file: String,
+    /// Of the file, 64 hexadecimal digits.
     pub sha256: String,
+    /// Bytes of the file.
     pub size: u64,
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml.
     pub version: String,
+    /// `metadata.architecture` of zarf.yaml.
     pub architecture: String,
 }
 
@@ -73,6 +91,7 @@ pub enum Evidence {
 /// Whoever the host's own steps are to a reader.
 const HOST: &str = "host";
 
+/// One image.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRecord {
     /// The complete spelling.
@@ -81,61 +100,93 @@ pub struct ImageRecord {
     pub source: String,
     /// Of the manifest or index, `sha256:…`.
     pub digest: String,
+    /// Of the manifest or index.
     pub media_type: String,
+    /// `linux/amd64`; None where the registry served no index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Bytes of manifest, configuration and layers, shared or not.
     pub size: u64,
+    /// The components that name it.
     pub components: Vec<String>,
     /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
 }
 
+/// One chart of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chart {
+    /// As zarf.yaml calls it.
     pub name: String,
+    /// Its version, which zarf.yaml need not say.
     pub version: String,
+    /// The component that it is in.
     pub component: String,
-    /// In the component's tar.
+    /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
+    /// What it is called as an OCI artifact, where it is carried as one and not
+    /// installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// `sha256:…` of the manifest of that artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Of the archive, 64 hexadecimal digits, where the host knew them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Bytes of the archive.
     pub size: u64,
     /// Where it came from: a URL, or the path in the definition.
     pub source: String,
+    /// How many values files it is installed with.
     pub values_files: usize,
+    /// Its signed provenance file; None where there is none in the package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
     #[serde(skip)]
     from: (String, String),
 }
 
-/// The provenance file of a chart, in `documentation.tar` or, with its
-/// component in front, beside it.
+/// The provenance file of a chart: in `documentation.tar`, with its component in
+/// front beside it, or of an artifact a layer in the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
+    /// Where it is: its name in `documentation.tar`, or its path in the component's tar.
     pub path: String,
+    /// 64 hexadecimal digits, where the host knew them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// In bytes.
     pub size: u64,
 }
 
+/// One file or folder of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct File {
+    /// The last part of `target`.
     pub name: String,
+    /// The component that it is in.
     pub component: String,
     /// In the component's tar.
     pub path: String,
     /// Where it is deployed to.
     pub target: String,
+    /// 64 hexadecimal digits, where the host knew them; None of a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// In bytes.
     pub size: u64,
+    /// Where it came from: a URL, or the path in the definition.
     pub source: String,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
     /// The checksum file that said so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,19 +195,25 @@ pub struct File {
     from: (String, String),
 }
 
+/// One git repository of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct Repository {
     /// As zarf.yaml writes it.
     pub source: String,
+    /// The full commit; None where no step says which it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The component that it is in.
     pub component: String,
     /// The folder in the component's tar.
     pub path: String,
     /// Number of files in it, and their bytes.
     pub files: usize,
+    /// Bytes of all files in the folder.
     pub size: u64,
+    /// Who asked: `host`, `core plugin <name>`, `plugin <name>`.
     pub by: String,
+    /// What says that it is what was meant.
     pub evidence: Evidence,
 }
 
@@ -169,6 +226,8 @@ impl Chart {
             version: chart.version.clone(),
             component: component.name.clone(),
             path: format!("{}/charts/{stem}.tgz", component.name),
+            artifact: None,
+            manifest: None,
             sha256: found.sha256.clone(),
             size: found.size,
             source: source.clone(),
@@ -179,9 +238,31 @@ impl Chart {
             from: (tree.to_owned(), found.path.clone()),
         }
     }
+
+    /// Of an image that is one.
+    pub fn carried(image: &Image) -> Option<Self> {
+        let CarriedChart { entry, archive, .. } = image.chart.as_ref()?;
+        Some(Self {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            component: image.components.first().cloned().unwrap_or_default(),
+            path: format!("images/blobs/sha256/{}", archive.sha256.as_deref().unwrap_or_default()),
+            artifact: Some(image.reference.clone()),
+            manifest: Some(image.digest.clone()),
+            sha256: archive.sha256.clone(),
+            size: archive.size,
+            source: entry.repo.clone(),
+            values_files: 0,
+            provenance: None,
+            by: String::new(),
+            evidence: Evidence::Made,
+            from: ("charts".to_owned(), archive.path.clone()),
+        })
+    }
 }
 
 impl File {
+    /// Of the file at `index` of its component, which was found in the tree `tree`.
     pub fn of(component: &zarf::Component, index: usize, tree: &str, found: &Found) -> Self {
         let file = &component.files[index];
         let name = zarf::base_name(&file.target);
@@ -217,6 +298,7 @@ impl File {
 }
 
 impl Repository {
+    /// Of the repository `url`, which lies in the package as `folder` with these files.
     pub fn of(component: &zarf::Component, url: &str, folder: &str, files: &[Found]) -> Self {
         Self {
             source: url.to_owned(),
@@ -234,19 +316,28 @@ impl Repository {
 /// The package as a file.
 #[derive(Clone, Debug)]
 pub struct Whole<'a> {
+    /// Its name.
     pub file: &'a str,
+    /// Of its bytes, 64 hexadecimal digits.
     pub sha256: &'a str,
+    /// In bytes.
     pub size: u64,
+    /// The build's clock, in seconds since 1970.
     pub epoch: u64,
+    /// The release of this program.
     pub tool: &'a str,
 }
 
 /// What the earlier steps wrote about their sources, and what ran in them.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
+    /// What ran in each step.
     pub plugins: Vec<Plugin>,
+    /// What `files` fetched.
     pub files: Vec<FileEntry>,
+    /// What `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
+    /// What `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
 }
 
@@ -257,7 +348,7 @@ impl Lists {
         Ok(Self {
             plugins: Vec::new(),
             files: files(sources)?,
-            charts: list(sources, "charts", "charts.json")?,
+            charts: charts(sources)?,
             repositories: list(sources, "repos", "repos.json")?,
         })
     }
@@ -272,6 +363,10 @@ impl Lists {
 
 pub(crate) fn files(sources: &dyn Sources) -> Result<Vec<FileEntry>, StepError> {
     list(sources, "files", "files.json")
+}
+
+pub(crate) fn charts(sources: &dyn Sources) -> Result<Vec<ChartEntry>, StepError> {
+    list(sources, "charts", "charts.json")
 }
 
 fn list<T: DeserializeOwned>(sources: &dyn Sources, tree: &str, path: &str) -> Result<Vec<T>, StepError> {
@@ -298,7 +393,7 @@ pub fn record(package: &Package, plan: &Plan, lists: &Lists, whole: &Whole<'_>) 
             version: metadata.version.clone(),
             architecture: metadata.architecture.clone(),
         },
-        images: plan.images.iter().map(|one| image(one, lists)).collect(),
+        images: plan.images.iter().filter(|one| one.chart.is_none()).map(|one| image(one, lists)).collect(),
         charts: plan.charts.iter().map(|chart| with_chart_source(chart.clone(), plan, lists)).collect(),
         files: plan.files.iter().map(|file| with_file_source(file.clone(), lists)).collect(),
         repositories: plan.repositories.iter().map(|entry| with_commit(entry.clone(), lists)).collect(),
@@ -338,7 +433,7 @@ fn with_chart_source(mut chart: Chart, plan: &Plan, lists: &Lists) -> Chart {
 /// What `path` of the charts' tree became: a document, or the neighbour of its
 /// chart.
 fn provenance(plan: &Plan, path: &str) -> Option<Provenance> {
-    let members = plan.tars.iter().flat_map(|tar| &tar.members);
+    let members = plan.tars.iter().flat_map(|tar| &tar.members).chain(&plan.loose);
     members.into_iter().find_map(|member| match &member.source {
         Source::File { tree, path: from, size, sha256 } if tree == "charts" && from == path => {
             Some(Provenance { path: member.path.clone(), sha256: sha256.clone(), size: *size })

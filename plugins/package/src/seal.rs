@@ -2,7 +2,7 @@
 
 use model::zarf::alpha::VersionRequirement;
 use model::zarf::convert::to_beta;
-use model::zarf::{self, Build};
+use model::zarf::{self, Build, Component, Definition};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 use sha2::{Digest, Sha256};
@@ -71,18 +71,30 @@ fn beta(package: &Package, build: &Build, aggregate: &str) -> Result<String, Ste
 }
 
 fn build(package: &Package, forms: Forms, plan: &Plan, epoch: u64) -> Build {
-    // Of what v1alpha1 was before: nothing that v1beta1 could say needs them.
-    let migrations: &[&str] = if forms.beta { &[] } else { &["scripts-to-actions", "pluralize-set-variable"] };
     Build {
         architecture: package.definition.metadata.architecture.clone(),
         timestamp: zarf::rfc1123(epoch),
         version: zarf::FORMAT_VERSION.to_owned(),
-        migrations: migrations.iter().map(|name| (*name).to_owned()).collect(),
+        migrations: migrations(&package.definition, forms),
         signed: Some(false),
         version_requirements: requirements(package, plan),
         provenance_files: vec!["checksums.txt".to_owned()],
         ..Build::default()
     }
+}
+
+/// Which fields of what v1alpha1 was before nobody has to look at any more.
+/// Zarf drops a field whose migration is listed, and migrates one whose is not:
+/// `migrateDeprecated` of its package `v1alpha1`. Nothing that v1beta1 could say
+/// needs them.
+fn migrations(definition: &Definition, forms: Forms) -> Vec<String> {
+    if forms.beta {
+        return Vec::new();
+    }
+    let has_scripts = definition.components.iter().any(|component| component.scripts.is_some());
+    let sets = |component: &Component| component.actions.all().any(|action| !action.set_variable.is_empty());
+    let old = [("scripts-to-actions", has_scripts), ("pluralize-set-variable", definition.components.iter().any(sets))];
+    old.iter().filter(|(_, is_used)| !is_used).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 /// The oldest Zarf that understands what the package holds, and why.
@@ -137,6 +149,26 @@ mod tests {
         assert_eq!(value["variables"][0]["default"], "1.10");
         assert!(written.starts_with("apiVersion: \"zarf.dev/v1alpha1\"\nkind: \"ZarfPackageConfig\"\nmetadata:\n"));
         assert!(written.contains("version: \"1.10\"\n"));
+    }
+
+    /// What Zarf would have to rewrite it rewrites when it deploys, and what is
+    /// listed as rewritten it drops.
+    #[test]
+    fn a_migration_is_listed_where_there_is_nothing_to_migrate() {
+        for (component, listed) in [
+            ("", &["scripts-to-actions", "pluralize-set-variable"][..]),
+            ("scripts: {before: [x]}", &["pluralize-set-variable"]),
+            ("actions: {onRemove: {onFailure: [{cmd: x, setVariable: V}]}}", &["scripts-to-actions"]),
+            (
+                "actions: {onDeploy: {after: [{cmd: x, setVariables: [{name: V}]}]}}",
+                &["scripts-to-actions", "pluralize-set-variable"],
+            ),
+        ] {
+            let text =
+                format!("kind: ZarfPackageConfig\nmetadata: {{name: x}}\ncomponents:\n- name: a\n  {component}\n");
+            let package = read(&text, Some("amd64")).unwrap();
+            assert_eq!(migrations(&package.definition, Forms::ALPHA), listed, "{component}");
+        }
     }
 
     /// One definition, twice: nothing differs but the form.

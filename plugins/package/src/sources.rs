@@ -6,10 +6,13 @@ use sdk::{EntryKind, Inputs, StepError};
 /// A file or directory of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// In its tree.
     pub path: String,
+    /// Whether it is a directory.
     pub directory: bool,
     /// Bytes.
     pub size: u64,
+    /// Whether it has an executable bit.
     pub executable: bool,
     /// 64 hexadecimal digits, where the host knows them.
     pub sha256: Option<String>,
@@ -17,11 +20,13 @@ pub struct Found {
 
 /// Trees by name.
 pub trait Sources {
+    /// Whether there is such a tree.
     fn has(&self, tree: &str) -> bool;
     /// None where nothing, or a link, lies at `path`.
     fn find(&self, tree: &str, path: &str) -> Result<Option<Found>, StepError>;
     /// The files at and below `prefix`, sorted by path; everything for "".
     fn below(&self, tree: &str, prefix: &str) -> Result<Vec<Found>, StepError>;
+    /// The bytes of a file; an error where there are more than `limit`.
     fn read(&self, tree: &str, path: &str, limit: u64) -> Result<Vec<u8>, StepError>;
 }
 
@@ -31,6 +36,7 @@ pub struct Trees<'a> {
 }
 
 impl<'a> Trees<'a> {
+    /// Those of a call.
     pub fn new(inputs: &'a Inputs) -> Self {
         Self { inputs }
     }

@@ -13,7 +13,9 @@ use crate::report::Report;
 /// What a file of a role holds. `vars` win over `defaults`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// What holds where nobody sets anything else.
     Defaults,
+    /// What the role itself sets.
     Vars,
 }
 
@@ -51,6 +53,8 @@ impl Pair<'_> {
 }
 
 impl Roles {
+    /// Takes in the variables of a file that a role has. One that is set again is what the
+    /// stronger or the later file says.
     pub fn file(&mut self, kind: Kind, file: &str, root: &Node) {
         for (name, node) in root.entries() {
             if self.places.get(name).is_none_or(|(known, _)| *known <= kind) {

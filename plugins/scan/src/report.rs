@@ -6,7 +6,9 @@ use serde::Serialize;
 /// An image and where it is named.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Image {
+    /// Its reference, as it is written.
     pub image: String,
+    /// The path of the file that names it.
     pub file: String,
     /// From 1.
     pub line: u32,
@@ -15,8 +17,11 @@ pub struct Image {
 /// A text that is an image, nobody knows which.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unresolved {
+    /// As it is written, as far as that is told.
     pub text: String,
+    /// The path of the file that it stands in.
     pub file: String,
+    /// From 1.
     pub line: u32,
     /// Continues "it is not known: ".
     pub why: String,
@@ -25,12 +30,15 @@ pub struct Unresolved {
 /// A chart that a HelmRelease deploys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Chart {
+    /// As its repository calls it.
     pub name: String,
     /// Of the HelmRepository or OCIRepository; empty where it was not found.
     pub repo: String,
     /// A version or constraint; `*` where none is written.
     pub version: String,
+    /// The path of the file with the HelmRelease.
     pub file: String,
+    /// From 1.
     pub line: u32,
 }
 
@@ -38,8 +46,11 @@ pub struct Chart {
 /// a Zarf package do not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Packed {
+    /// The path of the archive.
     pub file: String,
+    /// As its Chart.yaml says it.
     pub name: String,
+    /// As its Chart.yaml says it.
     pub version: String,
     /// Of the archive, 64 hexadecimal digits.
     pub sha256: String,
@@ -48,19 +59,25 @@ pub struct Packed {
 /// Everything, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Images that are known.
     pub images: Vec<Image>,
+    /// Images that are not.
     pub unresolved: Vec<Unresolved>,
+    /// Charts that are named.
     pub charts: Vec<Chart>,
+    /// Charts that were read out of archives.
     pub packed: Vec<Packed>,
     /// Files that could not be read, and why.
     pub warnings: Vec<String>,
 }
 
 impl Report {
+    /// Enters an image.
     pub fn image(&mut self, image: &str, file: &str, line: u32) {
         self.images.push(Image { image: image.to_owned(), file: file.to_owned(), line });
     }
 
+    /// Enters a text that is an image, nobody knows which.
     pub fn unresolved(&mut self, text: &str, file: &str, line: u32, why: &Doubt) {
         let (text, file, why) = (text.to_owned(), file.to_owned(), why.to_string());
         self.unresolved.push(Unresolved { text, file, line, why });

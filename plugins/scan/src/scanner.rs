@@ -62,6 +62,7 @@ impl Scanner {
         self.warn(file, why);
     }
 
+    /// Reads one file, whatever it is.
     pub fn file(&mut self, file: &str, text: &str) {
         if self.is_template(file) {
             self.template(file, text);

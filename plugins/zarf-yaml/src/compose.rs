@@ -2,7 +2,10 @@
 //! binaries of kubernetes, the tools, the images that no chart claims, the
 //! repositories, one component for each chart with the images it names, and one
 //! for the files of each other step.
-//! Images come before the charts that start them.
+//! Images come before the charts that start them, and what needs no cluster
+//! before all that does: it is what a cluster is made with. Of a package that
+//! has both, what needs a cluster is optional, for Zarf would deploy everything
+//! that is required at once, and end where no cluster answers yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +22,11 @@ const LONGEST_CHART_NAME: usize = 40;
 /// Why no definition can be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Short and stable: which kind of problem it is.
     pub code: &'static str,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -59,6 +65,8 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
     }
     contributed::check_targets(&fetched.contributed, &components, configuration)?;
     check_targets(&components, fetched, configuration)?;
+    require(&mut components, configuration)?;
+    arrange(&mut components, configuration)?;
     let mut documentation = provenance(fetched);
     contributed::add_documents(&fetched.contributed, &mut documentation)?;
     Ok(Definition {
@@ -69,6 +77,47 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
         documentation,
         ..Definition::default()
     })
+}
+
+/// Says of each component whether it is deployed without being asked for.
+fn require(components: &mut [Component], configuration: &Configuration) -> Result<(), Problem> {
+    configuration.required.keys().try_for_each(|name| known("required", name, components))?;
+    let has_files_first = components.iter().any(|component| !needs_cluster(component));
+    for component in components {
+        let by_default = !has_files_first || !needs_cluster(component);
+        let is_required = configuration.required.get(&component.name).copied().unwrap_or(by_default);
+        component.required = Some(is_required);
+    }
+    Ok(())
+}
+
+/// As Zarf tells it, of what is composed here.
+fn needs_cluster(component: &Component) -> bool {
+    !(component.images.is_empty() && component.charts.is_empty() && component.repos.is_empty())
+}
+
+/// Zarf deploys components in the order of the definition.
+fn arrange(components: &mut [Component], configuration: &Configuration) -> Result<(), Problem> {
+    configuration.order.iter().try_for_each(|name| known("order", name, components))?;
+    let place = |component: &Component| {
+        let named = configuration.order.iter().position(|name| *name == component.name);
+        named.unwrap_or(configuration.order.len())
+    };
+    // Stable: those that are not named stay as they are.
+    components.sort_by_key(place);
+    Ok(())
+}
+
+fn known(key: &str, name: &str, components: &[Component]) -> Result<(), Problem> {
+    if components.iter().any(|component| component.name == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    Err(Problem::new(
+        "unknown-component",
+        format!("`{key}` of this step names `{name}`, which is no component; they are {}", names.join(", ")),
+        "correct the name in config/pipeline.yaml, or remove it",
+    ))
 }
 
 fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
@@ -135,7 +184,6 @@ fn binaries(fetched: &Fetched, configuration: &Configuration) -> Option<Componen
     Some(Component {
         name: "kubernetes-binaries".into(),
         description: format!("Kubernetes {version}: {}", names(&files)),
-        required: Some(true),
         files: files.iter().map(|entry| file(entry, true, configuration)).collect(),
         ..Component::default()
     })
@@ -148,7 +196,6 @@ fn tools(fetched: &Fetched, configuration: &Configuration) -> Option<Component> 
     Some(Component {
         name: "tools".into(),
         description: format!("Command-line tools: {}", versions.join(", ")),
-        required: Some(true),
         files: files.iter().map(|entry| file(entry, fetched.programs.contains(&entry.path), configuration)).collect(),
         ..Component::default()
     })
@@ -162,7 +209,7 @@ fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> F
     let directory = match entry.kind {
         FileKind::Kubernetes => &configuration.kubernetes_directory,
         FileKind::Tool if executable => &configuration.tools_directory,
-        FileKind::Tool => &configuration.files_directory,
+        FileKind::Tool | FileKind::Carry => &configuration.files_directory,
     };
     let target = configuration.targets.get(&entry.name).cloned();
     File {
@@ -177,7 +224,8 @@ fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> F
 /// The provenance files of charts, for whoever wants to check them: documents,
 /// because deploying needs none of them.
 fn provenance(fetched: &Fetched) -> BTreeMap<String, String> {
-    let paths = fetched.charts.iter().filter_map(|entry| entry.provenance.as_ref());
+    let deployed = fetched.charts.iter().filter(|entry| entry.artifact.is_none());
+    let paths = deployed.filter_map(|entry| entry.provenance.as_ref());
     paths.map(|path| (zarf::base_name(path).to_owned(), format!("../charts/{path}"))).collect()
 }
 
@@ -191,10 +239,19 @@ fn images(fetched: &Fetched) -> Option<Component> {
     Some(Component {
         name: "container-images".into(),
         description: format!("{} container images", images.len()),
-        required: Some(true),
-        images,
+        images: with_what_is_about(images, fetched),
         ..Component::default()
     })
+}
+
+/// Behind each image what is carried about it: as Zarf's own `dev find-images`
+/// lists signatures, so that they reach the registry that the image reaches.
+fn with_what_is_about(images: Vec<String>, fetched: &Fetched) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let about = |image: &String| fetched.about_images.get(&normalized(image)).cloned().unwrap_or_default();
+    let all =
+        images.into_iter().flat_map(|image| std::iter::once(image.clone()).chain(about(&image)).collect::<Vec<_>>());
+    all.filter(|image| seen.insert(normalized(image))).collect()
 }
 
 fn repositories(fetched: &Fetched) -> Option<Component> {
@@ -203,7 +260,6 @@ fn repositories(fetched: &Fetched) -> Option<Component> {
     Some(Component {
         name: "repositories".into(),
         description: format!("Git repositories: {}", names.join(", ")),
-        required: Some(true),
         repos: fetched.repositories.iter().map(|entry| entry.zarf_reference.clone()).collect(),
         ..Component::default()
     })
@@ -218,11 +274,25 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
         ));
     }
     let named: BTreeSet<String> = entry.images.iter().map(|image| normalized(image)).collect();
+    let images = fetched.components.images.iter().filter(|image| named.contains(&normalized(image))).cloned();
+    if let Some(artifact) = &entry.artifact {
+        return Ok(Component {
+            name,
+            description: format!(
+                "Helm chart {} {} from {} as an OCI artifact: it is not installed",
+                entry.name, entry.version, entry.repo
+            ),
+            images: with_what_is_about(images.collect(), fetched)
+                .into_iter()
+                .chain([artifact.reference.clone()])
+                .collect(),
+            ..Component::default()
+        });
+    }
     let release = release_name(&entry.name);
     Ok(Component {
         name,
         description: format!("Helm chart {} {} from {}", entry.name, entry.version, entry.repo),
-        required: Some(true),
         charts: vec![Chart {
             name: entry.name.clone(),
             version: entry.version.clone(),
@@ -232,7 +302,7 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
             values_files: entry.values.iter().map(|path| format!("../charts/{path}")).collect(),
             ..Chart::default()
         }],
-        images: fetched.components.images.iter().filter(|image| named.contains(&normalized(image))).cloned().collect(),
+        images: with_what_is_about(images.collect(), fetched),
         ..Component::default()
     })
 }
@@ -289,7 +359,7 @@ fn check_targets(components: &[Component], fetched: &Fetched, configuration: &Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Package, RepositoryEntry, ResolvedComponents, ResolvedFile};
+    use model::{ChartArtifact, Package, RepositoryEntry, ResolvedComponents, ResolvedFile};
 
     fn file_entry(kind: FileKind, name: &str) -> FileEntry {
         FileEntry {
@@ -317,6 +387,7 @@ mod tests {
             provenance: None,
             values: vec![format!("values/{name}-1.16.2-0")],
             images: images.iter().map(|image| (*image).to_owned()).collect(),
+            artifact: None,
         }
     }
 
@@ -325,11 +396,12 @@ mod tests {
         Fetched {
             components: ResolvedComponents {
                 architecture: "amd64".into(),
-                package: Package { name: "platform".into(), version: "1.10".into(), description: None },
+                package: Package { name: "platform".into(), version: "1.10".into(), ..Package::default() },
                 images: images.map(str::to_owned).to_vec(),
                 ..ResolvedComponents::default()
             },
             images: images.map(normalized).into_iter().collect(),
+            about_images: BTreeMap::new(),
             files: vec![file_entry(FileKind::Kubernetes, "kubectl"), file_entry(FileKind::Tool, "helm")],
             programs: ["bin/kubectl".into(), "bin/helm".into()].into(),
             repositories: vec![RepositoryEntry {
@@ -345,6 +417,20 @@ mod tests {
         }
     }
 
+    /// Behind its image, in whichever component that is, and once.
+    #[test]
+    fn what_is_about_an_image_stands_behind_it() {
+        let mut fetched = everything();
+        let about = |name: &str| vec![format!("{name}:sha256-00.sig")];
+        fetched.about_images.insert(normalized("nginx:1.27"), about("docker.io/library/nginx"));
+        let controller = "quay.io/jetstack/controller";
+        fetched.about_images.insert(format!("{controller}:v1"), [about(controller), about(controller)].concat());
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        assert_eq!(definition.components[2].images, ["nginx:1.27", "docker.io/library/nginx:sha256-00.sig"]);
+        let of_chart = ["quay.io/jetstack/controller:v1", "quay.io/jetstack/controller:sha256-00.sig"];
+        assert_eq!(definition.components[4].images, of_chart);
+    }
+
     #[test]
     fn everything_finds_its_component() {
         let definition = compose(&everything(), &Configuration::default()).unwrap();
@@ -356,7 +442,8 @@ mod tests {
         assert_eq!(definition.components[2].images, ["nginx:1.27"]);
         assert_eq!(definition.components[4].images, ["quay.io/jetstack/controller:v1"], "only what is in the package");
         assert_eq!(definition.components[4].charts[0].local_path, "../charts/charts/cert-manager-1.16.2.tgz");
-        assert!(definition.components.iter().all(|component| component.required == Some(true)));
+        let required: Vec<Option<bool>> = definition.components.iter().map(|component| component.required).collect();
+        assert_eq!(required, [true, true, false, false, false].map(Some), "what a cluster is made with comes first");
         let text = zarf::to_text(&definition).unwrap();
         assert!(text.contains("version: \"1.10\"\n") && text.contains("      - name: \"cert-manager\"\n"), "{text}");
     }
@@ -388,6 +475,56 @@ mod tests {
         ] {
             assert_eq!(crate::inputs::is_program(start), expected, "{start:?}");
         }
+    }
+
+    /// Guards a package that Zarf would deploy nothing of: without files there is
+    /// nothing to do before there is a cluster.
+    #[test]
+    fn what_is_required_and_the_order_can_be_set() {
+        let mut fetched = everything();
+        let set = |order: &[&str], required: &[(&str, bool)]| Configuration {
+            order: order.iter().map(|name| (*name).to_owned()).collect(),
+            required: required.iter().map(|(name, required)| ((*name).to_owned(), *required)).collect(),
+            ..Configuration::default()
+        };
+        let told = |fetched: &Fetched, configuration: &Configuration| {
+            let definition = compose(fetched, configuration)?;
+            let one = |component: Component| (component.name, component.required.unwrap());
+            Ok::<Vec<(String, bool)>, Problem>(definition.components.into_iter().map(one).collect())
+        };
+        let configuration = set(&["cert-manager", "tools"], &[("cert-manager", true), ("tools", false)]);
+        let expected = [
+            ("cert-manager", true),
+            ("tools", false),
+            ("kubernetes-binaries", true),
+            ("container-images", false),
+            ("repositories", false),
+        ];
+        assert_eq!(told(&fetched, &configuration).unwrap(), expected.map(|(name, is)| (name.to_owned(), is)));
+        for configuration in [set(&["nobody"], &[]), set(&[], &[("nobody", true)])] {
+            let problem = told(&fetched, &configuration).unwrap_err();
+            assert!(problem.code == "unknown-component" && problem.message.contains("container-images"), "{problem:?}");
+        }
+        fetched.files.clear();
+        let all = told(&fetched, &Configuration::default()).unwrap();
+        assert!(all.iter().all(|(_, is_required)| *is_required), "{all:?}");
+    }
+
+    #[test]
+    fn a_chart_that_is_not_installed_is_an_image_of_its_component() {
+        let mut fetched = everything();
+        let reference = "charts.example.com/charts/cert-manager:1.16.2";
+        fetched.charts[0].provenance = Some("charts/cert-manager-1.16.2.tgz.prov".into());
+        fetched.charts[0].artifact =
+            Some(ChartArtifact { reference: reference.into(), manifest: String::new(), config: String::new() });
+        fetched.files.push(file_entry(FileKind::Carry, "zarf"));
+        let definition = compose(&fetched, &Configuration::default()).unwrap();
+        let component = definition.components.last().unwrap();
+        assert!(component.charts.is_empty(), "{component:?}");
+        assert_eq!(component.images, ["quay.io/jetstack/controller:v1", reference]);
+        assert!(definition.documentation.is_empty(), "its provenance file is a layer of it");
+        let files = definition.components.iter().flat_map(|component| &component.files);
+        assert!(files.into_iter().all(|file| !file.target.ends_with("/zarf")), "that one lies beside the package");
     }
 
     #[test]
@@ -424,6 +561,7 @@ mod tests {
             version: "4".into(),
             url: String::new(),
             checksum_url: None,
+            sha256: None,
             extract: false,
             binary: None,
         });

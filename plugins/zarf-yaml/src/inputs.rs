@@ -1,6 +1,6 @@
 //! What the earlier steps fetched, read from their trees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use model::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
@@ -13,13 +13,20 @@ use crate::contributed::Contributed;
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
 pub struct Fetched {
+    /// What was to be fetched.
     pub components: ResolvedComponents,
     /// Complete references of the images that were pulled.
     pub images: BTreeSet<String>,
+    /// By the complete reference of an image: those about it that are carried
+    /// with it, signatures and the like.
+    pub about_images: BTreeMap<String, Vec<String>>,
+    /// What the step `files` fetched.
     pub files: Vec<FileEntry>,
     /// Paths of those that the nodes can run.
     pub programs: BTreeSet<String>,
+    /// What the step `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
+    /// What the step `charts` fetched or packaged.
     pub charts: Vec<ChartEntry>,
     /// What other steps made for the package.
     pub contributed: Vec<Contributed>,
@@ -53,9 +60,14 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         Some(tree) => programs(tree, &files)?,
         None => BTreeSet::new(),
     };
+    let about_images = match inputs.find("images") {
+        Some(tree) if tree.exists("referrers.json")? => tree.read_json("referrers.json")?,
+        _ => BTreeMap::new(),
+    };
     Ok(Fetched {
         components,
         images,
+        about_images,
         files,
         programs,
         repositories: list(inputs, "repos", "repos.json")?,

@@ -32,6 +32,13 @@ pub struct Configuration {
     /// By the name of a binary or tool: where that one goes, file name
     /// included.
     pub targets: BTreeMap<String, String>,
+    /// Names of components in the order in which they are deployed. Those that
+    /// are not named follow: binaries, tools, images, repositories, charts.
+    pub order: Vec<String>,
+    /// By the name of a component: whether it is deployed without being asked
+    /// for. By default what needs no cluster is; the others are where the
+    /// package has nothing that needs none.
+    pub required: BTreeMap<String, bool>,
     /// From the host: what other steps put into the package.
     pub contributions: Vec<Contribution>,
 }
@@ -43,6 +50,8 @@ impl Default for Configuration {
             tools_directory: "/usr/local/bin".into(),
             files_directory: "/opt/opencenter/files".into(),
             targets: BTreeMap::new(),
+            order: Vec::new(),
+            required: BTreeMap::new(),
             contributions: Vec::new(),
         }
     }

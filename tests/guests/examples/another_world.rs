@@ -1,5 +1,5 @@
 //! Exports another world than that of a step.
-#![allow(unsafe_code, reason = "generated code exports the functions")]
+#![allow(unsafe_code, missing_docs, reason = "generated code exports the functions")]
 
 wit_bindgen::generate!({
     inline: "

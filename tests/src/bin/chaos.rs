@@ -38,15 +38,15 @@ fn show(name: &str, server: &Server, shown: &mut usize) {
 
 /// Rules whose turns come at different, mostly prime distances.
 fn spoil(server: &Server) {
-    server.fault(On::any().every(5), Fault::html(503));
-    server.fault(On::get("/").every(7), Fault::Cut { after: 50_000 });
-    server.fault(On::get("/").every(11), Fault::too_many(Some("1")));
-    server.fault(On::get("/").every(13), Fault::Reset { after: 10_000 });
-    server.fault(On::get("/").with_range().every(2), Fault::IgnoreRange);
-    server.fault(On::get("/").with_range().every(3), Fault::RangeFrom(1));
-    server.fault(On::get("/").every(17), Fault::Close);
-    server.fault(On::get("/").every(19), Fault::Damage { at: 100 });
-    server.fault(On::get("/").every(23), Fault::Stall { after: 1_000, time: Duration::from_secs(5) });
-    server.fault(On::get("/").without_range().every(31), Fault::CutWithoutLength { after: 20_000 });
-    server.fault(On::get("/").every(29), Fault::Slow { bytes_per_second: 200_000 });
+    server.perhaps(On::any().every(5), Fault::html(503));
+    server.perhaps(On::get("/").every(7), Fault::Cut { after: 50_000 });
+    server.perhaps(On::get("/").every(11), Fault::too_many(Some("1")));
+    server.perhaps(On::get("/").every(13), Fault::Reset { after: 10_000 });
+    server.perhaps(On::get("/").with_range().every(2), Fault::IgnoreRange);
+    server.perhaps(On::get("/").with_range().every(3), Fault::RangeFrom(1));
+    server.perhaps(On::get("/").every(17), Fault::Close);
+    server.perhaps(On::get("/").every(19), Fault::Damage { at: 100 });
+    server.perhaps(On::get("/").every(23), Fault::Stall { after: 1_000, time: Duration::from_secs(5) });
+    server.perhaps(On::get("/").without_range().every(31), Fault::CutWithoutLength { after: 20_000 });
+    server.perhaps(On::get("/").every(29), Fault::Slow { bytes_per_second: 200_000 });
 }

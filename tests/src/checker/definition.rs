@@ -4,10 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
 use serde::Deserialize;
 use serde_yaml::Value;
 
+use sha2::Digest as _;
+
 use super::Findings;
+
+const BUNDLE: &str = "zarf.bundle.sig";
 
 /// A definition, by the keys of its YAML.
 #[derive(Debug)]
@@ -110,6 +115,12 @@ fn check_both(alpha: &Package, beta: &Package, findings: &mut Findings) {
             findings.add("documents", format!("`{one}` and `{other}` of v1beta1 differ"));
         }
     }
+    for key in ["signed", "provenanceFiles", "versionRequirements"] {
+        let said = |package: &Package| package.0.get("build").and_then(|build| build.get(key)).cloned();
+        if said(alpha) != said(beta) {
+            findings.add("documents", format!("`build.{key}` of the documents differs"));
+        }
+    }
     if alpha.components().len() != beta.components().len() {
         findings.add("documents", "the documents have different components");
     }
@@ -143,18 +154,53 @@ fn check_build(package: &Package, findings: &mut Findings) {
         findings.add("definition", format!("build.timestamp `{timestamp}` is not RFC 1123 with a numeric zone"));
     }
     let Some(build) = package.0.get("build") else { return };
-    if build.get("signed").is_some_and(|signed| signed != &Value::Bool(false)) {
-        findings.add("definition", "the package says that it is signed");
+    let is_signed = build.get("signed") == Some(&Value::Bool(true));
+    let names_bundle = strings(build, "provenanceFiles").contains(&BUNDLE);
+    let reads_bundle = list(build, "versionRequirements").iter().any(|one| text(one, "version") == "v0.71.0");
+    if is_signed != names_bundle || is_signed != reads_bundle {
+        findings.add("definition", "the package says in one place that it is signed, and in another that it is not");
     }
     let migrations = strings(build, "migrations");
-    if !migrations.is_empty() && migrations != ["scripts-to-actions", "pluralize-set-variable"] {
-        findings.add("definition", "build.migrations does not name both migrations");
+    // A field whose migration is listed is dropped by whoever deploys.
+    let uses = |field: &str| package.0.get("components").is_some_and(|components| names_key(components, field));
+    let old = [("scripts-to-actions", "scripts"), ("pluralize-set-variable", "setVariable")];
+    let wanted: Vec<&str> = old.iter().filter(|(_, field)| !uses(field)).map(|(name, _)| *name).collect();
+    if !migrations.is_empty() && migrations != wanted {
+        findings.add("definition", format!("build.migrations is {migrations:?} and should be {wanted:?}"));
     }
     for requirement in list(build, "versionRequirements") {
         let version = text(requirement, "version").trim_start_matches('v');
         if version.split('.').count() != 3 || !version.split('.').all(|part| part.parse::<u64>().is_ok()) {
             findings.add("definition", format!("the version requirement `{version}` is not a version"));
         }
+    }
+}
+
+/// Whether a mapping anywhere in it has the key.
+fn names_key(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Mapping(fields) => fields.iter().any(|(name, value)| name == key || names_key(value, key)),
+        Value::Sequence(items) => items.iter().any(|item| names_key(item, key)),
+        _ => false,
+    }
+}
+
+/// A package that says so has a bundle about its very definition.
+pub(super) fn check_signature(files: &super::Files<'_>, package: &Package, findings: &mut Findings) {
+    let is_signed = package.0.get("build").and_then(|build| build.get("signed")) == Some(&Value::Bool(true));
+    match (is_signed, files.get(BUNDLE)) {
+        (false, None) => {}
+        (true, Some(bundle)) => {
+            let bundle: serde_json::Value = serde_json::from_slice(bundle).unwrap_or_default();
+            let version = bundle["mediaType"].as_str().unwrap_or_default();
+            let about = &bundle["messageSignature"]["messageDigest"]["digest"];
+            let definition = files.get("zarf.yaml").map(sha2::Sha256::digest).unwrap_or_default();
+            let expected = base64::engine::general_purpose::STANDARD.encode(definition);
+            if version != "application/vnd.dev.sigstore.bundle.v0.3+json" || about.as_str() != Some(&expected) {
+                findings.add("signature", "the bundle is not about zarf.yaml");
+            }
+        }
+        _ => findings.add("signature", "the package is signed in one place and not in another"),
     }
 }
 

@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
         };
         let (os, architecture) = (config["os"].as_str(), config["architecture"].as_str());
         let wanted = package.text("metadata.architecture");
-        if os.is_some() && (os != Some("linux") || architecture != wanted) {
+        if os.is_some_and(|os| !os.is_empty()) && (os != Some("linux") || architecture != wanted) {
             let (os, architecture) = (os.unwrap_or("?"), architecture.unwrap_or("?"));
             self.findings.add("platform", format!("`{complete}` is for {os}/{architecture}"));
         }

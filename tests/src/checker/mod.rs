@@ -92,6 +92,7 @@ fn check_tar(name: &str, tar: &[u8], findings: &mut Findings) {
         findings.add("missing", "zarf.yaml names documents, and there is no documentation.tar");
     }
     definition::check_file_name(name, &package, findings);
+    definition::check_signature(&files, &package, findings);
     checksums::check(&files, &package, findings);
     components::check(&files, &package, findings);
     images::check(&files, &package, findings);

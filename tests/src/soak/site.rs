@@ -56,8 +56,8 @@ impl Site {
         let front = PassThrough::start(&registry.host());
         platform.files.put(FILE, noise.bytes(sizes.file));
         let slow = Fault::Slow { bytes_per_second: sizes.bytes_per_second };
-        front.fault(On::get("/large/blobs/"), slow.clone());
-        platform.files.fault(On::get(FILE), slow);
+        front.perhaps(On::get("/large/blobs/"), slow.clone());
+        platform.files.perhaps(On::get(FILE), slow);
         let files = keys(&platform);
         Some(Self { sizes, platform, front, _registry: registry, files })
     }

@@ -165,6 +165,35 @@ fn a_disk_without_room_for_the_package_is_refused_before_the_first_blob() {
     case.assert_tidy();
 }
 
+/// The package is there, and the disk that it is to be carried on is too small:
+/// what lies there stays whole.
+#[test]
+fn a_disk_without_room_for_what_is_carried_keeps_what_it_has() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    let (registry, _) = registry_with(20 * MIB);
+    let case = Case::new(|project| {
+        plain(project)
+            .with_registry(&registry.host())
+            .with_settings(|settings| settings["carry"] = serde_json::json!({ "programs": { "amd64": "program" } }))
+    });
+    case.write("config/program", [b"\x7fELF\x02\x01", &[0; 12][..], &[62, 0], &[0; 44]].concat());
+    let chart = "charts:\n  - {name: site, repo: ./site, version: 1.0.0}\n";
+    case.write("site/Chart.yaml", "apiVersion: v2\nname: site\nversion: 1.0.0\n");
+    case.write("site/templates/a.yaml", "a: b\n");
+    case.write("config/components.yaml", chart);
+    let folder = disk.folder.join("carry").display().to_string();
+    let arguments = ["build", "--on-change", "restart", "--carry", &folder];
+    case.run(&arguments).success();
+    case.run(&["verify", &folder]).success();
+    let reference = registry.reference("app:1");
+    case.write("config/components.yaml", format!("{chart}images: {{additional: [\"{reference}\"]}}\n"));
+    case.run(&arguments).code(75).says(&["the package was built", "needs 20", "free"]);
+    case.run(&["verify", &folder]).success();
+    disk.resize(64);
+    case.run(&arguments).success();
+    case.run(&["verify", &folder]).success();
+}
+
 /// A disk of its own for dist/ counts by itself.
 #[test]
 fn a_small_disk_below_dist_is_refused_before_the_first_blob() {

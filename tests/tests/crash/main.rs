@@ -7,6 +7,7 @@
 //! checkpoint and more sequences of commands; `AIRGAP_SEED`, which each run
 //! prints, chooses others and repeats them.
 
+mod carry;
 mod checkpoints;
 mod commands;
 mod disk_faults;

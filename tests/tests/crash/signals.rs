@@ -126,16 +126,12 @@ fn pin(project: &Project, guest: &str, path: &std::path::Path) {
 fn start_spinning(case: &Case) -> Running {
     let running = case.start(&["build"]);
     let deadline = Instant::now() + LIMIT;
-    loop {
-        let state = case.readable_state().unwrap_or_default();
-        if steps(&state, Some("RUNNING")) == ["spin"] {
-            break;
-        }
-        assert!(Instant::now() < deadline, "the guest did not start: {state:#}");
+    // What the guest writes before it spins.
+    let began = || case.exists("build/staging/spin/tree/began");
+    while !began() {
+        assert!(Instant::now() < deadline, "the guest did not start: {:#}", case.readable_state().unwrap_or_default());
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Long enough for the engine to be made and the guest to be entered.
-    std::thread::sleep(Duration::from_millis(700));
     running
 }
 

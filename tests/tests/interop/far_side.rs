@@ -1,6 +1,12 @@
-//! What `serve` is to the programs of those who have nothing but a package.
+//! What `serve` is to the programs of those who have nothing but a package, and
+//! what `push` made of it.
 
+use std::process::Command;
+
+use airgap_tests::git_server::{GitServer, git};
+use airgap_tests::project;
 use airgap_tests::serving::Serving;
+use airgap_tests::tools::{self, DockerRegistry};
 use serde_json::Value;
 
 use crate::matrix::Cell;
@@ -13,6 +19,8 @@ pub(crate) const ROWS: &[Row] = &[
     ("`serve`: `oras copy` of each image, `oras discover`", oras),
     ("`serve`: `helm pull` and `helm template` of each chart, as artifact and from the repository", helm),
     ("`serve`: the conformance suite of the distribution specification, pulling", conformance),
+    ("`serve` in a network without a way out: `helm pull` of each chart, as artifact and from the repository", sealed),
+    ("`push`: `crane validate` of each image, `helm pull` of each chart, `git fsck` of each repository", pushed),
 ];
 
 /// A package that is served, and what is in it.
@@ -128,5 +136,83 @@ fn conformance(site: &Site) -> Cell {
         let said = suite.says(&[]);
         assert!(said.contains("OCI Conformance Result: Pass"), "{said}");
     }
+    Cell::Passed
+}
+
+/// Starts the server, waits until it answers, and runs the rest.
+const SEALED: &str = r#"
+set -e
+ip link set lo up
+"$AIRGAP" serve "$PACKAGE" --listen 127.0.0.1:5001 >&2 &
+serving=$!
+trap 'kill $serving' EXIT
+until curl -sf http://127.0.0.1:5001/v2/ >/dev/null; do kill -0 $serving; sleep 0.1; done
+if curl -s --max-time 5 http://192.0.2.1/; then exit 9; fi
+"$HELM" repo add carried http://127.0.0.1:5001/charts/
+while read -r name version; do
+  "$HELM" pull "oci://127.0.0.1:5001/charts/$name" --version "$version" --plain-http -d "$HOME"
+  mv "$HOME/$name-$version.tgz" "$HOME/artifact.tgz"
+  "$HELM" pull "carried/$name" --version "$version" -d "$HOME"
+  cmp "$HOME/$name-$version.tgz" "$HOME/artifact.tgz"
+  echo "pulled $name $version"
+done < "$HOME/charts"
+"#;
+
+fn sealed(site: &Site) -> Cell {
+    let (serving, there) = served(site);
+    drop(serving);
+    let helm = Program::find("helm");
+    let home = helm.folder();
+    let charts = there["charts"].as_array().expect("a list");
+    let text = |chart: &Value, key: &str| chart[key].as_str().expect("a text").to_owned();
+    let list: String = charts.iter().map(|c| format!("{} {}\n", text(c, "name"), text(c, "version"))).collect();
+    std::fs::write(home.join("charts"), &list).expect("a new file");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--net", "sh", "-c", SEALED])
+        .env("AIRGAP", project::binary())
+        .env("PACKAGE", site.fullest().package())
+        .env("HELM", crate::programs::built("helm"))
+        .env("HOME", &home);
+    let said = tools::run(&mut command);
+    assert_eq!(said.lines().filter(|line| line.starts_with("pulled ")).count(), charts.len(), "{said}");
+    Cell::Passed
+}
+
+fn pushed(site: &Site) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let server = GitServer::start_receiving().expect("git is installed");
+    let project = site.fullest();
+    project.write("home/.docker/config.json", tools::docker_config(&server.host(), tools::PASSWORD));
+    let (package, host, base) = (shown(&project.package()), registry.host(), server.url("/team"));
+    let run = project.run(&["push", &package, &host, "--plain-http", "--git", &base, "--json"]).success();
+    let told: Value = serde_json::from_str(run.stdout.lines().last().expect("a line")).expect("JSON");
+    let (crane, helm) = (Program::find("crane"), Program::find("helm"));
+    let (mut charts, mut repositories) = (0, 0);
+    for item in told["items"].as_array().expect("a list") {
+        let new = item["new"].as_str().expect("a text");
+        match item["kind"].as_str() {
+            Some("image") => {
+                crane.run(&["validate", "--insecure", "--remote", new]);
+                assert_eq!(
+                    crane.run(&["digest", "--insecure", new]).trim(),
+                    item["digest"].as_str().expect("a digest")
+                );
+            }
+            Some("chart") => {
+                let (name, tag) = new.rsplit_once(':').expect("a tag");
+                let version = tag.replace('_', "+");
+                let folder = shown(&helm.folder());
+                helm.run(&["pull", &format!("oci://{name}"), "--version", &version, "--plain-http", "-d", &folder]);
+                charts += 1;
+            }
+            _ => repositories += 1,
+        }
+    }
+    let received = server.received();
+    for folder in &received {
+        tools::run(git().arg("-C").arg(folder.join(".git")).args(["fsck", "--full", "--strict"]));
+    }
+    assert!(charts >= 2 && repositories >= received.len() && !received.is_empty(), "{told}");
     Cell::Passed
 }

@@ -1,6 +1,6 @@
 //! Guards that packages are what the real programs take: each release of Zarf,
 //! helm, crane, oras and cosign work on packages of each format, and what came
-//! of it is the table of docs/package-format.md.
+//! of it is the table of docs/package-format.md; syft and grype on the SBOMs.
 //!
 //! `make interop` builds the programs and runs this; `make interop-cluster`
 //! runs it against an API server. Words on the command line choose rows; the
@@ -11,6 +11,7 @@ mod far_side;
 mod matrix;
 mod others;
 mod programs;
+mod sboms;
 mod server;
 mod site;
 mod zarf;
@@ -66,6 +67,9 @@ fn run(words: &[String]) -> Option<Vec<Table>> {
         let running: Vec<_> = FORMATS.iter().map(|format| scope.spawn(|| of_format(format, words))).collect();
         running.into_iter().map(|thread| thread.join().expect("a format reports")).collect()
     });
+    if words.is_empty() || words.iter().any(|word| word == "sboms") {
+        sboms::run();
+    }
     println!("{} s", begun.elapsed().as_secs());
     let mut columns = Vec::new();
     for release in RELEASES {

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use airgap_tests::tools::DockerRegistry;
-use serde_json::Value;
+use airgap_tests::project::Project;
+use airgap_tests::serving::Serving;
+use airgap_tests::tools::{self, DockerRegistry};
+use serde_json::{Value, json};
 
 use crate::matrix::Cell;
-use crate::programs::{Program, shown};
+use crate::programs::{Program, Zarf, shown};
 use crate::site::{self, Site};
 
 pub(crate) type Row = (&'static str, fn(&Site) -> Cell);
@@ -15,6 +17,10 @@ pub(crate) const ROWS: &[Row] = &[
     ("`helm template` of each chart with its values", helm_template),
     ("`crane push` of the image layout, `crane validate` of each image", crane_layout),
     ("`oras copy` of each image out of the layout", oras_layout),
+    (
+        "`cosign sign` of images, legacy and as bundle, carried, then `cosign verify` behind `serve`, `push` and `zarf package mirror-resources`",
+        cosign_images,
+    ),
 ];
 
 /// A package unpacked into a folder, component tars included.
@@ -97,4 +103,82 @@ fn oras_layout(site: &Site) -> Cell {
         crane.run(&["validate", "--insecure", "--remote", &format!("{to}@{digest}")]);
     }
     Cell::Passed
+}
+
+/// Signed by cosign in one registry, checked when they are packaged, and by
+/// cosign again where they were carried to.
+fn cosign_images(site: &Site) -> Cell {
+    let [from, to] = [0, 1].map(|_| DockerRegistry::start().expect("docker-registry is installed"));
+    let (cosign, crane) =
+        (Program::find("cosign").with_env("COSIGN_PASSWORD", tools::PASSWORD), Program::find("crane"));
+    let folder = cosign.folder();
+    let prefix = shown(&folder.join("key"));
+    cosign.run(&["generate-key-pair", "--output-key-prefix", &prefix]);
+    let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
+    let (images, digests) = layout(site, &folder);
+    let digest = single(&images, &digests);
+    let sign = [
+        "sign",
+        "--yes",
+        "--key",
+        &private,
+        "--use-signing-config=false",
+        "--tlog-upload=false",
+        "--allow-http-registry",
+    ];
+    let mut project = Project::new().with_registry(&from.host()).with_settings(|settings| {
+        settings["package"]["format"] = json!(site.format);
+        settings["images"] = json!({ "referrers": true, "verify": [{ "match": "*", "key": "key.pub" }] });
+    });
+    project.write("config/key.pub", std::fs::read(&public).expect("a public key"));
+    for (name, more) in [("team/new:1", &[][..]), ("team/old:1", &["--new-bundle-format=false"])] {
+        let all = from.reference("all");
+        crane.run(&["push", "--insecure", "--index", &shown(&images), &format!("{all}:1")]);
+        crane.run(&["copy", "--insecure", &format!("{all}@{digest}"), &from.reference(name)]);
+        cosign.run(&[&sign[..], more, &[&from.reference(name)]].concat());
+        project = project.with_image(from.reference(name));
+    }
+    project.run(&["build"]).success();
+    let package = shown(&project.package());
+    project.run(&["verify", &package]).success();
+    project.run(&["push", "--plain-http", &package, &to.host()]).success();
+    let mirrored = mirrored(site, &package);
+    let serving = Serving::start(&project, &[&package]);
+    let verify = ["verify", "--key", &public, "--insecure-ignore-tlog", "--allow-http-registry"];
+    for name in ["team/new:1", "team/old:1"] {
+        let through_zarf = mirrored.iter().map(|registry| registry.reference(name));
+        for reference in [to.reference(name), serving.reference(name)].into_iter().chain(through_zarf) {
+            // Zarf leaves no list of what is about an image.
+            if reference.starts_with(&to.host()) || reference.starts_with(&serving.host) || name == "team/old:1" {
+                cosign.run(&[&verify[..], &[&reference]].concat());
+            }
+        }
+    }
+    Cell::Passed
+}
+
+/// Registries to which releases of Zarf have brought the images.
+fn mirrored(site: &Site, package: &str) -> Vec<DockerRegistry> {
+    let releases = if site.format == "v1beta1" { &[crate::NEWEST][..] } else { &["0.75.0", crate::NEWEST] };
+    let mirrored = releases.iter().filter(|release| Zarf::is_built(release)).map(|release| {
+        let registry = DockerRegistry::start().expect("docker-registry is installed");
+        let command =
+            ["package", "mirror-resources", package, "--confirm", "--images", "--plain-http", "--no-img-checksum"];
+        let address = registry.host();
+        let to = ["--registry-url", &address, "--registry-push-username", "push", "--registry-push-password", "x"];
+        Zarf::of(release).run(&[&command[..], &to].concat());
+        registry
+    });
+    mirrored.collect()
+}
+
+/// An image of the layout that is no index.
+fn single(images: &Path, digests: &[String]) -> String {
+    let of = |digest: &&String| {
+        let path = images.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let manifest: Value = serde_json::from_slice(&std::fs::read(path).expect("a blob")).expect("a manifest");
+        manifest.get("manifests").is_none()
+            && manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    };
+    digests.iter().find(of).expect("an image").clone()
 }

@@ -26,7 +26,8 @@ pub(crate) struct Site {
     plain: Project,
     /// As the product composes it, the demo's platform.
     pub(crate) composed: Project,
-    /// As the product composes it, nothing but files.
+    /// As the product composes it: files, which need no cluster, and an image and
+    /// a chart that is not installed, which do.
     pub(crate) files: Project,
 }
 
@@ -37,7 +38,7 @@ impl Site {
         let everything = by_hand(&platform, format, Some(&pinned));
         let plain = by_hand(&platform, format, None);
         let composed = platform.configure(Project::new()).with_settings(|settings| of_format(settings, format));
-        let files = only_files(&platform, format);
+        let files = files_first(&platform, format);
         for project in [&everything, &plain, &composed, &files] {
             project.run(&["build"]).success();
             project.run(&["verify", &project.package().display().to_string()]).success();
@@ -183,13 +184,18 @@ fn definition(project: &Project, platform: &Platform, pinned: Option<&str>) -> V
     })
 }
 
-/// A platform of binaries and tools, put into a folder of the project.
-fn only_files(platform: &Platform, format: &str) -> Project {
+/// Tools, put into a folder of the project, and what comes after them.
+fn files_first(platform: &Platform, format: &str) -> Project {
     let project = Project::new()
         .with_settings(|settings| of_format(settings, format))
         .with_file_server(&platform.files.host())
         .with_tool("yq", &platform.files.url("/yq/v4.44.1/yq_linux_amd64"), None)
-        .with_archive("helm", &platform.files.url("/helm/helm-v3.16.2-linux-amd64.tar.gz"), Some("linux-amd64/helm"));
+        .with_archive("helm", &platform.files.url("/helm/helm-v3.16.2-linux-amd64.tar.gz"), Some("linux-amd64/helm"))
+        .with_registry(&platform.registry.host())
+        .with_image(platform.registry.reference("pause:3.10"))
+        .with_chart(json!({
+            "name": "stack", "repo": platform.files.url("/more"), "version": "2.0.0", "deploy": false,
+        }));
     let directory = project.path("site").display().to_string();
     project.write("config/pipeline.yaml", pipeline("zarf-yaml", &json!({ "tools_directory": directory })));
     project

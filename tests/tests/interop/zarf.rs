@@ -33,8 +33,10 @@ pub(crate) const ROWS: &[Row] = &[
     ("`zarf package mirror-resources`, repositories", mirror_repositories),
     ("`zarf package publish`, `pull`, then our `verify`", publish_and_pull),
     ("`zarf package sign`, `verify`, then ours and `cosign verify-blob`", sign_and_verify),
+    ("our `sign`, then `zarf package verify`, `cosign verify-blob`, `verify-blob-attestation`", our_signature),
     ("`zarf package deploy`, `remove`: a definition made by hand", deploy_and_remove),
-    ("`zarf package deploy`, `remove`: the files of a build", deploy_files),
+    ("`zarf package deploy`, `remove`: the files of a build, where no cluster is yet", deploy_files),
+    ("`zarf package mirror-resources`, then `helm pull` of a chart that is not installed", mirror_chart),
     ("`zarf package create build/steps/zarf_gen`, then our `verify`", create),
 ];
 
@@ -98,12 +100,18 @@ fn inspect_documentation(column: &Column<'_>) -> Cell {
     Cell::Passed
 }
 
-/// There is none in our packages.
+/// A document for each image and for the files of each component, as Syft
+/// writes them.
 fn inspect_sbom(column: &Column<'_>) -> Cell {
     let folder = column.zarf.folder();
-    let said = column.zarf.refuses(&["package", "inspect", "sbom", &column.package(), "--output", &shown(&folder)]);
-    assert!(said.to_lowercase().contains("sbom"), "{said}");
-    Cell::SaysNone
+    column.zarf.run(&["package", "inspect", "sbom", &column.package(), "--output", &shown(&folder)]);
+    let documents: Vec<serde_json::Value> = files_below(&folder)
+        .into_iter()
+        .map(|file| serde_json::from_slice(&std::fs::read(file).unwrap()).expect("a document is JSON"))
+        .collect();
+    assert!(documents.iter().any(|document| document["source"]["type"] == "image"), "{documents:?}");
+    assert!(documents.iter().all(|document| document["schema"]["version"].is_string()), "{documents:?}");
+    Cell::Passed
 }
 
 /// Charts as Zarf renders them, with the values that the package holds.
@@ -219,8 +227,73 @@ fn sign_and_verify(column: &Column<'_>) -> Cell {
     column.zarf.refuses(&["package", "verify", &shown(&signed), "--key", &format!("{other}.pub")]);
     let report = verified(column.site.project(&column.zarf), &signed);
     assert_eq!(report["definition"]["documents"], column.signed_documents(), "{report}");
+    let project = column.site.project(&column.zarf);
+    let with_key = |key: &str| project.run(&["verify", "--json", "--key", key, &shown(&signed)]);
+    assert_eq!(with_key(&public).success().json()["signature"]["state"], "holds");
+    with_key(&format!("{other}.pub")).code(4);
+    // Beside what the build left it is another file, and no damaged one.
+    let beside = copied(column, &folder.join("beside"));
+    std::fs::copy(&signed, &beside).expect("a copy");
+    let with_key = project.run(&["verify", "--key", &public, &shown(&beside)]).success();
+    with_key.prints(&["was written again", "What holds: the signature"]);
     check_signature(column, &cosign, &signed, &public, &keys);
     Cell::Passed
+}
+
+/// The package and what lies beside it, in a folder of their own.
+fn copied(column: &Column<'_>, folder: &Path) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("a new folder");
+    let package = PathBuf::from(column.package());
+    let name = package.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    for end in ["", ".sha256", ".manifest.json", ".intoto.json"] {
+        let file = format!("{name}{end}");
+        std::fs::copy(package.with_file_name(&file), folder.join(&file)).expect("a copy");
+    }
+    folder.join(name)
+}
+
+/// Signed by us, with a key of cosign's and with one of ours.
+fn our_signature(column: &Column<'_>) -> Cell {
+    let folder = column.zarf.folder();
+    let project = column.site.project(&column.zarf);
+    let cosign = Program::find("cosign").with_env("COSIGN_PASSWORD", tools::PASSWORD);
+    std::fs::write(folder.join("password"), tools::PASSWORD).expect("a new file");
+    let password = shown(&folder.join("password"));
+    let theirs = shown(&folder.join("theirs"));
+    cosign.run(&["generate-key-pair", "--output-key-prefix", &theirs]);
+    let ours = shown(&folder.join("ours"));
+    project.run(&["keygen", "--output", &ours, "--password-file", &password]).success();
+    let derived = cosign.run(&["public-key", "--key", &format!("{ours}.key")]);
+    assert_eq!(derived.trim(), std::fs::read_to_string(format!("{ours}.pub")).expect("a public key").trim());
+    for (name, keys) in [("theirs", &theirs), ("ours", &ours)] {
+        let package = copied(column, &folder.join(format!("by-{name}")));
+        let (path, public) = (shown(&package), format!("{keys}.pub"));
+        project.run(&["sign", &path, "--key", &format!("{keys}.key"), "--password-file", &password]).success();
+        project.run(&["verify", "--key", &public, &path]).success();
+        if column.zarf.has(&["package", "verify"]) {
+            column.zarf.run(&["package", "verify", &path, "--key", &public]);
+            let other = if name == "ours" { &theirs } else { &ours };
+            column.zarf.refuses(&["package", "verify", &path, "--key", &format!("{other}.pub")]);
+        }
+        accepted(&cosign, &package, &public, &folder.join(format!("by-{name}")));
+    }
+    Cell::Passed
+}
+
+/// By cosign, with the key alone: the signature in the package, and the
+/// statement beside it.
+fn accepted(cosign: &Program, package: &Path, public: &str, folder: &Path) {
+    let unpacked = unpacked(package);
+    for name in ["zarf.yaml", "zarf.bundle.sig"] {
+        std::fs::write(folder.join(name), unpacked.bytes(name)).expect("a new file");
+    }
+    let (bundle, blob) = (shown(&folder.join("zarf.bundle.sig")), shown(&folder.join("zarf.yaml")));
+    let key = ["--key", public, "--insecure-ignore-tlog"];
+    cosign.run(&[&["verify-blob"], &key[..], &["--bundle", &bundle, &blob]].concat());
+    let (path, statement) = (shown(package), format!("{}.intoto.json", package.display()));
+    let attested = ["--type", "slsaprovenance1", "--bundle", &statement];
+    cosign.run(&[&["verify-blob-attestation"], &key[..], &attested, &[&path]].concat());
+    cosign.refuses(&[&["verify-blob-attestation"], &key[..], &attested, &[&blob]].concat());
 }
 
 impl Column<'_> {
@@ -279,6 +352,8 @@ fn deploy_and_remove(column: &Column<'_>) -> Cell {
     Cell::Passed
 }
 
+/// What is required needs no cluster: without a word about components nothing
+/// else is deployed.
 fn deploy_files(column: &Column<'_>) -> Cell {
     let project = &column.site.files;
     let _ = std::fs::remove_dir_all(project.path("site"));
@@ -288,7 +363,26 @@ fn deploy_files(column: &Column<'_>) -> Cell {
         let program = project.path("site").join(name);
         assert_eq!(tools::run(&mut std::process::Command::new(&program)).trim(), name);
     }
-    column.zarf.run(&["package", "remove", &package, "--confirm"]);
+    column.zarf.run(&["package", "remove", &package, "--confirm", "--components", "tools"]);
+    Cell::Passed
+}
+
+/// Zarf takes it for an image, and Helm finds a chart.
+fn mirror_chart(column: &Column<'_>) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let (address, project) = (registry.host(), &column.site.files);
+    let package = shown(&project.package());
+    let command = ["package", "mirror-resources", &package, "--confirm", "--images", "--plain-http"];
+    let to = ["--registry-url", &address, "--registry-push-username", "push", "--registry-push-password", "x"];
+    column.zarf.run(&[&command[..], &to, &["--no-img-checksum"]].concat());
+    let helm = Program::find("helm");
+    let folder = helm.folder();
+    let chart = format!("oci://{address}/charts/stack");
+    let pull = ["pull", &chart, "--version", "2.0.0", "--plain-http", "--destination"];
+    helm.run(&[&pull[..], &[&shown(&folder)]].concat());
+    let list: Value = serde_json::from_str(&project.read("dist/artifact-manifest.json")).expect("the list is JSON");
+    let pulled = airgap_tests::digest::sha256_file(&folder.join("stack-2.0.0.tgz"));
+    assert_eq!(list["charts"][0]["sha256"], pulled, "{list:#}");
     Cell::Passed
 }
 

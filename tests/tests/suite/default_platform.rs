@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use airgap_tests::components::Named;
+use airgap_tests::components::{File, Named};
 use airgap_tests::digest::sha256;
 use airgap_tests::file_server::FileServer;
 use airgap_tests::git_server::git;
@@ -93,10 +93,10 @@ impl Finished<'_> {
     fn check_files(&self, rows: &Value, package: &Package) {
         let programs = &self.stand_ins.programs;
         let found = by(rows, "name", "sha256");
-        let wanted = self.named.files.iter().map(|file| (file.name.clone(), sha256(&programs[&file.url]))).collect();
+        let wanted = self.packaged().map(|file| (file.name.clone(), sha256(&programs[&file.url]))).collect();
         assert_eq!(found, wanted);
         let sources = by(rows, "name", "source");
-        for file in &self.named.files {
+        for file in self.packaged() {
             assert_eq!(sources[&file.name], file.url);
         }
         for row in rows.as_array().unwrap() {
@@ -105,14 +105,25 @@ impl Finished<'_> {
         }
     }
 
+    /// The files that are in the package, and not beside it.
+    fn packaged(&self) -> impl Iterator<Item = &File> {
+        self.named.files.iter().filter(|file| !file.carry)
+    }
+
     fn check_charts(&self, rows: &Value, package: &Package) {
         let found = by(rows, "name", "version");
         let wanted = self.named.charts.iter().map(|chart| (chart.name.clone(), chart.version.clone())).collect();
         assert_eq!(found, wanted);
         for row in rows.as_array().unwrap() {
             let served = &self.stand_ins.charts[&(text(row, "name"), text(row, "version"))];
-            assert!(content(package, row) == *served, "{row:#}");
             let chart = self.named.charts.iter().find(|chart| chart.name == row["name"]).unwrap();
+            assert_eq!(row.get("artifact").is_none(), chart.is_deployed(), "{row:#}");
+            if !chart.is_deployed() {
+                assert!(package.bytes(&text(row, "path")) == *served, "{row:#}");
+                check_artifact(row, package);
+                continue;
+            }
+            assert!(content(package, row) == *served, "{row:#}");
             assert_eq!(row["values_files"], u64::from(chart.values.is_some()), "{row:#}");
         }
     }
@@ -148,7 +159,7 @@ impl Finished<'_> {
         let named = self.named;
         let counts = [
             ("images", named.images.len()),
-            ("files", named.files.len()),
+            ("files", self.packaged().count()),
             ("charts", named.charts.len()),
             ("repositories", named.repositories.len()),
         ];
@@ -157,6 +168,19 @@ impl Finished<'_> {
             assert_eq!(report["identity"][section], count, "{section}: {report:#}");
         }
     }
+}
+
+/// What is not installed is an image of its component, and a chart to whoever
+/// pulls it.
+fn check_artifact(row: &Value, package: &Package) {
+    let (reference, manifest) = (text(row, "artifact"), text(row, "manifest"));
+    assert!(reference.contains(&format!("/charts/{}:{}", text(row, "name"), text(row, "version"))), "{row:#}");
+    assert!(package.text("zarf.yaml").contains(&format!("\"{reference}\"")), "{row:#}");
+    assert!(package.text("images/index.json").contains(&reference), "{row:#}");
+    let manifest = package.text(&format!("images/blobs/{}", manifest.replace(':', "/")));
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["config"]["mediaType"], "application/vnd.cncf.helm.config.v1+json");
+    assert_eq!(manifest["layers"][0]["digest"], format!("sha256:{}", text(row, "sha256")));
 }
 
 /// With the lock and the store nobody is asked, and the bytes are the same.
@@ -209,5 +233,7 @@ fn the_default_configuration_names_every_kind() {
         assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
         named.files.into_iter().map(|file| file.url).collect::<BTreeSet<_>>()
     });
-    assert!(urls[0].is_disjoint(&urls[1]), "{urls:#?}");
+    // The source of a release is for all of them.
+    let of_all: Vec<&String> = urls[0].intersection(&urls[1]).collect();
+    assert!(of_all.iter().all(|url| url.contains("/archive/")), "{of_all:?}");
 }

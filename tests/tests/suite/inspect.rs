@@ -4,6 +4,7 @@
 use airgap_tests::charts::{chart, index};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::images::Image;
+use airgap_tests::measure::bytes_read;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::{Project, Run};
 use airgap_tests::registry::Registry;
@@ -51,6 +52,23 @@ fn the_index_tells_what_a_whole_pass_finds() {
     // One of Zarf's own, which has none.
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/golden/zarf-package-golden-amd64-1.2.3.tar.zst");
     project.run(&["inspect", golden]).success().prints(&["golden 1.2.3"]);
+}
+
+/// However large a package is, a look into it reads what describes the rest.
+#[test]
+fn a_look_reads_no_more_of_a_large_package() {
+    let registry = Registry::start();
+    let read = |size: usize| {
+        registry.push("app:1", &Image::small(1, size));
+        let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
+        project.build();
+        let package = project.package().display().to_string();
+        assert!(std::fs::metadata(&package).unwrap().len() > size as u64);
+        bytes_read(&mut project.command(&["inspect", &package]))
+    };
+    let (small, large) = (read(1_000_000), read(60_000_000));
+    // A frame more or less lies on the way.
+    assert!(large < small + (1 << 20) && large < 4 << 20, "{small} {large}");
 }
 
 #[test]
@@ -113,6 +131,45 @@ fn a_difference_names_what_came_went_and_moved() {
     diff(&new, &old, "nowhere.tar.zst").code(2).says(&["no package at `nowhere.tar.zst`"]);
     new.write("text.tar.zst", "no archive");
     diff(&new, &old, "text.tar.zst").code(4).says(&["text.tar.zst"]);
+}
+
+/// A lock is what was resolved, a package what was made of it.
+#[test]
+fn a_package_is_compared_with_a_lock() {
+    let platform = Platform::start();
+    let project = platform.configure(Project::new());
+    project.build();
+    let (package, lock) = (project.package().display().to_string(), "config/airgap.lock");
+    diff(&project, lock, &package).success().prints(&["no difference"]);
+    diff(&project, &package, lock).success().prints(&["no difference"]);
+    diff(&project, lock, lock).success().prints(&["no difference"]);
+    // Each kind of entry: gone, and another one.
+    let text = project.read(lock);
+    let written: Value = serde_yaml::from_str(&text).unwrap();
+    let first = |section: &str| written[section].as_object().unwrap().iter().next().unwrap();
+    let (image, entry) = first("images");
+    let manifest = entry["manifest"].as_str().unwrap();
+    let repository = image.rsplit_once(' ').unwrap().0.rsplit_once(':').unwrap().0;
+    let other = format!("sha256:{}", "0".repeat(64));
+    project.write("moved.lock", text.replace(manifest, &other));
+    let run = diff(&project, "moved.lock", &package).code(1);
+    run.prints(&[&format!("~ image {repository}: "), "000000000000"]);
+    let told = project.run(&["diff", "--json", "moved.lock", lock]).code(1).json();
+    assert!(told["changes"].as_array().unwrap().iter().all(|change| change["kind"] == "image"), "{told}");
+    for (section, kind) in [("charts", "chart"), ("files", "file"), ("repositories", "repository")] {
+        let (key, _) = first(section);
+        let mut less = written.clone();
+        less[section].as_object_mut().unwrap().remove(key);
+        project.write("less.lock", serde_yaml::to_string(&less).unwrap());
+        diff(&project, "less.lock", &package).code(1).prints(&[&format!("+ {kind} ")]);
+        diff(&project, &package, "less.lock").code(1).prints(&[&format!("- {kind} ")]);
+    }
+    project.write("broken.lock", "format: 3\nimages: [\n");
+    diff(&project, "broken.lock", &package).code(3).says(&["broken.lock"]);
+    // Without the list beside it nobody knows where things came from.
+    let name = project.package().file_name().unwrap().to_string_lossy().into_owned();
+    project.write(&format!("alone/{name}"), std::fs::read(project.package()).unwrap());
+    diff(&project, lock, &format!("alone/{name}")).code(4).says(&["where its things came from", ".manifest.json"]);
 }
 
 /// Somebody who forges the index may want another list of images to be read

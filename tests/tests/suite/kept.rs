@@ -1,7 +1,7 @@
 //! Guards what a build knows and has, beyond the bytes of one download: what
 //! was resolved before a kill, outputs that rot, the clock of a package.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use airgap_tests::fault::{Fault, Gate, On};
 use airgap_tests::file_server::FileServer;
@@ -78,7 +78,12 @@ fn the_lock_that_an_update_left_gives_the_same_package_elsewhere() {
     let project = Project::new().with_registry(&registry.host()).with_image(registry.reference("app:1"));
     project.build();
     registry.push_index("app:1", &Index::with_attestations(&[image]));
-    std::thread::sleep(Duration::from_millis(1100)); // The clock of the lock has whole seconds.
+    // The clock of the lock has whole seconds.
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let built = second();
+    while second() == built {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     project.run(&["update"]).success().prints(&["app:1"]);
     project.build();
     project.build().prints(&["Nothing to do"]);

@@ -7,13 +7,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use airgap_tests::digest::sha256;
+use airgap_tests::file_server::FileServer;
 use airgap_tests::http::Content;
 use airgap_tests::images::{Blob, Image, Index, Packing, layer, layer_of};
 use airgap_tests::measure::high_water_mark_of;
+use airgap_tests::nodes::{Containerd, Podman};
 use airgap_tests::platform::Platform;
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
 use airgap_tests::serving::Serving;
+use airgap_tests::tls;
 use airgap_tests::tools::{self, Skopeo};
 use serde_json::{Value, json};
 
@@ -522,8 +525,80 @@ fn what_keeps_it_from_listening_is_named() {
     let with = |certificate: &str, key: &str| {
         project.run(&["serve", &package, "--listen", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key", key])
     };
+    project.write("expired.pem", tls::EXPIRED);
+    project.write("key.pem", tls::EXPIRED_KEY);
+    with("expired.pem", "key.pem").code(1).says(&["expired.pem", "has expired"]);
     with("text.pem", "text.pem").code(1).says(&["`text.pem` holds no certificate"]);
     with("none.pem", "text.pem").code(2).says(&["no file `none.pem`"]);
+}
+
+/// What `--print` says is what containerd and podman want to hear, and the
+/// registry that an image is called by is not there any more.
+#[test]
+fn nodes_pull_by_the_configuration_that_is_printed() {
+    let registry = Registry::start();
+    let image = Image::small(1, 300_000);
+    registry.push("team/app:1", &image);
+    let project = packaged(&registry, &["team/app:1"]);
+    let (name, package) = (registry.reference("team/app:1"), project.package().display().to_string());
+    drop(registry);
+    let serving = serve(&project, &[]);
+    let print = |of: &str| project.run(&["serve", &package, "--print", of, "--url", &serving.url]).success().stdout;
+    if let Some(containerd) = Containerd::start() {
+        project.write("certs.d/_default/hosts.toml", print("containerd"));
+        assert_eq!(containerd.fetch(&project.path("certs.d"), &name), image.digest());
+    }
+    if let Some(podman) = Podman::find() {
+        assert_eq!(podman.pull(&print("registries.conf"), &name), image.digest());
+    }
+    let log = serving.requests(1);
+    let by = |agent: &str| log.iter().any(|line| line["agent"].as_str().unwrap_or_default().contains(agent));
+    assert!(by("containerd") || by("containers"), "{log:?}");
+}
+
+/// Charts, files and repositories alone are a package as well.
+#[test]
+fn a_package_without_images_is_served_and_pushed() {
+    let files = FileServer::start();
+    files.put("/tool", "a tool");
+    let tool = json!({ "name": "tool", "version": "1", "url": files.url("/tool") });
+    let project = Project::new().with_file_server(&files.host()).with_component("tools", tool);
+    project.build();
+    let serving = serve(&project, &[]);
+    assert_eq!(serving.get("/v2/_catalog").json(), json!({ "repositories": [] }));
+    assert_eq!((serving.get("/v2/").status, serving.get("/").status), (200, 200));
+    assert_eq!(serving.get("/charts/index.yaml").status, 200);
+    assert_eq!(serving.get("/v2/a/manifests/1").code(), "NAME_UNKNOWN");
+    let package = project.package().display().to_string();
+    project.run(&["inspect", "images", &package]).success();
+    project.run(&["push", &package, "127.0.0.1:9", "--plain-http"]).success().says(&["nothing to send"]);
+    project
+        .run(&["push", &package, "127.0.0.1:9", "--match", "x"])
+        .code(2)
+        .says(&["nothing in the package is called like `x`"]);
+    for of in ["containerd", "registries.conf", "kubespray", "helm", "docker"] {
+        project.run(&["serve", &package, "--print", of, "--url", "http://10.0.0.5:5001"]).success();
+    }
+}
+
+/// One client that takes all it can get leaves room for the next one.
+#[test]
+fn one_client_does_not_take_all_the_room() {
+    let Some(curl) = tools::require("curl") else { return };
+    let registry = Registry::start();
+    registry.push("team/app:1", &Image::small(1, 1_000));
+    let project = packaged(&registry, &["team/app:1"]);
+    let serving = serve(&project, &[]);
+    let greedy: Vec<TcpStream> = (0..600).filter_map(|_| TcpStream::connect(&serving.host).ok()).collect();
+    assert!(greedy.len() > 256, "{}", greedy.len());
+    let asked = |from: &str| {
+        let arguments = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", "--interface", from];
+        let output = Command::new(&curl).args(arguments).arg(serving.at("/v2/")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!((asked("127.0.0.2").as_str(), asked("127.0.0.1").as_str()), ("200", "000"));
+    drop(greedy);
+    assert_eq!(asked("127.0.0.1"), "200");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::error::{Error, Result};
 /// of its own, and there may be any number of them.
 #[derive(Clone, Debug)]
 pub struct Allowance {
+    /// Bytes that may come over the network in all.
     pub bytes: u64,
+    /// HTTP requests that may be sent in all: repetitions and redirects count.
     pub requests: u64,
     /// What is said where more bytes came.
     pub too_much: Error,

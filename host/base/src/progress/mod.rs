@@ -14,15 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 
 pub use allowance::Allowance;
 
 /// How far a step is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemProgress {
+    /// Items that are finished.
     pub done: u64,
+    /// Items in all; 0 while unknown.
     pub total: u64,
+    /// What is counted: "images", "files".
     pub unit: String,
 }
 
@@ -31,6 +34,7 @@ pub struct ItemProgress {
 pub struct StepOutcome {
     /// One line for the table at the end: "38 images, 412 blobs".
     pub summary: String,
+    /// How many `unit` there are.
     pub items: u64,
     /// "images", "files", "charts".
     pub unit: String,
@@ -40,10 +44,15 @@ pub struct StepOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// Every detail.
     Trace,
+    /// What helps to find out why something went wrong.
     Debug,
+    /// What is worth knowing.
     Info,
+    /// Something is not as it should be, and the work goes on.
     Warn,
+    /// Something failed.
     Error,
 }
 
@@ -51,55 +60,87 @@ pub enum Level {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// An attempt of a step begins.
     StepStarted {
+        /// The step's id.
         step: String,
+        /// Which attempt of the step in this run it is, from 1.
         attempt: u32,
         /// Why a step that was done before runs again; empty otherwise.
         why: String,
     },
+    /// Items or bytes of a step moved on.
     StepProgress {
+        /// The step's id.
         step: String,
+        /// Items that are finished.
         done: u64,
+        /// Items in all; None while unknown.
         total: Option<u64>,
+        /// What is counted: "images", "files".
         unit: String,
+        /// What is worked on, for people; may be empty.
         message: String,
     },
+    /// A step committed what it made.
     StepCompleted {
+        /// The step's id.
         step: String,
+        /// What it made, on one line.
         summary: String,
+        /// Milliseconds of the attempt that was committed.
         duration_ms: u64,
     },
+    /// A step keeps what it made before.
     StepSkipped {
+        /// The step's id.
         step: String,
+        /// Why it does not run.
         reason: String,
     },
+    /// A step has failed for good.
     StepFailed {
+        /// The step's id.
         step: String,
-        class: String,
+        /// The error's class.
+        class: Class,
+        /// The error with its causes, on one line.
         message: String,
     },
     /// A step will be tried again after a pause.
     StepRetrying {
+        /// The step's id.
         step: String,
+        /// The attempt that comes next.
         attempt: u32,
+        /// Milliseconds until then.
         wait_ms: u64,
+        /// Why the last attempt failed, with its causes, on one line.
         message: String,
     },
     /// The registry or server asked to wait, or a request is repeated.
     Waiting {
+        /// The step's id.
         step: String,
+        /// Milliseconds of the pause.
         wait_ms: u64,
+        /// Who asked to wait, or what failed.
         message: String,
     },
+    /// Something to be said.
     Log {
+        /// The id of the step that says it; None where it is about the whole build.
         step: Option<String>,
+        /// How important it is.
         level: Level,
+        /// What is said.
         message: String,
     },
 }
 
 /// Shows events. Called from any thread; must not block for long.
 pub trait Observer: Send + Sync {
+    /// Shows one event, or passes over it.
     fn observe(&self, event: &Event);
     /// A step began: its counters may be read from now on to draw a line.
     fn watch(&self, _step: &str, _counters: Arc<Counters>) {}
@@ -115,6 +156,7 @@ impl Observer for Silent {
 /// What one step attempt has done so far.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Items that are finished.
     pub items_done: AtomicU64,
     /// 0 while unknown.
     pub items_total: AtomicU64,
@@ -133,11 +175,17 @@ pub struct Counters {
 /// A reading of [`Counters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Counts {
+    /// Items that are finished.
     pub items_done: u64,
+    /// Items in all; 0 while unknown.
     pub items_total: u64,
+    /// Bytes that came over the network.
     pub bytes_fetched: u64,
+    /// Bytes that the store held already.
     pub bytes_reused: u64,
+    /// HTTP requests sent.
     pub requests: u64,
+    /// Requests repeated after a failure.
     pub retries: u64,
 }
 
@@ -166,6 +214,7 @@ impl Counts {
 }
 
 impl Counters {
+    /// Each counter as it stands now.
     pub fn read(&self) -> Counts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
@@ -198,6 +247,8 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The handle of one attempt of `step`, whose counters `observer` may read from now on.
+    /// `cancel` is what stops the attempt.
     pub fn new(step: &str, observer: Arc<dyn Observer>, cancel: CancellationToken) -> Self {
         let counters = Arc::new(Counters::default());
         observer.watch(step, counters.clone());
@@ -217,6 +268,7 @@ impl Progress {
         Self::new(step, Arc::new(Silent), CancellationToken::new())
     }
 
+    /// The step's id.
     pub fn step(&self) -> &str {
         &self.step
     }
@@ -226,6 +278,7 @@ impl Progress {
         self.attempt
     }
 
+    /// What the attempt has done so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -277,14 +330,17 @@ impl Progress {
         self.counters.bytes_total.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// So many bytes came over the network.
     pub fn fetched(&self, bytes: u64) {
         self.counters.bytes_fetched.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// So many bytes were needed, and the store held them already.
     pub fn reused(&self, bytes: u64) {
         self.counters.bytes_reused.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A request was sent.
     pub fn request(&self) {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -304,6 +360,7 @@ impl Progress {
         self.observer.observe(&Event::Waiting { step: self.step.to_string(), wait_ms, message: message.to_owned() });
     }
 
+    /// Says something about the step.
     pub fn log(&self, level: Level, message: &str) {
         self.observer.observe(&Event::Log { step: Some(self.step.to_string()), level, message: message.to_owned() });
     }
@@ -314,6 +371,7 @@ impl Progress {
         self.log(Level::Warn, message);
     }
 
+    /// Every warning of the attempt, in order.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

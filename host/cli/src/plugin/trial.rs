@@ -204,11 +204,7 @@ impl Trial {
         let scratch = fs::scratch(&variables.temporary)?;
         let own = |name: &str| scratch.path().join(name);
         let mut project = Project::unconfigured(Layout::new(own("config"), own("build"), own("dist")))?;
-        let mut writable = vec![scratch.path().to_owned()];
-        if let Some(output) = output {
-            new_folder(output)?;
-            writable.push(output.to_owned());
-        }
+        output.map_or(Ok(()), new_folder)?;
         let mut trees = BTreeMap::new();
         let mut configuration = Value::Object(Map::new());
         if let Some(step) = &on.from_build {
@@ -230,7 +226,7 @@ impl Trial {
         // What it wants it gets, as far as the store goes: a test grants nothing
         // that leaves the machine.
         let source = read(&on.file, Grants::default())?;
-        let wall = wall::raise_around(&project, Runs::Unknown, &writable, ui, variables)?;
+        let wall = wall::raise_beside(&project, Runs::Unknown, output, ui, variables)?;
         let attended = Attended::begin(ui)?;
         attended.gracefully(ui);
         let cancel = attended.cancellation();

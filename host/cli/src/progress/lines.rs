@@ -76,7 +76,8 @@ pub(crate) fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option
         Event::StepStarted { step, attempt, .. } => format!("{step}: started, attempt {attempt}"),
         Event::StepProgress { step, done, total, unit, message } => {
             let of = total.map(|total| format!("/{total}")).unwrap_or_default();
-            let bytes = fetched.filter(|bytes| *bytes > 0).map(|bytes| format!(", {} fetched", text::bytes(bytes)));
+            let way = if step == "push" { "sent" } else { "fetched" };
+            let bytes = fetched.filter(|bytes| *bytes > 0).map(|bytes| format!(", {} {way}", text::bytes(bytes)));
             let message = if message.is_empty() { String::new() } else { format!(", {message}") };
             format!("{step}: {done}{of} {unit}{}{message}", bytes.unwrap_or_default())
         }
@@ -85,7 +86,7 @@ pub(crate) fn line(event: &Event, fetched: Option<u64>, verbose: bool) -> Option
         }
         Event::StepSkipped { step, reason } => format!("{step}: kept, {reason}"),
         // Who stopped it knows.
-        Event::StepFailed { class, .. } if class == Class::Interrupted.as_str() => return None,
+        Event::StepFailed { class, .. } if *class == Class::Interrupted => return None,
         Event::StepFailed { step, class, message } => format!("{step}: failed ({class}): {message}"),
         Event::StepRetrying { step, attempt, wait_ms, message } => {
             format!("{step}: attempt {attempt} in {}: {message}", text::duration(*wait_ms))

@@ -10,10 +10,15 @@ use std::sync::OnceLock;
 /// What is about to be done.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation {
+    /// A file is made, or emptied.
     Create,
+    /// A file gets other content or another length.
     Write,
+    /// The content of a file is made durable.
     Sync,
+    /// The names in a directory are made durable.
     SyncDirectory,
+    /// A file gets a second name.
     Link,
 }
 
@@ -37,6 +42,8 @@ pub trait Hook: Send + Sync {
     /// # Errors
     /// As [`Hook::before`].
     fn before_rename(&self, from: &Path, to: &Path) -> io::Result<Option<PathBuf>>;
+    /// What lay at `from` lies at `to`. `replaced` is the name that [`Hook::before_rename`]
+    /// gave.
     fn renamed(&self, from: &Path, to: &Path, replaced: Option<PathBuf>);
     /// Before a file or a directory is removed; it may be gone afterwards.
     ///
@@ -47,10 +54,13 @@ pub trait Hook: Send + Sync {
     fn created(&self, file: &File, path: &Path);
     /// A file that was there has a second name.
     fn linked(&self, path: &Path);
+    /// The content of a file is durable.
     fn synced(&self, file: &File);
+    /// The names in a directory are durable.
     fn directory_synced(&self, path: &Path);
     /// Another program is about to change what lies below.
     fn others_begin(&self, directory: &Path);
+    /// The other program has ended.
     fn others_end(&self, directory: &Path);
     /// A place at which a process can be killed.
     fn checkpoint(&self, name: &str);

@@ -68,6 +68,7 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.tmp"))
 }
 
+/// Opens for writing, empty: whatever lies there is emptied.
 pub fn create(path: &Path) -> Result<File> {
     ask(|hook| hook.before(Operation::Create, path))
         .and_then(|()| File::create(path))
@@ -98,6 +99,7 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File> {
         })
 }
 
+/// Writes where the file stands; `path` is what the error names.
 pub fn write_all(file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
     ask(|hook| hook.before_write(file, path, bytes))
         .and_then(|()| file.write_all(bytes))
@@ -149,6 +151,8 @@ pub fn sync_parent(path: &Path) -> Result<()> {
     }
 }
 
+/// Moves a file or a directory; a file at `to` is replaced. Durable once the directories of
+/// both are synced.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     let failed = |source| Error::io("cannot rename to", to, source);
     let replaced = ask(|hook| hook.before_rename(from, to)).map_err(failed)?;
@@ -221,6 +225,7 @@ pub struct Behind {
 impl Behind {
     const MOST: usize = 16 << 20;
 
+    /// Writes, and syncs where much has been written since the last time.
     pub fn write_all(&mut self, file: &mut File, path: &Path, bytes: &[u8]) -> Result<()> {
         write_all(file, path, bytes)?;
         self.bytes += bytes.len();
@@ -232,6 +237,7 @@ impl Behind {
     }
 }
 
+/// Makes a directory and those that are missing above it.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     ask(|hook| hook.before_create_directory(path))
         .and_then(|()| fs::create_dir_all(path))
@@ -288,7 +294,7 @@ pub fn remove_dir_all_unless(stop: &dyn Fn(u64) -> bool, path: &Path) -> Result<
 }
 
 /// Removes a directory that is empty; whether it did.
-pub fn remove_empty_dir(path: &Path) -> bool {
+pub(crate) fn remove_empty_dir(path: &Path) -> bool {
     fs::remove_dir(path).is_ok()
 }
 

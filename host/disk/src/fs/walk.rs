@@ -48,8 +48,11 @@ pub fn open(path: &Path) -> Result<Folder> {
 pub struct Entry<'a> {
     /// The directories above it, outermost first.
     pub above: &'a [CString],
+    /// Its own name.
     pub name: &'a CStr,
+    /// Whether it is a directory.
     pub is_directory: bool,
+    /// Whether it is a regular file. A link or a device is neither.
     pub is_file: bool,
     /// Bytes.
     pub size: u64,

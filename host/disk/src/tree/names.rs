@@ -23,7 +23,7 @@ pub fn is_hidden(c: char) -> bool {
 /// Whether a word of `component` (what lies between `.`, `-` and `_`) has
 /// letters of ASCII and of an alphabet that looks like it: `zаrf.yaml` with a
 /// Cyrillic `а`. A word in one alphabet is an honest name.
-pub fn mixes_alphabets(component: &str) -> bool {
+pub(crate) fn mixes_alphabets(component: &str) -> bool {
     !component.is_ascii()
         && component
             .split(['.', '-', '_'])

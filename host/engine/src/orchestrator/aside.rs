@@ -23,11 +23,13 @@ use plugin_host::{Attempt, Runtime, RuntimeOptions, catalog};
 
 /// Where such a run happens.
 pub struct Aside<'a> {
+    /// The project, for its settings, plugins and layout.
     pub project: &'a Project,
     /// Where compiled plugins are kept.
     pub cache_dir: Option<PathBuf>,
     /// The folder for temporary files.
     pub temporary: &'a Path,
+    /// Who shows what happens.
     pub observer: Arc<dyn Observer>,
     /// How this process is confined.
     pub wall: Wall,
@@ -38,6 +40,7 @@ pub struct Aside<'a> {
 /// What such a run made; gone when dropped.
 #[derive(Debug)]
 pub struct Made {
+    /// What the plugin wrote.
     pub tree: Tree,
     _folder: tempfile::TempDir,
 }

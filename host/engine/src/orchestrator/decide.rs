@@ -11,16 +11,22 @@ use config::settings::RetrySettings;
 /// How the transaction of a failed attempt ends, and what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// How the transaction ends.
     pub ending: Ending,
+    /// What comes of the step.
     pub next: Next,
 }
 
+/// How the transaction of a failed attempt ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// Nothing of it remains.
     RollBack,
+    /// Its journal and what it marked as complete stay for the next attempt.
     Preserve,
 }
 
+/// What comes after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Try the step again after the pause.
@@ -45,10 +51,9 @@ pub fn decide(on_failure: OnFailure, error: &Error, attempt: u32, retries: &Retr
     Decision { ending, next }
 }
 
-/// Doubles with each attempt up to the limit; steps begin where requests end.
+/// Steps begin where requests end.
 fn pause(attempt: u32, retries: &RetrySettings) -> Duration {
-    let doubled = retries.backoff * 2f64.powi(i32::try_from(attempt.min(30)).unwrap_or(30));
-    Duration::try_from_secs_f64(doubled.min(retries.backoff_limit)).unwrap_or_default()
+    retries.pause(attempt.saturating_add(1))
 }
 
 fn wait_for(until: Option<Timestamp>, attempt: u32, retries: &RetrySettings, now: Timestamp) -> Next {
@@ -97,12 +102,5 @@ mod tests {
         assert_eq!(limited(900), Next::Retry(Duration::from_secs(900)));
         assert_eq!(limited(901), Next::Abort);
         assert_eq!(limited(-5), Next::Retry(Duration::ZERO));
-    }
-
-    #[test]
-    fn pauses_double_and_end_at_the_limit() {
-        let retries = RetrySettings { steps: 100, ..RetrySettings::default() };
-        let pauses: Vec<_> = (1..8).map(|attempt| pause(attempt, &retries).as_secs_f64()).collect();
-        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
     }
 }

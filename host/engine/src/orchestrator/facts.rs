@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::needs::Kind;
@@ -15,10 +14,12 @@ use crate::state::{BuildState, Status};
 use crate::transaction;
 use base::digest::Digest;
 use base::error::Result;
+use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
 use config::contribute::Told;
-use config::pipeline::{Runner, StepSpec};
-use config::{Project, contribute, hash};
+use config::pipeline::{HostStep, Runner, StepSpec};
+use config::{Project, contribute, hash, publish};
+use disk::fs;
 use plugin_host::catalog;
 use plugin_host::catalog::{PluginIdentity, PluginSource};
 use plugin_host::handed::Handed;
@@ -49,7 +50,7 @@ pub fn facts(
             Status::Completed => outputs::broken(&project.layout, step, options.verify_outputs),
             _ => None,
         };
-        let plugin = plugin_source(project, spec)?.as_ref().map(PluginSource::identity);
+        let plugin = Executor::of(project, spec)?.plugin().map(PluginSource::identity);
         let key = made_from(project, Some(state), spec, plugin.as_ref(), options.strict_images, epoch);
         facts.insert(
             spec.id.clone(),
@@ -59,7 +60,7 @@ pub fn facts(
                 recorded_plugin: step.plugin.clone(),
                 plugin,
                 broken_output,
-                failed_class: step.error.as_ref().map(|error| error.class.clone()),
+                failed_class: step.error.as_ref().map(|error| error.class),
             },
         );
     }
@@ -81,9 +82,9 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
 /// lock's time of resolution, else the start of the build, which becomes the
 /// lock's time. It is the same for every step of a run, whatever they resolve.
 pub(super) fn epoch(project: &Project, state: Option<&BuildState>, source_date_epoch: Option<u64>) -> u64 {
-    let seconds = |text: &str| text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
-    let resolved = || project.lock.resolved_at.as_deref().and_then(seconds);
-    let begun = || state.and_then(|state| seconds(&state.created_at));
+    let seconds = |time: Stamp| u64::try_from(time.seconds()).ok();
+    let resolved = || project.lock.resolved_at.and_then(seconds);
+    let begun = || state.and_then(|state| seconds(state.created_at));
     source_date_epoch.or_else(resolved).or_else(begun).unwrap_or(0)
 }
 
@@ -98,11 +99,12 @@ pub(super) fn made_from(
     epoch: u64,
 ) -> Digest {
     let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
+    let signed_with = publish::makes_package(spec).then(|| signed_with(project)).flatten();
     let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     // Only these are read before the configuration is fixed.
     let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
     let handed = plugin.map(|plugin| handed(project, plugin));
-    let key = json!({
+    let mut key = json!({
         "step": spec,
         "pins": (spec.id == MANIFESTS).then_some(pins),
         "plugin": plugin.map(|plugin| plugin.digest),
@@ -112,7 +114,38 @@ pub(super) fn made_from(
         // Whatever is resolved anew moves the lock's time.
         "lock": handed.filter(|handed| handed.whole_lock).map(|_| self::epoch(project, state, None)),
     });
+    // What few steps have is no part of the others' keys.
+    let asked = asks_about_images(spec).then(|| asked_of_images(project)).flatten();
+    for (name, value) in [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked)] {
+        if let Some(value) = value {
+            key[name] = value;
+        }
+    }
     Digest::of(key.to_string().as_bytes())
+}
+
+fn asks_about_images(spec: &StepSpec) -> bool {
+    spec.run == Runner::Host(HostStep::Images)
+}
+
+/// What is asked about images, and the keys that answers are checked with.
+fn asked_of_images(project: &Project) -> Option<Value> {
+    let images = &project.settings.images;
+    let digest = |path: &std::path::Path| {
+        fs::read_optional(path, signing::key::LARGEST_FILE).ok()?.map(|bytes| Digest::of(&bytes))
+    };
+    let keys: Vec<Option<Digest>> =
+        images.verify.iter().map(|rule| digest(&project.layout.config.join(&rule.key))).collect();
+    (images.referrers || !keys.is_empty()).then(|| json!({ "settings": images, "keys": keys }))
+}
+
+/// The file with the key that the package is signed with, which names the key
+/// to who does not know its password. Of one that is not there the
+/// configuration says so.
+fn signed_with(project: &Project) -> Option<Digest> {
+    let key = project.settings.signing.key.as_ref()?;
+    let bytes = fs::read_optional(&project.layout.config.join(key), signing::key::LARGEST_FILE).ok()??;
+    Some(Digest::of(&bytes))
 }
 
 /// What the plugin of a step is handed, by which code it is.
@@ -125,13 +158,14 @@ fn handed(project: &Project, plugin: &PluginIdentity) -> Handed {
 pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdentity, strict_images: bool) -> Value {
     let makers = makers(project, spec);
     let told = json!({
-        "package": project.settings.package.identity(),
+        "package": project.settings.identity(),
         "architecture": project.architecture(),
         "strict_images": strict_images,
         "plugins": makers,
-        // Of what only the core plugin knows, like its list.
+        // Of what only the core plugins know, like their list.
         "format": makers.is_some().then_some(project.settings.package.format),
         "contributions": contributions(project, spec),
+        "sbom": makers.is_some().then_some(project.settings.package.sbom),
     });
     let handed = handed(project, plugin);
     let mut configuration = serde_json::Map::new();
@@ -151,10 +185,14 @@ fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'
     (contribute::lists(spec) && !told.is_empty()).then_some(told)
 }
 
-/// Which plugins made what is packaged, for the core plugin that writes the
-/// package's list. One in its place need not know what to do with it.
+/// The core plugins that are told who made what.
+const MAKERS: [&str; 2] = ["package", "sbom"];
+
+/// Which plugins made what is packaged, for the core plugins that write the
+/// package's list and its SBOM. One in their place need not know what to do
+/// with it.
 fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
-    let is_core = |name: &String| name == "package" && project.plugin_pins.pin(name).is_none();
+    let is_core = |name: &String| MAKERS.contains(&name.as_str()) && project.plugin_pins.pin(name).is_none();
     if !matches!(&spec.run, Runner::Plugin(name) if is_core(name)) {
         return None;
     }
@@ -170,13 +208,33 @@ fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
     Some(makers.collect())
 }
 
-/// The plugin of a step; None where the host itself runs it.
-///
-/// # Errors
-/// `configuration`, `integrity`: see [`catalog::find`].
-pub(super) fn plugin_source(project: &Project, spec: &StepSpec) -> Result<Option<PluginSource>> {
-    match &spec.run {
-        Runner::Host(_) => Ok(None),
-        Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Some),
+/// Who does a step.
+pub(super) enum Executor {
+    Host(HostStep),
+    Plugin(PluginSource),
+}
+
+impl Executor {
+    /// # Errors
+    /// `configuration`, `integrity`: see [`catalog::find`].
+    pub(super) fn of(project: &Project, spec: &StepSpec) -> Result<Self> {
+        match &spec.run {
+            Runner::Host(step) => Ok(Self::Host(*step)),
+            Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Self::Plugin),
+        }
+    }
+
+    pub(super) fn plugin(&self) -> Option<&PluginSource> {
+        match self {
+            Self::Host(_) => None,
+            Self::Plugin(source) => Some(source),
+        }
+    }
+
+    pub(super) fn into_plugin(self) -> Option<PluginSource> {
+        match self {
+            Self::Host(_) => None,
+            Self::Plugin(source) => Some(source),
+        }
     }
 }

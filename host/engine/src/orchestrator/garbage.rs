@@ -22,16 +22,19 @@ use base::error::{Error, Result};
 use base::layout::{Layout, RESERVED, shown};
 use config::airgap_lock::{AirgapLock, LockChange};
 use config::lock_names::Names;
+use config::pipeline::Runner;
 use config::runners::Runners;
 use config::{Project, hash, written};
 use disk::fs;
 use fetch::shared_lock::found_since;
 use fetch::store::Store;
 use fetch::store::collect::{Keep, Removed};
+use plugin_host::catalog;
 
 /// What was removed, or would be.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Garbage {
+    /// What of the store.
     pub store: Removed,
     /// Clones of repositories that the configuration does not name.
     pub clones: Vec<StaleClone>,
@@ -46,7 +49,9 @@ pub struct Garbage {
 /// A clone that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StaleClone {
+    /// Where it lies: `build/<name>`.
     pub path: String,
+    /// Bytes of its files.
     pub bytes: u64,
 }
 
@@ -83,7 +88,12 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     if is_unfinished {
         blobs.extend(store.fetched_since(unfinished_since(state, now))?);
     }
-    let keep = Keep { blobs, runners: runners.clone(), every_partial: is_unfinished };
+    let plugins = project.pipeline.steps.iter().filter_map(|step| match &step.run {
+        Runner::Plugin(name) => catalog::identity(name, &project.plugin_pins),
+        Runner::Host(_) => None,
+    });
+    let readers = plugins.map(|plugin| plugin.digest).collect();
+    let keep = Keep { blobs, runners: runners.clone(), readers, every_partial: is_unfinished };
     Ok(Garbage {
         store: store.remove_all_but(&keep, dry_run)?,
         clones: remove_clones(&project.layout, &components, dry_run)?,
@@ -113,6 +123,10 @@ fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
         blobs.extend(image.index);
         blobs.extend([image.manifest, image.config.digest]);
         blobs.extend(image.layers.iter().map(|layer| layer.digest));
+        for referrer in image.referrers.iter().flatten() {
+            blobs.insert(referrer.manifest);
+            blobs.extend(referrer.blobs.iter().map(|blob| blob.digest));
+        }
     }
     blobs.extend(lock.files.values().map(|file| file.sha256));
     blobs.extend(lock.of_plugins().map(|(.., file)| file.sha256));
@@ -124,14 +138,12 @@ fn locked_blobs(mut lock: AirgapLock, names: &Names) -> BTreeSet<Digest> {
 /// beginning of time where none is known of. Where the clock was set back since
 /// then, what came later looks older than it is: then everything stays.
 fn unfinished_since(state: Option<&BuildState>, now: Timestamp) -> SystemTime {
-    let since = |state: &BuildState| state.unfinished_since.as_ref()?.parse::<Timestamp>().ok();
     let trusted = state.and_then(|state| {
-        let started = state.steps.iter().filter_map(|step| step.started_at.as_ref());
-        let times = started.chain([&state.created_at, &state.updated_at]);
-        let mut later = times.filter_map(|time| time.parse::<Timestamp>().ok()).chain([now]);
-        since(state).filter(|since| later.all(|time| time.as_second() >= since.as_second()))
+        let started = state.steps.iter().filter_map(|step| step.started_at);
+        let mut later = started.chain([state.created_at, state.updated_at, now.into()]);
+        state.unfinished_since.filter(|since| later.all(|time| time >= *since))
     });
-    let seconds = trusted.and_then(|since| u64::try_from(since.as_second()).ok()).unwrap_or_default();
+    let seconds = trusted.and_then(|since| u64::try_from(since.seconds()).ok()).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
@@ -227,9 +239,7 @@ mod tests {
         assert_eq!(seconds(&state, "2030-01-02T00:00:00.5Z"), at("2030-01-02T00:00:00Z").as_second());
         assert_eq!(seconds(&state, "2030-01-01T23:59:59Z"), 0);
         // It was set back, and enough time has passed since.
-        state.updated_at = "2030-01-01T12:00:00Z".into();
-        assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
-        state.unfinished_since = Some("rubbish".into());
+        state.updated_at = at("2030-01-01T12:00:00Z").into();
         assert_eq!(seconds(&state, "2030-01-03T00:00:00Z"), 0);
     }
 
@@ -240,7 +250,7 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let done = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-01T00:00:00Z"));
         let mut failed = BuildState { ..done.clone() }.after(Some(&done));
-        assert_eq!(failed.unfinished_since.as_deref(), Some("2030-01-01T00:00:00Z"));
+        assert_eq!(failed.unfinished_since, Some(done.created_at));
         failed.steps.push(crate::state::StepState::default());
         let again = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-05T00:00:00Z"));
         assert_eq!(again.clone().after(Some(&failed)).unfinished_since, failed.unfinished_since);

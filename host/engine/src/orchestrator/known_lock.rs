@@ -39,7 +39,12 @@ fn read(path: &Path, digest: Digest) -> Result<Option<Vec<u8>>> {
 }
 
 /// Puts the entries that changed in the place of the file that did.
-pub fn in_detail(changes: Vec<Change>, layout: &Layout, recorded: Option<Digest>, present: &AirgapLock) -> Vec<Change> {
+pub(crate) fn in_detail(
+    changes: Vec<Change>,
+    layout: &Layout,
+    recorded: Option<Digest>,
+    present: &AirgapLock,
+) -> Vec<Change> {
     let mut detailed = Vec::new();
     for change in changes {
         let is_lock = change.file == AIRGAP_LOCK && change.key.is_none();
@@ -70,7 +75,8 @@ fn differences(known: &AirgapLock, present: &AirgapLock) -> Vec<Change> {
     };
     let entries: Vec<Change> = known.diff(present).into_iter().map(entry).collect();
     if entries.is_empty() && known.resolved_at != present.resolved_at {
-        return vec![change("resolved_at".to_owned(), known.resolved_at.clone(), present.resolved_at.clone())];
+        let text = |lock: &AirgapLock| lock.resolved_at.map(|time| time.to_string());
+        return vec![change("resolved_at".to_owned(), text(known), text(present))];
     }
     entries
 }
@@ -124,10 +130,10 @@ mod tests {
     fn a_time_and_parts_are_told_where_nothing_else_changed() {
         let mut old = lock(&[("https://h/a", "1")]);
         let mut new = old.clone();
-        old.resolved_at = Some("then".into());
-        new.resolved_at = Some("now".into());
+        old.resolved_at = Some("2026-01-31T12:00:00Z".parse().unwrap());
+        new.resolved_at = Some("2026-02-01T12:00:00Z".parse().unwrap());
         let shown = |new: &AirgapLock| differences(&old, new).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(shown(&new), ["resolved_at: then → now in config/airgap.lock"]);
+        assert_eq!(shown(&new), ["resolved_at: 2026-01-31T12:00:00Z → 2026-02-01T12:00:00Z in config/airgap.lock"]);
         new.files.get_mut("https://h/a").unwrap().size = 2;
         assert!(shown(&new)[0].ends_with("with other parts in config/airgap.lock"), "{:?}", shown(&new));
     }

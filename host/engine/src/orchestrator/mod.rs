@@ -26,7 +26,7 @@ pub mod known_lock;
 pub mod needs;
 pub mod outputs;
 pub mod plan;
-pub mod preflight;
+pub(crate) mod preflight;
 pub mod preview;
 pub mod refresh;
 pub mod report;

@@ -12,7 +12,6 @@ use serde::Serialize;
 use url::Url;
 
 use crate::steps::images::distinct;
-use crate::steps::repos::is_commit;
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
 use base::reference::Reference;
@@ -20,15 +19,20 @@ use config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
 use config::local::is_local;
 use config::lock_doubts::listed;
 use config::lock_names::provenance_of;
+use config::repository::is_commit;
 use fetch::shared_lock::UNLOCK;
 
 /// What kind of thing is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// A container image, for one platform.
     Image,
+    /// A file of a URL.
     File,
+    /// A Helm chart of a repository or a registry.
     Chart,
+    /// A git repository.
     Repository,
 }
 
@@ -46,6 +50,7 @@ impl fmt::Display for Kind {
 /// One image, file, chart or repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
+    /// What kind of thing it is.
     pub kind: Kind,
     /// As the user wrote it: a reference, a URL, a name.
     pub item: String,
@@ -78,6 +83,7 @@ pub struct Need {
 /// One blob of something that is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
+    /// Of its content.
     pub digest: Digest,
     /// Bytes, where they are known.
     pub size: Option<u64>,
@@ -244,7 +250,7 @@ fn host(url: &str) -> String {
 
 impl Need {
     /// Whether a build without a network could use it.
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         let there = match self.kind {
             Kind::Repository => self.has_clone,
             _ => self.parts.iter().all(|part| part.is_held),
@@ -280,6 +286,7 @@ pub struct Total {
 }
 
 impl Total {
+    /// The sum over `needs`, each blob once.
     pub fn of<'a>(needs: impl IntoIterator<Item = &'a Need>) -> Self {
         let mut total = Self::default();
         let mut seen = BTreeSet::new();
@@ -382,7 +389,7 @@ pub fn drift(needs: &[Need], useless: &Useless) -> Option<Error> {
 }
 
 /// Refuses what a build without a network would lack, all of it at once.
-pub fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
+pub(crate) fn missing_offline(needs: &[Need], useless: &Useless) -> Option<Error> {
     let missing = needs.iter().filter(|need| !need.is_available());
     let (doubted, missing): (Vec<&Need>, Vec<&Need>) =
         missing.partition(|need| !need.is_resolved && useless.doubt_of(need).is_some());
@@ -480,6 +487,7 @@ mod tests {
             size: 10,
             config: blob(&("config", 5)),
             layers: layers.iter().map(blob).collect(),
+            referrers: None,
             build: None,
         }
     }
@@ -491,13 +499,15 @@ mod tests {
             version: "1".into(),
             url: url.into(),
             checksum_url: None,
+            sha256: None,
             extract: false,
             binary: None,
         }
     }
 
     fn chart(repo: &str) -> Chart {
-        Chart { name: "web".into(), repo: repo.into(), version: "~1.0".into(), namespace: None, values: Vec::new() }
+        let (name, version) = ("web".into(), "~1.0".into());
+        Chart { name, repo: repo.into(), version, namespace: None, values: Vec::new(), deploy: true }
     }
 
     /// Two images that share a layer, a file, a remote and a local chart, a

@@ -18,7 +18,7 @@ const LISTING_LIMIT: u64 = 256 << 20;
 ///
 /// # Errors
 /// `state` where the listing is missing or damaged.
-pub fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
+pub(crate) fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
     let path = layout.step_listing(id);
     let damaged = || {
         Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
@@ -77,7 +77,7 @@ fn in_dist<'a>(layout: &'a Layout, outputs: &'a Outputs) -> impl Iterator<Item =
 
 /// How the published files of a step look now, where that is not how they were
 /// left: by their place in the list.
-pub fn new_stamps(layout: &Layout, step: &StepState) -> Vec<(usize, Option<String>)> {
+pub(crate) fn new_stamps(layout: &Layout, step: &StepState) -> Vec<(usize, Option<String>)> {
     let published = step.outputs.iter().flat_map(|outputs| outputs.published.iter().enumerate());
     let looks = published.map(|(at, published)| (at, &published.stamp, layout.published(&published.path)));
     let looks = looks.filter(|(.., path)| !path.starts_with(&layout.config));

@@ -14,13 +14,16 @@ use plugin_host::catalog::PluginIdentity;
 /// What is known about a step before anything runs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// What the state records.
     pub status: Status,
     /// The plugin that made the recorded outputs.
     pub recorded_plugin: Option<PluginIdentity>,
     /// The plugin that would run now.
     pub plugin: Option<PluginIdentity>,
+    /// What is wrong with the recorded outputs; None where they are sound, or there are none.
     pub broken_output: Option<Broken>,
-    pub failed_class: Option<String>,
+    /// The class of the error that it failed with.
+    pub failed_class: Option<Class>,
     /// Whether the recorded outputs were made from something else than what
     /// is there now.
     pub is_stale: bool,
@@ -31,8 +34,8 @@ pub struct Facts {
 pub struct Request {
     /// Ignore recorded completion.
     pub no_resume: bool,
-    /// Only these steps and what they still need; empty for all.
-    pub only: Vec<String>,
+    /// Only these steps and what they still need; None for the whole pipeline.
+    pub only: Option<BTreeSet<String>>,
     /// Regenerate the component manifest.
     pub force_regenerate: bool,
 }
@@ -41,6 +44,7 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "why")]
 pub enum Action {
+    /// Runs, for this reason.
     Run(Reason),
     /// Its outputs are there and were made by the same plugin.
     Keep,
@@ -52,10 +56,15 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
+    /// It was not done in this build yet.
     NeverRan,
+    /// The last attempt was stopped, or its process died.
     Interrupted,
-    Failed(String),
+    /// The last attempt failed; its error's class.
+    Failed(Class),
+    /// Its outputs are not what was recorded; what is wrong with them.
     OutputBroken(String),
+    /// Another plugin would make them now; from which to which.
     PluginChanged(String),
     /// A tree or a setting that it was made from is another one now.
     InputsChanged,
@@ -85,17 +94,22 @@ impl fmt::Display for Reason {
 /// happens to each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
+    /// Each after what it needs.
     pub steps: Vec<PlannedStep>,
 }
 
+/// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedStep {
+    /// The step's id.
     pub id: String,
+    /// What happens to it.
     #[serde(flatten)]
     pub action: Action,
 }
 
 impl Plan {
+    /// What happens to the step with this id; None where there is none.
     pub fn action(&self, id: &str) -> Option<&Action> {
         self.steps.iter().find(|step| step.id == id).map(|step| &step.action)
     }
@@ -114,7 +128,7 @@ impl Plan {
 /// Plans a build. The pipeline has been checked: ids are unique, needs exist,
 /// there is no circle.
 pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Request) -> Plan {
-    let wanted = (!request.only.is_empty()).then(|| with_needs(pipeline, &request.only));
+    let wanted = request.only.as_ref().map(|only| with_needs(pipeline, only));
     let mut steps: Vec<PlannedStep> = Vec::new();
     for id in pipeline.in_order() {
         let action = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(id)) {
@@ -136,16 +150,15 @@ pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Requ
 fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> {
     let Some(facts) = facts else { return Some(Reason::NeverRan) };
     let asked = request.no_resume
-        || request.only.iter().any(|only| only == id)
+        || request.only.as_ref().is_some_and(|only| only.contains(id))
         || (request.force_regenerate && id == super::MANIFESTS);
     match facts.status {
         Status::Pending => Some(Reason::NeverRan),
         Status::Running => Some(Reason::Interrupted),
-        Status::Failed if facts.failed_class.as_deref() == Some(Class::Interrupted.as_str()) => {
-            Some(Reason::Interrupted)
-        }
-        Status::Failed => Some(Reason::Failed(facts.failed_class.clone().unwrap_or_default())),
-        Status::Skipped => None,
+        Status::Failed => match facts.failed_class {
+            None | Some(Class::Interrupted) => Some(Reason::Interrupted),
+            Some(class) => Some(Reason::Failed(class)),
+        },
         Status::Completed if asked => Some(Reason::Asked),
         Status::Completed => match (&facts.recorded_plugin, &facts.plugin) {
             (Some(old), Some(new)) if old.digest != new.digest => Some(Reason::PluginChanged(format!(
@@ -164,9 +177,9 @@ fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> 
 }
 
 /// Steps and everything they wait for, directly or not.
-fn with_needs(pipeline: &Pipeline, ids: &[String]) -> BTreeSet<String> {
+fn with_needs(pipeline: &Pipeline, ids: &BTreeSet<String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let mut open = ids.to_vec();
+    let mut open: Vec<String> = ids.iter().cloned().collect();
     while let Some(id) = open.pop() {
         if found.insert(id.clone()) {
             open.extend(pipeline.waits_for(&id).into_iter().map(str::to_owned));
@@ -225,7 +238,7 @@ mod tests {
         facts.get_mut("package").unwrap().plugin = plugin(b"new");
         assert_eq!(running(&facts, &nothing), ["package"]);
 
-        let only = Request { only: vec!["charts".into()], ..Request::default() };
+        let only = Request { only: Some(["charts".into()].into()), ..Request::default() };
         assert_eq!(running(&done(), &only), ["charts"]);
         let mut facts = done();
         facts.get_mut("manifests").unwrap().status = Status::Running;

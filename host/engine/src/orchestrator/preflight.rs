@@ -63,7 +63,7 @@ pub struct Demand {
 
 /// What will be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Writes {
+pub(crate) struct Writes {
     /// Bytes that are still to be downloaded.
     pub store: u64,
     /// Bytes of what the steps get from the store: links on one mount, copies
@@ -76,7 +76,7 @@ pub struct Writes {
 impl Writes {
     /// Of a build that still works on `worked_on`, and makes a package of
     /// `packaged` or none.
-    pub fn new(worked_on: &Total, packaged: Option<&Total>) -> Self {
+    pub(crate) fn new(worked_on: &Total, packaged: Option<&Total>) -> Self {
         Self {
             store: worked_on.bytes_to_fetch,
             linked: worked_on.bytes_needed,
@@ -86,7 +86,7 @@ impl Writes {
 }
 
 /// Adds up what each mount gets.
-pub fn demands(writes: &Writes, mounts: &[Mount]) -> Vec<Demand> {
+pub(crate) fn demands(writes: &Writes, mounts: &[Mount]) -> Vec<Demand> {
     let device = |place: Place| mounts.iter().find(|mount| mount.places.contains(&place)).map(|mount| mount.device);
     let is_split = |one: Place, other: Place| device(one) != device(other);
     let mut needed: BTreeMap<Option<u64>, u64> = BTreeMap::new();
@@ -110,7 +110,7 @@ pub fn demands(writes: &Writes, mounts: &[Mount]) -> Vec<Demand> {
 
 /// Refuses when a mount will not hold what is asked of it, naming both
 /// numbers of each such mount.
-pub fn shortfall(demands: &[Demand]) -> Option<Error> {
+pub(crate) fn shortfall(demands: &[Demand]) -> Option<Error> {
     let short: Vec<String> = demands.iter().filter(|demand| demand.needed > demand.mount.free).map(told).collect();
     (!short.is_empty()).then(|| {
         Error::new(Class::DiskFull, format!("not enough space: {}", short.join("; ")))
@@ -135,7 +135,7 @@ fn told(demand: &Demand) -> String {
 ///
 /// # Errors
 /// `local` where the operating system does not say.
-pub fn mounts(layout: &Layout) -> Result<Vec<Mount>> {
+pub(crate) fn mounts(layout: &Layout) -> Result<Vec<Mount>> {
     mounts_of(&[(Place::Store, &layout.store()), (Place::Staging, &layout.staging()), (Place::Dist, &layout.dist)])
 }
 

@@ -26,7 +26,7 @@ use config::Project;
 use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
 use disk::fs;
 use disk::tree::Tree;
@@ -49,6 +49,7 @@ pub struct Preview {
     pub changes: Vec<Change>,
     /// In an order in which they may run.
     pub steps: Vec<PreviewedStep>,
+    /// What the steps that run fetch and write.
     #[serde(flatten)]
     pub outlook: Outlook,
 }
@@ -68,7 +69,7 @@ pub struct PreviewedStep {
 #[serde(untagged)]
 pub enum Maker {
     Host {
-        host: String,
+        host: HostStep,
     },
     Plugin {
         plugin: String,
@@ -82,6 +83,7 @@ pub enum Maker {
     },
 }
 
+/// How a build relates to the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Begins {
@@ -98,6 +100,7 @@ pub enum Begins {
 pub struct Outlook {
     /// What is still to be fetched.
     pub to_fetch: Vec<Need>,
+    /// What the planned steps need, there already or not, added up.
     pub total: Total,
     /// By registry or server.
     pub requests: BTreeMap<String, Requests>,
@@ -113,7 +116,7 @@ pub struct Outlook {
 }
 
 /// The disk as it is.
-pub struct OnDisk<'a> {
+pub(crate) struct OnDisk<'a> {
     pub store: &'a Store,
     pub layout: &'a Layout,
 }
@@ -180,7 +183,7 @@ pub fn preview(
 fn previewed(project: &Project, planned: PlannedStep) -> Option<PreviewedStep> {
     let waits_for = project.pipeline.waits_for(&planned.id).into_iter().map(str::to_owned).collect();
     let by = match &project.pipeline.step(&planned.id)?.run {
-        Runner::Host(name) => Maker::Host { host: name.clone() },
+        Runner::Host(step) => Maker::Host { host: *step },
         Runner::Plugin(name) => {
             let PluginIdentity { name, version, digest, .. } = catalog::identity(name, &project.plugin_pins)?;
             let path = project.plugin_pins.pin(&name).map(|(pin, _)| shown(&pin.path));
@@ -250,7 +253,7 @@ pub fn packs(spec: &StepSpec) -> bool {
 
 impl Outlook {
     /// Whether such a build writes into airgap.lock.
-    pub fn changes_lock(&self) -> bool {
+    pub(crate) fn changes_lock(&self) -> bool {
         let is_news = |need: &Need| !need.is_locked || need.differs.is_some();
         self.needed.iter().any(is_news) || !self.unnamed.is_empty() || !self.doubted.is_empty()
     }
@@ -273,12 +276,10 @@ fn kinds(pipeline: &Pipeline, chosen: impl Fn(&StepSpec) -> bool) -> BTreeSet<Ki
 /// What a step fetches, by who does its work.
 pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
     match &spec.run {
-        Runner::Host(name) => match name.as_str() {
-            "images" => Some(Kind::Image),
-            "files" => Some(Kind::File),
-            "repos" => Some(Kind::Repository),
-            _ => None,
-        },
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
         Runner::Plugin(name) => (name == "charts").then_some(Kind::Chart),
     }
 }
@@ -287,7 +288,7 @@ pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
 ///
 /// # Errors
 /// `state` where they are missing or damaged.
-pub fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
+pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
     let path = tree.path_of(COMPONENTS);
     let damaged = || {
         Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
@@ -302,9 +303,9 @@ pub fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
 ///
 /// # Errors
 /// `configuration`.
-pub fn in_memory(project: &Project) -> Result<ResolvedComponents> {
+pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    manifest.resolve(&project.settings.package.identity(), project.architecture()).map_err(|problems| {
+    manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
             .hint("correct components.yaml or catalog.yaml")

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{ComponentManifest, Repository};
+use model::{ComponentManifest, Package, Repository};
 
 use super::needs::Kind;
 use super::preview::kind_of;
@@ -19,7 +19,7 @@ pub struct Selection {
     /// Keys of entries, or `*` for all.
     pub keys: Vec<String>,
     /// The steps that resolve them.
-    pub steps: Vec<String>,
+    pub steps: BTreeSet<String>,
 }
 
 /// Near names that an error lists.
@@ -44,7 +44,8 @@ pub fn select(project: &Project, names: &[String]) -> Result<Selection> {
         let all = [Kind::Image, Kind::File, Kind::Repository, Kind::Chart].into();
         return Ok(Selection { keys: vec!["*".to_owned()], steps: steps(&project.pipeline, &all) });
     }
-    let candidates = candidates(&project.lock, project.components.as_ref(), project.architecture());
+    let package = project.settings.identity();
+    let candidates = candidates(&project.lock, project.components.as_ref(), &package, project.architecture());
     choose(&candidates, names, &project.pipeline)
 }
 
@@ -70,13 +71,18 @@ fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipelin
 }
 
 /// Everything that the lock holds or the components name.
-fn candidates(lock: &AirgapLock, manifest: Option<&ComponentManifest>, architecture: &str) -> BTreeSet<Candidate> {
+fn candidates(
+    lock: &AirgapLock,
+    manifest: Option<&ComponentManifest>,
+    package: &Package,
+    architecture: &str,
+) -> BTreeSet<Candidate> {
     let mut candidates = BTreeSet::new();
     let mut add = |kind: Kind, name: &str, key: String| {
         candidates.insert(Candidate { kind, name: name.to_owned(), key });
     };
     if let Some(manifest) = manifest {
-        named(manifest, lock, architecture, &mut add);
+        named((manifest, package), lock, architecture, &mut add);
     }
     for key in lock.images.keys() {
         add(Kind::Image, key.split(' ').next().unwrap_or_default(), key.clone());
@@ -102,12 +108,12 @@ fn candidates(lock: &AirgapLock, manifest: Option<&ComponentManifest>, architect
 
 /// What components.yaml names, by the names that it gives.
 fn named(
-    manifest: &ComponentManifest,
+    (manifest, package): (&ComponentManifest, &Package),
     lock: &AirgapLock,
     architecture: &str,
     add: &mut impl FnMut(Kind, &str, String),
 ) {
-    let resolved = manifest.resolve(&model::Package::default(), architecture).unwrap_or_default();
+    let resolved = manifest.resolve(package, architecture).unwrap_or_default();
     for image in &resolved.images {
         add(Kind::Image, image, AirgapLock::image_key(image, &format!("linux/{architecture}")));
     }
@@ -137,7 +143,7 @@ fn named(
 }
 
 /// The steps of the pipeline that fetch these kinds.
-fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> Vec<String> {
+fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> BTreeSet<String> {
     let fetches = |spec: &&config::pipeline::StepSpec| kind_of(spec).is_some_and(|kind| kinds.contains(&kind));
     pipeline.steps.iter().filter(fetches).map(|spec| spec.id.clone()).collect()
 }
@@ -206,7 +212,7 @@ mod tests {
             "https://charts.example/web-1.tgz".into(),
             LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None },
         );
-        candidates(&lock, Some(&manifest()), "amd64")
+        candidates(&lock, Some(&manifest()), &Package::default(), "amd64")
     }
 
     fn chosen(names: &[&str]) -> Result<Selection> {
@@ -218,18 +224,18 @@ mod tests {
     fn an_exact_name_means_that_thing_and_nothing_else() {
         let helm = chosen(&["helm"]).unwrap();
         assert_eq!(helm.keys, ["https://get.example/SUMS", "https://get.example/helm-amd64"]);
-        assert_eq!(helm.steps, ["files"]);
-        assert_eq!(chosen(&["web"]).unwrap().steps, ["charts"]);
+        assert_eq!(helm.steps, ["files"].map(str::to_owned).into());
+        assert_eq!(chosen(&["web"]).unwrap().steps, ["charts"].map(str::to_owned).into());
         assert_eq!(chosen(&["base"]).unwrap().keys, ["https://git.example/gitops.git "]);
-        assert_eq!(chosen(&["base"]).unwrap().steps, ["repos"]);
+        assert_eq!(chosen(&["base"]).unwrap().steps, ["repos"].map(str::to_owned).into());
     }
 
     #[test]
     fn a_part_means_everything_that_contains_it() {
         let found = chosen(&["nginx", "get.example/y"]).unwrap();
         assert_eq!(found.keys, ["https://get.example/yq", "nginx:1.27 linux/amd64"]);
-        assert_eq!(found.steps, ["images", "files"]);
-        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"]);
+        assert_eq!(found.steps, ["images", "files"].map(str::to_owned).into());
+        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"].map(str::to_owned).into());
     }
 
     /// The archive alone would come back as the chart's own entry has it.
@@ -242,7 +248,7 @@ mod tests {
         lock.charts.insert(key.into(), chart);
         let file = LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None };
         lock.core.entry("charts".into()).or_default().insert(url.into(), file);
-        let all = candidates(&lock, Some(&manifest()), "amd64");
+        let all = candidates(&lock, Some(&manifest()), &Package::default(), "amd64");
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
         assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));
     }

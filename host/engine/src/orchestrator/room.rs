@@ -22,7 +22,7 @@ use fetch::store::Store;
 
 /// Refuses when a disk has no room for all that the lock knows by then, the
 /// package included.
-pub fn of_build(project: Arc<Project>, plan: Arc<Plan>, lock: SharedLock, store: Arc<Store>) -> Room {
+pub(crate) fn of_build(project: Arc<Project>, plan: Arc<Plan>, lock: SharedLock, store: Arc<Store>) -> Room {
     Room::new(move |components| {
         let outlook = outlook(&project, &plan, components, &lock, &store)?;
         shortfall(&outlook.disk).map_or(Ok(()), Err)
@@ -33,7 +33,7 @@ pub fn of_build(project: Arc<Project>, plan: Arc<Plan>, lock: SharedLock, store:
 ///
 /// # Errors
 /// As [`Room::check`].
-pub fn for_package(layout: &Layout, trees: &BTreeMap<String, Tree>) -> Result<()> {
+pub(crate) fn for_package(layout: &Layout, trees: &BTreeMap<String, Tree>) -> Result<()> {
     let package = trees.values().map(|tree| tree.listing.bytes()).fold(0, u64::saturating_add);
     let writes = Writes { package, ..Writes::default() };
     shortfall(&demands(&writes, &mounts(layout)?)).map_or(Ok(()), Err)

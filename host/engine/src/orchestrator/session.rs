@@ -27,14 +27,17 @@ use fetch::store::Store;
 pub struct Options {
     /// Forget the recorded build; the store stays.
     pub clean: bool,
+    /// Which steps.
     pub request: Request,
+    /// What happens where the configuration changed under an unfinished build.
     pub on_change: OnChange,
     /// Build from the store alone.
     pub offline: bool,
     /// Refuse anything that airgap.lock does not hold.
     pub locked: bool,
-    /// Names whose entries in the lock are resolved again; `*` is all.
-    pub refresh: Vec<String>,
+    /// An update: the names whose entries in the lock are resolved again; `*`
+    /// is all. None for a build.
+    pub refresh: Option<Vec<String>>,
     /// Images that charts name and the manifest lacks are errors.
     pub strict_images: bool,
     /// Hash the outputs of completed steps instead of comparing sizes.
@@ -51,11 +54,11 @@ impl Options {
     /// `local` where the diary of a killed build can not be read.
     pub fn lock(&self, project: &Project) -> Result<SharedLock> {
         let mut lock = project.lock.clone();
-        lock.forget(&self.refresh);
-        let shared = match (self.locked, self.refresh.is_empty()) {
+        lock.forget(self.refresh.as_deref().unwrap_or_default());
+        let shared = match (self.locked, &self.refresh) {
             (true, _) => SharedLock::frozen(lock),
-            (false, false) => SharedLock::new(lock),
-            (false, true) => SharedLock::with_diary(lock, project.layout.resolved())?,
+            (false, Some(_)) => SharedLock::new(lock),
+            (false, None) => SharedLock::with_diary(lock, project.layout.resolved())?,
         };
         Ok(shared.without_doubts(&Runners::of(project), &Store::open(project.layout.store())?))
     }
@@ -64,6 +67,7 @@ impl Options {
 /// What happens when the configuration of an unfinished build changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
+    /// Refuse to go on, and say what changed.
     #[default]
     Refuse,
     /// Begin again; the store stays.
@@ -73,7 +77,9 @@ pub enum OnChange {
 /// A build that this process holds.
 #[derive(Debug)]
 pub struct Session {
+    /// The configuration, loaded and checked.
     pub project: Arc<Project>,
+    /// state.json, under the lock.
     pub state: ExclusiveState,
 }
 
@@ -100,7 +106,7 @@ impl Session {
         // Where the last step publishes, hours from now.
         fs::check_writable(&project.layout.dist)?;
         written::check(&project.layout)?;
-        if !options.refresh.is_empty() {
+        if options.refresh.is_some() {
             fs::check_writable(&project.layout.config)?;
         }
         let next = BuildState::new(pipeline, now).after(state.get());
@@ -150,7 +156,7 @@ impl Session {
     ///
     /// # Errors
     /// `local`, `disk-full`.
-    pub fn remember_lock(&self) -> Result<()> {
+    pub(crate) fn remember_lock(&self) -> Result<()> {
         let recorded = self.state.get().and_then(|state| state.configuration.as_ref()).and_then(ConfigHashes::lock);
         known_lock::remember(&self.project.layout, recorded)
     }
@@ -189,7 +195,7 @@ pub fn is_doubtful(layout: &Layout, state: Option<&BuildState>) -> bool {
 
 /// Whether a step failed over bytes that are not what was recorded of them.
 fn has_found_damage(state: &BuildState) -> bool {
-    let of_step = |step: &StepState| step.error.as_ref().is_some_and(|error| error.class == Class::Integrity.as_str());
+    let of_step = |step: &StepState| step.error.as_ref().is_some_and(|error| error.class == Class::Integrity);
     state.steps.iter().any(of_step)
 }
 
@@ -207,8 +213,12 @@ fn sweep(project: &Project) -> Result<()> {
 /// How a recorded build relates to the present configuration.
 #[derive(Debug, PartialEq)]
 pub enum Standing {
+    /// It is the one that the build began with.
     Unchanged,
+    /// The build is complete: a new one begins.
     FinishedAndChanged(Vec<Change>),
+    /// The build is not complete: it may not go on with another configuration unless the user
+    /// says so.
     UnfinishedAndChanged(Vec<Change>),
 }
 
@@ -261,11 +271,11 @@ fn aligned(state: &BuildState, project: &Project) -> bool {
 
 /// Records a new build, in which the configuration is loaded already.
 fn begin(state: &mut ExclusiveState, mut build: BuildState, now: Timestamp) -> Result<()> {
-    let created_at = build.created_at.clone();
+    let created_at = build.created_at;
     if let Some(step) = build.step_mut(super::CONFIG) {
         step.status = Status::Completed;
         step.attempts = 1;
-        step.started_at = Some(created_at.clone());
+        step.started_at = Some(created_at);
         step.completed_at = Some(created_at);
         step.duration_ms = Some(0);
         step.summary = Some("valid".to_owned());

@@ -5,7 +5,7 @@
 //! for a file that we half understand is not ours to write back.
 
 use base::progress::ItemProgress;
-use base::timestamp::rfc3339;
+use base::timestamp::Stamp;
 use config::publish::Published;
 use plugin_host::catalog::PluginIdentity;
 use std::collections::BTreeMap;
@@ -26,21 +26,27 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildState {
+    /// Of the file's format: [`FORMAT`].
     pub format: u32,
     /// Says which build this is: the time of its start and six random digits.
     pub build_id: String,
+    /// Of the program that wrote the file.
     pub tool_version: String,
     /// None until the component manifest was published.
     pub config_hash: Option<Digest>,
+    /// The digest of each file of the configuration, by name as in [`ConfigHashes`]; empty as long as
+    /// `config_hash` is None.
     pub config_files: BTreeMap<String, Digest>,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    pub updated_at: String,
+    /// When the build began.
+    pub created_at: Stamp,
+    /// When the state was written last.
+    pub updated_at: Stamp,
     /// When the last finished build gave way to this one, or to one before it
     /// that never finished: what came into the store since then may be known to
     /// nobody yet. None where no finished build is known of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unfinished_since: Option<String>,
+    pub unfinished_since: Option<Stamp>,
+    /// One for each step, in the order of the pipeline.
     pub steps: Vec<StepState>,
     /// The configuration that the build began with, for telling what changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,42 +65,58 @@ pub struct BuildState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
+    /// Not done in this build yet.
     #[default]
     Pending,
+    /// An attempt runs.
     Running,
+    /// Its outputs are committed.
     Completed,
+    /// The last attempt failed, and was not repeated.
     Failed,
-    Skipped,
 }
 
 /// One step of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StepState {
+    /// The step's id in the pipeline.
     pub id: String,
+    /// What people call it.
     pub name: String,
+    /// Where it stands.
     pub status: Status,
     /// Attempts in this build.
     pub attempts: u32,
+    /// When the last attempt began. None before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: Option<Stamp>,
+    /// When its outputs were committed. None while they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<String>,
+    pub completed_at: Option<Stamp>,
+    /// Milliseconds of the last attempt that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
+    /// The plugin of the last attempt; None where the host itself does the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginIdentity>,
+    /// How far the last attempt was when it ended; None where it never said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<ItemProgress>,
     /// Of the last attempt: how many items are done, and which failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
+    /// What it made; None before it was completed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Outputs>,
+    /// Why the last attempt failed; None where it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
+    /// What it made when it was last completed, on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// What it fetched and found in the store: in all attempts of the run that completed it, or
+    /// in the last attempt where that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// What the outputs were made from: plugin, configuration, input trees.
@@ -105,8 +127,11 @@ pub struct StepState {
 /// Folded from the journal when the attempt ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Items {
+    /// Items that are finished.
     pub done: u64,
+    /// Items in all; 0 where that was never known.
     pub total: u64,
+    /// Those that failed, as many as are kept.
     pub failed: Vec<FailedItem>,
     /// Those that failed as well, beyond the longest list that is kept.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -118,13 +143,17 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// One bad item of a step that went on past it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedItem {
+    /// The image, file, chart or repository as the user wrote it.
     pub name: String,
-    pub class: String,
+    /// The error's class.
+    pub class: Class,
     /// What a plugin calls this failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What failed and why.
     pub message: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,26 +163,33 @@ pub struct FailedItem {
 /// What a completed step made: its tree, and what was published from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outputs {
+    /// Files of the tree.
     pub files: u64,
+    /// Bytes of them.
     pub bytes: u64,
     /// Of the listing of the tree.
     pub digest: Option<Digest>,
+    /// What became visible outside build/ with the commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<Published>,
 }
 
+/// The error of a failed attempt, as it is shown later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedError {
-    pub class: String,
+    /// The error's class.
+    pub class: Class,
     /// What a plugin calls this failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The error with its causes, on one line.
     pub message: String,
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// RFC 3339, UTC: when a rate-limited server will answer again.
+    /// When a rate-limited server will answer again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
+    pub until: Option<Stamp>,
     /// Lines for who looks into it: where in a component it crashed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
@@ -162,11 +198,11 @@ pub struct RecordedError {
 impl From<&Error> for RecordedError {
     fn from(error: &Error) -> Self {
         Self {
-            class: error.class().as_str().to_owned(),
+            class: error.class(),
             code: error.code().map(str::to_owned),
             message: error.one_line(),
             hint: error.hint_text().map(str::to_owned),
-            until: error.until().filter(|_| error.class() == Class::RateLimited).map(rfc3339),
+            until: error.until().filter(|_| error.class() == Class::RateLimited).map(Stamp::from),
             details: error.details().to_vec(),
         }
     }
@@ -186,8 +222,8 @@ impl BuildState {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             config_hash: None,
             config_files: BTreeMap::new(),
-            created_at: rfc3339(now),
-            updated_at: rfc3339(now),
+            created_at: now.into(),
+            updated_at: now.into(),
             unfinished_since: None,
             steps,
             configuration: None,
@@ -196,16 +232,17 @@ impl BuildState {
         }
     }
 
+    /// The step with this id; None where there is none.
     pub fn step(&self, id: &str) -> Option<&StepState> {
         self.steps.iter().find(|step| step.id == id)
     }
 
-    pub fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
+    pub(crate) fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
         self.steps.iter_mut().find(|step| step.id == id)
     }
 
     /// Fixes the configuration that this build belongs to.
-    pub fn fix(&mut self, hashes: &ConfigHashes) {
+    pub(crate) fn fix(&mut self, hashes: &ConfigHashes) {
         let before = self.released.take();
         if before.is_some_and(|before| before.differs_beyond_manifests(hashes)) {
             // Nothing would tell that they were made from something else.
@@ -232,7 +269,7 @@ impl BuildState {
     }
 
     /// The lock was written as announced.
-    pub fn lock_written(&mut self) {
+    pub(crate) fn lock_written(&mut self) {
         if let Some(hashes) = self.announced() {
             self.fix(&hashes);
         }
@@ -240,7 +277,7 @@ impl BuildState {
 
     /// Whether every step is done.
     pub fn is_finished(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step.status, Status::Completed | Status::Skipped))
+        self.steps.iter().all(|step| step.status == Status::Completed)
     }
 
     /// Knows what the build that it replaces leaves in the store. With the
@@ -249,15 +286,15 @@ impl BuildState {
     #[must_use]
     pub fn after(mut self, replaced: Option<&Self>) -> Self {
         self.unfinished_since = replaced.and_then(|replaced| match replaced.is_finished() {
-            true => Some(self.created_at.clone()),
-            false => replaced.unfinished_since.clone(),
+            true => Some(self.created_at),
+            false => replaced.unfinished_since,
         });
         self
     }
 
     /// Takes over the steps of a pipeline: states of steps that are still
     /// there are kept, new ones are pending.
-    pub fn align(&mut self, pipeline: &Pipeline) {
+    pub(crate) fn align(&mut self, pipeline: &Pipeline) {
         let mut old: BTreeMap<String, StepState> =
             std::mem::take(&mut self.steps).into_iter().map(|step| (step.id.clone(), step)).collect();
         self.steps = pipeline

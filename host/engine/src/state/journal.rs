@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::format::{FailedItem, Items};
-use base::error::{ItemFailure, Result};
+use base::error::{Class, ItemFailure, Result};
 use base::progress::ItemProgress;
 use disk::fs;
 
@@ -22,19 +22,30 @@ use disk::fs;
 pub enum Line {
     /// How many items there are.
     Total {
+        /// Items in all.
         total: u64,
+        /// What is counted: "images".
         unit: String,
     },
+    /// An item is finished.
     Done {
+        /// The item as the user wrote it.
         name: String,
+        /// Its size in bytes.
         bytes: u64,
     },
+    /// An item failed, and the step went on.
     Failed {
+        /// The item as the user wrote it.
         name: String,
-        class: String,
+        /// The error's class.
+        class: Class,
+        /// What a plugin calls this failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
+        /// What failed and why.
         message: String,
+        /// What to do about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
@@ -42,29 +53,29 @@ pub enum Line {
 
 /// The open journal of one attempt. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: Arc<Mutex<File>>,
 }
 
 impl Journal {
     /// Opens for appending.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), file: Arc::new(Mutex::new(fs::append(path)?)) })
     }
 
-    pub fn total(&self, total: u64, unit: &str) -> Result<()> {
+    pub(crate) fn total(&self, total: u64, unit: &str) -> Result<()> {
         self.append(&Line::Total { total, unit: unit.to_owned() })
     }
 
-    pub fn done(&self, name: &str, bytes: u64) -> Result<()> {
+    pub(crate) fn done(&self, name: &str, bytes: u64) -> Result<()> {
         self.append(&Line::Done { name: name.to_owned(), bytes })
     }
 
-    pub fn failed(&self, failure: &ItemFailure) -> Result<()> {
+    pub(crate) fn failed(&self, failure: &ItemFailure) -> Result<()> {
         self.append(&Line::Failed {
             name: failure.item.clone(),
-            class: failure.class.as_str().to_owned(),
+            class: failure.class,
             code: failure.code.clone(),
             message: failure.message.clone(),
             hint: failure.hint.clone(),

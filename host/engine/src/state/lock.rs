@@ -20,6 +20,7 @@ use disk::fs;
 /// Who holds a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
+    /// Its process id.
     pub pid: u32,
     /// "build", "clean".
     pub command: String,

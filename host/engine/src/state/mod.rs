@@ -1,6 +1,6 @@
 //! The state of a build: what is done, what failed, what was under way.
 //!
-//! [`format`] is what state.json holds, [`store`] reads it and writes it under
+//! [`mod@format`] is what state.json holds, [`store`] reads it and writes it under
 //! the lock of [`lock`], and [`journal`] keeps the items of a running attempt,
 //! so that their cost does not grow with their number.
 

@@ -14,7 +14,6 @@ use super::format::{BuildState, FORMAT};
 use super::lock::BuildLock;
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
-use base::timestamp::rfc3339;
 use disk::fs;
 use fetch::store::Store;
 
@@ -89,7 +88,7 @@ impl ExclusiveState {
     ///
     /// # Errors
     /// `held`, `local`.
-    pub fn open_anew(layout: &Layout, command: &str, now: Timestamp) -> Result<(Self, Option<PathBuf>)> {
+    pub(crate) fn open_anew(layout: &Layout, command: &str, now: Timestamp) -> Result<(Self, Option<PathBuf>)> {
         let mut exclusive = Self::take(layout, command, now)?;
         let aside = match read(&layout.state()) {
             Ok(state) => {
@@ -124,6 +123,7 @@ impl ExclusiveState {
         self.lock.settle();
     }
 
+    /// The state with every change so far; None where there is none.
     pub fn get(&self) -> Option<&BuildState> {
         self.state.as_ref()
     }
@@ -149,7 +149,7 @@ impl ExclusiveState {
     }
 
     /// Writes what was changed since the last write.
-    pub fn write_changes(&mut self, now: Timestamp) -> Result<()> {
+    pub(crate) fn write_changes(&mut self, now: Timestamp) -> Result<()> {
         if self.is_changed { self.write(now) } else { Ok(()) }
     }
 
@@ -162,7 +162,7 @@ impl ExclusiveState {
 
     fn write(&mut self, now: Timestamp) -> Result<()> {
         let Some(state) = &mut self.state else { return Ok(()) };
-        state.updated_at = rfc3339(now);
+        state.updated_at = now.into();
         let mut bytes = serde_json::to_vec_pretty(state)
             .map_err(|error| Error::new(Class::State, "cannot write the state as JSON").caused_by(error))?;
         bytes.push(b'\n');
@@ -230,7 +230,7 @@ pub fn unmarked(layout: &Layout) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::pipeline::{OnFailure, Pipeline, Runner, StepSpec};
+    use config::pipeline::{HostStep, OnFailure, Pipeline, Runner, StepSpec};
 
     fn layout(folder: &Path) -> Layout {
         Layout::new(folder.join("config"), folder.join("build"), folder.join("dist"))
@@ -240,7 +240,7 @@ mod tests {
         let spec = StepSpec {
             name: "Container images".into(),
             on_failure: OnFailure::Preserve,
-            ..StepSpec::new("images", Runner::Host("images".into()))
+            ..StepSpec::new("images", Runner::Host(HostStep::Images))
         };
         BuildState::new(&Pipeline { steps: vec![spec] }, Timestamp::from_second(0).unwrap())
     }
@@ -257,7 +257,7 @@ mod tests {
         drop(exclusive);
         let read_back = read(&layout.state()).unwrap().unwrap();
         assert_eq!(read_back.steps[0].attempts, 7);
-        assert_eq!(read_back.updated_at, "1970-01-01T00:01:00Z");
+        assert_eq!(read_back.updated_at.to_string(), "1970-01-01T00:01:00Z");
         // YAML is a superset of JSON, and the file is meant to be read as both.
         let text = std::fs::read_to_string(layout.state()).unwrap();
         let yaml: BuildState = serde_yaml::from_str(&text).unwrap();

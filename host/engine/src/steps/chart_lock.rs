@@ -76,6 +76,7 @@ mod tests {
             provenance: None,
             values: Vec::new(),
             images: Vec::new(),
+            artifact: None,
         }
     }
 

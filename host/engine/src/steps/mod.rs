@@ -13,33 +13,36 @@ use futures_util::{Stream, StreamExt as _};
 use model::ResolvedComponents;
 
 use crate::state::journal::Journal;
-use base::error::{Error, Result};
+use base::error::Result;
 use base::progress::{Progress, StepOutcome};
 use config::Project;
 use config::named::NamedPaths;
+use config::pipeline::HostStep;
 use disk::tree::{Tree, TreeBuilder};
 use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
+use signing::PrivateKey;
 
 mod chart_lock;
 mod failures;
-pub mod files;
-pub mod images;
-pub mod plugin;
-pub mod repos;
+pub(crate) mod files;
+pub(crate) mod images;
+pub(crate) mod plugin;
+pub(crate) mod repos;
+mod seal;
 #[cfg(test)]
 mod test_support;
 
 /// Whether the disks have room for what a running build still writes. Cheap to
 /// clone.
 #[derive(Clone)]
-pub struct Room(Arc<Check>);
+pub(crate) struct Room(Arc<Check>);
 
 type Check = dyn Fn(&ResolvedComponents) -> Result<()> + Send + Sync;
 
 impl Room {
-    pub fn new(check: impl Fn(&ResolvedComponents) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(check: impl Fn(&ResolvedComponents) -> Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(check))
     }
 
@@ -48,14 +51,14 @@ impl Room {
     /// # Errors
     /// `disk-full` with both numbers; `local` where a mount does not tell its
     /// free space.
-    pub fn check(&self, components: &ResolvedComponents) -> Result<()> {
+    pub(crate) fn check(&self, components: &ResolvedComponents) -> Result<()> {
         (self.0)(components)
     }
 }
 
 /// What a step attempt may use.
 #[derive(Clone)]
-pub struct StepContext {
+pub(crate) struct StepContext {
     pub project: Arc<Project>,
     /// Starts at 1.
     pub attempt: u32,
@@ -78,22 +81,29 @@ pub struct StepContext {
     pub room: Room,
     /// The local paths that the user's configuration names.
     pub named: Arc<NamedPaths>,
+    /// Who signs the package.
+    pub signer: Option<Arc<PrivateKey>>,
     /// What a plugin gets as configuration, a JSON object: package,
     /// architecture and flags of this run, then the step's own configuration.
     pub plugin_configuration: serde_json::Value,
 }
 
-/// The step of the host that is called `name` in the pipeline.
-///
-/// # Errors
-/// `configuration` where there is none of that name.
-pub fn of_host(name: &str) -> Result<Box<dyn Step>> {
-    match name {
-        "images" => Ok(Box::new(images::ImagesStep)),
-        "files" => Ok(Box::new(files::FilesStep)),
-        "repos" => Ok(Box::new(repos::ReposStep)),
-        _ => Err(Error::configuration(format!("the pipeline names the host step `{name}`, which does not exist"))
-            .hint("the host has the steps `config`, `images`, `files` and `repos`")),
+/// What does a step of the host.
+pub(crate) fn of_host(step: HostStep) -> Box<dyn Step> {
+    match step {
+        HostStep::Config => Box::new(Loaded),
+        HostStep::Images => Box::new(images::ImagesStep),
+        HostStep::Files => Box::new(files::FilesStep),
+        HostStep::Repos => Box::new(repos::ReposStep),
+    }
+}
+
+/// The configuration, which was loaded before any step ran.
+struct Loaded;
+
+impl Step for Loaded {
+    fn run<'a>(&'a self, _cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(async { Ok(StepOutcome { summary: "valid".to_owned(), ..StepOutcome::default() }) })
     }
 }
 
@@ -115,7 +125,7 @@ where
 }
 
 /// A unit of the pipeline.
-pub trait Step: Send + Sync {
+pub(crate) trait Step: Send + Sync {
     /// Makes the outputs. Called once per attempt; may be called again after
     /// any failure, a kill included, and then reuses what the store holds.
     ///

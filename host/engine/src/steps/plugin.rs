@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock};
+use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
 use base::error::{Error, Result};
 use config::airgap_lock::CHARTS;
 use config::pipeline::StepSpec;
+use config::publish;
 use fetch::desk::Means;
 use plugin_host::catalog::PluginSource;
 use plugin_host::drift::Drift;
@@ -14,14 +15,14 @@ use plugin_host::{Asked, Attempt, Runtime};
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
-pub struct PluginStep {
+pub(crate) struct PluginStep {
     spec: StepSpec,
     source: PluginSource,
     runtime: Arc<Runtime>,
 }
 
 impl PluginStep {
-    pub fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
+    pub(crate) fn new(spec: StepSpec, source: PluginSource, runtime: Arc<Runtime>) -> Self {
         Self { spec, source, runtime }
     }
 }
@@ -37,6 +38,9 @@ impl Step for PluginStep {
             let outcome = outcome?;
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
+            }
+            if publish::makes_package(&self.spec) {
+                seal::seal(&self.spec, cx).await?;
             }
             Ok(outcome)
         })

@@ -44,8 +44,6 @@ mod pin;
 mod soundness;
 mod source;
 
-pub use source::is_commit;
-
 /// Repositories at the same time: packing keeps a core busy, fetching waits.
 const CONCURRENCY: usize = 3;
 /// Where distributions keep the authorities that programs trust.
@@ -61,7 +59,7 @@ const PACKED_REFS_LIMIT: u64 = 64 << 20;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ReposStep;
+pub(crate) struct ReposStep;
 
 impl Step for ReposStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
@@ -285,7 +283,7 @@ impl Work<'_> {
 
 /// Whether a clone holds all of these objects, told from its files: git names
 /// what was fetched completely `refs/pins/<object>`.
-pub fn holds(clone: &Path, objects: &[&str]) -> bool {
+pub(crate) fn holds(clone: &Path, objects: &[&str]) -> bool {
     let packed = fs::read_optional(&clone.join("packed-refs"), PACKED_REFS_LIMIT).ok().flatten().unwrap_or_default();
     let packed = String::from_utf8_lossy(&packed);
     let is_packed = |object: &str| packed.lines().any(|line| line == format!("{object} refs/pins/{object}"));

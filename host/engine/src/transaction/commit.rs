@@ -18,7 +18,9 @@ use disk::tree::{Listing, Tree};
 /// A file to make visible outside build/.
 #[derive(Clone, Debug)]
 pub struct Publication {
+    /// What becomes visible.
     pub content: Content,
+    /// Where: the path that the user knows.
     pub to: PathBuf,
     /// Where `to` lies: of a link that is to stay one, what it leads to.
     home: PathBuf,
@@ -47,17 +49,19 @@ pub enum Content {
 }
 
 impl Publication {
+    /// A file of the step's tree, by its path there.
     pub fn artifact(path: impl Into<String>, to: PathBuf) -> Self {
         Self { content: Content::Artifact(path.into()), home: to.clone(), to, over: None }
     }
 
+    /// Bytes that are in no tree.
     pub fn bytes(bytes: Vec<u8>, to: PathBuf) -> Self {
         Self { content: Content::Bytes(bytes), home: to.clone(), to, over: None }
     }
 
     /// A file of the user that a step leaves as it is: whether it still is
     /// tells whether the step has to be done again.
-    pub fn as_it_is(to: PathBuf, digest: Digest, size: u64) -> Self {
+    pub(crate) fn as_it_is(to: PathBuf, digest: Digest, size: u64) -> Self {
         Self { content: Content::AsItIs(digest, size), home: to.clone(), to, over: None }
     }
 
@@ -123,6 +127,7 @@ pub struct Committed {
     paths: StagingPaths,
     /// The step as the state is to show it.
     pub step: StepState,
+    /// The tree at its committed place.
     pub tree: Tree,
     /// Files of the user that were saved in between: they are kept.
     pub kept: Vec<PathBuf>,
@@ -139,7 +144,7 @@ impl Transaction {
     /// `disk-full`, `local`: the attempt may or may not be durable; `recover`
     /// of the next start decides by what lies on disk. `interrupted` where
     /// `stop` ended a copy: nothing is decided, and `recover` drops it.
-    pub fn commit(
+    pub(crate) fn commit(
         self,
         publications: &[Publication],
         mut step: StepState,

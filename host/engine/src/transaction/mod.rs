@@ -45,7 +45,7 @@ pub use recovery::{Recovered, abandon, decided, recover};
 /// The open attempt of a step.
 #[must_use = "end with commit(), roll_back() or preserve()"]
 #[derive(Debug)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     id: String,
     paths: StagingPaths,
     layout: Layout,
@@ -101,7 +101,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `local`, `disk-full`. Nothing has become visible.
-    pub fn begin(layout: &Layout, id: &str) -> Result<Self> {
+    pub(crate) fn begin(layout: &Layout, id: &str) -> Result<Self> {
         let paths = StagingPaths::new(layout, id);
         fs::create_dir_all_durable(&layout.staging())?;
         fs::create_dir_all(&paths.root)?;
@@ -115,16 +115,16 @@ impl Transaction {
         Ok(Self { id: id.to_owned(), paths, layout: layout.clone(), tree, journal })
     }
 
-    pub fn tree(&self) -> &TreeBuilder {
+    pub(crate) fn tree(&self) -> &TreeBuilder {
         &self.tree
     }
 
-    pub fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }
 
     /// What the journal says, for folding into the state.
-    pub fn items(&self) -> Result<(Items, Option<ItemProgress>)> {
+    pub(crate) fn items(&self) -> Result<(Items, Option<ItemProgress>)> {
         journal::read(&self.paths.journal())
     }
 
@@ -133,7 +133,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `local`; as above.
-    pub fn roll_back(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
+    pub(crate) fn roll_back(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
         recovery::discard(&self.paths, OnFailure::RollBack, stop)
     }
 
@@ -142,7 +142,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `local`; as above.
-    pub fn preserve(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
+    pub(crate) fn preserve(self, stop: &dyn Fn(u64) -> bool) -> Result<()> {
         recovery::discard(&self.paths, OnFailure::Preserve, stop)
     }
 }
@@ -153,7 +153,7 @@ impl Transaction {
 ///
 /// # Errors
 /// `local`, `disk-full`.
-pub fn sync_staging(layout: &Layout) -> Result<()> {
+pub(crate) fn sync_staging(layout: &Layout) -> Result<()> {
     fs::sync_dir(&layout.staging())
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::state::{BuildState, ExclusiveState, Status, StepState};
 use base::digest::Digest;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec};
 
 struct Bench {
     _folder: tempfile::TempDir,
@@ -24,8 +24,11 @@ fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
     let mut state = ExclusiveState::open(&layout, "test", now()).unwrap();
-    let spec =
-        StepSpec { name: "S".into(), on_failure: OnFailure::Preserve, ..StepSpec::new("s", Runner::Host("s".into())) };
+    let spec = StepSpec {
+        name: "S".into(),
+        on_failure: OnFailure::Preserve,
+        ..StepSpec::new("s", Runner::Host(HostStep::Files))
+    };
     state.replace(BuildState::new(&Pipeline { steps: vec![spec] }, now()), now()).unwrap();
     Bench { _folder: folder, layout, state }
 }

@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use model::zarf::{self, Component};
+use model::zarf::{self, Component, RepositoryUrl};
 use serde::{Deserialize, Serialize};
 
 use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
-use crate::verify::components::{below, repository_folder};
+use crate::verify::components::below;
 use crate::verify::definition::Package;
-use crate::verify::facts::{Blob, Facts, Member};
-use crate::verify::{Definition, Problems, definition, forms, images};
+use crate::verify::facts::{Blob, Descriptor, Facts, Member};
+use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, sboms, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
 
 /// Bytes of the list beside a package.
 const LARGEST_LIST: u64 = 64 << 20;
+/// Where an image layout has its blobs.
+pub(crate) const BLOBS: &str = "images/blobs/sha256/";
 /// Indexes within each other.
 const DEEPEST: usize = 8;
 
@@ -32,21 +34,42 @@ pub struct Contents {
     pub unpacked: u64,
     /// Whether the archive said itself where everything is.
     pub indexed: bool,
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.description` of zarf.yaml; empty where it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Which documents zarf.yaml has, and who can read it.
     pub definition: Definition,
     /// SHA-256 of zarf.yaml, as 64 digits.
     pub definition_sha256: String,
+    /// When it was made, and for which Zarf.
     pub built: Built,
     /// Files with signatures of zarf.yaml; nobody has checked them.
     pub signatures: Vec<String>,
+    /// Who signed, as the signature itself says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// How it was made, where the statement beside the package says; nobody has
+    /// checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Statement>,
+    /// The SBOMs that it carries; None where it carries none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sboms: Option<SbomsRow>,
+    /// The components, in the order of zarf.yaml.
     pub components: Vec<ComponentRow>,
+    /// The images of all components, each once, sorted by reference.
     pub images: Vec<ImageRow>,
+    /// The charts, component by component.
     pub charts: Vec<ChartRow>,
+    /// The files, component by component.
     pub files: Vec<FileRow>,
+    /// The git repositories, component by component.
     pub repositories: Vec<RepositoryRow>,
     /// What decided about the content, where the list beside the package says.
     pub plugins: Vec<PluginRow>,
@@ -54,6 +77,9 @@ pub struct Contents {
     /// members of components.
     #[serde(skip)]
     pub bytes: BTreeMap<String, u64>,
+    /// Whether the list beside the package said where things came from.
+    #[serde(skip)]
+    pub is_listed: bool,
 }
 
 /// When and by which release of Zarf's format it was made.
@@ -61,20 +87,41 @@ pub struct Contents {
 pub struct Built {
     /// As zarf.yaml says it.
     pub timestamp: String,
+    /// The version of Zarf whose format it has: `v0.84.0`.
     pub zarf: String,
 }
 
+/// The archive of SBOMs.
+#[derive(Clone, Debug, Serialize)]
+pub struct SbomsRow {
+    /// In the package.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// Files in it.
+    pub documents: usize,
+}
+
+/// One component, and how much of each kind it has.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComponentRow {
+    /// Unique in the package.
     pub name: String,
+    /// Whether it is always deployed.
     pub required: bool,
+    /// Images that it names.
     pub images: usize,
+    /// Charts in it.
     pub charts: usize,
+    /// Sets of manifests in it.
     pub manifests: usize,
+    /// Files in it.
     pub files: usize,
+    /// Git repositories in it.
     pub repositories: usize,
 }
 
+/// One image of the package.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageRow {
     /// The complete spelling.
@@ -89,26 +136,45 @@ pub struct ImageRow {
     pub own: u64,
 }
 
+/// One chart of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChartRow {
+    /// As zarf.yaml calls it.
     pub name: String,
+    /// As Chart.yaml in it says it; else as zarf.yaml does, which may say nothing.
     pub version: String,
+    /// The component that it is in.
     pub component: String,
-    /// In the component's tar.
+    /// In the component's tar; of an artifact that of its layer in the package.
     pub path: String,
+    /// Bytes of the archive; 0 where the package lacks it.
     pub size: u64,
+    /// Of the archive, as 64 digits; empty where the package lacks it.
     pub sha256: String,
     /// Where it came from, where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// What it is called as an OCI artifact, where it is carried as one: nothing
+    /// installs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// Of that artifact, `sha256:…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
+/// One file or folder of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct FileRow {
+    /// Where it is put on the machine that deploys.
     pub target: String,
+    /// The component that it is in.
     pub component: String,
+    /// In the component's tar.
     pub path: String,
+    /// Bytes: of a folder, of all files in it.
     pub size: u64,
+    /// Whether it is made executable where it is put.
     pub executable: bool,
     /// Empty of a folder.
     pub sha256: String,
@@ -117,25 +183,34 @@ pub struct FileRow {
     pub source: Option<String>,
 }
 
+/// One git repository of a component.
 #[derive(Clone, Debug, Serialize)]
 pub struct RepositoryRow {
     /// As zarf.yaml writes it, its reference included.
     pub url: String,
+    /// The component that it is in.
     pub component: String,
     /// The folder in the component's tar.
     pub path: String,
+    /// Bytes of all files in the folder.
     pub size: u64,
     /// Where the list beside the package says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
 
+/// A plugin that decided about the content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginRow {
+    /// The id of the step that ran it.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
+    /// SHA-256 of the component: `sha256:` and 64 digits.
     pub digest: String,
+    /// Whether it took the place of the core plugin of its name.
     #[serde(default)]
     pub replaces_core: bool,
 }
@@ -213,11 +288,16 @@ fn told(path: &Path, glance: Glance) -> Result<Contents> {
         definition_sha256: facts.files.get("zarf.yaml").map(|file| file.digest.hex()).unwrap_or_default(),
         built: Built { timestamp: build.timestamp.clone(), zarf: build.version.clone() },
         signatures: facts.files.keys().filter(|path| is_signature(path)).cloned().collect(),
+        signer: signature::signer(&package, &facts),
+        // It only adds, as the list does.
+        provenance: provenance::beside(path, None).ok().flatten().map(|(_, statement)| statement),
+        sboms: sboms_row(&facts),
         components: package.components().iter().map(component_row).collect(),
         images: image_rows(&package, &facts, &shares),
-        charts: rows(&package, |component| charts(component, &facts, &beside)),
+        charts: chart_rows(&package, &facts, &beside),
         files: rows(&package, |component| files(component, &facts, &beside)),
         repositories: rows(&package, |component| repositories(component, &facts, &beside)),
+        is_listed: !beside.package.file.is_empty(),
         plugins: beside.plugins,
         bytes: bytes(&facts),
     })
@@ -234,7 +314,7 @@ fn no_package(path: &Path, facts: &Facts, problems: &Problems) -> Error {
 
 /// Names of the files in which Zarf keeps signatures of zarf.yaml.
 fn is_signature(path: &str) -> bool {
-    matches!(path, "zarf.yaml.sig" | "zarf.bundle.sig")
+    matches!(path, signature::LEGACY | signature::BUNDLE)
 }
 
 /// What the list beside the package says, where it is about this one. It only
@@ -256,6 +336,14 @@ fn bytes(facts: &Facts) -> BTreeMap<String, u64> {
 
 fn rows<T>(package: &Package, of: impl Fn(&Component) -> Vec<T>) -> Vec<T> {
     package.components().iter().flat_map(of).collect()
+}
+
+fn sboms_row(facts: &Facts) -> Option<SbomsRow> {
+    let file = facts.files.get(sboms::ARCHIVE)?;
+    // An index lists the members of every tar in the package.
+    let listed = facts.components.get(sboms::ARCHIVE).map(BTreeMap::len);
+    let read = facts.sboms.as_ref().map(|sboms| sboms.names.len());
+    Some(SbomsRow { path: sboms::ARCHIVE.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
 }
 
 fn component_row(component: &Component) -> ComponentRow {
@@ -286,7 +374,50 @@ fn image_rows(package: &Package, facts: &Facts, shares: &Shares) -> Vec<ImageRow
         let platforms = platforms(facts, &blobs);
         ImageRow { reference, platforms, size: blobs.iter().map(size).sum(), own, digest }
     };
-    named.into_iter().map(row).collect()
+    let is_chart =
+        |reference: &String| known.get(reference).is_some_and(|image| images::chart_of(facts, image).is_some());
+    named.into_iter().filter(|reference| !is_chart(reference)).map(row).collect()
+}
+
+/// Charts that are installed, then those that are carried as artifacts.
+fn chart_rows(package: &Package, facts: &Facts, beside: &Beside) -> Vec<ChartRow> {
+    let mut found = rows(package, |component| charts(component, facts, beside));
+    let known = images::by_reference(facts);
+    let mut artifacts: BTreeMap<String, ChartRow> = BTreeMap::new();
+    for component in package.components() {
+        for reference in component.images.iter().map(|written| model::image::normalized(written)) {
+            let row = known.get(&reference).and_then(|image| artifact(component, &reference, image, facts, beside));
+            if let Some(row) = row {
+                artifacts.entry(reference).or_insert(row);
+            }
+        }
+    }
+    found.extend(artifacts.into_values());
+    found
+}
+
+fn artifact(
+    component: &Component,
+    reference: &str,
+    image: &Descriptor,
+    facts: &Facts,
+    beside: &Beside,
+) -> Option<ChartRow> {
+    let archive = images::chart_of(facts, image)?;
+    let (path, tag) = reference.rsplit_once(':')?;
+    let layer = format!("{BLOBS}{}", hex(&archive.digest));
+    Some(ChartRow {
+        name: zarf::base_name(path).to_owned(),
+        // Tags cannot hold the `+` of a version.
+        version: tag.replace('_', "+"),
+        component: component.name.clone(),
+        size: archive.size,
+        sha256: hex(&archive.digest).to_owned(),
+        source: source(&beside.charts, &component.name, &layer),
+        path: layer,
+        artifact: Some(reference.to_owned()),
+        manifest: Some(image.digest.clone()),
+    })
 }
 
 /// The platforms that the configurations among these blobs are for.
@@ -322,7 +453,7 @@ impl Shares {
 
     /// A blob and everything below it that is in the package.
     fn gather(&mut self, facts: &Facts, hex_of: &str, depth: usize, blobs: &mut BTreeSet<String>) {
-        let Some(file) = facts.files.get(&format!("images/blobs/sha256/{hex_of}")) else { return };
+        let Some(file) = facts.files.get(&format!("{BLOBS}{hex_of}")) else { return };
         self.sizes.insert(hex_of.to_owned(), file.size);
         if !blobs.insert(hex_of.to_owned()) || depth == 0 {
             return;
@@ -360,6 +491,8 @@ fn charts(component: &Component, facts: &Facts, beside: &Beside) -> Vec<ChartRow
             sha256: sha256(member),
             source: source(&beside.charts, &component.name, &path),
             path,
+            artifact: None,
+            manifest: None,
         }
     };
     component.charts.iter().map(row).collect()
@@ -386,7 +519,7 @@ fn files(component: &Component, facts: &Facts, beside: &Beside) -> Vec<FileRow> 
 fn repositories(component: &Component, facts: &Facts, beside: &Beside) -> Vec<RepositoryRow> {
     let members = members(component, facts);
     let row = |url: &String| {
-        let path = repository_folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
+        let path = RepositoryUrl::folder(url).map(|folder| format!("{}/repos/{folder}", component.name));
         let listed = beside.repositories.iter().find(|listed| listed.source == *url);
         RepositoryRow {
             url: url.clone(),

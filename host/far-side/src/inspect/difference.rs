@@ -1,5 +1,5 @@
-//! What came, went and moved between two packages, and how much of the second
-//! is new.
+//! What came, went and moved between two packages, or a package and a lock, and
+//! how much of the second is new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// Whether the two packages have the same content.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -48,28 +49,40 @@ pub struct Version {
     pub digest: String,
 }
 
-/// The difference of two packages.
-pub fn between(old: &Contents, new: &Contents) -> Difference {
-    let (before, after) = (things(old), things(new));
+/// What is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    pub(super) things: BTreeMap<Key, BTreeSet<Version>>,
+    /// Sizes of contents by the digits of their SHA-256.
+    pub(super) bytes: BTreeMap<String, u64>,
+}
+
+/// Kind and name.
+pub(super) type Key = (&'static str, String);
+
+impl Side {
+    pub(super) fn add(&mut self, kind: &'static str, name: &str, label: &str, digest: &str) {
+        let version = Version { label: label.to_owned(), digest: digest.to_owned() };
+        self.things.entry((kind, name.to_owned())).or_default().insert(version);
+    }
+}
+
+/// The difference of two sides.
+pub fn between(old: &Side, new: &Side) -> Difference {
     let mut changes = Vec::new();
-    let keys: BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
+    let keys: BTreeSet<&Key> = old.things.keys().chain(new.things.keys()).collect();
     for key in keys {
         let none = BTreeSet::new();
-        let (old, new) = (before.get(key).unwrap_or(&none), after.get(key).unwrap_or(&none));
-        changes.extend(moved(key, old, new));
+        let of = |side: &'_ Side| side.things.get(key).unwrap_or(&none).clone();
+        changes.extend(moved(key, &of(old), &of(new)));
     }
     Difference { changes, new_bytes: new_bytes(old, new) }
 }
 
-/// Kind and name.
-type Key = (&'static str, String);
-
-fn things(contents: &Contents) -> BTreeMap<Key, BTreeSet<Version>> {
-    let mut things: BTreeMap<Key, BTreeSet<Version>> = BTreeMap::new();
-    let mut add = |kind: &'static str, name: &str, label: &str, digest: &str| {
-        let version = Version { label: label.to_owned(), digest: digest.to_owned() };
-        things.entry((kind, name.to_owned())).or_default().insert(version);
-    };
+/// Everything of a package.
+pub fn whole(contents: &Contents) -> Side {
+    let mut side = Side { bytes: contents.bytes.clone(), ..Side::default() };
+    let mut add = |kind: &'static str, name: &str, label: &str, digest: &str| side.add(kind, name, label, digest);
     add("package", &contents.name, &format!("{} {}", contents.version, contents.architecture), "");
     add("definition", "zarf.yaml", &contents.definition.documents.join(" and "), "");
     for component in &contents.components {
@@ -92,11 +105,11 @@ fn things(contents: &Contents) -> BTreeMap<Key, BTreeSet<Version>> {
     for plugin in &contents.plugins {
         add("plugin", &plugin.step, &format!("{} {}", plugin.name, plugin.version), &plugin.digest);
     }
-    things
+    side
 }
 
 /// Repository and tag. What is pinned by a digest has that as its tag's end.
-fn split_image(reference: &str) -> (&str, &str) {
+pub(super) fn split_image(reference: &str) -> (&str, &str) {
     let name = reference.split_once('@').map_or(reference, |(name, _)| name);
     let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/'));
     match tag_at {
@@ -129,7 +142,6 @@ fn moved(key: &Key, old: &BTreeSet<Version>, new: &BTreeSet<Version>) -> Vec<Cha
     }
 }
 
-fn new_bytes(old: &Contents, new: &Contents) -> u64 {
-    let known: BTreeSet<&String> = old.bytes.keys().collect();
-    new.bytes.iter().filter(|(digest, _)| !known.contains(digest)).map(|(_, size)| size).sum()
+fn new_bytes(old: &Side, new: &Side) -> u64 {
+    new.bytes.iter().filter(|(digest, _)| !old.bytes.contains_key(*digest)).map(|(_, size)| size).sum()
 }

@@ -1,23 +1,32 @@
-//! What packages hold, sent to a registry.
+//! What packages hold, sent to a registry and to a git server.
 //!
 //! [`plan`] says what becomes what: an image keeps its path, tag and digest and
-//! changes its registry. [`push`] sends what is not there, blobs before the
-//! manifests that name them, several at a time; a stopped one goes on where it
-//! was, for what is there is not sent again. [`names`] tells whoever has to
-//! rewrite what was called how.
+//! changes its registry, a repository keeps its path and changes its server.
+//! [`push`] sends what is not there, several at a time, blobs before the
+//! manifests that name them and `referrers` behind those; a stopped one goes on
+//! where it was, for what is there is not sent again. `repositories` decides
+//! which reference shall name what, and makes one pack of what is carried.
+//! [`names`] tells whoever has to rewrite what was called how.
 
 mod names;
 mod plan;
+mod referrers;
+mod repositories;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 pub use names::{Format, written};
-pub use plan::{Item, Wanted, plan};
+pub use plan::{Item, Targets, Wanted, plan};
 
 use crate::serve::Library;
 use base::digest::Digest;
@@ -28,54 +37,88 @@ use fetch::network::{Network, Outgoing};
 
 /// Blobs under way at a time: each takes 8 MiB.
 const AT_ONCE: usize = 4;
+/// Images of which something is asked or sent at a time.
+const ITEMS_AT_ONCE: usize = 8;
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Indexes within each other.
 const DEEPEST: usize = 8;
 
 /// What came of one item.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pushed {
+    /// What was to be sent, and as what.
     #[serde(flatten)]
     pub item: Item,
-    /// Whether the tag was there already, with this digest.
+    /// Whether all of it was there already.
     pub was_there: bool,
 }
 
 /// What it took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// What was sent, in the order of the plan.
     pub items: Vec<Pushed>,
-    /// Bytes of blobs that were sent.
+    /// Bytes of blobs and packs that were sent.
     pub sent: u64,
+    /// Blobs that were sent.
     pub blobs_sent: u64,
     /// Taken over from other repositories of the registry.
     pub blobs_mounted: u64,
+    /// Blobs that their repository had already.
     pub blobs_there: u64,
+    /// References of git repositories that were not what they are now.
+    pub references_set: usize,
 }
 
-/// Sends items that [`plan`] named.
+/// Sends items that [`plan`] named. `replaces`: references over there are
+/// replaced whatever they name.
 ///
 /// # Errors
 /// What keeps one from being sent, naming it; those before it are there.
-pub async fn push(library: &Library, items: Vec<Item>, network: &Network, progress: &Progress) -> Result<Report> {
-    let work = Work { library, network, progress, known: Mutex::default(), sums: Mutex::default() };
+pub async fn push(
+    library: &Library,
+    items: Vec<Item>,
+    replaces: bool,
+    network: &Network,
+    progress: &Progress,
+) -> Result<Report> {
+    let room = Semaphore::new(AT_ONCE);
+    let work = Work { library, network, progress, replaces, room, known: Mutex::default(), sums: Mutex::default() };
     let total = items.len() as u64;
-    let mut pushed = Vec::new();
-    for (done, item) in items.into_iter().enumerate() {
-        progress.items(done as u64, Some(total), "items", &item.new);
+    let pushed = iter(items).map(async |item: Item| {
         let failed = |error: Error| error.context(format!("cannot push `{}` to `{}`", item.old, item.new));
         let was_there = work.item(&item).await.map_err(failed)?;
-        pushed.push(Pushed { item, was_there });
-    }
-    let sums = work.sums.into_inner().unwrap_or_default();
-    Ok(Report { items: pushed, ..sums })
+        let done = work.count(|sums| sums.items.push(Pushed { item: item.clone(), was_there }));
+        progress.items(done as u64, Some(total), "items", &item.new);
+        Ok::<_, Error>(Pushed { item, was_there })
+    });
+    let pushed = pin!(pushed.buffered(ITEMS_AT_ONCE).try_collect::<Vec<Pushed>>());
+    let items = match select(pushed, pin!(beats(progress))).await {
+        Either::Left((items, _)) => items?,
+        Either::Right((never, _)) => match never {},
+    };
+    let sums = work.sums.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Report { items, ..sums })
 }
+
+/// Tells how many bytes have left, for as long as it takes.
+async fn beats(progress: &Progress) -> Infallible {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        progress.beat();
+    }
+}
+
+/// Where a blob is known to be; who sends it holds the place.
+type Known = Arc<tokio::sync::Mutex<Option<Reference>>>;
 
 struct Work<'a> {
     library: &'a Library,
     network: &'a Network,
     progress: &'a Progress,
-    /// Where a blob is known to be.
-    known: Mutex<HashMap<Digest, Reference>>,
+    replaces: bool,
+    room: Semaphore,
+    known: Mutex<HashMap<Digest, Known>>,
     sums: Mutex<Report>,
 }
 
@@ -103,19 +146,14 @@ impl Document {
 impl Work<'_> {
     /// Whether it was there.
     async fn item(&self, item: &Item) -> Result<bool> {
+        let Some(digest) = item.digest else { return self.repository(item).await };
         let target = Reference::parse(&item.new)?;
-        let was_there = self.is_there(&target, item.digest).await?;
+        let was_there = self.is_there(&target, digest).await?;
         match was_there {
-            true => self.remember(&target, item.digest, DEEPEST)?,
-            false => Box::pin(self.manifest(&target, item.digest, DEEPEST)).await?,
+            true => self.remember(&target, digest, DEEPEST).await?,
+            false => Box::pin(self.manifest(&target, digest, DEEPEST)).await?,
         }
-        // They come last, so a push that was stopped may have left them out.
-        for referrer in self.library.referring_to(item.digest) {
-            let target = target.at(referrer);
-            if !self.is_there(&target, referrer).await? {
-                Box::pin(self.manifest(&target, referrer, DEEPEST)).await?;
-            }
-        }
+        self.refer(&target, digest).await?;
         Ok(was_there)
     }
 
@@ -125,19 +163,24 @@ impl Work<'_> {
 
     /// What a manifest names that is there is there as well, for others to take
     /// over.
-    fn remember(&self, target: &Reference, digest: Digest, depth: usize) -> Result<()> {
+    async fn remember(&self, target: &Reference, digest: Digest, depth: usize) -> Result<()> {
         let (_, _, document) = self.document(digest)?;
         for child in self.children(&document, depth) {
-            self.remember(target, child, depth - 1)?;
+            Box::pin(self.remember(target, child, depth - 1)).await?;
         }
-        document.blobs().into_iter().for_each(|blob| self.know(blob, target));
+        for blob in document.blobs() {
+            let known = self.known(blob);
+            // Whoever holds it sends it, and knows then.
+            if let Ok(mut known) = known.try_lock() {
+                known.get_or_insert_with(|| target.clone());
+            }
+        }
         Ok(())
     }
 
-    fn know(&self, blob: Digest, at: &Reference) {
-        if let Ok(mut known) = self.known.lock() {
-            known.entry(blob).or_insert_with(|| at.clone());
-        }
+    fn known(&self, blob: Digest) -> Known {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(blob).or_default().clone()
     }
 
     /// Media type and bytes of a manifest, and what it names.
@@ -171,34 +214,36 @@ impl Work<'_> {
     async fn blob(&self, target: &Reference, digest: Digest) -> Result<()> {
         // What may not be passed on is not carried, and is not sent.
         let Some(blob) = self.library.blob(digest) else { return Ok(()) };
+        let known = self.known(digest);
+        // Another image may be sending it: then it is taken over from there.
+        let mut known = known.lock().await;
+        let _room = self.room.acquire().await.map_err(|_| Error::interrupted())?;
+        let from = known.clone().filter(|from| from.repository() != target.repository());
         if self.network.holds_blob(target, digest, self.progress).await? {
+            self.progress.reused(blob.size());
             self.count(|sums| sums.blobs_there += 1);
-        } else if self.is_taken_over(target, digest).await? {
+        } else if let Some(from) = from
+            && self.network.mount_blob(target, digest, &from, self.progress).await?
+        {
+            self.progress.reused(blob.size());
             self.count(|sums| sums.blobs_mounted += 1);
         } else {
-            let open = || blob.stream();
-            let outgoing = Outgoing { digest, size: blob.size(), open: &open };
-            self.network.send_blob(target, &outgoing, self.progress).await?;
+            let size = blob.size();
+            let outgoing = Outgoing { digest, size, open: Arc::new(move |from| blob.stream(from)) };
+            let sent = self.network.send_blob(target, &outgoing, self.progress).await?;
             self.count(|sums| {
                 sums.blobs_sent += 1;
-                sums.sent += blob.size();
+                sums.sent += sent;
             });
         }
-        self.know(digest, target);
+        known.get_or_insert_with(|| target.clone());
         Ok(())
     }
 
-    async fn is_taken_over(&self, target: &Reference, digest: Digest) -> Result<bool> {
-        let from = self.known.lock().ok().and_then(|known| known.get(&digest).cloned());
-        match from.filter(|from| from.repository() != target.repository()) {
-            Some(from) => self.network.mount_blob(target, digest, &from, self.progress).await,
-            None => Ok(false),
-        }
-    }
-
-    fn count(&self, add: impl FnOnce(&mut Report)) {
-        if let Ok(mut sums) = self.sums.lock() {
-            add(&mut sums);
-        }
+    /// How many items are done.
+    fn count(&self, add: impl FnOnce(&mut Report)) -> usize {
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut sums);
+        sums.items.len()
     }
 }

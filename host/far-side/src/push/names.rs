@@ -7,6 +7,7 @@ use serde_json::json;
 use super::plan::Item;
 use base::reference::Reference;
 
+/// In whose words the names are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `images:` of a kustomization.yaml.
@@ -64,7 +65,7 @@ mod tests {
             kind,
             old: old.into(),
             new: new.into(),
-            digest: Digest::of(old.as_bytes()),
+            digest: Some(Digest::of(old.as_bytes())),
         };
         let items = [
             item("image", "docker.io/library/nginx:1", "r.test/library/nginx:1"),

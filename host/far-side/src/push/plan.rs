@@ -4,28 +4,47 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde::Serialize;
+use url::Url;
 
 use crate::serve::{Carried, Library, spelled_registry};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::reference::Reference;
 
-/// An image or a chart, and where it goes.
+/// Stands for the name of a repository in the address of a git server.
+const NAME: &str = "{{name}}";
+
+/// An image, a chart or a repository, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// `image` or `chart`.
+    /// `image`, `chart` or `repository`.
     pub kind: &'static str,
-    /// As it is in the package: `docker.io/library/nginx:1.27`.
+    /// As it is in the package: `docker.io/library/nginx:1.27`,
+    /// `https://github.com/team/app.git@v1`.
     pub old: String,
-    /// As it is there: `registry.example.com/mirror/library/nginx:1.27`.
+    /// As it is there: `registry.example.com/mirror/library/nginx:1.27`,
+    /// `https://git.example.com/team/app.git`.
     pub new: String,
-    pub digest: Digest,
+    /// Of its manifest or index; None of a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// Where to.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// A registry with or without a prefix; None where nothing goes to one.
+    pub registry: Option<&'a str>,
+    /// The address below which repositories lie.
+    pub git: Option<&'a str>,
 }
 
 /// What of a package is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// Whether images are.
     pub images: bool,
+    /// Whether charts are.
     pub charts: bool,
     /// Of old names: `*` stands for anything, `?` for one character.
     pub pattern: Option<String>,
@@ -33,36 +52,103 @@ pub struct Wanted {
     pub keeps_registry: bool,
 }
 
-/// Names what is to be sent to `target`, a registry with or without a prefix.
+/// Names what is to be sent.
 ///
 /// # Errors
-/// `usage` where the target is no registry; `invalid-input` where two images
-/// would have one name there.
-pub fn plan(library: &Library, target: &str, wanted: &Wanted) -> Result<Vec<Item>> {
-    let target = target.trim_start_matches("oci://").trim_end_matches('/');
+/// `usage` where a target is none; `invalid-input` where two would have one name
+/// there.
+pub fn plan(library: &Library, targets: Targets<'_>, wanted: &Wanted) -> Result<Vec<Item>> {
     let pattern = wanted.pattern.as_deref().map(matcher);
+    let is_chosen = |old: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(old));
     let mut items: Vec<Item> = Vec::new();
+    if let Some(registry) = targets.registry {
+        images(library, registry, wanted, is_chosen, &mut items)?;
+    }
+    if let Some(git) = targets.git {
+        repositories(library, git, wanted, is_chosen, &mut items)?;
+    }
+    Ok(items)
+}
+
+fn images(
+    library: &Library,
+    target: &str,
+    wanted: &Wanted,
+    is_chosen: impl Fn(&str) -> bool,
+    items: &mut Vec<Item>,
+) -> Result<()> {
+    let target = target.trim_start_matches("oci://").trim_end_matches('/');
     let mut taken: BTreeMap<String, (String, Digest)> = BTreeMap::new();
     for carried in library.carried() {
         let is_wanted = if carried.is_chart { wanted.charts } else { wanted.images };
         let old = carried.name();
-        if !is_wanted || pattern.as_ref().is_some_and(|pattern| !pattern.is_match(&old)) {
+        if !is_wanted || !is_chosen(&old) {
             continue;
         }
         let new = renamed(target, &carried, wanted.keeps_registry)?;
         if let Some((other, digest)) = taken.insert(new.clone(), (old.clone(), carried.digest)) {
             if digest != carried.digest {
-                let message = format!("`{other}` and `{old}` would both be `{new}`");
-                return Err(
-                    Error::invalid(message).hint("keep them apart with --keep-registry, or choose with --match")
-                );
+                return Err(one_name(&other, &old, &new, "--keep-registry"));
             }
             continue;
         }
         let kind = if carried.is_chart { "chart" } else { "image" };
-        items.push(Item { kind, old, new, digest: carried.digest });
+        items.push(Item { kind, old, new, digest: Some(carried.digest) });
     }
-    Ok(items)
+    Ok(())
+}
+
+/// Several references of one repository go to one place.
+fn repositories(
+    library: &Library,
+    target: &str,
+    wanted: &Wanted,
+    is_chosen: impl Fn(&str) -> bool,
+    items: &mut Vec<Item>,
+) -> Result<()> {
+    let mut taken: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+    for repository in library.repositories().filter(|repository| is_chosen(&repository.url)) {
+        let new = moved(target, &repository.place, wanted.keeps_registry)?;
+        let (other, place) = *taken.entry(new.clone()).or_insert((&repository.url, &repository.place));
+        if place != repository.place {
+            return Err(one_name(other, &repository.url, &new, "--keep-registry, or {{name}} left out of --git"));
+        }
+        items.push(Item { kind: "repository", old: repository.url.clone(), new, digest: None });
+    }
+    Ok(())
+}
+
+fn one_name(one: &str, other: &str, new: &str, how: &str) -> Error {
+    Error::invalid(format!("`{one}` and `{other}` would both be `{new}`"))
+        .hint(format!("keep them apart with {how}, or choose with --match"))
+}
+
+/// The new address of a repository that is known by host and path.
+fn moved(target: &str, place: &str, keeps_host: bool) -> Result<String> {
+    let usage = |why: &str| {
+        Error::new(Class::Usage, format!("`{target}` is no address of a git server: {why}")).hint(
+            "write it as `https://git.example.com[/path]`; {{name}} in it stands for the name of a repository alone",
+        )
+    };
+    let target = target.trim_end_matches('/');
+    let path = if keeps_host { place } else { place.split_once('/').map_or(place, |(_, path)| path) };
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let new = match target.contains(NAME) {
+        true => target.replace(NAME, name),
+        false => format!("{target}/{path}"),
+    };
+    let url = Url::parse(&new).map_err(|_| usage("it is no URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::new(Class::Usage, "the address of the git server holds credentials")
+            .hint("leave them out and run `docker login` for its host"));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(usage("repositories are sent over http and https alone"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(usage("there is more in it than a path"));
+    }
+    Ok(format!("{}.git", new.trim_end_matches(".git")))
 }
 
 fn renamed(target: &str, carried: &Carried, keeps_registry: bool) -> Result<String> {
@@ -117,6 +203,27 @@ mod tests {
         assert_eq!(renamed("r.test", &own, true).unwrap(), format!("r.test/10.0.0.1_5000/app@{}", own.digest));
         for bad in ["registry", "", "r.test/UPPER", "https://r.test", "r.test//a"] {
             assert_eq!(renamed(bad, &nginx, false).unwrap_err().class(), Class::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repository_keeps_its_path() {
+        let place = "github.com/kubernetes-sigs/kubespray";
+        for (target, keeps_host, new) in [
+            ("https://g.test", false, "https://g.test/kubernetes-sigs/kubespray.git"),
+            ("https://g.test:3000/a/", false, "https://g.test:3000/a/kubernetes-sigs/kubespray.git"),
+            ("https://g.test", true, "https://g.test/github.com/kubernetes-sigs/kubespray.git"),
+            ("https://g.test/mirror/{{name}}", false, "https://g.test/mirror/kubespray.git"),
+            ("https://g.test/mirror/{{name}}.git", false, "https://g.test/mirror/kubespray.git"),
+        ] {
+            assert_eq!(moved(target, place, keeps_host).unwrap(), new);
+        }
+        let secret = moved("https://user:secret@g.test", place, false).unwrap_err();
+        assert!(!format!("{secret:?}").contains("secret@"), "{secret:?}");
+        for bad in
+            ["g.test", "ssh://git@g.test", "git@g.test:a", "https://g.test?x=1", "https://g.test/#a", "file:///x"]
+        {
+            assert_eq!(moved(bad, place, false).unwrap_err().class(), Class::Usage, "{bad}");
         }
     }
 

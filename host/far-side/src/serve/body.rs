@@ -77,15 +77,16 @@ fn pump(content: Arc<Content>, part: Range<u64>) -> Receiver<io::Result<Bytes>> 
 }
 
 impl Source {
-    /// Everything, from the beginning.
-    pub(super) fn stream(&self) -> Receiver<io::Result<Bytes>> {
+    /// Everything from a byte on.
+    pub(super) fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
         match self {
             Self::Made(bytes) => {
                 let (sender, receiver) = channel(1);
-                drop(sender.try_send(Ok(bytes.clone())));
+                let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+                drop(sender.try_send(Ok(bytes.slice(from..))));
                 receiver
             }
-            Self::Carried(content) => pump(content.clone(), 0..content.size()),
+            Self::Carried(content) => pump(content.clone(), from.min(content.size())..content.size()),
         }
     }
 }

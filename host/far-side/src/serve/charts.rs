@@ -1,15 +1,15 @@
 //! Helm charts, as OCI artifacts and as a repository with an index.yaml.
 //!
-//! An artifact is made as `helm push` makes it: a configuration with what
-//! Chart.yaml says, a layer that is the archive as it is carried, and another
-//! with the provenance file where that is carried. It is the same in every run.
+//! An artifact is made as `helm push` makes it ([`chart_loader::artifact`]), or
+//! carried as one. It is the same in every run.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use chart_loader::archive::{STREAM_LIMIT, files};
+use chart_loader::artifact;
+pub(super) use chart_loader::artifact::FOLDER;
 use hyper::StatusCode;
 use model::media_type::OCI_MANIFEST;
 use model::version::{Version, compare};
@@ -26,28 +26,8 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::Reference;
 
-const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
-const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
-const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
 const GZIP: &str = "application/gzip";
 const YAML: &str = "application/yaml";
-
-/// What Helm keeps of Chart.yaml: texts, and everything else.
-const TEXTS: [&str; 12] = [
-    "name",
-    "home",
-    "version",
-    "description",
-    "icon",
-    "apiVersion",
-    "condition",
-    "tags",
-    "appVersion",
-    "kubeVersion",
-    "type",
-    "engine",
-];
-const OTHERS: [&str; 6] = ["sources", "keywords", "maintainers", "deprecated", "annotations", "dependencies"];
 
 /// Bytes of an archive: Helm reads no larger one.
 const LARGEST_CHART: u64 = 100 << 20;
@@ -72,7 +52,14 @@ struct Chart {
 }
 
 /// A chart as registries have it.
-pub(super) struct Artifact {
+pub(super) enum Artifact {
+    /// An archive of a component.
+    Made(Made),
+    /// It is in the package, and gets the name that charts have.
+    Carried { name: String, tag: String, digest: Digest },
+}
+
+pub(super) struct Made {
     /// Of its repository: `charts/web`.
     name: String,
     tag: String,
@@ -85,6 +72,15 @@ pub(super) struct Artifact {
 
 impl Artifact {
     pub(super) fn put_into(self, images: &mut Images, package: &str) -> Result<()> {
+        match self {
+            Self::Made(made) => made.put_into(images, package),
+            Self::Carried { name, tag, digest } => images.add_named(&name, Some(&tag), digest, package),
+        }
+    }
+}
+
+impl Made {
+    fn put_into(self, images: &mut Images, package: &str) -> Result<()> {
         let digest = Digest::of(&self.manifest);
         images.add_named(&self.name, Some(&self.tag), digest, package)?;
         if let Some(origin) = &self.origin {
@@ -114,6 +110,8 @@ impl Charts {
             let mut chart = Chart::read(shelf, row, archive)?;
             let versions = self.all.entry(chart.text("name")).or_default();
             match versions.get(&chart.text("version")) {
+                // Of others, whose artifacts may be anything.
+                Some(_) if row.artifact.is_some() => {}
                 Some(known) if known.archive.digest() != chart.archive.digest() => {
                     let (name, version) = (chart.text("name"), chart.text("version"));
                     let message = format!(
@@ -225,7 +223,7 @@ impl Charts {
 impl Chart {
     fn read(shelf: &Shelf, row: &ChartRow, archive: &Arc<Content>) -> Result<Self> {
         let bytes = shelf.bytes(archive, LARGEST_CHART)?;
-        let metadata = metadata(&bytes).map_err(|why| {
+        let metadata = artifact::metadata(&bytes).map_err(|why| {
             let message = format!("the chart `{}` in `{}`: {why}", row.path.escape_debug(), shelf.name);
             Error::invalid(message).hint("`opencenter-airgap verify` says what is wrong with the package")
         })?;
@@ -275,72 +273,29 @@ impl Chart {
 
     /// None where no registry takes its name or its version.
     fn artifact(&self, row: &ChartRow) -> Option<Artifact> {
-        let tag = self.text("version").replace('+', "_");
+        let tag = artifact::tag(&self.text("version"));
         let (name, source) = (self.text("name"), row.source.as_deref().unwrap_or_default());
         Reference::parse(&format!("localhost/{FOLDER}/{name}:{tag}")).ok()?;
-        let origin = source.starts_with("oci://").then(|| from_registry(source, &name, &tag)).flatten();
-        let config = Bytes::from(Value::Object(self.metadata.clone()).to_string());
-        let layers = [&self.archive].into_iter().chain(&self.provenance).cloned().collect();
-        let manifest = Bytes::from(self.manifest(&config).to_string());
-        Some(Artifact { name: format!("{FOLDER}/{name}"), tag, origin, manifest, config, layers })
-    }
-
-    fn manifest(&self, config: &[u8]) -> Value {
-        let blob = |media_type: &str, digest: Digest, size: u64| json!({ "mediaType": media_type, "digest": digest, "size": size });
-        let of = |media_type: &str, content: &Content| blob(media_type, content.digest(), content.size());
-        let mut layers = vec![of(LAYER, &self.archive)];
-        layers.extend(self.provenance.as_ref().map(|provenance| of(PROVENANCE, provenance)));
-        let mut annotations = Map::new();
-        for (annotation, key) in [("title", "name"), ("version", "version"), ("description", "description")] {
-            if let Some(text) = self.metadata.get(key) {
-                annotations.insert(format!("org.opencontainers.image.{annotation}"), text.clone());
-            }
+        if let Some(manifest) = &row.manifest {
+            let digest = manifest.parse().ok()?;
+            return Some(Artifact::Carried { name: format!("{FOLDER}/{name}"), tag, digest });
         }
-        json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": blob(CONFIG, Digest::of(config), config.len() as u64),
-            "layers": layers,
-            "annotations": annotations,
-        })
+        let origin = source.starts_with("oci://").then(|| from_registry(source, &name, &tag)).flatten();
+        let config = artifact::config(&self.metadata);
+        let of = |content: &Content| artifact::Content { digest: content.digest().to_string(), size: content.size() };
+        let of_config = artifact::Content { digest: Digest::of(&config).to_string(), size: config.len() as u64 };
+        let provenance = self.provenance.as_ref().map(|provenance| of(provenance));
+        let manifest = artifact::manifest(&self.metadata, &of_config, &of(&self.archive), provenance.as_ref());
+        let (config, manifest) = (Bytes::from(config), Bytes::from(manifest));
+        let layers = [&self.archive].into_iter().chain(&self.provenance).cloned().collect();
+        Some(Artifact::Made(Made { name: format!("{FOLDER}/{name}"), tag, origin, manifest, config, layers }))
     }
 }
 
-/// Below which charts are repositories.
-pub(super) const FOLDER: &str = "charts";
-
-/// The name of a chart that came from a registry: whether or not its address
-/// ends in its name.
+/// The name of a chart that came from a registry.
 fn from_registry(source: &str, name: &str, tag: &str) -> Option<Reference> {
     let known = Reference::parse(source).ok()?;
-    let path = known.name();
-    let path = if path.ends_with(&format!("/{name}")) { path } else { format!("{path}/{name}") };
-    Reference::parse(&format!("{path}:{tag}")).ok()
-}
-
-/// Chart.yaml of an archive, as far as Helm keeps it.
-fn metadata(archive: &[u8]) -> std::result::Result<Map<String, Value>, String> {
-    let mut room = STREAM_LIMIT;
-    let files = files(archive, &mut room, &|path| path == "Chart.yaml").map_err(|refusal| refusal.why)?;
-    let file = files.iter().find(|file| file.path == "Chart.yaml").ok_or("it has no Chart.yaml")?;
-    let all: Map<String, Value> =
-        serde_yaml::from_slice(&file.data).map_err(|error| format!("its Chart.yaml cannot be read: {error}"))?;
-    let mut kept = Map::new();
-    for (key, value) in all {
-        match value {
-            Value::Null => {}
-            Value::String(_) if TEXTS.contains(&key.as_str()) => drop(kept.insert(key, value)),
-            Value::Number(_) | Value::Bool(_) if TEXTS.contains(&key.as_str()) => {
-                kept.insert(key, Value::String(value.to_string()));
-            }
-            _ if OTHERS.contains(&key.as_str()) => drop(kept.insert(key, value)),
-            _ => {}
-        }
-    }
-    match ["name", "version"].into_iter().find(|key| !kept.contains_key(*key)) {
-        Some(key) => Err(format!("its Chart.yaml has no {key}")),
-        None => Ok(kept),
-    }
+    Reference::parse(&format!("{}:{tag}", artifact::name_in_registry(&known.name(), name))).ok()
 }
 
 /// By Helm's rules, and what is no version behind the others.

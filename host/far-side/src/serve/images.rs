@@ -33,14 +33,14 @@ pub(super) struct Manifest {
 /// A manifest that is about another one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Referrer {
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+pub(crate) struct Referrer {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) artifact_type: Option<String>,
+    pub artifact_type: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A tag, and the package that says what it is.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,13 +12,16 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
+use model::media_type::CHART_CONFIG;
+
 use super::charts::{self, Charts};
 use super::content::{Content, Source};
 use super::files::Files;
 use super::images::{Images, Manifest, Referrer};
-use super::repositories::Repositories;
+use super::repositories::{Repositories, Repository};
 use crate::inspect;
 use crate::inspect::Contents;
+use crate::inspect::contents::BLOBS;
 use archive::index::Indexed;
 use archive::pieces::Buffers;
 use archive::random::{Archive, damaged};
@@ -123,6 +127,7 @@ impl Library {
         };
         let document: Document = shelf.read_json(content, LARGEST_MANIFEST)?;
         let source = Source::Carried(content.clone());
+        let is_chart = document.config.as_ref().is_some_and(|config| config.media_type == CHART_CONFIG);
         if let Some(subject) = &document.subject {
             let artifact_type = document.artifact_type.or(document.config.map(|config| config.media_type));
             self.images.add_referrer(
@@ -136,51 +141,72 @@ impl Library {
                 },
             );
         }
-        self.images.add_manifest(*digest, Manifest { is_chart: false, media_type: media_type.clone(), source });
+        self.images.add_manifest(*digest, Manifest { is_chart, media_type: media_type.clone(), source });
         Ok(document.manifests)
     }
 }
 
 /// An image or a chart by one of its names.
 #[derive(Clone, Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Empty below `charts/`.
     pub registry: String,
     /// `library/nginx`, `charts/web`.
     pub path: String,
     /// None of what is pinned to its digest.
     pub tag: Option<String>,
+    /// Of its manifest or index.
     pub digest: Digest,
+    /// Whether it is a chart, served as an OCI artifact.
     pub is_chart: bool,
 }
 
 impl Carried {
     /// The complete spelling.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Self { registry, path, tag, digest, .. } = self;
         let name = if registry.is_empty() { path.clone() } else { format!("{registry}/{path}") };
         tag.as_ref().map_or_else(|| format!("{name}@{digest}"), |tag| format!("{name}:{tag}"))
     }
 }
 
-/// A blob of a package.
-pub struct Blob<'a>(&'a Source);
+/// A file of a package that is sent on.
+#[derive(Clone)]
+pub(crate) struct Blob(pub(super) Source);
 
-impl Blob<'_> {
-    pub fn size(&self) -> u64 {
+impl Blob {
+    /// Bytes of its content.
+    pub(crate) fn size(&self) -> u64 {
         self.0.size()
     }
 
-    /// Its content, verified as it is read. To be called in a runtime.
-    pub fn stream(&self) -> Receiver<io::Result<Bytes>> {
-        self.0.stream()
+    /// Its content from a byte on, verified as it is read. To be called in a
+    /// runtime.
+    pub(crate) fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
+        self.0.stream(from)
+    }
+
+    /// A small part of it.
+    ///
+    /// # Errors
+    /// `integrity` where it is damaged.
+    pub(crate) fn part(&self, part: Range<u64>) -> Result<Vec<u8>> {
+        match &self.0 {
+            Source::Made(bytes) => {
+                let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes[at(part.start)..at(part.end)].to_vec())
+            }
+            Source::Carried(content) => content
+                .part(part)
+                .map_err(|source| Error::integrity(format!("`{}` is damaged", content.path())).caused_by(source)),
+        }
     }
 }
 
 /// For those who send it on.
 impl Library {
     /// All images and charts; what has two names is there twice.
-    pub fn carried(&self) -> Vec<Carried> {
+    pub(crate) fn carried(&self) -> Vec<Carried> {
         let carried = |name: &str, tag: Option<&str>, digest: Digest| {
             let is_chart = self.images.manifest(digest).is_some_and(|manifest| manifest.is_chart);
             // No registry is called like the folder of charts: it would need a
@@ -198,7 +224,7 @@ impl Library {
     ///
     /// # Errors
     /// `integrity` where it is damaged.
-    pub fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
+    pub(crate) fn manifest(&self, digest: Digest) -> Result<Option<(String, Vec<u8>)>> {
         let Some(Manifest { media_type, source, .. }) = self.images.manifest(digest) else { return Ok(None) };
         let bytes = match source {
             Source::Made(bytes) => bytes.to_vec(),
@@ -210,23 +236,29 @@ impl Library {
     }
 
     /// Whether it is carried.
-    pub fn has_manifest(&self, digest: Digest) -> bool {
+    pub(crate) fn has_manifest(&self, digest: Digest) -> bool {
         self.images.manifest(digest).is_some()
     }
 
-    pub fn blob(&self, digest: Digest) -> Option<Blob<'_>> {
-        self.images.blob(digest).map(Blob)
+    /// The blob with this digest; None where no package has it.
+    pub(crate) fn blob(&self, digest: Digest) -> Option<Blob> {
+        self.images.blob(digest).cloned().map(Blob)
     }
 
     /// Manifests that are about another one.
-    pub fn referring_to(&self, digest: Digest) -> impl Iterator<Item = Digest> + '_ {
-        self.images.referrers(digest).iter().map(|referrer| referrer.digest)
+    pub(crate) fn referring_to(&self, digest: Digest) -> &[Referrer] {
+        self.images.referrers(digest)
+    }
+
+    /// All repositories; one of several references is there for each.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        self.repositories.all()
     }
 }
 
 impl Shelf {
     fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>, notes: &mut Vec<String>) -> Result<Self> {
-        let Opened { pieces, index, found } = survey::open(path, spool, buffers)?;
+        let Opened { pieces, index, found, .. } = survey::open(path, spool, buffers)?;
         notes.extend(told(path, found, index.unpacked()));
         let contents = inspect::read_through(path, Archive::of(&pieces, &index))?;
         let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&pieces, buffers, entry.clone())));
@@ -259,8 +291,11 @@ impl Shelf {
         Ok(())
     }
 
-    /// A file in the tar of a component.
+    /// A file in the tar of a component, or a blob of an image that it names.
     pub(super) fn member(&self, component: &str, path: &str) -> Option<&Arc<Content>> {
+        if path.starts_with(BLOBS) {
+            return self.entries.get(path);
+        }
         self.members.get(&format!("components/{component}.tar"))?.get(path)
     }
 

@@ -12,14 +12,19 @@ use serde::Serialize;
 /// An answer that was given.
 #[derive(Clone, Debug, Serialize)]
 pub struct Request {
+    /// The address that asked.
     pub client: IpAddr,
+    /// The HTTP method: `GET`.
     pub method: String,
     /// With the query, as it came.
     pub path: String,
+    /// The HTTP status of the answer.
     pub status: u16,
     /// Of the body, as many as left.
     pub bytes: u64,
+    /// Milliseconds from the request to the last byte of the answer.
     pub duration_ms: u64,
+    /// What the client calls itself, cut off where it is long; empty where it says nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub agent: String,
     /// Why the answer is not whole.
@@ -29,6 +34,7 @@ pub struct Request {
 
 /// Who is told of requests.
 pub trait Watch: Send + Sync {
+    /// An answer is gone, or the client is.
     fn answered(&self, request: &Request);
 }
 
@@ -40,10 +46,12 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Requests that were answered.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Bytes of bodies that left.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

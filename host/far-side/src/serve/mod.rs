@@ -28,9 +28,11 @@ mod server;
 mod tls;
 
 pub use access::Users;
-pub(crate) use images::spelled_registry;
-pub use library::{Blob, Carried, Library};
+pub(crate) use images::{Referrer, spelled_registry};
+pub use library::Library;
+pub(crate) use library::{Blob, Carried};
 pub use log::{Request, Totals, Watch};
 pub use print::{Format, Place, configuration};
+pub(crate) use repositories::Repository;
 pub use server::{Server, Service};
 pub use tls::{Identity, names};

@@ -13,7 +13,7 @@ use hyper::header::CACHE_CONTROL;
 
 use super::answer::{Answer, Asked};
 use super::content::{Content, Source};
-use super::library::{Shelf, mirrored};
+use super::library::{Blob, Shelf, mirrored};
 use crate::inspect::difference::split_url;
 use base::error::{Error, Result};
 
@@ -30,8 +30,17 @@ pub(super) struct Repositories {
     plain: BTreeMap<String, Option<String>>,
 }
 
-struct Repository {
+/// One that a package carries.
+pub(crate) struct Repository {
     package: String,
+    /// As zarf.yaml writes it, its reference included.
+    pub url: String,
+    /// By its host and path: `github.com/team/app`.
+    pub place: String,
+    /// Objects by the full names of references.
+    pub references: BTreeMap<String, String>,
+    /// Commits whose parents are not carried.
+    pub shallow: Vec<String>,
     /// Below `.git`.
     files: BTreeMap<String, Source>,
 }
@@ -49,7 +58,8 @@ impl Repositories {
             };
             let plain = place.trim_end_matches(".git").to_owned();
             let full = if reference.is_empty() { plain.clone() } else { format!("{plain}@{reference}") };
-            let repository = Repository::open(shelf, &row.component, &format!("{}/.git", row.path))?;
+            let mut repository = Repository::open(shelf, &row.component, &format!("{}/.git", row.path))?;
+            (repository.url, repository.place) = (row.url.clone(), plain.clone());
             if let Some(known) = self.all.get(&full) {
                 known.is_same(&repository).then_some(()).ok_or_else(|| {
                     let (one, other) = (&known.package, &shelf.name);
@@ -64,6 +74,10 @@ impl Repositories {
             self.all.insert(full, repository);
         }
         Ok(())
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Repository> {
+        self.all.values()
     }
 
     /// Paths by which they are cloned.
@@ -95,11 +109,15 @@ impl Repository {
     fn open(shelf: &Shelf, component: &str, folder: &str) -> Result<Self> {
         let mut files: BTreeMap<String, Source> = BTreeMap::new();
         let mut references = References::default();
-        let mut packs = String::new();
+        let (mut packs, mut shallow) = (String::new(), Vec::new());
         for (path, content) in shelf.below(component, folder) {
             references.read(path, content, shelf)?;
             if let Some(pack) = path.strip_prefix("objects/pack/").filter(|name| name.ends_with(".pack")) {
                 packs.push_str(&format!("P {pack}\n"));
+            }
+            if path == "shallow" {
+                let list = shelf.bytes(content, LARGEST_LIST)?;
+                shallow.extend(String::from_utf8_lossy(&list).lines().filter(|id| is_object(id)).map(str::to_owned));
             }
             if is_public(path) {
                 files.insert(path.to_owned(), Source::Carried(content.clone()));
@@ -108,7 +126,21 @@ impl Repository {
         packs.push('\n');
         files.insert("info/refs".to_owned(), Source::Made(Bytes::from(references.list())));
         files.insert("objects/info/packs".to_owned(), Source::Made(Bytes::from(packs)));
-        Ok(Self { package: shelf.name.clone(), files })
+        let package = shelf.name.clone();
+        let references = references.named;
+        Ok(Self { package, url: String::new(), place: String::new(), references, shallow, files })
+    }
+
+    /// Files of packs whose names end like this.
+    pub(crate) fn packed(&self, ending: &str) -> Vec<Blob> {
+        let files = self.files.iter().filter(|(path, _)| path.starts_with("objects/pack/") && path.ends_with(ending));
+        files.map(|(_, source)| Blob(source.clone())).collect()
+    }
+
+    /// Whether there are objects that no pack has.
+    pub(crate) fn is_loose(&self) -> bool {
+        let is_loose = |path: &String| path.strip_prefix("objects/").and_then(|path| path.find('/')) == Some(2);
+        self.files.keys().any(|path| is_loose(path) || path == "objects/info/alternates")
     }
 
     fn is_same(&self, other: &Self) -> bool {

@@ -1,12 +1,13 @@
 //! Connections, and what keeps any number of them, slow and hostile ones among
 //! them, from taking more than their part.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,10 +35,18 @@ use base::error::{Error, Result};
 
 /// Connections at a time; more wait until one is closed.
 const CONNECTIONS: u32 = 512;
-/// A client has so long to say what it wants, and to greet.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Nothing that was sent was taken for so long.
-const STALLED: Duration = Duration::from_secs(60);
+/// Connections of one client, so that there is room for others whatever it does.
+const CONNECTIONS_OF_ONE: usize = 256;
+/// How long clients are waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Until one has said what it wants, and has greeted.
+    asking: Duration,
+    /// While nothing of what was sent is taken.
+    taking: Duration,
+}
+
+const PATIENCE: Patience = Patience { asking: Duration::from_secs(20), taking: Duration::from_secs(60) };
 /// Bytes of the headers of a request, and of what waits to leave.
 const BUFFER: usize = 64 << 10;
 const HEADERS: usize = 64;
@@ -48,13 +57,17 @@ const LONGEST_AGENT: usize = 200;
 
 /// What answers requests.
 pub struct Service {
+    /// What is served.
     pub library: Library,
+    /// Who is let in; None for everybody.
     pub users: Option<Users>,
     /// The address by which clients reach this server.
     pub base: String,
     /// Whether addresses in indexes begin with it.
     pub is_absolute: bool,
+    /// Who is told of each answer.
     pub watch: Arc<dyn Watch>,
+    /// Requests and bytes so far.
     pub totals: Arc<Totals>,
 }
 
@@ -62,6 +75,7 @@ pub struct Service {
 pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    patience: Patience,
 }
 
 impl Server {
@@ -69,7 +83,7 @@ impl Server {
     /// `local` where the address cannot be listened on.
     pub async fn bind(address: SocketAddr, identity: Option<&Identity>) -> Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|source| unbindable(address, source))?;
-        Ok(Self { listener, tls: identity.map(Identity::acceptor) })
+        Ok(Self { listener, tls: identity.map(Identity::acceptor), patience: PATIENCE })
     }
 
     /// # Errors
@@ -81,6 +95,7 @@ impl Server {
     /// Serves until it is stopped.
     pub async fn run(self, service: Arc<Service>, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        let guests = Arc::new(Guests::default());
         loop {
             let next = async {
                 let room = room.clone().acquire_owned().await.ok()?;
@@ -93,7 +108,10 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    let connection = Connection { service: service.clone(), peer, stop: stop.clone(), _room: room };
+                    // Who has too many already is not heard.
+                    let Some(place) = guests.admit(peer.ip()) else { continue };
+                    let (service, stop, patience) = (service.clone(), stop.clone(), self.patience);
+                    let connection = Connection { service, peer, stop, patience, _place: place, _room: room };
                     tokio::spawn(connection.serve(stream, self.tls.clone()));
                 }
                 // Descriptors ran out, or the client left at once.
@@ -125,18 +143,63 @@ struct Connection {
     service: Arc<Service>,
     peer: SocketAddr,
     stop: CancellationToken,
+    patience: Patience,
+    _place: Place,
     _room: OwnedSemaphorePermit,
+}
+
+/// How many connections each client has.
+#[derive(Default)]
+struct Guests(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them, given back when it is dropped.
+struct Place {
+    guests: Arc<Guests>,
+    client: IpAddr,
+}
+
+impl Guests {
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let client = client(address);
+        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = guests.entry(client).or_default();
+        if *count >= CONNECTIONS_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Place { guests: self.clone(), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut guests = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = guests.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                guests.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Whom an address is of: a machine has a whole network of IPv6 addresses.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        let stream = Watched::new(stream);
+        let stream = Watched::new(stream, self.patience.taking);
         match tls {
             None => self.answer(stream).await,
             Some(tls) => {
                 // Who does not finish greeting, or trusts another certificate,
                 // is nobody to talk to.
-                if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+                if let Ok(Ok(stream)) = tokio::time::timeout(self.patience.asking, tls.accept(stream)).await {
                     self.answer(stream).await;
                 }
             }
@@ -147,7 +210,7 @@ impl Connection {
         let answer = service_fn(|request| async { Ok::<_, Infallible>(self.service.answer(self.peer, request).await) });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(self.patience.asking)
             .max_buf_size(BUFFER)
             .max_headers(HEADERS)
             .serve_connection(TokioIo::new(stream), answer);
@@ -265,13 +328,14 @@ fn damaged(error: &io::Error, mut entry: Entry) -> Response<Body> {
 /// A stream on which whoever takes nothing for too long is given up.
 struct Watched {
     inner: TcpStream,
+    patience: Duration,
     /// Set while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
-    fn new(inner: TcpStream) -> Self {
-        Self { inner, deadline: None }
+    fn new(inner: TcpStream, patience: Duration) -> Self {
+        Self { inner, patience, deadline: None }
     }
 
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -279,8 +343,8 @@ impl Watched {
             self.deadline = None;
             return polled;
         }
-        let deadline =
-            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALLED)));
+        let until = Instant::now() + self.patience;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         match deadline.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -323,5 +387,80 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::Source;
+    use super::*;
+    use base::digest::Digest;
+    use base::reference::Reference;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    struct Deaf;
+
+    impl Watch for Deaf {
+        fn answered(&self, _: &Request) {}
+    }
+
+    /// A server with one blob of 16 MiB, which waits for nobody longer than that.
+    async fn serving(patience: Duration) -> (SocketAddr, Digest, CancellationToken) {
+        let mut library = Library::default();
+        let (blob, name) = (Bytes::from(vec![7; 16 << 20]), Reference::parse("r.test/a:1").unwrap());
+        let digest = Digest::of(&blob);
+        library.images.add_blob(digest, Source::Made(blob));
+        library.images.add(&name, digest, "package").unwrap();
+        let (watch, totals) = (Arc::new(Deaf), Arc::default());
+        let base = String::new();
+        let service = Service { library, users: None, base, is_absolute: false, watch, totals };
+        let mut server = Server::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        server.patience = Patience { asking: patience, taking: patience };
+        let (address, stop) = (server.address().unwrap(), CancellationToken::new());
+        tokio::spawn(server.run(Arc::new(service), stop.clone()));
+        (address, digest, stop)
+    }
+
+    #[tokio::test]
+    async fn who_hangs_is_given_up_and_others_are_not() {
+        let (address, digest, stop) = serving(Duration::from_millis(300)).await;
+        let ask = format!("GET /v2/r.test/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HT").await.unwrap();
+        let mut stalled = TcpStream::connect(address).await.unwrap();
+        stalled.write_all(ask.as_bytes()).await.unwrap();
+        // The server gives up; what it had sent by then may still be read.
+        for stream in [&mut silent, &mut slow] {
+            let mut said = Vec::new();
+            let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+            assert!(end.is_ok() && said.len() < 1000, "{}", String::from_utf8_lossy(&said));
+        }
+        let mut whole = TcpStream::connect(address).await.unwrap();
+        whole.write_all(ask.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        whole.read_to_end(&mut said).await.unwrap();
+        assert!(said.len() > 16 << 20 && said.starts_with(b"HTTP/1.1 200"), "{}", said.len());
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(20), stalled.read_to_end(&mut rest)).await.expect("it ends");
+        assert!(rest.len() < 16 << 20, "{}", rest.len());
+        stop.cancel();
+    }
+
+    #[test]
+    fn one_client_leaves_room_for_others() {
+        let guests = Arc::new(Guests::default());
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let mut places: Vec<Place> = (0..CONNECTIONS_OF_ONE).map(|_| guests.admit(one).unwrap()).collect();
+        assert!(guests.admit(one).is_none() && guests.admit("::ffff:10.0.0.1".parse().unwrap()).is_none());
+        assert!(guests.admit(other).is_some());
+        places.pop();
+        assert!(guests.admit(one).is_some());
+        drop(places);
+        assert!(guests.0.lock().unwrap().is_empty(), "who left is forgotten");
+        let v6 = |text: &str| client(text.parse().unwrap());
+        assert_eq!(v6("2001:db8::1"), v6("2001:db8::ffff:2"));
+        assert_ne!(v6("2001:db8::1"), v6("2001:db8:0:1::1"));
     }
 }

@@ -7,15 +7,18 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::components::{below, repository_folder};
+use super::components::below;
 use super::definition::Package;
 use super::evidence::Weighed;
 use super::facts::Facts;
-use super::{Beside, Problems, images, lock};
+use super::provenance::{self, Statement};
+use super::signature::{Signature, State};
+use super::{Against, Beside, Problems, images, lock};
 use base::digest::Digest;
 use base::error::Result;
 use config::airgap_lock::AirgapLock;
 use disk::fs;
+use model::zarf::RepositoryUrl;
 
 const LARGEST_CHECKSUM_FILE: u64 = 4096;
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -28,7 +31,112 @@ pub(super) struct Whole<'a> {
     pub(super) size: u64,
 }
 
-pub(super) fn check_checksum_file(whole: &Whole<'_>, problems: &mut Problems) -> Result<Beside> {
+/// What is known of the package itself.
+pub(super) struct Known<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) package: Option<&'a Package>,
+    pub(super) signature: &'a Signature,
+}
+
+/// What came of comparing a package with everything that lies beside it.
+pub(super) struct Found {
+    pub(super) checksum_file: Beside,
+    pub(super) artifact_manifest: Beside,
+    pub(super) evidence: Option<Weighed>,
+    pub(super) provenance: Option<Statement>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let missing = Beside::Missing;
+        Self { checksum_file: missing, artifact_manifest: missing, evidence: None, provenance: None }
+    }
+}
+
+/// Compares a package with what lies beside it. Files that tell the digest of
+/// another archive may be about the one that was signed since: signing writes
+/// zarf.yaml anew, and Zarf the whole archive, and nothing else in it.
+pub(super) fn check(
+    whole: &Whole<'_>,
+    known: &Known<'_>,
+    against: &Against<'_>,
+    problems: &mut Problems,
+    remarks: &mut Vec<String>,
+) -> Result<Found> {
+    let is_sound = problems.count() == 0;
+    let mut stale = Stale::default();
+    let mut checksum_file = check_checksum_file(whole, &mut stale)?;
+    let listed = check_artifact_manifest(whole, known, against.lock, &mut stale, problems, remarks)?;
+    let Listed { beside: mut artifact_manifest, weighed: mut evidence } = listed;
+    let provenance = provenance::check(whole.path, &whole.sha256, against.key, problems)?;
+    stale.provenance(whole, provenance.as_ref());
+    let is_resigned = known.signature.state == State::Holds || known.signature.state == State::Unchecked;
+    if !stale.files.is_empty() && is_resigned && is_sound && problems.count() == 0 && stale.is_one() {
+        for beside in [&mut checksum_file, &mut artifact_manifest] {
+            if *beside == Beside::Differs {
+                *beside = Beside::Rewritten;
+            }
+        }
+        stale.tell(known.signature.state, problems, remarks);
+    } else if !stale.files.is_empty() {
+        evidence = None;
+        stale.files.into_iter().for_each(|(_, rule, _, message)| problems.add(rule, message));
+    }
+    Ok(Found { checksum_file, artifact_manifest, evidence, provenance })
+}
+
+/// Files beside a package that tell the digest of another archive.
+#[derive(Default)]
+struct Stale {
+    /// Name, the rule that is broken, the digest that it tells, and what is to
+    /// be said.
+    files: Vec<(String, &'static str, String, String)>,
+    /// Contents of the package that a list was compared with.
+    compared: Option<usize>,
+}
+
+impl Stale {
+    fn add(&mut self, name: &str, rule: &'static str, digest: &str, message: String) {
+        self.files.push((name.to_owned(), rule, digest.to_ascii_lowercase(), message));
+    }
+
+    fn provenance(&mut self, whole: &Whole<'_>, statement: Option<&Statement>) {
+        let Some(statement) = statement.filter(|statement| statement.matches == Some(false)) else { return };
+        let name = format!("{}{}", whole.name, seal::beside::PROVENANCE);
+        let about: String = statement.about.iter().flat_map(|about| about.chars().take(64)).collect();
+        let found = whole.sha256.hex();
+        let message = format!("the package has the sha256 {found}, {name} is about `{}`", about.escape_debug());
+        self.add(&name, "provenance", &about, message);
+    }
+
+    /// Whether they all tell the same digest, and it is one.
+    fn is_one(&self) -> bool {
+        let mut digests = self.files.iter().map(|(_, _, digest, _)| digest);
+        let first = digests.next();
+        first.is_some_and(|first| first.parse::<Digest>().is_ok() && digests.all(|digest| digest == first))
+    }
+
+    /// Says what happened, and what still holds.
+    fn tell(&self, state: State, problems: &mut Problems, remarks: &mut Vec<String>) {
+        let names: Vec<String> = self.files.iter().map(|(name, ..)| format!("`{name}`")).collect();
+        let happened = format!(
+            "the archive was written again since {} told its digest, as `zarf package sign` does: it is another file now",
+            names.join(", ")
+        );
+        let contents = match self.compared {
+            Some(count) => format!(
+                "every file has the digest that checksums.txt says, and each of the {count} contents on the list that of the build"
+            ),
+            None => "every file has the digest that checksums.txt says".to_owned(),
+        };
+        match state {
+            State::Holds => remarks.push(format!("{happened}. What holds: the signature, so zarf.yaml and checksums.txt are the signer's; {contents}")),
+            _ => problems.add("rewritten", format!("{happened}. What holds: {contents}. What nobody has checked: the signature over zarf.yaml, which says what is deployed")),
+        }
+    }
+}
+
+fn check_checksum_file(whole: &Whole<'_>, stale: &mut Stale) -> Result<Beside> {
     let name = format!("{}.sha256", whole.name);
     let Some(bytes) = fs::read_optional(&whole.path.with_file_name(&name), LARGEST_CHECKSUM_FILE)? else {
         return Ok(Beside::Missing);
@@ -39,10 +147,9 @@ pub(super) fn check_checksum_file(whole: &Whole<'_>, problems: &mut Problems) ->
         return Ok(Beside::Matches);
     }
     let shown: String = claimed.chars().take(64).collect();
-    problems.add(
-        "checksum-file",
-        format!("the package has the sha256 {}, `{name}` says `{}`", whole.sha256.hex(), shown.escape_debug()),
-    );
+    let message =
+        format!("the package has the sha256 {}, `{name}` says `{}`", whole.sha256.hex(), shown.escape_debug());
+    stale.add(&name, "checksum-file", &shown, message);
     Ok(Beside::Differs)
 }
 
@@ -95,6 +202,12 @@ pub(super) struct Item {
     /// Of a chart.
     #[serde(default)]
     version: Option<String>,
+    /// Of a chart that is carried as an OCI artifact: its name, and the digest
+    /// of its manifest.
+    #[serde(default)]
+    artifact: Option<String>,
+    #[serde(default)]
+    manifest: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,32 +229,58 @@ pub(super) struct Listed {
     pub(super) weighed: Option<Weighed>,
 }
 
-pub(super) fn check_artifact_manifest(
+fn check_artifact_manifest(
     whole: &Whole<'_>,
-    facts: &Facts,
-    package: Option<&Package>,
+    known: &Known<'_>,
     lock: Option<&AirgapLock>,
+    stale: &mut Stale,
     problems: &mut Problems,
     remarks: &mut Vec<String>,
 ) -> Result<Listed> {
     let missing = Listed { beside: Beside::Missing, weighed: None };
     let before = problems.count();
-    let Some(manifest) = find(whole, problems, remarks)? else {
+    let Some((name, manifest)) = find(whole, problems, remarks)? else {
         return Ok(if problems.count() == before { missing } else { Listed { beside: Beside::Differs, ..missing } });
     };
-    Comparison { manifest: &manifest, facts, problems }.run(whole, package);
+    let is_other = manifest.is_of_other(whole);
+    if is_other {
+        let PackageFile { sha256, size, .. } = &manifest.package;
+        let found = format!("the package has {} bytes and the sha256 {}", whole.size, whole.sha256.hex());
+        let sha256: String = sha256.chars().take(64).collect();
+        let message = format!("{found}, artifact-manifest.json says {size} and {}", sha256.escape_debug());
+        stale.add(&name, "artifact-manifest", &sha256, message);
+    }
+    Comparison { manifest: &manifest, facts: known.facts, problems }.run(known.package);
+    if problems.count() == before {
+        stale.compared = Some(manifest.count());
+    }
     if let Some(lock) = lock {
         lock::check(&manifest, lock, problems, remarks);
     }
     // Of a package that is another one it says nothing.
-    match problems.count() == before {
-        true => Ok(Listed { beside: Beside::Matches, weighed: Weighed::of(&manifest) }),
-        false => Ok(Listed { beside: Beside::Differs, weighed: None }),
+    let weighed = (problems.count() == before).then(|| Weighed::of(&manifest)).flatten();
+    let beside = if problems.count() == before && !is_other { Beside::Matches } else { Beside::Differs };
+    Ok(Listed { beside, weighed })
+}
+
+impl ArtifactManifest {
+    /// Whether it tells another digest or size of the archive.
+    fn is_of_other(&self, whole: &Whole<'_>) -> bool {
+        self.package.sha256 != whole.sha256.hex() || self.package.size != whole.size
+    }
+
+    /// Contents that it lists.
+    fn count(&self) -> usize {
+        self.images.len() + self.charts.len() + self.files.len() + self.repositories.len()
     }
 }
 
 /// The list about this package: under its own name, else under the common one.
-fn find(whole: &Whole<'_>, problems: &mut Problems, remarks: &mut Vec<String>) -> Result<Option<ArtifactManifest>> {
+fn find(
+    whole: &Whole<'_>,
+    problems: &mut Problems,
+    remarks: &mut Vec<String>,
+) -> Result<Option<(String, ArtifactManifest)>> {
     for name in [format!("{}.manifest.json", whole.name), "artifact-manifest.json".to_owned()] {
         let Some(bytes) = fs::read_optional(&whole.path.with_file_name(&name), LARGEST_MANIFEST)? else { continue };
         match serde_json::from_slice::<ArtifactManifest>(&bytes) {
@@ -157,7 +296,7 @@ fn find(whole: &Whole<'_>, problems: &mut Problems, remarks: &mut Vec<String>) -
                     other.escape_debug()
                 ));
             }
-            Ok(manifest) => return Ok(Some(manifest)),
+            Ok(manifest) => return Ok(Some((name, manifest))),
             Err(error) => {
                 problems.add("artifact-manifest", format!("{name} cannot be read: {error}"));
                 return Ok(None);
@@ -174,12 +313,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn run(&mut self, whole: &Whole<'_>, package: Option<&Package>) {
-        let PackageFile { sha256, size, .. } = &self.manifest.package;
-        if *sha256 != whole.sha256.hex() || *size != whole.size {
-            let found = format!("the package has {} bytes and the sha256 {}", whole.size, whole.sha256.hex());
-            self.differs(format!("{found}, artifact-manifest.json says {size} and {sha256}"));
-        }
+    fn run(&mut self, package: Option<&Package>) {
         if !self.facts.complete {
             return;
         }
@@ -213,13 +347,36 @@ impl Comparison<'_> {
         }
         for written in package.into_iter().flat_map(Package::components).flat_map(|component| &component.images) {
             let complete = model::image::normalized(written);
+            let is_it = |chart: &Item| chart.artifact.as_ref() == Some(&complete);
+            if self.manifest.charts.iter().any(is_it) {
+                continue;
+            }
             if !self.manifest.images.iter().any(|image| image.reference == complete) {
                 self.differs(format!("image `{complete}` is in the package and not in artifact-manifest.json"));
             }
         }
     }
 
+    /// A chart that is carried as an OCI artifact.
+    fn artifact(&mut self, reference: &str, item: &Item) {
+        let known = images::by_reference(self.facts);
+        let Some(image) = known.get(reference) else {
+            return self.differs(format!("the chart `{reference}` is missing in the package"));
+        };
+        if item.manifest.as_ref() != Some(&image.digest) {
+            let (found, built) = (&image.digest, item.manifest.as_deref().unwrap_or_default().escape_debug());
+            self.differs(format!("the chart `{reference}` is {found} in the package, and was built with {built}"));
+        }
+        let archive = images::chart_of(self.facts, image).map(|layer| layer.digest.trim_start_matches("sha256:"));
+        if archive != item.sha256.as_deref() {
+            self.differs(format!("the archive of the chart `{reference}` is not the one that the build put there"));
+        }
+    }
+
     fn item(&mut self, item: &Item) {
+        if let Some(reference) = &item.artifact {
+            return self.artifact(reference, item);
+        }
         let Item { component, path, sha256, size, version, .. } = item;
         let tar = format!("components/{component}.tar");
         let Some(member) = self.facts.components.get(&tar).and_then(|members| members.get(path)) else {
@@ -267,7 +424,8 @@ impl Comparison<'_> {
     /// What zarf.yaml names, the manifest must name as well.
     fn nothing_unlisted(&mut self, package: &Package) {
         for component in package.components() {
-            let listed = |items: &[Item]| items.iter().filter(|item| item.component == component.name).count();
+            let is_in = |item: &&Item| item.component == component.name && item.artifact.is_none();
+            let listed = |items: &[Item]| items.iter().filter(is_in).count();
             // What is named may be a folder, of which each file is listed.
             let files = self.members_below(&component.name, "files").max(component.files.len());
             for (what, items, count) in
@@ -279,7 +437,7 @@ impl Comparison<'_> {
                 }
             }
             for url in &component.repos {
-                let folder = repository_folder(url).unwrap_or_default();
+                let folder = RepositoryUrl::folder(url).unwrap_or_default();
                 if !self.manifest.repositories.iter().any(|repository| repository.path.ends_with(&folder)) {
                     self.differs(format!("repository `{url}` is not in artifact-manifest.json"));
                 }

@@ -9,13 +9,6 @@ use super::definition::Package;
 use super::facts::{Facts, Member};
 use super::{Problems, charts};
 
-/// The CRC-32 that names the folder of a repository.
-pub(crate) fn repository_folder(url: &str) -> Option<String> {
-    let mut crc = flate2::Crc::new();
-    crc.update(url.as_bytes());
-    RepositoryUrl::parse(url).map(|parsed| parsed.folder(crc.sum()))
-}
-
 pub(super) fn check(facts: &mut Facts, package: &Package, problems: &mut Problems) {
     let mut known = BTreeSet::new();
     for component in package.components() {
@@ -47,7 +40,7 @@ fn check_contents(facts: &mut Facts, component: &Component, problems: &mut Probl
         wrong.into_iter().for_each(|why| problems.add_for("chart", &path, why));
     }
     let members = facts.components.get(&format!("components/{}.tar", component.name));
-    for folder in component.repos.iter().filter_map(|url| repository_folder(url)) {
+    for folder in component.repos.iter().filter_map(|url| RepositoryUrl::folder(url)) {
         let path = format!("{}/repos/{folder}", component.name);
         if members.is_some_and(|members| below(members, &path).next().is_some()) {
             let repository = facts.repositories.entry(path.clone()).or_default();
@@ -87,7 +80,7 @@ fn wanted(component: &Component, problems: &mut Problems) -> Vec<Wanted> {
         add(format!("data/{index}/{}", zarf::base_name(&injection.target.path)), true);
     }
     for url in &component.repos {
-        match repository_folder(url) {
+        match RepositoryUrl::folder(url) {
             Some(folder) => add(format!("repos/{folder}"), true),
             None => problems.add_for("definition", "zarf.yaml", format!("names `{url}`, which is no repository URL")),
         }

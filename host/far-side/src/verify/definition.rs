@@ -9,7 +9,7 @@ use model::zarf::{Component, Definition, beta};
 
 use super::facts::Facts;
 use super::forms::{self, Forms, Naming};
-use super::{Identity, Problems};
+use super::{Identity, Problems, images};
 
 /// A definition with what its build added: the document that the newest Zarf
 /// takes, as v1alpha1 says it.
@@ -46,18 +46,23 @@ impl Package {
         self.definition.build.version_requirements.iter().any(|requirement| requirement.version == version)
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self, facts: &Facts) -> Identity {
         let metadata = &self.definition.metadata;
         let count = |of: fn(&Component) -> usize| self.components().iter().map(of).sum();
         let images: std::collections::BTreeSet<&str> =
             self.components().iter().flat_map(|component| component.images.iter().map(String::as_str)).collect();
+        let known = images::by_reference(facts);
+        let is_chart = |written: &&&str| {
+            known.get(&model::image::normalized(written)).is_some_and(|image| images::chart_of(facts, image).is_some())
+        };
+        let artifacts = images.iter().filter(is_chart).count();
         Identity {
             name: metadata.name.clone(),
             version: metadata.version.clone(),
             architecture: metadata.architecture.clone(),
             components: self.components().len(),
-            images: images.len(),
-            charts: count(|component| component.charts.len()),
+            images: images.len() - artifacts,
+            charts: count(|component| component.charts.len()) + artifacts,
             files: count(|component| component.files.len()),
             repositories: count(|component| component.repos.len()),
         }

@@ -22,6 +22,7 @@ pub struct Weighed {
 /// One image, chart, file or repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Content {
+    /// `image`, `chart`, `file` or `repository`.
     pub kind: &'static str,
     /// The reference, or the address.
     pub name: String,

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 
 use super::repositories::{self, Repository};
-use super::{Problems, charts, documents};
+use super::sboms::{self, Sboms};
+use super::{Problems, charts, documents, signature};
 use archive::reader::{EntryKind, Header, TarReader};
 use base::digest::{Digest, Hasher};
 use disk::tree::check_path;
@@ -35,6 +36,8 @@ pub(crate) const TEXTS: &[(&str, u64)] = &[
     ("images/index.json", 32 * MIB),
     ("checksums.txt", 64 * MIB),
     ("images/oci-layout", MIB),
+    (signature::BUNDLE, signature::LARGEST),
+    (signature::LEGACY, signature::LARGEST),
 ];
 
 /// A regular file.
@@ -63,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) repositories: BTreeMap<String, Repository>,
     /// Names in the archive of documents, where there is one.
     pub(crate) documents: Option<BTreeSet<String>>,
+    /// What is in the archive of SBOMs, where there is one.
+    pub(crate) sboms: Option<Sboms>,
     /// Whether the tar was read to its end.
     pub(crate) complete: bool,
 }
@@ -259,6 +264,9 @@ impl Walk<'_> {
         if path == documents::ARCHIVE {
             self.documents(&mut hashed);
         }
+        if path == sboms::ARCHIVE {
+            self.sboms(&mut hashed);
+        }
         hashed.drain()?;
         Ok(File { digest: hashed.hasher.finish(), size, at })
     }
@@ -292,6 +300,32 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The archive of SBOMs; what is wrong with it does not end the pass.
+    fn sboms(&mut self, content: &mut impl BufRead) {
+        let mut found = Sboms::default();
+        if let Err(error) = self.sbom_names(content, &mut found) {
+            self.problems.add_for("sbom", sboms::ARCHIVE, format!("cannot be read: {error}"));
+        }
+        self.facts.sboms = Some(found);
+    }
+
+    fn sbom_names(&mut self, content: &mut impl BufRead, found: &mut Sboms) -> io::Result<()> {
+        let mut reader = TarReader::new(content);
+        while let Some(header) = reader.next_entry()? {
+            let path = header.path.trim_start_matches("./").trim_end_matches('/').to_owned();
+            // Zarf puts a folder `.` around them.
+            if path.is_empty() || path == "." {
+                continue;
+            }
+            self.keep(2 * path.len() as u64 + ENTRY)?;
+            self.hygiene(&path, &header);
+            if header.kind == EntryKind::File {
+                found.enter(&path, &mut reader);
+            }
+        }
+        self.rest_is_empty(sboms::ARCHIVE, reader.into_inner())
     }
 
     fn component_members(

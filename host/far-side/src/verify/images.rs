@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Problems;
 use super::definition::Package;
 use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
-use model::media_type::{is_foreign, is_index, is_manifest};
+use model::media_type::{CHART_ARCHIVE, CHART_CONFIG, is_foreign, is_index, is_manifest};
 
 const INDEX: &str = "images/index.json";
 
@@ -30,6 +30,14 @@ struct LayoutFile {
 pub(crate) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
     let index: Index = facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
     index.manifests.into_iter().map(|descriptor| (descriptor.annotations.ref_name.clone(), descriptor)).collect()
+}
+
+/// The archive of what an index calls an image and is a
+/// chart.
+pub(crate) fn chart_of<'a>(facts: &'a Facts, image: &Descriptor) -> Option<&'a Descriptor> {
+    let manifest = facts.blobs.get(image.digest.trim_start_matches("sha256:"))?;
+    manifest.config.as_ref().filter(|config| config.media_type == CHART_CONFIG)?;
+    manifest.layers.iter().find(|layer| layer.media_type == CHART_ARCHIVE)
 }
 
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
@@ -175,7 +183,9 @@ impl Walk<'_> {
         else {
             return;
         };
-        if os != "linux" || architecture != wanted {
+        // Signatures and the like have a configuration that says nothing.
+        let is_silent = os.is_empty() && architecture.is_empty();
+        if !is_silent && (os != "linux" || architecture != wanted) {
             self.problems.add_for(
                 "image",
                 INDEX,

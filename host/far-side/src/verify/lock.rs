@@ -29,7 +29,7 @@ pub(super) fn check(
     let images = manifest.images.iter().filter_map(|image| image_problem(image, lock));
     let repositories = manifest.repositories.iter().filter_map(|repository| repository_problem(repository, lock));
     charts.chain(files).chain(images).chain(repositories).for_each(|message| problems.add(RULE, message));
-    let unpacked = manifest.files.iter().filter(|file| is_archive(file)).count();
+    let unpacked = manifest.files.iter().filter(|file| file.source.as_deref().is_some_and(is_archive)).count();
     if unpacked > 0 {
         remarks
             .push(format!("{unpacked} files were taken out of archives: the lock says of which, not what is in them"));
@@ -43,8 +43,9 @@ pub(super) fn check(
     }
 }
 
-fn is_archive(file: &Item) -> bool {
-    let source = file.source.as_deref().unwrap_or_default();
+/// Whether an address is one of an archive, of which a package has what lies in
+/// it.
+pub(crate) fn is_archive(source: &str) -> bool {
     let path = source.split(['?', '#']).next().unwrap_or_default();
     ARCHIVES.iter().any(|ending| path.ends_with(ending))
 }
@@ -63,7 +64,7 @@ fn chart_problem(chart: &Item, lock: &AirgapLock) -> Option<String> {
 fn file_problem(file: &Item, lock: &AirgapLock) -> Option<String> {
     let url = file.source.as_deref()?;
     let Some(entry) = lock.files.get(url) else { return Some(unknown("file", url)) };
-    if !is_archive(file) && file.sha256.as_deref() != Some(&entry.sha256.hex()) {
+    if !is_archive(url) && file.sha256.as_deref() != Some(&entry.sha256.hex()) {
         return Some(differs("file", url));
     }
     doubted("file", url, entry)

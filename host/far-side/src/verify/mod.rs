@@ -5,12 +5,13 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`forms`], [`components`], [`images`] and [`documents`] apply the rules
-//! of the format, [`index`] compares what the archive says of itself,
+//! [`definition`], [`forms`], [`components`], [`images`], [`sboms`] and [`documents`] apply the
+//! rules of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
 //! and [`beside`] compares with the `.sha256` and the
-//! list that lie next to the package, and [`lock`] with the lock that it was
-//! built with, where that is at hand. What the list says of its [`evidence`] is
-//! told. Everything that is wrong is reported, by file.
+//! list that lie next to the package, [`provenance`] with the statement how it was made,
+//! and [`lock`] with the lock that it was built with, where that is at hand. What the list says of its [`evidence`] is
+//! told. Everything that is wrong is reported, by file. [`folder`] does it for a
+//! folder that is carried, with everything else in it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,8 +22,13 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::visible;
 use config::airgap_lock::AirgapLock;
+use signing::PublicKey;
 
 pub use evidence::{Content, Weighed};
+pub use folder::{FolderReport, verify_folder};
+pub(crate) use lock::is_archive;
+pub use provenance::Statement;
+pub use signature::{Signature, State};
 
 mod beside;
 pub(crate) mod charts;
@@ -32,13 +38,19 @@ mod documents;
 mod entries;
 mod evidence;
 pub(crate) mod facts;
+mod folder;
 pub(crate) mod forms;
 pub(crate) mod images;
 mod index;
 mod lock;
+pub(crate) mod provenance;
 pub(crate) mod repositories;
+pub(crate) mod sboms;
+pub(crate) mod signature;
 pub(crate) mod stream;
 
+/// Rules that say nothing against any file.
+const UNVOUCHED: [&str; 4] = ["rewritten", "unsigned", "signature", "provenance"];
 /// Problems that are listed; more are counted.
 const LISTED: usize = 1000;
 /// Characters of a message: it may quote a name from the package.
@@ -52,6 +64,7 @@ pub struct Problem {
     /// The file of the package that is concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What is wrong, for people.
     pub message: String,
 }
 
@@ -63,6 +76,9 @@ pub enum Beside {
     Missing,
     /// It says the same as the package.
     Matches,
+    /// It is about the archive before it was written again and signed, and of
+    /// that nothing but the signature has changed.
+    Rewritten,
     /// It says something else: see the problems.
     Differs,
 }
@@ -70,13 +86,21 @@ pub enum Beside {
 /// What the package says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Identity {
+    /// `metadata.name` of zarf.yaml.
     pub name: String,
+    /// `metadata.version` of zarf.yaml; empty where it names none.
     pub version: String,
+    /// `metadata.architecture` of zarf.yaml: `amd64`.
     pub architecture: String,
+    /// Components in it.
     pub components: usize,
+    /// Different images that its components name.
     pub images: usize,
+    /// Charts of all components.
     pub charts: usize,
+    /// Files of all components.
     pub files: usize,
+    /// Git repositories of all components.
     pub repositories: usize,
 }
 
@@ -99,6 +123,7 @@ pub struct Definition {
 pub struct Report {
     /// As given.
     pub package: String,
+    /// Of the archive.
     pub sha256: Digest,
     /// Bytes of the archive.
     pub size: u64,
@@ -110,20 +135,28 @@ pub struct Report {
     pub identity: Option<Identity>,
     /// None where zarf.yaml could not be read.
     pub definition: Option<Definition>,
+    /// Of zarf.yaml, which vouches for everything else.
+    pub signature: Signature,
+    /// The statement beside the package, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Statement>,
     /// `<package>.sha256`.
     pub checksum_file: Beside,
+    /// `<package>.manifest.json`, else artifact-manifest.json where that is about this package.
     pub artifact_manifest: Beside,
     /// On what the content rests, where a list that matches says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Weighed>,
     /// What is worth knowing and not wrong.
     pub remarks: Vec<String>,
+    /// What is wrong, and the beginning of it where it is much; empty for a sound package.
     pub problems: Vec<Problem>,
     /// Problems that are not listed.
     pub unlisted: usize,
 }
 
 impl Report {
+    /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
@@ -133,9 +166,26 @@ impl Report {
     pub fn error(&self) -> Option<Error> {
         let first = self.problems.first()?;
         let count = self.problems.len() + self.unlisted;
+        if let Some(error) = self.unvouched(first) {
+            return Some(error);
+        }
         let message =
             format!("`{}` is damaged or incomplete: {count} problems, first: {}", self.package, first.message);
         Some(Error::integrity(message).hint("copy the package again from where it was built, and verify that copy"))
+    }
+
+    /// Of a package whose every file is what it should be.
+    fn unvouched(&self, first: &Problem) -> Option<Error> {
+        if !self.problems.iter().all(|problem| UNVOUCHED.contains(&problem.rule)) || self.unlisted > 0 {
+            return None;
+        }
+        let message = format!("`{}` is whole, and nobody vouches for it: {}", self.package, first.message);
+        let hint = match first.rule {
+            "rewritten" => "check the signature: `verify --key` with the public key of whoever signed it",
+            "unsigned" => "verify it without --key, or get the package that was signed",
+            _ => "get the package, and the key, anew from whoever signed it: do not deploy this one",
+        };
+        Some(Error::integrity(message).hint(hint))
     }
 
     /// The report for people; `verbose` names what rests on first sight alone.
@@ -160,6 +210,10 @@ impl Report {
             line("definition", &definition.documents.join(" and "));
             line("zarf", &definition.readers());
         }
+        line("signature", &self.signature.to_string());
+        if let Some(provenance) = &self.provenance {
+            line("provenance", &provenance.line());
+        }
         line(".sha256", said(self.checksum_file));
         line("artifact-manifest", said(self.artifact_manifest));
         let evidence = self.evidence.iter().flat_map(|weighed| weighed.lines(verbose));
@@ -182,6 +236,7 @@ fn said(beside: Beside) -> &'static str {
     match beside {
         Beside::Missing => "not there",
         Beside::Matches => "matches",
+        Beside::Rewritten => "of the archive before it was signed",
         Beside::Differs => "differs",
     }
 }
@@ -241,14 +296,24 @@ impl Problems {
 /// Only where the file itself can not be read: what is wrong with the package
 /// is in the report.
 pub fn verify(path: &Path) -> Result<Report> {
-    verify_with(path, None)
+    verify_with(path, &Against::default())
 }
 
-/// The same, compared with the lock that the package was built with.
+/// What a package is compared with, beside itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Against<'a> {
+    /// The lock that it was built with.
+    pub lock: Option<&'a AirgapLock>,
+    /// Of whoever must have signed it.
+    pub key: Option<&'a PublicKey>,
+}
+
+/// The same, compared with what is at hand.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
+pub fn verify_with(path: &Path, against: &Against<'_>) -> Result<Report> {
+    let Against { lock, key } = *against;
     let mut problems = Problems::default();
     let mut remarks = Vec::new();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -267,7 +332,9 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         components::check(&mut facts, package, &mut problems);
         images::check(&facts, package, &mut problems);
         documents::check(&facts, package, &mut problems);
-        package.identity()
+        sboms::check(&facts, package, &mut problems);
+        remarks.extend(sboms::remark(&facts, package));
+        package.identity(&facts)
     });
     if frames.are_damaged && problems.count() == 0 {
         problems.add_for(
@@ -277,17 +344,17 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         );
     }
     index::check(&frames, &facts, &mut problems);
-    let (checksum_file, listed) = if is_file {
-        check_name(&name, &mut problems);
-        let whole = beside::Whole { path, name: &name, sha256, size };
-        (
-            beside::check_checksum_file(&whole, &mut problems)?,
-            beside::check_artifact_manifest(&whole, &facts, package.as_ref(), lock, &mut problems, &mut remarks)?,
-        )
-    } else {
-        (Beside::Missing, beside::Listed { beside: Beside::Missing, weighed: None })
+    let signature =
+        package.as_ref().map(|package| signature::check(&facts, package, key, &mut problems)).unwrap_or_default();
+    let beside::Found { checksum_file, artifact_manifest, evidence, provenance } = match is_file {
+        true => {
+            check_name(&name, &mut problems);
+            let whole = beside::Whole { path, name: &name, sha256, size };
+            let known = beside::Known { facts: &facts, package: package.as_ref(), signature: &signature };
+            beside::check(&whole, &known, against, &mut problems, &mut remarks)?
+        }
+        false => beside::Found::default(),
     };
-    let beside::Listed { beside: artifact_manifest, weighed: evidence } = listed;
     if lock.is_some() && artifact_manifest == Beside::Missing {
         let message = "no list about this package, `<package>.manifest.json`, lies beside it, so nothing was compared with the lock";
         problems.add("lock", message);
@@ -300,6 +367,8 @@ pub fn verify_with(path: &Path, lock: Option<&AirgapLock>) -> Result<Report> {
         entries: facts.files.len(),
         identity,
         definition,
+        signature,
+        provenance,
         checksum_file,
         artifact_manifest,
         evidence,

@@ -610,7 +610,7 @@ fn a_chart_that_helm_would_not_load_or_release_is_named() {
 fn a_repository_that_could_not_be_pushed_is_named() {
     let listed =
         |text: String| text.replacen("  images:\n", "  repos: ['https://example.com/x/y.git']\n  images:\n", 1);
-    let folder = format!("web/repos/{}", components::repository_folder("https://example.com/x/y.git").unwrap());
+    let folder = format!("web/repos/{}", model::zarf::RepositoryUrl::folder("https://example.com/x/y.git").unwrap());
     let (rules, text) = rules_of(listed, |members| drop(members.insert(format!("{folder}/README"), vec![1])));
     assert!(!rules.is_empty() && rules.iter().all(|rule| *rule == "repository"), "{text}");
     for expected in ["has no .git/HEAD", "has no remote `online-upstream`", "has neither heads nor tags"] {

@@ -27,7 +27,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::blob`], and `plugin`.
-    pub async fn blob_for(
+    pub(crate) async fn blob_for(
         &self,
         from: &Granted<Reference>,
         digest: Digest,
@@ -52,7 +52,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn manifest_for(
+    pub(crate) async fn manifest_for(
         &self,
         from: &Granted<Reference>,
         digest: Option<Digest>,
@@ -78,7 +78,12 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::list_tags`], and `plugin`.
-    pub async fn tags_for(&self, from: &Granted<Reference>, limit: usize, progress: &Progress) -> Result<Vec<String>> {
+    pub(crate) async fn tags_for(
+        &self,
+        from: &Granted<Reference>,
+        limit: usize,
+        progress: &Progress,
+    ) -> Result<Vec<String>> {
         self.list_tags_within(from.reach(), from.at(), limit, progress).await
     }
 }

@@ -1,7 +1,8 @@
 //! The only place that connects to others.
 //!
 //! [`Network::manifest`] and [`Network::blob`] speak to registries (`oci`), and
-//! [`Network::send_manifest`] and [`Network::send_blob`] write to them (`push`),
+//! [`Network::send_manifest`] and [`Network::send_blob`] write to them (`push`,
+//! `upload`, `outflow`), [`Network::push_repository`] to git servers (`send_pack`),
 //! [`Network::download`] to everything else (`download`); what plugins ask of
 //! registries goes through `asked`. All go through one
 //! `transport`: a place in the pool and in the host's window (`limits`), the
@@ -37,13 +38,16 @@ mod limits;
 mod mirrors;
 mod names;
 mod oci;
+mod outflow;
 mod pages;
 mod party;
 mod push;
 mod range;
+mod referrers;
 mod restrict;
 mod retry;
 mod seen;
+mod send_pack;
 mod sink;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -54,6 +58,8 @@ mod tls;
 mod tls_tests;
 mod transfer;
 mod transport;
+mod upload;
+mod upload_notes;
 
 pub use asked::held_at;
 pub use auth::NO_CREDENTIALS;
@@ -61,14 +67,17 @@ pub use direct::Direct;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
-pub use push::{Outgoing, Pieces};
+pub use outflow::{Opened, Pieces};
 pub use seen::Seen;
+pub use send_pack::{Held, Parcel, Update};
 pub use tls::check_proxies;
+pub use upload::Outgoing;
 
 use auth::{Auth, Course, Refusal, Subject};
 use failure::Failure;
 use party::PerParty;
 use transport::{Answer, Request, Transport};
+use upload_notes::Notes;
 
 /// Registries that one request is sent on to and logs in at.
 const MOST_LOGINS: usize = 3;
@@ -76,11 +85,15 @@ const MOST_LOGINS: usize = 3;
 /// What the environment says about the network, read by `cli`.
 #[derive(Clone, Default)]
 pub struct NetworkEnvironment {
+    /// `HTTPS_PROXY`: the proxy for https; None for none.
     pub https_proxy: Option<String>,
+    /// `HTTP_PROXY`: the proxy for http; None for none.
     pub http_proxy: Option<String>,
+    /// `NO_PROXY`: hosts that are reached without one, separated by commas.
     pub no_proxy: Option<String>,
     /// docker's config.json, or the folder that holds it.
     pub docker_config: Option<PathBuf>,
+    /// How every request names this program.
     pub user_agent: String,
 }
 
@@ -109,7 +122,9 @@ pub fn first_asked(settings: &Settings, address: &str, origin: &str) -> String {
 /// Something that is now in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// Of the content.
     pub digest: Digest,
+    /// In bytes.
     pub size: u64,
 }
 
@@ -122,6 +137,7 @@ pub struct Network {
     largest: u64,
     /// Which of its places had a repository.
     found_at: PerParty<usize>,
+    notes: Notes,
 }
 
 impl Network {
@@ -144,7 +160,14 @@ impl Network {
             auth: Auth::new(credentials::Credentials::new(environment.docker_config)),
             largest: settings.security.largest_download_gib.saturating_mul(1 << 30),
             found_at: PerParty::default(),
+            notes: Notes::default(),
         })
+    }
+
+    /// Where uploads go on is kept in this folder, for the next process.
+    #[must_use]
+    pub fn with_upload_notes(self, folder: Option<&Path>) -> Self {
+        Self { notes: Notes::new(folder), ..self }
     }
 
     /// Which servers are reached without the proxy.

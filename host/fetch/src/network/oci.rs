@@ -44,7 +44,9 @@ const MOST_URLS: usize = 10;
 /// A blob that may be had in several places.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedBlob<'a> {
+    /// Of the blob: what comes is checked against it.
     pub digest: Digest,
+    /// In bytes; None where it is not known.
     pub size: Option<u64>,
     /// In the order in which they are asked.
     pub repositories: &'a [&'a Reference],
@@ -55,9 +57,11 @@ pub struct SharedBlob<'a> {
 /// A manifest or an index as it was served.
 #[derive(Clone, Debug)]
 pub struct ManifestBytes {
+    /// Exactly as they came.
     pub bytes: Vec<u8>,
     /// Without parameters.
     pub media_type: String,
+    /// Of the bytes.
     pub digest: Digest,
 }
 
@@ -76,7 +80,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn manifest_within(
+    pub(crate) async fn manifest_within(
         &self,
         reach: Option<&Restriction>,
         reference: &Reference,
@@ -242,7 +246,7 @@ impl Network {
     ///
     /// # Errors
     /// As for [`Network::manifest`], and `plugin`.
-    pub async fn list_tags_within(
+    pub(crate) async fn list_tags_within(
         &self,
         reach: Option<&Restriction>,
         repository: &Reference,
@@ -262,7 +266,7 @@ impl Network {
 
     /// The places of a repository with their number; the one that had it goes
     /// first, and what stands before it is not asked again.
-    fn endpoints(&self, party: &Party, reference: &Reference) -> Vec<(usize, Endpoint)> {
+    pub(super) fn endpoints(&self, party: &Party, reference: &Reference) -> Vec<(usize, Endpoint)> {
         let first = self.found_at.get(party, &reference.name()).unwrap_or_default();
         self.transport.places.endpoints(reference).into_iter().enumerate().skip(first).collect()
     }
@@ -455,15 +459,15 @@ fn without_query(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
-fn scope(endpoint: &Endpoint) -> String {
+pub(super) fn scope(endpoint: &Endpoint) -> String {
     format!("repository:{}:pull", endpoint.repository)
 }
 
-fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, bounds: &'a Bounds) -> Subject<'a> {
+pub(super) fn subject<'a>(endpoint: &'a Endpoint, scope: &'a str, bounds: &'a Bounds) -> Subject<'a> {
     Subject { host: &endpoint.host, scope, credentials: bounds.credentials(), bounds }
 }
 
-fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {
+pub(super) fn get(endpoint: &Endpoint, reach: Option<&Restriction>, path: &str) -> Result<Request> {
     Ok(within(endpoint, reach, endpoint.url(path)?))
 }
 
@@ -490,7 +494,7 @@ async fn held(store: &Store, digest: Digest, size: Option<u64>) -> Result<Option
 
 /// The places that could not help.
 #[derive(Debug, Default)]
-struct Trail {
+pub(super) struct Trail {
     passed: Vec<Passed>,
 }
 
@@ -504,7 +508,7 @@ struct Passed {
 
 impl Trail {
     /// Goes on to the next place, unless no place could help.
-    fn follow(&mut self, endpoint: &Endpoint, error: Error, progress: &Progress) -> Result<()> {
+    pub(super) fn follow(&mut self, endpoint: &Endpoint, error: Error, progress: &Progress) -> Result<()> {
         self.pass(endpoint.name.clone(), endpoint.is_mirror, error, progress)
     }
 
@@ -519,7 +523,7 @@ impl Trail {
     }
 
     /// The error of the place that decides; the others' are told as well.
-    fn end(mut self, what: &str) -> Error {
+    pub(super) fn end(mut self, what: &str) -> Error {
         let Some(decisive) = self.decisive() else {
             return Error::configuration(format!("no place is left to fetch {what} from"));
         };

@@ -39,9 +39,7 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The rules, from settings.yaml.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    attempts: u32,
-    backoff: Duration,
-    backoff_limit: Duration,
+    retries: RetrySettings,
     /// How long a host that cannot be reached is tried.
     reach_time: Duration,
     pub(super) longest_wait: Duration,
@@ -72,17 +70,12 @@ pub(super) enum Decision {
 
 impl Policy {
     pub(super) fn new(settings: &RetrySettings) -> Self {
-        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let mut policy = Self {
-            attempts: settings.requests.max(1),
-            backoff: seconds(settings.backoff),
-            backoff_limit: seconds(settings.backoff_limit),
-            reach_time: Duration::ZERO,
+        let failures = 1..settings.requests.max(1).saturating_add(ATTEMPTS_TO_REACH);
+        Self {
+            reach_time: failures.map(|failures| settings.pause(failures)).sum(),
             longest_wait: Duration::from_secs(settings.longest_wait),
-        };
-        let failures = 1..policy.attempts.saturating_add(ATTEMPTS_TO_REACH);
-        policy.reach_time = failures.map(|failures| policy.pause(failures)).sum();
-        policy
+            retries: settings.clone(),
+        }
     }
 
     /// `asked` is what the server wants us to wait; `spread` in 0..1 is drawn
@@ -95,30 +88,24 @@ impl Policy {
         if let Some(asked) = asked {
             // A server that asks for no time at all again and again is given
             // some nevertheless.
-            let pause = asked.max(self.pause(history.failures).mul_f64(spread));
+            let pause = asked.max(self.retries.pause(history.failures).mul_f64(spread));
             return if pause + history.waited > self.longest_wait {
                 Decision::ComeBack(asked)
             } else {
                 Decision::Again(pause + Duration::from_millis(250).mul_f64(spread))
             };
         }
-        if history.failures >= self.attempts && !self.may_be_reached(cause, history) {
+        if history.failures >= self.retries.requests.max(1) && !self.may_be_reached(cause, history) {
             let limited = cause == Cause::Status(429);
-            return if limited { Decision::ComeBack(self.backoff_limit) } else { Decision::GiveUp };
+            return if limited { Decision::ComeBack(self.retries.limit()) } else { Decision::GiveUp };
         }
-        Decision::Again(self.pause(history.failures).mul_f64(0.5 + spread / 2.0))
+        Decision::Again(self.retries.pause_with_jitter(history.failures, spread))
     }
 
     /// Refusing a connection takes no time: attempts alone would be over
     /// before a server has started again.
     fn may_be_reached(&self, cause: Cause, history: History) -> bool {
         cause == Cause::Unreachable && !history.has_alternative && history.failing < self.reach_time
-    }
-
-    /// Doubles with every failure up to the limit.
-    fn pause(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(16);
-        self.backoff.saturating_mul(1 << doublings).min(self.backoff_limit)
     }
 }
 
@@ -167,7 +154,7 @@ mod tests {
             (1..6).map(|failures| policy().decide(Cause::Broken, None, after(failures), 1.0)).collect();
         let again = |seconds| Decision::Again(Duration::from_secs_f64(seconds));
         assert_eq!(pauses, [again(0.5), again(1.0), again(2.0), again(4.0), Decision::GiveUp]);
-        assert_eq!(policy().pause(200), Duration::from_secs(30));
+        assert_eq!(policy().retries.pause(200), Duration::from_secs(30));
         // A rate limit that outlasts the attempts is no ordinary failure.
         assert!(matches!(policy().decide(Cause::Status(429), None, after(5), 0.0), Decision::ComeBack(_)));
     }

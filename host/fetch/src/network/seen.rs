@@ -35,14 +35,17 @@ impl Seen {
         Self { checksum, ..self }
     }
 
+    /// Who was given it.
     pub fn asker(&self) -> &Asker {
         &self.asker
     }
 
+    /// Where it came from: a URL, or `oci://` and a reference.
     pub fn address(&self) -> &str {
         &self.address
     }
 
+    /// Of the content.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -52,10 +55,12 @@ impl Seen {
         self.size
     }
 
+    /// The build in which it was fetched; None where it is the present one.
     pub fn build(&self) -> Option<&str> {
         self.build.as_deref()
     }
 
+    /// The URL of the checksum file that named the digest; None where none did.
     pub fn checksum(&self) -> Option<&str> {
         self.checksum.as_deref()
     }

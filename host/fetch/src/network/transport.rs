@@ -4,18 +4,21 @@
 //! Whether it is sent again is decided by [`Tries`], with the rules of
 //! `retry`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use reqwest::header::HeaderValue;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use super::failure::{Failure, before_answer, broke_off};
 use super::limits::{Host, Limits, Permit, come_back, quota};
 use super::mirrors::{Places, host_of, shown};
+use super::outflow::{Outflow, Pulse};
 use super::party::Party;
 use super::restrict::{Bounds, Reach};
 use super::retry::{Cause, Decision, History, Policy, retry_after};
@@ -45,7 +48,7 @@ pub(super) struct Transport {
 #[derive(Clone)]
 pub(super) struct Upload {
     pub(super) method: Method,
-    pub(super) body: Bytes,
+    pub(super) body: Outflow,
 }
 
 /// What to ask. `GET` unless there is a form to post or something to upload.
@@ -126,16 +129,19 @@ impl Transport {
         let permit = self.limits.acquire(&host, patience, progress.cancellation()).await.map_err(|error| {
             if error.class() == Class::RateLimited { error.context(format!("{name} limits the rate")) } else { error }
         })?;
-        let request = hop.request(&self.clients.get(url, reach)?);
+        let pulse = Arc::new(Pulse::default());
+        let request = hop.request(&self.clients.get(url, reach)?, &pulse);
         progress.request();
         progress.may_go_on()?;
         let sent = tokio::select! {
-            sent = tokio::time::timeout(self.silence, request.send()) => sent,
+            sent = pulse.answered(self.silence, request.send()) => sent,
             () = progress.cancellation().cancelled() => return Err(Error::interrupted().into()),
         };
-        let response = sent
-            .map_err(|_| silent(url, self.silence))?
-            .map_err(|error| self.explain(before_answer(&error, &format!("{}://{name}", url.scheme())), url))?;
+        let sent = sent.ok_or_else(|| silent(url, self.silence))?;
+        let response = sent.map_err(|error| match pulse.broken() {
+            Some(broken) => unreadable(broken),
+            None => self.explain(before_answer(&error, &format!("{}://{name}", url.scheme())), url),
+        })?;
         self.learn(&host, &permit, &response);
         let authorized = hop.headers.contains_key(AUTHORIZATION);
         let (url, silence) = (url.clone(), self.silence);
@@ -220,9 +226,13 @@ impl Hop {
         Ok(())
     }
 
-    fn request(&self, client: &Client) -> RequestBuilder {
+    fn request(&self, client: &Client, pulse: &Arc<Pulse>) -> RequestBuilder {
         let request = match (&self.upload, &self.form) {
-            (Some(Upload { method, body }), _) => client.request(method.clone(), self.url.clone()).body(body.clone()),
+            (Some(Upload { method, body }), _) => {
+                let request = client.request(method.clone(), self.url.clone()).body(body.body(pulse));
+                // Of what is small it is told anyhow, where a method has a body.
+                if body.is_small() { request } else { request.header(CONTENT_LENGTH, body.size()) }
+            }
             (None, Some(form)) => client
                 .post(self.url.clone())
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -454,7 +464,7 @@ pub(super) fn text_of(value: &HeaderValue) -> String {
     str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(escaped).collect(), str::to_owned)
 }
 
-fn same_origin(a: &Url, b: &Url) -> bool {
+pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme() && a.host_str() == b.host_str() && a.port_or_known_default() == b.port_or_known_default()
 }
 
@@ -464,6 +474,11 @@ fn asked_to_wait(response: &Response) -> Option<Duration> {
     }
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     retry_after(header(RETRY_AFTER)?, header(DATE), SystemTime::now())
+}
+
+/// What was to be sent is damaged: no repetition mends it.
+pub(super) fn unreadable(source: io::Error) -> Failure {
+    Error::integrity("the package is damaged").caused_by(source).hint("`opencenter-airgap verify` says where").into()
 }
 
 pub(super) fn silent(url: &Url, silence: Duration) -> Failure {

@@ -15,9 +15,13 @@ use disk::fs;
 /// What a collection leaves alone.
 #[derive(Clone, Debug, Default)]
 pub struct Keep {
+    /// Blobs that stay, and their unfinished downloads.
     pub blobs: BTreeSet<Digest>,
     /// Whose receipts stay, as long as what they are for does.
     pub runners: Runners,
+    /// Whose notes stay, as long as the blobs do that they are on: digests of
+    /// plugins.
+    pub readers: BTreeSet<Digest>,
     /// Whether unfinished downloads of something else stay as well.
     pub every_partial: bool,
 }
@@ -25,13 +29,17 @@ pub struct Keep {
 /// What a collection removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
+    /// Verified blobs.
     pub blobs: u64,
+    /// Bytes of them.
     pub blob_bytes: u64,
     /// Unfinished downloads and leftovers.
     pub partials: u64,
+    /// Bytes of them.
     pub partial_bytes: u64,
     /// What stays.
     pub kept_blobs: u64,
+    /// Bytes of them.
     pub kept_bytes: u64,
 }
 
@@ -75,6 +83,7 @@ impl Store {
         }
         if !dry_run {
             self.remove_receipts(&keep.blobs, &|asker| keep.runners.has(asker))?;
+            self.remove_notes(&keep.blobs, &keep.readers)?;
         }
         if !keep.every_partial {
             self.remove_partials(&keep.blobs, dry_run, &mut removed)?;

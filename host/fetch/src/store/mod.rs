@@ -18,6 +18,7 @@ use disk::tree::{Artifact, TreeBuilder};
 mod boot;
 pub mod collect;
 mod group_sync;
+pub mod notes;
 pub mod partial;
 pub mod receipts;
 
@@ -34,6 +35,8 @@ pub struct Store {
     partial: Arc<Path>,
     /// Receipts: what each plugin fetched from where.
     fetched: Arc<Path>,
+    /// Notes: what each core plugin found in which blob.
+    read: Arc<Path>,
     boot: Arc<Boot>,
     directory: Arc<GroupSync>,
     inserting: Arc<Inserting>,
@@ -53,6 +56,7 @@ impl Store {
             blobs: blobs.into(),
             partial: root.join("partial").into(),
             fetched: root.join("fetched").into(),
+            read: root.join("read").into(),
             boot: Arc::new(Boot::new(root)),
             inserting: Arc::default(),
             claims: Claims::default(),
@@ -201,7 +205,7 @@ impl Store {
     }
 
     /// Drops the unfinished download of `key` where not a byte of it came.
-    pub fn discard_empty(&self, key: &str) -> Result<()> {
+    pub(crate) fn discard_empty(&self, key: &str) -> Result<()> {
         let directory = self.partial_path(key);
         if partial::bytes(&directory) > 0 { Ok(()) } else { fs::remove_dir_all(&directory) }
     }

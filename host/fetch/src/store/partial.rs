@@ -29,9 +29,9 @@ use base::error::{Error, Result};
 use disk::fs;
 
 /// At most this many bytes are lost to a crash, per download.
-pub const SYNC_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const SYNC_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes older than this are synced, so no more work than that is lost.
-pub const SYNC_TIME: Duration = Duration::from_secs(2);
+pub(crate) const SYNC_TIME: Duration = Duration::from_secs(2);
 /// A journal is rewritten when it grows beyond this.
 const LONGEST_JOURNAL: u64 = 64 * 1024;
 const FORMAT: u32 = 1;
@@ -154,6 +154,7 @@ impl Partial {
         self.written
     }
 
+    /// What is downloaded, and what the server said of it.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

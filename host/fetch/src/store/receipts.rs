@@ -31,9 +31,11 @@ const LONGEST: u64 = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
+    /// Who was given it.
     pub asker: Asker,
     /// The URL, or `oci://` and the reference.
     pub address: String,
+    /// Of what the address gave.
     pub digest: Digest,
     /// The build in which it was fetched.
     pub build: String,

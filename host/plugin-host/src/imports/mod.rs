@@ -8,6 +8,7 @@ mod archives;
 mod checkpoint;
 mod fetch;
 mod host;
+mod layers;
 mod outputs;
 mod trees;
 

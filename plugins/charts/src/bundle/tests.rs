@@ -136,7 +136,8 @@ impl Host for Lab {
 }
 
 fn chart(name: &str, repo: &str, version: &str) -> Chart {
-    Chart { name: name.into(), repo: repo.into(), version: version.into(), namespace: None, values: Vec::new() }
+    let (repo, version) = (repo.into(), version.into());
+    Chart { name: name.into(), repo, version, namespace: None, values: Vec::new(), deploy: true }
 }
 
 fn message(error: &StepError) -> String {

@@ -193,6 +193,7 @@ fn any_manifest() -> impl Strategy<Value = ComponentManifest> {
         name,
         version,
         binary: None,
+        carry: false,
     });
     let image = ("[a-c]", "[1-3]").prop_map(|(name, tag)| Image { image: format!("{name}:{tag}") });
     let images = || proptest::collection::vec(image.clone(), 0..5);

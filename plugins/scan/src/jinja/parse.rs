@@ -11,12 +11,18 @@ const LEVELS: &[&[&str]] =
 /// `not` binds looser than comparisons.
 const COMPARISONS: usize = 2;
 
+/// What stands between `{{` and `}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
+    /// A text, or a number with a point in it.
     Text(String),
+    /// A whole number.
     Number(i64),
+    /// `true` or `false`, also with a capital.
     Flag(bool),
+    /// A variable.
     Name(String),
+    /// `[a, b]`.
     List(Vec<Expression>),
     /// `of[key]` and `of.key`.
     Item(Box<Expression>, Box<Expression>),
@@ -27,12 +33,17 @@ pub enum Expression {
     Apply(Box<Expression>, String, Vec<Expression>),
     /// `of is name(…)`.
     Test(Box<Expression>, String, Vec<Expression>),
+    /// `not of`.
     Not(Box<Expression>),
+    /// An operator between its two sides.
     Binary(Box<Expression>, &'static str, Box<Expression>),
     /// `then if condition else otherwise`.
     Choice {
+        /// What decides.
         condition: Box<Expression>,
+        /// What it is where the condition holds.
         then: Box<Expression>,
+        /// What it is otherwise; None where there is no `else`.
         otherwise: Option<Box<Expression>>,
     },
 }

@@ -6,11 +6,14 @@ const TOKEN_LIMIT: usize = 500;
 /// Longer ones first: `<=` is not `<` and `=`.
 const SIGNS: &[&str] = &["==", "!=", "<=", ">=", "<", ">", "(", ")", "[", "]", "|", ".", ",", ":", "+", "-", "~"];
 
+/// A word of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {
+    /// A name, or a word such as `if` and `in`.
     Name(String),
     /// In quotes, or a number with a point in it.
     Text(String),
+    /// A whole number.
     Number(i64),
     /// An operator or a bracket.
     Sign(&'static str),

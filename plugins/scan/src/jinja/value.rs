@@ -4,13 +4,18 @@ use std::cmp::Ordering;
 
 use image_finder::{self as finder, Node};
 
+/// What an expression comes to.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// Of a variable that nobody set.
     Missing,
+    /// A text.
     Text(String),
+    /// A whole number.
     Number(i64),
+    /// True or false.
     Flag(bool),
+    /// A list.
     List(Vec<Value<'a>>),
     /// A map or list of the files, its own templates not resolved yet.
     Node(&'a Node),

@@ -8,7 +8,7 @@ use crate::tar::{Header, Tar};
 use crate::{Refusal, shown};
 
 /// Of all files of an archive; Helm's `MaxDecompressedChartSize`.
-pub const CHART_LIMIT: u64 = 100 << 20;
+pub(crate) const CHART_LIMIT: u64 = 100 << 20;
 /// Of one file; Helm 3's `MaxDecompressedFileSize`.
 pub const FILE_LIMIT: u64 = 5 << 20;
 /// What an archive and those inside of it may unpack to, headers included. Ours:

@@ -11,7 +11,7 @@ use image_finder::{Node, Value};
 use crate::shown;
 
 /// A field that can be filled.
-pub trait Decode {
+pub(crate) trait Decode {
     /// Fills the field from a node; `at` names its place.
     ///
     /// # Errors
@@ -20,7 +20,7 @@ pub trait Decode {
 }
 
 /// A mapping with known keys.
-pub trait Fields {
+pub(crate) trait Fields {
     /// The field of a key, which is in lower case.
     fn field(&mut self, key: &str) -> Option<&mut dyn Decode>;
 }
@@ -133,7 +133,7 @@ impl Decode for BTreeMap<String, String> {
 
 /// Any value that JSON can hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Anything;
+pub(crate) struct Anything;
 
 impl Decode for Anything {
     fn decode(&mut self, node: &Node, at: &str) -> Result<(), String> {
@@ -158,7 +158,7 @@ impl Decode for Anything {
 
 /// A moment by RFC 3339.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment;
+pub(crate) struct Moment;
 
 impl Decode for Moment {
     fn decode(&mut self, node: &Node, at: &str) -> Result<(), String> {

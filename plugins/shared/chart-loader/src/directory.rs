@@ -33,6 +33,7 @@ pub trait Files {
 pub struct Entry {
     /// Relative, `/`-separated.
     pub path: String,
+    /// In bytes.
     pub size: u64,
     /// Where a symlink points.
     pub link: Option<String>,

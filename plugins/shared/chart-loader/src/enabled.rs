@@ -10,7 +10,7 @@ use crate::{Chart, Dependency, Refusal};
 
 /// A chart that Helm renders.
 #[derive(Debug)]
-pub struct Enabled<'a> {
+pub(crate) struct Enabled<'a> {
     pub chart: &'a Chart,
     /// Where it lies: empty for the outermost, `charts/redis/` within.
     pub place: String,
@@ -24,7 +24,7 @@ pub struct Enabled<'a> {
 
 impl Enabled<'_> {
     /// Without those of the charts in it, which are not this chart's, on or off.
-    pub fn own(&self) -> Node {
+    pub(crate) fn own(&self) -> Node {
         let mut own = self.values.clone();
         if let Value::Map(entries) = &mut own.value {
             entries.retain(|(key, _)| !self.inner.contains(key.as_str()));
@@ -42,7 +42,7 @@ const USES: u64 = 1_000;
 ///
 /// # Errors
 /// Where aliases of aliases come to more charts than anybody deploys.
-pub fn of(chart: &Chart, values: Node) -> Result<Vec<Enabled<'_>>, Refusal> {
+pub(crate) fn of(chart: &Chart, values: Node) -> Result<Vec<Enabled<'_>>, Refusal> {
     if count(chart) > USES {
         let why = format!("its subcharts, under all their aliases, are more than {USES}");
         return Err(Refusal::new(why, "use each of them under fewer names"));

@@ -11,7 +11,7 @@ use flate2::bufread::DeflateDecoder;
 const LONGEST_TEXT: usize = 512;
 
 /// Unpacks a gzip stream.
-pub struct Gunzip<R> {
+pub(crate) struct Gunzip<R> {
     state: State<R>,
     digest: crc32fast::Hasher,
     size: u32,
@@ -31,7 +31,7 @@ impl<R: BufRead> Gunzip<R> {
     ///
     /// # Errors
     /// Where the content does not begin with one.
-    pub fn new(mut inner: R) -> io::Result<Self> {
+    pub(crate) fn new(mut inner: R) -> io::Result<Self> {
         if !header(&mut inner)? {
             return Err(broken("it is empty"));
         }

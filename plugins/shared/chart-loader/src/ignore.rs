@@ -3,7 +3,7 @@
 
 /// The rules of one file, in its order.
 #[derive(Clone, Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub(crate) struct Rules(Vec<Rule>);
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -18,7 +18,7 @@ struct Rule {
 impl Rules {
     /// # Errors
     /// A fragment that names the line and what Helm would refuse.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut rules = Vec::new();
         // Helm's default: hidden files do not belong into templates.
         rules.extend(rule("templates/.?*")?);
@@ -29,7 +29,7 @@ impl Rules {
     }
 
     /// Whether `path` (relative, `/`-separated) is left out.
-    pub fn excludes(&self, path: &str, is_directory: bool) -> bool {
+    pub(crate) fn excludes(&self, path: &str, is_directory: bool) -> bool {
         for rule in &self.0 {
             if rule.negated {
                 if (rule.directory && !is_directory) || !rule.matches(path) {
@@ -43,7 +43,7 @@ impl Rules {
     }
 
     /// Whether a file or one of the directories above it is left out.
-    pub fn excludes_file(&self, path: &str) -> bool {
+    pub(crate) fn excludes_file(&self, path: &str) -> bool {
         let directories = path.match_indices('/').map(|(at, _)| &path[..at]);
         directories.into_iter().any(|directory| self.excludes(directory, true)) || self.excludes(path, false)
     }

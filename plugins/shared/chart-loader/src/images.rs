@@ -19,6 +19,7 @@ pub struct Image {
     /// Where it is named: a file of the chart, or one that was laid over its
     /// values.
     pub file: String,
+    /// From 1.
     pub line: u32,
     /// Why it is not known; none where it is.
     pub doubt: Option<Doubt>,

@@ -11,30 +11,32 @@
 //! 2. [`archive`] bounds the sizes and cleans the names: the files of a chart.
 //! 3. [`directory`] gathers the files of a folder, by the rules of [`ignore`],
 //!    and [`pack`] makes an archive of them.
-//! 4. [`load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
+//! 4. [`mod@load`] makes a [`Chart`] of files, with its subcharts; [`decode`] fills
 //!    the fields of [`metadata`] as Go's JSON decoder does, and validates them.
 //! 5. [`install`] tells what loads and yet installs nothing, [`schema`] whether
 //!    values fulfil what a chart asks of them.
 //! 6. [`enabled`] tells which of the charts in a chart are switched on, with which
 //!    values, and [`images`] what they deploy.
+//! 7. [`artifact`] tells what a chart is in a registry.
 //!
 //! Hostile input is bounded where Helm is not: see [`archive::STREAM_LIMIT`] and
 //! [`load::DEPTH_LIMIT`]. Sparse tar members, which no tool writes into a chart,
 //! are refused. Nothing here does I/O of its own.
 
 pub mod archive;
-pub mod decode;
+pub mod artifact;
+mod decode;
 pub mod directory;
-pub mod enabled;
-pub mod gzip;
-pub mod ignore;
+mod enabled;
+mod gzip;
+mod ignore;
 pub mod images;
 pub mod install;
 pub mod load;
-pub mod metadata;
+mod metadata;
 pub mod pack;
 mod schema;
-pub mod tar;
+mod tar;
 
 use std::fmt;
 

@@ -33,10 +33,12 @@ pub struct Chart {
 }
 
 impl Chart {
+    /// As its Chart.yaml says it.
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
+    /// As its Chart.yaml says it.
     pub fn version(&self) -> &str {
         &self.metadata.version
     }
@@ -48,6 +50,7 @@ impl Chart {
         values
     }
 
+    /// The rows of `dependencies`, without those that are null.
     pub fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
         self.metadata.dependencies.iter().flatten()
     }

@@ -14,13 +14,19 @@ const LONGEST_VERSION: usize = 256;
 /// What Chart.yaml says.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
+    /// What the chart is called; never empty once it is loaded.
     pub name: String,
+    /// Its version; never empty once it is loaded.
     pub version: String,
+    /// Of what it installs; empty where it says none.
     pub app_version: String,
+    /// `v1` or `v2`.
     pub api_version: String,
+    /// A constraint on the version of Kubernetes; empty for none.
     pub kube_version: String,
     /// `application`, `library`, or nothing.
     pub kind: String,
+    /// The charts that it stands on; None for a row that is null.
     pub dependencies: Vec<Option<Dependency>>,
     maintainers: Vec<Option<Maintainer>>,
     keywords: Vec<String>,
@@ -34,14 +40,18 @@ pub struct Metadata {
 /// A row of `dependencies`.
 #[derive(Clone, Debug, Default)]
 pub struct Dependency {
+    /// As its repository calls it.
     pub name: String,
+    /// A constraint; empty where none is written.
     pub version: String,
+    /// A URL, `oci://…`, `file://…` or `@name`; empty for what lies in `charts/`.
     pub repository: String,
     /// Under which name its values lie; empty for its own.
     pub alias: String,
     /// Paths in the values, separated by commas; the first that is there
     /// decides.
     pub condition: String,
+    /// Values under `tags` that switch it on or off.
     pub tags: Vec<String>,
     enabled: bool,
     import_values: Vec<Anything>,
@@ -83,7 +93,7 @@ impl Fields for Metadata {
 
 impl Dependency {
     /// Whether the chart takes values over from this one.
-    pub fn imports_values(&self) -> bool {
+    pub(crate) fn imports_values(&self) -> bool {
         !self.import_values.is_empty()
     }
 }

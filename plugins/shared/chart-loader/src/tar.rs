@@ -12,7 +12,7 @@ const LARGEST_EXTENSION: u64 = 1 << 20;
 
 /// The header of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// As it is written; what is not UTF-8 is replaced.
     pub path: String,
     /// A PAX header for all members that follow, which has no content.
@@ -23,7 +23,7 @@ pub struct Header {
 }
 
 /// Reads one member after the other.
-pub struct Tar<R> {
+pub(crate) struct Tar<R> {
     inner: R,
     /// Bytes of the current content that are unread.
     left: u64,
@@ -39,7 +39,7 @@ struct Extension {
 }
 
 impl<R: Read> Tar<R> {
-    pub fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self { inner, left: 0, padding: 0 }
     }
 
@@ -48,7 +48,7 @@ impl<R: Read> Tar<R> {
     ///
     /// # Errors
     /// Where Go finds no header, and where the archive is cut off.
-    pub fn next_member(&mut self) -> io::Result<Option<Header>> {
+    pub(crate) fn next_member(&mut self) -> io::Result<Option<Header>> {
         let mut extension = Extension::default();
         loop {
             if !self.skip()? {

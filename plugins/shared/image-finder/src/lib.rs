@@ -14,7 +14,7 @@ mod command;
 mod events;
 pub mod scalar;
 pub mod template;
-pub mod values;
+mod values;
 pub mod yaml;
 
 pub use chart::in_document as find;

@@ -6,12 +6,17 @@ use std::fmt;
 /// A scalar as Go holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
+    /// `null`, `~` or nothing.
     Null,
+    /// `true`, `yes`, `on` and their opposites.
     Bool(bool),
+    /// A whole number.
     Int(i64),
     /// Only where an `i64` is too small.
     Unsigned(u64),
+    /// Any other number.
     Float(f64),
+    /// Anything else.
     Text(String),
 }
 

@@ -84,7 +84,7 @@ impl std::fmt::Display for Doubt {
 }
 
 /// Every image that `root` names, in the order of the text.
-pub fn find(root: &Node) -> Vec<Found> {
+pub(crate) fn find(root: &Node) -> Vec<Found> {
     let global = root.get("global");
     let text = |key: &str| global.and_then(|global| global.text_of(key)).map(str::to_owned);
     let mut finder = Finder {

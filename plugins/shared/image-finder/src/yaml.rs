@@ -21,21 +21,27 @@ const DEPTH_LIMIT: usize = 200;
 /// A value and the line (from 1) where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// The line where it begins, from 1.
     pub line: u32,
     /// Which of several files that were laid over each other: whoever merges
     /// them counts. 0 where there is one.
     pub file: u16,
+    /// What stands there.
     pub value: Value,
 }
 
+/// What a node holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// The text, and whether it was written without quotes: `true` and `1`
     /// are something else than `"true"` and `"1"`.
     Scalar {
+        /// Without its quotes, and with its escapes resolved.
         text: String,
+        /// Whether it was written without quotes.
         plain: bool,
     },
+    /// A sequence, in the order of the file.
     List(Vec<Node>),
     /// In the order of the file, without duplicates.
     Map(Vec<(String, Node)>),
@@ -46,6 +52,7 @@ pub enum Value {
 pub struct YamlError {
     /// From 1.
     pub line: u32,
+    /// What is wrong, as a fragment.
     pub message: String,
 }
 
@@ -83,6 +90,7 @@ impl Node {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
+    /// Whether it is a map, even an empty one.
     pub fn is_map(&self) -> bool {
         matches!(self.value, Value::Map(_))
     }
@@ -121,6 +129,7 @@ impl Node {
         self.get(key)?.text().filter(|text| !text.is_empty())
     }
 
+    /// Whether it is nothing, `~` or `null`, without quotes.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
@@ -248,7 +257,9 @@ pub enum Root {
     Empty,
     /// A text, a number, `null`.
     Scalar,
+    /// A sequence.
     List,
+    /// A mapping.
     Map,
 }
 

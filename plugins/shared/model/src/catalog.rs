@@ -11,7 +11,8 @@ use crate::pins::Pins;
 use crate::problem::{Problem, Segment, YamlPath, shown};
 use crate::template::{self, Value};
 use crate::{
-    Binary, Chart, ComponentManifest, Image, Images, Kubernetes, Repository, Tool, null_as_default, one_or_many,
+    Binary, Chart, ComponentManifest, Image, Images, Kubernetes, Repository, Tool, is_false, is_true, null_as_default,
+    one_or_many, yes,
 };
 
 /// catalog.yaml.
@@ -21,15 +22,19 @@ pub struct Catalog {
     /// Variables that versions.env must set.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub required: Vec<Required>,
+    /// Becomes `kubernetes`; None makes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTemplate>,
+    /// Become `tools`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolTemplate>,
+    /// Become `repositories`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<RepositoryTemplate>,
     /// Become `images.auto_discover`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageTemplate>,
+    /// Become `charts`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<ChartTemplate>,
 }
@@ -38,6 +43,7 @@ pub struct Catalog {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Required {
+    /// Of the variable: `KUBERNETES_VERSION`.
     pub name: String,
     /// Shown when the variable is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,50 +62,75 @@ pub struct Required {
     pub example: Option<String>,
 }
 
+/// Template of [`Kubernetes`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KubernetesTemplate {
+    /// Template of [`Kubernetes::version`].
     pub version: String,
+    /// Those whose condition holds are taken.
     #[serde(default, deserialize_with = "null_as_default")]
     pub binaries: Vec<BinaryTemplate>,
 }
 
+/// Template of a [`Binary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BinaryTemplate {
+    /// Taken only where this holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Template of [`Binary::name`].
     pub name: String,
+    /// Template of [`Binary::url`]; `{{version}}` and `{{arch}}` are left for the manifest.
     pub url: String,
+    /// Template of [`Binary::checksum_url`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_url: Option<String>,
 }
 
+/// Template of a [`Tool`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolTemplate {
+    /// Taken only where this holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Template of [`Tool::name`].
     pub name: String,
+    /// Template of [`Tool::version`].
     pub version: String,
+    /// Template of [`Tool::url`]; `{{version}}` and `{{arch}}` are left for the manifest.
     pub url: String,
+    /// Template of [`Tool::checksum_url`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_url: Option<String>,
+    /// As [`Tool::extract`].
     #[serde(default)]
     pub extract: bool,
+    /// Template of [`Tool::binary`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
+    /// Whether it lies beside the package instead of in it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub carry: bool,
 }
 
+/// Template of a [`Repository`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RepositoryTemplate {
+    /// Taken only where this holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Template of [`Repository::name`].
     pub name: String,
+    /// Template of [`Repository::url`].
     pub url: String,
+    /// Template of [`Repository::reference`].
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// Template of [`Repository::commit`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
@@ -108,31 +139,45 @@ pub struct RepositoryTemplate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageTemplate {
+    /// Taken only where this holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// One reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// More of them, after `image`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
 }
 
+/// Template of a [`Chart`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChartTemplate {
+    /// Taken only where this holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Template of [`Chart::name`].
     pub name: String,
+    /// Template of [`Chart::repo`].
     pub repo: String,
+    /// Template of [`Chart::version`].
     pub version: String,
+    /// Template of [`Chart::namespace`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Templates of [`Chart::values`].
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Whether Zarf installs it; carried as an OCI artifact where it does not.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub deploy: bool,
 }
 
 /// What the pins ask for, and which template asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generation {
+    /// What the catalog makes of the pins, without anything that a person added.
     pub manifest: ComponentManifest,
     /// A place in the generated manifest (`tools[2]`) and its template's place
     /// in the catalog (`tools[5]`).
@@ -265,6 +310,7 @@ impl Generator<'_> {
                 checksum_url: self.optional(tool.checksum_url.as_ref(), &path.key("checksum_url")),
                 extract: tool.extract,
                 binary: self.optional(tool.binary.as_ref(), &path.key("binary")),
+                carry: tool.carry,
             };
             self.add(&mut tools, made, &section, &path);
         }
@@ -330,6 +376,7 @@ impl Generator<'_> {
                 version: self.text(&chart.version, &path.key("version")),
                 namespace: self.optional(chart.namespace.as_ref(), &path.key("namespace")),
                 values: chart.values.iter().enumerate().map(|(i, file)| self.text(file, &values.index(i))).collect(),
+                deploy: chart.deploy,
             };
             self.add(&mut charts, made, &section, &path);
         }

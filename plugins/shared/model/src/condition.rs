@@ -38,6 +38,8 @@ impl Condition {
         Ok(Self { clauses })
     }
 
+    /// Whether all of its clauses hold for these pins. A variable that no line sets is as good
+    /// as one that is set to nothing.
     pub fn holds(&self, pins: &Pins) -> bool {
         self.clauses.iter().all(|clause| {
             let holds = match &clause.values {

@@ -16,8 +16,11 @@ const DOCKER_HUB: &str = "docker.io";
 /// A reference in its parts. `nginx` is `docker.io` `library/nginx`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageName {
+    /// The host, with its port where one is written: `quay.io`.
     pub registry: String,
+    /// The path in the registry: `library/nginx`.
     pub repository: String,
+    /// None where none is written; without a digest either, that means `latest`.
     pub tag: Option<String>,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: Option<String>,
@@ -28,6 +31,7 @@ pub struct ImageName {
 pub struct BadImage {
     /// A fragment that names the reference and what is wrong with it.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 

@@ -9,7 +9,9 @@ use std::fmt;
 /// One `KEY=value` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
+    /// What stands before the `=`.
     pub key: String,
+    /// What stands behind it, without its quotes.
     pub value: String,
     /// Of the key, starting at 1.
     pub line: usize,
@@ -26,9 +28,13 @@ pub struct Pins {
 /// A line that is not of the subset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinError {
+    /// The line, starting at 1.
     pub line: usize,
+    /// The character in the line at which it goes wrong, starting at 1.
     pub column: usize,
+    /// What is wrong.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -69,10 +75,12 @@ impl Pins {
         Ok(())
     }
 
+    /// The line that sets `key`; None where none does.
     pub fn get_pin(&self, key: &str) -> Option<&Pin> {
         self.pins.iter().find(|pin| pin.key == key)
     }
 
+    /// What `key` is set to, which may be nothing at all; None where no line sets it.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.get_pin(key).map(|pin| pin.value.as_str())
     }
@@ -82,6 +90,7 @@ impl Pins {
         self.get(key).is_some_and(|value| !value.is_empty())
     }
 
+    /// The lines in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Pin> {
         self.pins.iter()
     }

@@ -6,7 +6,9 @@ use std::fmt;
 /// One step of a [`YamlPath`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Segment {
+    /// Into a mapping.
     Key(String),
+    /// Into a list, from 0.
     Index(usize),
 }
 
@@ -15,10 +17,12 @@ pub enum Segment {
 pub struct YamlPath(Vec<Segment>);
 
 impl YamlPath {
+    /// The whole file.
     pub fn root() -> Self {
         Self::default()
     }
 
+    /// What lies under `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut segments = self.0.clone();
@@ -26,6 +30,7 @@ impl YamlPath {
         Self(segments)
     }
 
+    /// The item at `index` of the list that lies here, from 0.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         let mut segments = self.0.clone();
@@ -33,6 +38,7 @@ impl YamlPath {
         Self(segments)
     }
 
+    /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }
@@ -54,13 +60,16 @@ impl fmt::Display for YamlPath {
 /// One thing that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Where it is.
     pub path: YamlPath,
     /// A lowercase fragment that names what was found.
     pub message: String,
+    /// What to do about it.
     pub hint: String,
 }
 
 impl Problem {
+    /// What is wrong at `path`, and what to do about it.
     pub fn new(path: &YamlPath, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { path: path.clone(), message: message.into(), hint: hint.into() }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::problem::{Problem, YamlPath, shown};
 use crate::template::{self, Value};
-use crate::{ComponentManifest, FileKind, Package, ResolvedComponents, ResolvedFile, image};
+use crate::{CarriedFile, ComponentManifest, FileKind, Package, ResolvedComponents, ResolvedFile, image};
 
 impl ComponentManifest {
     /// Expands `{{version}}` and `{{arch}}` and drops repeated images.
@@ -14,7 +14,7 @@ impl ComponentManifest {
     /// Templates that name something else, and two files of one name.
     pub fn resolve(&self, package: &Package, architecture: &str) -> Result<ResolvedComponents, Vec<Problem>> {
         let mut problems = Vec::new();
-        let files = self.files(architecture, &mut problems);
+        let files = self.files(&package.carry, architecture, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -30,7 +30,7 @@ impl ComponentManifest {
         })
     }
 
-    fn files(&self, architecture: &str, problems: &mut Vec<Problem>) -> Vec<ResolvedFile> {
+    fn files(&self, carry: &[CarriedFile], architecture: &str, problems: &mut Vec<Problem>) -> Vec<ResolvedFile> {
         let mut files = Vec::new();
         let mut paths: BTreeMap<String, YamlPath> = BTreeMap::new();
         let mut add = |file: ResolvedFile, path: YamlPath, problems: &mut Vec<Problem>| {
@@ -38,7 +38,8 @@ impl ComponentManifest {
                 problems.push(Problem::new(
                     &path.key("name"),
                     format!("a second file is called `{}`; the first is {first}", shown(&file.name)),
-                    "kubernetes.binaries and tools share one folder: rename or remove one of them",
+                    "kubernetes.binaries, tools and `carry.files` of settings.yaml share one folder: rename or remove \
+                     one of them",
                 ));
             }
             files.push(file);
@@ -55,6 +56,7 @@ impl ComponentManifest {
                     version: kubernetes.version.clone(),
                     url: text("url", &binary.url, problems),
                     checksum_url: binary.checksum_url.as_ref().map(|url| text("checksum_url", url, problems)),
+                    sha256: None,
                     extract: false,
                     binary: None,
                 };
@@ -67,13 +69,32 @@ impl ComponentManifest {
                 expand(template, &tool.version, architecture, &path.key(key), problems)
             };
             let file = ResolvedFile {
-                kind: FileKind::Tool,
-                name: tool.name.clone(),
+                kind: if tool.carry { FileKind::Carry } else { FileKind::Tool },
+                // Of what lies beside the package several architectures may lie side by side.
+                name: if tool.carry { text("name", &tool.name, problems) } else { tool.name.clone() },
                 version: tool.version.clone(),
                 url: text("url", &tool.url, problems),
                 checksum_url: tool.checksum_url.as_ref().map(|url| text("checksum_url", url, problems)),
+                sha256: None,
                 extract: tool.extract,
                 binary: tool.binary.as_ref().map(|binary| text("binary", binary, problems)),
+            };
+            add(file, path, problems);
+        }
+        for (index, carried) in carry.iter().enumerate() {
+            let path = YamlPath::root().key("carry").key("files").index(index);
+            let text = |key: &str, template: &str, problems: &mut Vec<Problem>| {
+                expand(template, "", architecture, &path.key(key), problems)
+            };
+            let file = ResolvedFile {
+                kind: FileKind::Carry,
+                name: text("name", &carried.name, problems),
+                version: String::new(),
+                url: text("url", &carried.url, problems),
+                checksum_url: carried.checksum_url.as_ref().map(|url| text("checksum_url", url, problems)),
+                sha256: carried.sha256.clone(),
+                extract: false,
+                binary: None,
             };
             add(file, path, problems);
         }

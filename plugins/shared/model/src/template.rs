@@ -44,6 +44,7 @@ pub fn variables(template: &str) -> Vec<&str> {
 
 /// What a variable stands for.
 pub enum Value {
+    /// This text.
     Is(String),
     /// Someone else's: leave `{{name}}` in place.
     Keep,

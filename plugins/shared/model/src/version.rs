@@ -41,6 +41,7 @@ impl Version {
         Some(Self { major, minor, patch, prerelease: prerelease.unwrap_or("").to_owned(), text: text.to_owned() })
     }
 
+    /// Whether it comes before a release: `1.0.0-rc.1`.
     pub fn is_prerelease(&self) -> bool {
         !self.prerelease.is_empty()
     }
@@ -127,6 +128,7 @@ impl Constraint {
         Some(Self { groups })
     }
 
+    /// Whether it lets a version in.
     pub fn fits(&self, version: &Version) -> bool {
         self.groups.iter().any(|group| {
             let prereleases = group.iter().any(|comparator| comparator.version.is_prerelease());

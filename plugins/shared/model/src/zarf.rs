@@ -15,14 +15,19 @@ mod differences;
 pub mod documents;
 pub mod text;
 
+use jiff::Timestamp;
+
 pub use alpha::{
     Action, ActionSet, Actions, Build, Chart, Component, DataInjection, Definition, File, Manifest, Metadata, Only,
 };
 pub use differences::differences;
 pub use text::to_text;
 
+/// `apiVersion` of a document that [`alpha`] reads.
 pub const API_VERSION: &str = "zarf.dev/v1alpha1";
+/// `apiVersion` of a document that [`beta`] reads.
 pub const BETA_VERSION: &str = "zarf.dev/v1beta1";
+/// `kind` of a package that is not that of `zarf init`.
 pub const KIND: &str = "ZarfPackageConfig";
 /// The Zarf release whose package format this is.
 pub const FORMAT_VERSION: &str = "v0.84.0";
@@ -86,6 +91,7 @@ pub fn package_file_name(metadata: &Metadata) -> String {
 pub struct RepositoryUrl<'a> {
     /// Without `.git`.
     pub name: &'a str,
+    /// What stands behind the `@`; None where there is none.
     pub reference: Option<&'a str>,
 }
 
@@ -113,45 +119,26 @@ impl<'a> RepositoryUrl<'a> {
         fits.then_some(Self { name, reference })
     }
 
-    /// The folder of the repository in a component: `<name>-<crc32>`, where
-    /// `crc` is the CRC-32 (IEEE) of the whole URL.
-    pub fn folder(&self, crc: u32) -> String {
-        format!("{}-{crc}", self.name)
+    /// The folder of a repository in a component: `<name>-<crc32>`, the CRC-32
+    /// (IEEE) of the whole URL in decimal. None where Zarf cannot name it.
+    pub fn folder(url: &str) -> Option<String> {
+        RepositoryUrl::parse(url).map(|parsed| format!("{}-{}", parsed.name, crc32fast::hash(url.as_bytes())))
     }
 }
 
-/// Seconds since 1970 as `Fri, 21 Aug 2026 19:22:26 +0000`.
+/// Seconds since 1970 as `Fri, 21 Aug 2026 19:22:26 +0000`; what no calendar
+/// has a date for counts as 1970.
 pub fn rfc1123(epoch: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day) = date(epoch / 86_400);
-    let weekday = DAYS[(epoch / 86_400 % 7) as usize];
-    let month = MONTHS[month as usize - 1];
-    format!("{weekday}, {day:02} {month} {year:04} {} +0000", time(epoch))
+    time(epoch).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
-/// Seconds since 1970 as `2026-08-21T19:22:26Z`.
+/// Seconds since 1970 as `2026-08-21T19:22:26Z`, likewise.
 pub fn rfc3339(epoch: u64) -> String {
-    let (year, month, day) = date(epoch / 86_400);
-    format!("{year:04}-{month:02}-{day:02}T{}Z", time(epoch))
+    time(epoch).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn time(epoch: u64) -> String {
-    format!("{:02}:{:02}:{:02}", epoch / 3600 % 24, epoch / 60 % 60, epoch % 60)
-}
-
-/// Year, month and day of a day since 1970, by the Gregorian calendar.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from March of year 0, so that the leap day ends a year.
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+fn time(epoch: u64) -> Timestamp {
+    i64::try_from(epoch).ok().and_then(|epoch| Timestamp::from_second(epoch).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -178,6 +165,7 @@ mod tests {
         ] {
             assert_eq!(RepositoryUrl::parse(url), Some(RepositoryUrl { name, reference }), "{url}");
         }
+        assert_eq!(RepositoryUrl::folder("https://github.com/zarf-dev/zarf.git").unwrap(), "zarf-3457133088");
         for bad in ["github.com/a/b", "https://host", "https://host/a b", "https://host/a@"] {
             assert_eq!(RepositoryUrl::parse(bad), None, "{bad}");
         }

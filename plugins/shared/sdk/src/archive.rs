@@ -30,6 +30,7 @@ enum Source<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// A file at `path` with `bytes` as its content. `mode` are its permission bits.
     pub fn bytes(path: impl Into<String>, mode: u32, bytes: impl Into<Vec<u8>>) -> Self {
         Self { path: path.into(), mode, source: Source::Bytes(bytes.into()) }
     }
@@ -39,6 +40,7 @@ impl<'a> Item<'a> {
         Self { path: path.into(), mode, source: Source::File(tree, source.into()) }
     }
 
+    /// A directory at `path`. `mode` are its permission bits.
     pub fn directory(path: impl Into<String>, mode: u32) -> Self {
         Self { path: path.into(), mode, source: Source::Directory }
     }

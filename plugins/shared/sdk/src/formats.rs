@@ -39,19 +39,26 @@ pub const REFERENCE: &str = "org.opencontainers.image.ref.name";
 pub struct Components {
     /// `amd64` or `arm64`.
     pub architecture: String,
+    /// Which package it becomes.
     pub package: Package,
+    /// Binaries of kubernetes, and tools.
     pub files: Vec<WantedFile>,
+    /// Git repositories.
     pub repositories: Vec<WantedRepository>,
     /// References as the user wrote them.
     pub images: Vec<String>,
+    /// Helm charts.
     pub charts: Vec<WantedChart>,
 }
 
 /// Name and version of the package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Package {
+    /// As Zarf calls it.
     pub name: String,
+    /// As settings.yaml says it.
     pub version: String,
+    /// One line, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -62,16 +69,22 @@ pub struct Package {
 pub enum FileKind {
     /// A binary of kubernetes.
     Kubernetes,
+    /// A command-line tool.
     Tool,
 }
 
 /// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WantedFile {
+    /// What it is for.
     pub kind: FileKind,
+    /// The name that it is deployed under.
     pub name: String,
+    /// As components.yaml writes it.
     pub version: String,
+    /// Where it is downloaded from.
     pub url: String,
+    /// A file with its checksum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_url: Option<String>,
     /// Whether the URL is an archive to extract from.
@@ -85,7 +98,9 @@ pub struct WantedFile {
 /// A git repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WantedRepository {
+    /// As components.yaml calls it.
     pub name: String,
+    /// What git clones.
     pub url: String,
     /// Branch, tag or commit; the default branch where it is missing.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -98,11 +113,13 @@ pub struct WantedRepository {
 /// A Helm chart to bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WantedChart {
+    /// As its repository calls it.
     pub name: String,
     /// `https://…` (a repository with index.yaml), `oci://…`, or a local folder.
     pub repo: String,
     /// A version, or a constraint as Helm reads it.
     pub version: String,
+    /// Where it is installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Values files, relative to the folder that holds config/.
@@ -113,9 +130,13 @@ pub struct WantedChart {
 /// A file that was downloaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct File {
+    /// What it is for.
     pub kind: FileKind,
+    /// The name that it is deployed under.
     pub name: String,
+    /// As components.yaml writes it.
     pub version: String,
+    /// Where it came from.
     pub url: String,
     /// In the tree: `bin/kubectl`.
     pub path: String,
@@ -131,16 +152,19 @@ pub struct File {
 /// A chart that was bundled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chart {
+    /// As its Chart.yaml calls it.
     pub name: String,
     /// The exact version that was resolved.
     pub version: String,
     /// The version or constraint as components.yaml writes it.
     #[serde(default)]
     pub requested: String,
+    /// As components.yaml writes it.
     pub repo: String,
     /// Where the archive came from; empty for a local chart.
     #[serde(default)]
     pub url: String,
+    /// Where it is installed; may be empty.
     pub namespace: String,
     /// The archive in the tree: `charts/<name>-<version>.tgz`.
     pub path: String,
@@ -160,7 +184,9 @@ pub struct Chart {
 /// A repository that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repository {
+    /// As components.yaml calls it.
     pub name: String,
+    /// What git cloned.
     pub url: String,
     /// As zarf.yaml writes it: `https://…/kubespray.git@<ref>`.
     pub zarf_reference: String,
@@ -178,7 +204,9 @@ pub struct Repository {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageIndex {
+    /// Always 2.
     pub schema_version: u32,
+    /// One for each image.
     pub manifests: Vec<Descriptor>,
 }
 
@@ -186,6 +214,7 @@ pub struct ImageIndex {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
+    /// What the content is.
     pub media_type: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,

@@ -8,14 +8,17 @@ use crate::bindings::opencenter::airgap::host;
 pub mod log {
     use crate::bindings::opencenter::airgap::host::{self, Level};
 
+    /// Every detail.
     pub fn trace(message: impl AsRef<str>) {
         host::log(Level::Trace, message.as_ref());
     }
 
+    /// What helps to find out why something went wrong.
     pub fn debug(message: impl AsRef<str>) {
         host::log(Level::Debug, message.as_ref());
     }
 
+    /// What is worth knowing.
     pub fn info(message: impl AsRef<str>) {
         host::log(Level::Info, message.as_ref());
     }
@@ -25,6 +28,7 @@ pub mod log {
         host::log(Level::Warn, message.as_ref());
     }
 
+    /// What failed. It does not end the step: return an error for that.
     pub fn error(message: impl AsRef<str>) {
         host::log(Level::Error, message.as_ref());
     }

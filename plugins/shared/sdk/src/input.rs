@@ -36,10 +36,12 @@ impl Inputs {
         })
     }
 
+    /// The tree called `name`; None where this call was not given it.
     pub fn find(&self, name: &str) -> Option<&Tree> {
         self.0.iter().find(|named| named.name == name).map(|named| &named.tree)
     }
 
+    /// The names of the trees that this call was given.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|named| named.name.as_str())
     }

@@ -70,6 +70,7 @@ pub mod fetch;
 pub mod formats;
 mod host;
 mod input;
+pub mod layer;
 mod output;
 mod run;
 

@@ -9,6 +9,7 @@ mod compare;
 mod growth;
 mod many;
 mod plugin;
+mod push;
 mod resume;
 mod run;
 mod serve;
@@ -23,7 +24,7 @@ use table::Table;
 type Part = fn(&mut Table, usize) -> anyhow::Result<()>;
 
 /// Name, whether it runs unasked, and what it does.
-const PARTS: [(&str, bool, Part); 9] = [
+const PARTS: [(&str, bool, Part); 10] = [
     ("compare", true, compare::measure),
     ("small", true, small::measure),
     ("plugin", true, plugin::measure),
@@ -32,6 +33,7 @@ const PARTS: [(&str, bool, Part); 9] = [
     ("state", true, state::measure),
     ("resume", true, resume::measure),
     ("serve", true, serve::measure),
+    ("push", true, push::measure),
     ("growth", false, growth::measure),
 ];
 

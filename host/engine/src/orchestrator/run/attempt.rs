@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::book::{self, Spent, StepIndex};
 use super::lock::WHILE_BUILDING;
-use super::{Phase, Run, millis};
-use crate::orchestrator::decide::{Ending, Next, decide};
-use crate::orchestrator::facts::made_with;
-use crate::orchestrator::plan::{Action, Reason};
+use super::{Run, millis};
+use crate::orchestrator::decide::Ending;
+use crate::orchestrator::facts::{Executor, made_with};
+use crate::orchestrator::report::RunError;
 use crate::orchestrator::{MANIFESTS, preview, room};
 use crate::state::format::{Items, RecordedError};
 use crate::state::{Status, StepState};
@@ -29,10 +30,10 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use base::progress::{Counts, Event, ItemProgress, Progress, StepOutcome};
-use base::timestamp::rfc3339;
+use base::timestamp::Stamp;
 use config::as_read::no_longer;
 use config::hash::ConfigHashes;
-use config::pipeline::{Runner, StepSpec, Target};
+use config::pipeline::{StepSpec, Target};
 use config::settings::RetrySettings;
 use config::{Project, hash, publish, written};
 use disk::tree::Tree;
@@ -50,14 +51,14 @@ pub(super) struct Open {
     pub(super) transaction: Transaction,
     pub(super) progress: Progress,
     started: Instant,
-    started_at: String,
+    started_at: Stamp,
     inputs: Digest,
 }
 
 /// What a task hands back.
 pub(super) enum Message {
-    Ended(String, Result<StepOutcome>),
-    RetryDue(String),
+    Ended(StepIndex, Result<StepOutcome>),
+    RetryDue(StepIndex),
 }
 
 /// What one turn of the loop changed and has not written down yet.
@@ -95,27 +96,24 @@ impl Open {
 impl Run {
     pub(super) fn start(
         &mut self,
-        spec: &StepSpec,
-        plugin: Option<PluginSource>,
+        index: StepIndex,
+        executor: Executor,
         inputs: BTreeMap<String, Tree>,
         key: Digest,
     ) -> Result<()> {
+        let spec = self.book.spec(index).clone();
         let id = spec.id.clone();
-        let recorded = plugin.as_ref().map(PluginSource::identity);
+        let recorded = executor.plugin().map(PluginSource::identity);
         let plugin_configuration =
-            plugin.as_ref().map_or(Value::Null, |plugin| self.plugin_configuration(spec, plugin));
-        let step = self.make_step(spec, plugin)?;
+            executor.plugin().map_or(Value::Null, |plugin| self.plugin_configuration(&spec, plugin));
+        let step = self.step(&spec, executor);
         let has_room =
-            if preview::packs(spec) { room::for_package(&self.session.project.layout, &inputs) } else { Ok(()) };
+            if preview::packs(&spec) { room::for_package(&self.session.project.layout, &inputs) } else { Ok(()) };
         let transaction = Transaction::begin(&self.session.project.layout, &id)?;
         let progress = Progress::new(&id, self.environment.observer.clone(), self.environment.cancel.clone());
-        let started_at = rfc3339(self.now());
-        let why = self.why_again(&id);
-        let Some(entry) = self.book.get_mut(&id) else { return Ok(()) };
-        entry.attempt += 1;
-        entry.phase = Phase::Running;
-        entry.ran = true;
-        let attempt = entry.attempt;
+        let started_at = Stamp::from(self.now());
+        let why = self.book.why_again(index);
+        let attempt = self.book.next_attempt(index);
         let cx = StepContext {
             project: self.session.project.clone(),
             attempt,
@@ -129,41 +127,29 @@ impl Run {
             lock: self.lock.clone(),
             room: self.room(),
             named: self.named.clone(),
+            signer: self.environment.signer.clone(),
             plugin_configuration,
         };
         self.session.state.change(|state| {
             if let Some(step) = state.step_mut(&id) {
                 step.status = Status::Running;
                 step.attempts += 1;
-                step.started_at = Some(started_at.clone());
+                step.started_at = Some(started_at);
                 step.completed_at = None;
                 step.plugin = recorded;
                 step.error = None;
             }
         });
-        if let Some(entry) = self.book.get_mut(&id) {
-            entry.open = Some(Open { transaction, progress, started: Instant::now(), started_at, inputs: key });
-        }
-        self.turn.events.push(Event::StepStarted { step: id.clone(), attempt, why });
+        self.book.start(index, Open { transaction, progress, started: Instant::now(), started_at, inputs: key });
+        self.turn.events.push(Event::StepStarted { step: id, attempt, why });
         self.turn.starting.push(Box::pin(async move {
             let result = match has_room {
                 Ok(()) => step.run(&cx).await,
                 Err(error) => Err(error),
             };
-            Message::Ended(id, result)
+            Message::Ended(index, result)
         }));
         Ok(())
-    }
-
-    /// Why a step runs whose outputs were there once.
-    fn why_again(&self, id: &str) -> String {
-        match self.plan.action(id) {
-            Some(Action::Run(Reason::Failed(class))) => format!("it failed before ({class})"),
-            Some(Action::Run(
-                reason @ (Reason::OutputBroken(_) | Reason::PluginChanged(_) | Reason::InputsChanged),
-            )) => reason.to_string(),
-            _ => String::new(),
-        }
     }
 
     fn room(&self) -> steps::Room {
@@ -171,12 +157,12 @@ impl Run {
         room::of_build(project, plan, self.lock.clone(), self.store.clone())
     }
 
-    fn make_step(&self, spec: &StepSpec, plugin: Option<PluginSource>) -> Result<Box<dyn Step>> {
-        match (plugin, &spec.run) {
-            (Some(source), _) => {
-                Ok(Box::new(steps::plugin::PluginStep::new(spec.clone(), source, self.runtime.clone())))
+    fn step(&self, spec: &StepSpec, executor: Executor) -> Box<dyn Step> {
+        match executor {
+            Executor::Host(step) => steps::of_host(step),
+            Executor::Plugin(source) => {
+                Box::new(steps::plugin::PluginStep::new(spec.clone(), source, self.runtime.clone()))
             }
-            (None, Runner::Host(name) | Runner::Plugin(name)) => steps::of_host(name),
         }
     }
 
@@ -216,21 +202,22 @@ impl Run {
     /// Commits a finished attempt, with the files that it publishes.
     pub(super) fn complete(
         &mut self,
-        id: &str,
+        index: StepIndex,
         open: Open,
         outcome: StepOutcome,
         publications: Vec<Publication>,
     ) -> Result<()> {
+        let spec = self.book.spec(index).clone();
+        let id = spec.id.as_str();
         let (items, progress) = open.transaction.items()?;
-        let before = self.book.get(id).map(|entry| entry.report.counts).unwrap_or_default();
-        let counts = before.and_then(open.progress.counters().read().completed());
+        let counts = self.book.counts_with(index, open.progress.counters().read());
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
         let recorded = self.session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
         let step = StepState {
             status: Status::Completed,
             started_at: Some(open.started_at),
-            completed_at: Some(rfc3339(now)),
+            completed_at: Some(now.into()),
             duration_ms: Some(duration_ms),
             progress,
             items: (items.total > 0 || items.done > 0).then_some(items),
@@ -257,13 +244,7 @@ impl Run {
             }
         });
         self.turn.committed.push(committed);
-        if let Some(entry) = self.book.get_mut(id) {
-            entry.phase = Phase::Done;
-            entry.report.status = Status::Completed;
-            entry.report.duration_ms = duration_ms;
-            entry.report.summary.clone_from(&outcome.summary);
-            entry.report.counts = counts;
-        }
+        self.book.complete(index, &outcome.summary, Spent { counts, duration_ms });
         self.turn.events.push(Event::StepCompleted { step: id.to_owned(), summary: outcome.summary, duration_ms });
         Ok(())
     }
@@ -275,20 +256,21 @@ impl Run {
     /// `invalid-input` where another file has the name, `local` where a folder
     /// does; `changed` where the user saved one of them since it was read, or
     /// anything that the step was made from. Nothing was decided yet.
-    pub(super) fn publications(&mut self, id: &str, open: &Open) -> Result<Vec<Publication>> {
-        let mut publications = self.declared(id, open)?;
-        if id == MANIFESTS {
+    pub(super) fn publications(&mut self, index: StepIndex, open: &Open) -> Result<Vec<Publication>> {
+        let spec = self.book.spec(index).clone();
+        let mut publications = self.declared(&spec, open)?;
+        if spec.id == MANIFESTS {
             self.check_configuration()?;
         }
         publications.extend(self.lock_publication()?);
         Ok(publications)
     }
 
-    fn declared(&self, id: &str, open: &Open) -> Result<Vec<Publication>> {
-        let spec = self.spec(id)?;
+    fn declared(&self, spec: &StepSpec, open: &Open) -> Result<Vec<Publication>> {
+        let id = spec.id.as_str();
         let layout = &self.session.project.layout;
         let listing = open.transaction.tree().listing();
-        let selected = publish::selected(&spec, listing.artifacts.iter().map(|artifact| artifact.path.as_str()));
+        let selected = publish::selected(spec, listing.artifacts.iter().map(|artifact| artifact.path.as_str()));
         let mut names = self.published_by_others(id);
         let mut publications = Vec::new();
         for file in selected {
@@ -314,7 +296,7 @@ impl Run {
                 }
             });
         }
-        publications.extend(self.left_as_it_is(&spec, &publications));
+        publications.extend(self.left_as_it_is(spec, &publications));
         Ok(publications)
     }
 
@@ -391,44 +373,38 @@ impl Run {
         Ok(hashes)
     }
 
-    pub(super) fn fail(&mut self, id: &str, open: Open, error: Error, tasks: &mut JoinSet<Message>) -> Result<()> {
-        let spec = self.spec(id)?;
-        let attempt = self.book.get(id).map_or(1, |entry| entry.attempt);
-        let retries = patience(&spec, &self.session.project.settings.retries);
-        let decision = decide(spec.on_failure, &error, attempt, &retries, self.now());
+    pub(super) fn fail(
+        &mut self,
+        index: StepIndex,
+        open: Open,
+        error: Error,
+        tasks: &mut JoinSet<Message>,
+    ) -> Result<()> {
         let ended = open.ended()?;
+        let spent = Spent { counts: ended.counts, duration_ms: ended.duration_ms };
+        let retries = patience(self.book.spec(index), &self.session.project.settings.retries);
+        let is_ending = self.environment.cancel.is_cancelled();
+        let decision = self.book.failed(index, &error, spent, (&retries, self.now()), is_ending);
         match decision.ending {
             Ending::RollBack => open.transaction.roll_back(&self.patience())?,
             Ending::Preserve => open.transaction.preserve(&self.patience())?,
         }
         self.keep_resolved(Some(&error))?;
-        if let Some(entry) = self.book.get_mut(id) {
-            entry.report.counts = entry.report.counts.and_then(ended.counts);
-            entry.report.duration_ms += ended.duration_ms;
-        }
-        let retry = match decision.next {
-            Next::Retry(pause) if !self.environment.cancel.is_cancelled() => Some(pause),
-            _ => None,
-        };
-        let Some(pause) = retry else {
-            self.record_failure(id, error, Some(ended));
+        let Some(pause) = book::pause(&decision) else {
+            self.record_failure(index, error, Some(ended));
             return Ok(());
         };
-        if let Some(entry) = self.book.get_mut(id) {
-            entry.phase = Phase::Pausing;
-        }
         self.environment.observer.observe(&Event::StepRetrying {
-            step: id.to_owned(),
-            attempt: attempt + 1,
+            step: self.book.spec(index).id.clone(),
+            attempt: self.book.next_attempt(index),
             wait_ms: millis(pause),
             message: error.one_line(),
         });
-        let id = id.to_owned();
         let cancel = self.environment.cancel.clone();
         tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(pause) => Message::RetryDue(id),
-                () = cancel.cancelled() => Message::Ended(id, Err(error)),
+                () = tokio::time::sleep(pause) => Message::RetryDue(index),
+                () = cancel.cancelled() => Message::Ended(index, Err(error)),
             }
         });
         Ok(())
@@ -443,9 +419,10 @@ impl Run {
     }
 
     /// Records a failed step and stops those that need it.
-    pub(super) fn record_failure(&mut self, id: &str, error: Error, ended: Option<Ended>) {
+    pub(super) fn record_failure(&mut self, index: StepIndex, error: Error, ended: Option<Ended>) {
+        let id = self.book.spec(index).id.clone();
         self.session.state.change(|state| {
-            if let Some(step) = state.step_mut(id) {
+            if let Some(step) = state.step_mut(&id) {
                 step.status = Status::Failed;
                 step.completed_at = None;
                 step.duration_ms = ended.as_ref().map(|ended| ended.duration_ms);
@@ -457,17 +434,9 @@ impl Run {
                 }
             }
         });
-        self.turn.events.push(Event::StepFailed {
-            step: id.to_owned(),
-            class: error.class().as_str().to_owned(),
-            message: error.one_line(),
-        });
-        if let Some(entry) = self.book.get_mut(id) {
-            entry.phase = Phase::Stopped;
-            entry.report.status = Status::Failed;
-            entry.report.summary = error.one_line();
-        }
-        self.errors.push((id.to_owned(), error));
+        self.turn.events.push(Event::StepFailed { step: id.clone(), class: error.class(), message: error.one_line() });
+        self.book.stop(index, error.one_line());
+        self.errors.push(RunError { step: Some(id), error });
     }
 }
 

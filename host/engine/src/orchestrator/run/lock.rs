@@ -13,6 +13,7 @@ use super::{Run, log};
 use crate::orchestrator::needs;
 use crate::orchestrator::needs::Useless;
 use crate::orchestrator::preview::in_memory;
+use crate::orchestrator::report::RunError;
 use crate::state::BuildState;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -45,10 +46,10 @@ impl Run {
         if !is_ours {
             return Err(written::was_saved(&self.session.project.layout.airgap_lock(), WHILE_BUILDING));
         }
-        let begun = || self.session.state.get().map(|state| state.created_at.clone());
-        merged.resolved_at = match self.options.refresh.is_empty() {
-            true => on_disk.resolved_at.or_else(begun),
-            false => Some(self.started_at.clone()),
+        let begun = || self.session.state.get().map(|state| state.created_at);
+        merged.resolved_at = match self.options.refresh {
+            None => on_disk.resolved_at.or_else(begun),
+            Some(_) => Some(self.started_at),
         };
         Ok(Some(merged.to_text()))
     }
@@ -88,9 +89,9 @@ impl Run {
         let kept = self.changed_lock().and_then(|text| text.map_or(Ok(()), |text| self.write_lock(&text)));
         match kept {
             Err(error) if error.class() == Class::Changed => {
-                let is_told = failed.is_some_and(|failed| failed.message() == error.message());
+                let is_told = failed.is_some_and(|failed| failed.class() == Class::Changed);
                 if !std::mem::replace(&mut self.is_over, true) && !is_told {
-                    self.errors.push((String::new(), error));
+                    self.errors.push(RunError::of_the_run(error));
                 }
                 Ok(())
             }
@@ -103,7 +104,7 @@ impl Run {
     /// that, so the time of resolution stays.
     pub(super) fn tidy_lock(&mut self) -> Result<()> {
         let is_finished = self.session.state.get().is_some_and(BuildState::is_finished);
-        let is_updated = !self.options.refresh.is_empty() && self.finished();
+        let is_updated = self.options.refresh.is_some() && self.book.is_finished();
         if !self.errors.is_empty() || !(is_finished || is_updated) {
             return Ok(());
         }

@@ -4,7 +4,8 @@
 //! The loop owns the state and does every commit itself, one after the other;
 //! attempts run as tasks and only hand back their result. A failed step stops
 //! those that need it, never its neighbours. [`attempt`] is how one begins and
-//! ends, [`lock`] what becomes of airgap.lock meanwhile.
+//! ends, [`lock`] what becomes of airgap.lock meanwhile; [`book`] decides which
+//! step comes next, and knows nothing of all that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,17 +17,17 @@ use model::ResolvedComponents;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::{epoch, facts, made_from, plugin_source};
+use super::facts::{Executor, epoch, facts, made_from};
 use super::outputs::{self, tree_of};
 use super::plan::{Action, Facts, Plan, Reason, plan};
-use super::report::{Report, StepReport};
+use super::report::{Report, RunError};
 use super::session::{Options, Session};
 use super::{CONFIG, MANIFESTS, preview};
 use crate::state::Status;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
-use base::progress::{Counts, Event, Level, Observer};
-use base::timestamp::rfc3339;
+use base::progress::{Event, Level, Observer};
+use base::timestamp::Stamp;
 use config::hash;
 use config::named::NamedPaths;
 use config::pipeline::{Pipeline, Runner, StepSpec};
@@ -38,25 +39,34 @@ use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use plugin_host::catalog::PluginSource;
 use plugin_host::{Runtime, RuntimeOptions};
+use signing::PrivateKey;
 
 mod attempt;
+mod book;
 mod lock;
 
 use attempt::{Message, Open, Turn};
+use book::{Book, StepIndex};
 
 /// What the command line hands in: the world outside the project.
 #[derive(Clone)]
 pub struct Environment {
+    /// Who shows what happens.
     pub observer: Arc<dyn Observer>,
+    /// Cancelled when the user asks to stop.
     pub cancel: CancellationToken,
+    /// The clock.
     pub now: fn() -> Timestamp,
     /// SOURCE_DATE_EPOCH, seconds.
     pub source_date_epoch: Option<u64>,
     /// Where compiled plugins are kept; None keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// Proxies and credentials.
     pub network: NetworkEnvironment,
     /// How this process is confined.
     pub wall: Wall,
+    /// Who signs the package, where the settings name a key.
+    pub signer: Option<Arc<PrivateKey>>,
 }
 
 /// How often a step that fetches one large thing tells of its bytes.
@@ -66,14 +76,14 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(1500);
 const _: () = assert!(fetch::git::GRACE.as_millis() < GRACE.as_millis(), "git is stopped before its step is");
 
-/// A prepared run: the plan, and the loop's own book with one entry per step.
+/// A prepared run: the plan, the book, and what the steps are done with.
 pub struct Run {
     session: Session,
     options: Options,
     environment: Environment,
     plan: Arc<Plan>,
     started: Instant,
-    started_at: String,
+    started_at: Stamp,
     runtime: Arc<Runtime>,
     store: Arc<Store>,
     network: Option<Arc<Network>>,
@@ -86,7 +96,7 @@ pub struct Run {
     named: Arc<NamedPaths>,
     /// Seconds since 1970: the clock of every step.
     epoch: u64,
-    book: BTreeMap<String, Entry>,
+    book: Book<Open>,
     /// Whether what the steps will fetch and write was looked at.
     is_checked: bool,
     /// Whether a commit failed, or somebody else wrote the lock: then nothing
@@ -97,29 +107,7 @@ pub struct Run {
     is_sound: bool,
     turn: Turn,
     warnings: Vec<String>,
-    errors: Vec<(String, Error)>,
-}
-
-/// Where a step stands in this run.
-struct Entry {
-    phase: Phase,
-    attempt: u32,
-    reason: String,
-    ran: bool,
-    open: Option<Open>,
-    report: StepReport,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Waiting,
-    Running,
-    /// Between two attempts.
-    Pausing,
-    Done,
-    /// Failed, or needs one that failed.
-    Stopped,
-    Left,
+    errors: Vec<RunError>,
 }
 
 impl Run {
@@ -156,11 +144,10 @@ impl Run {
         let named = Arc::new(NamedPaths::of(&project)?);
         let warnings = lock::warnings(&project, &lock)?;
         warnings.iter().for_each(|text| log(environment.observer.as_ref(), Level::Warn, text.clone()));
-        let book =
-            plan.steps.iter().map(|step| (step.id.clone(), Entry::new(&session, &step.id, &step.action))).collect();
+        let book = Book::new(&session.project.pipeline, &plan, session.state.get());
         Ok(Self {
             started: Instant::now(),
-            started_at: rfc3339((environment.now)()),
+            started_at: (environment.now)().into(),
             session,
             options,
             environment,
@@ -191,7 +178,7 @@ impl Run {
     /// Whatever fails is in the report, what ends the run as a whole as well.
     pub async fn run(mut self) -> Report {
         if let Err(error) = self.go().await {
-            self.errors.push((String::new(), error));
+            self.errors.push(RunError::of_the_run(error));
         }
         self.into_report()
     }
@@ -269,7 +256,7 @@ impl Run {
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
-                    self.book.values().filter_map(|entry| entry.open.as_ref()).for_each(|open| open.progress.beat());
+                    self.book.running().for_each(|open| open.progress.beat());
                 }
                 () = &mut grace => {
                     tasks.abort_all();
@@ -289,32 +276,32 @@ impl Run {
             |spec: &&StepSpec| matches!(&spec.run, Runner::Plugin(name) if project.plugin_pins.pin(name).is_none());
         let will_run = |spec: &&StepSpec| matches!(self.plan.action(&spec.id), Some(Action::Run(_)));
         let core = self.pipeline().steps.iter().filter(is_core).filter(will_run);
-        let sources = core.filter_map(|spec| plugin_source(project, spec).ok().flatten()).collect();
+        let sources = core.filter_map(|spec| Executor::of(project, spec).ok()?.into_plugin()).collect();
         self.runtime.load_ahead(sources);
     }
 
     /// Starts every waiting step for which all is complete that it waits for.
     fn start_ready(&mut self) -> Result<()> {
-        loop {
-            let ready = self.pipeline().steps.iter().find(|spec| self.is_ready(spec)).cloned();
-            let Some(spec) = ready else { return Ok(()) };
+        while let Some(step) = self.book.ready() {
             self.check_ahead()?;
+            let spec = self.book.spec(step).clone();
             let inputs = self.input_trees(&spec)?;
-            let plugin = plugin_source(&self.session.project, &spec)?;
-            let key = self.key(&spec, plugin.as_ref());
-            if self.may_be_kept(&spec.id, key) {
-                self.keep(&spec.id, "its inputs turned out to be the same");
+            let executor = Executor::of(&self.session.project, &spec)?;
+            let key = self.key(&spec, executor.plugin());
+            if self.may_be_kept(step, &spec, key) {
+                self.keep(step, &spec, "its inputs turned out to be the same");
                 continue;
             }
-            self.start(&spec, plugin, inputs, key)?;
+            self.start(step, executor, inputs, key)?;
         }
+        Ok(())
     }
 
     /// Once the components are known, and before anything of them is fetched:
     /// what the lock does not hold, what `--offline` lacks, what the disk has
     /// no room for.
     fn check_ahead(&mut self) -> Result<()> {
-        if self.is_checked || self.phase(MANIFESTS) != Some(Phase::Done) {
+        if self.is_checked || self.pipeline().step(MANIFESTS).is_none() || !self.book.is_done(MANIFESTS) {
             return Ok(());
         }
         self.is_checked = true;
@@ -334,25 +321,11 @@ impl Run {
         tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
     }
 
-    fn is_ready(&self, spec: &StepSpec) -> bool {
-        self.phase(&spec.id) == Some(Phase::Waiting)
-            && self
-                .pipeline()
-                .waits_for(&spec.id)
-                .into_iter()
-                .all(|id| matches!(self.phase(id), None | Some(Phase::Done)))
-    }
-
-    fn phase(&self, id: &str) -> Option<Phase> {
-        self.book.get(id).map(|entry| entry.phase)
-    }
-
     /// A step that runs only because one that it needs runs is kept when that
     /// one's outputs are what they were.
-    fn may_be_kept(&self, id: &str, key: Digest) -> bool {
-        let only_by_need = matches!(self.plan.action(id), Some(Action::Run(Reason::Needs(_))));
-        let recorded = self.session.state.get().and_then(|state| state.step(id));
-        only_by_need
+    fn may_be_kept(&self, step: StepIndex, spec: &StepSpec, key: Digest) -> bool {
+        let recorded = self.session.state.get().and_then(|state| state.step(&spec.id));
+        self.book.may_turn_out_the_same(step)
             && recorded.is_some_and(|step| {
                 step.status == Status::Completed
                     && step.inputs == Some(key)
@@ -360,13 +333,9 @@ impl Run {
             })
     }
 
-    fn keep(&mut self, id: &str, reason: &str) {
-        if let Some(entry) = self.book.get_mut(id) {
-            entry.phase = Phase::Done;
-            entry.reason = reason.to_owned();
-            entry.report.status = Status::Completed;
-        }
-        self.environment.observer.observe(&Event::StepSkipped { step: id.to_owned(), reason: reason.to_owned() });
+    fn keep(&mut self, step: StepIndex, spec: &StepSpec, reason: &str) {
+        self.book.keep(step, reason);
+        self.environment.observer.observe(&Event::StepSkipped { step: spec.id.clone(), reason: reason.to_owned() });
     }
 
     fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
@@ -382,18 +351,16 @@ impl Run {
 
     fn handle(&mut self, message: Message, tasks: &mut JoinSet<Message>) -> Result<()> {
         match message {
-            Message::RetryDue(id) => {
-                if let Some(entry) = self.book.get_mut(&id) {
-                    entry.phase = Phase::Waiting;
-                }
+            Message::RetryDue(step) => {
+                self.book.retry(step);
                 Ok(())
             }
-            Message::Ended(id, result) => {
+            Message::Ended(step, result) => {
                 disk::fs::checkpoint("step-returned");
-                let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else {
+                let Some(open) = self.book.end(step) else {
                     // Interrupted between two attempts.
                     if let Err(error) = result {
-                        self.record_failure(&id, error, None);
+                        self.record_failure(step, error, None);
                     }
                     return Ok(());
                 };
@@ -403,29 +370,24 @@ impl Run {
                 self.warnings.extend(told);
                 match result {
                     Ok(outcome) => {
-                        let publications = match self.publications(&id, &open) {
+                        let publications = match self.publications(step, &open) {
                             Ok(publications) => publications,
-                            Err(error) => return self.fail(&id, open, error, tasks),
+                            Err(error) => return self.fail(step, open, error, tasks),
                         };
-                        if let Err(error) = self.complete(&id, open, outcome, publications) {
+                        if let Err(error) = self.complete(step, open, outcome, publications) {
                             // The disk decides at the next start what became of
                             // it. Nothing else may be committed before that:
                             // recovery would publish this step's lock over a
                             // newer one.
                             self.is_over = true;
-                            self.record_failure(&id, error.context("it could not be committed"), None);
+                            self.record_failure(step, error.context("it could not be committed"), None);
                         }
                         Ok(())
                     }
-                    Err(error) => self.fail(&id, open, error, tasks),
+                    Err(error) => self.fail(step, open, error, tasks),
                 }
             }
         }
-    }
-
-    fn spec(&self, id: &str) -> Result<StepSpec> {
-        let spec = self.pipeline().steps.iter().find(|spec| spec.id == id);
-        spec.cloned().ok_or_else(|| Error::local(format!("BUG: the step `{id}` is not in the pipeline")))
     }
 
     fn handle_panic(&mut self, panic: &tokio::task::JoinError) -> Result<()> {
@@ -441,31 +403,28 @@ impl Run {
 
     /// Ends what did not stop by itself.
     fn stop_running(&mut self) -> Result<()> {
-        let running: Vec<String> =
-            self.book.iter().filter(|(_, entry)| entry.open.is_some()).map(|(id, _)| id.clone()).collect();
-        for id in running {
-            let Some(open) = self.book.get_mut(&id).and_then(|entry| entry.open.take()) else { continue };
+        for (step, open) in self.book.end_all() {
             let ended = open.ended().ok();
             // The task may still hold files of the attempt: the tree is left
             // to the next start, which drops it.
             drop(open);
-            self.record_failure(&id, Error::interrupted(), ended);
+            self.record_failure(step, Error::interrupted(), ended);
         }
         if self.errors.is_empty() {
-            self.errors.push((String::new(), Error::interrupted()));
+            self.errors.push(RunError::of_the_run(Error::interrupted()));
         }
         self.keep_resolved(None)
     }
 
     /// What came of it.
-    pub fn into_report(mut self) -> Report {
+    pub(crate) fn into_report(mut self) -> Report {
         // Whatever else failed on the way: it was a signal that ended it.
-        let interrupted = self.errors.iter().any(|(_, error)| error.class() == Class::Interrupted);
-        if self.environment.cancel.is_cancelled() && !self.finished() && !interrupted {
-            self.errors.push((String::new(), Error::interrupted()));
+        let interrupted = self.errors.iter().any(|failed| failed.error.class() == Class::Interrupted);
+        if self.environment.cancel.is_cancelled() && !self.book.is_finished() && !interrupted {
+            self.errors.push(RunError::of_the_run(Error::interrupted()));
         }
         // What was found damaged is made anew by now, or the next run looks again.
-        if self.is_sound || (self.finished() && self.plan.is_whole()) {
+        if self.is_sound || (self.book.is_finished() && self.plan.is_whole()) {
             self.session.state.settle();
         }
         let (state, layout) = (self.session.state.get(), &self.session.project.layout);
@@ -482,79 +441,15 @@ impl Run {
             .filter(|published| Path::new(&published.path).starts_with(&layout.dist))
             .collect();
         let build_id = state.map(|state| state.build_id.clone()).unwrap_or_default();
-        let order: Vec<String> = self.pipeline().steps.iter().map(|spec| spec.id.clone()).collect();
-        self.say_what_was_not_reached();
-        let mut steps = Vec::new();
-        for id in order {
-            if let Some(mut entry) = self.book.remove(&id) {
-                entry.report.ran = entry.ran;
-                entry.report.reason = entry.reason;
-                entry.report.attempts = entry.attempt;
-                steps.push(entry.report);
-            }
-        }
         Report {
             build_id,
             started_at: self.started_at,
             duration_ms: millis(self.started.elapsed()),
             nothing_to_do: self.plan.is_empty(),
-            steps,
+            steps: self.book.into_reports(),
             published,
             warnings: self.warnings,
             errors: self.errors,
-        }
-    }
-
-    /// A step that did not begin says which failed one it waited for.
-    fn say_what_was_not_reached(&mut self) {
-        let has_failed = |id: &&str| self.phase(id) == Some(Phase::Stopped);
-        let reasons: Vec<(String, String)> = self
-            .book
-            .iter()
-            .filter(|(_, entry)| entry.phase == Phase::Waiting)
-            .filter_map(|(id, _)| {
-                let failed = self.pipeline().waits_for(id).into_iter().find(has_failed)?;
-                Some((id.clone(), format!("waits for `{failed}`, which failed")))
-            })
-            .collect();
-        for (id, reason) in reasons {
-            self.book.entry(id).and_modify(|entry| entry.reason = reason);
-        }
-    }
-
-    fn finished(&self) -> bool {
-        self.book.values().all(|entry| matches!(entry.phase, Phase::Done | Phase::Left))
-    }
-}
-
-impl Entry {
-    fn new(session: &Session, id: &str, action: &Action) -> Self {
-        let recorded = session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
-        let (phase, reason) = match action {
-            // Loaded in every run, before the plan is made.
-            Action::Run(_) | Action::Keep if id == CONFIG => (Phase::Done, "valid".to_owned()),
-            Action::Run(reason) => (Phase::Waiting, reason.to_string()),
-            Action::Keep => (Phase::Done, "done before".to_owned()),
-            Action::Leave => (Phase::Left, "not asked for".to_owned()),
-        };
-        let kept = phase == Phase::Done;
-        Self {
-            phase,
-            attempt: 0,
-            reason,
-            ran: false,
-            open: None,
-            report: StepReport {
-                id: id.to_owned(),
-                name: recorded.name,
-                status: if kept { Status::Completed } else { Status::Pending },
-                ran: false,
-                reason: String::new(),
-                attempts: 0,
-                duration_ms: if kept { recorded.duration_ms.unwrap_or(0) } else { 0 },
-                summary: if kept { recorded.summary.unwrap_or_default() } else { String::new() },
-                counts: Counts::default(),
-            },
         }
     }
 }

@@ -7,12 +7,13 @@
 //! 3. a link in the tree, `bin/<name>`, or what an archive holds under that
 //!    name.
 //!
-//! A bad file does not stop the others. [`plan`] answers what a run would do.
+//! A bad file does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use model::count::counted;
+use model::problem::YamlPath;
 use model::{FileEntry, ResolvedFile};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -27,8 +28,9 @@ use base::leash::Leash;
 use base::progress::{Progress, StepOutcome};
 use base::text;
 use config::airgap_lock::LockedFile;
+use config::components::name_problem;
 use config::settings::SecuritySettings;
-use disk::tree::{Artifact, TreeBuilder, check_path};
+use disk::tree::{Artifact, TreeBuilder};
 use entitlement::Granted;
 use fetch::network::{Download, Network, cached_aside, remember};
 use fetch::shared_lock::SharedLock;
@@ -37,12 +39,10 @@ use futures_util::future::BoxFuture;
 
 mod checksum;
 mod look;
-pub mod plan;
 #[cfg(test)]
 mod tests;
 
 use checksum::Found;
-pub use plan::{MissingFiles, missing, needed};
 
 /// Bytes of a checksum file.
 const LARGEST_CHECKSUMS: u64 = 4 << 20;
@@ -51,7 +51,7 @@ const UNPACKERS: usize = 2;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FilesStep;
+pub(crate) struct FilesStep;
 
 impl Step for FilesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
@@ -163,10 +163,8 @@ impl Work<'_> {
 
     /// Gets the file into the store.
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
-        let mut download = Download {
-            name: Some(file.name.clone()),
-            ..Download::of(Granted::to_host(file.url.clone()), format!("{} {}", file.name, file.version))
-        };
+        let mut download =
+            Download { name: Some(file.name.clone()), ..Download::of(Granted::to_host(file.url.clone()), label(file)) };
         let locked = self.lock.lock().files.get(&file.url).cloned();
         let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
         if is_vouched && let Some(there) = cached_aside(self.store, &download, self.lock).await? {
@@ -178,6 +176,15 @@ impl Work<'_> {
             self.lock.may_resolve("this file")?;
         }
         let network = self.network.ok_or_else(|| missing_offline(file, locked.is_some() && !is_vouched))?;
+        if let Some(written) = written(file)? {
+            download.expected = Some(written);
+            let fetched = network.download(self.store, &download, self.lock, self.progress).await;
+            let fetched = fetched.map_err(|error| match error.class() {
+                Class::Integrity => error.context(format!("{} is not what `sha256` of settings.yaml says", file.url)),
+                _ => error,
+            })?;
+            return self.looked_at(file, fetched.digest());
+        }
         match &file.checksum_url {
             // What was locked stays, whatever is published now.
             Some(url) => {
@@ -202,6 +209,9 @@ impl Work<'_> {
     /// now: another tool of the same address, or an earlier configuration, may
     /// have asked for less.
     fn is_vouched(&self, file: &ResolvedFile, locked: &LockedFile) -> bool {
+        if let Some(written) = &file.sha256 {
+            return written.parse::<Digest>().is_ok_and(|written| written == locked.sha256);
+        }
         match &file.checksum_url {
             Some(url) => locked.checksum.as_ref() == Some(url),
             None => locked.checksum.is_some() || !self.security.require_checksums,
@@ -215,7 +225,7 @@ impl Work<'_> {
             is_source: file.extract,
             origin: &file.url,
             architecture: self.architecture,
-            is_vouched: file.checksum_url.is_some(),
+            is_vouched: file.checksum_url.is_some() || file.sha256.is_some(),
         };
         if let Some(odd) = look::at(&self.store.path(&digest), wanted)? {
             self.progress.warn(&odd);
@@ -265,7 +275,7 @@ impl Work<'_> {
         let download = Download {
             limit: Some(LARGEST_CHECKSUMS),
             mutable: true,
-            ..Download::of(Granted::to_host(url.to_owned()), format!("the checksum of {} {}", file.name, file.version))
+            ..Download::of(Granted::to_host(url.to_owned()), format!("the checksum of {}", label(file)))
         };
         let fetched = network.download(self.store, &download, self.lock, self.progress).await?;
         let bytes = self.store.read(&fetched.digest(), LARGEST_CHECKSUMS)?.unwrap_or_default();
@@ -311,6 +321,17 @@ impl Work<'_> {
     }
 }
 
+/// As messages call it.
+fn label(file: &ResolvedFile) -> String {
+    format!("{} {}", file.name, file.version).trim_end().to_owned()
+}
+
+/// The digest that the configuration has for it.
+fn written(file: &ResolvedFile) -> Result<Option<Digest>> {
+    let parsed = file.sha256.as_deref().map(str::parse).transpose();
+    parsed.map_err(|error| Error::invalid(format!("the `sha256` of {} is none", label(file))).caused_by(error))
+}
+
 fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {
     let why = match (&file.checksum_url, is_unvouched) {
         (Some(url), true) => format!("{url} was not asked yet whether {} is right", file.url),
@@ -325,10 +346,8 @@ fn badly_named(files: &[ResolvedFile]) -> BTreeMap<usize, Error> {
     let mut bad = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (at, file) in files.iter().enumerate() {
-        if file.name.contains('/') {
-            bad.insert(at, Error::invalid(format!("the name `{}` holds a slash", file.name.escape_debug())));
-        } else if let Err(error) = check_path(&format!("bin/{}", file.name)) {
-            bad.insert(at, error);
+        if let Some(problem) = name_problem(&file.name, "a file", &YamlPath::root()) {
+            bad.insert(at, Error::invalid(problem.message).hint(problem.hint));
         } else if !seen.insert(&file.name) {
             let error = Error::invalid(format!("two files are called `{}`", file.name));
             bad.insert(at, error.hint("rename one of them in components.yaml"));

@@ -17,6 +17,10 @@ const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// the other.
 const NAMES: [&str; 2] = ["org.opencontainers.image.base.name", "org.opencontainers.image.ref.name"];
 
+/// Which of the references are about which, for who writes the definition: no
+/// part of the layout.
+const REFERRERS: &str = "referrers.json";
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Index<'a> {
@@ -66,9 +70,16 @@ pub(super) fn write(
     tree: &TreeBuilder,
     store: &Store,
     references: &BTreeMap<String, Descriptor>,
+    carried: &BTreeMap<String, Vec<String>>,
     blobs: &BTreeSet<Digest>,
 ) -> Result<()> {
     remove_others(tree, blobs)?;
+    tree.discard(REFERRERS)?;
+    if !carried.is_empty() {
+        let text = serde_json::to_vec(carried)
+            .map_err(|source| Error::invalid(format!("{REFERRERS} can not be written")).caused_by(source))?;
+        tree.write(REFERRERS, &text, false)?;
+    }
     tree.write("oci-layout", LAYOUT, false)?;
     tree.write("index.json", &index_json(references)?, false)?;
     for digest in blobs {
@@ -169,8 +180,10 @@ mod tests {
         let tree = TreeBuilder::new(folder.path().join("tree"));
         let (old, new) = (store.insert_bytes(b"old").unwrap(), store.insert_bytes(b"new").unwrap());
         let none = BTreeMap::new();
-        write(&tree, &store, &none, &BTreeSet::from([old, new])).unwrap();
-        write(&tree, &store, &none, &BTreeSet::from([new])).unwrap();
+        let about = BTreeMap::from([("a:1".to_owned(), vec!["a:sha256-00.sig".to_owned()])]);
+        write(&tree, &store, &none, &about, &BTreeSet::from([old, new])).unwrap();
+        assert!(tree.get(REFERRERS).is_some());
+        write(&tree, &store, &none, &BTreeMap::new(), &BTreeSet::from([new])).unwrap();
         let blobs: Vec<_> = std::fs::read_dir(folder.path().join("tree/blobs/sha256")).unwrap().collect();
         assert_eq!(blobs.len(), 1);
         assert_eq!(tree.listing().artifacts.len(), 3);

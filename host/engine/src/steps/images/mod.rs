@@ -2,9 +2,11 @@
 //!
 //! 1. [`resolve`] turns each reference into digests: by airgap.lock, else by
 //!    asking the registry; manifests go into the store.
-//! 2. [`fetch`] brings the blobs of all images into the store, each once, some
+//! 2. [`referrers`] finds what the registry holds about each, where that is
+//!    carried, and checks the signature that the user's rules ask for.
+//! 3. [`fetch`] brings the blobs of all images into the store, each once, some
 //!    at a time, the largest image first.
-//! 3. [`layout`] links them into the tree and writes index.json.
+//! 4. [`layout`] links them into the tree and writes index.json.
 //!
 //! A bad image does not stop the others: the end lists all that failed.
 //! [`plan`] answers what a run would do, without a network.
@@ -17,6 +19,7 @@ use model::count::counted;
 
 use self::fetch::Fetch;
 use self::manifest::Descriptor;
+use self::referrers::Policy;
 use self::resolve::{Resolved, Resolver};
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
@@ -27,6 +30,7 @@ use ::fetch::store::Store;
 use base::error::{Error, Result};
 use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
+use config::Project;
 use disk::fs;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
@@ -34,19 +38,20 @@ use futures_util::future::BoxFuture;
 mod fetch;
 mod layout;
 pub(crate) mod manifest;
-pub mod plan;
+pub(crate) mod plan;
+mod referrers;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Missing, missing, needed, parts, pinned, provenance};
+pub(crate) use plan::{parts, pinned, provenance};
 
 /// Of components.resolved.json.
 const LARGEST_COMPONENTS: u64 = 64 << 20;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ImagesStep;
+pub(crate) struct ImagesStep;
 
 impl Step for ImagesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
@@ -61,10 +66,17 @@ impl Step for ImagesStep {
                 progress: &cx.progress,
                 concurrency: cx.project.settings.network.concurrency.max(1),
                 room: Some(&cx.room),
+                policy: policy(&cx.project)?,
             };
             work.run(&resolved).await
         })
     }
+}
+
+/// What the settings ask about images.
+fn policy(project: &Project) -> Result<Policy> {
+    let images = &project.settings.images;
+    Ok(Policy::of(images, images.keys(&project.layout.config)?))
 }
 
 /// components.resolved.json out of the tree of the step `manifests`.
@@ -87,6 +99,7 @@ struct Work<'a> {
     progress: &'a Progress,
     concurrency: usize,
     room: Option<&'a Room>,
+    policy: Policy,
 }
 
 /// An image that could be resolved.
@@ -154,7 +167,7 @@ impl Work<'_> {
             progress: self.progress,
         };
         let resolve = |written: &'i str| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
-            Box::pin(async move { (written, resolver.resolve(written).await) })
+            Box::pin(async move { (written, self.resolve(&resolver, written).await) })
         };
         let mut resolving = at_once(images.iter().copied(), self.concurrency, resolve);
         let mut items = Vec::new();
@@ -169,9 +182,23 @@ impl Work<'_> {
         Ok(items)
     }
 
+    async fn resolve(&self, resolver: &Resolver<'_>, written: &str) -> Result<Resolved> {
+        let mut resolved = resolver.resolve(written).await?;
+        resolver.vouch(written, &self.policy, &mut resolved).await?;
+        Ok(resolved)
+    }
+
     async fn write_layout(&self, items: &[Item<'_>]) -> Result<usize> {
-        let references: BTreeMap<String, Descriptor> =
+        let mut references: BTreeMap<String, Descriptor> =
             items.iter().map(|item| (item.resolved.reference.normalized(), item.resolved.descriptor.clone())).collect();
+        let mut carried = BTreeMap::new();
+        for Resolved { reference, carried: about, .. } in items.iter().map(|item| &item.resolved) {
+            let names: Vec<String> = about.iter().map(|(name, _)| name.normalized()).collect();
+            if !names.is_empty() {
+                carried.insert(reference.normalized(), names);
+            }
+            references.extend(about.iter().map(|(name, descriptor)| (name.normalized(), descriptor.clone())));
+        }
         let blobs: BTreeSet<_> = items
             .iter()
             .flat_map(|item| &item.resolved.manifests)
@@ -180,7 +207,7 @@ impl Work<'_> {
             .collect();
         let count = blobs.len();
         let (tree, store) = (self.output.clone(), self.store.clone());
-        tokio::task::spawn_blocking(move || layout::write(&tree, &store, &references, &blobs))
+        tokio::task::spawn_blocking(move || layout::write(&tree, &store, &references, &carried, &blobs))
             .await
             .map_err(|error| Error::local("the thread that writes the layout failed").caused_by(error))??;
         Ok(count)
@@ -196,7 +223,7 @@ impl Work<'_> {
 }
 
 /// Each reference once, by what it means.
-pub fn distinct(images: &[String]) -> Vec<&str> {
+pub(crate) fn distinct(images: &[String]) -> Vec<&str> {
     let mut seen = BTreeSet::new();
     let meaning = |written: &str| Reference::parse(written).map_or_else(|_| written.to_owned(), |one| one.normalized());
     images.iter().map(String::as_str).filter(|written| seen.insert(meaning(written))).collect()

@@ -1,94 +1,20 @@
-//! What a run of the step would fetch, told from the lock and the store alone;
-//! and what it needs of the store.
+//! What an image is made of, told from the lock and the store alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::ResolvedComponents;
-use serde::Serialize;
-
-use super::distinct;
 use super::manifest::{Descriptor, Document, packaged, select};
-use super::resolve::{lock_key, locked_image};
+use super::resolve::locked_image;
 use base::digest::Digest;
 use base::reference::Reference;
-use config::airgap_lock::{AirgapLock, LockedImage};
+use config::airgap_lock::LockedImage;
 use fetch::network::LARGEST_MANIFEST;
 use fetch::store::Store;
 use model::media_type::is_index;
 
-/// What is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Missing {
-    /// Configs and layers, each once.
-    pub blobs: u64,
-    /// Bytes of those, less what unfinished downloads hold.
-    pub bytes: u64,
-    pub manifests: u64,
-    /// By registry; tokens not included.
-    pub requests_per_registry: BTreeMap<String, u64>,
-    /// Images without an entry in airgap.lock, as they are written: what they
-    /// need is known once their manifests are.
-    pub unknown_images: Vec<String>,
-}
-
-impl Missing {
-    pub fn is_empty(&self) -> bool {
-        self.blobs == 0 && self.manifests == 0 && self.unknown_images.is_empty()
-    }
-
-    fn request(&mut self, registry: &str, count: u64) {
-        *self.requests_per_registry.entry(registry.to_owned()).or_default() += count;
-    }
-}
-
-/// What the images of `resolved` lack in the store.
-pub fn missing(resolved: &ResolvedComponents, lock: &AirgapLock, store: &Store) -> Missing {
-    let mut missing = Missing::default();
-    let mut seen = BTreeSet::new();
-    for written in distinct(&resolved.images) {
-        let registry = super::origin(written);
-        let Some(locked) = lock.images.get(&lock_key(written, &resolved.architecture)) else {
-            missing.unknown_images.push(written.to_owned());
-            // The reference, and the manifest that its index chooses.
-            missing.request(&registry, 2);
-            continue;
-        };
-        let parts = Parts::of(written, locked, store);
-        for digest in parts.manifests {
-            if seen.insert(digest) && store.get(&digest).is_none() {
-                missing.manifests += 1;
-                missing.request(&registry, 1);
-            }
-        }
-        for (digest, size) in parts.blobs {
-            if seen.insert(digest) && store.get(&digest).is_none() {
-                missing.blobs += 1;
-                missing.bytes += size.saturating_sub(store.partial_bytes(&digest));
-                missing.request(&registry, 1);
-            }
-        }
-    }
-    missing
-}
-
-/// Every blob of the store that the images of `resolved` consist of, as far as
-/// the lock and the manifests in the store tell.
-pub fn needed(lock: &AirgapLock, resolved: &ResolvedComponents, store: &Store) -> BTreeSet<Digest> {
-    let mut needed = BTreeSet::new();
-    for written in distinct(&resolved.images) {
-        if let Some(locked) = lock.images.get(&lock_key(written, &resolved.architecture)) {
-            let parts = Parts::of(written, locked, store);
-            needed.extend(parts.manifests);
-            needed.extend(parts.blobs.into_keys());
-        }
-    }
-    needed
-}
-
 /// Everything in the store that one image consists of, with its bytes: the
 /// manifests that lead to it first. An index whose size the lock does not tell
 /// counts as none.
-pub fn parts(written: &str, locked: &LockedImage, store: &Store) -> Vec<(Digest, u64)> {
+pub(crate) fn parts(written: &str, locked: &LockedImage, store: &Store) -> Vec<(Digest, u64)> {
     let Parts { manifests, blobs } = Parts::of(written, locked, store);
     let size = |digest: &Digest| if *digest == locked.manifest { locked.size } else { store.get(digest).unwrap_or(0) };
     manifests.iter().map(|digest| (*digest, size(digest))).chain(blobs).collect()
@@ -96,7 +22,7 @@ pub fn parts(written: &str, locked: &LockedImage, store: &Store) -> Vec<(Digest,
 
 /// What an image is that is pinned at a digest, where the store holds the
 /// manifests that say so: nothing is left to ask.
-pub fn pinned(written: &str, architecture: &str, store: &Store) -> Option<LockedImage> {
+pub(crate) fn pinned(written: &str, architecture: &str, store: &Store) -> Option<LockedImage> {
     let digest = Reference::parse(written).ok()?.digest()?;
     let read = |digest: Digest| {
         let bytes = store.read(&digest, LARGEST_MANIFEST).ok()??;
@@ -119,7 +45,7 @@ const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
 
 /// The provenance file that the manifest of a chart names, where the store
 /// holds the manifest.
-pub fn provenance(manifest: &Digest, store: &Store) -> Option<(Digest, u64)> {
+pub(crate) fn provenance(manifest: &Digest, store: &Store) -> Option<(Digest, u64)> {
     let bytes = store.read(manifest, LARGEST_MANIFEST).ok()??;
     let Document::Image { layers, .. } = Document::parse(&bytes, None).ok()? else { return None };
     layers.iter().find(|layer| layer.media_type == PROVENANCE).map(|layer| (layer.digest, layer.size))
@@ -146,6 +72,10 @@ impl Parts {
         parts.manifests.extend(locked.index);
         parts.manifests.insert(locked.manifest);
         parts.blobs.extend(locked.layers.iter().chain([&locked.config]).map(|blob| (blob.digest, blob.size)));
+        for referrer in locked.referrers.iter().flatten() {
+            parts.manifests.insert(referrer.manifest);
+            parts.blobs.extend(referrer.blobs.iter().map(|blob| (blob.digest, blob.size)));
+        }
         let pinned = Reference::parse(written).ok().and_then(|reference| reference.digest());
         match locked.index {
             Some(index) if pinned == Some(index) => parts.add_all_below(index, store),

@@ -37,6 +37,8 @@ pub(super) struct Resolved {
     /// The configuration that has to name the right platform, where no index
     /// did.
     pub(super) platform_of: Option<Digest>,
+    /// What is carried about it, whose manifests and blobs are among these.
+    pub(super) carried: Vec<(Reference, Descriptor)>,
 }
 
 /// What resolving needs.
@@ -50,8 +52,8 @@ pub(super) struct Resolver<'a> {
 }
 
 /// A document with its bytes' digest and size.
-struct Loaded {
-    document: Document,
+pub(super) struct Loaded {
+    pub(super) document: Document,
     digest: Digest,
     size: u64,
 }
@@ -86,6 +88,9 @@ impl Resolver<'_> {
             }
         };
         let (resolved, entry) = self.follow(&reference, root, locked.as_ref().map(|locked| locked.manifest)).await?;
+        // What is about it is asked for apart.
+        let referrers = locked.as_ref().and_then(|locked| locked.referrers.clone());
+        let entry = LockedImage { referrers, ..entry };
         match locked {
             // Locked when these layers were left out.
             Some(locked)
@@ -122,7 +127,7 @@ impl Resolver<'_> {
     }
 
     /// A manifest by digest, from the store or the registry.
-    async fn load(&self, reference: &Reference, digest: &Digest, served_as: Option<&str>) -> Result<Loaded> {
+    pub(super) async fn load(&self, reference: &Reference, digest: &Digest, served_as: Option<&str>) -> Result<Loaded> {
         let (store, digest) = (self.store.clone(), *digest);
         let there = blocking(move || store.read(&digest, LARGEST_MANIFEST)).await?;
         match there {
@@ -170,6 +175,7 @@ impl Resolver<'_> {
                     manifests: BTreeSet::from([root.digest]),
                     platform_of: tells_platform(&config).then_some(config.digest),
                     blobs: blobs(&config, packaged(&layers, false)),
+                    carried: Vec::new(),
                 };
                 Ok((resolved, entry))
             }
@@ -267,6 +273,7 @@ impl Resolver<'_> {
             descriptor,
             blobs: blobs(&config, packaged(&layers, false)),
             platform_of: None,
+            carried: Vec::new(),
         };
         Ok((resolved, entry))
     }
@@ -309,8 +316,14 @@ impl Resolver<'_> {
         }
         all.sort_by_key(|blob| blob.digest);
         all.dedup_by_key(|blob| blob.digest);
-        let resolved =
-            Resolved { reference: reference.clone(), descriptor: root, manifests, blobs: all, platform_of: None };
+        let resolved = Resolved {
+            reference: reference.clone(),
+            descriptor: root,
+            manifests,
+            blobs: all,
+            platform_of: None,
+            carried: Vec::new(),
+        };
         Ok((resolved, entry))
     }
 
@@ -338,7 +351,7 @@ impl Loaded {
         Ok(Self { document: Document::parse(bytes, served_as)?, digest, size: bytes.len() as u64 })
     }
 
-    fn descriptor(&self) -> Descriptor {
+    pub(super) fn descriptor(&self) -> Descriptor {
         Descriptor::new(self.document.media_type(), self.digest, self.size)
     }
 }
@@ -359,7 +372,7 @@ fn without_foreign(entry: &LockedImage, blobs: &[Descriptor]) -> LockedImage {
     before
 }
 
-fn locked_blob(descriptor: &Descriptor) -> LockedBlob {
+pub(super) fn locked_blob(descriptor: &Descriptor) -> LockedBlob {
     LockedBlob { digest: descriptor.digest, size: descriptor.size }
 }
 
@@ -377,6 +390,7 @@ pub(super) fn locked_image(
         size: manifest.size,
         config: locked_blob(config),
         layers: layers.iter().map(locked_blob).collect(),
+        referrers: None,
         build: None,
     }
 }
@@ -401,7 +415,7 @@ fn gone(error: Error, written: &str) -> Error {
         .hint(format!("take what the reference means now with `opencenter-airgap update {written}`"))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let failed = |error| Error::local("a reading thread failed").caused_by(error);
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::pin::{Advertised, Pin, patterns};
 use super::soundness;
@@ -245,7 +244,7 @@ impl RepositoryClone<'_> {
             if failure.class() != Class::Transient || attempt >= attempts {
                 return Err(failure);
             }
-            let pause = pause(self.retries, attempt);
+            let pause = self.retries.pause_with_jitter(attempt, fastrand::f64());
             let message = failure.into_error("reach", &self.source.name, &self.source.url).one_line();
             self.progress.retrying(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), &message);
             tokio::select! {
@@ -275,12 +274,6 @@ impl RepositoryClone<'_> {
     pub(super) fn error(&self, failure: Failure, doing: &str) -> Error {
         failure.into_error(doing, &self.source.name, &self.source.url)
     }
-}
-
-/// Doubles each time, up to the limit, with jitter.
-fn pause(retries: &RetrySettings, attempt: u32) -> Duration {
-    let steady = retries.backoff * 2f64.powi(i32::try_from(attempt.min(30)).unwrap_or(30) - 1);
-    Duration::from_secs_f64((steady.min(retries.backoff_limit) * (0.5 + fastrand::f64() / 2.0)).max(0.0))
 }
 
 fn clear(directory: &Path, depth: u32, is_leftover: &dyn Fn(&str) -> bool) -> Result<()> {

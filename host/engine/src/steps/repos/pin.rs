@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::source::Source;
 use base::error::{Class, Error, Result};
 use config::airgap_lock::LockedRepository;
+use config::repository::is_commit;
 
 /// Everything that the packaged repository depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ pub(super) fn resolve(source: &Source, advertised: &Advertised) -> Result<Pin> {
     })?;
     let there = peeled.clone().unwrap_or_else(|| object.clone());
     let tag = peeled.is_some().then_some(object);
-    if there.len() != 40 {
+    if !is_commit(&there) {
         return Err(Error::invalid(format!(
             "repository `{name}` ({url}) uses the SHA-256 object format, which Zarf cannot push"
         )));

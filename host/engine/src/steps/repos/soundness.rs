@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::clone::RepositoryClone;
-use super::source::is_commit;
 use base::error::{Error, Result};
+use config::repository::is_commit;
 use disk::fs;
 use fetch::git::{Failure, Reach};
 

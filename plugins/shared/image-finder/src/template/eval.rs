@@ -17,7 +17,9 @@ pub(super) const STEPS: u64 = 2_000_000;
 /// What a chart says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct About {
+    /// `.Chart.Name`.
     pub name: String,
+    /// `.Chart.Version`.
     pub version: String,
     /// Empty where it says none.
     pub app_version: String,

@@ -45,7 +45,9 @@ const VARIABLES: usize = 500;
 pub struct Source<'a> {
     /// As [`Node::file`].
     pub file: u16,
+    /// Its path; empty for a text among the values.
     pub path: &'a str,
+    /// What it holds, or a part of that.
     pub text: &'a str,
     /// Where the text begins in the file, from 1.
     pub line: u32,

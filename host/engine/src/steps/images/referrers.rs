@@ -1,0 +1,310 @@
+//! What a registry holds about an image: signatures, attestations, SBOMs.
+//!
+//! They are found by the referrers API, by the tags that cosign gives them
+//! (`sha256-<digits>.sig`, `.att`, `.sbom`), and once airgap.lock says which
+//! there are, by that alone. With `images.referrers` they are carried with the image;
+//! with `images.verify` one of them must be the signature of the key that the
+//! user's rule names, before anything else of the image is fetched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::manifest::{Descriptor, Document};
+use super::resolve::{Resolved, Resolver, lock_key, locked_blob};
+use base::digest::Digest;
+use base::error::{Class, Error, Result};
+use base::reference::Reference;
+use config::airgap_lock::LockedReferrer;
+use config::settings::ImagesSettings;
+use signing::bundle::{Bundle, is_bundle_type};
+use signing::{PublicKey, legacy};
+
+/// What cosign puts behind the digest that it is about.
+const ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
+/// Bytes of a signature that is looked into.
+const LARGEST_SIGNATURE: u64 = 16 << 20;
+/// Manifests about one image.
+const MOST: usize = 500;
+/// What the predicate of a signature is, beside those of attestations.
+const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// Which images need whose signature, and whether it is carried.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policy {
+    carried: bool,
+    /// Pattern and key, the first that matches counts.
+    rules: Vec<(String, Arc<PublicKey>)>,
+}
+
+impl Policy {
+    pub(super) fn of(settings: &ImagesSettings, keys: Vec<PublicKey>) -> Self {
+        let rules = settings.verify.iter().map(|rule| rule.pattern.clone()).zip(keys.into_iter().map(Arc::new));
+        Self { carried: settings.referrers, rules: rules.collect() }
+    }
+
+    /// The key that must have signed an image.
+    fn key(&self, reference: &Reference) -> Option<&PublicKey> {
+        let (full, name) = (reference.normalized(), reference.name());
+        let matches =
+            |pattern: &str| config::settings::matches(pattern, &full) || config::settings::matches(pattern, &name);
+        self.rules.iter().find(|(pattern, _)| matches(pattern)).map(|(_, key)| key.as_ref())
+    }
+
+    /// Whether anything is asked about an image.
+    pub(super) fn asks(&self, reference: &Reference) -> bool {
+        self.carried || self.key(reference).is_some()
+    }
+}
+
+/// A manifest about an image.
+#[derive(Clone, Debug)]
+pub(super) struct Referrer {
+    pub(super) reference: Reference,
+    pub(super) descriptor: Descriptor,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+impl Referrer {
+    fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.config).chain(&self.layers)
+    }
+
+    fn locked(&self) -> LockedReferrer {
+        LockedReferrer {
+            tag: self.reference.tag().map(str::to_owned),
+            manifest: self.descriptor.digest,
+            media_type: self.descriptor.media_type.clone(),
+            size: self.descriptor.size,
+            blobs: self.blobs().map(locked_blob).collect(),
+        }
+    }
+}
+
+impl Resolver<'_> {
+    /// Finds what there is about an image, checks the signature that it needs,
+    /// and adds to it what is carried.
+    ///
+    /// # Errors
+    /// Those of the network; `integrity` where the signature is missing or does
+    /// not hold; `changed` with `--locked` where the lock does not say what
+    /// there is.
+    pub(super) async fn vouch(&self, written: &str, policy: &Policy, resolved: &mut Resolved) -> Result<()> {
+        if !policy.asks(&resolved.reference) {
+            return Ok(());
+        }
+        let key = lock_key(written, self.architecture);
+        let locked = self.lock.lock().images.get(&key).cloned();
+        let known = locked.as_ref().and_then(|locked| locked.referrers.clone());
+        let about = subjects(locked.as_ref().map(|locked| locked.root()), resolved);
+        let referrers = match known {
+            Some(known) => self.locked_referrers(&resolved.reference, &known).await?,
+            None => {
+                self.lock.may_resolve("what the registry holds about this image")?;
+                let found = self.find(&resolved.reference, &about).await?;
+                if let Some(mut entry) = locked {
+                    entry.referrers = Some(found.iter().map(Referrer::locked).collect());
+                    let told = self.lock.enter_image(key, entry)?;
+                    told.iter().for_each(|told| self.progress.warn(told));
+                }
+                found
+            }
+        };
+        if let Some(key) = policy.key(&resolved.reference) {
+            self.check_signature(key, &resolved.reference, &about, &referrers).await?;
+        }
+        match policy.carried {
+            true => carry(resolved, referrers),
+            false => self.keep(&resolved.reference, &referrers).await?,
+        }
+        Ok(())
+    }
+
+    /// What the lock names lies in the store, so that the same can be checked
+    /// again without a network.
+    async fn keep(&self, image: &Reference, referrers: &[Referrer]) -> Result<()> {
+        let Some(network) = self.network else { return Ok(()) };
+        for blob in referrers.iter().flat_map(Referrer::blobs) {
+            network.blob(image, &blob.digest, Some(blob.size), self.store, self.progress).await?;
+        }
+        Ok(())
+    }
+
+    async fn locked_referrers(&self, image: &Reference, known: &[LockedReferrer]) -> Result<Vec<Referrer>> {
+        let mut found = Vec::new();
+        for LockedReferrer { tag, manifest, .. } in known {
+            let name = tag.as_ref().map_or_else(|| image.at(*manifest), |tag| image.tagged(tag));
+            found.extend(self.referrer(&name, image.at(*manifest)).await?);
+        }
+        Ok(found)
+    }
+
+    /// Asks the registry.
+    async fn find(&self, image: &Reference, about: &[Digest]) -> Result<Vec<Referrer>> {
+        let network = self.network.ok_or_else(|| {
+            Error::new(Class::NotFound, "what the registry holds about the image is not known")
+                .hint("run once without --offline")
+        })?;
+        let mut found: Vec<Referrer> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for subject in about {
+            for ending in ENDINGS {
+                let tagged = image.tagged(&format!("sha256-{}.{ending}", subject.hex()));
+                match network.manifest(&tagged, self.progress).await {
+                    Ok(manifest) => {
+                        seen.insert(manifest.digest);
+                        found.extend(self.referrer(&tagged, image.at(manifest.digest)).await?);
+                    }
+                    Err(error) if error.status() == Some(404) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            for digest in network.referrers(image, *subject, self.progress).await? {
+                if seen.insert(digest) {
+                    found.extend(self.referrer(&image.at(digest), image.at(digest)).await?);
+                }
+            }
+            if found.len() > MOST {
+                return Err(Error::invalid(format!("the registry holds more than {MOST} manifests about the image")));
+            }
+        }
+        Ok(found)
+    }
+
+    /// One manifest about an image; None of an index, which is about nothing.
+    async fn referrer(&self, name: &Reference, at: Reference) -> Result<Option<Referrer>> {
+        let Some(digest) = at.digest() else { return Ok(None) };
+        let loaded = self.load(&at, &digest, None).await?;
+        let descriptor = loaded.descriptor();
+        match loaded.document {
+            Document::Image { config, layers, .. } => {
+                Ok(Some(Referrer { reference: name.clone(), descriptor, config, layers }))
+            }
+            Document::Index { .. } => Ok(None),
+        }
+    }
+
+    async fn check_signature(
+        &self,
+        key: &PublicKey,
+        image: &Reference,
+        about: &[Digest],
+        referrers: &[Referrer],
+    ) -> Result<()> {
+        let mut tried = Vec::new();
+        for referrer in referrers {
+            for layer in referrer.layers.iter().filter(|layer| is_signature(layer)) {
+                let bytes = self.signature_bytes(image, layer).await?;
+                match holds(key, about, layer, &bytes) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tried.push(error.one_line()),
+                }
+            }
+        }
+        let wanted = format!("the key {} must have signed it, by `images.verify` in config/settings.yaml", key.hint());
+        let message = match tried.first() {
+            None => format!("the registry holds no signature of this image: {wanted}"),
+            Some(first) => format!("none of {} signatures holds: {wanted}; the first: {first}", tried.len()),
+        };
+        Err(Error::integrity(message)
+            .hint("get an image that is signed, or the key of who signed it if you trust them"))
+    }
+
+    async fn signature_bytes(&self, image: &Reference, layer: &Descriptor) -> Result<Vec<u8>> {
+        let Descriptor { digest, size, .. } = layer;
+        if *size > LARGEST_SIGNATURE {
+            return Err(Error::invalid(format!("the signature {digest} has {size} bytes")));
+        }
+        if let Some(network) = self.network {
+            network.blob(image, digest, Some(*size), self.store, self.progress).await?;
+        }
+        let (store, digest) = (self.store.clone(), *digest);
+        let bytes = super::resolve::blocking(move || store.read(&digest, LARGEST_SIGNATURE)).await?;
+        bytes.ok_or_else(|| {
+            Error::new(Class::NotFound, format!("the signature {digest} is not in the store"))
+                .hint("run once without --offline")
+        })
+    }
+}
+
+/// What a signature of the image may be about: what its reference named, which
+/// may be an index, and the manifest that is packaged.
+fn subjects(root: Option<Digest>, resolved: &Resolved) -> Vec<Digest> {
+    let mut about: Vec<Digest> = root.into_iter().collect();
+    if !about.contains(&resolved.descriptor.digest) {
+        about.push(resolved.descriptor.digest);
+    }
+    about
+}
+
+fn is_signature(layer: &Descriptor) -> bool {
+    layer.media_type == legacy::SIMPLE_SIGNING || is_bundle_type(&layer.media_type)
+}
+
+/// Whether this is a signature of the image by the key.
+fn holds(key: &PublicKey, about: &[Digest], layer: &Descriptor, bytes: &[u8]) -> Result<()> {
+    if layer.media_type == legacy::SIMPLE_SIGNING {
+        let signature = layer.annotations.get(legacy::SIGNATURE);
+        let signature = signature.ok_or_else(|| Error::invalid("the layer has no signature in its annotations"))?;
+        return legacy::verify_image(key, bytes, signature, about);
+    }
+    let bundle = Bundle::parse(bytes)?;
+    let statement = bundle.verify_statement(key)?;
+    if statement.predicate_type != SIGNATURE {
+        let kind: String = statement.predicate_type.chars().take(100).collect();
+        return Err(Error::invalid(format!("it is no signature but an attestation, `{}`", kind.escape_debug())));
+    }
+    match about.iter().any(|digest| statement.is_about(digest)) {
+        true => Ok(()),
+        false => Err(Error::integrity("the signature is about another image")),
+    }
+}
+
+/// Puts what is carried beside the image.
+fn carry(resolved: &mut Resolved, referrers: Vec<Referrer>) {
+    let mut seen: BTreeSet<Digest> = resolved.blobs.iter().map(|blob| blob.digest).collect();
+    for referrer in referrers {
+        resolved.manifests.insert(referrer.descriptor.digest);
+        let blobs: Vec<Descriptor> = referrer.blobs().filter(|blob| seen.insert(blob.digest)).cloned().collect();
+        resolved.blobs.extend(blobs);
+        resolved.carried.push((referrer.reference, referrer.descriptor));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signing::PrivateKey;
+    use signing::statement::{Statement, Subject};
+
+    fn layer(media_type: &str) -> Descriptor {
+        Descriptor::new(media_type, Digest::of(b"layer"), 5)
+    }
+
+    /// An attestation of the key is no signature, nor is that of another image.
+    #[test]
+    fn a_bundle_counts_as_what_it_is() {
+        let key = PrivateKey::generate().unwrap();
+        let image = Digest::of(b"image");
+        let layer = layer("application/vnd.dev.sigstore.bundle.v0.3+json");
+        assert!(is_signature(&layer));
+        let bundle = |about: &Digest, predicate: &str| {
+            let statement = Statement::new(Subject::new("", about), predicate, serde_json::json!({}));
+            Bundle::of_statement(&key, &statement).unwrap().to_json().unwrap()
+        };
+        let about = [Digest::of(b"index"), image];
+        holds(&key.public(), &about, &layer, &bundle(&image, SIGNATURE)).unwrap();
+        for (bytes, said) in [
+            (bundle(&image, "https://slsa.dev/provenance/v1"), "an attestation"),
+            (bundle(&Digest::of(b"other"), SIGNATURE), "about another image"),
+            (b"{}".to_vec(), "no Sigstore bundle"),
+        ] {
+            let error = holds(&key.public(), &about, &layer, &bytes).unwrap_err();
+            assert!(error.message().contains(said), "{error}");
+        }
+        let other = PrivateKey::generate().unwrap().public();
+        assert_eq!(holds(&other, &about, &layer, &bundle(&image, SIGNATURE)).unwrap_err().class(), Class::Integrity);
+        let legacy = self::layer(legacy::SIMPLE_SIGNING);
+        assert!(holds(&key.public(), &about, &legacy, b"{}").unwrap_err().message().contains("annotations"));
+    }
+}

@@ -1,0 +1,142 @@
+//! Takes the SBOMs out of a package, into a folder.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::verify::sboms::ARCHIVE;
+use crate::verify::stream;
+use archive::random::{Archive, damaged};
+use archive::reader::{EntryKind, TarReader};
+use base::digest::{Digest, Hasher};
+use base::error::{Class, Error, Result};
+use disk::fs;
+use disk::tree::check_path;
+
+/// Bytes of one document, and of all of them. One of an image has some MiB.
+const LARGEST: u64 = 256 << 20;
+const MOST: u64 = 64 << 30;
+
+/// Writes the documents into `folder` and gives their names, sorted. A file of
+/// the same name is replaced, nothing else is touched.
+///
+/// # Errors
+/// `not-found` where the package carries none, `integrity` where it is damaged,
+/// `local`.
+pub fn take_out(package: &Path, folder: &Path) -> Result<Vec<String>> {
+    let broken = |error| damaged(package, error);
+    if let Some(archive) = Archive::open(package)? {
+        let entry = archive.index().entries.iter().find(|entry| entry.path == ARCHIVE).cloned();
+        let entry = entry.ok_or_else(|| none(package))?;
+        let digest = entry.digest;
+        let mut content = Hashed::new(archive.reader(&entry).map_err(broken)?);
+        let names = write(BufReader::new(&mut content), package, folder)?;
+        return if content.finish().map_err(broken)? == digest { Ok(names) } else { Err(changed(package)) };
+    }
+    let (_, content, _) = stream::read(stream::Source::open(package)?)?;
+    let mut reader = TarReader::new(content);
+    while let Some(header) = reader.next_entry().map_err(broken)? {
+        if header.path == ARCHIVE && header.kind == EntryKind::File {
+            return write(BufReader::new(&mut reader), package, folder);
+        }
+    }
+    Err(none(package))
+}
+
+fn none(package: &Path) -> Error {
+    Error::new(Class::NotFound, format!("`{}` carries no SBOM: there is no {ARCHIVE} in it", package.display())).hint(
+        "`package.sbom` in config/settings.yaml makes them; packages of Zarf have none where `--skip-sbom` was given",
+    )
+}
+
+fn changed(package: &Path) -> Error {
+    Error::integrity(format!("`{}` is damaged: {ARCHIVE} is not what the index says of it", package.display()))
+        .hint("`opencenter-airgap verify` says what is wrong with it")
+}
+
+fn write(content: impl BufRead, package: &Path, folder: &Path) -> Result<Vec<String>> {
+    let broken = |error| damaged(package, error);
+    let mut reader = TarReader::new(content);
+    let mut names = BTreeSet::new();
+    let mut left = MOST;
+    fs::create_dir_all(folder)?;
+    while let Some(header) = reader.next_entry().map_err(broken)? {
+        let name = header.path.trim_start_matches("./").to_owned();
+        if header.kind == EntryKind::Directory {
+            continue;
+        }
+        // Documents lie beside each other, in Zarf's packages as in ours.
+        let is_name = check_path(&name).is_ok() && !name.contains('/');
+        left = left.saturating_sub(header.size);
+        if header.kind != EntryKind::File || !is_name || header.size > LARGEST || left == 0 {
+            let name = header.path.escape_debug();
+            return Err(Error::integrity(format!(
+                "{ARCHIVE} of `{}` holds `{name}`, which is no document",
+                package.display()
+            ))
+            .hint("`opencenter-airgap verify` says what is wrong with the package"));
+        }
+        let mut bytes = Vec::new();
+        (&mut reader).take(header.size).read_to_end(&mut bytes).map_err(broken)?;
+        fs::replace_unsynced(&folder.join(&name), &bytes)?;
+        names.insert(name);
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Hashes what is read.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hasher: Hasher::new() }
+    }
+
+    /// Reads what is left.
+    fn finish(mut self) -> std::io::Result<Digest> {
+        std::io::copy(&mut self, &mut std::io::sink())?;
+        Ok(self.hasher.finish())
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use archive::writer::{ArchiveWriter, Compression, Entry};
+
+    fn package(folder: &Path, members: Vec<Entry>) -> std::path::PathBuf {
+        let path = folder.join("p.tar.zst");
+        let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
+        if !members.is_empty() {
+            writer.add_nested(ARCHIVE, 0o644, members).unwrap();
+        }
+        writer.add(Entry::bytes("zarf.yaml".to_owned(), 0o600, b"x".to_vec())).unwrap();
+        writer.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn documents_come_out_as_they_were_and_names_lead_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = |name: &str| Entry::bytes(name.to_owned(), 0o644, b"{}".to_vec());
+        let out = folder.path().join("out/deep");
+        let path = package(folder.path(), vec![document("b.json"), document("a.json")]);
+        assert_eq!(take_out(&path, &out).unwrap(), ["a.json", "b.json"]);
+        assert_eq!(std::fs::read(out.join("b.json")).unwrap(), b"{}");
+        let path = package(folder.path(), vec![document("d/a.json")]);
+        assert_eq!(take_out(&path, &out).unwrap_err().class(), Class::Integrity);
+        let path = package(folder.path(), Vec::new());
+        assert_eq!(take_out(&path, &out).unwrap_err().class(), Class::NotFound);
+    }
+}

@@ -1,0 +1,141 @@
+//! `sboms.tar`: a document for each image, as Zarf's own `create` leaves it.
+//!
+//! A package without one is none the worse to Zarf, and none to us: it is told.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, Read};
+
+use serde::de::IgnoredAny;
+
+use super::Problems;
+use super::definition::Package;
+use super::facts::{Descriptor, Facts};
+use super::images;
+use archive::reader::TarReader;
+
+/// Where they all lie.
+pub(crate) const ARCHIVE: &str = "sboms.tar";
+/// Where Zarf 0.89 and newer put them, in packages whose definition is v1beta1.
+const FOLDER: &str = "sboms/";
+/// What grype reads of a package; more is an error there.
+const MOST: usize = 1000;
+
+/// What the archive holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sboms {
+    /// Names of its files.
+    pub(crate) names: BTreeSet<String>,
+    /// Those that are called JSON and are none.
+    pub(crate) broken: BTreeSet<String>,
+}
+
+impl Sboms {
+    /// Takes a file in. What it holds passes by.
+    pub(super) fn enter<R: BufRead>(&mut self, name: &str, content: &mut TarReader<R>) {
+        if name.ends_with(".json") && !is_json(content) {
+            self.broken.insert(name.to_owned());
+        }
+        self.names.insert(name.to_owned());
+    }
+}
+
+/// Reads to the end of the file. However deep it goes, the reader of JSON does
+/// not go deeper than 128.
+fn is_json(content: impl Read) -> bool {
+    let mut content = io::BufReader::new(content);
+    serde_json::from_reader::<_, IgnoredAny>(&mut content).is_ok()
+}
+
+pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
+    let Some(sboms) = &facts.sboms else { return };
+    for name in &sboms.broken {
+        problems.add_for("sbom", ARCHIVE, format!("holds `{}`, which is no JSON", name.escape_debug()));
+    }
+    let known = images::by_reference(facts);
+    let wanted: BTreeSet<&String> = package.components().iter().flat_map(|component| &component.images).collect();
+    for written in wanted {
+        let reference = model::image::normalized(written);
+        let runs = known.get(&reference).is_some_and(|descriptor| runs(facts, descriptor, 0));
+        if runs && !describes(sboms, &reference) {
+            problems.add_for(
+                "sbom",
+                ARCHIVE,
+                format!("has no document about the image `{}`", reference.escape_debug()),
+            );
+        }
+    }
+}
+
+/// What is to be said of a package that is sound.
+pub(super) fn remark(facts: &Facts, package: &Package) -> Option<String> {
+    let has_folder = facts.files.keys().any(|path| path.starts_with(FOLDER));
+    let is_described =
+        package.components().iter().any(|component| !component.images.is_empty() || !component.files.is_empty());
+    match &facts.sboms {
+        None if has_folder || !is_described || !facts.complete => None,
+        None => Some("the package carries no SBOM".to_owned()),
+        Some(sboms) if sboms.names.len() >= MOST => {
+            Some(format!("the package carries {} SBOMs, and `grype zarf:` reads at most {MOST}", sboms.names.len()))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether an image, or one of an index, has layers of files: Zarf writes no
+/// SBOM of a chart or a signature.
+fn runs(facts: &Facts, descriptor: &Descriptor, depth: usize) -> bool {
+    let hex = descriptor.digest.trim_start_matches("sha256:");
+    let Some(blob) = facts.blobs.get(hex).filter(|_| depth < 4) else { return false };
+    if !blob.manifests.is_empty() {
+        return blob.manifests.iter().any(|child| runs(facts, child, depth + 1));
+    }
+    let is_layer = |layer: &Descriptor| {
+        let kind = &layer.media_type;
+        kind.contains(".tar") && (kind.contains("image.layer.") || kind.contains("image.rootfs."))
+    };
+    let is_config = |config: &Descriptor| {
+        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"]
+            .contains(&config.media_type.as_str())
+    };
+    blob.config.as_ref().is_some_and(is_config) && blob.layers.iter().all(is_layer)
+}
+
+/// One of an index has its platform behind its name.
+fn describes(sboms: &Sboms, reference: &str) -> bool {
+    let stem = file_stem(reference);
+    let of_index = format!("{stem}-");
+    sboms.names.contains(&format!("{stem}.json"))
+        || sboms.names.range(of_index.clone()..).next().is_some_and(|name| name.starts_with(&of_index))
+}
+
+/// A reference as Zarf makes the name of a file of it.
+pub(crate) fn file_stem(reference: &str) -> String {
+    let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    reference.chars().map(|c| if is_kept(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_described_by_its_name_or_by_one_for_its_platform() {
+        let names = [
+            "docker.io_library_a_1.json",
+            "docker.io_library_b_1-linux-arm64.json",
+            "sbom-viewer-docker.io_library_c_1.html",
+        ];
+        let sboms = Sboms { names: names.map(str::to_owned).into(), ..Sboms::default() };
+        let described =
+            ["a:1", "b:1", "c:1", "a:2"].map(|name| describes(&sboms, &format!("docker.io/library/{name}")));
+        assert_eq!(described, [true, true, false, false]);
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_and_depth_overflows_nothing() {
+        assert!(is_json(&b"{\"a\": [1, null]}\n"[..]));
+        for bytes in [&b"{"[..], b"", b"<html>", &[b'['; 100_000]] {
+            assert!(!is_json(bytes));
+        }
+    }
+}

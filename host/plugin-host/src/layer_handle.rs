@@ -1,0 +1,104 @@
+//! A layer that a guest is reading, between its host calls.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::open_files::Slot;
+use archive::layer::{LayerReader, Names, Wanted};
+use base::digest::Digest;
+use base::error::{Error, Result};
+use base::leash::Leash;
+
+/// Where a layer lies, and how far it was read.
+#[derive(Clone)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct LayerHandle {
+    /// What errors call it.
+    pub(super) shown: String,
+    pub(super) path: PathBuf,
+    pub(super) digest: Option<Digest>,
+    state: Arc<Mutex<State>>,
+}
+
+enum State {
+    Closed,
+    Reading {
+        reader: Box<LayerReader>,
+        _slot: Arc<Slot>,
+    },
+    /// What it is called that was read, and whether that was all of it.
+    Known(Names, bool),
+}
+
+impl LayerHandle {
+    pub(super) fn new(shown: String, path: PathBuf, digest: Option<Digest>) -> Self {
+        Self { shown, path, digest, state: Arc::new(Mutex::new(State::Closed)) }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its names are known without reading it.
+    pub(super) fn known(&self, names: Names) -> Result<()> {
+        self.with(|state| {
+            *state = State::Known(names, true);
+            Ok(())
+        })
+    }
+
+    pub(super) fn select(&self, wanted: Wanted, slot: Arc<Slot>, leash: &Leash) -> Result<()> {
+        let reader = LayerReader::open(&self.path, &self.shown, wanted, leash)?;
+        self.with(|state| {
+            *state = State::Reading { reader: Box::new(reader), _slot: slot };
+            Ok(())
+        })
+    }
+
+    /// Acts on the layer as far as it is being read. An error is the end of it.
+    pub(super) fn reading<T>(&self, act: impl FnOnce(&mut LayerReader) -> Result<T>) -> Result<Option<T>> {
+        self.with(|state| {
+            let State::Reading { reader, .. } = state else { return Ok(None) };
+            let result = act(reader);
+            if result.is_err() {
+                end(state, false);
+            }
+            result.map(Some)
+        })
+    }
+
+    /// There is nothing more in it.
+    pub(super) fn ended(&self) -> Result<()> {
+        self.with(|state| {
+            end(state, true);
+            Ok(())
+        })
+    }
+
+    /// The names of a layer that was read to its end.
+    pub(super) fn complete(&self) -> Result<Names> {
+        self.with(|state| match state {
+            State::Known(names, true) => Ok(names.clone()),
+            _ => Err(Error::invalid(format!("`{}` was not read to its end", self.shown))),
+        })
+    }
+
+    /// Whether it hides each of the paths.
+    pub(super) fn hides(&self, paths: &[String], leash: &Leash) -> Result<Vec<bool>> {
+        self.with(|state| {
+            end(state, false);
+            let State::Known(names, _) = state else {
+                return Err(Error::invalid(format!("`{}` was not read", self.shown)));
+            };
+            paths.iter().map(|path| leash.check().map(|()| names.hides(path))).collect()
+        })
+    }
+}
+
+/// What was read becomes what is known.
+fn end(state: &mut State, is_whole: bool) {
+    *state = match std::mem::replace(state, State::Closed) {
+        State::Reading { reader, .. } => State::Known(reader.names(), is_whole),
+        other => other,
+    };
+}

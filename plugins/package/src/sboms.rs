@@ -1,0 +1,139 @@
+//! `sboms.tar`: the documents that the step sbom wrote, as Zarf carries them.
+//!
+//! Every image that the package holds has one there, or the build says which
+//! has not. Documents of what was pulled and is not packaged stay behind.
+
+use std::collections::BTreeSet;
+
+use sdk::StepError;
+use serde::Deserialize;
+
+use crate::definition::Package;
+use crate::plan::{self, Member, Plan, Tar};
+use crate::sources::Sources;
+
+/// The tree of the step.
+pub const TREE: &str = "sbom";
+/// The document about the whole package, and the folder of the others.
+pub const WHOLE: &str = "package.spdx.json";
+pub const FOLDER: &str = "spdx";
+const LIST: &str = "sboms.json";
+const LARGEST_LIST: u64 = 64 << 20;
+const TAR: &str = "sboms.tar";
+/// Images that a message lists.
+const LISTED: usize = 5;
+
+#[derive(Debug, Default, Deserialize)]
+struct List {
+    #[serde(default)]
+    images: Vec<Document>,
+    #[serde(default)]
+    components: Vec<Document>,
+    /// References that run nowhere: charts, signatures.
+    #[serde(default)]
+    others: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Document {
+    name: String,
+    file: String,
+}
+
+/// Adds `sboms.tar` where there are documents. Gives what to warn of.
+///
+/// # Errors
+/// Where the step's list is none, or names what is not there.
+pub fn add_to(plan: &mut Plan, package: &Package, sources: &dyn Sources) -> Result<Option<String>, StepError> {
+    if !sources.has(TREE) || sources.find(TREE, WHOLE)?.is_none() {
+        return Ok(None);
+    }
+    let list: List = serde_json::from_slice(&sources.read(TREE, LIST, LARGEST_LIST)?)
+        .map_err(|error| StepError::from(error).context(LIST))?;
+    let components: BTreeSet<&str> = package.definition.components.iter().map(|c| c.name.as_str()).collect();
+    let images: BTreeSet<&str> = plan.images.iter().map(|image| image.reference.as_str()).collect();
+    let of_images = list.images.iter().filter(|document| images.contains(document.name.as_str()));
+    let of_components = list.components.iter().filter(|document| components.contains(document.name.as_str()));
+    let mut members: Vec<Member> =
+        of_images.chain(of_components).map(|d| member(d, sources)).collect::<Result<_, _>>()?;
+    members.sort_by(|a, b| a.path.cmp(&b.path));
+    members.dedup();
+    if !members.is_empty() {
+        plan.tars.push(Tar { path: TAR.to_owned(), members });
+    }
+    let described: BTreeSet<&str> =
+        list.images.iter().map(|d| &d.name).chain(&list.others).map(String::as_str).collect();
+    let missing: Vec<&str> = images.into_iter().filter(|image| !described.contains(image)).collect();
+    Ok((!missing.is_empty()).then(|| without(&missing)))
+}
+
+fn member(document: &Document, sources: &dyn Sources) -> Result<Member, StepError> {
+    let path = format!("sboms/{}.json", document.file);
+    let found = sources.find(TREE, &path)?.filter(|found| !found.directory);
+    let found = found.ok_or_else(|| {
+        StepError::missing_input("sbom", format!("the step `{TREE}` lists `{path}`, which is not in its tree"))
+            .hint("run `opencenter-airgap build --clean`: it keeps what was downloaded")
+    })?;
+    Ok(plan::file(format!("{}.json", document.file), 0o644, TREE, &found))
+}
+
+fn without(images: &[&str]) -> String {
+    let shown: Vec<String> = images.iter().take(LISTED).map(|image| format!("`{image}`")).collect();
+    let more = images.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("the package has no SBOM of {}{more}: the step `{TREE}` wrote none", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::read;
+    use crate::sources::memory::Memory;
+
+    const DEFINITION: &str = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1'}\ncomponents:\n- name: a\n";
+
+    fn image(reference: &str) -> crate::images::Image {
+        crate::images::Image {
+            reference: reference.to_owned(),
+            written: reference.to_owned(),
+            components: vec!["a".into()],
+            media_type: String::new(),
+            digest: String::new(),
+            size: 0,
+            platform: None,
+            chart: None,
+            blobs: BTreeSet::new(),
+        }
+    }
+
+    fn added(sources: &Memory, images: &[&str]) -> (Vec<String>, Option<String>) {
+        let mut plan = Plan { images: images.iter().map(|reference| image(reference)).collect(), ..Plan::default() };
+        let warning = add_to(&mut plan, &read(DEFINITION, Some("amd64")).unwrap(), sources).unwrap();
+        (plan.tars.iter().flat_map(|tar| tar.members.iter().map(|member| member.path.clone())).collect(), warning)
+    }
+
+    #[test]
+    fn what_is_packaged_has_its_document_and_what_has_none_is_named() {
+        let list = r#"{"images": [{"name": "h/b:1", "file": "h_b_1"}, {"name": "h/b:1", "file": "h_b_1-linux-arm64"}, {"name": "h/left:1", "file": "h_left_1"}],
+            "components": [{"name": "a", "file": "zarf-component-a"}, {"name": "gone", "file": "zarf-component-gone"}], "others": ["h/chart:1"]}"#;
+        let files = ["h_b_1", "h_b_1-linux-arm64", "h_left_1", "zarf-component-a", "zarf-component-gone"];
+        let tree = files.iter().fold(Memory::default().with(TREE, LIST, list).with(TREE, WHOLE, "{}"), |tree, file| {
+            tree.with(TREE, &format!("sboms/{file}.json"), "{}")
+        });
+        let (members, warning) = added(&tree, &["h/b:1", "h/chart:1", "h/new:1"]);
+        assert_eq!(members, ["h_b_1-linux-arm64.json", "h_b_1.json", "zarf-component-a.json"]);
+        assert!(warning.unwrap().contains("no SBOM of `h/new:1`: the step"));
+        assert_eq!(added(&Memory::default(), &["h/b:1"]), (Vec::new(), None));
+        let off = Memory::default().with(TREE, LIST, "{}");
+        assert_eq!(added(&off, &["h/b:1"]), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_list_that_names_what_is_not_there_is_an_error() {
+        let list = r#"{"images": [{"name": "h/b:1", "file": "h_b_1"}]}"#;
+        let tree = Memory::default().with(TREE, LIST, list).with(TREE, WHOLE, "{}");
+        let mut plan = Plan { images: vec![image("h/b:1")], ..Plan::default() };
+        let error = add_to(&mut plan, &read(DEFINITION, Some("amd64")).unwrap(), &tree).unwrap_err();
+        assert!(error.failure().unwrap().message.contains("`sboms/h_b_1.json`"));
+    }
+}

@@ -1,0 +1,326 @@
+//! One image: its layers from bottom to top, and what of each is to be seen.
+
+use sdk::layer::Layer;
+use sdk::{StepError, Tree};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use crate::found::{Found, Notes, Release, Unread, What};
+use crate::kinds::{self, Reader};
+use crate::layers;
+use crate::subject::{Contents, Placed, Subject};
+
+const REFERENCE: &str = "org.opencontainers.image.ref.name";
+/// Zarf can neither push nor pull larger ones.
+const LARGEST_MANIFEST: u64 = 4 << 20;
+const LARGEST_INDEX: u64 = 64 << 20;
+/// Indexes in indexes.
+const DEEPEST: usize = 4;
+/// Links of one image that are followed, and the steps of one.
+const MOST_LINKS: usize = 200;
+const LONGEST_WAY: usize = 40;
+/// Files of the system, the better one first.
+const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+
+#[derive(Debug, Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
+/// Of a manifest, a configuration, a layer.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: u64,
+    annotations: Option<BTreeMap<String, String>>,
+    platform: Option<Platform>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Platform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: Option<String>,
+}
+
+/// What a manifest, an index and a configuration say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Manifest {
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    #[serde(flatten)]
+    platform: Platform,
+    rootfs: RootFs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RootFs {
+    diff_ids: Vec<String>,
+}
+
+/// An image of one platform.
+#[derive(Clone, Debug)]
+pub struct Image {
+    pub reference: String,
+    /// Of an image that an index names: its platform.
+    pub of_index: Option<Platform>,
+    pub manifest: Descriptor,
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
+    pub platform: Platform,
+    /// Of each layer, as the configuration has them.
+    pub diff_ids: Vec<String>,
+}
+
+impl Image {
+    /// What Zarf calls it: the reference, and the platform where an index has
+    /// several.
+    pub fn identifier(&self) -> String {
+        let Some(Platform { os, architecture, variant }) = &self.of_index else { return self.reference.clone() };
+        let variant = variant.as_ref().filter(|variant| !variant.is_empty()).map(|variant| format!("-{variant}"));
+        format!("{}-{os}-{architecture}{}", self.reference, variant.unwrap_or_default())
+    }
+
+    fn layer_id(&self, index: usize) -> String {
+        self.diff_ids.get(index).unwrap_or(&self.layers[index].digest).clone()
+    }
+}
+
+/// The images of a layout, in the order of their references, and the references
+/// of what is none: charts, signatures, attestations.
+///
+/// # Errors
+/// Where the layout is none.
+pub fn list(tree: &Tree) -> Result<(Vec<Image>, Vec<String>), StepError> {
+    let bytes = tree.read("index.json", LARGEST_INDEX)?;
+    let index: Index = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("index.json"))?;
+    let (mut images, mut others) = (Vec::new(), Vec::new());
+    for descriptor in index.manifests {
+        let reference = descriptor.annotations.as_ref().and_then(|annotations| annotations.get(REFERENCE)).cloned();
+        let Some(reference) = reference else { continue };
+        let found = of(tree, &reference, descriptor, false, 0);
+        let found = found.map_err(|error| error.context(format!("image `{reference}`")))?;
+        if found.is_empty() {
+            others.push(reference);
+        }
+        images.extend(found);
+    }
+    images.sort_by_key(Image::identifier);
+    others.sort();
+    Ok((images, others))
+}
+
+fn of(
+    tree: &Tree,
+    reference: &str,
+    descriptor: Descriptor,
+    in_index: bool,
+    depth: usize,
+) -> Result<Vec<Image>, StepError> {
+    let manifest: Manifest = read(tree, &descriptor)?;
+    if let Some(children) = manifest.manifests.filter(|_| depth < DEEPEST) {
+        let mut images = Vec::new();
+        for child in children {
+            // Of other platforms some are left out.
+            if tree.exists(&path_of(&child))? {
+                images.extend(of(tree, reference, child, true, depth + 1)?);
+            }
+        }
+        return Ok(images);
+    }
+    let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else { return Ok(Vec::new()) };
+    if !is_image(&config, &layers) {
+        return Ok(Vec::new());
+    }
+    let Configuration { platform, rootfs } = read(tree, &config).unwrap_or_default();
+    let of_index = in_index.then(|| descriptor.platform.clone().unwrap_or_else(|| platform.clone()));
+    let diff_ids = if rootfs.diff_ids.len() == layers.len() { rootfs.diff_ids } else { Vec::new() };
+    let reference = reference.to_owned();
+    Ok(vec![Image { reference, of_index, manifest: descriptor, config, layers, platform, diff_ids }])
+}
+
+fn read<T: serde::de::DeserializeOwned>(tree: &Tree, descriptor: &Descriptor) -> Result<T, StepError> {
+    let path = path_of(descriptor);
+    let bytes = tree.read(&path, LARGEST_MANIFEST)?;
+    serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(path))
+}
+
+fn path_of(descriptor: &Descriptor) -> String {
+    format!("blobs/{}", descriptor.digest.replace(':', "/"))
+}
+
+/// Whether it is something that runs: its configuration says so, and its layers
+/// are tars.
+fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
+    let kinds = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+    let is_layer = |layer: &Descriptor| {
+        let kind = &layer.media_type;
+        kind.contains(".tar") && (kind.contains("image.layer.") || kind.contains("image.rootfs."))
+    };
+    kinds.contains(&config.media_type.as_str()) && layers.iter().all(is_layer)
+}
+
+/// What an image holds. `told` hears of each layer before it is looked at.
+///
+/// # Errors
+/// Where the build is stopped, or the host fails.
+pub fn contents(
+    tree: &Tree,
+    image: &Image,
+    told: &mut dyn FnMut(bool) -> Result<(), StepError>,
+) -> Result<Contents, StepError> {
+    let mut layers = Vec::new();
+    let mut notes = Vec::new();
+    for descriptor in &image.layers {
+        if !tree.exists(&path_of(descriptor))? {
+            let why = format!("the layer {} is not in the package", descriptor.digest);
+            layers.push(None);
+            notes.push(Notes { unread: vec![Unread { path: String::new(), why }], ..Notes::default() });
+            continue;
+        }
+        let layer = Layer::open(tree, &path_of(descriptor))?;
+        let (found, was_read) = layers::notes(&layer)?;
+        told(was_read)?;
+        layers.push(Some(layer));
+        notes.push(found);
+    }
+    let mut view = View { tree, image, layers, notes };
+    view.follow_links()?;
+    view.contents()
+}
+
+/// The layers of an image, seen from above.
+struct View<'a> {
+    tree: &'a Tree,
+    image: &'a Image,
+    layers: Vec<Option<Layer>>,
+    notes: Vec<Notes>,
+}
+
+impl View<'_> {
+    /// Which of these paths of a layer no layer above it hides.
+    fn visible(&self, layer: usize, paths: Vec<String>) -> Result<Vec<bool>, StepError> {
+        let mut visible = vec![true; paths.len()];
+        for above in self.layers[layer + 1..].iter().flatten() {
+            if paths.is_empty() {
+                break;
+            }
+            let hidden = above.hides(&paths)?;
+            visible.iter_mut().zip(hidden).for_each(|(visible, hidden)| *visible &= !hidden);
+        }
+        Ok(visible)
+    }
+
+    /// A wanted path that is a link leads to a file, which has another name and
+    /// was passed over.
+    fn follow_links(&mut self) -> Result<(), StepError> {
+        let mut links = BTreeMap::new();
+        for index in 0..self.notes.len() {
+            let paths = self.notes[index].links.iter().map(|(path, _)| path.clone()).collect();
+            let visible = self.visible(index, paths)?;
+            let seen = self.notes[index].links.iter().zip(visible).filter(|(_, visible)| *visible);
+            links.extend(seen.map(|(link, _)| link.clone()));
+        }
+        for (path, first) in links.iter().take(MOST_LINKS) {
+            let mut target = first;
+            let mut steps = 0;
+            while let Some(next) = links.get(target).filter(|_| steps < LONGEST_WAY) {
+                target = next;
+                steps += 1;
+            }
+            // A file that is wanted by its own name was read under that.
+            if steps < LONGEST_WAY && kinds::reader_of(target) == Reader::Go {
+                self.read_as(path, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the file at `target` as what `path` names.
+    fn read_as(&mut self, path: &str, target: &str) -> Result<(), StepError> {
+        for index in (0..self.layers.len()).rev() {
+            let Some(layer) = &self.layers[index] else { continue };
+            let names = [target.to_owned()];
+            if !layer.hides(&names)?[0] {
+                continue;
+            }
+            // It has the file, or has removed it.
+            let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
+            let wanted =
+                sdk::layer::Wanted { ends: vec![format!("/{target}")], below: Vec::new(), beginnings: Vec::new() };
+            again.select(&wanted)?;
+            loop {
+                let found = again.next().unwrap_or_default();
+                let Some(last) = found.last() else { return Ok(()) };
+                if last.path == target && last.kind == sdk::layer::FoundKind::File {
+                    let notes = &mut self.notes[index];
+                    match kinds::read(path, last.size, &mut again.reader(), &mut notes.unread) {
+                        Ok(seen) => notes.found.extend(seen.map(|found| under(found, target))),
+                        Err(why) => notes.unread.push(Unread { path: target.to_owned(), why }),
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn contents(self) -> Result<Contents, StepError> {
+        let mut contents = Contents::default();
+        let mut releases: Vec<(usize, Release)> = Vec::new();
+        for index in 0..self.notes.len() {
+            let notes = &self.notes[index];
+            let paths = |paths: &mut dyn Iterator<Item = &String>| paths.cloned().collect::<Vec<_>>();
+            let visible = self.visible(index, paths(&mut notes.found.iter().map(|found| &found.path)))?;
+            let layer = self.image.layer_id(index);
+            for (found, _) in notes.found.iter().zip(visible).filter(|(_, visible)| *visible) {
+                match &found.what {
+                    What::Release(release) => {
+                        let rank = RELEASES.iter().position(|path| *path == found.path);
+                        releases.extend(rank.map(|rank| (rank, release.clone())));
+                    }
+                    What::Packages(packages) => contents.packages.extend(packages.iter().map(|package| Placed {
+                        package: package.clone(),
+                        path: format!("/{}", found.path),
+                        layer: layer.clone(),
+                    })),
+                }
+            }
+            let visible = self.visible(index, paths(&mut notes.unread.iter().map(|unread| &unread.path)))?;
+            for (unread, visible) in notes.unread.iter().zip(visible) {
+                if visible || unread.path.is_empty() {
+                    contents.unread.push((self.image.layers[index].digest.clone(), layer.clone(), unread.clone()));
+                }
+            }
+        }
+        releases.sort_by_key(|(rank, _)| *rank);
+        contents.release = releases.into_iter().next().map(|(_, release)| release);
+        contents.sort();
+        Ok(contents)
+    }
+}
+
+/// Packages lie where their file does; the system is known by the link to it.
+fn under(found: Found, target: &str) -> Found {
+    match found.what {
+        What::Release(_) => found,
+        What::Packages(_) => Found { path: target.to_owned(), ..found },
+    }
+}
+
+/// The subject of an image's documents.
+pub fn subject(image: &Image) -> Subject {
+    Subject::Image(Box::new(image.clone()))
+}

@@ -1,0 +1,176 @@
+//! What is looked for, and who reads it: one module for each kind of package.
+
+pub mod apk;
+pub mod dpkg;
+pub mod go;
+pub mod java;
+pub mod npm;
+pub mod os_release;
+pub mod python;
+pub mod rpm;
+
+use std::io::{self, Read};
+
+use crate::found::{Found, Unread, What};
+
+/// A file that is read front to back, parts of which can be passed over.
+pub trait Content: Read {
+    /// Passes over at most `length` bytes, and says how many.
+    ///
+    /// # Errors
+    /// As reading does.
+    fn pass(&mut self, length: u64) -> io::Result<u64>;
+}
+
+impl Content for &[u8] {
+    fn pass(&mut self, length: u64) -> io::Result<u64> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.len());
+        *self = &self[length..];
+        Ok(length as u64)
+    }
+}
+
+/// Why a file says nothing.
+pub type Why = String;
+
+/// Who reads a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    OsRelease,
+    Dpkg,
+    Apk,
+    Rpm,
+    Python,
+    Npm,
+    Java,
+    Go,
+}
+
+/// Files by the end of their path, with who reads them.
+const ENDS: &[(&str, Reader)] = &[
+    ("/etc/os-release", Reader::OsRelease),
+    ("/usr/lib/os-release", Reader::OsRelease),
+    ("/lib/dpkg/status", Reader::Dpkg),
+    ("/lib/apk/db/installed", Reader::Apk),
+    ("/rpm/rpmdb.sqlite", Reader::Rpm),
+    ("/rpm/Packages.db", Reader::Rpm),
+    ("/rpm/Packages", Reader::Rpm),
+    ("dist-info/METADATA", Reader::Python),
+    ("DIST-INFO/METADATA", Reader::Python),
+    ("egg-info/PKG-INFO", Reader::Python),
+    ("EGG-INFO/PKG-INFO", Reader::Python),
+    (".egg-info", Reader::Python),
+    ("/package.json", Reader::Npm),
+    (".jar", Reader::Java),
+    (".war", Reader::Java),
+    (".ear", Reader::Java),
+    (".par", Reader::Java),
+    (".sar", Reader::Java),
+    (".nar", Reader::Java),
+    (".jpi", Reader::Java),
+    (".hpi", Reader::Java),
+    (".kar", Reader::Java),
+    (".far", Reader::Java),
+    (".lpkg", Reader::Java),
+    (".rar", Reader::Java),
+    (".zap", Reader::Java),
+];
+
+/// Folders whose files say what a distroless image holds.
+const STATUS_FOLDER: &str = "/lib/dpkg/status.d/";
+
+/// What is asked of the host.
+pub fn wanted() -> sdk::layer::Wanted {
+    sdk::layer::Wanted {
+        ends: ENDS.iter().map(|(end, _)| (*end).to_owned()).collect(),
+        below: vec![STATUS_FOLDER.to_owned()],
+        beginnings: go::BEGINNINGS.iter().map(|beginning| beginning.to_vec()).collect(),
+    }
+}
+
+/// Who reads the file at `path`, which has no `/` in front.
+pub fn reader_of(path: &str) -> Reader {
+    let path = format!("/{path}");
+    if let Some((_, name)) = path.split_once(STATUS_FOLDER) {
+        // Beside each lie the checksums of its files.
+        return if name.ends_with(".md5sums") || name.ends_with(".preinst") { Reader::Go } else { Reader::Dpkg };
+    }
+    let by_end = ENDS.iter().find(|(end, _)| path.ends_with(end));
+    match by_end {
+        Some((_, Reader::Rpm)) if !rpm::is_database(&path) => Reader::Go,
+        Some((_, reader)) => *reader,
+        None => Reader::Go,
+    }
+}
+
+/// Bytes of a text that describes packages. The status of ten thousand Debian
+/// packages has 20 MiB.
+const LARGEST_TEXT: u64 = 48 << 20;
+/// Bytes of a package's own description.
+const LARGEST_DESCRIPTION: u64 = 4 << 20;
+
+/// Reads a file of `size` bytes. None where it is none of those that are looked
+/// for. What lies in it and could not be read goes into `unread`.
+///
+/// # Errors
+/// Why it could not be read.
+pub fn read(path: &str, size: u64, content: &mut dyn Content, unread: &mut Vec<Unread>) -> Result<Option<Found>, Why> {
+    let packages = match reader_of(path) {
+        Reader::OsRelease => {
+            let release = os_release::read(&text(content, size, LARGEST_DESCRIPTION)?);
+            return Ok(Some(Found { path: path.to_owned(), what: What::Release(release) }));
+        }
+        Reader::Dpkg => dpkg::read(&text(content, size, LARGEST_TEXT)?)?,
+        Reader::Apk => apk::read(&text(content, size, LARGEST_TEXT)?)?,
+        Reader::Rpm => rpm::read(path, size, content)?,
+        Reader::Python => python::read(path, &text(content, size, LARGEST_DESCRIPTION)?),
+        Reader::Npm => npm::read(&text(content, size, LARGEST_DESCRIPTION)?)?,
+        Reader::Java => java::read(path, content, unread)?,
+        Reader::Go => go::read(size, content)?,
+    };
+    let what = What::Packages(packages);
+    Ok((what != What::Packages(Vec::new())).then(|| Found { path: path.to_owned(), what }))
+}
+
+/// A text of at most `limit` bytes; what is no UTF-8 becomes U+FFFD.
+fn text(content: &mut dyn Content, size: u64, limit: u64) -> Result<String, Why> {
+    if size > limit {
+        return Err(format!("it has {size} bytes, and at most {limit} are read"));
+    }
+    let mut bytes = Vec::new();
+    content.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_its_reader() {
+        for (path, reader) in [
+            ("etc/os-release", Reader::OsRelease),
+            ("var/lib/dpkg/status", Reader::Dpkg),
+            ("var/lib/dpkg/status.d/base-files", Reader::Dpkg),
+            ("var/lib/dpkg/status.d/base-files.md5sums", Reader::Go),
+            ("lib/apk/db/installed", Reader::Apk),
+            ("usr/lib/apk/db/installed", Reader::Apk),
+            ("var/lib/rpm/rpmdb.sqlite", Reader::Rpm),
+            ("usr/lib/sysimage/rpm/Packages.db", Reader::Rpm),
+            ("srv/rpm/Packages", Reader::Go),
+            ("usr/lib/python3/dist-packages/six-1.16.0.egg-info", Reader::Python),
+            ("app/node_modules/a/package.json", Reader::Npm),
+            ("package.json", Reader::Npm),
+            ("app/a.jar", Reader::Java),
+            ("usr/bin/kubectl", Reader::Go),
+        ] {
+            assert_eq!(reader_of(path), reader, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_says_so() {
+        let why = read("var/lib/dpkg/status", LARGEST_TEXT + 1, &mut b"".as_slice(), &mut Vec::new()).unwrap_err();
+        assert!(why.contains("at most 50331648 are read"), "{why}");
+    }
+}

@@ -1,0 +1,61 @@
+//! What a document is about, and what it says of it.
+
+use crate::found::{Package, Release, Unread};
+use crate::image::Image;
+
+/// What a document is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    Image(Box<Image>),
+    /// The files of a component.
+    Component(String),
+    /// One file of the package.
+    File(FileSubject),
+}
+
+/// A file of the package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSubject {
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+    /// In the tree of the step that fetched it.
+    pub path: String,
+}
+
+/// A package, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub package: Package,
+    /// From the root, with a `/` in front.
+    pub path: String,
+    /// Of the layer, as the configuration of the image has it; empty outside of
+    /// images.
+    pub layer: String,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    pub release: Option<Release>,
+    pub packages: Vec<Placed>,
+    /// Digest of the layer, its name in the configuration, and what of it could
+    /// not be read.
+    pub unread: Vec<(String, String, Unread)>,
+}
+
+impl Contents {
+    /// The order of the documents: by kind, name, version and place.
+    pub fn sort(&mut self) {
+        let key = |placed: &Placed| {
+            let Package { kind, name, version, inside, .. } = &placed.package;
+            (*kind, name.clone(), version.clone(), placed.path.clone(), inside.clone())
+        };
+        self.packages.sort_by_cached_key(key);
+        self.packages.dedup();
+        self.unread.sort();
+        self.unread.dedup();
+    }
+}

@@ -6,7 +6,7 @@ FLAGS := --release --workspace --locked
 export RUST_BACKTRACE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help plugins tools build dist programs demo test interop interop-cluster crash fuzz check bench chaos soak
+.PHONY: help plugins tools build dist programs demo test examples interop interop-cluster crash fuzz check bench chaos soak
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ interop-cluster: tools programs ## Deploy packages into a real Kubernetes API se
 	tests/interop/build.sh cluster
 	$(CARGO) test $(FLAGS) --test interop -- cluster
 
+examples: tools programs ## Write, build, try and pin plugins as an outsider does; needs registries
+	$(CARGO) test $(FLAGS) --test examples
+
 crash: tools programs ## Kill at every visit of every checkpoint, try more sequences of faults
 	AIRGAP_THOROUGH=1 $(CARGO) test $(FLAGS) --test crash
 
@@ -51,7 +54,7 @@ fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120), fro
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
-	$(CARGO) clippy $(FLAGS) --test interop -- -D warnings
+	$(CARGO) clippy $(FLAGS) --test interop --test examples -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources
 
 bench: tools plugins ## Time builds against skopeo and tar; BENCH="3 growth" for ten times the data

@@ -302,6 +302,7 @@ impl Error {
     }
 
     /// What a plugin calls this failure; None for what is the host's own.
+    /// What a plugin calls this failure.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }
@@ -311,6 +312,7 @@ impl Error {
         &self.0.items
     }
 
+    /// Lines for who looks into it.
     pub fn details(&self) -> &[String] {
         &self.0.details
     }

@@ -37,7 +37,7 @@ pub(super) fn wrapped(start: &str, text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![start.to_owned()];
     for word in visible::line(text).split(' ') {
         let Some(line) = lines.last_mut() else { continue };
-        let is_begun = line.trim_end().len() > indent.len();
+        let is_begun = line.trim_end().chars().count() > indent.len();
         if is_begun && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(format!("{indent}{word}"));
             continue;

@@ -23,6 +23,7 @@ const DEFINITION: &str = "zarf-yaml";
 pub struct Contribution {
     /// A path in the step's tree.
     pub from: String,
+    /// Which part of the package takes it.
     pub into: Place,
     /// Of [`Place::Files`]: where it is deployed to, an absolute path; else its
     /// name in the folder for files.
@@ -37,17 +38,23 @@ pub struct Contribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
+    /// For people, deployed nowhere.
     Documentation,
+    /// Deployed to a target.
     Files,
+    /// What is in the package, for scanners.
     Sboms,
 }
 
 /// As the plugin `zarf-yaml` is told of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Told<'a> {
+    /// The id of the step that makes it.
     pub step: &'a str,
     #[serde(flatten)]
+    /// What pipeline.yaml says.
     pub what: &'a Contribution,
+    /// Where it says so.
     pub at: &'a str,
 }
 

@@ -1,7 +1,7 @@
 //! What one attempt of a step gives to its plugin.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::ResolvedComponents;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::drift::Drift;
 use super::handed::Handed;
 use super::input::InputTree;
+use super::text;
 use base::error::{Error, Result};
 use base::layout::Layout;
 use base::progress::Progress;
@@ -57,7 +58,33 @@ pub struct Attempt {
     pub largest_unpacked: u64,
     /// Local paths beside those that the configuration names.
     pub local: Vec<LocalTree>,
+    /// What it asked of the network.
+    pub asked: Asked,
 }
+
+/// The addresses that a plugin asked for. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Asked(Arc<Mutex<BTreeSet<String>>>);
+
+/// Addresses that are remembered: for a person to read.
+const REMEMBERED: usize = 1000;
+
+impl Asked {
+    pub(super) fn note(&self, address: &str) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() < REMEMBERED {
+            asked.insert(text::line(address, ADDRESS));
+        }
+    }
+
+    /// Each once, sorted.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Bytes of an address that are remembered.
+const ADDRESS: usize = 2000;
 
 impl Attempt {
     /// An attempt outside of any build: no inputs but `config` and local
@@ -87,6 +114,7 @@ impl Attempt {
             read: project.read.clone(),
             largest_unpacked: project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             local: Vec::new(),
+            asked: Asked::default(),
         })
     }
 

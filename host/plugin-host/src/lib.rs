@@ -84,9 +84,9 @@ use open_files::Descriptors;
 use stop::{Subject, Told};
 use worker::Worker;
 
-pub use attempt::Attempt;
+pub use attempt::{Asked, Attempt};
 pub use description::{Description, Want};
-pub use validate::STEP;
+pub use validate::{STEP, contract_of};
 
 /// How plugins are run.
 #[derive(Clone, Debug, Default)]

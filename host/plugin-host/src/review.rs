@@ -80,6 +80,22 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// What of a step's own configuration does not fit its plugin.
+    ///
+    /// # Errors
+    /// `plugin` where a limit was met, `local`.
+    pub async fn misfit(
+        self: &Arc<Self>,
+        source: &PluginSource,
+        description: &Description,
+        configuration: Value,
+        progress: &Progress,
+    ) -> Result<Vec<String>> {
+        self.misfits(source, description, configuration, &PROVIDED, progress).await
+    }
+}
+
 /// What stands in the pipeline; the host adds the rest.
 fn own(step: &StepSpec) -> Value {
     if step.configuration.is_null() { Value::Object(Map::new()) } else { step.configuration.clone() }

@@ -105,6 +105,7 @@ impl Bench {
             step: "step".into(),
             attempt: self.attempt,
             timeout: None,
+            asked: Asked::default(),
             epoch: 1_700_000_000,
             configuration,
             trees: BTreeMap::from([("made".into(), self.made())]),
@@ -238,7 +239,8 @@ async fn memory_is_limited_over_the_whole_call() {
 async fn endless_recursion_and_exit_are_faults_of_the_plugin() {
     let bench = Bench::new();
     let error = failure(&bench, "recurses", json!({})).await;
-    assert_says(&error, Class::Plugin, &["crashed", "recurses::deeper"]);
+    assert_says(&error, Class::Plugin, &["crashed", "out of bounds"]);
+    assert!(error.details()[0].contains("recurses::deeper"), "{:?}", error.details());
     let error = failure(&bench, "exits", json!({})).await;
     assert_says(&error, Class::Plugin, &["exited with status 1 instead of returning"]);
 }

@@ -39,6 +39,19 @@ fn check_header(subject: &str, bytes: &[u8]) -> Result<()> {
         .hint("build it for wasm32-wasip2, or wrap the module with `wasm-tools component new`"))
 }
 
+/// The version of the contract that a step was built against, as the name of what
+/// it exports says.
+pub fn contract_of(component: &[u8]) -> Option<String> {
+    let name = b"opencenter:airgap/step@";
+    let at = component.windows(name.len()).position(|window| window == name)?;
+    let version = component[at + name.len()..].iter().take(VERSION).map(|byte| char::from(*byte));
+    let version: String = version.take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    (!version.is_empty()).then_some(version)
+}
+
+/// Bytes of a version that are read.
+const VERSION: usize = 20;
+
 /// Checks the names of what a component exports and imports.
 ///
 /// # Errors

@@ -38,6 +38,7 @@ fn each_of_the_heavy_libraries_is_known_to_one_crate() {
         ("landlock", "confine"),
         ("seccompiler", "confine"),
         ("zip", "archive"),
+        ("wit-component", "workbench"),
         ("rustls-platform-verifier", "trust"),
         ("p256", "signing"),
         ("poly1305", "signing"),

@@ -11,7 +11,7 @@ use config::publish;
 use fetch::desk::Means;
 use plugin_host::catalog::PluginSource;
 use plugin_host::drift::Drift;
-use plugin_host::{Attempt, Runtime};
+use plugin_host::{Asked, Attempt, Runtime};
 
 /// One step of the pipeline, and the plugin that does it.
 #[derive(Debug)]
@@ -65,5 +65,6 @@ fn attempt(spec: &StepSpec, cx: &StepContext) -> Attempt {
         read: cx.project.read.clone(),
         largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
         local: Vec::new(),
+        asked: Asked::default(),
     }
 }

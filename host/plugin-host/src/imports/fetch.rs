@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 
 use super::Answer;
 use super::outputs::wit;
+use crate::attempt::Asked;
 use crate::bindings::OutputSink;
 use crate::bindings::fetch::{FetchError, FetchErrorKind, Host, Request, Source};
 use crate::bindings::types::Artifact as WitArtifact;
@@ -101,6 +102,7 @@ struct Fetcher {
     progress: Progress,
     drift: Drift,
     ledger: Arc<Ledger>,
+    asked: Asked,
 }
 
 impl Fetcher {
@@ -111,6 +113,7 @@ impl Fetcher {
             progress: work.cx.progress.clone(),
             drift: work.cx.drift.clone(),
             ledger: work.ledger.clone(),
+            asked: work.cx.asked.clone(),
         }
     }
 
@@ -121,6 +124,8 @@ impl Fetcher {
         let label = text::line(&label, 4 * UNIT);
         let expected = sha256.map(|text| parse_digest(&text)).transpose()?;
         let wanted = desk::Request { expected, limit, label, mutable };
+        let (Source::Url(address) | Source::OciBlob(address) | Source::OciManifest(address)) = &source;
+        self.asked.note(address);
         let seen = match source {
             Source::Url(url) => self.desk.url(&url, wanted, &self.progress).await,
             Source::OciBlob(reference) => self.desk.blob(&reference, wanted, &self.progress).await,
@@ -141,6 +146,7 @@ impl Fetcher {
     }
 
     async fn tags(&self, repository: &str, limit: u32) -> Outcome<Vec<String>> {
+        self.asked.note(repository);
         let tags = self.desk.tags(repository, limit, &self.progress).await;
         tags.map_err(|refused| self.failed(refused))
     }

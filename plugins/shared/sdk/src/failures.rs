@@ -35,10 +35,12 @@ impl Failures {
         }
     }
 
+    /// Whether nothing has failed.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && !self.interrupted
     }
 
+    /// How many things have failed.
     pub fn len(&self) -> usize {
         self.items.len()
     }

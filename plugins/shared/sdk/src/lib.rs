@@ -67,6 +67,7 @@ pub mod checkpoint;
 mod error;
 mod failures;
 pub mod fetch;
+pub mod formats;
 mod host;
 mod input;
 pub mod layer;
@@ -77,7 +78,7 @@ mod run;
 #[allow(missing_docs, reason = "the WIT documents it")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "build-step",
         generate_all,
         pub_export_macro: true,

@@ -1,4 +1,5 @@
-//! `plugin`: pins third-party plugins, and shows what plugins are and want.
+//! `plugin`: pins third-party plugins, and shows what plugins are and want;
+//! [`write`] begins new ones, [`trial`] runs them without a build.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::environment::Variables;
-use super::signals::Attended;
-use super::table;
-use super::ui::Ui;
-use super::wall::{self, Runs};
+use crate::environment::Variables;
+use crate::signals::Attended;
+use crate::table;
+use crate::ui::Ui;
+use crate::wall::{self, Runs};
 use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
@@ -28,9 +29,12 @@ use plugin_host::limits::COMPONENT_BYTES;
 use plugin_host::review::{Right, rights};
 use plugin_host::{Description, Runtime, RuntimeOptions, abilities, catalog};
 
-/// Pin a third-party plugin, or look at the plugins
+mod trial;
+mod write;
+
+/// Write, try and pin third-party plugins, or look at the plugins
 #[derive(Debug, Args)]
-pub(super) struct PluginArgs {
+pub(crate) struct PluginArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -43,6 +47,14 @@ enum What {
     List,
     /// Show what a plugin says about itself
     Inspect(InspectArgs),
+    /// Begin a plugin: a project that builds with the tools of its language
+    New(write::NewArgs),
+    /// Make a component of a core module, as standard Go builds it
+    Componentize(write::ComponentizeArgs),
+    /// Run a plugin as a build would, and check that it keeps the contract
+    Test(trial::TestArgs),
+    /// Run a plugin once, with its log, and leave its output in a folder
+    Run(trial::RunArgs),
 }
 
 #[derive(Debug, Args)]
@@ -116,17 +128,26 @@ struct Row {
     steps: Vec<String>,
 }
 
-pub(super) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    let project = Project::load(layout)?;
+pub(crate) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     match &args.what {
-        What::Add(args) => add(args, &project, ui, variables),
-        What::List => list(&project, ui),
-        What::Inspect(args) => inspect(args, &project, ui, variables),
+        What::Add(args) => add(args, &Project::load(layout)?, ui, variables),
+        What::List => list(&Project::load(layout)?, ui),
+        What::Inspect(args) => inspect(args, &loaded(layout)?, ui, variables),
+        What::New(args) => write::new(args, ui),
+        What::Componentize(args) => write::componentize(args, ui),
+        What::Test(args) => trial::test(args, layout, ui, variables),
+        What::Run(args) => trial::run(args, layout, ui, variables),
     }
 }
 
+/// The project, or none where there is no configuration: what looks at a file
+/// needs none.
+fn loaded(layout: Layout) -> Result<Project> {
+    if layout.versions_env().exists() { Project::load(layout) } else { Project::unconfigured(layout) }
+}
+
 /// What the pinned plugins of the pipeline lack, told before a build begins.
-pub(super) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variables) -> Result<()> {
+pub(crate) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variables) -> Result<()> {
     let is_pinned = |name: &String| project.plugin_pins.pin(name).is_some();
     if !project.pipeline.steps.iter().any(|step| matches!(&step.run, Runner::Plugin(name) if is_pinned(name))) {
         return Ok(());

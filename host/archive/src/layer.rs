@@ -66,6 +66,7 @@ pub struct Found {
     pub kind: EntryKind,
     /// Bytes.
     pub size: u64,
+    /// Whether somebody may execute it, by its mode.
     pub executable: bool,
     /// Where a link points: a symlink as written, a hard link from the root.
     pub target: String,

@@ -312,7 +312,7 @@ impl Error {
         &self.0.items
     }
 
-    /// Lines for who looks into it.
+    /// Lines for who looks into it, as [`Self::with_details`] took them; mostly none.
     pub fn details(&self) -> &[String] {
         &self.0.details
     }

@@ -126,7 +126,9 @@ pub struct LockedReferrer {
     /// Missing where the registry names it by its digest alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The digest of its manifest.
     pub manifest: Digest,
+    /// The media type of its manifest.
     pub media_type: String,
     /// Bytes of the manifest.
     pub size: u64,

@@ -23,7 +23,7 @@ const DEFINITION: &str = "zarf-yaml";
 pub struct Contribution {
     /// A path in the step's tree.
     pub from: String,
-    /// Which part of the package takes it.
+    /// Where in the package it goes.
     pub into: Place,
     /// Of [`Place::Files`]: where it is deployed to, an absolute path; else its
     /// name in the folder for files.
@@ -38,23 +38,23 @@ pub struct Contribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// For people, deployed nowhere.
+    /// The documents that Zarf shows of a package; `from` is a file.
     Documentation,
-    /// Deployed to a target.
+    /// What is deployed: a file or a folder.
     Files,
-    /// What is in the package, for scanners.
+    /// SBOMs; refused with a hint, for no package has a place for those of a step.
     Sboms,
 }
 
 /// As the plugin `zarf-yaml` is told of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Told<'a> {
-    /// The id of the step that makes it.
+    /// The id of the step in whose tree it lies.
     pub step: &'a str,
+    /// What goes where, as pipeline.yaml says.
     #[serde(flatten)]
-    /// What pipeline.yaml says.
     pub what: &'a Contribution,
-    /// Where it says so.
+    /// Where that is written: `config/pipeline.yaml:12:9`.
     pub at: &'a str,
 }
 

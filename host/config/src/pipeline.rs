@@ -82,7 +82,7 @@ pub struct StepSpec {
 /// Where a step stands in pipeline.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// In the structure of the file.
+    /// The path of the step in the document: `steps[2]`.
     pub path: YamlPath,
     /// Of its configuration, else of itself: `config/pipeline.yaml:12:5`.
     pub configuration: String,

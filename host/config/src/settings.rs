@@ -42,7 +42,9 @@ pub struct Settings {
     pub plugins: PluginSettings,
     /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
+    /// What is asked about images: their referrers, and who must have signed them.
     pub images: ImagesSettings,
+    /// The key that packages are signed with.
     pub signing: SigningSettings,
 }
 

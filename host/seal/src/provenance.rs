@@ -18,6 +18,7 @@ use config::hash::ConfigHashes;
 use signing::statement::{Statement, Subject};
 use signing::{Bundle, PrivateKey};
 
+/// The predicate's type: SLSA's provenance, version 1 (slsa.dev/spec/v1.0/provenance).
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters and steps mean, which docs/package-format.md says.
 pub const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
@@ -28,25 +29,32 @@ const TOOL: &str = "opencenter-airgap";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
+    /// What was built, and of what.
     pub build_definition: BuildDefinition,
+    /// Who built it.
     pub run_details: RunDetails,
 }
 
+/// What was built, and of what (SLSA's `buildDefinition`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildDefinition {
+    /// How the parameters are to be read: [`BUILD_TYPE`].
     pub build_type: String,
     /// What the user decides.
     pub external_parameters: Parameters,
     /// What the program decides.
     pub internal_parameters: Internal,
+    /// What the package was made of: what airgap.lock holds.
     #[serde(default)]
     pub resolved_dependencies: Vec<Material>,
 }
 
+/// What the user decides (SLSA's `externalParameters`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parameters {
+    /// The package that was asked for.
     pub package: Package,
     /// SHA-256 over all files of the configuration but airgap.lock, whose
     /// entries are the materials.
@@ -55,13 +63,18 @@ pub struct Parameters {
     pub files: BTreeMap<String, Digest>,
 }
 
+/// Which package it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
+    /// As the definition names it, `metadata.name`.
     pub name: String,
+    /// As the definition has it, `metadata.version`; may be empty.
     pub version: String,
+    /// `amd64` or `arm64`.
     pub architecture: String,
 }
 
+/// What the program decides (SLSA's `internalParameters`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Internal {
@@ -75,10 +88,13 @@ pub struct Internal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepRow {
+    /// The step's id in the pipeline.
     pub id: String,
     /// `host`, `core plugin` or `plugin`.
     pub runner: String,
+    /// What the step runs: a step of the host, or the plugin by this name.
     pub name: String,
+    /// Of the plugin, as it calls it itself; of the program for a step of the host.
     pub version: String,
     /// Of the plugin's component; the host's own steps are the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +114,8 @@ pub struct StepRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Material {
+    /// Where it came from: `oci://<reference>`, `git+<url>@<reference>`, or the URL
+    /// of a file or chart.
     pub uri: String,
     /// `sha256`, or `gitCommit`.
     pub digest: BTreeMap<String, String>,
@@ -106,14 +124,19 @@ pub struct Material {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Who built it (SLSA's `runDetails`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDetails {
+    /// The program that built it.
     pub builder: Builder,
 }
 
+/// A program, without the machine that it ran on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Builder {
+    /// A URI: `urn:opencenter-airgap:builder`.
     pub id: String,
+    /// The program's version, under its name.
     #[serde(default)]
     pub version: BTreeMap<String, String>,
 }
@@ -121,12 +144,15 @@ pub struct Builder {
 /// What a build knows of itself.
 #[derive(Debug)]
 pub struct Made<'a> {
+    /// The package that was built.
     pub package: Package,
     /// Of the program.
     pub version: &'a str,
     /// The build's clock, in seconds since 1970.
     pub epoch: u64,
+    /// The hashes of the configuration that it was built from.
     pub configuration: &'a ConfigHashes,
+    /// In the order of the pipeline.
     pub steps: Vec<StepRow>,
     /// What the configuration names, and nothing else.
     pub lock: &'a AirgapLock,
@@ -219,6 +245,7 @@ pub fn file(statement: &Statement, key: Option<&PrivateKey>) -> Result<Vec<u8>> 
 pub enum Held {
     /// Nobody vouches for it.
     Unsigned(Statement),
+    /// The statement in an envelope, with a signature that is not checked yet.
     Signed(Bundle),
 }
 

@@ -18,8 +18,11 @@ const TYPES: &str = "https://in-toto.io/Statement/";
 pub struct Statement {
     #[serde(rename = "_type")]
     kind: String,
+    /// The artifacts, each with its digests.
     pub subject: Vec<Subject>,
+    /// The URI that says how `predicate` is to be read.
     pub predicate_type: String,
+    /// What is said of the artifacts; null where the statement has none.
     #[serde(default)]
     pub predicate: Value,
 }
@@ -27,6 +30,7 @@ pub struct Statement {
 /// What a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
+    /// What the artifact is called; empty where only the digest names it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Hexadecimal, by the algorithm.
@@ -34,12 +38,14 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// An artifact with this name and SHA-256.
     pub fn new(name: impl Into<String>, digest: &Digest) -> Self {
         Self { name: name.into(), digest: BTreeMap::from([("sha256".to_owned(), digest.hex())]) }
     }
 }
 
 impl Statement {
+    /// A statement of in-toto's version 1 about one artifact.
     pub fn new(subject: Subject, predicate_type: impl Into<String>, predicate: Value) -> Self {
         Self { kind: TYPE.to_owned(), subject: vec![subject], predicate_type: predicate_type.into(), predicate }
     }

@@ -22,12 +22,14 @@ pub(crate) const LARGEST: u64 = 1 << 20;
 /// What was found about a signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Signature {
+    /// Whether there is one, and whether it was checked.
     pub state: State,
     /// Who signed, as the signature itself says: the hint of a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
+/// What is known of a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {

@@ -34,8 +34,11 @@ const BEGINNINGS: u32 = 4;
 
 /// A blob to be sent.
 pub struct Outgoing {
+    /// What the registry shall check it by.
     pub digest: Digest,
+    /// Bytes.
     pub size: u64,
+    /// Opens it from a byte on: an upload goes on where it was cut off.
     pub open: Opened,
 }
 

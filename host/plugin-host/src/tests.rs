@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
+use super::attempt::{Asked, Attempt};
 use super::catalog::{EMBEDDED, PluginSource};
 use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};

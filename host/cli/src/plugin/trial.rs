@@ -270,7 +270,7 @@ impl Trial {
     /// What the host tells, and the step's own configuration over it.
     fn told(&self) -> Value {
         let mut told = json!({
-            "package": self.project.settings.package.identity(), "architecture": "amd64",
+            "package": self.project.settings.identity(), "architecture": "amd64",
             "force_regenerate": false, "strict_images": false,
         });
         if let (Value::Object(told), Value::Object(own)) = (&mut told, &self.configuration) {

@@ -113,8 +113,9 @@ pub(crate) const ENTRY_BYTES: u64 = 1024;
 /// Files that a call may pack for free, once each: the host remembers them.
 pub(crate) const PACKED_FILES: usize = 500_000;
 
-/// Strings that say what is wanted of a layer, and the bytes of one.
+/// Strings that say what is wanted of a layer.
 pub const WANTED: usize = 1_000;
+/// Bytes of one of these strings.
 pub const WANTED_BYTES: usize = 1_024;
 
 /// Bytes of one `layer.read`.

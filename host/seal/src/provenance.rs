@@ -66,9 +66,9 @@ pub struct Parameters {
 /// Which package it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
-    /// As the definition names it, `metadata.name`.
+    /// `package.name` of the settings.
     pub name: String,
-    /// As the definition has it, `metadata.version`; may be empty.
+    /// `package.version` of the settings.
     pub version: String,
     /// `amd64` or `arm64`.
     pub architecture: String,

@@ -14,8 +14,9 @@ use crate::sources::Sources;
 
 /// The tree of the step.
 pub const TREE: &str = "sbom";
-/// The document about the whole package, and the folder of the others.
+/// The document about the whole package, in the tree.
 pub const WHOLE: &str = "package.spdx.json";
+/// The folder of the other documents, each about one image or component.
 pub const FOLDER: &str = "spdx";
 const LIST: &str = "sboms.json";
 const LARGEST_LIST: u64 = 64 << 20;

@@ -17,8 +17,11 @@ use crate::{layers, purl, syft};
 /// What the other steps fetched.
 #[derive(Debug, Default)]
 pub struct Lists {
+    /// Of `files.json`; empty where no step `files` wrote one.
     pub files: Vec<FileEntry>,
+    /// Of `charts.json`; empty where no step `charts` wrote one.
     pub charts: Vec<ChartEntry>,
+    /// Of `repos.json`; empty where no step `repos` wrote one.
     pub repositories: Vec<RepositoryEntry>,
 }
 

@@ -32,18 +32,25 @@ struct Index {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Descriptor {
+    /// The OCI or Docker media type.
     pub media_type: String,
+    /// `sha256:…`.
     pub digest: String,
+    /// Bytes.
     pub size: u64,
     annotations: Option<BTreeMap<String, String>>,
     platform: Option<Platform>,
 }
 
+/// The platform that an image runs on, in the words of OCI.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Platform {
+    /// `linux`.
     pub os: String,
+    /// `amd64`, `arm64`.
     pub architecture: String,
+    /// `v7`, `v8`; None or empty where there is none.
     pub variant: Option<String>,
 }
 
@@ -73,12 +80,17 @@ struct RootFs {
 /// An image of one platform.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// As the image layout names it.
     pub reference: String,
     /// Of an image that an index names: its platform.
     pub of_index: Option<Platform>,
+    /// Of the image's own manifest, never of an index.
     pub manifest: Descriptor,
+    /// Of its configuration.
     pub config: Descriptor,
+    /// From bottom to top.
     pub layers: Vec<Descriptor>,
+    /// As the configuration tells it; empty where that cannot be read.
     pub platform: Platform,
     /// Of each layer, as the configuration has them.
     pub diff_ids: Vec<String>,

@@ -61,7 +61,9 @@ impl Default for Configuration {
 #[serde(default)]
 #[schemars(crate = "sdk::schemars")]
 pub struct Package {
+    /// What it is called.
     pub name: String,
+    /// Its version; may be empty.
     pub version: String,
 }
 
@@ -70,8 +72,11 @@ pub struct Package {
 #[serde(default)]
 #[schemars(crate = "sdk::schemars")]
 pub struct Plugin {
+    /// The step that it runs.
     pub step: String,
+    /// The name by which the step runs it.
     pub name: String,
+    /// What it calls its version; the digest says which code it is.
     pub version: String,
     /// Of the component, `sha256:…`.
     pub digest: String,
@@ -80,7 +85,9 @@ pub struct Plugin {
 /// `sboms.json`: which document is about what, for the step `package`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct List {
+    /// The images, one for each platform.
     pub images: Vec<Listed>,
+    /// The components of zarf.yaml that have files.
     pub components: Vec<Listed>,
     /// References of the layout that run nowhere: charts, signatures.
     pub others: Vec<String>,
@@ -93,6 +100,7 @@ pub struct Listed {
     pub name: String,
     /// Below `sboms/` and `spdx/`.
     pub file: String,
+    /// How many packages it lists.
     pub packages: usize,
     /// What could not be read.
     pub unread: usize,

@@ -26,15 +26,19 @@ pub struct Document {
 pub struct Element {
     /// Of the document: letters, digits, `.` and `-`.
     pub id: String,
+    /// What it is called.
     pub name: String,
+    /// Its version; left out of the document where empty.
     pub version: String,
     /// Where it came from.
     pub url: String,
     /// 64 hexadecimal digits.
     pub sha256: String,
+    /// A package URL; left out of the document where empty.
     pub purl: String,
     /// `CONTAINER`, `FILE`, `SOURCE`, `APPLICATION`.
     pub purpose: &'static str,
+    /// A remark for people; left out of the document where empty.
     pub comment: String,
 }
 

@@ -6,6 +6,7 @@ use crate::image::Image;
 /// What a document is about.
 #[derive(Clone, Debug)]
 pub enum Subject {
+    /// An image of one platform.
     Image(Box<Image>),
     /// The files of a component.
     Component(String),
@@ -16,8 +17,11 @@ pub enum Subject {
 /// A file of the package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSubject {
+    /// The name in components.yaml.
     pub name: String,
+    /// As components.yaml has it; may be empty.
     pub version: String,
+    /// Where it was fetched from.
     pub url: String,
     /// 64 hexadecimal digits.
     pub sha256: String,
@@ -28,6 +32,7 @@ pub struct FileSubject {
 /// A package, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
+    /// What was found.
     pub package: Package,
     /// From the root, with a `/` in front.
     pub path: String,
@@ -39,7 +44,10 @@ pub struct Placed {
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
+    /// The system that an image is made of; None where it does not say, and outside of
+    /// images.
     pub release: Option<Release>,
+    /// Sorted by [`Contents::sort`].
     pub packages: Vec<Placed>,
     /// Digest of the layer, its name in the configuration, and what of it could
     /// not be read.

@@ -12,6 +12,7 @@ use crate::purl;
 use crate::subject::{Contents, FileSubject, Placed, Subject};
 
 const SCHEMA: &str = "16.0.0";
+/// What wrote the document, in its `descriptor`.
 pub const TOOL: &str = "opencenter-airgap";
 
 /// The document of a subject.

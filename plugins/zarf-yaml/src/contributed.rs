@@ -19,6 +19,7 @@ pub struct Contribution {
     pub step: String,
     /// A path in its tree.
     pub from: String,
+    /// Where in the package it goes.
     pub into: Place,
     /// Where a file is deployed to.
     #[serde(default)]
@@ -33,15 +34,20 @@ pub struct Contribution {
 #[serde(rename_all = "kebab-case")]
 #[schemars(crate = "sdk::schemars")]
 pub enum Place {
+    /// Among the documents that Zarf shows of a package.
     Documentation,
+    /// In a component, which deploys it.
     Files,
 }
 
 /// What was found of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contributed {
+    /// What pipeline.yaml says of it.
     pub what: Contribution,
+    /// A folder, with all that lies in it.
     pub is_folder: bool,
+    /// A file that may be executed.
     pub executable: bool,
     /// 64 hexadecimal digits; empty for a folder.
     pub sha256: String,

@@ -233,7 +233,8 @@ impl Trial {
         let (runtime, executor) = (runtime(&project, wall, variables), executor()?);
         let progress = Progress::new("plugin", observer.clone(), cancel.clone());
         let description = executor.block_on(runtime.describe(&source, &progress))?;
-        let source = PluginSource { name: description.name.clone(), ..source.granted(granted(&description))? };
+        let mut source = source.granted(granted(&description))?;
+        source.name.clone_from(&description.name);
         let store = Arc::new(Store::open(on.store.clone().unwrap_or_else(|| own("store")))?);
         Ok(Self {
             source,

@@ -43,7 +43,9 @@ const NOTE: &str = "This folder is not complete: it is being filled, or filling 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Filled {
+    /// As the user named it.
     pub folder: String,
+    /// How many files it holds, with the list of them, `SHA256SUMS`.
     pub files: usize,
     /// Bytes of all files.
     pub bytes: u64,

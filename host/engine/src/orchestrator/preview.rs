@@ -57,10 +57,12 @@ pub struct Preview {
 /// A step of the plan, with who does it.
 #[derive(Debug, Serialize)]
 pub struct PreviewedStep {
+    /// The step, and what the plan decided about it.
     #[serde(flatten)]
     pub planned: PlannedStep,
     /// Ids of the steps that are complete before it begins.
     pub waits_for: Vec<String>,
+    /// Who does it.
     pub by: Maker,
 }
 
@@ -68,11 +70,16 @@ pub struct PreviewedStep {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Maker {
+    /// A step of the host.
     Host {
+        /// Which one.
         host: HostStep,
     },
+    /// A plugin, of the binary or of plugins.lock.
     Plugin {
+        /// The plugin by its own name.
         plugin: String,
+        /// What it calls its version; the digest says which code it is.
         version: String,
         /// Of the component, `sha256:…`.
         digest: String,

@@ -35,12 +35,12 @@ impl Failures {
         }
     }
 
-    /// Whether nothing has failed.
+    /// Whether nothing failed and the host did not ask to stop.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && !self.interrupted
     }
 
-    /// How many things have failed.
+    /// How many things failed; an interruption is none of them.
     pub fn len(&self) -> usize {
         self.items.len()
     }

@@ -83,6 +83,7 @@ fn cut() -> Why {
 pub mod testing {
     //! Headers as RPM writes them.
 
+    /// A header with these tags, and no magic in front, as databases hold it.
     pub fn header(name: &str, version: &str, release: &str, epoch: Option<u32>) -> Vec<u8> {
         let mut index = Vec::new();
         let mut data = Vec::new();

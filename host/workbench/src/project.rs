@@ -5,8 +5,11 @@ include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// In which language a plugin is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
+    /// Rust, by cargo alone.
     Rust,
+    /// Python, by componentize-py.
     Python,
+    /// Standard Go, made a component by the program itself.
     Go,
 }
 

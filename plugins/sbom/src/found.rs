@@ -79,7 +79,7 @@ pub enum Kind {
     Python,
     /// Of a `package.json`.
     Npm,
-    /// A JAR, WAR or EAR, or a project of Maven in it.
+    /// A JAR, WAR or the like, or a project of Maven in it.
     JavaArchive,
     /// A Java archive that is a plugin of Jenkins.
     JenkinsPlugin,

@@ -36,13 +36,21 @@ pub type Why = String;
 /// Who reads a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
+    /// [`os_release`]: the system, no packages.
     OsRelease,
+    /// [`dpkg`]: a list of packages, or one package of a distroless image.
     Dpkg,
+    /// [`apk`]: a list of packages.
     Apk,
+    /// [`rpm`]: a database of packages.
     Rpm,
+    /// [`python`]: one package.
     Python,
+    /// [`npm`]: one package.
     Npm,
+    /// [`java`]: an archive, and the archives in it.
     Java,
+    /// [`go`]: what no other reads, as it may be a Go binary.
     Go,
 }
 

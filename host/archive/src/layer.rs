@@ -117,7 +117,7 @@ impl LayerReader {
         let Some(header) = self.tar.next_entry().map_err(|error| damaged(&self.shown, leash, error))? else {
             return Ok(None);
         };
-        if self.names.len() % 4096 == 0 {
+        if self.names.len().is_multiple_of(4096) {
             leash.check()?;
         }
         let path = rooted(&header.path);

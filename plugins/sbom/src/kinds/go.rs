@@ -117,7 +117,7 @@ impl Window<'_> {
         let end = self.at.saturating_add(length);
         let finder = memmem::Finder::new(MAGIC);
         loop {
-            let found = finder.find_iter(&self.bytes).find(|place| (self.at + *place as u64) % 16 == 0);
+            let found = finder.find_iter(&self.bytes).find(|place| (self.at + *place as u64).is_multiple_of(16));
             if let Some(place) = found {
                 return self.info(place).map(Some);
             }

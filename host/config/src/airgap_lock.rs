@@ -126,7 +126,9 @@ pub struct LockedReferrer {
     /// Missing where the registry names it by its digest alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// Of its bytes.
     pub manifest: Digest,
+    /// As the manifest itself says it.
     pub media_type: String,
     /// Bytes of the manifest.
     pub size: u64,

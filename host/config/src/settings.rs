@@ -42,7 +42,9 @@ pub struct Settings {
     pub plugins: PluginSettings,
     /// What is refused, and how the host confines itself.
     pub security: SecuritySettings,
+    /// What is asked about images.
     pub images: ImagesSettings,
+    /// With which key packages are signed.
     pub signing: SigningSettings,
 }
 

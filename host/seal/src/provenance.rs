@@ -18,6 +18,7 @@ use config::hash::ConfigHashes;
 use signing::statement::{Statement, Subject};
 use signing::{Bundle, PrivateKey};
 
+/// What says how something was made.
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters and steps mean, which docs/package-format.md says.
 pub const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
@@ -28,25 +29,32 @@ const TOOL: &str = "opencenter-airgap";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
+    /// What was built, of what.
     pub build_definition: BuildDefinition,
+    /// Who built it.
     pub run_details: RunDetails,
 }
 
+/// What was built, of what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildDefinition {
+    /// [`BUILD_TYPE`] of this program.
     pub build_type: String,
     /// What the user decides.
     pub external_parameters: Parameters,
     /// What the program decides.
     pub internal_parameters: Internal,
+    /// What it was made of.
     #[serde(default)]
     pub resolved_dependencies: Vec<Material>,
 }
 
+/// What the user decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parameters {
+    /// What settings.yaml calls it.
     pub package: Package,
     /// SHA-256 over all files of the configuration but airgap.lock, whose
     /// entries are the materials.
@@ -55,13 +63,18 @@ pub struct Parameters {
     pub files: BTreeMap<String, Digest>,
 }
 
+/// A package, by its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
+    /// `package.name` of settings.yaml.
     pub name: String,
+    /// `package.version` of settings.yaml.
     pub version: String,
+    /// `amd64` or `arm64`.
     pub architecture: String,
 }
 
+/// What the program decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Internal {
@@ -75,10 +88,13 @@ pub struct Internal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepRow {
+    /// Its name in the pipeline.
     pub id: String,
     /// `host`, `core plugin` or `plugin`.
     pub runner: String,
+    /// Of the plugin, or of the host's own code.
     pub name: String,
+    /// As it calls itself.
     pub version: String,
     /// Of the plugin's component; the host's own steps are the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +114,7 @@ pub struct StepRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Material {
+    /// Where it came from.
     pub uri: String,
     /// `sha256`, or `gitCommit`.
     pub digest: BTreeMap<String, String>,
@@ -106,14 +123,19 @@ pub struct Material {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Who built it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDetails {
+    /// This program.
     pub builder: Builder,
 }
 
+/// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Builder {
+    /// A URI.
     pub id: String,
+    /// By the program's name.
     #[serde(default)]
     pub version: BTreeMap<String, String>,
 }
@@ -121,12 +143,15 @@ pub struct Builder {
 /// What a build knows of itself.
 #[derive(Debug)]
 pub struct Made<'a> {
+    /// What settings.yaml calls it.
     pub package: Package,
     /// Of the program.
     pub version: &'a str,
     /// The build's clock, in seconds since 1970.
     pub epoch: u64,
+    /// Of the files of config/.
     pub configuration: &'a ConfigHashes,
+    /// In the order of the pipeline.
     pub steps: Vec<StepRow>,
     /// What the configuration names, and nothing else.
     pub lock: &'a AirgapLock,
@@ -219,10 +244,13 @@ pub fn file(statement: &Statement, key: Option<&PrivateKey>) -> Result<Vec<u8>> 
 pub enum Held {
     /// Nobody vouches for it.
     Unsigned(Statement),
+    /// Whoever has the key does.
     Signed(Bundle),
 }
 
 impl Held {
+    /// Reads the file.
+    ///
     /// # Errors
     /// `invalid-input` for what is neither.
     pub fn parse(bytes: &[u8]) -> Result<Self> {

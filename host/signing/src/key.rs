@@ -37,6 +37,7 @@ const PUBLIC: &str = "PUBLIC KEY";
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
+    /// A password of any bytes, none included.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -152,6 +153,7 @@ impl PrivateKey {
         Ok(Zeroizing::new(written(PRIVATE, serde_json::to_vec(&encrypted).map_err(not_written)?)))
     }
 
+    /// The key that checks what this one signs.
     pub fn public(&self) -> PublicKey {
         PublicKey(*self.0.verifying_key())
     }

@@ -18,8 +18,11 @@ const TYPES: &str = "https://in-toto.io/Statement/";
 pub struct Statement {
     #[serde(rename = "_type")]
     kind: String,
+    /// Each of which it is about.
     pub subject: Vec<Subject>,
+    /// A URI: what the predicate is.
     pub predicate_type: String,
+    /// What is said.
     #[serde(default)]
     pub predicate: Value,
 }
@@ -27,6 +30,7 @@ pub struct Statement {
 /// What a statement is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
+    /// For people: a file, an image.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Hexadecimal, by the algorithm.
@@ -34,12 +38,14 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// What has this SHA-256.
     pub fn new(name: impl Into<String>, digest: &Digest) -> Self {
         Self { name: name.into(), digest: BTreeMap::from([("sha256".to_owned(), digest.hex())]) }
     }
 }
 
 impl Statement {
+    /// A statement of the version 1 about one subject.
     pub fn new(subject: Subject, predicate_type: impl Into<String>, predicate: Value) -> Self {
         Self { kind: TYPE.to_owned(), subject: vec![subject], predicate_type: predicate_type.into(), predicate }
     }

@@ -28,6 +28,7 @@ pub struct Statement {
     pub builder: String,
     /// RFC 3339, UTC: the build's clock.
     pub clock: String,
+    /// In the order of the pipeline.
     pub steps: Vec<seal::provenance::StepRow>,
     /// How many materials it names.
     pub materials: usize,

@@ -22,12 +22,14 @@ pub(crate) const LARGEST: u64 = 1 << 20;
 /// What was found about a signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Signature {
+    /// Whether it holds, as far as that was looked at.
     pub state: State,
     /// Who signed, as the signature itself says: the hint of a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
+/// Whether a signature holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {

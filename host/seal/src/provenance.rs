@@ -250,6 +250,8 @@ pub enum Held {
 }
 
 impl Held {
+    /// Reads the file.
+    ///
     /// # Errors
     /// `invalid-input` for what is neither.
     pub fn parse(bytes: &[u8]) -> Result<Self> {

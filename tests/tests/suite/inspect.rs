@@ -146,7 +146,7 @@ fn a_forged_index_is_found_out() {
     let swapped = text.replacen("zarf.yaml", "other.yaml", 1);
     // The SBOM comes first, and its tar.
     let shorter = lines[2..].join("\n") + "\n";
-    let twice = format!("{text}{}\n", lines[0]);
+    let twice = format!("{text}{}\n", lines[1]);
     let moved = text.replacen(lines[1], &lines[1].replacen(' ', "0 ", 1), 1);
     for text in [swapped, shorter, twice, moved] {
         forged(&text);

@@ -203,8 +203,8 @@ fn a_forged_index_is_found_out() {
     let swapped = text.replacen("zarf.yaml", "other.yaml", 1);
     // The SBOM comes first, and its tar.
     let shorter = lines[2..].join("\n") + "\n";
-    let twice = format!("{text}{}\n", lines[0]);
-    let moved = text.replacen(lines[1], &lines[1].replacen(' ', "0 ", 1), 1);
+    let twice = format!("{text}{}\n", lines[1]);
+    let moved = text.replacen(lines[2], &lines[2].replacen(' ', "0 ", 1), 1);
     for text in [swapped, shorter, twice, moved] {
         forged(&text);
         project.run(&["verify", "forged.tar.zst"]).code(4).prints(&["index"]);

@@ -233,7 +233,8 @@ impl Trial {
         let (runtime, executor) = (runtime(&project, wall, variables), executor()?);
         let progress = Progress::new("plugin", observer.clone(), cancel.clone());
         let description = executor.block_on(runtime.describe(&source, &progress))?;
-        let source = PluginSource { name: description.name.clone(), ..source.granted(granted(&description))? };
+        let mut source = source.granted(granted(&description))?;
+        source.name.clone_from(&description.name);
         let store = Arc::new(Store::open(on.store.clone().unwrap_or_else(|| own("store")))?);
         Ok(Self {
             source,
@@ -270,7 +271,7 @@ impl Trial {
     /// What the host tells, and the step's own configuration over it.
     fn told(&self) -> Value {
         let mut told = json!({
-            "package": self.project.settings.package.identity(), "architecture": "amd64",
+            "package": self.project.settings.identity(), "architecture": "amd64",
             "force_regenerate": false, "strict_images": false,
         });
         if let (Value::Object(told), Value::Object(own)) = (&mut told, &self.configuration) {

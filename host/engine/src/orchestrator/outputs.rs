@@ -18,7 +18,7 @@ const LISTING_LIMIT: u64 = 256 << 20;
 ///
 /// # Errors
 /// `state` where the listing is missing or damaged.
-pub(crate) fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
+pub fn tree_of(layout: &Layout, id: &str) -> Result<Tree> {
     let path = layout.step_listing(id);
     let damaged = || {
         Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))

@@ -152,7 +152,7 @@ fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
     match (into, target) {
         (Place::Sboms, _) => Some(Problem::new(
             &at.key("into"),
-            "a package of this version has no place for SBOMs that a step makes",
+            "the SBOMs in a package are those of its images, which the step `sbom` makes",
             "publish them beside the package: `publish: [{from: …, to: dist}]`",
         )),
         (Place::Documentation, Some(_)) => Some(Problem::new(

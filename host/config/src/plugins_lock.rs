@@ -148,6 +148,16 @@ impl PluginsLock {
         Ok(if says_the_same { appended } else { Self::parse_text(&text, root).map(|_| text)? })
     }
 
+    /// The text of the file without the pin of a name. It is written anew.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn without_pin(source: &Source, root: &Path, name: &str) -> Result<String> {
+        let mut lock = Self::parse(source, root)?;
+        lock.plugins.remove(name);
+        Ok(lock.to_text())
+    }
+
     fn parse_text(text: &str, root: &Path) -> Result<Self> {
         Self::parse(&Source::of("config/plugins.lock".into(), text.as_bytes().to_vec())?, root)
     }

@@ -198,6 +198,18 @@ fn credentials_that_were_not_granted_are_named() {
     project.run(&["build", "--on-change", "restart"]).success();
 }
 
+/// No build begins without what a step runs.
+#[test]
+fn a_pin_is_removed_once_no_step_runs_it() {
+    let Some(project) = with_guest("hello", &json!({ "name": "world" })) else { return };
+    project.run(&["plugin", "remove", "guest"]).code(3).says(&["`guest` is run by `guest`", "config/pipeline.yaml"]);
+    project.run(&["plugin", "remove", "gone"]).code(3).says(&["no plugin `gone` is pinned; there are: guest"]);
+    project.remove("config/pipeline.yaml");
+    project.run(&["plugin", "remove", "guest"]).success().prints(&["removed guest", "guest.wasm is still there"]);
+    assert!(!project.read("config/plugins.lock").contains("guest") && project.exists("plugins/guest.wasm"));
+    project.run(&["plugin", "list"]).success().never_says("guest.wasm");
+}
+
 #[test]
 fn a_loop_is_stopped_by_its_time_limit() {
     fails("loops", &Value::Null, &["plugins.time_limit"]);

@@ -17,6 +17,7 @@ use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use base::progress::Progress;
+use base::visible;
 use config::pipeline::Runner;
 use config::plugins_lock::{Pin, PluginsLock, check_name};
 use config::source::Source;
@@ -43,6 +44,8 @@ pub(crate) struct PluginArgs {
 enum What {
     /// Pin these exact bytes in plugins.lock, with what they may do
     Add(AddArgs),
+    /// Take a pin out of plugins.lock; the component stays where it is
+    Remove(RemoveArgs),
     /// List the core plugins and the pinned ones
     List,
     /// Show what a plugin says about itself
@@ -83,6 +86,13 @@ struct AddArgs {
     /// that one decides
     #[arg(long)]
     replace_core: bool,
+}
+
+#[derive(Debug, Args)]
+struct RemoveArgs {
+    /// The name of a pinned plugin
+    #[arg(value_name = "PLUGIN")]
+    plugin: String,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +141,7 @@ struct Row {
 pub(crate) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     match &args.what {
         What::Add(args) => add(args, &Project::load(layout)?, ui, variables),
+        What::Remove(args) => remove(args, &Project::load(layout)?, ui),
         What::List => list(&Project::load(layout)?, ui),
         What::Inspect(args) => inspect(args, &loaded(layout)?, ui, variables),
         What::New(args) => write::new(args, ui),
@@ -207,6 +218,37 @@ fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
             .hint("leave the option out, or name the core plugin with `--name`")),
         _ => Ok(()),
     }
+}
+
+/// What a step still runs stays pinned: without its pin no build would begin.
+fn remove(args: &RemoveArgs, project: &Project, ui: &Ui) -> Result<ExitCode> {
+    let (name, file) = (&args.plugin, project.layout.plugins_lock());
+    let Some((pin, path)) = project.plugin_pins.pin(name) else {
+        let pinned: Vec<&str> = project.plugin_pins.plugins.keys().map(String::as_str).collect();
+        let there = if pinned.is_empty() { "none is".to_owned() } else { format!("there are: {}", pinned.join(", ")) };
+        return Err(Error::configuration(format!("no plugin `{}` is pinned; {there}", visible::line(name))));
+    };
+    let users = project.pipeline.steps.iter().filter(|step| step.runs(name));
+    let users: Vec<String> = users.map(|step| format!("`{}`", step.id)).collect();
+    if !users.is_empty() && !pin.replace_core {
+        return Err(Error::configuration(format!("the plugin `{name}` is run by {}", users.join(", ")))
+            .hint("take the steps out of config/pipeline.yaml first"));
+    }
+    let old = Source::read(&file)?.ok_or_else(|| missing(&file))?;
+    let text = PluginsLock::without_pin(&old, &project.root, name)?;
+    written::replace(&project.layout, &file, old.digest, text.as_bytes())?;
+    let more =
+        if pin.replace_core { format!(": the core plugin `{name}` is back in its place") } else { String::new() };
+    ui.say(&format!("removed {name} from {}{more}; {} is still there", shown(&file), shown(&path)));
+    ui.data(&Removed { event: "plugin-removed", plugin: name, path: shown(&path) });
+    Ok(ExitCode::Done)
+}
+
+#[derive(Serialize)]
+struct Removed<'a> {
+    event: &'static str,
+    plugin: &'a str,
+    path: String,
 }
 
 fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {

@@ -39,6 +39,7 @@ pub struct Update {
     pub name: String,
     /// What it names there; None where it is not there.
     pub old: Option<String>,
+    /// What it shall name.
     pub new: String,
 }
 
@@ -50,6 +51,7 @@ pub struct Parcel<'a> {
     pub shallow: Vec<String>,
     /// A whole pack.
     pub pack: Opened,
+    /// Bytes of the pack.
     pub size: u64,
     /// Of an object's name: 40, or 64 with SHA-256.
     pub digits: usize,

@@ -34,8 +34,11 @@ const BEGINNINGS: u32 = 4;
 
 /// A blob to be sent.
 pub struct Outgoing {
+    /// Of its content.
     pub digest: Digest,
+    /// Bytes.
     pub size: u64,
+    /// Reads it.
     pub open: Opened,
 }
 

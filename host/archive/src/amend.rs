@@ -4,12 +4,13 @@
 //! The files that are replaced must be the last ones, as those are that vouch
 //! for all others. The frame in which the first of them begins is made anew, as
 //! the writer would have made it. An archive that is one stream, or a plain tar,
-//! is copied by the bytes of its tar.
+//! is copied by the bytes of its tar. Where nobody else has the file yet, all
+//! that is taken over stays where it is, and only the end is written.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::frames::{self, Treatment};
 use super::index::{Frame, Indexed};
@@ -19,39 +20,59 @@ use super::{ArchiveWriter, Compression, Entry};
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 use base::leash::Leash;
+use disk::fs;
 
 const BUFFER: usize = 1 << 20;
 
+/// Where an archive with another end is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To<'a> {
+    /// A file of its own.
+    New(&'a Path),
+    /// The file itself, which is lost where that fails. One that has a second
+    /// name, or is one stream, cannot be written so.
+    Itself,
+}
+
 /// The archive at `from`, which was opened and has the digest `known`, with
-/// `entries` in place of the files called `replaced`. It is written to `to`, and
-/// its digest and size are given. One of them at least is there.
+/// `entries` in place of the files called `replaced`, of which one at least is
+/// there. Gives its digest and size.
 ///
 /// # Errors
 /// `invalid-input` where others lie behind those that are replaced; `integrity`
 /// where the archive is damaged or was changed; `local`, `disk-full`,
-/// `interrupted`: then nothing is left at `to`.
+/// `interrupted`: then nothing is left where it was written.
 pub fn amend(
     (from, opened): (&Path, &Opened),
     known: Digest,
-    to: PathBuf,
+    to: To<'_>,
     replaced: &[&str],
     entries: Vec<Entry>,
     leash: Leash,
 ) -> Result<(Digest, u64)> {
+    let broken = |source| damaged(from, source);
     let cut = cut(&opened.index.entries, replaced)?;
     let file = File::open(from).map_err(|source| Error::io("cannot read", from, source))?;
-    let is_plain = is_plain(&file).map_err(|source| damaged(from, source))?;
-    let compression = if is_plain { Compression::None } else { Compression::Zstd };
-    let mut writer = ArchiveWriter::create(to, compression)?;
+    let is_plain = is_plain(&file).map_err(broken)?;
+    let copy = Copy { from, opened, cut, is_kept: to == To::Itself, is_plain };
+    let (mut writer, behind) = copy.begin(to)?;
     writer.leashed(leash.clone());
-    let copy = Copy { from, opened, cut };
     let found = match opened.has_frames {
-        true => copy.frames(&file, &mut writer)?,
-        false => copy.bytes(&file, is_plain, &mut writer, &leash)?,
+        true => copy.frames(&file, &mut writer).map_err(broken)??,
+        false => copy.bytes(&file, &mut writer, &leash)?,
     };
+    // What lies behind is read before it is written over.
+    let half = copy.half().map_err(broken)?;
     if found != known {
         return Err(Error::integrity(format!("`{}` was changed while it was read", from.display()))
             .hint("let nothing write into it, and try again"));
+    }
+    if let Some((file, end)) = behind {
+        fs::truncate(&file, from, end)?;
+    }
+    if !half.is_empty() {
+        let is_small = half.len() <= frames::SMALL;
+        writer.take_bytes(&half, if is_small { Treatment::Small } else { Treatment::Large })?;
     }
     copy.list(&mut writer)?;
     for entry in entries {
@@ -87,46 +108,78 @@ struct Copy<'a> {
     opened: &'a Opened,
     /// Byte of the tar up to which it is taken over.
     cut: u64,
+    /// Whether what is taken over stays where it is.
+    is_kept: bool,
+    is_plain: bool,
 }
 
 impl Copy<'_> {
+    /// The writer; of a file that is written itself also the file, and up to
+    /// where it stays.
+    fn begin(&self, to: To<'_>) -> Result<(ArchiveWriter, Option<(File, u64)>)> {
+        let compression = if self.is_plain { Compression::None } else { Compression::Zstd };
+        match to {
+            To::New(path) => Ok((ArchiveWriter::create(path.to_owned(), compression)?, None)),
+            To::Itself => {
+                let end = self.kept_end();
+                let mut file = fs::open_rw(self.from)?;
+                let second = file.try_clone().map_err(|source| Error::io("cannot open", self.from, source))?;
+                file.seek(SeekFrom::Start(end)).map_err(|source| Error::io("cannot open", self.from, source))?;
+                Ok((ArchiveWriter::behind(file, self.from.to_owned(), compression)?, Some((second, end))))
+            }
+        }
+    }
+
+    /// Byte of the file up to which it stays as it is.
+    fn kept_end(&self) -> u64 {
+        let is_whole = |frame: &&Frame| frame.content_at + frame.content as u64 <= self.cut;
+        let last = self.opened.index.frames.iter().take_while(is_whole).last();
+        if self.is_plain { self.cut } else { last.map_or(0, |frame| frame.at + frame.length as u64) }
+    }
+
     /// Takes over frames, and gives the digest of the whole file.
-    fn frames(&self, file: &File, writer: &mut ArchiveWriter) -> Result<Digest> {
-        let broken = |source| damaged(self.from, source);
+    fn frames(&self, file: &File, writer: &mut ArchiveWriter) -> io::Result<Result<Digest>> {
         let mut hasher = Hasher::new();
         let mut end = 0;
         for frame in &self.opened.index.frames {
             // What lies between frames is no content.
-            hash(file, end..frame.at, &mut hasher).map_err(broken)?;
+            hash(file, end..frame.at, &mut hasher)?;
             let mut bytes = vec![0; frame.length];
-            file.read_exact_at(&mut bytes, frame.at).map_err(broken)?;
+            file.read_exact_at(&mut bytes, frame.at)?;
             hasher.update(&bytes);
             end = frame.at + frame.length as u64;
-            if frame.content_at + frame.content as u64 <= self.cut {
-                writer.take_frame(bytes, frame.content)?;
-            } else if frame.content_at < self.cut {
-                self.half(frame, writer)?;
+            if frame.content_at + frame.content as u64 > self.cut {
+                continue;
+            }
+            let taken = match self.is_kept {
+                true => writer.keep(bytes, Some(frame.content)),
+                false => writer.take_frame(bytes, frame.content),
+            };
+            if let Err(error) = taken {
+                return Ok(Err(error));
             }
         }
-        let size = file.metadata().map_err(broken)?.len();
-        hash(file, end..size, &mut hasher).map_err(broken)?;
-        Ok(hasher.finish())
+        hash(file, end..file.metadata()?.len(), &mut hasher)?;
+        Ok(Ok(hasher.finish()))
     }
 
     /// What is left of the frame in which the cut is.
-    fn half(&self, frame: &Frame, writer: &mut ArchiveWriter) -> Result<()> {
+    fn half(&self) -> io::Result<Vec<u8>> {
+        let is_cut =
+            |frame: &&Frame| (frame.content_at + 1..frame.content_at + frame.content as u64).contains(&self.cut);
+        let Some(frame) = self.opened.index.frames.iter().find(is_cut).filter(|_| self.opened.has_frames) else {
+            return Ok(Vec::new());
+        };
         let mut bytes = vec![0; (self.cut - frame.content_at) as usize];
-        let mut content = self.opened.pieces.from(frame.content_at);
-        content.read_exact(&mut bytes).map_err(|source| damaged(self.from, source))?;
-        let is_small = bytes.len() <= frames::SMALL;
-        writer.take_bytes(&bytes, if is_small { Treatment::Small } else { Treatment::Large })
+        self.opened.pieces.from(frame.content_at).read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Takes over the bytes of the tar.
-    fn bytes(&self, file: &File, is_plain: bool, writer: &mut ArchiveWriter, leash: &Leash) -> Result<Digest> {
+    fn bytes(&self, file: &File, writer: &mut ArchiveWriter, leash: &Leash) -> Result<Digest> {
         let broken = |source| damaged(self.from, source);
         let mut content = self.opened.pieces.from(0).take(self.cut);
-        let treatment = if is_plain { Treatment::Plain } else { Treatment::Large };
+        let treatment = if self.is_plain { Treatment::Plain } else { Treatment::Large };
         let mut buffer = vec![0; BUFFER];
         let mut left = self.cut;
         while left > 0 {
@@ -135,7 +188,10 @@ impl Copy<'_> {
             if read == 0 {
                 return Err(broken(io::ErrorKind::UnexpectedEof.into()));
             }
-            writer.take_bytes(&buffer[..read], treatment)?;
+            match self.is_kept {
+                true => writer.keep(buffer[..read].to_vec(), None)?,
+                false => writer.take_bytes(&buffer[..read], treatment)?,
+            }
             left -= read as u64;
         }
         let mut hasher = Hasher::new();
@@ -194,10 +250,10 @@ mod tests {
     const REPLACED: [&str; 2] = ["sig", "zarf.yaml"];
     const AFTER: [(&str, &[u8]); 2] = [("sig", b"signature\n"), ("zarf.yaml", b"signed: true\n")];
 
-    fn amended(from: &Path, known: Digest, to: &Path) -> Result<(Digest, u64)> {
+    fn amended(from: &Path, known: Digest, to: To<'_>) -> Result<(Digest, u64)> {
         let opened = survey::open(from, from.parent(), &Buffers::new(1)).unwrap();
         let entries = AFTER.map(|(name, bytes)| Entry::bytes(name, 0o600, bytes.to_vec()));
-        amend((from, &opened), known, to.to_owned(), &REPLACED, entries.to_vec(), Leash::endless())
+        amend((from, &opened), known, to, &REPLACED, entries.to_vec(), Leash::endless())
     }
 
     /// The same bytes as if it had been written so at once, whatever its end
@@ -212,9 +268,13 @@ mod tests {
                 [&[("zarf.yaml", b"signed: false\n")], &AFTER, &[("sig", b"other"), ("zarf.yaml", b"x")]];
             for end in ends {
                 let known = written(&before, compression, end);
-                let found = amended(&before, known, &after).unwrap();
-                assert_eq!(found, (digest, std::fs::metadata(&expected).unwrap().len()), "{compression:?}");
-                assert!(std::fs::read(&after).unwrap() == std::fs::read(&expected).unwrap(), "{compression:?}");
+                for to in [To::New(&after), To::Itself] {
+                    let found = amended(&before, known, to).unwrap();
+                    assert_eq!(found, (digest, std::fs::metadata(&expected).unwrap().len()), "{compression:?} {to:?}");
+                    let written = if to == To::Itself { &before } else { &after };
+                    let is_same = std::fs::read(written).unwrap() == std::fs::read(&expected).unwrap();
+                    assert!(is_same, "{compression:?} {to:?}");
+                }
             }
         }
     }
@@ -231,7 +291,7 @@ mod tests {
         let end = opened.index.sizes().map(|(length, _)| length as usize).sum();
         for other in [bytes[..end].to_vec(), zstd::encode_all(tar.as_slice(), 1).unwrap()] {
             disk::fs::write_atomic(&before, &other).unwrap();
-            amended(&before, Digest::of(&other), &after).unwrap();
+            amended(&before, Digest::of(&other), To::New(&after)).unwrap();
             let opened = survey::open(&after, None, &Buffers::new(1)).unwrap();
             assert_eq!(opened.found, survey::Found::Indexed);
             let entries: Vec<&str> = opened.index.entries.iter().map(|entry| entry.path.as_str()).collect();
@@ -248,18 +308,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [before, after] = ["a", "b"].map(|name| folder.path().join(name));
         let known = written(&before, Compression::Zstd, &[("zarf.yaml", b"x"), ("more", b"y")]);
-        let error = amended(&before, known, &after).unwrap_err();
+        let error = amended(&before, known, To::New(&after)).unwrap_err();
         assert!(error.message().contains("`more` lies behind"), "{error}");
         let known = written(&before, Compression::Zstd, &[]);
-        assert!(amended(&before, known, &after).unwrap_err().message().contains("holds no `zarf.yaml`"));
+        assert!(amended(&before, known, To::New(&after)).unwrap_err().message().contains("holds no `zarf.yaml`"));
         let known = written(&before, Compression::Zstd, &[("zarf.yaml", b"x")]);
         let other = Digest::of(b"other");
-        assert!(amended(&before, other, &after).unwrap_err().message().contains("was changed"));
+        assert!(amended(&before, other, To::New(&after)).unwrap_err().message().contains("was changed"));
         assert!(!after.exists());
         let mut bytes = std::fs::read(&before).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         disk::fs::write_atomic(&before, &bytes).unwrap();
-        assert!(amended(&before, known, &after).is_err() && !after.exists());
+        assert!(amended(&before, known, To::New(&after)).is_err() && !after.exists());
     }
 }

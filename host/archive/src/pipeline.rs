@@ -70,6 +70,9 @@ enum Item {
     Compressed(Receiver<std::io::Result<Vec<u8>>>, usize),
     /// A frame of another archive, and the bytes of its content.
     Frame(Vec<u8>, usize),
+    /// What lies in the file already: a frame and the bytes of its content, or
+    /// some of a plain tar.
+    Kept(Vec<u8>, Option<usize>),
     /// A frame without content, which the table does not list.
     List(Vec<u8>),
 }
@@ -164,6 +167,11 @@ impl Pipeline {
     pub(super) fn frame(&mut self, frame: Vec<u8>, content: usize) -> Result<()> {
         self.cut()?;
         self.send(Item::Frame(frame, content))
+    }
+
+    /// Counts in what lies in the file already.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>, content: Option<usize>) -> Result<()> {
+        self.send(Item::Kept(bytes, content))
     }
 
     /// Waits until everything is on the disk, with the index of what is
@@ -311,6 +319,12 @@ impl Sink {
             Item::Frame(frame, content) => {
                 self.listed(frame.len(), content)?;
                 self.put(&frame)
+            }
+            Item::Kept(bytes, content) => {
+                content.map_or(Ok(()), |content| self.listed(bytes.len(), content))?;
+                self.hasher.update(&bytes);
+                self.written += bytes.len() as u64;
+                Ok(())
             }
             Item::List(frame) => {
                 self.put(&frame)?;

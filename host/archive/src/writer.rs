@@ -138,14 +138,23 @@ pub struct ArchiveWriter {
 impl ArchiveWriter {
     /// Creates or truncates `path`.
     pub fn create(path: PathBuf, compression: Compression) -> Result<Self> {
-        let workers = thread::available_parallelism().map_or(2, |count| count.get().clamp(1, 4));
-        Self::with_workers(path, compression, workers)
+        Self::with_workers(path, compression, workers())
     }
 
     /// The same with a number of compression threads. The bytes of the archive
     /// do not depend on it.
     pub(crate) fn with_workers(path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
         let file = fs::create(&path)?;
+        Self::into_file(file, path, compression, workers)
+    }
+
+    /// One that begins with what lies before the place where `file` stands,
+    /// which is [kept](Self::keep) first.
+    pub(super) fn behind(file: File, path: PathBuf, compression: Compression) -> Result<Self> {
+        Self::into_file(file, path, compression, workers())
+    }
+
+    fn into_file(file: File, path: PathBuf, compression: Compression, workers: usize) -> Result<Self> {
         let probe = Probe::new().map_err(|source| Error::io("cannot compress for", &path, source))?;
         let pipeline = Some(Pipeline::new(file, &path, workers)?);
         let list = match compression {
@@ -218,6 +227,16 @@ impl ArchiveWriter {
         let Some(pipeline) = &mut self.pipeline else { return Err(self.broken()) };
         let taken = pipeline.frame(frame, content);
         self.ended(taken)
+    }
+
+    /// Counts in what lies in the file already: a frame with so many bytes of
+    /// content, or some of a plain tar.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>, content: Option<usize>) -> Result<()> {
+        self.leash.check()?;
+        self.position += content.unwrap_or(bytes.len()) as u64;
+        let Some(pipeline) = &mut self.pipeline else { return Err(self.broken()) };
+        let kept = pipeline.keep(bytes, content);
+        self.ended(kept)
     }
 
     /// Takes over bytes of the tar of another archive.
@@ -429,6 +448,11 @@ impl Drop for ArchiveWriter {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Threads that compress.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(2, |count| count.get().clamp(1, 4))
 }
 
 /// Opens a regular file of exactly `size` bytes.

@@ -17,6 +17,7 @@ use base::progress::text;
 use disk::fs;
 use far_side::verify::{Against, Beside, Report, State, verify_with};
 use seal::beside::{self, Whole};
+use seal::package::{self, Placing};
 use seal::provenance;
 use signing::bundle::LARGEST_BUNDLE;
 use signing::{PrivateKey, PublicKey};
@@ -71,7 +72,7 @@ pub(super) fn run(args: &SignArgs, ui: &Ui, variables: &Variables) -> Result<Exi
     let found = look(package, &key.public(), args.overwrite)?;
     let (after, was_signed) = match found.signature.state {
         State::Holds => ((found.sha256, found.size), true),
-        _ => (sign(package, found.sha256, &key)?, false),
+        _ => (package::sign(package, found.sha256, &key, Placing::AtOnce, Leash::endless())?, false),
     };
     let renewed = renew(package, &found, after, &key)?;
     let by = key.public().hint();
@@ -106,17 +107,6 @@ fn look(package: &Path, key: &PublicKey, overwrite: bool) -> Result<Report> {
         Some(_) if is_signed && overwrite && (is_stale(&found) || ours_alone(&found)) => Ok(found),
         Some(error) => Err(error.context("nothing is signed that is not sound")),
     }
-}
-
-fn sign(package: &Path, known: Digest, key: &PrivateKey) -> Result<Whole> {
-    let folder = package.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let waiting = fs::temporary_beside(package);
-    let whole = seal::package::sign((package, known), key, waiting.clone(), Some(folder), Leash::endless())?;
-    let put = fs::rename(&waiting, package).and_then(|()| fs::sync_parent(package));
-    if put.is_err() {
-        let _ = fs::remove_file(&waiting);
-    }
-    put.map(|()| whole)
 }
 
 /// The files beside the package say its new digest: those that are about what

@@ -1,16 +1,18 @@
 //! Signs a package, as Zarf does: the bundle is over zarf.yaml, which holds the
 //! digest of checksums.txt, which holds that of every other file.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use archive::Entry;
-use archive::amend::amend;
+use archive::amend::{To, amend};
 use archive::pieces::Buffers;
 use archive::random::{Archive, damaged};
-use archive::survey::{self, Opened};
+use archive::survey::{self, Found, Opened};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::leash::Leash;
+use disk::fs;
 use signing::{Bundle, PrivateKey};
 
 use crate::definition;
@@ -28,27 +30,49 @@ const LARGEST_DEFINITION: u64 = 2 << 20;
 /// As Zarf's own files have it.
 const MODE: u32 = 0o600;
 
-/// Writes the package at `from`, which has the digest `known`, signed to `to`,
-/// and gives the digest and size of that. Nothing but the last files is written
-/// anew, and the same package and key give the same bytes. A package that is
-/// one stream is unpacked into the folder `spool` on the way.
+/// How the signed package takes the place of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placing {
+    /// At once: it is written beside it first.
+    AtOnce,
+    /// Nobody has it yet, and nobody will where this fails: only its end is
+    /// written, where the file has no second name and can be written so.
+    InPlace,
+}
+
+/// Signs the package at `path`, which has the digest `known`, and gives the
+/// digest and size that it has then. Nothing but the last files is written anew,
+/// and the same package and key give the same bytes. A package that is one
+/// stream is unpacked into its folder on the way.
 ///
 /// # Errors
 /// `invalid-input` for what cannot be signed so; `integrity`, `local`,
-/// `disk-full`, `interrupted`: then nothing is left at `to`.
-pub fn sign(
-    (from, known): (&Path, Digest),
-    key: &PrivateKey,
-    to: PathBuf,
-    spool: Option<&Path>,
-    leash: Leash,
-) -> Result<(Digest, u64)> {
-    let opened = survey::open(from, spool, &Buffers::new(1))?;
-    let text = definition::signed(&definition_of(from, &opened)?)?;
+/// `disk-full`, `interrupted`: then the package is as it was, unless it was
+/// signed in place.
+pub fn sign(path: &Path, known: Digest, key: &PrivateKey, placing: Placing, leash: Leash) -> Result<(Digest, u64)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = survey::open(path, Some(folder), &Buffers::new(1))?;
+    let text = definition::signed(&definition_of(path, &opened)?)?;
     let bundle = Bundle::of_message(key, &Digest::of(text.as_bytes()))?;
     let entries =
         vec![Entry::bytes(BUNDLE, MODE, bundle.to_json()?), Entry::bytes(DEFINITION, MODE, text.into_bytes())];
-    amend((from, &opened), known, to, &REPLACED, entries, leash)
+    let amended = |to| amend((path, &opened), known, to, &REPLACED, entries, leash);
+    if placing == Placing::InPlace && opened.found != Found::Spooled && has_one_name(path)? {
+        return amended(To::Itself);
+    }
+    let waiting = fs::temporary_beside(path);
+    let whole = amended(To::New(&waiting))?;
+    let put = fs::rename(&waiting, path).and_then(|()| fs::sync_parent(path));
+    if put.is_err() {
+        let _ = fs::remove_file(&waiting);
+    }
+    put.map(|()| whole)
+}
+
+/// What has another name as well is somebody else's file, too.
+fn has_one_name(path: &Path) -> Result<bool> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::io("cannot read", path, source))?;
+    Ok(metadata.nlink() == 1)
 }
 
 fn definition_of(path: &Path, opened: &Opened) -> Result<String> {

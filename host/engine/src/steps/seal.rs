@@ -20,6 +20,7 @@ use disk::fs;
 use disk::tree::{Artifact, TreeBuilder};
 use plugin_host::catalog;
 use seal::beside::{self, Whole};
+use seal::package::Placing;
 use seal::provenance::{self, Made, StepRow};
 use signing::PrivateKey;
 
@@ -91,11 +92,9 @@ fn seal_one(package: &Artifact, spec: &StepSpec, cx: &StepContext, lock: &Airgap
 fn sign(package: &Artifact, key: &Arc<PrivateKey>, cx: &StepContext) -> Result<Whole> {
     let Artifact { path: name, digest, size, .. } = package;
     let (output, root) = (&cx.output, cx.output.root());
-    let (from, to) = (root.join(name), root.join(format!(".{name}.signed")));
     let leash = Leash::new(cx.progress.cancellation().clone());
     cx.progress.working("signing");
-    let signed = seal::package::sign((&from, *digest), key, to.clone(), Some(root), leash)?;
-    fs::rename(&to, &from)?;
+    let signed = seal::package::sign(&root.join(name), *digest, key, Placing::InPlace, leash)?;
     output.record(Artifact { digest: signed.0, size: signed.1, ..package.clone() });
     let checksum = format!("{name}{}", beside::CHECKSUM);
     if output.get(&checksum).is_some() {

@@ -30,6 +30,7 @@ use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
 use engine::state::Status;
 use fetch::network;
+use model::zarf::is_package_file;
 use plugin_host::catalog;
 
 /// Build the package, or go on with an unfinished build
@@ -277,10 +278,7 @@ pub(super) fn tell_errors(report: &Report, ui: &Ui) {
 
 /// A package in dist/ of which nobody shall think that this build made it.
 fn left_over(report: &Report, layout: &Layout) -> Option<String> {
-    let is_package = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("zarf-package-") && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
-    };
+    let is_package = |path: &Path| is_package_file(&path.file_name().unwrap_or_default().to_string_lossy());
     if report.published.iter().any(|published| is_package(Path::new(&published.path))) {
         return None;
     }

@@ -139,11 +139,6 @@ pub fn makes_package(step: &StepSpec) -> bool {
     step.runs(PACKAGE)
 }
 
-/// Whether this is the name of a package.
-pub fn is_package(name: &str) -> bool {
-    name.starts_with(PACKAGE_FILES) && (name.ends_with(".tar.zst") || name.ends_with(".tar"))
-}
-
 /// People and shells handle what lies in dist/: no letter that looks like
 /// another, nothing that a command takes for an option.
 pub(super) const PLAIN: &str =

@@ -17,6 +17,7 @@ use config::Project;
 use config::pipeline::{HostStep, MANIFESTS, Runner};
 use config::publish::Published;
 use disk::fs;
+use model::zarf::is_package_file;
 
 /// Bytes of files.json and of components.resolved.json.
 const LARGEST_LIST: u64 = 64 << 20;
@@ -103,9 +104,7 @@ fn package(project: &Project, published: &[Published]) -> Result<(Vec<Item>, Str
     let in_dist = published.iter().map(|one| (layout.published(&one.path), one));
     let in_dist: Vec<(PathBuf, &Published)> = in_dist.filter(|(path, _)| path.starts_with(&layout.dist)).collect();
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let is_package =
-        |name: &String| name.starts_with("zarf-package-") && [".tar.zst", ".tar"].iter().any(|end| name.ends_with(end));
-    let package = in_dist.iter().map(|(path, _)| name(path)).find(is_package).ok_or_else(|| {
+    let package = in_dist.iter().map(|(path, _)| name(path)).find(|name| is_package_file(name)).ok_or_else(|| {
         Error::new(Class::State, "the build published no package")
             .hint("let a step with the plugin `package` publish it into dist: see config/pipeline.yaml")
     })?;

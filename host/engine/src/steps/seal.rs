@@ -11,13 +11,14 @@ use std::sync::Arc;
 use super::{StepContext, images};
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
+use config::Project;
 use config::airgap_lock::AirgapLock;
 use config::lock_names::Names;
 use config::pipeline::{Runner, StepSpec};
 use config::runners::Runners;
-use config::{Project, publish};
 use disk::fs;
 use disk::tree::{Artifact, TreeBuilder};
+use model::zarf::is_package_file;
 use plugin_host::catalog;
 use seal::beside::{self, Whole};
 use seal::package::Placing;
@@ -36,7 +37,7 @@ const MANIFESTS: &str = "manifests";
 /// `configuration` where the settings name a key and there is none to sign
 /// with; as [`seal::package::sign`].
 pub(super) async fn seal(spec: &StepSpec, cx: &StepContext) -> Result<()> {
-    let is_package = |artifact: &Artifact| publish::is_package(&artifact.path);
+    let is_package = |artifact: &Artifact| is_package_file(&artifact.path);
     let packages: Vec<Artifact> = cx.output.listing().artifacts.into_iter().filter(is_package).collect();
     if cx.project.settings.signing.key.is_some() && cx.signer.is_none() {
         return Err(Error::configuration("`signing.key` names a key, and this command has none to sign with"));

@@ -16,6 +16,7 @@ use base::error::{Class, Error, Result};
 use base::progress::text::bytes as size;
 use base::visible;
 use disk::fs;
+use model::zarf::is_package_file;
 
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
@@ -114,7 +115,7 @@ impl FolderReport {
             problems.add_for("missing", name, format!("is not there, and {SUMS} names it"));
             return Ok(());
         }
-        if is_package(name) {
+        if is_package_file(name) {
             // Read once: its report has the digest of the file.
             let report = verify_with(&path, against)?;
             self.bytes += report.size;
@@ -133,10 +134,6 @@ impl FolderReport {
             problems.add_for("digest", name, format!("is damaged: its sha256 is {}", found.hex()));
         }
     }
-}
-
-fn is_package(name: &str) -> bool {
-    name.starts_with("zarf-package-") && [".tar.zst", ".tar"].iter().any(|end| name.ends_with(end))
 }
 
 fn hashed(path: &Path) -> Result<(Digest, u64)> {

@@ -86,6 +86,12 @@ pub fn package_file_name(metadata: &Metadata) -> String {
     format!("zarf-package-{name}-{architecture}{version}.{extension}")
 }
 
+/// Whether a file is called as a package is, and not as what lies beside one.
+pub fn is_package_file(name: &str) -> bool {
+    let is_archive = name.ends_with(".tar.zst") || name.ends_with(".tar");
+    name.starts_with("zarf-package-") && is_archive && !name.ends_with(".spdx.tar")
+}
+
 /// A repository of a component, taken apart as Zarf does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryUrl<'a> {
@@ -152,6 +158,17 @@ mod tests {
         assert_eq!(rfc3339(1_709_164_800), "2024-02-29T00:00:00Z");
         assert_eq!(rfc3339(951_868_799), "2000-02-29T23:59:59Z");
         assert_eq!(rfc3339(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn what_lies_beside_a_package_is_none() {
+        for name in ["zarf-package-a-amd64-1.0.tar.zst", "zarf-package-a-amd64.tar"] {
+            assert!(is_package_file(name), "{name}");
+            for beside in [".sha256", ".manifest.json", ".intoto.json", ".spdx.json", ".spdx.tar"] {
+                assert!(!is_package_file(&format!("{name}{beside}")), "{name}{beside}");
+            }
+        }
+        assert!(!is_package_file("other.tar"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn there_is_no_environment_and_no_clock() {
 fn an_exit_or_a_trap_ends_the_guest_alone() {
     let Some(arena) = Arena::enter() else { return };
     Attack::new(&arena, json!([{ "do": "exit" }])).build().refused(&["attack", "exited"]);
-    Attack::new(&arena, json!([{ "do": "trap" }])).build().refused(&["attack", "crashed", "gives up"]);
+    Attack::new(&arena, json!([{ "do": "trap" }])).build().refused(&["attack", "panicked", "gives up"]);
 }
 
 /// Escapes, overrides, a false end of a line, what nobody sees.

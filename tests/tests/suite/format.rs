@@ -292,7 +292,7 @@ fn what_only_v1alpha1_can_say_is_told_by_field() {
     run.says(&["v1alpha1 alone", "February 2027", "March", "May", "do without it", "package.format"]);
     assert_eq!(verified(&project)["definition"]["outdated"], true);
     // Whoever deploys migrates `setVariable`, and would drop it were it listed.
-    let packaged = Package::open(&project.package()).text("zarf.yaml");
+    let packaged = Package::unchecked(&project.package()).text("zarf.yaml");
     assert!(packaged.contains("scripts-to-actions") && !packaged.contains("pluralize-set-variable"), "{packaged}");
     let project = project.with_settings(|settings| settings["package"]["format"] = json!("v1beta1"));
     project.run(&["build"]).code(1).says(&fields).says(&["package.format: both"]);

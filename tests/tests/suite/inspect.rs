@@ -44,8 +44,9 @@ fn the_index_tells_what_a_whole_pass_finds() {
     let bytes = std::fs::read(&package).unwrap();
     let without = &bytes[..index_at(&bytes)];
     project.write(&format!("elsewhere/{name}"), without);
-    let list = format!("{name}.manifest.json");
-    project.write(&format!("elsewhere/{list}"), project.read(&format!("dist/{list}")));
+    for beside in ["manifest.json", "intoto.json"].map(|end| format!("{name}.{end}")) {
+        project.write(&format!("elsewhere/{beside}"), project.read(&format!("dist/{beside}")));
+    }
     let run = project.run(&["inspect", "--json", &format!("elsewhere/{name}")]).success().json();
     assert_eq!(run["indexed"], false);
     assert_eq!(inspected(&project, &format!("elsewhere/{name}")), told);

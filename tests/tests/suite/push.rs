@@ -186,7 +186,8 @@ fn an_upload_that_is_hindered_goes_on_where_it_was() {
     ] {
         front.heal();
         front.forget();
-        let trigger = front.fault(on, fault);
+        // Whether it happened is asked below.
+        let trigger = front.perhaps(on, fault);
         let prefix = format!("{}/{}", front.host(), what.replace(' ', "-"));
         let run =
             project.run(&["push", &package(&project), &prefix, "--plain-http", "--json", "--match", "*/team/app:1"]);

@@ -133,7 +133,19 @@ mod tests {
         let ids: Vec<&str> = pipeline.steps.iter().map(|step| step.id.as_str()).collect();
         assert_eq!(
             ids,
-            ["config", "manifests", "files", "repos", "charts", "notes", "images", "zarf_gen", "policy", "package"]
+            [
+                "config",
+                "manifests",
+                "files",
+                "repos",
+                "charts",
+                "notes",
+                "images",
+                "zarf_gen",
+                "sbom",
+                "policy",
+                "package"
+            ]
         );
         let notes = pipeline.step("notes").unwrap();
         assert_eq!((notes.name.as_str(), notes.retries, notes.timeout), ("notes", Some(0), Some(60)));

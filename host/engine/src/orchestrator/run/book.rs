@@ -333,6 +333,8 @@ mod tests {
         complete(&mut book, "images");
         assert_eq!(start_all(&mut book), ["zarf_gen"]);
         complete(&mut book, "zarf_gen");
+        assert_eq!(start_all(&mut book), ["sbom"]);
+        complete(&mut book, "sbom");
         assert_eq!(start_all(&mut book), ["package"]);
         assert!(!book.is_finished());
         complete(&mut book, "package");

@@ -28,12 +28,14 @@ pub fn pipeline(plugin: &str, configuration: &Value) -> String {
     ]);
     let mut definition = step("zarf_gen", json!({ "plugin": plugin }), &fetched);
     definition["configuration"] = configuration.clone();
-    let mut package = step("package", json!({ "plugin": "package" }), &[&fetched[..], &["zarf_gen"]].concat());
-    let published = ["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json"];
+    let sbom = step("sbom", json!({ "plugin": "sbom" }), &[&fetched[..], &["zarf_gen"]].concat());
+    let mut package = step("package", json!({ "plugin": "package" }), &[&fetched[..], &["zarf_gen", "sbom"]].concat());
+    let published =
+        ["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json", "*.spdx.json", "*.spdx.tar"];
     package["publish"] = published.map(|from| json!({ "from": from, "to": "dist" })).into();
     let mut steps = vec![step("config", json!({ "host": "config" }), &[]), manifests];
     steps.extend(["images", "files", "repos"].map(|id| step(id, json!({ "host": id }), &["manifests"])));
     steps.push(step("charts", json!({ "plugin": "charts" }), &["manifests"]));
-    steps.extend([definition, package]);
+    steps.extend([definition, sbom, package]);
     json!({ "steps": steps }).to_string()
 }

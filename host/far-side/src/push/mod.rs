@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 pub use names::{Format, written};
 pub use plan::{Item, Targets, Wanted, plan};
@@ -83,7 +83,8 @@ pub async fn push(
     progress: &Progress,
 ) -> Result<Report> {
     let room = Semaphore::new(AT_ONCE);
-    let work = Work { library, network, progress, replaces, room, known: Mutex::default(), sums: Mutex::default() };
+    let (known, lists, sums) = (Mutex::default(), AsyncMutex::default(), Mutex::default());
+    let work = Work { library, network, progress, replaces, room, known, lists, sums };
     let total = items.len() as u64;
     let pushed = iter(items).map(async |item: Item| {
         let failed = |error: Error| error.context(format!("cannot push `{}` to `{}`", item.old, item.new));
@@ -119,6 +120,9 @@ struct Work<'a> {
     replaces: bool,
     room: Semaphore,
     known: Mutex<HashMap<Digest, Known>>,
+    /// Held by who writes a list of referrers: it is read and written under one
+    /// tag, which may be carried as well.
+    lists: AsyncMutex<()>,
     sums: Mutex<Report>,
 }
 
@@ -148,11 +152,13 @@ impl Work<'_> {
     async fn item(&self, item: &Item) -> Result<bool> {
         let Some(digest) = item.digest else { return self.repository(item).await };
         let target = Reference::parse(&item.new)?;
+        let alone = if referrers::is_list(&target) { Some(self.lists.lock().await) } else { None };
         let was_there = self.is_there(&target, digest).await?;
         match was_there {
             true => self.remember(&target, digest, DEEPEST).await?,
             false => Box::pin(self.manifest(&target, digest, DEEPEST)).await?,
         }
+        drop(alone);
         self.refer(&target, digest).await?;
         Ok(was_there)
     }

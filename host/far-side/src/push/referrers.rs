@@ -34,6 +34,7 @@ impl Work<'_> {
 
     async fn list(&self, subject_at: &Reference, subject: Digest, referrers: &[Referrer]) -> Result<()> {
         let tag = Reference::parse(&format!("{}:sha256-{}", subject_at.name(), subject.hex()))?;
+        let _alone = self.lists.lock().await;
         let listed = match self.network.held_manifest(&tag, self.progress).await? {
             Some(_) => Some(self.network.manifest(&tag, self.progress).await?.bytes),
             None => None,
@@ -45,6 +46,12 @@ impl Work<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a tag is made of the digest of what is referred to.
+pub(super) fn is_list(reference: &Reference) -> bool {
+    let hex = reference.tag().and_then(|tag| tag.strip_prefix("sha256-"));
+    hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// An index with these as well, where it lacks one. None where it is none.
@@ -80,6 +87,9 @@ mod tests {
             annotations: BTreeMap::new(),
         };
         let (one, two) = (referrer("one"), referrer("two"));
+        let list = format!("r.example.com/a:sha256-{}", one.digest.hex());
+        assert!(is_list(&Reference::parse(&list).unwrap()));
+        assert!(!is_list(&Reference::parse(&format!("{list}.sig")).unwrap()));
         let first = with(None, std::slice::from_ref(&one)).unwrap().unwrap();
         let both = with(Some(first.to_string().as_bytes()), &[one.clone(), two.clone()]).unwrap().unwrap();
         let digests: Vec<&Value> = both["manifests"].as_array().unwrap().iter().map(|row| &row["digest"]).collect();

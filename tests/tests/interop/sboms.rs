@@ -45,7 +45,7 @@ pub(crate) fn run() {
     let images = images();
     let mut project = Project::new().with_registry(&registry.host());
     for (seed, (name, layers)) in images.iter().enumerate() {
-        let layers: Vec<Layer> = layers.iter().map(|files| layer(files)).collect();
+        let layers: Vec<Layer> = layers.iter().map(layer).collect();
         registry.push(&format!("{name}:1"), &Image::new(seed as u64, &layers));
         project = project.with_image(registry.reference(&format!("{name}:1")));
     }

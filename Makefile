@@ -24,7 +24,7 @@ programs: plugins ## Build the binary and everything around it for tests: target
 	$(CARGO) build $(FLAGS)
 
 dist: tools programs ## Build the static program that travels, pack and try it: target/packages
-	packaging/dist.sh
+	host/packaging/dist.sh
 	AIRGAP_DIST=$(CURDIR)/target/packages $(CARGO) test $(FLAGS) --test suite -- travels
 
 demo: programs ## Build a small package from a registry and a file server on loopback

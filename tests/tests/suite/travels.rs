@@ -118,7 +118,7 @@ fn the_packages_install_what_they_say_and_are_the_same_each_time() {
         assert!(packed.unpacked.path().join(name).is_file(), "{name}");
     }
     let again = tempfile::tempdir().unwrap();
-    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("packaging/pack.sh");
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("host/packaging/pack.sh");
     tools::run(Command::new(pack).arg(packed.program()).arg(again.path()));
     let sums = |folder: &Path| std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(again.path()), sums(&packed.packages));

@@ -7,7 +7,7 @@ set -eu
 program=$1
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 
 case $(LC_ALL=C readelf -h "$program" | sed -n 's/^ *Machine: *//p') in
   *X86-64*) arch=amd64 ;;

@@ -6,7 +6,7 @@
 # it, the one of this machine is linked in: that is said, and the program needs
 # no other file either.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 machine=$(uname -m)
 musl=$machine-unknown-linux-musl
@@ -35,4 +35,4 @@ if LC_ALL=C readelf -l "$program" | grep -q INTERP; then
   echo "$program needs a loader: it is not static" >&2
   exit 1
 fi
-packaging/pack.sh "$program" target/packages
+host/packaging/pack.sh "$program" target/packages

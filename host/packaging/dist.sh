@@ -11,8 +11,11 @@ cd "$(dirname "$0")/../.."
 machine=$(uname -m)
 musl=$machine-unknown-linux-musl
 has_musl() { rustup target list --installed 2>/dev/null | grep -qx "$musl"; }
-has_musl || rustup target add "$musl" >/dev/null 2>&1 || true
-command -v musl-gcc >/dev/null || tests/install-tools.sh musl-gcc=musl-tools || true
+if ! has_musl && command -v rustup >/dev/null; then
+  rustup target add "$musl" >&2 || echo "rustup cannot bring $musl" >&2
+fi
+# Says itself what it could not install.
+command -v musl-gcc >/dev/null || tests/install-tools.sh musl-gcc=musl-tools
 
 # Nobody has to know where it was compiled.
 flags="--remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"

@@ -19,6 +19,7 @@ use base::visible;
 use plugin_host::worker;
 
 mod add;
+mod allocator;
 mod build;
 mod clean;
 mod descriptors;
@@ -134,6 +135,7 @@ pub fn main() -> ProcessExitCode {
     if std::env::args_os().skip(1).eq([worker::COMMAND]) {
         return worker::main();
     }
+    allocator::give_back();
     let variables = Variables::read();
     descriptors::raise();
     let cli = match Cli::try_parse() {

@@ -26,8 +26,8 @@ enum State {
         reader: Box<LayerReader>,
         _slot: Arc<Slot>,
     },
-    /// What it is called that was read, and whether that was all of it.
-    Known(Names, bool),
+    /// What it is called that was read, and why that is not all of it.
+    Known(Names, Option<Error>),
 }
 
 impl LayerHandle {
@@ -42,7 +42,7 @@ impl LayerHandle {
     /// Its names are known without reading it.
     pub(super) fn known(&self, names: Names) -> Result<()> {
         self.with(|state| {
-            *state = State::Known(names, true);
+            *state = State::Known(names, None);
             Ok(())
         })
     }
@@ -60,8 +60,8 @@ impl LayerHandle {
         self.with(|state| {
             let State::Reading { reader, .. } = state else { return Ok(None) };
             let result = act(reader);
-            if result.is_err() {
-                end(state, false);
+            if let Err(error) = &result {
+                end(state, Some(error.clone()));
             }
             result.map(Some)
         })
@@ -70,23 +70,28 @@ impl LayerHandle {
     /// There is nothing more in it.
     pub(super) fn ended(&self) -> Result<()> {
         self.with(|state| {
-            end(state, true);
+            end(state, None);
             Ok(())
         })
     }
 
-    /// The names of a layer that was read to its end.
-    pub(super) fn complete(&self) -> Result<Names> {
+    /// The names of a layer that was read to its end, as they are kept.
+    pub(super) fn complete(&self) -> Result<Vec<u8>> {
         self.with(|state| match state {
-            State::Known(names, true) => Ok(names.clone()),
-            _ => Err(Error::invalid(format!("`{}` was not read to its end", self.shown))),
+            State::Known(names, None) => Ok(names.to_bytes()),
+            State::Known(_, Some(why)) => Err(why.clone()),
+            _ => Err(self.unread()),
         })
+    }
+
+    fn unread(&self) -> Error {
+        Error::invalid(format!("`{}` was not read to its end", self.shown))
     }
 
     /// Whether it hides each of the paths.
     pub(super) fn hides(&self, paths: &[String], leash: &Leash) -> Result<Vec<bool>> {
         self.with(|state| {
-            end(state, false);
+            end(state, Some(self.unread()));
             let State::Known(names, _) = state else {
                 return Err(Error::invalid(format!("`{}` was not read", self.shown)));
             };
@@ -96,9 +101,9 @@ impl LayerHandle {
 }
 
 /// What was read becomes what is known.
-fn end(state: &mut State, is_whole: bool) {
+fn end(state: &mut State, why: Option<Error>) {
     *state = match std::mem::replace(state, State::Closed) {
-        State::Reading { reader, .. } => State::Known(reader.names(), is_whole),
+        State::Reading { reader, .. } => State::Known(reader.names(), why),
         other => other,
     };
 }

@@ -127,7 +127,9 @@ fn publish_sboms(inputs: &Inputs, output: &Sink, file: &str) -> Result<(), StepE
     let within = format!("{}/", sboms::FOLDER);
     let items: Vec<Item<'_>> = documents
         .iter()
-        .map(|entry| Item::file(entry.path.trim_start_matches(&within), 0o644, tree, entry.path.as_str()))
+        .map(|entry| {
+            Item::file(entry.path.strip_prefix(&within).unwrap_or(&entry.path), 0o644, tree, entry.path.as_str())
+        })
         .collect();
     let archive = Archive::create(output, &format!("{file}.spdx.tar"), Compression::None);
     archive.add(&items)?;

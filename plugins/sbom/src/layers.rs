@@ -49,16 +49,18 @@ fn why(error: StepError) -> Result<String, StepError> {
 }
 
 fn read(layer: &Layer, notes: &mut Notes) -> Result<(), StepError> {
-    let mut failed = None;
     loop {
         let found = layer.next()?;
         if found.is_empty() {
-            return failed.map_or(Ok(()), Err);
+            return Ok(());
         }
         for found in found {
             let by_name = kinds::reader_of(&found.path) != Reader::Go;
-            if found.kind == FoundKind::Symlink && by_name && notes.links.len() < MOST_LINKS {
-                notes.links.push((found.path.clone(), target(&found.path, &found.target)));
+            if found.kind != FoundKind::File && by_name && notes.links.len() < MOST_LINKS {
+                // That of a hard link is from the root already.
+                let is_hard = found.kind == FoundKind::HardLink;
+                let target = if is_hard { found.target.clone() } else { target(&found.path, &found.target) };
+                notes.links.push((found.path.clone(), target));
             }
             if found.kind != FoundKind::File {
                 continue;
@@ -67,8 +69,6 @@ fn read(layer: &Layer, notes: &mut Notes) -> Result<(), StepError> {
                 Ok(seen) => notes.found.extend(seen),
                 Err(why) => notes.unread.push(Unread { path: found.path.clone(), why }),
             }
-            // Where the layer itself is at fault, it says so once more.
-            failed = layer.read(0).err();
         }
     }
 }

@@ -18,6 +18,8 @@ pub mod subject;
 pub mod syft;
 pub mod zip;
 
+use std::io::{BufWriter, Write as _};
+
 use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::{Deserialize, Serialize};
@@ -132,6 +134,8 @@ impl Step for Sbom {
 struct Work<'a> {
     cx: &'a Context,
     output: &'a Sink,
+    /// The step with the definition.
+    definition: &'a str,
     whole: Document,
     /// Of the package, in the document about it.
     root: String,
@@ -143,7 +147,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(cx: &'a Context, configuration: &Configuration, output: &'a Sink) -> Self {
+    fn new(cx: &'a Context, configuration: &'a Configuration, output: &'a Sink) -> Self {
         let Package { name, version } = &configuration.package;
         let root = "SPDXRef-Package".to_owned();
         let element = Element {
@@ -158,7 +162,8 @@ impl<'a> Work<'a> {
         for Plugin { step, name, version, digest } in &configuration.plugins {
             whole.contain(&root, files::plugin(step, name, version, digest));
         }
-        Self { cx, output, whole, root, list: List::default(), packages: 0, layers: 0, read: 0, warned: 0 }
+        let definition = &configuration.definition;
+        Self { cx, output, definition, whole, root, list: List::default(), packages: 0, layers: 0, read: 0, warned: 0 }
     }
 
     fn images(&mut self, inputs: &Inputs) -> Result<(), StepError> {
@@ -187,7 +192,7 @@ impl<'a> Work<'a> {
 
     fn fetched(&mut self, inputs: &Inputs) -> Result<(), StepError> {
         let lists = Lists::read(inputs)?;
-        let definition = match inputs.find("zarf_gen") {
+        let definition = match inputs.find(self.definition) {
             Some(tree) => tree.read_text_optional("zarf.yaml")?.unwrap_or_default(),
             None => String::new(),
         };
@@ -278,11 +283,14 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Bytes of a document that cross to the host at a time.
+const PIECE: usize = 64 << 10;
+
 /// In one line: nobody reads them without a tool.
 fn write_json(output: &Sink, path: &str, document: &Value) -> Result<(), StepError> {
-    let mut text = document.to_string();
-    text.push('\n');
-    output.write_text(path, &text).map(drop)
+    let mut writer = BufWriter::with_capacity(PIECE, output.writer(path, false)?);
+    serde_json::to_writer(&mut writer, document)?;
+    writer.write_all(b"\n").and_then(|()| writer.flush()).map_err(StepError::from)
 }
 
 fn warning(what: &str, layer: &str, path: &str, why: &str) -> String {

@@ -84,7 +84,7 @@ impl HostLayer for Call {
         self.blocking("layer.keep", move |_| {
             let names = layer.complete()?;
             match layer.digest {
-                Some(digest) if is_core => desk.keep_notes(&plugin, &digest, &names.to_bytes(), &notes),
+                Some(digest) if is_core => desk.keep_notes(&plugin, &digest, &names, &notes),
                 _ => Ok(()),
             }
         })

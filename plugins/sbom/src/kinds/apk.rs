@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Why;
+use super::{Why, few};
 use crate::found::{Kind, Package};
 
 /// Reads blocks of `K:value` lines. The files of a package, most of the text,
@@ -17,6 +17,7 @@ pub fn read(text: &str) -> Result<Vec<Package>, Why> {
     for line in text.lines().chain([""]) {
         if line.is_empty() {
             packages.extend(std::mem::take(&mut fields).package());
+            few(&packages)?;
             continue;
         }
         if let (Some(key), Some(value)) = (line.as_bytes().first(), line.get(2..))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Why;
+use super::{Why, few};
 use crate::found::{Kind, Package};
 
 /// Reads paragraphs. Packages that were removed and left their configuration
@@ -15,38 +15,29 @@ use crate::found::{Kind, Package};
 /// For a text without a single field.
 pub fn read(text: &str) -> Result<Vec<Package>, Why> {
     let mut packages = Vec::new();
-    let mut has_fields = text.trim().is_empty();
-    for paragraph in paragraphs(text) {
-        has_fields |= !paragraph.is_empty();
-        packages.extend(package(&paragraph));
-    }
-    if has_fields { Ok(packages) } else { Err("it holds no paragraph of a package".to_owned()) }
-}
-
-type Fields<'a> = BTreeMap<&'a str, String>;
-
-fn paragraphs(text: &str) -> Vec<Fields<'_>> {
-    let mut paragraphs = vec![Fields::new()];
+    let mut fields = Fields::new();
     let mut key = "";
-    for line in text.lines() {
+    let mut has_fields = text.trim().is_empty();
+    for line in text.lines().chain([""]) {
         if line.is_empty() {
-            paragraphs.push(Fields::new());
+            packages.extend(package(&std::mem::take(&mut fields)));
+            few(&packages)?;
             key = "";
-            continue;
-        }
-        let Some(fields) = paragraphs.last_mut() else { continue };
-        if line.starts_with([' ', '\t']) {
+        } else if line.starts_with([' ', '\t']) {
             if let Some(value) = fields.get_mut(key) {
                 value.push_str("\n ");
                 value.push_str(line.trim());
             }
         } else if let Some((name, value)) = line.split_once(':') {
+            has_fields = true;
             key = name.trim();
             fields.insert(key, value.trim().to_owned());
         }
     }
-    paragraphs
+    if has_fields { Ok(packages) } else { Err("it holds no paragraph of a package".to_owned()) }
 }
+
+type Fields<'a> = BTreeMap<&'a str, String>;
 
 fn package(fields: &Fields<'_>) -> Option<Package> {
     let get = |key: &str| fields.get(key).map(String::as_str).unwrap_or_default();

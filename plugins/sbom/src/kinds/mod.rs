@@ -33,6 +33,17 @@ impl Content for &[u8] {
 /// Why a file says nothing.
 pub type Why = String;
 
+/// Packages of one file: a system has some thousands.
+const MOST_PACKAGES: usize = 100_000;
+
+/// Whether these are as many as a file may say.
+fn few(packages: &[crate::found::Package]) -> Result<(), Why> {
+    match packages.len() <= MOST_PACKAGES {
+        true => Ok(()),
+        false => Err(format!("it names more than {MOST_PACKAGES} packages")),
+    }
+}
+
 /// Who reads a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {

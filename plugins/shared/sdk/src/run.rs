@@ -9,11 +9,11 @@ use crate::{Context, Description, Inputs, NamedTree, Sink, Step, StepError, Summ
 /// What the host tells every step beside its own configuration:
 /// `package` (name, version and the other fields of `package` in
 /// settings.yaml), `architecture` (`amd64` or `arm64`), `force_regenerate`
-/// and `strict_images` (flags of this run). The core plugin `package` is told
-/// the `plugins` of the pipeline as well, and the plugin `zarf-yaml` the
-/// `contributions` of its steps.
+/// and `strict_images` (flags of this run). The plugin `zarf-yaml` is told the
+/// `contributions` of the steps as well; the core plugins `package` and `sbom` the
+/// `plugins` of the pipeline, the `format`, and whether there is an `sbom`.
 pub const HOST_FIELDS: &[&str] =
-    &["package", "architecture", "force_regenerate", "strict_images", "plugins", "contributions"];
+    &["package", "architecture", "force_regenerate", "strict_images", "plugins", "format", "sbom", "contributions"];
 
 /// Reads the configuration as the host passes it.
 ///

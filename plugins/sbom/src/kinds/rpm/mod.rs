@@ -7,7 +7,7 @@ mod sqlite;
 
 use std::io::Read;
 
-use super::{Content, Why};
+use super::{Content, Why, few};
 use crate::found::Package;
 
 /// Bytes of a database. One of 3,000 packages has 80 MiB.
@@ -66,7 +66,7 @@ impl Headers {
             return Err(format!("its headers have more than {MOST} bytes"));
         }
         self.packages.extend(header::read(header)?);
-        Ok(())
+        few(&self.packages)
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use super::frames::{self, Treatment};
 use super::index::{Frame, Indexed};
 use super::random::damaged;
-use super::survey::Opened;
+use super::survey::{Found, Opened};
 use super::{ArchiveWriter, Compression, Entry};
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
@@ -30,7 +30,7 @@ pub enum To<'a> {
     /// A file of its own.
     New(&'a Path),
     /// The file itself, which is lost where that fails. One that has a second
-    /// name, or is one stream, cannot be written so.
+    /// name, or is not [tight](Opened::is_tight), cannot be written so.
     Itself,
 }
 
@@ -53,7 +53,7 @@ pub fn amend(
     let broken = |source| damaged(from, source);
     let cut = cut(&opened.index.entries, replaced)?;
     let file = File::open(from).map_err(|source| Error::io("cannot read", from, source))?;
-    let is_plain = is_plain(&file).map_err(broken)?;
+    let is_plain = !opened.has_frames && opened.found == Found::Walked;
     let copy = Copy { from, opened, cut, is_kept: to == To::Itself, is_plain };
     let (mut writer, behind) = copy.begin(to)?;
     writer.leashed(leash.clone());
@@ -95,12 +95,6 @@ fn cut(entries: &[Indexed], replaced: &[&str]) -> Result<u64> {
             replaced.last().unwrap_or(&"")
         ))),
     }
-}
-
-fn is_plain(file: &File) -> io::Result<bool> {
-    let mut magic = [0; 4];
-    file.read_exact_at(&mut magic, 0)?;
-    Ok(u32::from_le_bytes(magic) != zstd::zstd_safe::MAGICNUMBER)
 }
 
 struct Copy<'a> {

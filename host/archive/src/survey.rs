@@ -52,6 +52,15 @@ pub struct Opened {
     pub(super) has_frames: bool,
 }
 
+impl Opened {
+    /// Whether its end can be written anew where it is: nothing that is no
+    /// content lies between its frames, and it was not unpacked.
+    pub fn is_tight(&self) -> bool {
+        let touches = |pair: &[Frame]| pair[0].at + pair[0].length as u64 == pair[1].at;
+        self.found != Found::Spooled && (!self.has_frames || self.index.frames.windows(2).all(touches))
+    }
+}
+
 /// Who said where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {

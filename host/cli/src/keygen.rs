@@ -47,7 +47,7 @@ pub(super) fn run(args: &KeygenArgs, ui: &Ui, variables: &Variables) -> Result<E
     }
     let key = PrivateKey::generate()?;
     fs::create_private(&private, key.to_pem(&password)?.as_bytes())?;
-    fs::write_new(&public, key.public().to_pem()?.as_bytes())?;
+    fs::write_new(&public, key.public().to_pem().as_bytes())?;
     let (private, public, hint) = (private.display().to_string(), public.display().to_string(), key.public().hint());
     ui.say(&format!("{private}  the private key: keep it, and its password, to yourself"));
     ui.say(&format!("{public}  the public key: give it to everybody who verifies"));

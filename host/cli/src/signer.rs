@@ -45,23 +45,15 @@ pub(super) fn of_project(project: &Project, variables: &Variables) -> Result<Opt
 /// # Errors
 /// `local`, `usage`; as [`PrivateKey::from_pem`].
 pub(super) fn private(path: &Path, password: &Password) -> Result<PrivateKey> {
-    PrivateKey::from_pem(&read(path, "private key")?, password).map_err(|error| named(path, &error))
+    PrivateKey::from_pem(&read(path, "private key")?, password)
+        .map_err(|error| error.context(format!("`{}`", path.display())))
 }
 
 /// # Errors
 /// `local`; `usage` for what is no public key, with what it is.
 pub(super) fn public(path: &Path) -> Result<PublicKey> {
-    PublicKey::from_pem(&read(path, "public key")?).map_err(|error| named(path, &error).with_class(Class::Usage))
-}
-
-/// An error about a file that the user named.
-fn named(path: &Path, error: &Error) -> Error {
-    let message = format!("`{}`: {}", path.display(), error.message());
-    let named = Error::new(error.class(), message);
-    match error.hint_text() {
-        Some(hint) => named.hint(hint),
-        None => named,
-    }
+    PublicKey::from_pem(&read(path, "public key")?)
+        .map_err(|error| error.context(format!("`{}`", path.display())).with_class(Class::Usage))
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use archive::Entry;
 use archive::amend::{To, amend};
 use archive::pieces::Buffers;
 use archive::random::{Archive, damaged};
-use archive::survey::{self, Found, Opened};
+use archive::survey::{self, Opened};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::leash::Leash;
@@ -57,7 +57,7 @@ pub fn sign(path: &Path, known: Digest, key: &PrivateKey, placing: Placing, leas
     let entries =
         vec![Entry::bytes(BUNDLE, MODE, bundle.to_json()?), Entry::bytes(DEFINITION, MODE, text.into_bytes())];
     let amended = |to| amend((path, &opened), known, to, &REPLACED, entries, leash);
-    if placing == Placing::InPlace && opened.found != Found::Spooled && has_one_name(path)? {
+    if placing == Placing::InPlace && opened.is_tight() && has_one_name(path)? {
         return amended(To::Itself);
     }
     let waiting = fs::temporary_beside(path);

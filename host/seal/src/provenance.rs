@@ -2,8 +2,8 @@
 //! 1.
 //!
 //! It names the package by its digest, what was built (the configuration by its
-//! hashes), which code decided about it (every step, with its plugin's digest,
-//! source and signer), and of what it was made (every material that airgap.lock
+//! hashes), which code decided about it (every step, with its plugin's digest
+//! and source), and of what it was made (every material that airgap.lock
 //! holds, with its digest). There is no time in it but the build's clock, and
 //! nothing random: the same build has the same statement.
 
@@ -102,9 +102,6 @@ pub struct StepRow {
     /// Where the component came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whose signature of the component was checked; none where nobody's was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<String>,
     /// Whether it took the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replaces_core: bool,
@@ -299,9 +296,8 @@ pub fn renewed(bytes: &[u8], before: &Digest, after: &Digest, key: &PrivateKey) 
         return Ok(None);
     }
     for subject in &mut statement.subject {
-        let digest = Subject::new(subject.name.clone(), after);
         if subject.digest.get("sha256") == Some(&before.hex()) {
-            *subject = digest;
+            *subject = Subject::new(std::mem::take(&mut subject.name), after);
         }
     }
     file(&statement, Some(key)).map(Some)

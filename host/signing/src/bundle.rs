@@ -7,8 +7,8 @@
 //! told and not used: who checks has a key.
 
 use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use base64::engine::{DecodePaddingMode, general_purpose};
 use serde::{Deserialize, Serialize};
 
 use base::digest::Digest;
@@ -21,8 +21,8 @@ use crate::statement::Statement;
 /// the longest.
 pub const LARGEST_BUNDLE: u64 = 64 << 20;
 
-/// What is written, and what images that carry a bundle are known by.
-pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// What is written.
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Of all versions.
 const MEDIA_TYPES: &str = "application/vnd.dev.sigstore.bundle";
 const ALGORITHM: &str = "SHA2_256";
@@ -31,11 +31,11 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// Signatures of an envelope that are tried.
 const MOST_SIGNATURES: usize = 16;
 
-/// JSON of other programs may be without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// JSON of other programs may be without padding, and in either alphabet.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);
 
 /// Who signed, as the bundle itself says: nothing of it is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -153,7 +153,7 @@ impl Bundle {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wire: Wire = serde_json::from_slice(bytes)
             .map_err(|error| Error::invalid("this is no Sigstore bundle").caused_by(error))?;
-        if !wire.media_type.starts_with(MEDIA_TYPES) {
+        if !is_bundle_type(&wire.media_type) {
             let found: String = wire.media_type.chars().take(100).collect();
             return Err(Error::invalid(format!("this is no Sigstore bundle but `{}`", found.escape_debug())));
         }
@@ -162,7 +162,7 @@ impl Bundle {
 
     /// Whether this JSON says that it is a bundle.
     pub fn is_bundle(json: &serde_json::Value) -> bool {
-        json.get("mediaType").and_then(serde_json::Value::as_str).is_some_and(|kind| kind.starts_with(MEDIA_TYPES))
+        json.get("mediaType").and_then(serde_json::Value::as_str).is_some_and(is_bundle_type)
     }
 
     /// On one line, and a last newline.
@@ -296,8 +296,7 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 pub(crate) fn decoded(text: &str) -> Result<Vec<u8>> {
     let text = text.trim_ascii();
-    // protobuf's JSON may be in either alphabet.
-    let bytes = BASE64.decode(text).or_else(|_| general_purpose::URL_SAFE.decode(text));
+    let bytes = BASE64.decode(text).or_else(|_| URL_SAFE.decode(text));
     bytes.map_err(|_| Error::invalid("the signature is damaged: its base64"))
 }
 

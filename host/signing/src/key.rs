@@ -204,7 +204,8 @@ impl Encrypted {
 
 /// The key of the box.
 fn derived(password: &Password, salt: &[u8], strength: u8) -> Result<Zeroizing<[u8; KEY]>> {
-    let params = scrypt::Params::new(strength, 8, 1).map_err(not_written)?;
+    let Params { r, p, .. } = Params::of(strength);
+    let params = scrypt::Params::new(strength, r, p).map_err(not_written)?;
     let mut key = Zeroizing::new([0; KEY]);
     scrypt::scrypt(&password.0, salt, &params, &mut key[..]).map_err(not_written)?;
     Ok(key)
@@ -232,20 +233,14 @@ impl PublicKey {
         VerifyingKey::try_from(info).map(Self).map_err(|_| damaged())
     }
 
-    /// # Errors
-    /// None that is known.
-    pub fn to_pem(&self) -> Result<String> {
-        Ok(written(PUBLIC, self.der()))
+    /// The key as a file.
+    pub fn to_pem(&self) -> String {
+        written(PUBLIC, self.der())
     }
 
     /// What bundles name a key by: base64 of the SHA-256 of its DER.
     pub fn hint(&self) -> String {
-        STANDARD.encode(self.fingerprint().as_bytes())
-    }
-
-    /// The SHA-256 of the key's DER (SubjectPublicKeyInfo).
-    pub fn fingerprint(&self) -> Digest {
-        Digest::of(&self.der())
+        STANDARD.encode(Digest::of(&self.der()).as_bytes())
     }
 
     fn der(&self) -> Vec<u8> {

@@ -85,7 +85,7 @@ fn sign_bundle(registry: &Registry, repository: &str, image: &Image, key: &Priva
 
 fn project(registry: &Registry, settings: Value) -> Project {
     let project = Project::new().with_registry(&registry.host());
-    project.write("config/cosign.pub", key().public().to_pem().unwrap());
+    project.write("config/cosign.pub", key().public().to_pem());
     project.with_settings(|all| all["images"] = settings)
 }
 

@@ -2,6 +2,7 @@
 //! the disk: the input of [`plan`](super::plan).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -131,11 +132,7 @@ fn asks_about_images(spec: &StepSpec) -> bool {
 /// What is asked about images, and the keys that answers are checked with.
 fn asked_of_images(project: &Project) -> Option<Value> {
     let images = &project.settings.images;
-    let digest = |path: &std::path::Path| {
-        fs::read_optional(path, signing::key::LARGEST_FILE).ok()?.map(|bytes| Digest::of(&bytes))
-    };
-    let keys: Vec<Option<Digest>> =
-        images.verify.iter().map(|rule| digest(&project.layout.config.join(&rule.key))).collect();
+    let keys: Vec<Option<Digest>> = images.verify.iter().map(|rule| key_digest(project, &rule.key)).collect();
     (images.referrers || !keys.is_empty()).then(|| json!({ "settings": images, "keys": keys }))
 }
 
@@ -143,7 +140,10 @@ fn asked_of_images(project: &Project) -> Option<Value> {
 /// to who does not know its password. Of one that is not there the
 /// configuration says so.
 fn signed_with(project: &Project) -> Option<Digest> {
-    let key = project.settings.signing.key.as_ref()?;
+    key_digest(project, project.settings.signing.key.as_ref()?)
+}
+
+fn key_digest(project: &Project, key: &Path) -> Option<Digest> {
     let bytes = fs::read_optional(&project.layout.config.join(key), signing::key::LARGEST_FILE).ok()??;
     Some(Digest::of(&bytes))
 }

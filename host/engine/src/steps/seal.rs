@@ -60,11 +60,16 @@ fn named(cx: &StepContext) -> Result<AirgapLock> {
 }
 
 fn seal_one(package: &Artifact, spec: &StepSpec, cx: &StepContext, lock: &AirgapLock) -> Result<()> {
+    let name = &package.path;
+    let path = format!("{name}{}", beside::PROVENANCE);
+    if cx.output.get(&path).is_some() {
+        let message = format!("the step `{}` made `{path}`, which the host writes", spec.id);
+        return Err(Error::new(Class::Plugin, message).hint("give the file another name"));
+    }
     let whole = match &cx.signer {
         None => (package.digest, package.size),
         Some(key) => sign(package, key, cx)?,
     };
-    let name = &package.path;
     let project = &cx.project;
     let made = Made {
         package: provenance::Package {
@@ -80,11 +85,6 @@ fn seal_one(package: &Artifact, spec: &StepSpec, cx: &StepContext, lock: &Airgap
     };
     let statement = provenance::statement(name, &whole.0, made)?;
     let key = cx.signer.as_deref();
-    let path = format!("{name}{}", beside::PROVENANCE);
-    if cx.output.get(&path).is_some() {
-        let message = format!("the step `{}` made `{path}`, which the host writes", spec.id);
-        return Err(Error::new(Class::Plugin, message).hint("give the file another name"));
-    }
     cx.output.write(&path, &provenance::file(&statement, key)?, false)?;
     Ok(())
 }
@@ -134,7 +134,6 @@ fn row(step: &StepSpec, project: &Project) -> StepRow {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         digest: None,
         source: Some(program.to_owned()),
-        signer: None,
         replaces_core: false,
     };
     let name = match &step.run {

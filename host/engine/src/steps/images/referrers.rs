@@ -7,7 +7,6 @@
 //! user's rule names, before anything else of the image is fetched.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::manifest::{Descriptor, Document};
 use super::resolve::{Resolved, Resolver, lock_key, locked_blob};
@@ -29,16 +28,16 @@ const MOST: usize = 500;
 const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// Which images need whose signature, and whether it is carried.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Policy {
     carried: bool,
     /// Pattern and key, the first that matches counts.
-    rules: Vec<(String, Arc<PublicKey>)>,
+    rules: Vec<(String, PublicKey)>,
 }
 
 impl Policy {
     pub(super) fn of(settings: &ImagesSettings, keys: Vec<PublicKey>) -> Self {
-        let rules = settings.verify.iter().map(|rule| rule.pattern.clone()).zip(keys.into_iter().map(Arc::new));
+        let rules = settings.verify.iter().map(|rule| rule.pattern.clone()).zip(keys);
         Self { carried: settings.referrers, rules: rules.collect() }
     }
 
@@ -47,11 +46,11 @@ impl Policy {
         let (full, name) = (reference.normalized(), reference.name());
         let matches =
             |pattern: &str| config::settings::matches(pattern, &full) || config::settings::matches(pattern, &name);
-        self.rules.iter().find(|(pattern, _)| matches(pattern)).map(|(_, key)| key.as_ref())
+        self.rules.iter().find(|(pattern, _)| matches(pattern)).map(|(_, key)| key)
     }
 
     /// Whether anything is asked about an image.
-    pub(super) fn asks(&self, reference: &Reference) -> bool {
+    fn asks(&self, reference: &Reference) -> bool {
         self.carried || self.key(reference).is_some()
     }
 }

@@ -38,4 +38,5 @@ if LC_ALL=C readelf -l "$program" | grep -q INTERP; then
   echo "$program needs a loader: it is not static" >&2
   exit 1
 fi
+rm -rf target/packages
 host/packaging/pack.sh "$program" target/packages

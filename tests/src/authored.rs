@@ -30,8 +30,7 @@ pub fn pipeline(plugin: &str, configuration: &Value) -> String {
     definition["configuration"] = configuration.clone();
     let sbom = step("sbom", json!({ "plugin": "sbom" }), &[&fetched[..], &["zarf_gen"]].concat());
     let mut package = step("package", json!({ "plugin": "package" }), &[&fetched[..], &["zarf_gen", "sbom"]].concat());
-    let published =
-        ["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json", "*.spdx.json", "*.spdx.tar"];
+    let published = ["*.tar.zst", "*.tar", "*.sha256", "*.manifest.json", "artifact-manifest.json", "*.spdx.json"];
     package["publish"] = published.map(|from| json!({ "from": from, "to": "dist" })).into();
     let mut steps = vec![step("config", json!({ "host": "config" }), &[]), manifests];
     steps.extend(["images", "files", "repos"].map(|id| step(id, json!({ "host": id }), &["manifests"])));

@@ -302,7 +302,6 @@ impl Error {
     }
 
     /// What a plugin calls this failure; None for what is the host's own.
-    /// What a plugin calls this failure.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }

@@ -169,7 +169,7 @@ impl StepSpec {
     }
 
     /// Where it stands in pipeline.yaml; the root for a built-in step.
-    pub(crate) fn place(&self) -> YamlPath {
+    pub fn place(&self) -> YamlPath {
         self.written.as_ref().map_or_else(YamlPath::root, |written| written.path.clone())
     }
 

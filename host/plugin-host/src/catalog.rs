@@ -200,8 +200,7 @@ pub fn check(project: &Project) -> Result<()> {
         let (file, path) = if project.plugin_pins.pin(name).is_some() {
             (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key("path"))
         } else {
-            let place = step.written.as_ref().map_or_else(YamlPath::root, |written| written.path.clone());
-            (project.layout.pipeline(), place.key("run").key("plugin"))
+            (project.layout.pipeline(), step.place().key("run").key("plugin"))
         };
         // A built-in pipeline names what is built in.
         let Some(source) = Source::read(&file)? else { return Err(error) };

@@ -92,7 +92,7 @@ pub(crate) const CONSOLE_LINES: usize = 20;
 
 /// Last lines of stderr among which a panic is looked for: a traceback of Python
 /// has two for each frame.
-pub const PANIC_LINES: usize = 100;
+pub(crate) const PANIC_LINES: usize = 100;
 
 /// Last lines of stderr in the report of a trap, and frames of the backtrace.
 pub(crate) const REPORT_LINES: usize = 5;
@@ -114,12 +114,12 @@ pub(crate) const ENTRY_BYTES: u64 = 1024;
 pub(crate) const PACKED_FILES: usize = 500_000;
 
 /// Strings that say what is wanted of a layer.
-pub const WANTED: usize = 1_000;
+pub(crate) const WANTED: usize = 1_000;
 /// Bytes of one of these strings.
-pub const WANTED_BYTES: usize = 1_024;
+pub(crate) const WANTED_BYTES: usize = 1_024;
 
 /// Bytes of one `layer.read`.
-pub const LAYER_PIECE: usize = 4 << 20;
+pub(crate) const LAYER_PIECE: usize = 4 << 20;
 
 /// Requests of one `fetch-all`, and tags of one `list-tags`.
 pub(crate) const REQUESTS: usize = 100_000;

@@ -15,6 +15,13 @@ use airgap_tests::serving::Serving;
 use airgap_tests::tools::{self, DockerRegistry, Skopeo};
 use serde_json::Value;
 
+/// Mounts the folder as a DVD is mounted, and runs what follows.
+const BEHIND_THE_GAP: &str = "\
+    mount --bind \"$AIRGAP_CARRIED\" \"$AIRGAP_CARRIED\" 2>/dev/null && \
+    mount -o remount,bind,ro,nosuid,nodev \"$AIRGAP_CARRIED\" 2>/dev/null || \
+    { echo 'unshare: it may not mount' >&2; exit 1; }; \
+    ip link set lo up && exec \"$@\"";
+
 /// Names the folder, for the half of the test that is on the far side.
 const CARRIED: &str = "AIRGAP_CARRIED";
 
@@ -46,14 +53,14 @@ fn near_side() {
     let program = std::env::current_exe().expect("a program knows where it lies");
     let mut command = Command::new(unshare);
     command
-        .args(["--user", "--map-root-user", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "far-side"])
+        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", BEHIND_THE_GAP, "far-side"])
         .arg(program)
         .args([&this, "--exact", "--nocapture"])
         .env(CARRIED, folder.path());
     let output = command.output().expect("unshare runs");
     let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if failed.starts_with("unshare:") {
-        tools::skipped(&format!("the far side: no network of its own to be had here ({})", failed.trim()));
+        tools::skipped(&format!("the far side: no network and mounts of its own to be had here ({})", failed.trim()));
         return;
     }
     assert!(output.status.success() && said.contains("1 passed"), "{said}\n{failed}");
@@ -64,7 +71,7 @@ fn far_side(carried: &Path) {
         std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().path()).collect();
     let nowhere = TcpStream::connect_timeout(&"192.0.2.1:80".parse().unwrap(), Duration::from_secs(5));
     assert!(nowhere.is_err(), "there is a way out: {interfaces:?}");
-    // What is carried cannot be written to: it may be a DVD.
+    assert!(std::fs::write(carried.join("written"), "").is_err(), "it is mounted to be read alone");
     let project = Project::new();
     let package = only(carried, ".tar.zst");
     let shown = package.display().to_string();

@@ -254,7 +254,7 @@ struct Removed<'a> {
 fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {
     let pins = &project.plugin_pins;
     let steps = |name: &str| {
-        let runs = project.pipeline.steps.iter().filter(|step| matches!(&step.run, Runner::Plugin(run) if run == name));
+        let runs = project.pipeline.steps.iter().filter(|step| step.runs(name));
         runs.map(|step| step.id.clone()).collect::<Vec<_>>()
     };
     let core = EMBEDDED.iter().filter(|core| pins.pin(core.name).is_none()).map(|core| Row {

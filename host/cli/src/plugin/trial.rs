@@ -20,7 +20,6 @@ use crate::signals::Attended;
 use crate::table;
 use crate::ui::{Color, Ui};
 use crate::wall::{self, Runs};
-use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
@@ -30,7 +29,8 @@ use config::pipeline::CONFIG;
 use disk::fs;
 use disk::tree::{Listing, Tree, TreeBuilder};
 use engine::orchestrator::outputs::tree_of;
-use entitlement::grants::Grants;
+use entitlement::grants::{Grants, Rules};
+use entitlement::{Asker, Entitlement};
 use fetch::desk::Means;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
@@ -46,7 +46,7 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) struct TestArgs {
     #[command(flatten)]
     on: On,
-    /// Leave the output in this folder, which is not there yet
+    /// Leave the output in this folder, which is empty or not there yet
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -55,8 +55,8 @@ pub(super) struct TestArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     on: On,
-    /// The folder for the output, which is not there yet; by default the
-    /// plugin's name with .out
+    /// The folder for the output, which is empty or not there yet; by default
+    /// the file's name with .out
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -158,14 +158,14 @@ pub(super) fn run(args: &RunArgs, layout: Layout, ui: &Ui, variables: &Variables
     copy(&attempt.output, &listing, &output)?;
     let (files, bytes) = (listing.artifacts.len() as u64, listing.bytes());
     let duration = begun.elapsed();
-    let took = text::duration(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let took = text::duration(millis(duration));
     ui.say(&format!("{} in {took}; {files} files with {} in {}", outcome.summary, text::bytes(bytes), shown(&output)));
     ui.data(&Ran {
         event: "plugin-ran",
         plugin: &trial.source.name,
         digest: trial.source.digest.to_string(),
         summary: outcome.summary,
-        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: millis(duration),
         output: shown(&output),
         files,
         bytes,
@@ -187,6 +187,8 @@ struct Trial {
     executor: tokio::runtime::Runtime,
     cancel: CancellationToken,
     asked: Asked,
+    /// That of the build, else the default.
+    architecture: String,
     /// Removed with the trial.
     scratch: tempfile::TempDir,
     _attended: Attended,
@@ -205,11 +207,13 @@ impl Trial {
         let own = |name: &str| scratch.path().join(name);
         let mut project = Project::unconfigured(Layout::new(own("config"), own("build"), own("dist")))?;
         output.map_or(Ok(()), new_folder)?;
+        let mut architecture = project.architecture().to_owned();
         let mut trees = BTreeMap::new();
         let mut configuration = Value::Object(Map::new());
         if let Some(step) = &on.from_build {
             let built = Project::load(layout)?;
             (trees, configuration) = of_build(&built, step)?;
+            built.architecture().clone_into(&mut architecture);
             project.settings = built.settings;
             project.read = built.read;
         }
@@ -248,6 +252,7 @@ impl Trial {
             executor,
             cancel,
             asked: Asked::default(),
+            architecture,
             scratch,
             _attended: attended,
         })
@@ -271,13 +276,18 @@ impl Trial {
     /// What the host tells, and the step's own configuration over it.
     fn told(&self) -> Value {
         let mut told = json!({
-            "package": self.project.settings.identity(), "architecture": "amd64",
+            "package": self.project.settings.identity(), "architecture": self.architecture,
             "force_regenerate": false, "strict_images": false,
         });
         if let (Value::Object(told), Value::Object(own)) = (&mut told, &self.configuration) {
             told.extend(own.clone());
         }
         told
+    }
+
+    /// Whoever interrupts a trial is told so, and not that the plugin failed.
+    fn go_on(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
     fn call(&self, attempt: &Attempt) -> Result<StepOutcome> {
@@ -308,9 +318,11 @@ fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Va
 }
 
 fn new_folder(folder: &Path) -> Result<()> {
-    if folder.symlink_metadata().is_ok() {
+    // What a try that failed has left is empty.
+    let is_empty = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if folder.symlink_metadata().is_ok() && !is_empty {
         return Err(Error::new(Class::Usage, format!("`{}` is there already", shown(folder)))
-            .hint("name a folder that is not there yet: nothing is written over"));
+            .hint("name a folder that is empty or not there yet: nothing is written over"));
     }
     fs::create_dir_all(folder)
 }
@@ -333,17 +345,9 @@ fn tree(folder: &Path, copy: &Path) -> Result<Tree> {
     })?;
     for (name, size, executable) in files {
         let path = folder.join(&name);
-        builder.link(&path, digest_of(&path)?, size, &name, executable)?;
+        builder.link(&path, fs::hashed(&path)?.0, size, &name, executable)?;
     }
     Ok(Tree { root: copy.to_owned(), listing: builder.listing().into() })
-}
-
-fn digest_of(path: &Path) -> Result<Digest> {
-    let failed = |source| Error::io("cannot read", path, source);
-    let mut hasher = Hasher::new();
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    std::io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok(hasher.finish())
 }
 
 fn read_configuration(file: &Path) -> Result<Value> {
@@ -385,7 +389,7 @@ fn checks(trial: &Trial, keep: Option<&Path>) -> Result<Vec<Check>> {
                 outcome.summary,
                 model::count::counted(listing.artifacts.len(), "file", "files"),
                 text::bytes(listing.bytes()),
-                text::duration(u64::try_from(took.duration.as_millis()).unwrap_or(u64::MAX))
+                text::duration(millis(took.duration))
             ),
         ),
         Err(error) => failed("run", told(error)),
@@ -407,7 +411,7 @@ fn checks(trial: &Trial, keep: Option<&Path>) -> Result<Vec<Check>> {
         Some(listing) => from_marks(trial, listing)?,
         None => skipped("marks", "the run failed"),
     });
-    checks.push(rights(trial));
+    checks.push(rights(trial)?);
     Ok(checks)
 }
 
@@ -450,6 +454,7 @@ fn measured(trial: &Trial, staging: &str, number: u32) -> Result<(Made, Duration
     let attempt = trial.attempt(staging, &tree_name(number), number, trial.cancel.clone())?;
     let begun = Instant::now();
     let outcome = trial.call(&attempt);
+    trial.go_on()?;
     Ok((outcome.map(|outcome| (outcome, attempt.output.listing())), begun.elapsed()))
 }
 
@@ -479,7 +484,7 @@ fn compared(check: &'static str, first: &Listing, second: &Listing, same: &str) 
 
 /// A step that is asked to stop ends soon.
 fn stops(trial: &Trial, took: Duration) -> Result<Check> {
-    let cancel = CancellationToken::new();
+    let cancel = trial.cancel.child_token();
     let attempt = trial.attempt("three", "tree", 1, cancel.clone())?;
     let (outcome, since) = trial.executor.block_on(async {
         let running = trial.runtime.run(&trial.source, &attempt);
@@ -493,10 +498,11 @@ fn stops(trial: &Trial, took: Duration) -> Result<Check> {
             }
         }
     });
+    trial.go_on()?;
     let ms = since.as_millis();
     Ok(match outcome {
-        Ok(_) if since.is_zero() => skipped("stops", "it ended before it could be asked to"),
-        Ok(_) | Err(_) if since <= SOON => passed("stops", format!("{ms} ms after it was asked to")),
+        _ if since.is_zero() => skipped("stops", "it ended before it could be asked to"),
+        _ if since <= SOON => passed("stops", format!("{ms} ms after it was asked to")),
         _ => failed("stops", format!("only {ms} ms after it was asked to: ask `host.progress` more often")),
     })
 }
@@ -516,30 +522,35 @@ fn from_marks(trial: &Trial, first: &Listing) -> Result<Check> {
 }
 
 /// What it wants beside what it asked for.
-fn rights(trial: &Trial) -> Check {
+fn rights(trial: &Trial) -> Result<Check> {
     let asked = trial.asked.addresses();
-    let covers = |prefix: &str, address: &String| address.starts_with(prefix);
-    let prefixes: Vec<&str> = trial
-        .description
-        .wants
-        .iter()
-        .filter_map(|want| match want {
-            Want::Fetch(prefix) => Some(prefix.as_str()),
-            Want::Directories => None,
-        })
-        .collect();
-    let unused: Vec<&str> =
-        prefixes.iter().copied().filter(|prefix| !asked.iter().any(|address| covers(prefix, address))).collect();
-    let beyond: Vec<&String> =
-        asked.iter().filter(|address| !prefixes.iter().any(|prefix| covers(prefix, address))).collect();
-    match (beyond.first(), unused.as_slice()) {
+    let wants = trial.description.wants.iter().filter_map(|want| match want {
+        Want::Fetch(prefix) => Some(prefix.as_str()),
+        Want::Directories => None,
+    });
+    let (mut beyond, mut unused) = (asked.clone(), Vec::new());
+    for prefix in wants {
+        // As a build would that grants this and nothing else.
+        let rules = Rules::new(&Grants { fetch: vec![prefix.to_owned()], ..Grants::default() })?;
+        let entitlement = Entitlement::new(Asker::Pinned(trial.source.name.clone()), rules);
+        let covers = |address: &str| entitlement.url(address).is_ok() || entitlement.reference(address).is_ok();
+        if !asked.iter().any(|address| covers(address)) {
+            unused.push(prefix);
+        }
+        beyond.retain(|address| !covers(address));
+    }
+    Ok(match (beyond.first(), unused.as_slice()) {
         (Some(address), _) => {
             failed("rights", format!("it asked for `{address}`, which it does not say that it wants"))
         }
         (None, []) if trial.description.wants.is_empty() => passed("rights", "wants none".to_owned()),
         (None, []) => passed("rights", "it used what it wants".to_owned()),
         (None, unused) => passed("rights", format!("it wants `{}`, and did not use it here", unused.join("`, `"))),
-    }
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error on one line, with its items.

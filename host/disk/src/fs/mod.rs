@@ -6,10 +6,12 @@
 //! `std::fs` that change things everywhere else. Reading is free.
 #![expect(clippy::disallowed_methods, reason = "the one module that may change the disk")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 
 mod below;
@@ -313,6 +315,28 @@ pub fn no_file(path: &Path) -> Option<&'static str> {
         () if metadata.is_dir() => Some("a folder"),
         () => Some("a device, a socket or a pipe"),
     }
+}
+
+/// The digest of a file, and its size in bytes.
+///
+/// # Errors
+/// `local` where it cannot be read.
+pub fn hashed(path: &Path) -> Result<(Digest, u64)> {
+    let failed = |source| Error::io("cannot read", path, source);
+    let mut file = io::BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+    let mut hasher = Hasher::new();
+    let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
+    Ok((hasher.finish(), size))
+}
+
+/// The names in a folder.
+///
+/// # Errors
+/// `local` where it cannot be listed.
+pub fn names(folder: &Path) -> Result<BTreeSet<String>> {
+    let failed = |source| Error::io("cannot read", folder, source);
+    let entries = folder.read_dir().map_err(failed)?;
+    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Reads a whole file of at most `limit` bytes; None where it is missing.

@@ -10,7 +10,7 @@ use super::start_here;
 use crate::orchestrator::outputs::tree_of;
 use crate::orchestrator::preview;
 use base::carried::START;
-use base::digest::{Digest, Hasher};
+use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::shown;
 use config::Project;
@@ -119,19 +119,11 @@ fn package(project: &Project, published: &[Published]) -> Result<(Vec<Item>, Str
             .iter()
             .any(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('.')));
         if is_beside && path.is_file() && !items.iter().any(|item| item.name == name) {
-            let content = hashed(&path)?;
+            let content = fs::hashed(&path)?;
             items.push(Item::file(name, path, content, false));
         }
     }
     Ok((items, package))
-}
-
-fn hashed(path: &Path) -> Result<(Digest, u64)> {
-    let failed = |source| Error::io("cannot read", path, source);
-    let mut file = std::io::BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
-    let mut hasher = Hasher::new();
-    let size = std::io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok((hasher.finish(), size))
 }
 
 /// This program, by architecture: the one that runs, and those that the
@@ -157,7 +149,7 @@ fn programs(project: &Project, program: &Path, notes: &mut Vec<String>) -> Resul
             ));
         }
         let name = format!("opencenter-airgap-{architecture}");
-        programs.push((architecture, Item::file(name, path.clone(), hashed(&path)?, true)));
+        programs.push((architecture, Item::file(name, path.clone(), fs::hashed(&path)?, true)));
     }
     Ok(programs)
 }

@@ -45,7 +45,7 @@ const NOTE: &str = "This folder is not complete: it is being filled, or filling 
 pub struct Filled {
     /// As the user named it.
     pub folder: String,
-    /// How many files it holds, with the list of them, `SHA256SUMS`.
+    /// How many files its list, `SHA256SUMS`, names.
     pub files: usize,
     /// Bytes of all files.
     pub bytes: u64,
@@ -94,18 +94,8 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = folder.read_dir().map_err(|source| Error::io("cannot read", folder, source))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| Error::io("cannot read", folder, source))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    names.retain(|name| !is_of_the_disk(name));
-    Ok(names)
+    let names = if folder.exists() { fs::names(folder)? } else { BTreeSet::new() };
+    Ok(names.into_iter().filter(|name| !is_of_the_disk(name)).collect())
 }
 
 /// What an earlier filling may have left: what its list names, or, where it was
@@ -145,7 +135,7 @@ pub fn fill(folder: &Path, layout: &Layout, items: &[Item], hash: bool, progress
     let sums = sums(items)?;
     let list = text(&sums);
     let bytes = items.iter().map(Item::size).fold(0, u64::saturating_add);
-    let filled = |copied| Filled { folder: folder.display().to_string(), files: items.len() + 1, bytes, copied };
+    let filled = |copied| Filled { folder: folder.display().to_string(), files: items.len(), bytes, copied };
     if !hash && is_complete(folder, items, &list)? {
         return Ok(filled(0));
     }

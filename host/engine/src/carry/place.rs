@@ -28,6 +28,8 @@ pub(super) fn item(folder: &Path, item: &Item, progress: &Progress) -> Result<u6
         fs::remove_file(&folder.join(partial(&item.name)))?;
         return Ok(0);
     }
+    // Of another content: the list that named it is gone, and its room is wanted.
+    fs::remove_file(&to)?;
     let waiting = folder.join(partial(&item.name));
     let written = match &item.source {
         Source::Text(text) => {

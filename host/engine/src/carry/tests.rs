@@ -54,7 +54,7 @@ fn everything_is_there_with_a_list_and_a_second_time_nothing_is_written() {
     let lab = Lab::new();
     let items = [lab.item("p.tar.zst", &large(0)), start(), lab.item("zarf", b"\x7fELF")];
     let filled = lab.fill(&items).unwrap();
-    assert_eq!((filled.files, filled.copied), (4, filled.bytes));
+    assert_eq!((filled.files, filled.copied), (3, filled.bytes));
     assert_eq!(lab.there(), [SUMS, START, "p.tar.zst", "zarf"]);
     let list = std::fs::read_to_string(lab.folder().join(SUMS)).unwrap();
     assert_eq!(list.lines().count(), 3);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::state::StepState;
 use crate::state::format::Outputs;
-use base::digest::{Digest, Hasher};
+use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use config::publish::Published;
@@ -96,14 +96,8 @@ fn broken_file(path: &Path, size: u64, digest: Option<Digest>) -> Option<String>
         }
         Ok(_) => {
             let digest = digest?;
-            (hash_file(path).ok() != Some(digest)).then(|| format!("its output `{}` was changed", shown(path)))
+            (fs::hashed(path).ok().map(|(found, _)| found) != Some(digest))
+                .then(|| format!("its output `{}` was changed", shown(path)))
         }
     }
-}
-
-fn hash_file(path: &Path) -> std::io::Result<Digest> {
-    let mut hasher = Hasher::new();
-    let mut file = std::io::BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
-    std::io::copy(&mut file, &mut hasher)?;
-    Ok(hasher.finish())
 }

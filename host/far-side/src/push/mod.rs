@@ -16,6 +16,7 @@ mod repositories;
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 pub use names::{Format, written};
 pub use plan::{Item, Targets, Wanted, plan};
@@ -83,14 +84,15 @@ pub async fn push(
     progress: &Progress,
 ) -> Result<Report> {
     let room = Semaphore::new(AT_ONCE);
-    let (known, lists, sums) = (Mutex::default(), AsyncMutex::default(), Mutex::default());
-    let work = Work { library, network, progress, replaces, room, known, lists, sums };
+    let (known, places, sums) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let work = Work { library, network, progress, replaces, room, known, places, sums };
+    let done = AtomicU64::new(0);
     let total = items.len() as u64;
     let pushed = iter(items).map(async |item: Item| {
         let failed = |error: Error| error.context(format!("cannot push `{}` to `{}`", item.old, item.new));
         let was_there = work.item(&item).await.map_err(failed)?;
-        let done = work.count(|sums| sums.items.push(Pushed { item: item.clone(), was_there }));
-        progress.items(done as u64, Some(total), "items", &item.new);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress.items(done, Some(total), "items", &item.new);
         Ok::<_, Error>(Pushed { item, was_there })
     });
     let pushed = pin!(pushed.buffered(ITEMS_AT_ONCE).try_collect::<Vec<Pushed>>());
@@ -120,9 +122,9 @@ struct Work<'a> {
     replaces: bool,
     room: Semaphore,
     known: Mutex<HashMap<Digest, Known>>,
-    /// Held by who writes a list of referrers: it is read and written under one
-    /// tag, which may be carried as well.
-    lists: AsyncMutex<()>,
+    /// Who writes to a place over there holds it: several references of one
+    /// repository go to one, and a list of referrers may be carried as well.
+    places: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     sums: Mutex<Report>,
 }
 
@@ -152,7 +154,7 @@ impl Work<'_> {
     async fn item(&self, item: &Item) -> Result<bool> {
         let Some(digest) = item.digest else { return self.repository(item).await };
         let target = Reference::parse(&item.new)?;
-        let alone = if referrers::is_list(&target) { Some(self.lists.lock().await) } else { None };
+        let alone = self.alone(&target.to_string()).await;
         let was_there = self.is_there(&target, digest).await?;
         match was_there {
             true => self.remember(&target, digest, DEEPEST).await?,
@@ -246,10 +248,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// How many items are done.
-    fn count(&self, add: impl FnOnce(&mut Report)) -> usize {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        add(&mut sums);
-        sums.items.len()
+    fn count(&self, add: impl FnOnce(&mut Report)) {
+        add(&mut self.sums.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Until it is dropped nobody else writes to the place.
+    async fn alone(&self, place: &str) -> OwnedMutexGuard<()> {
+        let mutex = {
+            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.entry(place.to_owned()).or_default().clone()
+        };
+        mutex.lock_owned().await
     }
 }

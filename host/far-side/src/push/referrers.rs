@@ -5,6 +5,7 @@
 //! of the digest (distribution-spec, "Referrers Tag Schema").
 
 use bytes::Bytes;
+use model::media_type::OCI_INDEX;
 use serde_json::{Value, json};
 
 use super::{DEEPEST, Work};
@@ -12,8 +13,6 @@ use crate::serve::Referrer;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::Reference;
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 impl Work<'_> {
     /// Sends what is about `subject`, and lists it where the registry does not.
@@ -33,8 +32,8 @@ impl Work<'_> {
     }
 
     async fn list(&self, subject_at: &Reference, subject: Digest, referrers: &[Referrer]) -> Result<()> {
-        let tag = Reference::parse(&format!("{}:sha256-{}", subject_at.name(), subject.hex()))?;
-        let _alone = self.lists.lock().await;
+        let tag = subject_at.tagged(&format!("sha256-{}", subject.hex()));
+        let _alone = self.alone(&tag.to_string()).await;
         let listed = match self.network.held_manifest(&tag, self.progress).await? {
             Some(_) => Some(self.network.manifest(&tag, self.progress).await?.bytes),
             None => None,
@@ -42,22 +41,18 @@ impl Work<'_> {
         let index = with(listed.as_deref(), referrers)
             .ok_or_else(|| Error::invalid(format!("`{tag}` lists what is about an image and is no index")))?;
         match index {
-            Some(index) => self.network.send_manifest(&tag, INDEX, Bytes::from(index.to_string()), self.progress).await,
+            Some(index) => {
+                self.network.send_manifest(&tag, OCI_INDEX, Bytes::from(index.to_string()), self.progress).await
+            }
             None => Ok(()),
         }
     }
 }
 
-/// Whether a tag is made of the digest of what is referred to.
-pub(super) fn is_list(reference: &Reference) -> bool {
-    let hex = reference.tag().and_then(|tag| tag.strip_prefix("sha256-"));
-    hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
 /// An index with these as well, where it lacks one. None where it is none.
 fn with(listed: Option<&[u8]>, referrers: &[Referrer]) -> Option<Option<Value>> {
     let mut index = match listed {
-        None => json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }),
+        None => json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [] }),
         Some(listed) => serde_json::from_slice(listed).ok()?,
     };
     let rows = index.get_mut("manifests")?.as_array_mut()?;
@@ -87,9 +82,6 @@ mod tests {
             annotations: BTreeMap::new(),
         };
         let (one, two) = (referrer("one"), referrer("two"));
-        let list = format!("r.example.com/a:sha256-{}", one.digest.hex());
-        assert!(is_list(&Reference::parse(&list).unwrap()));
-        assert!(!is_list(&Reference::parse(&format!("{list}.sig")).unwrap()));
         let first = with(None, std::slice::from_ref(&one)).unwrap().unwrap();
         let both = with(Some(first.to_string().as_bytes()), &[one.clone(), two.clone()]).unwrap().unwrap();
         let digests: Vec<&Value> = both["manifests"].as_array().unwrap().iter().map(|row| &row["digest"]).collect();

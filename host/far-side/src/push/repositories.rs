@@ -37,6 +37,7 @@ impl Work<'_> {
         let (pack, size) = objects.pack()?;
         let (shallow, digits) = (repository.shallow.clone(), objects.digits);
         let parcel = Parcel { updates: &updates, shallow, pack, size, digits };
+        let _alone = self.alone(&item.new).await;
         let set = self.network.push_repository(&item.new, &parcel, self.progress).await?;
         if !set.is_empty() {
             self.progress.fetched(size);

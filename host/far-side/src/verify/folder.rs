@@ -3,15 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufReader, copy};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::{Against, Problems, Report, verify_with};
 use base::carried::{LARGEST_SUMS, SUMS, Sum, UNFINISHED, is_of_the_disk, parse};
-use base::digest::{Digest, Hasher};
+use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::text::bytes as size;
 use base::visible;
@@ -79,7 +77,8 @@ impl FolderReport {
 pub fn verify_folder(folder: &Path, against: &Against<'_>) -> Result<FolderReport> {
     let list = fs::read_optional(&folder.join(SUMS), LARGEST_SUMS)?;
     let mut problems = Problems::default();
-    let names = names(folder)?;
+    let mut names = fs::names(folder)?;
+    names.retain(|name| !is_of_the_disk(name));
     if names.contains(UNFINISHED) {
         problems.add_for("unfinished", UNFINISHED, "says that the folder was never completed: carry it again");
     }
@@ -119,29 +118,21 @@ impl FolderReport {
             // Read once: its report has the digest of the file.
             let report = verify_with(&path, against)?;
             self.bytes += report.size;
-            self.compare(name, *digest, report.sha256, problems);
+            compare(name, *digest, report.sha256, problems);
             self.packages.push(report);
             return Ok(());
         }
-        let (found, size) = hashed(&path)?;
+        let (found, size) = fs::hashed(&path)?;
         self.bytes += size;
-        self.compare(name, *digest, found, problems);
+        compare(name, *digest, found, problems);
         Ok(())
-    }
-
-    fn compare(&self, name: &str, wanted: Digest, found: Digest, problems: &mut Problems) {
-        if wanted != found {
-            problems.add_for("digest", name, format!("is damaged: its sha256 is {}", found.hex()));
-        }
     }
 }
 
-fn hashed(path: &Path) -> Result<(Digest, u64)> {
-    let failed = |source| Error::io("cannot read", path, source);
-    let mut hasher = Hasher::new();
-    let size =
-        copy(&mut BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?), &mut hasher).map_err(failed)?;
-    Ok((hasher.finish(), size))
+fn compare(name: &str, wanted: Digest, found: Digest, problems: &mut Problems) {
+    if wanted != found {
+        problems.add_for("digest", name, format!("is damaged: its sha256 is {}", found.hex()));
+    }
 }
 
 fn nothing_else(sums: &[Sum], names: &BTreeSet<String>, problems: &mut Problems) {
@@ -149,12 +140,4 @@ fn nothing_else(sums: &[Sum], names: &BTreeSet<String>, problems: &mut Problems)
     for name in names.iter().filter(|name| !known(name)) {
         problems.add_for("extra-file", name, format!("is in the folder, and {SUMS} does not name it"));
     }
-}
-
-fn names(folder: &Path) -> Result<BTreeSet<String>> {
-    let failed = |source| Error::io("cannot read", folder, source);
-    let entries = folder.read_dir().map_err(failed)?;
-    let names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()));
-    let names: Result<BTreeSet<String>> = names.collect();
-    Ok(names?.into_iter().filter(|name| !is_of_the_disk(name)).collect())
 }

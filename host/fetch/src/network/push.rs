@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::mirrors::{Endpoint, host_of, shown};
 use super::oci::{ACCEPTED, LARGEST_MANIFEST};
 use super::outflow::Outflow;
+use super::referrers::lacks_api;
 use super::restrict::Bounds;
 use super::transport::{Answer, Request, Tries, Upload, same_origin};
 use base::digest::Digest;
@@ -105,10 +106,10 @@ impl Network {
     pub async fn lists_referrers(&self, repository: &Reference, digest: Digest, progress: &Progress) -> Result<bool> {
         let door = self.door(repository)?;
         let what = format!("what is about {digest} in {}", repository.name());
-        let request = door.ask(door.endpoint.url(&format!("referrers/{digest}"))?);
+        let request = Request::get(door.endpoint.url(&format!("referrers/{digest}"))?);
         match self.knock(&door, request, &[200], &what, progress).await {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.status(), Some(400 | 404 | 405 | 501)) => Ok(false),
+            Err(error) if lacks_api(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -213,10 +214,6 @@ impl Door {
 
     pub(super) fn request(&self, method: Method, path: &str) -> Result<Request> {
         Ok(self.upload(method, self.endpoint.url(path)?, Bytes::new()))
-    }
-
-    pub(super) fn ask(&self, url: Url) -> Request {
-        Request::get(url)
     }
 
     pub(super) fn upload(&self, method: Method, url: Url, body: Bytes) -> Request {

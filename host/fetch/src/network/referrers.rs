@@ -33,7 +33,7 @@ struct Entry {
 
 impl Network {
     /// The digests of the manifests that say of themselves that they are about
-    /// `digest`, in the order of the registry. None where the registry has
+    /// `digest`, in the order of the registry. Empty where the registry has
     /// neither the API nor the tag.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Network {
 }
 
 /// Whether a registry said that it has nothing of the kind.
-fn lacks_api(error: &Error) -> bool {
+pub(super) fn lacks_api(error: &Error) -> bool {
     match error.status() {
         Some(404) => error.class() == Class::NotFound,
         Some(status) => matches!(status, 400 | 405 | 406 | 501),

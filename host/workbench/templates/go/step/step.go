@@ -58,7 +58,11 @@ func Run(context airgap.Context, configuration string, inputs []airgap.NamedTree
 			Message: fmt.Sprintf("%d images", count), Items: uint64(count), Unit: "images",
 		})
 	}
-	return failed("input-tree", "there is no tree `manifests`: add it to `needs` of this step")
+	failure := types.Failure{
+		Code: "input-tree", Message: "there is no tree `manifests`",
+		Hint: wit.Some("add `manifests` to `needs` of this step in config/pipeline.yaml"),
+	}
+	return wit.Err[airgap.Summary](types.MakeStepErrorMissingInput(failure))
 }
 
 func failed(code, message string) Result {

@@ -47,6 +47,7 @@ pub mod plugins_lock;
 pub mod publish;
 mod refresh;
 pub mod repository;
+pub mod resolved;
 pub mod runners;
 pub mod settings;
 mod shape;

@@ -7,8 +7,8 @@ use std::io::Read;
 
 use chart_loader::directory::{Entry, Files, joined};
 use image_finder::{Node, yaml};
-use model::ResolvedComponents;
 use model::count::counted;
+use model::{RESOLVED, ResolvedComponents};
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
@@ -40,7 +40,7 @@ impl Step for Charts {
     const SUMMARY: &'static str = "Bundles Helm charts from HTTP repositories, OCI registries and local directories";
 
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let components: ResolvedComponents = inputs.get("manifests")?.read_json("components.resolved.json")?;
+        let components: ResolvedComponents = inputs.get("manifests")?.read_json(RESOLVED)?;
         let lock = lock(inputs)?;
         let job = bundle::Job {
             charts: &components.charts,

@@ -3,11 +3,10 @@
 
 use model::json;
 use reqwest::header::{ACCEPT, HeaderValue};
-use serde::Deserialize;
 
 use super::Network;
 use super::mirrors::Endpoint;
-use super::oci::{LARGEST_MANIFEST, Trail, get, scope, subject};
+use super::oci::{Trail, get, scope, subject};
 use super::pages::next_page;
 use super::transport::{Request, Tries};
 use base::digest::Digest;
@@ -15,21 +14,11 @@ use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use model::media_type::OCI_INDEX;
+use model::oci::{LARGEST_MANIFEST, Manifest};
 
 /// Manifests about one image that are looked at, and pages of their list.
 const MOST: usize = 200;
 const MOST_PAGES: usize = 20;
-
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    digest: Digest,
-}
 
 impl Network {
     /// The digests of the manifests that say of themselves that they are about
@@ -129,10 +118,10 @@ pub(super) fn lacks_api(error: &Error) -> bool {
 }
 
 fn digests(body: &[u8], name: &str, what: &str) -> Result<Vec<Digest>> {
-    let index: Index =
+    let index: Manifest<Digest> =
         json::read(body).map_err(|_| Error::invalid(format!("{name} sent {what} in an unknown form")))?;
-    if index.manifests.len() > MOST {
+    if index.manifests().len() > MOST {
         return Err(Error::invalid(format!("{name} lists more than {MOST} manifests: {what}")));
     }
-    Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
+    Ok(index.manifests().iter().map(|entry| entry.digest).collect())
 }

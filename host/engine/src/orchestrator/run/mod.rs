@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use model::ResolvedComponents;
+use model::{RESOLVED, ResolvedComponents};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -318,7 +318,7 @@ impl Run {
             return Ok(None);
         }
         let tree = tree_of(&self.session.project.layout, MANIFESTS)?;
-        tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
+        tree.listing.get(RESOLVED).is_some().then(|| preview::components_of(&tree)).transpose()
     }
 
     /// A step that runs only because one that it needs runs is kept when that

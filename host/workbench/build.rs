@@ -74,7 +74,7 @@ fn write_go_bindings(wit: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
 /// The packages that a generated file imports, by the names that they have in a
 /// project: its own step, the bindings, and the run time that lies beside them.
 fn in_the_project(text: &str) -> String {
-    text.replace("\"wit_component/export_opencenter_airgap_step\"", "\"{{name}}/step\"")
+    text.replace("\"wit_component/export_opencenter_airgap_step\"", "export_opencenter_airgap_step \"{{name}}/step\"")
         .replace("\"wit_component/", "\"{{name}}/airgap/")
         .replace("\"go.bytecodealliance.org/pkg/wit/", "\"{{name}}/airgap/wit/")
 }

@@ -27,6 +27,16 @@ impl PinSource {
         text.contains("://")
     }
 
+    /// What the address calls it: the last part, without an ending.
+    pub fn called(&self) -> String {
+        let path = match self {
+            Self::Url(url) => url.path(),
+            Self::Registry(reference) => reference.repository(),
+        };
+        let last = path.rsplit('/').next().unwrap_or_default();
+        last.strip_suffix(".wasm").unwrap_or(last).to_owned()
+    }
+
     /// Reads an address. It is written down in a file that is committed, so it
     /// holds no credentials.
     ///
@@ -75,11 +85,12 @@ mod tests {
     fn an_address_is_read_as_it_is_written() {
         for (text, shown) in [
             ("https://h.example/a/x.wasm?v=1", "https://h.example/a/x.wasm?v=1"),
+            ("https://h.example/x", "https://h.example/x"),
             ("oci://r.example:5000/team/x:1.0", "oci://r.example:5000/team/x:1.0"),
         ] {
             assert!(PinSource::is_address(text));
             let source = PinSource::parse(text).unwrap();
-            assert_eq!(source.to_string(), shown);
+            assert_eq!((source.to_string().as_str(), source.called().as_str()), (shown, "x"));
             assert_eq!(PinSource::parse(&source.to_string()).unwrap(), source);
         }
         assert!(!PinSource::is_address("plugins/x.wasm"));

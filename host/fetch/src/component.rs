@@ -79,14 +79,14 @@ struct Source<'a> {
 impl Source<'_> {
     async fn from_server(&self, url: &Url) -> Result<Component> {
         let Wanted { keys, expected, limit, .. } = self.wanted;
-        let bytes = self.download(url, expected, limit).await?;
+        let bytes = self.download(url, "the plugin", expected, limit).await?;
         let signature = if keys.is_empty() { None } else { Some(self.bundle_beside(url, &Digest::of(&bytes)).await?) };
         Ok(Component { bytes, manifest: None, signature })
     }
 
-    async fn download(&self, url: &Url, expected: Option<Digest>, limit: u64) -> Result<Vec<u8>> {
+    async fn download(&self, url: &Url, label: &str, expected: Option<Digest>, limit: u64) -> Result<Vec<u8>> {
         let from = Granted::to_host(url.to_string());
-        let download = Download { expected, limit: Some(limit), mutable: true, ..Download::of(from, url.to_string()) };
+        let download = Download { expected, limit: Some(limit), mutable: true, ..Download::of(from, label) };
         let seen = self.network.download(self.store, &download, &SharedLock::default(), self.progress).await?;
         self.read(&seen.digest(), limit).await
     }
@@ -103,7 +103,7 @@ impl Source<'_> {
         for ending in BUNDLES {
             let mut beside = url.clone();
             beside.set_path(&format!("{}{ending}", url.path()));
-            match self.download(&beside, None, pin_signature::LARGEST).await {
+            match self.download(&beside, "the signature", None, pin_signature::LARGEST).await {
                 Ok(bundle) => {
                     return PinSignature::of_component(self.wanted.keys, component, &bundle)
                         .map_err(|error| error.context(beside.to_string()));

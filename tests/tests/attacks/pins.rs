@@ -4,11 +4,11 @@
 
 use airgap_tests::digest::sha256;
 use airgap_tests::project::Project;
+use airgap_tests::step_component::{self as component, Said};
 use serde_json::{Value, json};
 
 use crate::arena::Arena;
 use crate::attack::{Attack, Ready, guest};
-use crate::component::{self, Said};
 use crate::inside::shows_nothing_hostile;
 
 fn write(path: &str, text: &str) -> Value {
@@ -137,7 +137,7 @@ fn nothing_hostile_is_shown_at_the_moment_of_trust() {
     let Some(_arena) = Arena::enter() else { return };
     let schema = json!({ "title": HOSTILE, "properties": { HOSTILE: { "description": HOSTILE } } }).to_string();
     let wants = vec![format!("https://example.com/{HOSTILE}/")];
-    let said = Said { name: "made".into(), summary: HOSTILE.to_owned(), schema, wants };
+    let said = Said { summary: HOSTILE.to_owned(), schema, wants, ..Said::default() };
     let project = Project::new();
     project.write("plugins/made.wasm", component::component(&said, Vec::new()));
     for arguments in [

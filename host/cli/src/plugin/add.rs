@@ -158,6 +158,8 @@ struct Row {
 /// Bytes that may be pinned, and how they came.
 struct Candidate {
     bytes: Vec<u8>,
+    /// What it is called until it says its own name.
+    called: String,
     /// Where they lie already, relative to the folder that holds config/.
     lies: Option<PathBuf>,
     source: Option<PinSource>,
@@ -203,7 +205,8 @@ impl Bench {
         let wanted = Wanted { source, keys, expected, limit: COMPONENT_BYTES };
         let found = self.executor.block_on(component::fetch(&network, &store, wanted, &self.progress))?;
         let Component { bytes, manifest, signature } = found;
-        Ok(Candidate { bytes, lies: None, source: Some(source.clone()), manifest, signature })
+        let called = source.called();
+        Ok(Candidate { bytes, called, lies: None, source: Some(source.clone()), manifest, signature })
     }
 }
 
@@ -325,6 +328,7 @@ fn renew(
 ) -> Result<Row> {
     let candidate = bench.fetch(project, source, keys, None, variables)?;
     let looked_at = look(bench, &candidate)?;
+    refuse_another(project, bench, name, old, source, &looked_at.description)?;
     let pinned = pin(project, bench, name, old.replace_core, terms, Some(old), &candidate, &looked_at)?;
     let after = pinned.pin.sha256;
     let version = &looked_at.description.version;
@@ -379,9 +383,7 @@ struct LookedAt {
 }
 
 fn look(bench: &Bench, candidate: &Candidate) -> Result<LookedAt> {
-    let from = candidate.lies.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    let name = from.unwrap_or_else(|| "that is to be pinned".to_owned());
-    let source = PluginSource::new(&name, "unknown", candidate.bytes.clone(), Grants::default())?;
+    let source = PluginSource::new(&candidate.called, "unknown", candidate.bytes.clone(), Grants::default())?;
     let description = bench.describe(&source).map_err(|error| match &candidate.source {
         Some(address) => error.context(format!("what {address} gave is not used")),
         None => error,
@@ -474,6 +476,27 @@ fn former(project: &Project, bench: &Bench, name: &str, old: &Pin) -> Option<(De
     let source = PluginSource::new(name, version, bytes, Grants::default()).ok()?;
     let contract = contract_of(source.bytes());
     bench.describe(&source).ok().map(|description| (description, contract))
+}
+
+/// Who has the source now may have put another plugin there, signed by the same
+/// key.
+fn refuse_another(
+    project: &Project,
+    bench: &Bench,
+    name: &str,
+    old: &Pin,
+    source: &PinSource,
+    now: &Description,
+) -> Result<()> {
+    let before = former(project, bench, name, old).map(|(description, _)| description.name);
+    match before {
+        Some(before) if before != now.name => Err(Error::configuration(format!(
+            "what {source} has now calls itself `{}`, and `{name}` is a plugin that calls itself `{before}`",
+            now.name
+        ))
+        .hint(format!("if it is meant: `opencenter-airgap plugin add {source} --name {name} --replace`"))),
+        _ => Ok(()),
+    }
 }
 
 /// A version that wants more than the one before gets no place before somebody
@@ -616,7 +639,8 @@ fn from_file(project: &Project, file: &Path, keys: &[PublicKey], expected: Optio
             .hint("get the file again, or ask its author which one it is"));
     }
     let signature = if keys.is_empty() { None } else { Some(bundle_beside(file, &digest, keys)?) };
-    Ok(Candidate { bytes, lies: inside(&project.root, file)?, source: None, manifest: None, signature })
+    let called = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Candidate { bytes, called, lies: inside(&project.root, file)?, source: None, manifest: None, signature })
 }
 
 fn bundle_beside(file: &Path, digest: &Digest, keys: &[PublicKey]) -> Result<PinSignature> {

@@ -29,6 +29,8 @@ pub const BUNDLES: [&str; 2] = [".sigstore.json", ".bundle"];
 
 /// Manifests about a component that are looked into for a signature.
 const MOST: usize = 50;
+/// Layers of one of them; cosign writes one.
+const MOST_LAYERS: usize = 16;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +153,7 @@ impl Source<'_> {
         let about = self.network.aside(reference, &[digest], self.progress).await?;
         for Aside { digest, .. } in about.into_iter().take(MOST) {
             let signed = self.network.manifest(&reference.at(digest), self.progress).await?;
-            for layer in component_manifest::layers(&signed.bytes).unwrap_or_default() {
+            for layer in component_manifest::layers(&signed.bytes).unwrap_or_default().into_iter().take(MOST_LAYERS) {
                 if !image::is_signature(&layer.media_type) || layer.size > pin_signature::LARGEST {
                     continue;
                 }

@@ -369,7 +369,15 @@ fn restore(
     if Digest::of(&found.bytes) != old.sha256 {
         return Err(Error::integrity(format!("{source} answered other bytes than config/plugins.lock pins")));
     }
-    fs::write_atomic(&project.root.join(&old.path), &found.bytes)?;
+    // Behind the wall nothing else is written, and nothing else is ours.
+    if !old.path.starts_with(FOLDER) {
+        let at = shown(&project.root.join(&old.path));
+        return Err(Error::configuration(format!(
+            "`{name}` is pinned at `{at}`, and only what lies in plugins/ is fetched"
+        ))
+        .hint("bring the file back, or pin the plugin again with `plugin add --replace`"));
+    }
+    fs::write_atomic(&home(project, &old.path)?, &found.bytes)?;
     let (before, after) = (old.sha256, old.sha256);
     let (plugin, source) = (name.to_owned(), source.to_string());
     Ok(Row { plugin, source, changed: false, before, after, differences: Vec::new() })
@@ -563,7 +571,7 @@ fn write(project: &Project, name: &str, pin: &Pin, old: Option<&Pin>, candidate:
     let source = Source::read(&file)?;
     let text = PluginsLock::with_pin(source.as_ref(), &project.root, name, pin.clone())?;
     check_signer(project, source.as_ref(), &text, name)?;
-    let path = project.root.join(&pin.path);
+    let path = home(project, &pin.path)?;
     let before = match candidate.lies {
         Some(_) => None,
         None => Some(replace_component(&path, pin, old, &candidate.bytes)?),
@@ -609,6 +617,29 @@ fn check_signer(project: &Project, source: Option<&Source>, text: &str, name: &s
     lock.check_signer(name)
 }
 
+/// Where a component lies, whose folder is one of the project: a link may lead
+/// elsewhere.
+fn home(project: &Project, path: &Path) -> Result<PathBuf> {
+    let path = project.root.join(path);
+    let folder = path.parent().unwrap_or(&project.root);
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&project.root);
+    check_inside(project, there)?;
+    fs::create_dir_all(folder)?;
+    Ok(path)
+}
+
+fn check_inside(project: &Project, folder: &Path) -> Result<()> {
+    let failed = |source| Error::io("cannot read", folder, source);
+    let (root, found) = (project.root.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
+    match found.starts_with(&root) {
+        true => Ok(()),
+        false => {
+            Err(Error::configuration(format!("`{}` leads out of the project, to `{}`", shown(folder), found.display()))
+                .hint("put a folder in the place of the link: who carries the project carries its plugins"))
+        }
+    }
+}
+
 /// Where components come to lie. It is made before the wall stands, which opens
 /// what is there.
 fn folder(project: &Project, is_there: bool) -> Result<PathBuf> {
@@ -617,17 +648,8 @@ fn folder(project: &Project, is_there: bool) -> Result<PathBuf> {
         return Ok(folder);
     }
     fs::create_dir_all(&folder)?;
-    let failed = |source| Error::io("cannot read", &folder, source);
-    let (root, found) = (project.root.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
-    match found.starts_with(&root) {
-        true => Ok(folder),
-        false => Err(Error::configuration(format!(
-            "`{}` leads out of the project, to `{}`",
-            shown(&folder),
-            found.display()
-        ))
-        .hint("put a folder in the place of the link: who carries the project carries its plugins")),
-    }
+    check_inside(project, &folder)?;
+    Ok(folder)
 }
 
 /// A component that lies in plugins/ stays there; every other one is copied.

@@ -133,7 +133,7 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         // What is not there can not be left open.
         fs::create_dir_all(folder)?;
     }
-    let wall = wall::raise_beside(&project, runs, args.carry.as_deref(), ui, variables)?;
+    let wall = wall::raise_beside(&project, runs, args.carry.as_deref(), "", ui, variables)?;
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     super::plugin::review(&project, wall, ui, variables)?;

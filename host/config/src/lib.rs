@@ -31,6 +31,7 @@ use base::layout::Layout;
 pub mod airgap_lock;
 pub mod as_read;
 mod catalog;
+pub mod component_manifest;
 pub mod components;
 pub mod contribute;
 pub mod edit;
@@ -42,6 +43,8 @@ mod lock_copy;
 pub mod lock_doubts;
 pub mod lock_names;
 pub mod named;
+pub mod pin_signature;
+pub mod pin_source;
 pub mod pipeline;
 pub mod plugins_lock;
 pub mod publish;
@@ -225,7 +228,10 @@ impl Files {
         base.iter().for_each(|(source, ())| read.note_base(source));
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
-        let plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        if settings.security.require_signed_plugins {
+            plugin_pins.require(settings.security.keys(&layout.config)?);
+        }
         let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
         plain.iter().for_each(|(name, source)| read.note_digest(name, source));
         Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })

@@ -68,6 +68,7 @@ pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{ManifestBytes, SharedBlob};
 pub use outflow::{Opened, Pieces};
+pub use referrers::Aside;
 pub use seen::Seen;
 pub use send_pack::{Held, Parcel, Update};
 pub use tls::check_proxies;

@@ -1,5 +1,8 @@
 //! What a registry holds about an image: the list of the referrers API, or the
-//! index under the tag that stands in for it at registries without one.
+//! index under the tag that stands in for it at registries without one, and
+//! what cosign puts under tags of its own.
+
+use std::collections::BTreeSet;
 
 use model::json;
 use reqwest::header::{ACCEPT, HeaderValue};
@@ -19,8 +22,56 @@ use model::oci::{LARGEST_MANIFEST, Manifest};
 /// Manifests about one image that are looked at, and pages of their list.
 const MOST: usize = 200;
 const MOST_PAGES: usize = 20;
+/// Manifests about one image in all, whatever they are found by.
+const MOST_ASIDE: usize = 500;
+/// What cosign puts behind the digest that it is about.
+const ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
+
+/// A manifest about an image.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// The tag that leads there, or the digest where none does.
+    pub reference: Reference,
+    /// Of the manifest.
+    pub digest: Digest,
+}
 
 impl Network {
+    /// The manifests about what has one of these digests in a repository: those
+    /// under the tags that cosign gives them (`sha256-<digits>.sig`, `.att`,
+    /// `.sbom`), and what [`Network::referrers`] lists. Each once.
+    ///
+    /// # Errors
+    /// As for [`Network::referrers`].
+    pub async fn aside(&self, repository: &Reference, about: &[Digest], progress: &Progress) -> Result<Vec<Aside>> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for subject in about {
+            for ending in ENDINGS {
+                let tagged = repository.tagged(&format!("sha256-{}.{ending}", subject.hex()));
+                match self.manifest(&tagged, progress).await {
+                    Ok(manifest) => {
+                        seen.insert(manifest.digest);
+                        found.push(Aside { reference: tagged, digest: manifest.digest });
+                    }
+                    Err(error) if error.status() == Some(404) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            for digest in self.referrers(repository, *subject, progress).await? {
+                if seen.insert(digest) {
+                    found.push(Aside { reference: repository.at(digest), digest });
+                }
+            }
+            if found.len() > MOST_ASIDE {
+                return Err(Error::invalid(format!(
+                    "the registry holds more than {MOST_ASIDE} manifests about the image"
+                )));
+            }
+        }
+        Ok(found)
+    }
+
     /// The digests of the manifests that say of themselves that they are about
     /// `digest`, in the order of the registry. Empty where the registry has
     /// neither the API nor the tag.

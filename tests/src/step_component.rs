@@ -12,17 +12,24 @@ use wit_parser::Resolve;
 
 /// What a component says about itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
-    pub(crate) name: String,
-    pub(crate) summary: String,
-    pub(crate) schema: String,
+pub struct Said {
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    pub schema: String,
     /// Prefixes that it would like to fetch below.
-    pub(crate) wants: Vec<String>,
+    pub wants: Vec<String>,
 }
 
 impl Default for Said {
     fn default() -> Self {
-        Self { name: "made".into(), summary: "Made for a test.".into(), schema: "{}".into(), wants: Vec::new() }
+        Self {
+            name: "made".into(),
+            version: "1.0.0".into(),
+            summary: "Made for a test.".into(),
+            schema: "{}".into(),
+            wants: Vec::new(),
+        }
     }
 }
 
@@ -35,22 +42,22 @@ const AT: u32 = 1024;
 
 /// A component that describes itself so, traps when it runs, and has `ballast`
 /// to be compiled.
-pub(crate) fn component(said: &Said, ballast: Vec<Function>) -> Vec<u8> {
+pub fn component(said: &Said, ballast: Vec<Function>) -> Vec<u8> {
     wrapped(&core_module(said, ballast, 0, None))
 }
 
 /// The same with a memory of so many pages to begin with.
-pub(crate) fn with_pages(pages: u64) -> Vec<u8> {
+pub fn with_pages(pages: u64) -> Vec<u8> {
     wrapped(&core_module(&Said::default(), Vec::new(), pages, None))
 }
 
 /// The same whose `describe` is this function.
-pub(crate) fn describing(describe: Function) -> Vec<u8> {
+pub fn describing(describe: Function) -> Vec<u8> {
     wrapped(&core_module(&Said::default(), Vec::new(), 0, Some(describe)))
 }
 
 /// A core module as a component of a step.
-pub(crate) fn wrapped(module: &Module) -> Vec<u8> {
+pub fn wrapped(module: &Module) -> Vec<u8> {
     let mut bytes = module.clone().finish();
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
@@ -101,7 +108,7 @@ fn core_module(said: &Said, ballast: Vec<Function>, pages: u64, describe: Option
     module
 }
 
-pub(crate) fn trap() -> Function {
+pub fn trap() -> Function {
     let mut function = Function::new([]);
     function.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
     function
@@ -120,7 +127,7 @@ fn description(said: &Said) -> (Vec<u8>, u32) {
         bytes[place..place + 4].copy_from_slice(&pointer.to_le_bytes());
         bytes[place + 4..place + 8].copy_from_slice(&length.to_le_bytes());
     };
-    for (number, text) in [&said.name, "1.0.0", &said.summary, &said.schema].iter().enumerate() {
+    for (number, text) in [&said.name, &said.version, &said.summary, &said.schema].iter().enumerate() {
         put(&mut bytes, number * 8, text);
     }
     // A variant: its case, 0 for `fetch`, then the text.
@@ -136,7 +143,7 @@ fn description(said: &Said) -> (Vec<u8>, u32) {
 
 /// One function of so many bytes that does nothing but branch: what a compiler
 /// thinks longest about.
-pub(crate) fn branchy(bytes: usize) -> Function {
+pub fn branchy(bytes: usize) -> Function {
     const LOCALS: u32 = 100;
     let mut function = Function::new([(LOCALS, ValType::I32)]);
     function.instruction(&Instruction::Loop(BlockType::Empty));
@@ -163,7 +170,7 @@ pub(crate) fn branchy(bytes: usize) -> Function {
 }
 
 /// So many functions that differ.
-pub(crate) fn many(count: i32) -> Vec<Function> {
+pub fn many(count: i32) -> Vec<Function> {
     let function = |number: i32| {
         let mut function = Function::new([]);
         function

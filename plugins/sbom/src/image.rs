@@ -14,6 +14,8 @@ use crate::subject::{Contents, Placed, Subject};
 /// Links of one image that are followed, and the steps of one.
 const MOST_LINKS: usize = 200;
 const LONGEST_WAY: usize = 40;
+/// Bytes of a path that the host looks for in a layer, without the `/` in front.
+const LONGEST_TARGET: usize = 1023;
 /// Files of the system, the better one first.
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
@@ -179,54 +181,71 @@ impl View<'_> {
     }
 
     /// A wanted path that is a link leads to a file, which has another name and
-    /// was passed over.
+    /// was passed over. Each layer is read once more for all of them.
     fn follow_links(&mut self) -> Result<(), StepError> {
+        let mut targets = self.targets()?;
+        for index in (0..self.layers.len()).rev() {
+            let Some(layer) = self.layers[index].as_ref().filter(|_| !targets.is_empty()) else { continue };
+            let names: Vec<String> = targets.keys().cloned().collect();
+            // It has the file, or has removed it.
+            let hidden = layer.hides(&names)?;
+            let here = names.into_iter().zip(hidden).filter(|(_, hidden)| *hidden);
+            let here = here.filter_map(|(target, _)| targets.remove_entry(&target)).collect();
+            self.read_as(index, here)?;
+        }
+        Ok(())
+    }
+
+    /// What the links that can be seen lead to, with the first path that does.
+    fn targets(&mut self) -> Result<BTreeMap<String, String>, StepError> {
         let mut links = BTreeMap::new();
         for index in 0..self.notes.len() {
             let paths = self.notes[index].links.iter().map(|(path, _)| path.clone()).collect();
             let visible = self.visible(index, paths)?;
             let seen = self.notes[index].links.iter().zip(visible).filter(|(_, visible)| *visible);
-            links.extend(seen.map(|(link, _)| link.clone()));
+            links.extend(seen.map(|((path, target), _)| (path.clone(), (target.clone(), index))));
         }
-        for (path, first) in links.iter().take(MOST_LINKS) {
+        let mut targets = BTreeMap::new();
+        for (path, (first, index)) in links.iter().take(MOST_LINKS) {
             let mut target = first;
             let mut steps = 0;
-            while let Some(next) = links.get(target).filter(|_| steps < LONGEST_WAY) {
+            while let Some((next, _)) = links.get(target).filter(|_| steps < LONGEST_WAY) {
                 target = next;
                 steps += 1;
             }
             // A file that is wanted by its own name was read under that.
-            if steps < LONGEST_WAY && kinds::reader_of(target) == Reader::Go {
-                self.read_as(path, target)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the file at `target` as what `path` names.
-    fn read_as(&mut self, path: &str, target: &str) -> Result<(), StepError> {
-        for index in (0..self.layers.len()).rev() {
-            let Some(layer) = &self.layers[index] else { continue };
-            let names = [target.to_owned()];
-            if !layer.hides(&names)?[0] {
+            if steps == LONGEST_WAY || kinds::reader_of(target) != Reader::Go {
                 continue;
             }
-            // It has the file, or has removed it.
-            let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
-            let wanted =
-                sdk::layer::Wanted { ends: vec![format!("/{target}")], below: Vec::new(), beginnings: Vec::new() };
-            again.select(&wanted)?;
-            loop {
-                let found = again.next().unwrap_or_default();
-                let Some(last) = found.last() else { return Ok(()) };
-                if last.path == target && last.kind == sdk::layer::FoundKind::File {
-                    let notes = &mut self.notes[index];
-                    match kinds::read(path, last.size, &mut again.reader(), &mut notes.unread) {
-                        Ok(seen) => notes.found.extend(seen.map(|found| under(found, target))),
-                        Err(why) => notes.unread.push(Unread { path: target.to_owned(), why }),
-                    }
-                    return Ok(());
-                }
+            if target.len() > LONGEST_TARGET {
+                let why = format!("it is a link to a path of {} bytes", target.len());
+                self.notes[*index].unread.push(Unread { path: path.clone(), why });
+                continue;
+            }
+            targets.entry(target.clone()).or_insert_with(|| path.clone());
+        }
+        Ok(targets)
+    }
+
+    /// Reads the files at these targets in a layer as what their paths name.
+    fn read_as(&mut self, index: usize, mut targets: BTreeMap<String, String>) -> Result<(), StepError> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
+        let ends = targets.keys().map(|target| format!("/{target}")).collect();
+        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new() })?;
+        while !targets.is_empty() {
+            let found = again.next().unwrap_or_default();
+            let Some(last) = found.last() else { return Ok(()) };
+            if last.kind != sdk::layer::FoundKind::File {
+                continue;
+            }
+            let Some((target, path)) = targets.remove_entry(&last.path) else { continue };
+            let notes = &mut self.notes[index];
+            match kinds::read(&path, last.size, &mut again.reader(), &mut notes.unread) {
+                Ok(seen) => notes.found.extend(seen.map(|found| under(found, &target))),
+                Err(why) => notes.unread.push(Unread { path: target, why }),
             }
         }
         Ok(())

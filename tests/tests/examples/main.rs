@@ -97,6 +97,18 @@ fn goes_into_a_package(folder: &Path, component: &str) {
     assert_eq!(documents["inventory.txt"], b"Images\n\n");
 }
 
+/// What a registry would be given builds by itself.
+#[test]
+fn the_sdk_is_a_package_of_its_own() {
+    if !has("cargo") {
+        return;
+    }
+    let target = tempfile::tempdir().unwrap();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/shared/sdk");
+    let line = "cargo package -q --allow-dirty --target-dir \"$TARGET\"";
+    shell(&sdk, line, &[("TARGET", target.path().display().to_string())]);
+}
+
 #[test]
 fn a_plugin_in_go() {
     if !has("go") {

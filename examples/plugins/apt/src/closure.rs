@@ -163,11 +163,13 @@ impl Search<'_> {
 
     fn choose(&mut self, id: usize, parent: &str) {
         let name = self.index.package(id).name.to_string();
-        if !self.found.chosen.contains_key(&name) {
-            self.found.chosen.insert(name, (id, parent.to_owned()));
-            self.open.push_back(id);
-        } else if self.found.chosen[&name].0 != id {
-            self.fail(&name, "it is wanted in two versions".to_owned());
+        match self.found.chosen.get(&name) {
+            Some((other, _)) if *other != id => self.fail(&name, "it is wanted in two versions".to_owned()),
+            Some(_) => {}
+            None => {
+                self.found.chosen.insert(name, (id, parent.to_owned()));
+                self.open.push_back(id);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ impl Keyring {
         let mut keys = Vec::new();
         for (at, _) in text.match_indices(BEGIN) {
             let told = |error: pgp::errors::Error| format!("a key can not be read: {error}");
-            let (found, _) = SignedPublicKey::from_armor_many(text[at..].as_bytes()).map_err(told)?;
+            let (found, _) = SignedPublicKey::from_armor_many(&text.as_bytes()[at..]).map_err(told)?;
             for key in found {
                 keys.push(key.map_err(told)?);
             }

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 target=$root/target/guests
-core=(manifest charts zarf-yaml package sbom scan)
+core=(manifest charts discover zarf-yaml package sbom scan)
 
 has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ]; }
 

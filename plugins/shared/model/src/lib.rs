@@ -17,6 +17,7 @@ pub mod json;
 pub mod media_type;
 pub mod pins;
 pub mod problem;
+pub mod rendered;
 pub mod resolve;
 pub mod template;
 pub mod version;

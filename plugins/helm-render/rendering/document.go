@@ -3,6 +3,7 @@ package rendering
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -45,15 +46,29 @@ func documentsOf(name, text, marked string) ([]Document, *Problem) {
 		}
 		if head.Metadata != nil {
 			hooks, isHook := head.Metadata.Annotations["helm.sh/hook"]
-			for event := range strings.SplitSeq(hooks, ",") {
-				if isHook {
-					document.Hooks = append(document.Hooks, strings.ToLower(strings.TrimSpace(event)))
-				}
+			if document.Hooks = eventsOf(hooks); isHook && document.Hooks == nil {
+				continue
 			}
 		}
 		documents = append(documents, document)
 	}
 	return documents, nil
+}
+
+// What Helm knows as a hook; it sends nothing that names another one.
+var events = []string{"pre-install", "post-install", "pre-delete", "post-delete", "pre-upgrade", "post-upgrade",
+	"pre-rollback", "post-rollback", "test", "test-success"}
+
+func eventsOf(hooks string) []string {
+	var found []string
+	for event := range strings.SplitSeq(hooks, ",") {
+		event = strings.ToLower(strings.TrimSpace(event))
+		if !slices.Contains(events, event) {
+			return nil
+		}
+		found = append(found, event)
+	}
+	return found
 }
 
 type part struct {

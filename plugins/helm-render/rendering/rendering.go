@@ -168,6 +168,7 @@ func markAll(loaded *chart.Chart, meter *meter) {
 
 func once(loaded *chart.Chart, top common.Values, meter *meter) (map[string]string, *Problem) {
 	functions := bounded()
+	maps.Copy(functions, fixed())
 	maps.Copy(functions, meter.functions())
 	written, err := engine.Engine{CustomTemplateFuncs: functions}.Render(loaded, top)
 	switch {

@@ -1,7 +1,7 @@
 // Package step is the core plugin helm-render: what charts render to.
 //
 // A tree with render.json says which charts, with which values. Each becomes
-// rendered/<name>-<version>.json, a list of documents; rendered.json says what
+// rendered/<n>-<name>.json, a list of documents; rendered.json says what
 // became of each. A chart that can not be rendered is no error of the step: the
 // list says why.
 package step
@@ -109,7 +109,7 @@ func Run(_ airgap.Context, configuration string, inputs []airgap.NamedTree, outp
 		row := row{Name: chart.Name, Version: chart.Version}
 		documents, problem := rendering.Render(job)
 		if row.Problem = problem; problem == nil {
-			row.Path = fmt.Sprintf("rendered/%s-%s.json", chart.Name, chart.Version)
+			row.Path = fmt.Sprintf("rendered/%d-%s.json", at, chart.Name)
 			if failure := write(output, row.Path, documents); failure != nil {
 				return *failure
 			}

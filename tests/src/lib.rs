@@ -3,7 +3,7 @@
 //! [`project`] runs the real binary in a folder of its own; [`registry`],
 //! [`file_server`] and [`git_server`] are servers on loopback whose every
 //! answer a test can spoil through [`fault`]; [`images`] makes real container
-//! images; [`tools`] starts other people's programs, [`clock`] sets
+//! images, [`step_component`] components that no compiler makes; [`tools`] starts other people's programs, [`clock`] sets
 //! the time for ours. [`platform`] is one of
 //! everything, ready to be packaged; [`stand_ins`] serve whatever a
 //! components.yaml names; [`serving`] is our own server.
@@ -31,6 +31,7 @@ pub mod registry;
 pub mod serving;
 pub mod soak;
 pub mod stand_ins;
+pub mod step_component;
 pub mod tls;
 pub mod tools;
 pub mod wasm;

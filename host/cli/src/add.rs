@@ -141,7 +141,7 @@ impl What {
 
 pub(super) fn run(args: &AddArgs, layout: Layout, ui: &Ui) -> Result<ExitCode> {
     let additions = args.what.additions();
-    let lock = hold(&layout)?;
+    let lock = hold(&layout, "add")?;
     let state = state::read(&layout.state())?;
     let project = Project::load(layout)?;
     add(&project, &additions)?;
@@ -161,7 +161,7 @@ pub(super) fn run(args: &AddArgs, layout: Layout, ui: &Ui) -> Result<ExitCode> {
 /// Adds the images of `found` that components.yaml lacks to
 /// images.auto_discover, and returns them.
 pub(super) fn discovered(project: &Project, found: &BTreeSet<&str>) -> Result<Vec<String>> {
-    let _lock = hold(&project.layout)?;
+    let _lock = hold(&project.layout, "scan")?;
     let generated = to_be_generated(project)?;
     let manifests = project.components.iter().chain(&generated);
     let known: BTreeSet<String> =
@@ -173,9 +173,12 @@ pub(super) fn discovered(project: &Project, found: &BTreeSet<&str>) -> Result<Ve
 
 /// Keeps a build from running while its configuration changes. Where there is
 /// no build folder, no build runs.
-fn hold(layout: &Layout) -> Result<Option<BuildLock>> {
+///
+/// # Errors
+/// `held` where one runs, with who it is.
+pub(super) fn hold(layout: &Layout, command: &str) -> Result<Option<BuildLock>> {
     let ours = layout.build.exists() && (store::is_ours(layout) || store::holds_our_work(layout));
-    ours.then(|| BuildLock::take(&layout.state_lock(), "add", Timestamp::now())).transpose()
+    ours.then(|| BuildLock::take(&layout.state_lock(), command, Timestamp::now())).transpose()
 }
 
 /// Adds everything or nothing.

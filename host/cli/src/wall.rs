@@ -37,10 +37,11 @@ pub(super) enum Runs<'a> {
 /// `local` where the wall is required and the kernel has none, and where the
 /// folders of the build can not be made.
 pub(super) fn raise(project: &Project, runs: Runs<'_>, ui: &Ui, variables: &Variables) -> Result<Wall> {
-    raise_beside(project, runs, None, ui, variables)
+    raise_beside(project, runs, None, "", ui, variables)
 }
 
-/// The same, with a folder beside the project that is written as well.
+/// The same, with a folder that is written as well, and `addresses` that are
+/// asked, whose ports count like those of the configuration.
 ///
 /// # Errors
 /// As [`raise`].
@@ -48,6 +49,7 @@ pub(super) fn raise_beside(
     project: &Project,
     runs: Runs<'_>,
     beside: Option<&Path>,
+    addresses: &str,
     ui: &Ui,
     variables: &Variables,
 ) -> Result<Wall> {
@@ -56,7 +58,9 @@ pub(super) fn raise_beside(
     }
     let mut writable = writable(project, runs, variables)?;
     writable.extend(beside.map(Path::to_owned));
-    let openings = Openings { writable, ports: open_ports(project, variables) };
+    let mut ports = open_ports(project, variables);
+    ports.extend(ports::named_in(addresses.as_bytes()));
+    let openings = Openings { writable, ports };
     let wall = wall::raise(project.settings.security.second_wall, &openings)?;
     if wall == Wall::Missing {
         ui.note(
@@ -112,16 +116,20 @@ fn below_home(folder: &Path, variables: &Variables) -> PathBuf {
 
 /// The usual ports, those that the settings list, and whatever a file of the
 /// configuration or a proxy of the environment names. Of airgap.lock what a
-/// pinned plugin fetched does not count: it wrote those addresses itself.
+/// pinned plugin fetched does not count: it wrote those addresses itself. Nor do
+/// signatures in plugins.lock, which hold what its author wrote.
 fn open_ports(project: &Project, variables: &Variables) -> BTreeSet<u16> {
     let NetworkEnvironment { https_proxy, http_proxy, .. } = &variables.network;
     let mut open: BTreeSet<u16> = ports::USUAL.into();
     open.extend(&project.settings.security.ports);
     open.extend([https_proxy, http_proxy].into_iter().flatten().flat_map(|proxy| ports::named_in(proxy.as_bytes())));
     open.extend(ports::named_in(own_entries(&project.lock).to_text().as_bytes()));
-    let lock = project.layout.airgap_lock();
+    let mut pins = project.plugin_pins.clone();
+    pins.plugins.values_mut().for_each(|pin| pin.signature = None);
+    open.extend(ports::named_in(pins.to_text().as_bytes()));
+    let locks = [project.layout.airgap_lock(), project.layout.plugins_lock()];
     let files = project.layout.config.read_dir().into_iter().flatten().flatten();
-    for entry in files.filter(|entry| entry.path() != lock) {
+    for entry in files.filter(|entry| !locks.contains(&entry.path())) {
         if let Ok(Some(text)) = fs::read_optional(&entry.path(), SEARCHED) {
             open.extend(ports::named_in(&text));
         }

@@ -31,6 +31,7 @@ use base::layout::Layout;
 pub mod airgap_lock;
 pub mod as_read;
 mod catalog;
+pub mod component_manifest;
 pub mod components;
 pub mod contribute;
 pub mod edit;
@@ -42,11 +43,14 @@ mod lock_copy;
 pub mod lock_doubts;
 pub mod lock_names;
 pub mod named;
+pub mod pin_signature;
+pub mod pin_source;
 pub mod pipeline;
 pub mod plugins_lock;
 pub mod publish;
 mod refresh;
 pub mod repository;
+pub mod resolved;
 pub mod runners;
 pub mod settings;
 mod shape;
@@ -225,7 +229,10 @@ impl Files {
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
         let pipeline = pipeline.discovering(settings.images.discover);
-        let plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
+        if settings.security.require_signed_plugins {
+            plugin_pins.require(settings.security.keys(&layout.config)?);
+        }
         let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
         plain.iter().for_each(|(name, source)| read.note_digest(name, source));
         Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })

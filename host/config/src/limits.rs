@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use base::error::{Class, Error};
+use base::error::{Class, Error, Result};
 
 /// Makes the settings, the names and the table of the same rows.
 macro_rules! table {
@@ -88,7 +88,143 @@ table! {
     Schema schema_kib: 256, 1..=16_384 "KiB", "of what a plugin says about itself, its schema above all";
 }
 
+/// What `limits` of a pin says: those of its plugin, which are never above those
+/// of settings.yaml. Each has the name and the unit that it has there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OwnLimits {
+    /// MiB over all memories of one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+    /// Seconds of computing in one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<u64>,
+    /// Seconds of one call in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_limit: Option<u64>,
+    /// MiB that one call may write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_mib: Option<u64>,
+    /// Files that one call may write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_files: Option<u64>,
+}
+
+impl OwnLimits {
+    /// The limits that a plugin may have of its own.
+    pub const ALL: [Limit; 5] = [Limit::Memory, Limit::Time, Limit::StepTime, Limit::OutputBytes, Limit::OutputFiles];
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What it says, in the unit of the row.
+    pub fn get(&self, limit: Limit) -> Option<u64> {
+        match limit {
+            Limit::Memory => self.memory_mib,
+            Limit::Time => self.time_limit,
+            Limit::StepTime => self.step_limit,
+            Limit::OutputBytes => self.output_mib,
+            Limit::OutputFiles => self.output_files,
+            _ => None,
+        }
+    }
+
+    /// The place of a limit; None of what no plugin has of its own.
+    fn place(&mut self, limit: Limit) -> Option<&mut Option<u64>> {
+        match limit {
+            Limit::Memory => Some(&mut self.memory_mib),
+            Limit::Time => Some(&mut self.time_limit),
+            Limit::StepTime => Some(&mut self.step_limit),
+            Limit::OutputBytes => Some(&mut self.output_mib),
+            Limit::OutputFiles => Some(&mut self.output_files),
+            _ => None,
+        }
+    }
+
+    /// With `key=value` of the command line.
+    ///
+    /// # Errors
+    /// `usage` for another key, and for a value out of its range.
+    pub fn with(mut self, written: &str) -> Result<Self> {
+        let keys = Self::ALL.map(Limit::key);
+        let unknown = || {
+            let shown = written.escape_debug();
+            Error::new(Class::Usage, format!("`--limit {shown}` is no limit of a plugin"))
+                .hint(format!("write `--limit KEY=NUMBER`; the keys are {}", keys.join(", ")))
+        };
+        let (key, value) = written.split_once('=').ok_or_else(unknown)?;
+        let limit = Self::ALL.into_iter().find(|limit| limit.key() == key).ok_or_else(unknown)?;
+        let value: u64 = value.parse().map_err(|_| unknown())?;
+        if let Some((message, hint)) = limit.misfit(value) {
+            return Err(Error::new(Class::Usage, format!("`--limit {key}`: {message}")).hint(hint));
+        }
+        if let Some(place) = self.place(limit) {
+            *place = Some(value);
+        }
+        Ok(self)
+    }
+
+    /// Those of these that lie below the settings: they are the ones that hold.
+    #[must_use]
+    pub fn below(mut self, settings: &PluginSettings) -> Self {
+        for limit in Self::ALL {
+            if let Some(place) = self.place(limit) {
+                *place = place.filter(|own| *own < settings.get(limit));
+            }
+        }
+        self
+    }
+
+    /// The settings of a call: the lower one of each.
+    #[must_use]
+    pub fn over(self, settings: &PluginSettings) -> PluginSettings {
+        let own = self.below(settings);
+        PluginSettings {
+            memory_mib: own.memory_mib.unwrap_or(settings.memory_mib),
+            time_limit: own.time_limit.unwrap_or(settings.time_limit),
+            step_limit: own.step_limit.unwrap_or(settings.step_limit),
+            output_mib: own.output_mib.unwrap_or(settings.output_mib),
+            output_files: own.output_files.unwrap_or(settings.output_files),
+            ..settings.clone()
+        }
+    }
+
+    /// The refusal of a call that met `limit`, where that is one of these.
+    pub fn exceeded(&self, limit: Limit, message: impl std::fmt::Display) -> Error {
+        if self.get(limit).is_none() {
+            return limit.exceeded(message);
+        }
+        let key = limit.key();
+        Error::new(Class::Plugin, format!("{message} (`limits.{key}` of the plugin in config/plugins.lock)")).hint(
+            format!(
+                "raise it there, or with `plugin add --replace --limit {key}=…`, if the plugin is meant to need this \
+                 much; `{}` in config/settings.yaml holds as well",
+                limit.setting()
+            ),
+        )
+    }
+}
+
 impl Limit {
+    /// The key below `plugins` in settings.yaml, and below `limits` of a pin.
+    pub fn key(self) -> &'static str {
+        self.row().key
+    }
+
+    /// What it is counted in: `MiB`, `seconds`, `files`.
+    pub fn unit(self) -> &'static str {
+        self.row().unit
+    }
+
+    /// What is wrong with a value, and what to do.
+    pub(crate) fn misfit(self, value: u64) -> Option<(String, String)> {
+        let Row { from, to, unit, .. } = self.row();
+        let fits = (*from..=*to).contains(&value);
+        (!fits).then(|| (format!("{value} is out of range"), format!("use {from} to {to} {unit}")))
+    }
+
     fn row(self) -> &'static Row {
         // As many rows as limits, in the same order.
         &TABLE[self as usize]
@@ -127,6 +263,35 @@ mod tests {
             assert_eq!(settings.get(row.limit), row.default);
             assert!((row.from..=row.to).contains(&row.default), "{}", row.key);
             assert!(row.limit.hint().contains(&format!("`plugins.{}`", row.key)));
+        }
+    }
+
+    #[test]
+    fn a_plugins_own_limits_only_lower() {
+        let settings = PluginSettings::default();
+        let own = OwnLimits { memory_mib: Some(64), output_mib: Some(1 << 20), ..OwnLimits::default() };
+        let held = own.over(&settings);
+        assert_eq!((held.memory_mib, held.output_mib), (64, settings.output_mib));
+        assert_eq!(own.below(&settings).get(Limit::OutputBytes), None);
+        assert_eq!(PluginSettings { memory_mib: settings.memory_mib, ..held }, settings);
+        let error = own.below(&settings).exceeded(Limit::Memory, "too much");
+        assert!(error.message().contains("`limits.memory_mib` of the plugin"), "{error}");
+        let error = own.below(&settings).exceeded(Limit::OutputBytes, "too much");
+        assert!(error.message().contains("`plugins.output_mib`"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_of_the_command_line_is_one_of_the_table() {
+        let own = OwnLimits::default().with("memory_mib=64").unwrap().with("output_files=7").unwrap();
+        assert_eq!((own.memory_mib, own.output_files, own.time_limit), (Some(64), Some(7), None));
+        for limit in OwnLimits::ALL {
+            let own = OwnLimits::default().with(&format!("{}=9", limit.key())).unwrap();
+            assert_eq!(own.get(limit), Some(9));
+        }
+        for bad in
+            ["", "memory_mib", "memory_mib=", "memory_mib=-1", "memory_mib=0", "requests=1", "memory_mib=99999999"]
+        {
+            assert_eq!(OwnLimits::default().with(bad).unwrap_err().class(), Class::Usage, "{bad}");
         }
     }
 

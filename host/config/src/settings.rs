@@ -247,6 +247,10 @@ pub struct SecuritySettings {
     pub largest_unpacked_gib: u64,
     /// Refuse files for which no checksum is known.
     pub require_checksums: bool,
+    /// Refuse plugins that none of `plugin_keys` has signed.
+    pub require_signed_plugins: bool,
+    /// Public keys that plugins are signed with, relative to config/.
+    pub plugin_keys: Vec<PathBuf>,
     /// Whether the host confines itself before third-party plugins run.
     pub second_wall: SecondWall,
     /// Folders that stay writable behind the wall, besides those of the build:
@@ -386,6 +390,8 @@ impl Default for SecuritySettings {
             largest_download_gib: 64,
             largest_unpacked_gib: 16,
             require_checksums: false,
+            require_signed_plugins: false,
+            plugin_keys: Vec::new(),
             second_wall: SecondWall::default(),
             writable: Vec::new(),
             ports: Vec::new(),
@@ -433,7 +439,7 @@ impl Settings {
         }
         self.retries.problems(&mut problems);
         self.plugins.problems(&mut problems);
-        self.security.problems(&mut problems);
+        self.security.problems(config, &mut problems);
         self.images.problems(config, &mut problems);
         self.signing.problems(config, &mut problems);
         problems
@@ -676,6 +682,28 @@ impl PluginSettings {
 }
 
 impl SecuritySettings {
+    /// The keys that plugins are signed with.
+    ///
+    /// # Errors
+    /// `configuration` for what is no key any more.
+    pub fn keys(&self, config: &Path) -> Result<Vec<PublicKey>> {
+        self.plugin_keys.iter().map(|key| public_key(&config.join(key))).collect()
+    }
+
+    fn key_problems(&self, config: &Path, path: &YamlPath, problems: &mut Vec<Problem>) {
+        for (index, key) in self.plugin_keys.iter().enumerate() {
+            let at = path.key("plugin_keys").index(index);
+            if file(key, config, &at, problems) {
+                refused(public_key(&config.join(key)).map(drop), &at, problems);
+            }
+        }
+        if self.require_signed_plugins && self.plugin_keys.is_empty() {
+            let message = "no key is named that could have signed a plugin";
+            let hint = "list the public keys that you trust under `plugin_keys`";
+            problems.push(Problem::new(&path.key("require_signed_plugins"), message, hint));
+        }
+    }
+
     /// What of it decides about the content of a package.
     fn content(&self) -> serde_json::Value {
         serde_json::json!({
@@ -685,8 +713,9 @@ impl SecuritySettings {
         })
     }
 
-    fn problems(&self, problems: &mut Vec<Problem>) {
+    fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
         let path = YamlPath::root().key("security");
+        self.key_problems(config, &path, problems);
         range(self.largest_download_gib, 1, 1 << 20, "GiB", &path.key("largest_download_gib"), problems);
         range(self.largest_unpacked_gib, 1, 1 << 20, "GiB", &path.key("largest_unpacked_gib"), problems);
         for (index, folder) in self.writable.iter().enumerate() {
@@ -770,6 +799,8 @@ mod tests {
             ("carry: {files: [{name: a, url: 'https://h/{{arch}}', sha256: '00'}]}", "2:62", "no SHA-256"),
             ("carry: {files: [{name: a, url: 'https://h/x'}]}", "2:", "nothing says"),
             ("netwrok: {}", "2:1", "unknown field `netwrok`"),
+            ("security: {require_signed_plugins: true}", "2:", "no key is named"),
+            ("security: {plugin_keys: [nowhere.pub]}", "2:", "there is no file"),
             ("network: {concurrency: 0}", "2:24", "0 is out of range"),
             ("network: {concurrency: 1000}", "2:24", "out of range"),
             ("network: {idle_timeout: -1}", "2:25", "expected a number"),

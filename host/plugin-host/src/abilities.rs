@@ -39,6 +39,7 @@ pub fn of_grants(grants: &Grants) -> Vec<String> {
 mod tests {
     use super::*;
     use base::digest::Digest;
+    use config::limits::OwnLimits;
 
     #[test]
     fn every_right_is_a_sentence() {
@@ -51,6 +52,10 @@ mod tests {
             path: "x".into(),
             sha256: Digest::of(b""),
             version: None,
+            source: None,
+            manifest: None,
+            signature: None,
+            limits: OwnLimits::default(),
             replace_core,
             grants: grants.clone(),
         };

@@ -12,6 +12,7 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout;
 use config::Project;
+use config::limits::OwnLimits;
 use config::pipeline::Runner;
 use config::plugins_lock::{Pin, PluginsLock};
 use config::source::{Source, refuse_all};
@@ -44,6 +45,7 @@ impl Embedded {
             bytes: Bytes::Embedded(self.bytes),
             grants: None,
             replaces_core: false,
+            limits: OwnLimits::default(),
         }
     }
 }
@@ -76,6 +78,8 @@ pub struct PluginSource {
     grants: Option<Grants>,
     /// Whether it takes the place of the core plugin of its name.
     pub replaces_core: bool,
+    /// Its own limits, which only lower those of the settings.
+    pub limits: OwnLimits,
 }
 
 #[derive(Clone)]
@@ -98,7 +102,15 @@ impl PluginSource {
             bytes: Bytes::Read(bytes.into()),
             grants: Some(grants),
             replaces_core: false,
+            limits: OwnLimits::default(),
         })
+    }
+
+    /// What plugins.lock pins, with what it says of it, once these are known to
+    /// be its bytes.
+    fn of_pin(name: &str, pin: &Pin, bytes: Vec<u8>) -> Result<Self> {
+        let source = Self::new(name, version_of(pin), bytes, pin.grants.clone())?;
+        Ok(Self { replaces_core: pin.replace_core, limits: pin.limits, ..source })
     }
 
     /// The same bytes with other grants.
@@ -172,8 +184,8 @@ impl fmt::Debug for PluginSource {
 /// The plugin of a name: a pin, else the core plugin.
 ///
 /// # Errors
-/// `configuration` for an unknown name, and for a pin whose file is missing or
-/// is not what was pinned.
+/// `configuration` for an unknown name, and for a pin whose file is missing, is
+/// not what was pinned, or is not signed by whom it must be.
 pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
     if pins.pin(name).is_some() {
         return pinned(name, pins);
@@ -198,7 +210,8 @@ pub fn check(project: &Project) -> Result<()> {
         let Runner::Plugin(name) = &step.run else { continue };
         let Err(error) = find(name, &project.plugin_pins) else { continue };
         let (file, path) = if project.plugin_pins.pin(name).is_some() {
-            (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key("path"))
+            let key = if project.plugin_pins.check_signer(name).is_err() { "sha256" } else { "path" };
+            (project.layout.plugins_lock(), YamlPath::root().key("plugins").key(name).key(key))
         } else {
             (project.layout.pipeline(), step.place().key("run").key("plugin"))
         };
@@ -215,13 +228,13 @@ fn pinned(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
     let Some((pin, path)) = pins.pin(name) else {
         return Err(Error::configuration(format!("plugin `{name}` is not pinned")));
     };
+    pins.check_signer(name)?;
     let shown = layout::shown(&path);
     let bytes = fs::read_optional(&path, COMPONENT_BYTES)
         .map_err(|error| error.context(format!("plugin `{name}` can not be read")))?
         .ok_or_else(|| missing(name, &shown))?;
     check_digest(name, &shown, pin, &bytes)?;
-    let source = PluginSource::new(name, version_of(pin), bytes, pin.grants.clone())?;
-    Ok(PluginSource { replaces_core: pin.replace_core, ..source })
+    PluginSource::of_pin(name, pin, bytes)
 }
 
 fn version_of(pin: &Pin) -> &str {
@@ -255,7 +268,14 @@ fn check_digest(name: &str, shown: &str, pin: &Pin, bytes: &[u8]) -> Result<()> 
         "plugin `{name}`: {shown} has {found}, and config/plugins.lock pins {}",
         pin.sha256
     ))
-    .hint("bring back the file that was pinned; if the new one is meant, check it and change the pin"))
+    .hint(match &pin.source {
+        Some(source) => format!(
+            "bring back the file that was pinned, or fetch it from {source}: `opencenter-airgap plugin update {name}`"
+        ),
+        None => "bring back the file that was pinned; if the new one is meant, check it and pin it with \
+                 `opencenter-airgap plugin add --replace`"
+            .to_owned(),
+    }))
 }
 
 #[cfg(test)]

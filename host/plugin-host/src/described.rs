@@ -40,6 +40,13 @@ impl Runtime {
         noted.within(&subject.to_string(), kib)
     }
 
+    /// What a plugin with this digest said about itself when it was last asked,
+    /// where that is still known.
+    pub fn described(&self, digest: Digest) -> Option<Description> {
+        let noted = self.cache()?.note::<Noted>(Note::Description, digest)?;
+        noted.within("plugin", self.options.settings.schema_kib).ok()
+    }
+
     async fn ask_what_it_is(
         self: &Arc<Self>,
         source: &PluginSource,
@@ -48,7 +55,8 @@ impl Runtime {
     ) -> Result<Said> {
         let code = self.compiled(source, progress).await?;
         let settings = self.options.settings.clone();
-        let memory = CallLimits::describe(&settings).memory as u64;
+        let own = source.limits;
+        let memory = CallLimits::describe(&settings, own).memory as u64;
         let memory = memory.saturating_add(2 * code.len() as u64).saturating_add(limits::DESCRIBE_BYTES);
         let question = Question {
             about: &subject.to_string(),
@@ -58,7 +66,7 @@ impl Runtime {
             answer: settings.schema_kib.saturating_mul(6 << 10).saturating_add(1 << 20),
             memory: Limit::Memory,
             time: Limit::CompileTime,
-            task: Task::Describe { subject: subject.clone(), settings },
+            task: Task::Describe { subject: subject.clone(), settings, own },
         };
         let answer = worker::ask(&self.options.worker, &question, &code, progress.cancellation()).await?;
         serde_json::from_slice(&answer)

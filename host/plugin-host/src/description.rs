@@ -33,6 +33,16 @@ pub enum Want {
     Directories,
 }
 
+impl std::fmt::Display for Want {
+    /// As it stands under `grants` in plugins.lock.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fetch(prefix) => write!(f, "fetch: {prefix}"),
+            Self::Directories => f.write_str("directories: true"),
+        }
+    }
+}
+
 /// A description as it is kept, with what it took: a limit that is lowered
 /// later holds for it as well.
 #[derive(Debug, Serialize, Deserialize)]

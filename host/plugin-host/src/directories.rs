@@ -138,14 +138,14 @@ fn refusal(path: &str, why: &str) -> Error {
 mod tests {
     use super::*;
     use crate::limits::CallLimits;
-    use config::limits::PluginSettings;
+    use config::limits::{OwnLimits, PluginSettings};
 
     fn take_over(left: impl FnOnce(&Path)) -> Result<Vec<String>> {
         let place = tempfile::tempdir().unwrap();
         let directories = Directories::create(place.path().join("directories"), std::iter::empty(), Leash::endless())?;
         left(&directories.out());
         let output = TreeBuilder::new(place.path().join("tree"));
-        let ledger = Ledger::new(&CallLimits::new(&PluginSettings::default()));
+        let ledger = Ledger::new(&CallLimits::new(&PluginSettings::default(), OwnLimits::default()));
         let taken = directories.take_over(&output, &ledger, &Leash::endless());
         let paths = output.listing().artifacts.into_iter().map(|artifact| artifact.path).collect();
         drop(directories);

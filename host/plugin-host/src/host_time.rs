@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use base::digest::Digest;
     use base::error::Class;
-    use config::limits::PluginSettings;
+    use config::limits::{OwnLimits, PluginSettings};
 
     fn time(step: u64, host: u64) -> HostTime {
         let subject = Subject {
@@ -121,7 +121,7 @@ mod tests {
             is_core: false,
         };
         let settings = PluginSettings { step_limit: step, host_limit: host, ..PluginSettings::default() };
-        HostTime::new(&subject, &CallLimits::new(&settings), CancellationToken::new())
+        HostTime::new(&subject, &CallLimits::new(&settings, OwnLimits::default()), CancellationToken::new())
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     fn a_call_ends_however_little_was_done() {
         let error = time(0, 100).check().unwrap_err();
         assert!(error.message().contains("took longer than its limit of 0 s (`plugins.step_limit`)"), "{error}");
-        let declared = CallLimits::new(&PluginSettings::default()).within(Some(Duration::ZERO));
+        let declared = CallLimits::new(&PluginSettings::default(), OwnLimits::default()).within(Some(Duration::ZERO));
         let error = declared.too_long("it");
         assert_eq!(error.message(), "it took longer than its limit of 0 s (`timeout` of the step)");
         assert!(error.hint_text().unwrap().contains("config/pipeline.yaml"));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::limits::CallLimits;
 use super::watch::Amount;
 use base::error::{Class, Error, Result};
-use config::limits::Limit;
+use config::limits::{Limit, OwnLimits};
 use disk::tree::check_path;
 use disk::tree::names::Spellings;
 
@@ -18,6 +18,7 @@ use disk::tree::names::Spellings;
 pub(super) struct Ledger {
     bytes: u64,
     files: u64,
+    own: OwnLimits,
     written: Mutex<Written>,
 }
 
@@ -40,7 +41,7 @@ impl Written {
 
 impl Ledger {
     pub(super) fn new(limits: &CallLimits) -> Self {
-        Self { bytes: limits.output_bytes, files: limits.output_files, written: Mutex::default() }
+        Self { bytes: limits.output_bytes, files: limits.output_files, own: limits.own, written: Mutex::default() }
     }
 
     /// Enters a file with its size, in place of what was at that path.
@@ -60,7 +61,7 @@ impl Ledger {
         let directories = written.spellings.count_with(path) as u64 - files;
         if directories > self.files {
             let message = format!("the output would have more than {} directories", self.files);
-            return Err(Limit::OutputFiles.exceeded(message));
+            return Err(self.own.exceeded(Limit::OutputFiles, message));
         }
         if before.is_none() {
             written.spellings.add(path);
@@ -170,11 +171,12 @@ impl Ledger {
 
     fn check_of(&self, what: &str, total: Amount) -> Result<()> {
         if total.files > self.files {
-            return Err(Limit::OutputFiles.exceeded(format!("{what} would have more than {} files", self.files)));
+            let message = format!("{what} would have more than {} files", self.files);
+            return Err(self.own.exceeded(Limit::OutputFiles, message));
         }
         if total.bytes > self.bytes {
             let mib = self.bytes >> 20;
-            return Err(Limit::OutputBytes.exceeded(format!("{what} would have more than {mib} MiB")));
+            return Err(self.own.exceeded(Limit::OutputBytes, format!("{what} would have more than {mib} MiB")));
         }
         Ok(())
     }
@@ -250,7 +252,7 @@ mod tests {
 
     fn ledger(mib: u64, files: u64) -> Ledger {
         let settings = PluginSettings { output_mib: mib, output_files: files, ..PluginSettings::default() };
-        Ledger::new(&CallLimits::new(&settings))
+        Ledger::new(&CallLimits::new(&settings, OwnLimits::default()))
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! (`open_files`). Whatever ends the call early is put into words by `stop`.
 //! Every limit stands in `limits`. Before any call, [`review`] compares what the
 //! plugins of a pipeline say about themselves (`described`) with what the project
-//! gives them; what that comes to [`abilities`] says in sentences.
+//! gives them; what that comes to [`abilities`] says in sentences, and what another
+//! version changes [`difference`] lists.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ mod compiled;
 mod console;
 mod described;
 mod description;
+pub mod difference;
 mod directories;
 pub mod drift;
 mod engine;
@@ -146,7 +148,7 @@ impl Runtime {
         let loaded = self.load(source, &cx.progress).await?;
         let machine = self.machine()?;
         let rules = source.rules()?;
-        let limits = CallLimits::new(&self.options.settings);
+        let limits = CallLimits::new(&self.options.settings, source.limits);
         let limits = if rules.is_core() { limits.of_core() } else { limits };
         let limits = limits.within(cx.timeout);
         let desk = cx.means.desk(source.entitlement()?);

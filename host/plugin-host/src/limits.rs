@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::error::{Class, Error};
 use base::progress::Allowance;
-use config::limits::{Limit, PluginSettings};
+use config::limits::{Limit, OwnLimits, PluginSettings};
 
 /// How often guest code looks up: bounds how late a deadline or an
 /// interruption is seen, and costs one callback each.
@@ -113,6 +113,14 @@ pub(crate) const ENTRY_BYTES: u64 = 1024;
 /// Files that a call may pack for free, once each: the host remembers them.
 pub(crate) const PACKED_FILES: usize = 500_000;
 
+/// Layers that a call reads at the same time: each has a thread, and a window of
+/// up to 128 MiB.
+pub(crate) const OPEN_LAYERS: usize = 4;
+
+/// Names of the layers that a call holds, eight bytes each. An image has some
+/// hundred layers, and the largest in use some hundred thousand names.
+pub(crate) const LAYER_NAMES: usize = 16_000_000;
+
 /// Strings that say what is wanted of a layer.
 pub(crate) const WANTED: usize = 1_000;
 /// Bytes of one of these strings.
@@ -176,10 +184,13 @@ pub(crate) struct CallLimits {
     pub open_files: usize,
     /// Bytes of stdout and stderr that are kept.
     pub console: usize,
+    /// Those of these that are the plugin's own, for who tells of them.
+    pub own: OwnLimits,
 }
 
 impl CallLimits {
-    pub(crate) fn new(settings: &PluginSettings) -> Self {
+    pub(crate) fn new(settings: &PluginSettings, own: OwnLimits) -> Self {
+        let (own, settings) = (own.below(settings), &own.over(settings));
         let mib = |count: u64| count.saturating_mul(1 << 20);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
@@ -197,13 +208,15 @@ impl CallLimits {
             scratch_files: settings.scratch_files,
             open_files: size(settings.open_files),
             console: size(settings.console_kib.saturating_mul(1024)),
+            own,
         }
     }
 
     /// For `describe`.
-    pub(crate) fn describe(settings: &PluginSettings) -> Self {
-        let describes = DESCRIBE_SECONDS <= settings.time_limit;
-        Self { ticks: ticks(settings.time_limit.min(DESCRIBE_SECONDS)), describes, ..Self::new(settings) }
+    pub(crate) fn describe(settings: &PluginSettings, own: OwnLimits) -> Self {
+        let allowed = own.over(settings).time_limit;
+        let describes = DESCRIBE_SECONDS <= allowed;
+        Self { ticks: ticks(allowed.min(DESCRIBE_SECONDS)), describes, ..Self::new(settings, own) }
     }
 
     /// Of a core plugin. It is part of the product, fetches and packs what the
@@ -216,9 +229,11 @@ impl CallLimits {
         Self { step, host, fetched_bytes, requests, scratch_bytes, ..self }
     }
 
-    /// Of a step that declares how long one attempt may take.
+    /// Of a step that declares how long one attempt may take; a plugin's own
+    /// limit holds as well.
     #[must_use]
     pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
+        let timeout = timeout.filter(|step| self.own.step_limit.is_none() || *step < self.step);
         timeout.map_or(self, |step| Self { step, is_declared: true, ..self })
     }
 
@@ -226,7 +241,7 @@ impl CallLimits {
     pub(crate) fn too_long(&self, caller: impl std::fmt::Display) -> Error {
         let message = format!("{caller} took longer than its limit of {} s", self.step.as_secs());
         match self.is_declared {
-            false => Limit::StepTime.exceeded(message),
+            false => self.own.exceeded(Limit::StepTime, message),
             true => Error::new(Class::Plugin, format!("{message} (`timeout` of the step)"))
                 .hint("raise `timeout` of the step in config/pipeline.yaml, if it is meant to take this long"),
         }

@@ -302,10 +302,10 @@ fn line_of(mark: &Mark) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::limits::CallLimits;
-    use config::limits::PluginSettings;
+    use config::limits::{OwnLimits, PluginSettings};
 
     fn ledger() -> Ledger {
-        Ledger::new(&CallLimits::new(&PluginSettings::default()))
+        Ledger::new(&CallLimits::new(&PluginSettings::default(), OwnLimits::default()))
     }
 
     fn attempt(root: &Path) -> TreeBuilder {
@@ -363,7 +363,12 @@ mod tests {
     #[test]
     fn what_was_fetched_comes_back_without_a_charge() {
         let root = tempfile::tempdir().unwrap();
-        let small = || Ledger::new(&CallLimits { output_bytes: 4, ..CallLimits::new(&PluginSettings::default()) });
+        let small = || {
+            Ledger::new(&CallLimits {
+                output_bytes: 4,
+                ..CallLimits::new(&PluginSettings::default(), OwnLimits::default())
+            })
+        };
         let (output, ledger) = (attempt(root.path()), small());
         let mut marks =
             Marks::open(root.path().join("checkpoint"), Digest::of(b"1"), &output, &ledger, &Leash::endless()).unwrap();
@@ -407,7 +412,10 @@ mod tests {
     #[test]
     fn what_is_kept_counts_although_the_output_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let small = Ledger::new(&CallLimits { output_bytes: 9, ..CallLimits::new(&PluginSettings::default()) });
+        let small = Ledger::new(&CallLimits {
+            output_bytes: 9,
+            ..CallLimits::new(&PluginSettings::default(), OwnLimits::default())
+        });
         let output = attempt(root.path());
         let mut marks = open(root.path(), b"1", &output);
         let mut mark = |text: &str| {

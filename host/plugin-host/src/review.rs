@@ -13,6 +13,9 @@ use base::error::{Error, Result};
 use base::progress::Progress;
 use config::Project;
 use config::pipeline::{Runner, StepSpec};
+use config::source::Source;
+use entitlement::grants::{Grants, Rules};
+use model::problem::YamlPath;
 
 /// What the host tells every step beside its own configuration.
 const PROVIDED: [&str; 7] =
@@ -29,22 +32,41 @@ pub struct Right {
 
 /// What a plugin wants, and whether it has it.
 pub fn rights(description: &Description, source: &PluginSource) -> Vec<Right> {
-    let right = |want: &Want| match want {
-        Want::Fetch(prefix) => {
-            let granted = source.rules().is_ok_and(|rules| rules.covers(prefix));
-            Right { grant: format!("fetch: {prefix}"), granted }
-        }
-        Want::Directories => {
-            let granted = source.is_core() || source.wants_directories();
-            Right { grant: "directories: true".to_owned(), granted }
-        }
+    let is_granted = |want: &Want| match want {
+        Want::Fetch(prefix) => source.rules().is_ok_and(|rules| rules.covers(prefix)),
+        Want::Directories => source.is_core() || source.wants_directories(),
     };
+    let right = |want: &Want| Right { grant: want.to_string(), granted: is_granted(want) };
     description.wants.iter().map(right).collect()
+}
+
+/// The grants that no want of a plugin asks for: each as it stands under
+/// `grants`, with its key there.
+pub fn unwanted(description: &Description, grants: &Grants) -> Vec<(&'static str, String)> {
+    let wanted: Vec<String> = description
+        .wants
+        .iter()
+        .filter_map(|want| if let Want::Fetch(prefix) = want { Some(prefix.clone()) } else { None })
+        .collect();
+    let rules = |fetch: &[String]| Rules::new(&Grants { fetch: fetch.to_vec(), ..Grants::default() }).ok();
+    // What is granted more widely, or more narrowly, than it is wanted is wanted.
+    let is_wanted = |prefix: &String| {
+        let granted = rules(std::slice::from_ref(prefix));
+        let wants = wanted.iter().any(|want| granted.as_ref().is_some_and(|granted| granted.covers(want)));
+        let covers = |want: &String| rules(std::slice::from_ref(want)).is_some_and(|want| want.covers(prefix));
+        wants || wanted.iter().any(covers)
+    };
+    let mut found: Vec<(&'static str, String)> =
+        grants.fetch.iter().filter(|prefix| !is_wanted(prefix)).map(|prefix| ("fetch", prefix.clone())).collect();
+    if grants.directories && !description.wants.contains(&Want::Directories) {
+        found.push(("directories", "true".to_owned()));
+    }
+    found
 }
 
 impl Runtime {
     /// Looks at every pinned plugin that the pipeline names. Gives warnings
-    /// about rights that are wanted and not granted. What can not be described
+    /// about rights that are wanted and not granted, and the other way round. What can not be described
     /// is left to the step, whose failure says why; what can not be compiled
     /// is refused here, before its step would try it again.
     ///
@@ -75,6 +97,8 @@ impl Runtime {
                     step.id
                 )
             }));
+            let granted = source.grants().cloned().unwrap_or_default();
+            warnings.extend(told_unwanted(project, name, &unwanted(&description, &granted))?);
         }
         Ok(warnings)
     }
@@ -96,6 +120,22 @@ impl Runtime {
     }
 }
 
+/// Rights that nobody needs are told with their lines: taken away, they can not
+/// be misused.
+fn told_unwanted(project: &Project, name: &str, unwanted: &[(&'static str, String)]) -> Result<Vec<String>> {
+    if unwanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(source) = Source::read(&project.layout.plugins_lock())? else { return Ok(Vec::new()) };
+    let (_, spans) = source.yaml::<serde_yaml::Value>()?;
+    let grants = YamlPath::root().key("plugins").key(name).key("grants");
+    let told = unwanted.iter().map(|(key, value)| {
+        let place = source.place_of(&spans, &grants.key(key));
+        format!("{place}: the plugin `{name}` is granted `{key}: {value}`, which it does not want: take it away")
+    });
+    Ok(told.collect())
+}
+
 /// What stands in the pipeline; the host adds the rest.
 fn own(step: &StepSpec) -> Value {
     if step.configuration.is_null() { Value::Object(Map::new()) } else { step.configuration.clone() }
@@ -115,7 +155,6 @@ fn refuse_misfit(step: &StepSpec, plugin: &str, misfits: &[String]) -> Result<()
 mod tests {
     use super::*;
     use crate::schema;
-    use entitlement::grants::Grants;
 
     fn description() -> Description {
         Description {
@@ -134,6 +173,19 @@ mod tests {
         assert!(granted(Grants::default()).all(|granted| !granted));
         let all = Grants { fetch: vec!["https://example.com/".into()], directories: true, ..Grants::default() };
         assert!(granted(all).all(|granted| granted));
+    }
+
+    #[test]
+    fn what_is_granted_and_not_wanted_is_known() {
+        let fetch = |prefixes: &[&str]| prefixes.iter().map(|&prefix| prefix.to_owned()).collect::<Vec<_>>();
+        let given = |fetch, directories| Grants { fetch, directories, ..Grants::default() };
+        let narrower = given(fetch(&["https://example.com/", "https://example.com/a/b/"]), true);
+        assert_eq!(unwanted(&description(), &narrower), []);
+        let more = given(fetch(&["https://example.com/c/", "r.example/team/"]), true);
+        let found = unwanted(&description(), &more);
+        assert_eq!(found, [("fetch", "https://example.com/c/".to_owned()), ("fetch", "r.example/team/".to_owned())]);
+        let nothing = Description { wants: Vec::new(), ..description() };
+        assert_eq!(unwanted(&nothing, &given(Vec::new(), true)), [("directories", "true".to_owned())]);
     }
 
     #[test]

@@ -126,11 +126,11 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::limits::PluginSettings;
+    use config::limits::{OwnLimits, PluginSettings};
 
     fn room(mib: u64, files: u64, largest_unpacked: u64) -> Room {
         let settings = PluginSettings { scratch_mib: mib, scratch_files: files, ..PluginSettings::default() };
-        Room::new(&CallLimits::new(&settings), largest_unpacked)
+        Room::new(&CallLimits::new(&settings, OwnLimits::default()), largest_unpacked)
     }
 
     #[test]

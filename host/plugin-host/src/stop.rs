@@ -126,7 +126,7 @@ fn names(error: &Error, subject: &Subject) -> bool {
 }
 
 fn exceeded(limit: Limit, message: String, error: &wasmtime::Error, about: &Circumstances<'_>) -> Error {
-    with_notes(limit.exceeded(message), notes(None, about)).with_details(details(error))
+    with_notes(about.limits.own.exceeded(limit, message), notes(None, about)).with_details(details(error))
 }
 
 /// A fault of the plugin, not of the user. What it said when it panicked is
@@ -384,7 +384,9 @@ impl Refusal {
             ..failure(code, shown(&error.one_line()))
         };
         match error.class() {
-            Class::InvalidInput => Self::Step(StepError::InvalidInput(failure("invalid-input"))),
+            Class::InvalidInput => {
+                Self::Step(StepError::InvalidInput(failure(error.code().unwrap_or("invalid-input"))))
+            }
             Class::NotFound => Self::Step(StepError::MissingInput(failure("not-found"))),
             Class::Plugin => Self::Step(StepError::Denied(failure("denied"))),
             Class::Transient | Class::RateLimited => Self::Step(StepError::Transient(failure("transient"))),
@@ -440,7 +442,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::limits::PluginSettings;
+    use config::limits::{OwnLimits, PluginSettings};
 
     fn told(limits: &CallLimits) -> Error {
         let subject =
@@ -453,11 +455,11 @@ mod tests {
     /// Nobody raises a setting that is not what was met.
     #[test]
     fn an_overrun_of_describe_names_its_own_limit() {
-        let error = told(&CallLimits::describe(&PluginSettings::default()));
+        let error = told(&CallLimits::describe(&PluginSettings::default(), OwnLimits::default()));
         assert!(error.message().ends_with("for longer than the 10 s in which it may describe itself"), "{error}");
         assert!(!error.hint_text().unwrap().contains("plugins.time_limit"));
         let lower = PluginSettings { time_limit: 3, ..PluginSettings::default() };
-        let error = told(&CallLimits::describe(&lower));
+        let error = told(&CallLimits::describe(&lower, OwnLimits::default()));
         assert!(error.message().contains("limit of 3 s (`plugins.time_limit`)"), "{error}");
     }
 

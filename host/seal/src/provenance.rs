@@ -102,6 +102,10 @@ pub struct StepRow {
     /// Where the component came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The key that signed the component, as bundles name it: a signature that
+    /// holds stands in plugins.lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// Whether it took the place of the core plugin of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replaces_core: bool,

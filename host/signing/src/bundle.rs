@@ -21,8 +21,8 @@ use crate::statement::Statement;
 /// the longest.
 pub const LARGEST_BUNDLE: u64 = 64 << 20;
 
-/// What is written.
-const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The media type of what is written.
+pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Of all versions.
 const MEDIA_TYPES: &str = "application/vnd.dev.sigstore.bundle";
 const ALGORITHM: &str = "SHA2_256";

@@ -10,7 +10,7 @@ use chart_loader::directory::{Entry, Files, joined};
 use image_finder::{Node, yaml};
 use model::count::counted;
 use model::rendered::{ChartToRender, SEARCHED, TO_RENDER, ToRender};
-use model::{ChartEntry, FileKind, ResolvedComponents, zarf};
+use model::{ChartEntry, FileKind, RESOLVED, ResolvedComponents, zarf};
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
@@ -39,7 +39,7 @@ impl Step for Charts {
     const SUMMARY: &'static str = "Bundles Helm charts from HTTP repositories, OCI registries and local directories";
 
     fn run(_: &Context, _: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let components: ResolvedComponents = inputs.get("manifests")?.read_json("components.resolved.json")?;
+        let components: ResolvedComponents = inputs.get("manifests")?.read_json(RESOLVED)?;
         let lock = lock(inputs)?;
         let job = bundle::Job { charts: &components.charts, lock: &lock };
         let (entries, searched) = bundle::run(&Guest { inputs, output }, &job)?;

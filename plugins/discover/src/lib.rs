@@ -52,7 +52,7 @@ impl Step for DiscoverImages {
     const SUMMARY: &'static str = "Finds the images that charts deploy in what they render to";
 
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let components: ResolvedComponents = inputs.get("manifests")?.read_json("components.resolved.json")?;
+        let components: ResolvedComponents = inputs.get("manifests")?.read_json(model::RESOLVED)?;
         let charts = charts(inputs)?;
         let found = compare(&charts, &components.images, configuration.discover == Discover::Add);
         tell::tell(&found, &components.images, configuration.strict_images)?;

@@ -1,5 +1,6 @@
 //! One image: its layers from bottom to top, and what of each is to be seen.
 
+use model::oci::{DEEPEST, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST, Manifest, Platform};
 use sdk::layer::Layer;
 use sdk::{StepError, Tree};
 use serde::Deserialize;
@@ -10,58 +11,11 @@ use crate::kinds::{self, Reader};
 use crate::layers;
 use crate::subject::{Contents, Placed, Subject};
 
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
-/// Zarf can neither push nor pull larger ones.
-const LARGEST_MANIFEST: u64 = 4 << 20;
-const LARGEST_INDEX: u64 = 64 << 20;
-/// Indexes in indexes.
-const DEEPEST: usize = 4;
 /// Links of one image that are followed, and the steps of one.
 const MOST_LINKS: usize = 200;
 const LONGEST_WAY: usize = 40;
 /// Files of the system, the better one first.
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-
-#[derive(Debug, Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-/// Of a manifest, a configuration, a layer.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Descriptor {
-    /// The OCI or Docker media type.
-    pub media_type: String,
-    /// `sha256:…`.
-    pub digest: String,
-    /// Bytes.
-    pub size: u64,
-    annotations: Option<BTreeMap<String, String>>,
-    platform: Option<Platform>,
-}
-
-/// The platform that an image runs on, in the words of OCI.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Platform {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64`.
-    pub architecture: String,
-    /// `v7`, `v8`; None or empty where there is none.
-    pub variant: Option<String>,
-}
-
-/// What a manifest, an index and a configuration say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Manifest {
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -100,7 +54,7 @@ impl Image {
     /// What Zarf calls it: the reference, and the platform where an index has
     /// several.
     pub fn identifier(&self) -> String {
-        let Some(Platform { os, architecture, variant }) = &self.of_index else { return self.reference.clone() };
+        let Some(Platform { os, architecture, variant, .. }) = &self.of_index else { return self.reference.clone() };
         let variant = variant.as_ref().filter(|variant| !variant.is_empty()).map(|variant| format!("-{variant}"));
         format!("{}-{os}-{architecture}{}", self.reference, variant.unwrap_or_default())
     }
@@ -117,11 +71,11 @@ impl Image {
 /// Where the layout is none.
 pub fn list(tree: &Tree) -> Result<(Vec<Image>, Vec<String>), StepError> {
     let bytes = tree.read("index.json", LARGEST_INDEX)?;
-    let index: Index = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("index.json"))?;
+    let index: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("index.json"))?;
     let (mut images, mut others) = (Vec::new(), Vec::new());
-    for descriptor in index.manifests {
-        let reference = descriptor.annotations.as_ref().and_then(|annotations| annotations.get(REFERENCE)).cloned();
-        let Some(reference) = reference else { continue };
+    for descriptor in index.into_manifests() {
+        let Some(reference) = descriptor.reference().map(str::to_owned) else { continue };
         let found = of(tree, &reference, descriptor, false, 0);
         let found = found.map_err(|error| error.context(format!("image `{reference}`")))?;
         if found.is_empty() {
@@ -142,9 +96,9 @@ fn of(
     depth: usize,
 ) -> Result<Vec<Image>, StepError> {
     let manifest: Manifest = read(tree, &descriptor)?;
-    if let Some(children) = manifest.manifests.filter(|_| depth < DEEPEST) {
+    if manifest.is_index() && depth < DEEPEST {
         let mut images = Vec::new();
-        for child in children {
+        for child in manifest.into_manifests() {
             // Of other platforms some are left out.
             if tree.exists(&path_of(&child))? {
                 images.extend(of(tree, reference, child, true, depth + 1)?);
@@ -152,10 +106,10 @@ fn of(
         }
         return Ok(images);
     }
-    let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else { return Ok(Vec::new()) };
-    if !is_image(&config, &layers) {
+    if !manifest.runs() {
         return Ok(Vec::new());
     }
+    let Some((config, layers)) = manifest.into_image() else { return Ok(Vec::new()) };
     let Configuration { platform, rootfs } = read(tree, &config).unwrap_or_default();
     let of_index = in_index.then(|| descriptor.platform.clone().unwrap_or_else(|| platform.clone()));
     let diff_ids = if rootfs.diff_ids.len() == layers.len() { rootfs.diff_ids } else { Vec::new() };
@@ -171,17 +125,6 @@ fn read<T: serde::de::DeserializeOwned>(tree: &Tree, descriptor: &Descriptor) ->
 
 fn path_of(descriptor: &Descriptor) -> String {
     format!("blobs/{}", descriptor.digest.replace(':', "/"))
-}
-
-/// Whether it is something that runs: its configuration says so, and its layers
-/// are tars.
-fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
-    let kinds = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-    let is_layer = |layer: &Descriptor| {
-        let kind = &layer.media_type;
-        kind.contains(".tar") && (kind.contains("image.layer.") || kind.contains("image.rootfs."))
-    };
-    kinds.contains(&config.media_type.as_str()) && layers.iter().all(is_layer)
 }
 
 /// What an image holds. `told` hears of each layer before it is looked at.

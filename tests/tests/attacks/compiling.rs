@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use airgap_tests::project::{Project, Run};
+use airgap_tests::step_component::{self as component, Said};
 use serde_json::{Value, json};
 use wasm_encoder::{
     BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, MemorySection,
@@ -13,7 +14,6 @@ use wasm_encoder::{
 };
 
 use crate::arena::Arena;
-use crate::component::{self, Said};
 
 /// What looking at a component may take under a limit of seconds.
 const LONG: Duration = Duration::from_secs(40);

@@ -9,7 +9,6 @@ mod arena;
 mod attack;
 mod bombs;
 mod compiling;
-mod component;
 mod inside;
 mod limits;
 mod names;

@@ -3,12 +3,13 @@
 //! trust.
 
 use airgap_tests::digest::sha256;
+use airgap_tests::file_server::FileServer;
 use airgap_tests::project::Project;
+use airgap_tests::step_component::{self as component, Said};
 use serde_json::{Value, json};
 
 use crate::arena::Arena;
 use crate::attack::{Attack, Ready, guest};
-use crate::component::{self, Said};
 use crate::inside::shows_nothing_hostile;
 
 fn write(path: &str, text: &str) -> Value {
@@ -137,7 +138,7 @@ fn nothing_hostile_is_shown_at_the_moment_of_trust() {
     let Some(_arena) = Arena::enter() else { return };
     let schema = json!({ "title": HOSTILE, "properties": { HOSTILE: { "description": HOSTILE } } }).to_string();
     let wants = vec![format!("https://example.com/{HOSTILE}/")];
-    let said = Said { name: "made".into(), summary: HOSTILE.to_owned(), schema, wants };
+    let said = Said { summary: HOSTILE.to_owned(), schema, wants, ..Said::default() };
     let project = Project::new();
     project.write("plugins/made.wasm", component::component(&said, Vec::new()));
     for arguments in [
@@ -251,4 +252,50 @@ fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+/// A lock that somebody else wrote, in a project that somebody else made: what
+/// brings components back writes components of the project. Without the second
+/// wall, which would not let it either.
+#[test]
+fn no_lock_makes_an_update_write_elsewhere() {
+    let Some(_arena) = Arena::enter() else { return };
+    let server = FileServer::start();
+    let key = b"ssh-ed25519 AAAA attacker\n";
+    let url = server.put("/key", key.to_vec());
+    let elsewhere = tempfile::tempdir().unwrap();
+    for path in ["plugins/link/authorized_keys", "plugins/link/new/x.wasm", "link/x.wasm", "charts/x.wasm", "../x.wasm"]
+    {
+        let project = Project::new().with_file_server(&server.host());
+        let project = project.with_settings(|settings| settings["security"]["second_wall"] = json!("off"));
+        std::fs::create_dir_all(project.path("plugins")).unwrap();
+        for link in ["plugins/link", "link"] {
+            std::os::unix::fs::symlink(elsewhere.path(), project.path(link)).unwrap();
+        }
+        let pin = json!({ "path": path, "sha256": sha256(key), "source": url });
+        project.write("config/plugins.lock", json!({ "format": 1, "plugins": { "x": pin } }).to_string());
+        let run = project.run(&["plugin", "update", "--locked"]).code(3);
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "{path}: {run}");
+        assert!(!project.exists("charts"), "{run}");
+    }
+}
+
+/// Whoever has a source decides what a plugin calls itself, and not where it
+/// lies; and a server that sends it elsewhere is followed to no other scheme.
+#[test]
+fn no_source_decides_where_its_bytes_lie() {
+    let Some(_arena) = Arena::enter() else { return };
+    let server = FileServer::start();
+    let made = |name: &str| component::component(&Said { name: name.to_owned(), ..Said::default() }, Vec::new());
+    let project = Project::new().with_file_server(&server.host());
+    for (number, name) in ["../../evil", "/tmp/evil", "plugins/evil", ".", "e\0vil"].iter().enumerate() {
+        let url = server.put(&format!("/{number}.wasm"), made(name));
+        let run = project.run(&["plugin", "add", &url]).code(3);
+        shows_nothing_hostile(name, &run.stderr);
+    }
+    for to in ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/"] {
+        project.run(&["plugin", "add", &server.redirect("/away.wasm", to)]).code(1);
+    }
+    assert!(!project.exists("config/plugins.lock"));
+    assert_eq!(std::fs::read_dir(project.path("plugins")).unwrap().count(), 0);
 }

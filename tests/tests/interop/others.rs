@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use airgap_tests::project::Project;
+use airgap_tests::project::{self, Project};
 use airgap_tests::serving::Serving;
 use airgap_tests::tools::{self, DockerRegistry};
 use serde_json::{Value, json};
@@ -20,6 +20,10 @@ pub(crate) const ROWS: &[Row] = &[
     (
         "`cosign sign` of images, legacy and as bundle, carried, then `cosign verify` behind `serve`, `push` and `zarf package mirror-resources`",
         cosign_images,
+    ),
+    (
+        "`oras push`, `cosign sign` and `cosign sign-blob` of a plugin, then `plugin add --key`, and the build with it",
+        cosign_plugins,
     ),
 ];
 
@@ -154,6 +158,43 @@ fn cosign_images(site: &Site) -> Cell {
             }
         }
     }
+    Cell::Passed
+}
+
+/// A plugin as its author publishes it, pinned by who has the author's key.
+fn cosign_plugins(site: &Site) -> Cell {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let (cosign, oras) = (Program::find("cosign").with_env("COSIGN_PASSWORD", tools::PASSWORD), Program::find("oras"));
+    let folder = cosign.folder();
+    let prefix = shown(&folder.join("author"));
+    cosign.run(&["generate-key-pair", "--output-key-prefix", &prefix]);
+    let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
+    let file = shown(&folder.join("hello.wasm"));
+    let guest = project::target_folder().parent().expect("target/ has profiles").join("test-guests/hello.wasm");
+    std::fs::copy(guest, &file).expect("`make plugins` builds the guests");
+    let project = Project::new().with_registry(&registry.host()).with_settings(|settings| {
+        settings["package"]["format"] = json!(site.format);
+        settings["security"] = json!({ "require_signed_plugins": true, "plugin_keys": ["author.pub"] });
+    });
+    project.write("config/author.pub", std::fs::read(&public).expect("a public key"));
+    let with_key = ["--yes", "--key", &private, "--use-signing-config=false", "--tlog-upload=false"];
+    cosign.run(&[&["sign-blob"], &with_key[..], &["--bundle", &format!("{file}.sigstore.json"), &file]].concat());
+    project.run(&["plugin", "add", &file, "--name", "blob"]).success().prints(&["is signed by the key"]);
+    let layer = format!("{file}:application/wasm");
+    for (name, more) in [("new", &[][..]), ("old", &["--new-bundle-format=false"])] {
+        let reference = registry.reference(&format!("team/{name}:1"));
+        oras.run(&["push", "--plain-http", "--disable-path-validation", &reference, &layer]);
+        let source = format!("oci://{reference}");
+        project.run(&["plugin", "add", &source, "--name", name]).code(1).says(&["is not signed"]);
+        cosign.run(&[&["sign", "--allow-http-registry"], &with_key[..], more, &[&reference]].concat());
+        project.run(&["plugin", "add", &source, "--name", name]).success().prints(&["is signed by the key"]);
+    }
+    project.run(&["plugin", "list", "--verify"]).success().prints(&["✓ blob", "✓ new", "✓ old"]);
+    project.write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    let project = project.with_chart(json!({ "name": "web", "repo": "./charts/web", "version": "1.0.0" }));
+    let step = json!({ "id": "greeting", "run": { "plugin": "new" }, "configuration": { "name": "world" } });
+    project.write("config/pipeline.yaml", json!({ "additional_steps": [step] }).to_string());
+    project.run(&["build"]).success();
     Cell::Passed
 }
 

@@ -8,7 +8,8 @@
 //! `<!-- scene: failed -->` after a build with an image that is not there yet,
 //! `<!-- scene: served -->` the same with its package served, and a registry to
 //! push to, on ports that take the places of 5001 and 5000 in the text, `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
-//! a component in plugins/, `<!-- scene: added -->` one with that component as a step. `<!-- exit: 75 -->` is the exit code of the block's
+//! a component in plugins/, `<!-- scene: added -->` one with that component as a step,
+//! `<!-- scene: carried -->` one with it and its author's signature in media/. `<!-- exit: 75 -->` is the exit code of the block's
 //! last command.
 //!
 //! What the documents list is what there is: events, variables, fields, paths.
@@ -167,6 +168,14 @@ impl Stage {
                 project.write("plugins/hello.wasm", std::fs::read(&guest).expect("`make plugins` builds the guests"));
                 project.run(&["plugin", "add", "plugins/hello.wasm"]).success();
                 project.write("config/pipeline.yaml", ADDED);
+            }
+            "carried" => {
+                let guest = project::target_folder().parent().unwrap().join("test-guests/hello.wasm");
+                let bytes = std::fs::read(&guest).expect("`make plugins` builds the guests");
+                let key = crate::plugin_sources::key();
+                project.write("media/author.pub", key.public().to_pem());
+                project.write("media/hello.wasm.sigstore.json", crate::plugin_sources::bundle(&bytes, &key));
+                project.write("media/hello.wasm", bytes);
             }
             "empty" | "configured" => {}
             other => panic!("no scene is called {other}"),

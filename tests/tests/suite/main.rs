@@ -32,6 +32,7 @@ mod lock;
 mod own_files;
 mod plan;
 mod plugin_authors;
+mod plugin_sources;
 mod plugins;
 mod policy;
 mod push;

@@ -135,7 +135,7 @@ fn a_plugin_is_pinned_listed_and_inspected_by_command() {
     assert!(listed["plugins"].as_array().unwrap().iter().any(|plugin| plugin["name"] == "guest"), "{listed}");
 
     let outside = [&add[..2], &["/bin/true"]].concat();
-    project.run(&outside).code(3).says(&["lies outside of"]);
+    project.run(&outside).code(1).says(&["is not WebAssembly"]);
     project.run(&["plugin", "add", "plugins/missing.wasm"]).code(3).says(&["plugins/missing.wasm"]);
     let bad = [&add[..], &["--replace", "--grant-fetch", "nonsense://"]].concat();
     project.run(&bad).code(3).says(&["nonsense"]);

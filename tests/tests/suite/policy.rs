@@ -242,7 +242,8 @@ fn a_replacement_keeps_the_grants() {
         "may use your credentials for a.example",
         "reads the outputs of the steps that its step needs",
     ]);
-    let replace = ["plugin", "add", "plugins/oddly.wasm", "--name", "hello", "--replace"];
+    let replace = ["plugin", "add", "plugins/oddly.wasm", "--name", "hello", "--replace", "--keep-grants"];
+    project.run(&replace[..6]).code(3).says(&["wants `fetch: https://example.com/\\u{202e}x/`", "--grant-fetch"]);
     project.run(&replace).success().prints(&["your credentials for a.example", "(not granted)"]);
     project.run(&[&replace[..], &["--grant-fetch", "https://b.example/"]].concat()).success();
     let lock = project.read("config/plugins.lock");

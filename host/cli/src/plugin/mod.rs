@@ -1,7 +1,8 @@
-//! `plugin`: pins third-party plugins, and shows what plugins are and want;
-//! [`write`] begins new ones, [`trial`] runs them without a build.
+//! `plugin`: shows what plugins are and want; [`add`] pins third-party ones,
+//! [`list`] checks them, [`write`] begins new ones, [`trial`] runs them without a
+//! build.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -18,18 +19,23 @@ use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use base::progress::Progress;
 use base::visible;
+use config::limits::{Limit, OwnLimits, PluginSettings};
+use config::pin_signature::PinSignature;
 use config::pipeline::Runner;
-use config::plugins_lock::{Pin, PluginsLock, check_name};
+use config::plugins_lock::{Pin, PluginsLock};
 use config::source::Source;
-use config::{Project, plugins_lock, written};
+use config::{Project, written};
 use confine::wall::Wall;
 use disk::fs;
 use entitlement::grants::Grants;
-use plugin_host::catalog::{EMBEDDED, PluginSource};
+use plugin_host::catalog::PluginSource;
+use plugin_host::difference::Change;
 use plugin_host::limits::COMPONENT_BYTES;
 use plugin_host::review::{Right, rights};
 use plugin_host::{Description, Runtime, RuntimeOptions, abilities, catalog};
 
+mod add;
+mod list;
 mod trial;
 mod write;
 
@@ -42,12 +48,15 @@ pub(crate) struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Pin these exact bytes in plugins.lock, with what they may do
-    Add(AddArgs),
+    /// Pin exact bytes in plugins.lock, with what they may do: a file, or what
+    /// lies at https://… or oci://…
+    Add(add::AddArgs),
+    /// Ask the sources of pinned plugins again, and pin what they have now
+    Update(add::UpdateArgs),
     /// Take a pin out of plugins.lock; the component stays where it is
     Remove(RemoveArgs),
-    /// List the core plugins and the pinned ones
-    List,
+    /// List the core plugins and the pinned ones, and check these
+    List(list::ListArgs),
     /// Show what a plugin says about itself
     Inspect(InspectArgs),
     /// Begin a plugin: a project that builds with the tools of its language
@@ -58,34 +67,6 @@ enum What {
     Test(trial::TestArgs),
     /// Run a plugin once, with its log, and leave its output in a folder
     Run(trial::RunArgs),
-}
-
-#[derive(Debug, Args)]
-struct AddArgs {
-    /// The component, inside the folder that holds config/
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// What steps call it; by default what it calls itself
-    #[arg(long)]
-    name: Option<String>,
-    /// Let it download below https://host/path/ or registry/repository/; may
-    /// be repeated
-    #[arg(long, value_name = "PREFIX")]
-    grant_fetch: Vec<String>,
-    /// Let your credentials for host[:port] go there; may be repeated
-    #[arg(long, value_name = "HOST")]
-    grant_credentials: Vec<String>,
-    /// Let it have its inputs and outputs as directories
-    #[arg(long)]
-    grant_directories: bool,
-    /// Replace the pin of this name and keep its grants; those of this command
-    /// are added
-    #[arg(long)]
-    replace: bool,
-    /// Let it take the place of the core plugin of its name, and decide what
-    /// that one decides
-    #[arg(long)]
-    replace_core: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,35 +95,75 @@ struct Shown {
     /// Sentences, for people; of a core plugin none, for it is trusted.
     abilities: Vec<String>,
     replaces_core: bool,
+    /// Where it lies; None of what is not pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(flatten)]
+    origin: Option<Origin>,
+    /// What it changes of the one whose place it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<Vec<Change>>,
 }
 
+/// Where a pinned plugin came from, who signed it, and its own limits.
 #[derive(Serialize)]
-struct Listed {
-    event: &'static str,
-    plugins: Vec<Row>,
+struct Origin {
+    /// None where that was a file.
+    source: Option<String>,
+    manifest: Option<String>,
+    /// The key that signed it, as bundles name it.
+    signer: Option<String>,
+    limits: OwnLimits,
+    /// Those of the settings that hold instead of one that is not below them.
+    #[serde(skip)]
+    told: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    version: String,
-    digest: String,
-    /// None for a core plugin.
-    path: Option<PathBuf>,
-    grants: Option<Grants>,
-    /// Whether it takes the place of the core plugin of its name.
-    replaces_core: bool,
-    /// As those of `plugin`.
-    abilities: Vec<String>,
-    /// Ids of the steps that it runs.
-    steps: Vec<String>,
+impl Origin {
+    fn of(pin: &Pin, settings: &PluginSettings) -> Self {
+        Self {
+            source: pin.source.clone(),
+            manifest: pin.manifest.map(|digest| digest.to_string()),
+            signer: pin.signature.as_ref().map(PinSignature::signer),
+            limits: pin.limits,
+            told: told_limits(pin.limits, settings),
+        }
+    }
+
+    fn say(&self, ui: &Ui) {
+        let Self { source, manifest, signer, told, .. } = self;
+        let manifest = manifest.as_ref().map(|digest| format!(", the manifest {digest}")).unwrap_or_default();
+        let lines = [
+            source.as_ref().map(|source| format!("came from {source}{manifest}")),
+            signer.as_ref().map(|signer| format!("is signed by the key {signer}")),
+            (!told.is_empty()).then(|| format!("is held to {}", told.join(", "))),
+        ];
+        for line in lines.into_iter().flatten() {
+            ui.say_all(table::wrapped("  - ", &line, ui.width()));
+        }
+    }
+}
+
+/// `memory_mib` 64 MiB.
+fn told_limits(own: OwnLimits, settings: &PluginSettings) -> Vec<String> {
+    let below = own.below(settings);
+    let told = |limit: Limit| {
+        let (key, unit) = (limit.key(), limit.unit());
+        let value = own.get(limit)?;
+        Some(match below.get(limit) {
+            Some(value) => format!("{value} {unit} ({key})"),
+            None => format!("{} {unit} ({key}; settings.yaml allows no {value})", settings.get(limit)),
+        })
+    };
+    OwnLimits::ALL.into_iter().filter_map(told).collect()
 }
 
 pub(crate) fn run(args: &PluginArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     match &args.what {
-        What::Add(args) => add(args, &Project::load(layout)?, ui, variables),
+        What::Add(args) => add::add(args, &Project::load(layout)?, ui, variables),
+        What::Update(args) => add::update(args, &Project::load(layout)?, ui, variables),
         What::Remove(args) => remove(args, &Project::load(layout)?, ui),
-        What::List => list(&Project::load(layout)?, ui),
+        What::List(args) => list::list(args, &Project::load(layout)?, ui),
         What::Inspect(args) => inspect(args, &loaded(layout)?, ui, variables),
         What::New(args) => write::new(args, ui),
         What::Componentize(args) => write::componentize(args, ui),
@@ -170,63 +191,11 @@ pub(crate) fn review(project: &Project, wall: Wall, ui: &Ui, variables: &Variabl
     Ok(())
 }
 
-fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
-    let wanted = Grants {
-        fetch: args.grant_fetch.clone(),
-        credentials: args.grant_credentials.clone(),
-        directories: args.grant_directories,
-    };
-    let path = inside(&project.root, &args.file)?;
-    let source = read(&args.file, wanted.clone())?;
-    let description = describe(project, &source, ui, variables)?;
-    let name = args.name.clone().unwrap_or_else(|| description.name.clone());
-    check_name(&name)?;
-    check_replacement(&name, args.replace_core)?;
-    let old = project.plugin_pins.pin(&name).map(|(pin, _)| pin);
-    if old.is_some() && !args.replace {
-        return Err(Error::configuration(format!("a plugin `{name}` is pinned already")).hint(
-            "`--replace` pins this one in its place and keeps what the other was granted; `--name` gives another name",
-        ));
-    }
-    let grants = old.map(|pin| pin.grants.clone()).unwrap_or_default().with(wanted);
-    let source = source.granted(grants.clone())?;
-    let version = Some(description.version.clone());
-    let pin = Pin { path, sha256: source.digest, version, replace_core: args.replace_core, grants };
-    let file = project.layout.plugins_lock();
-    let old = Source::read(&file)?;
-    let text = PluginsLock::with_pin(old.as_ref(), &project.root, &name, pin.clone())?;
-    written::replace(&project.layout, &file, old.and_then(|old| old.digest), text.as_bytes())?;
-    let shown_file = shown(&file);
-    ui.say(&format!("pinned {name} {} as {} in {shown_file}", description.version, source.digest));
-    if description.name != name {
-        ui.say(&format!("it calls itself {}", description.name));
-    }
-    let described = Shown::new("plugin-added", &name, &source, description, abilities::of_pin(&name, &pin));
-    described.say(ui);
-    ui.data(&described);
-    Ok(ExitCode::Done)
-}
-
-/// A core plugin's place is taken only by who says so.
-fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
-    match (plugins_lock::core(name), replace_core) {
-        (Some(decides), false) => Err(Error::configuration(format!(
-            "`{name}` is the name of a core plugin: this one would replace it, and decide {decides}, in every build"
-        ))
-        .hint("`--replace-core` pins it in that place if you trust it so far; `--name` gives it another name")),
-        (None, true) => Err(Error::configuration(format!("`--replace-core`: there is no core plugin `{name}`"))
-            .hint("leave the option out, or name the core plugin with `--name`")),
-        _ => Ok(()),
-    }
-}
-
 /// What a step still runs stays pinned: without its pin no build would begin.
 fn remove(args: &RemoveArgs, project: &Project, ui: &Ui) -> Result<ExitCode> {
     let (name, file) = (&args.plugin, project.layout.plugins_lock());
     let Some((pin, path)) = project.plugin_pins.pin(name) else {
-        let pinned: Vec<&str> = project.plugin_pins.plugins.keys().map(String::as_str).collect();
-        let there = if pinned.is_empty() { "none is".to_owned() } else { format!("there are: {}", pinned.join(", ")) };
-        return Err(Error::configuration(format!("no plugin `{}` is pinned; {there}", visible::line(name))));
+        return Err(not_pinned(project, name));
     };
     let users = project.pipeline.steps.iter().filter(|step| step.runs(name));
     let users: Vec<String> = users.map(|step| format!("`{}`", step.id)).collect();
@@ -244,66 +213,18 @@ fn remove(args: &RemoveArgs, project: &Project, ui: &Ui) -> Result<ExitCode> {
     Ok(ExitCode::Done)
 }
 
+fn not_pinned(project: &Project, name: &str) -> Error {
+    let pinned: Vec<&str> = project.plugin_pins.plugins.keys().map(String::as_str).collect();
+    let there = if pinned.is_empty() { "none is".to_owned() } else { format!("there are: {}", pinned.join(", ")) };
+    Error::configuration(format!("no plugin `{}` is pinned; {there}", visible::line(name)))
+        .hint("`opencenter-airgap plugin list` shows the plugins that are there")
+}
+
 #[derive(Serialize)]
 struct Removed<'a> {
     event: &'static str,
     plugin: &'a str,
     path: String,
-}
-
-fn list(project: &Project, ui: &Ui) -> Result<ExitCode> {
-    let pins = &project.plugin_pins;
-    let steps = |name: &str| {
-        let runs = project.pipeline.steps.iter().filter(|step| step.runs(name));
-        runs.map(|step| step.id.clone()).collect::<Vec<_>>()
-    };
-    let core = EMBEDDED.iter().filter(|core| pins.pin(core.name).is_none()).map(|core| Row {
-        name: core.name.to_owned(),
-        version: core.version.to_owned(),
-        digest: core.digest.to_string(),
-        path: None,
-        grants: None,
-        replaces_core: false,
-        abilities: Vec::new(),
-        steps: steps(core.name),
-    });
-    let pinned = pins.plugins.iter().map(|(name, pin)| Row {
-        name: name.clone(),
-        version: pin.version.clone().unwrap_or_default(),
-        digest: pin.sha256.to_string(),
-        path: Some(pin.path.clone()),
-        grants: Some(pin.grants.clone()),
-        replaces_core: pin.replace_core,
-        abilities: abilities::of_pin(name, pin),
-        steps: steps(name),
-    });
-    let plugins: Vec<Row> = core.chain(pinned).collect();
-    let mut rows = vec![["plugin", "version", "steps", "kind", "from"].map(str::to_owned).to_vec()];
-    rows.extend(plugins.iter().map(|row| {
-        let from = row.path.as_ref().map_or_else(|| "this binary".to_owned(), |path| path.display().to_string());
-        vec![
-            row.name.clone(),
-            row.version.clone(),
-            row.steps.join(", "),
-            kind(row).to_owned(),
-            format!("{from} {}", row.digest),
-        ]
-    }));
-    ui.say_all(table::render(&rows, ui.width()));
-    for row in plugins.iter().filter(|row| row.path.is_some()) {
-        ui.say("");
-        say_abilities(&row.name, &row.abilities, ui);
-    }
-    ui.data(&Listed { event: "plugins", plugins });
-    Ok(ExitCode::Done)
-}
-
-fn kind(row: &Row) -> &'static str {
-    match (&row.path, row.replaces_core) {
-        (None, _) => "core",
-        (Some(_), true) => "replaces the core plugin",
-        (Some(_), false) => "pinned",
-    }
 }
 
 fn say_abilities(name: &str, abilities: &[String], ui: &Ui) {
@@ -325,6 +246,10 @@ fn inspect(args: &InspectArgs, project: &Project, ui: &Ui, variables: &Variables
         (Some(grants), None) => abilities::of_grants(grants),
     };
     let described = Shown::new("plugin", &source.name, &source, description, abilities);
+    let described = match pin {
+        Some(pin) => described.pinned(pin, project),
+        None => described,
+    };
     let Description { name, version, summary, configuration_schema, .. } = &described.description;
     let itself = if *name == described.plugin { String::new() } else { format!(", calls itself {name}") };
     ui.say(&format!("{} {version}{itself}: {summary}", described.plugin));
@@ -354,7 +279,19 @@ impl Shown {
             rights,
             abilities,
             replaces_core: source.replaces_core,
+            path: None,
+            origin: None,
+            differences: None,
         }
+    }
+
+    fn pinned(self, pin: &Pin, project: &Project) -> Self {
+        let origin = Some(Origin::of(pin, &project.settings.plugins));
+        Self { path: Some(pin.path.display().to_string()), origin, replaces_core: pin.replace_core, ..self }
+    }
+
+    fn changed(self, differences: Option<Vec<Change>>) -> Self {
+        Self { differences, ..self }
     }
 
     /// What it will be able to do, and what it would like to.
@@ -362,6 +299,7 @@ impl Shown {
         if !self.abilities.is_empty() {
             say_abilities(&self.plugin, &self.abilities, ui);
         }
+        self.origin.iter().for_each(|origin| origin.say(ui));
         if self.rights.is_empty() {
             return ui.say("wants no grants");
         }
@@ -370,18 +308,6 @@ impl Shown {
             ui.say(&format!("wants {} ({state})", right.grant));
         }
     }
-}
-
-/// As it is written in plugins.lock: relative to the folder that holds
-/// config/, so that it is the same on every machine.
-fn inside(root: &Path, file: &Path) -> Result<PathBuf> {
-    let failed = |source| Error::io("cannot read", root, source);
-    let root = root.canonicalize().map_err(failed)?;
-    let found = file.canonicalize().map_err(|_| missing(file))?;
-    found.strip_prefix(&root).map(Path::to_path_buf).map_err(|_| {
-        Error::configuration(format!("`{}` lies outside of `{}`", shown(file), shown(&root)))
-            .hint("copy it into the project, for example into plugins/, so that it can be committed with config/")
-    })
 }
 
 /// The file's bytes, under the name of the file until the plugin says its own.

@@ -230,7 +230,7 @@ impl Trial {
         // What it wants it gets, as far as the store goes: a test grants nothing
         // that leaves the machine.
         let source = read(&on.file, Grants::default())?;
-        let wall = wall::raise_beside(&project, Runs::Unknown, output, ui, variables)?;
+        let wall = wall::raise_beside(&project, Runs::Unknown, output, "", ui, variables)?;
         let attended = Attended::begin(ui)?;
         attended.gracefully(ui);
         let cancel = attended.cancellation();

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::ResolvedComponents;
+use config::resolved::resolved;
+use model::{RESOLVED, ResolvedComponents};
 use serde::Serialize;
 
 use super::facts::facts;
@@ -29,17 +30,12 @@ use config::lock_names::Names;
 use config::pipeline::{DISCOVER, HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
 use config::settings::Discover;
-use disk::fs;
 use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use plugin_host::catalog;
 use plugin_host::catalog::PluginIdentity;
-
-/// Where the step `manifests` leaves the resolved components.
-pub const COMPONENTS: &str = "components.resolved.json";
-const COMPONENTS_LIMIT: u64 = 64 << 20;
 
 /// What `build` would do.
 #[derive(Debug, Serialize)]
@@ -299,13 +295,11 @@ pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
 /// # Errors
 /// `state` where they are missing or damaged.
 pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
-    let path = tree.path_of(COMPONENTS);
     let damaged = || {
-        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
+        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&tree.path_of(RESOLVED))))
             .hint(format!("run `opencenter-airgap build --step {MANIFESTS}` to make it again"))
     };
-    let bytes = fs::read_optional(&path, COMPONENTS_LIMIT)?.ok_or_else(damaged)?;
-    serde_json::from_slice(&bytes).map_err(|error| damaged().caused_by(error))
+    resolved(tree).map_err(|error| damaged().caused_by(error))?.ok_or_else(damaged)
 }
 
 /// The components with the images that are found in charts, where those are added:

@@ -14,7 +14,9 @@ use base::leash::Leash;
 use config::Project;
 use config::airgap_lock::AirgapLock;
 use config::lock_names::Names;
+use config::pin_signature::PinSignature;
 use config::pipeline::{DISCOVER, Runner, StepSpec};
+use config::plugins_lock::Pin;
 use config::runners::Runners;
 use disk::fs;
 use disk::tree::{Artifact, TreeBuilder};
@@ -135,6 +137,7 @@ fn row(step: &StepSpec, project: &Project) -> StepRow {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         digest: None,
         source: Some(program.to_owned()),
+        signer: None,
         replaces_core: false,
     };
     let name = match &step.run {
@@ -148,10 +151,16 @@ fn row(step: &StepSpec, project: &Project) -> StepRow {
         name: found.name,
         version: found.version,
         digest: Some(found.digest),
-        source: Some(pin.map_or_else(|| program.to_owned(), |(pin, _)| format!("file:{}", pin.path.display()))),
+        source: Some(pin.as_ref().map_or_else(|| program.to_owned(), |(pin, _)| came_from(pin))),
+        signer: pin.and_then(|(pin, _)| pin.signature.as_ref().map(PinSignature::signer)),
         replaces_core: found.replaces_core,
         ..of_host(name)
     }
+}
+
+/// Where a component came from: its address, or the file that was pinned.
+fn came_from(pin: &Pin) -> String {
+    pin.source.clone().unwrap_or_else(|| format!("file:{}", pin.path.display()))
 }
 
 #[cfg(test)]

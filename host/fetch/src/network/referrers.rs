@@ -1,13 +1,15 @@
 //! What a registry holds about an image: the list of the referrers API, or the
-//! index under the tag that stands in for it at registries without one.
+//! index under the tag that stands in for it at registries without one, and
+//! what cosign puts under tags of its own.
+
+use std::collections::BTreeSet;
 
 use model::json;
 use reqwest::header::{ACCEPT, HeaderValue};
-use serde::Deserialize;
 
 use super::Network;
 use super::mirrors::Endpoint;
-use super::oci::{LARGEST_MANIFEST, Trail, get, scope, subject};
+use super::oci::{Trail, get, scope, subject};
 use super::pages::next_page;
 use super::transport::{Request, Tries};
 use base::digest::Digest;
@@ -15,23 +17,61 @@ use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use model::media_type::OCI_INDEX;
+use model::oci::{LARGEST_MANIFEST, Manifest};
 
 /// Manifests about one image that are looked at, and pages of their list.
 const MOST: usize = 200;
 const MOST_PAGES: usize = 20;
+/// Manifests about one image in all, whatever they are found by.
+const MOST_ASIDE: usize = 500;
+/// What cosign puts behind the digest that it is about.
+const ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
 
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    digest: Digest,
+/// A manifest about an image.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// The tag that leads there, or the digest where none does.
+    pub reference: Reference,
+    /// Of the manifest.
+    pub digest: Digest,
 }
 
 impl Network {
+    /// The manifests about what has one of these digests in a repository: those
+    /// under the tags that cosign gives them (`sha256-<digits>.sig`, `.att`,
+    /// `.sbom`), and what [`Network::referrers`] lists. Each once.
+    ///
+    /// # Errors
+    /// As for [`Network::referrers`].
+    pub async fn aside(&self, repository: &Reference, about: &[Digest], progress: &Progress) -> Result<Vec<Aside>> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for subject in about {
+            for ending in ENDINGS {
+                let tagged = repository.tagged(&format!("sha256-{}.{ending}", subject.hex()));
+                match self.manifest(&tagged, progress).await {
+                    Ok(manifest) => {
+                        seen.insert(manifest.digest);
+                        found.push(Aside { reference: tagged, digest: manifest.digest });
+                    }
+                    Err(error) if error.status() == Some(404) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            for digest in self.referrers(repository, *subject, progress).await? {
+                if seen.insert(digest) {
+                    found.push(Aside { reference: repository.at(digest), digest });
+                }
+            }
+            if found.len() > MOST_ASIDE {
+                return Err(Error::invalid(format!(
+                    "the registry holds more than {MOST_ASIDE} manifests about the image"
+                )));
+            }
+        }
+        Ok(found)
+    }
+
     /// The digests of the manifests that say of themselves that they are about
     /// `digest`, in the order of the registry. Empty where the registry has
     /// neither the API nor the tag.
@@ -129,10 +169,10 @@ pub(super) fn lacks_api(error: &Error) -> bool {
 }
 
 fn digests(body: &[u8], name: &str, what: &str) -> Result<Vec<Digest>> {
-    let index: Index =
+    let index: Manifest<Digest> =
         json::read(body).map_err(|_| Error::invalid(format!("{name} sent {what} in an unknown form")))?;
-    if index.manifests.len() > MOST {
+    if index.manifests().len() > MOST {
         return Err(Error::invalid(format!("{name} lists more than {MOST} manifests: {what}")));
     }
-    Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
+    Ok(index.manifests().iter().map(|entry| entry.digest).collect())
 }

@@ -305,8 +305,12 @@ fn impossible(wanted: &Wanted<'_>, why: &str) -> Error {
 }
 
 fn too_large(wanted: &Wanted<'_>) -> Error {
-    Error::invalid(format!("{} from {} is larger than {} bytes", wanted.what, wanted.source, wanted.limit))
-        .hint("`security.largest_download_gib` in settings.yaml is the limit for downloads")
+    // The setting is of whole GiB; what is less was asked for.
+    let hint = match wanted.limit < 1 << 30 {
+        true => "nothing of this kind is that large: look at what the address gives",
+        false => "`security.largest_download_gib` in settings.yaml is the limit for downloads",
+    };
+    Error::invalid(format!("{} from {} is larger than {} bytes", wanted.what, wanted.source, wanted.limit)).hint(hint)
 }
 
 /// Notes what a later resume needs to know about a URL's content.

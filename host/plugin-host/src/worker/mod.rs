@@ -23,7 +23,7 @@ use super::limits::FAILURE_MESSAGE;
 use super::stop::Subject;
 use super::{stop, text};
 use base::error::{Class, Error};
-use config::limits::PluginSettings;
+use config::limits::{OwnLimits, PluginSettings};
 use confine::alone::Bounds;
 
 mod ask;
@@ -76,7 +76,7 @@ pub(super) enum Task {
     /// A component: make code of it.
     Compile { subject: Subject },
     /// Code: call `describe`, and answer with [`Said`].
-    Describe { subject: Subject, settings: PluginSettings },
+    Describe { subject: Subject, settings: PluginSettings, own: OwnLimits },
     /// [`Fitting`]: say what does not fit.
     Check,
 }

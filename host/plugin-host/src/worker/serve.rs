@@ -20,7 +20,6 @@ use crate::stop::Subject;
 use crate::{code, engine, link, schema};
 use base::error::{Error, Result};
 use base::progress::{Progress, Silent};
-use config::limits::PluginSettings;
 use confine::alone;
 
 /// What the process runs. Its exit code says nothing: whoever asks looks at
@@ -62,29 +61,24 @@ pub(super) fn answer(engine: &wasmtime::Engine, task: &Task, body: Vec<u8>) -> R
         Task::Compile { subject } => {
             engine.precompile_component(&body).map_err(|error| compile_error(&subject.to_string(), &error))
         }
-        Task::Describe { subject, settings } => {
+        Task::Describe { subject, settings, own } => {
             let component = code::load(engine, &body)
                 .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
             // Its bytes are in the code by now.
             drop(body);
-            json(&describe(engine, &component, subject, settings)?)
+            let limits = CallLimits::describe(settings, *own);
+            json(&describe(engine, &component, subject, &limits)?)
         }
         Task::Check => json(&check(&body)?),
     }
 }
 
-fn describe(
-    engine: &wasmtime::Engine,
-    component: &Component,
-    subject: &Subject,
-    settings: &PluginSettings,
-) -> Result<Said> {
+fn describe(engine: &wasmtime::Engine, component: &Component, subject: &Subject, limits: &CallLimits) -> Result<Said> {
     let machine = Machine::of(engine.clone())?;
     let loaded = link(&machine, &subject.to_string(), component)?;
-    let limits = CallLimits::describe(settings);
     let progress = Progress::new("describe", Arc::new(Silent), CancellationToken::new());
     let open_files = Descriptors::of_process().for_call(limits.open_files);
-    let setup = Setup { subject, limits: &limits, epoch: 0, progress, directories: None, work: None, open_files };
+    let setup = Setup { subject, limits, epoch: 0, progress, directories: None, work: None, open_files };
     let mut running = Running::new(&machine, setup)?;
     // Without a driver for files and sockets: there are none.
     let executor = tokio::runtime::Builder::new_current_thread().build();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use model::ResolvedComponents;
+use model::{RESOLVED, ResolvedComponents};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -321,7 +321,7 @@ impl Run {
         }
         let project = &self.session.project;
         let tree = tree_of(&project.layout, MANIFESTS)?;
-        if tree.listing.get(preview::COMPONENTS).is_none() {
+        if tree.listing.get(RESOLVED).is_none() {
             return Ok(None);
         }
         let is_done = |id: &str| self.book.is_done(id);

@@ -13,9 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::resolved::resolved;
 use futures_util::StreamExt;
-use model::ResolvedComponents;
 use model::count::counted;
+use model::{RESOLVED, ResolvedComponents};
 
 use self::fetch::Fetch;
 use self::manifest::Descriptor;
@@ -32,7 +33,6 @@ use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
 use config::pipeline::DISCOVER;
-use disk::fs;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 
@@ -46,9 +46,6 @@ mod resolve;
 mod tests;
 
 pub(crate) use plan::{parts, pinned, provenance};
-
-/// Of components.resolved.json.
-const LARGEST_COMPONENTS: u64 = 64 << 20;
 
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,12 +82,8 @@ fn policy(project: &Project) -> Result<Policy> {
 
 /// components.resolved.json out of the tree of the step `manifests`.
 pub(super) fn components(manifests: Option<&Tree>) -> Result<ResolvedComponents> {
-    let name = "components.resolved.json";
     let tree = manifests.ok_or_else(|| Error::invalid("this step needs the step `manifests`"))?;
-    let bytes = fs::read_optional(&tree.path_of(name), LARGEST_COMPONENTS)?
-        .ok_or_else(|| Error::invalid(format!("the tree of the step `manifests` lacks {name}")))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| Error::invalid(format!("cannot read {name} of the step `manifests`")).caused_by(source))
+    resolved(tree)?.ok_or_else(|| Error::invalid(format!("the tree of the step `manifests` lacks {RESOLVED}")))
 }
 
 /// What one run of the step works with.

@@ -15,17 +15,12 @@ use base::error::{Class, Error, Result};
 use base::reference::Reference;
 use config::airgap_lock::LockedReferrer;
 use config::settings::ImagesSettings;
-use signing::bundle::{Bundle, is_bundle_type};
+use fetch::network::Aside;
+use signing::image::is_signature;
 use signing::{PublicKey, legacy};
 
-/// What cosign puts behind the digest that it is about.
-const ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
 /// Bytes of a signature that is looked into.
 const LARGEST_SIGNATURE: u64 = 16 << 20;
-/// Manifests about one image.
-const MOST: usize = 500;
-/// What the predicate of a signature is, beside those of attestations.
-const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// Which images need whose signature, and whether it is carried.
 #[derive(Debug, Default)]
@@ -145,27 +140,8 @@ impl Resolver<'_> {
                 .hint("run once without --offline")
         })?;
         let mut found: Vec<Referrer> = Vec::new();
-        let mut seen = BTreeSet::new();
-        for subject in about {
-            for ending in ENDINGS {
-                let tagged = image.tagged(&format!("sha256-{}.{ending}", subject.hex()));
-                match network.manifest(&tagged, self.progress).await {
-                    Ok(manifest) => {
-                        seen.insert(manifest.digest);
-                        found.extend(self.referrer(&tagged, image.at(manifest.digest)).await?);
-                    }
-                    Err(error) if error.status() == Some(404) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            for digest in network.referrers(image, *subject, self.progress).await? {
-                if seen.insert(digest) {
-                    found.extend(self.referrer(&image.at(digest), image.at(digest)).await?);
-                }
-            }
-            if found.len() > MOST {
-                return Err(Error::invalid(format!("the registry holds more than {MOST} manifests about the image")));
-            }
+        for Aside { reference, digest } in network.aside(image, about, self.progress).await? {
+            found.extend(self.referrer(&reference, image.at(digest)).await?);
         }
         Ok(found)
     }
@@ -192,7 +168,7 @@ impl Resolver<'_> {
     ) -> Result<()> {
         let mut tried = Vec::new();
         for referrer in referrers {
-            for layer in referrer.layers.iter().filter(|layer| is_signature(layer)) {
+            for layer in referrer.layers.iter().filter(|layer| is_signature(&layer.media_type)) {
                 let bytes = self.signature_bytes(image, layer).await?;
                 match holds(key, about, layer, &bytes) {
                     Ok(()) => return Ok(()),
@@ -236,27 +212,10 @@ fn subjects(root: Option<Digest>, resolved: &Resolved) -> Vec<Digest> {
     about
 }
 
-fn is_signature(layer: &Descriptor) -> bool {
-    layer.media_type == legacy::SIMPLE_SIGNING || is_bundle_type(&layer.media_type)
-}
-
 /// Whether this is a signature of the image by the key.
 fn holds(key: &PublicKey, about: &[Digest], layer: &Descriptor, bytes: &[u8]) -> Result<()> {
-    if layer.media_type == legacy::SIMPLE_SIGNING {
-        let signature = layer.annotations.get(legacy::SIGNATURE);
-        let signature = signature.ok_or_else(|| Error::invalid("the layer has no signature in its annotations"))?;
-        return legacy::verify_image(key, bytes, signature, about);
-    }
-    let bundle = Bundle::parse(bytes)?;
-    let statement = bundle.verify_statement(key)?;
-    if statement.predicate_type != SIGNATURE {
-        let kind: String = statement.predicate_type.chars().take(100).collect();
-        return Err(Error::invalid(format!("it is no signature but an attestation, `{}`", kind.escape_debug())));
-    }
-    match about.iter().any(|digest| statement.is_about(digest)) {
-        true => Ok(()),
-        false => Err(Error::integrity("the signature is about another image")),
-    }
+    let annotated = layer.annotations.get(legacy::SIGNATURE).map(String::as_str);
+    signing::image::verify(key, about, &layer.media_type, bytes, annotated)
 }
 
 /// Puts what is carried beside the image.
@@ -267,43 +226,5 @@ fn carry(resolved: &mut Resolved, referrers: Vec<Referrer>) {
         let blobs: Vec<Descriptor> = referrer.blobs().filter(|blob| seen.insert(blob.digest)).cloned().collect();
         resolved.blobs.extend(blobs);
         resolved.carried.push((referrer.reference, referrer.descriptor));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use signing::PrivateKey;
-    use signing::statement::{Statement, Subject};
-
-    fn layer(media_type: &str) -> Descriptor {
-        Descriptor::new(media_type, Digest::of(b"layer"), 5)
-    }
-
-    /// An attestation of the key is no signature, nor is that of another image.
-    #[test]
-    fn a_bundle_counts_as_what_it_is() {
-        let key = PrivateKey::generate().unwrap();
-        let image = Digest::of(b"image");
-        let layer = layer("application/vnd.dev.sigstore.bundle.v0.3+json");
-        assert!(is_signature(&layer));
-        let bundle = |about: &Digest, predicate: &str| {
-            let statement = Statement::new(Subject::new("", about), predicate, serde_json::json!({}));
-            Bundle::of_statement(&key, &statement).unwrap().to_json().unwrap()
-        };
-        let about = [Digest::of(b"index"), image];
-        holds(&key.public(), &about, &layer, &bundle(&image, SIGNATURE)).unwrap();
-        for (bytes, said) in [
-            (bundle(&image, "https://slsa.dev/provenance/v1"), "an attestation"),
-            (bundle(&Digest::of(b"other"), SIGNATURE), "about another image"),
-            (b"{}".to_vec(), "no Sigstore bundle"),
-        ] {
-            let error = holds(&key.public(), &about, &layer, &bytes).unwrap_err();
-            assert!(error.message().contains(said), "{error}");
-        }
-        let other = PrivateKey::generate().unwrap().public();
-        assert_eq!(holds(&other, &about, &layer, &bundle(&image, SIGNATURE)).unwrap_err().class(), Class::Integrity);
-        let legacy = self::layer(legacy::SIMPLE_SIGNING);
-        assert!(holds(&key.public(), &about, &legacy, b"{}").unwrap_err().message().contains("annotations"));
     }
 }

@@ -12,10 +12,11 @@ use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
-use fetch::network::{LARGEST_MANIFEST, Network};
+use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use model::media_type::is_foreign;
+use model::oci::LARGEST_MANIFEST;
 
 /// Manifests that one index may lead to, indexes inside it included.
 const MOST_MANIFESTS: usize = 1000;

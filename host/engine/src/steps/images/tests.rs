@@ -8,6 +8,7 @@ use super::*;
 use crate::steps::test_support::{edited, network, settings};
 use base::digest::Digest;
 use base::error::Class;
+use disk::fs;
 
 struct Bench {
     folder: tempfile::TempDir,

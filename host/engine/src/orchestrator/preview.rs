@@ -19,16 +19,17 @@ use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::state::BuildState;
-use crate::steps::{images, repos};
+use crate::steps::{discovered, images, repos};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use config::Project;
-use config::airgap_lock::{LockChange, LockedImage};
+use config::airgap_lock::{AirgapLock, LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{DISCOVER, HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
+use config::settings::Discover;
 use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
@@ -177,6 +178,8 @@ pub fn preview(
         Some(tree) => components_of(&tree)?,
         None => generate(project)?,
     };
+    let is_found = |id: &str| matches!(planned.action(id), Some(Action::Keep));
+    let components = with_found(project, components, &options.lock(project)?.lock(), is_found)?;
     let store = Store::open(project.layout.store())?;
     let outlook = outlook(project, &planned, &components, &options.lock(project)?, &store)?;
     let steps = planned.steps.into_iter().filter_map(|planned| previewed(project, planned)).collect();
@@ -299,16 +302,46 @@ pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
     resolved(tree).map_err(|error| damaged().caused_by(error))?.ok_or_else(damaged)
 }
 
+/// The components with the images that are found in charts, where those are added:
+/// as the step that finds them found them, where it `is_done`, else as the lock
+/// knows them from another build.
+///
+/// # Errors
+/// `state`, `invalid-input` where the list of that step is missing or damaged.
+pub(crate) fn with_found(
+    project: &Project,
+    mut components: ResolvedComponents,
+    lock: &AirgapLock,
+    is_done: impl Fn(&str) -> bool,
+) -> Result<ResolvedComponents> {
+    if project.settings.images.discover != Discover::Add {
+        return Ok(components);
+    }
+    let finder = project.pipeline.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.as_str());
+    match finder.filter(|id| is_done(id)) {
+        Some(id) => components.images.extend(discovered::added(Some(&tree_of(&project.layout, id)?))?.into_keys()),
+        None => add_locked(project, &mut components, lock),
+    }
+    Ok(components)
+}
+
+fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &AirgapLock) {
+    let platform = format!("linux/{}", project.architecture());
+    let named: BTreeSet<String> = components.images.iter().cloned().collect();
+    components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
+}
+
 /// What components.yaml names as it is now, or would when it is first
-/// generated.
+/// generated, and what the lock says was found in charts.
 ///
 /// # Errors
 /// `configuration`.
 pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
+    let resolved = manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
             .hint("correct components.yaml or catalog.yaml")
-    })
+    })?;
+    with_found(project, resolved, &project.lock, |_| false)
 }

@@ -18,6 +18,7 @@ pub mod media_type;
 pub mod oci;
 pub mod pins;
 pub mod problem;
+pub mod rendered;
 pub mod resolve;
 pub mod template;
 pub mod version;

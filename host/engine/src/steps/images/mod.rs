@@ -24,7 +24,7 @@ use self::referrers::Policy;
 use self::resolve::{Resolved, Resolver};
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Room, Step, StepContext, at_once};
+use crate::steps::{Room, Step, StepContext, at_once, discovered};
 use ::fetch::network::Network;
 use ::fetch::shared_lock::SharedLock;
 use ::fetch::store::Store;
@@ -32,6 +32,7 @@ use base::error::{Error, Result};
 use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
+use config::pipeline::DISCOVER;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 
@@ -53,8 +54,11 @@ pub(crate) struct ImagesStep;
 impl Step for ImagesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let resolved = components(cx.inputs.get("manifests"))?;
+            let mut resolved = components(cx.inputs.get("manifests"))?;
+            let origins = discovered::added(cx.inputs.get(DISCOVER))?;
+            resolved.images.extend(origins.keys().cloned());
             let work = Work {
+                origins,
                 store: &cx.store,
                 network: cx.network.as_deref(),
                 lock: &cx.lock,
@@ -93,6 +97,8 @@ struct Work<'a> {
     concurrency: usize,
     room: Option<&'a Room>,
     policy: Policy,
+    /// Of the images that components.yaml does not name, what does.
+    origins: BTreeMap<String, String>,
 }
 
 /// An image that could be resolved.
@@ -158,6 +164,7 @@ impl Work<'_> {
             lock: self.lock,
             architecture,
             progress: self.progress,
+            origins: &self.origins,
         };
         let resolve = |written: &'i str| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
             Box::pin(async move { (written, self.resolve(&resolver, written).await) })

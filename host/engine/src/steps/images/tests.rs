@@ -70,6 +70,7 @@ impl Bench {
             concurrency: 8,
             room: None,
             policy: Policy::default(),
+            origins: BTreeMap::new(),
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }

@@ -57,7 +57,7 @@ pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError
     let mut document = Value::Mapping(document);
     substitute(&mut document, &architecture, None)?;
     check_numbers(&document, "")?;
-    let document = if is_beta { authored::as_alpha(document)? } else { document };
+    let document = if is_beta { authored::as_alpha(&document)? } else { document };
     let Value::Mapping(mut document) = document else { return Err(refuse("definition", "zarf.yaml is no mapping")) };
     let mut definition: Definition = serde_yaml::from_value(Value::Mapping(document.clone()))
         .map_err(|error| refuse("definition", format!("zarf.yaml is no package definition: {error}")))?;

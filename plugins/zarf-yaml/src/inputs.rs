@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use model::definition::Composed;
 use model::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
-use sdk::{Inputs, StepError, Tree};
+use sdk::{EntryKind, Inputs, Sink, StepError, Tree};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::contributed::Contributed;
+use crate::defined::Copy;
 
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +76,30 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         charts: list(inputs, "charts", "charts.json")?,
         contributed: Vec::new(),
     })
+}
+
+/// The composed definition of the project, where it has one.
+///
+/// # Errors
+/// What is no composed definition.
+pub fn defined(inputs: &Inputs) -> Result<Option<Composed>, StepError> {
+    let tree = inputs.get("manifests")?;
+    if tree.exists("definition.json")? { tree.read_json("definition.json").map(Some) } else { Ok(None) }
+}
+
+/// Lays local files and folders beside the definition.
+///
+/// # Errors
+/// What is not there.
+pub fn copy(copies: &[Copy], inputs: &Inputs, output: &Sink) -> Result<(), StepError> {
+    for Copy { from, to, is_folder } in copies {
+        let tree = inputs.get(&format!("local:{from}"))?;
+        for entry in tree.entries("")?.iter().filter(|entry| entry.kind != EntryKind::Directory) {
+            let to = if *is_folder { format!("{to}/{}", entry.path) } else { to.clone() };
+            output.link(tree, &entry.path, &to).map_err(|error| error.context(format!("`{from}`")))?;
+        }
+    }
+    Ok(())
 }
 
 fn list<T: DeserializeOwned>(inputs: &Inputs, tree: &str, path: &str) -> Result<Vec<T>, StepError> {

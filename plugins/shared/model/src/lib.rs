@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub mod catalog;
 pub mod condition;
 pub mod count;
+pub mod definition;
 pub mod image;
 pub mod json;
 pub mod media_type;
@@ -277,6 +278,9 @@ pub struct ResolvedComponents {
     pub images: Vec<String>,
     /// As the manifest has them.
     pub charts: Vec<Chart>,
+    /// Paths of the project that a zarf.yaml names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
 }
 
 /// What settings.yaml says of the package: its name and version, and what is
@@ -323,6 +327,8 @@ pub enum FileKind {
     Tool,
     /// Lies beside the package.
     Carry,
+    /// What a component of a zarf.yaml names, which says where it goes.
+    Definition,
 }
 
 /// A file to download.

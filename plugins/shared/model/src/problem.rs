@@ -38,6 +38,12 @@ impl YamlPath {
         Self(segments)
     }
 
+    /// What lies at `within`, seen from here.
+    #[must_use]
+    pub fn then(&self, within: &Self) -> Self {
+        Self(self.0.iter().chain(&within.0).cloned().collect())
+    }
+
     /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0

@@ -4,15 +4,18 @@
 //! A definition is one thing with two forms. The types of [`alpha`] are the
 //! form `zarf.dev/v1alpha1`, and what the rest of the program works on; those of
 //! [`beta`] are the form `zarf.dev/v1beta1`. [`convert`] makes one of the other
-//! as Zarf does, and says what the other form cannot hold. [`documents`] reads
+//! as Zarf does, and says what the other form cannot hold; [`authored`] does so for
+//! what an author wrote. [`documents`] reads
 //! a file that may hold both, [`differences`] tells whether they say the same, and
 //! [`text`] writes one.
 
 pub mod alpha;
+pub mod authored;
 pub mod beta;
 pub mod convert;
 mod differences;
 pub mod documents;
+mod left_over;
 pub mod text;
 
 use jiff::Timestamp;
@@ -21,6 +24,7 @@ pub use alpha::{
     Action, ActionSet, Actions, Build, Chart, Component, DataInjection, Definition, File, Manifest, Metadata, Only,
 };
 pub use differences::differences;
+pub use left_over::{left_over, named_place};
 pub use text::to_text;
 
 /// `apiVersion` of a document that [`alpha`] reads.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use model::count::counted;
 use serde::Serialize;
 
+use super::choices::ChoiceArgs;
 use super::environment::Variables;
 use super::plan::Looker;
 use super::signals::{self, Attended};
@@ -87,6 +88,9 @@ pub(super) struct BuildArgs {
     /// and change nothing
     #[arg(long)]
     plan: bool,
+
+    #[command(flatten)]
+    choices: ChoiceArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,7 +130,7 @@ impl BuildArgs {
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load(layout.clone())?);
+    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
     let key = if args.plan { None } else { signer::of_project(&project, variables)? };

@@ -32,20 +32,27 @@ struct Inner {
     /// Local paths, as they are written, and those that they bring along.
     local: BTreeMap<String, Arc<Content>>,
     dependencies: BTreeMap<String, Vec<String>>,
+    /// The composed definition of the project.
+    definition: Option<String>,
 }
 
+/// What a plugin calls the composed definition of the project.
+const DEFINITION: &str = "definition.json";
+
 impl AsRead {
-    pub(super) fn new(files: BTreeMap<&'static str, (String, Option<Digest>)>, local: Local) -> Self {
-        Self(Arc::new(Inner { files, local: local.contents, dependencies: local.dependencies }))
+    fn new(read: Read, local: Local) -> Self {
+        let Read { files, definition } = read;
+        Self(Arc::new(Inner { files, local: local.contents, dependencies: local.dependencies, definition }))
     }
 
     /// The files of config/ that plugins are handed: name and text.
     pub fn for_plugins(&self) -> impl Iterator<Item = (&str, &str)> {
         let names = [hash::VERSIONS_ENV, hash::CATALOG, hash::COMPONENTS, COMPONENTS_BASE];
-        names.into_iter().filter_map(|name| {
+        let files = names.into_iter().filter_map(|name| {
             let (text, _) = self.0.files.get(name)?;
             Some((name.rsplit('/').next()?, text.as_str()))
-        })
+        });
+        files.chain(self.0.definition.as_deref().map(|text| (DEFINITION, text)))
     }
 
     /// Of the bytes of a file of config/; None where there was none.
@@ -123,24 +130,31 @@ pub(super) struct Local {
 
 /// Files of config/ while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Read(BTreeMap<&'static str, (String, Option<Digest>)>);
+pub(super) struct Read {
+    files: BTreeMap<&'static str, (String, Option<Digest>)>,
+    definition: Option<String>,
+}
 
 impl Read {
     pub(super) fn note(&mut self, name: &'static str, source: &Source) {
-        self.0.insert(name, (source.text.clone(), source.digest));
+        self.files.insert(name, (source.text.clone(), source.digest));
     }
 
     /// One that is compared and handed to nobody.
     pub(super) fn note_digest(&mut self, name: &'static str, source: &Source) {
-        self.0.insert(name, (String::new(), source.digest));
+        self.files.insert(name, (String::new(), source.digest));
     }
 
     pub(super) fn note_base(&mut self, source: &Source) {
         self.note(COMPONENTS_BASE, source);
     }
 
+    pub(super) fn note_definition(&mut self, text: &str) {
+        self.definition = Some(text.to_owned());
+    }
+
     pub(super) fn with(self, local: Local) -> AsRead {
-        AsRead::new(self.0, local)
+        AsRead::new(self, local)
     }
 }
 

@@ -247,8 +247,9 @@ fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
     let about = chart_loader::load(&*bytes).map_err(refused)?;
     let actual = about.version();
     let version = Version::parse(actual).ok_or_else(|| refuse(format!("its version `{actual}` is no version")))?;
-    let wanted = Constraint::parse(&chart.version);
-    if chart.version != actual && !wanted.is_some_and(|wanted| wanted.fits(&version)) {
+    // A definition need not name the version of a local chart.
+    let wanted = Some(&chart.version).filter(|wanted| !wanted.is_empty()).map(|wanted| Constraint::parse(wanted));
+    if chart.version != actual && wanted.is_some_and(|wanted| !wanted.is_some_and(|wanted| wanted.fits(&version))) {
         return Err(refuse(format!("`{}` is version {actual}", chart.repo))
             .hint("correct `version` of the chart in components.yaml"));
     }

@@ -233,7 +233,7 @@ fn step(project: &Project, wanted: HostStep) -> Option<&str> {
 fn components(project: &Project) -> Result<ResolvedComponents> {
     match project.pipeline.step(MANIFESTS) {
         Some(_) => preview::components_of(&tree_of(&project.layout, MANIFESTS)?),
-        None => preview::in_memory(project),
+        None => project.resolved(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::MANIFESTS;
 use super::facts::made_with;
-use super::preview::{components_of, in_memory};
+use super::preview::components_of;
 use base::error::{Error, Result};
 use base::progress::{Observer, Progress};
 use config::Project;
@@ -78,8 +78,8 @@ impl Aside<'_> {
     /// # Errors
     /// Whatever that step would fail with.
     pub fn components(&self, force_regenerate: bool) -> Result<ResolvedComponents> {
-        let Some(spec) = self.project.pipeline.step(MANIFESTS) else { return in_memory(self.project) };
-        let Runner::Plugin(name) = &spec.run else { return in_memory(self.project) };
+        let Some(spec) = self.project.pipeline.step(MANIFESTS) else { return self.project.resolved() };
+        let Runner::Plugin(name) = &spec.run else { return self.project.resolved() };
         let plugin = catalog::find(name, &self.project.plugin_pins)?.identity();
         let mut configuration = made_with(self.project, spec, &plugin, false);
         configuration["force_regenerate"] = force_regenerate.into();

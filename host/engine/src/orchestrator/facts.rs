@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::needs::Kind;
 use super::plan::Facts;
-use super::preview::{in_memory, kind_of};
+use super::preview::kind_of;
 use super::session::Options;
 use super::{MANIFESTS, outputs};
 use crate::state::{BuildState, Status};
@@ -40,7 +40,7 @@ pub fn facts(
     let Some(state) = state else { return Ok(facts) };
     let epoch = epoch(project, Some(state), source_date_epoch);
     let decided = transaction::decided(&project.layout);
-    let doubted = options.lock(project)?.doubted(&in_memory(project)?);
+    let doubted = options.lock(project)?.doubted(&project.resolved()?);
     for spec in &project.pipeline.steps {
         if decided.contains(&spec.id) {
             facts.insert(spec.id.clone(), Facts { status: Status::Completed, ..Facts::default() });
@@ -117,7 +117,9 @@ pub(super) fn made_from(
     });
     // What few steps have is no part of the others' keys.
     let asked = asks_about_images(spec).then(|| asked_of_images(project)).flatten();
-    for (name, value) in [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked)] {
+    let defined = project.defined.as_ref().filter(|_| spec.id == MANIFESTS).map(|defined| json!(defined.digest()));
+    let few = [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked), ("definition", defined)];
+    for (name, value) in few {
         if let Some(value) = value {
             key[name] = value;
         }

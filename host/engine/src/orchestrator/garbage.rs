@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::needs::needs;
 use super::outputs::tree_of;
-use super::preview::{OnDisk, in_memory};
+use super::preview::OnDisk;
 use crate::state::BuildState;
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -69,10 +69,10 @@ impl Garbage {
 /// # Errors
 /// `configuration`, `local`.
 pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dry_run: bool) -> Result<Garbage> {
-    let components = in_memory(project)?;
+    let components = project.resolved()?;
     let store = Store::open(project.layout.store())?;
     let runners = Runners::of(project);
-    let names = Names::new(&components, project.components.as_ref(), runners.clone());
+    let names = Names::new(&components, &project.of_architectures(), runners.clone());
     let mut lock = project.lock.clone();
     lock.absorb(&found_since(&lock, &project.layout.resolved())?);
     let held = OnDisk { store: &store, layout: &project.layout };
@@ -223,7 +223,7 @@ mod tests {
             "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
         }))
         .unwrap();
-        let names = Names::new(&components, None, Runners::default());
+        let names = Names::new(&components, &[], Runners::default());
         assert_eq!(locked_blobs(lock, &names), [Digest::of(b"yq")].into());
     }
 

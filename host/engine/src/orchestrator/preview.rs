@@ -239,7 +239,7 @@ pub fn outlook(
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
     let runners = Runners::of(project);
-    let names = || Names::new(components, project.components.as_ref(), runners.clone());
+    let names = || Names::new(components, &project.of_architectures(), runners.clone());
     let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
@@ -303,18 +303,4 @@ pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
     };
     let bytes = fs::read_optional(&path, COMPONENTS_LIMIT)?.ok_or_else(damaged)?;
     serde_json::from_slice(&bytes).map_err(|error| damaged().caused_by(error))
-}
-
-/// What components.yaml names as it is now, or would when it is first
-/// generated.
-///
-/// # Errors
-/// `configuration`.
-pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
-    let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
-        let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
-            .hint("correct components.yaml or catalog.yaml")
-    })
 }

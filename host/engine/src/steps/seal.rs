@@ -54,7 +54,7 @@ fn named(cx: &StepContext) -> Result<AirgapLock> {
     let mut lock = cx.lock.lock().clone();
     if cx.inputs.contains_key(MANIFESTS) {
         let components = images::components(cx.inputs.get(MANIFESTS))?;
-        lock.prune(&Names::new(&components, cx.project.components.as_ref(), Runners::of(&cx.project)));
+        lock.prune(&Names::new(&components, &cx.project.of_architectures(), Runners::of(&cx.project)));
     }
     Ok(lock)
 }

@@ -82,12 +82,13 @@ fn is_device_name(part: &str) -> bool {
         || port.is_some_and(|port| port.len() == 1 && port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The name of the package's file.
-pub fn package_file_name(metadata: &Metadata) -> String {
+/// The name of the package's file, of that flavor; empty for none.
+pub fn package_file_name(metadata: &Metadata, flavor: &str) -> String {
     let Metadata { name, architecture, version, .. } = metadata;
     let version = if version.is_empty() { String::new() } else { format!("-{version}") };
+    let flavor = if flavor.is_empty() { String::new() } else { format!("-{flavor}") };
     let extension = if metadata.uncompressed { "tar" } else { "tar.zst" };
-    format!("zarf-package-{name}-{architecture}{version}.{extension}")
+    format!("zarf-package-{name}-{architecture}{version}{flavor}.{extension}")
 }
 
 /// Whether a file is called as a package is, and not as what lies beside one.
@@ -210,6 +211,7 @@ mod tests {
         assert_eq!(base_name("###ZARF_TEMP###/x"), "x");
         let metadata =
             Metadata { name: "p".into(), version: "1".into(), architecture: "amd64".into(), ..Metadata::default() };
-        assert_eq!(package_file_name(&metadata), "zarf-package-p-amd64-1.tar.zst");
+        assert_eq!(package_file_name(&metadata, ""), "zarf-package-p-amd64-1.tar.zst");
+        assert_eq!(package_file_name(&metadata, "up"), "zarf-package-p-amd64-1-up.tar.zst");
     }
 }

@@ -12,7 +12,6 @@
 use super::{Run, log};
 use crate::orchestrator::needs;
 use crate::orchestrator::needs::Useless;
-use crate::orchestrator::preview::in_memory;
 use crate::orchestrator::report::RunError;
 use crate::state::BuildState;
 use base::digest::Digest;
@@ -111,7 +110,7 @@ impl Run {
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
         let runners = Runners::of(&project);
-        let names = Names::new(&components, project.components.as_ref(), runners.clone());
+        let names = Names::new(&components, &project.of_architectures(), runners.clone());
         if self.options.locked {
             let useless =
                 Useless { unnamed: self.lock.unnamed(&names), doubted: self.lock.doubts(&components, &runners) };
@@ -146,7 +145,7 @@ impl Run {
 /// What a run says of the lock before it begins: what it resolves again, and
 /// what was told two askers differently.
 pub(super) fn warnings(project: &Project, lock: &SharedLock) -> Result<Vec<String>> {
-    let doubted = lock.doubts(&in_memory(project)?, &Runners::of(project));
+    let doubted = lock.doubts(&project.resolved()?, &Runners::of(project));
     let again = if lock.is_frozen() { None } else { lock_doubts::warning(&doubted) };
     let contradictions = lock.lock().contradictions();
     Ok(again.into_iter().chain(contradictions).collect())

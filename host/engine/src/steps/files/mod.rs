@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::StreamExt;
 use model::count::counted;
 use model::problem::YamlPath;
-use model::{FileEntry, ResolvedFile};
+use model::{FileEntry, FileKind, ResolvedFile};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -180,6 +180,9 @@ impl Work<'_> {
             download.expected = Some(written);
             let fetched = network.download(self.store, &download, self.lock, self.progress).await;
             let fetched = fetched.map_err(|error| match error.class() {
+                Class::Integrity if file.kind == FileKind::Definition => {
+                    error.context(format!("{} is not what the definition says", file.url))
+                }
                 Class::Integrity => error.context(format!("{} is not what `sha256` of settings.yaml says", file.url)),
                 _ => error,
             })?;
@@ -329,7 +332,7 @@ fn label(file: &ResolvedFile) -> String {
 /// The digest that the configuration has for it.
 fn written(file: &ResolvedFile) -> Result<Option<Digest>> {
     let parsed = file.sha256.as_deref().map(str::parse).transpose();
-    parsed.map_err(|error| Error::invalid(format!("the `sha256` of {} is none", label(file))).caused_by(error))
+    parsed.map_err(|error| Error::invalid(format!("the SHA-256 of {} is none", label(file))).caused_by(error))
 }
 
 fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {

@@ -253,6 +253,9 @@ struct Files {
     catalog: CatalogFile,
     components: Option<ComponentsFile>,
     defined: Option<Defined>,
+    /// Whether there are versions.env and catalog.yaml, which a definition may
+    /// do without.
+    has_pins: bool,
     settings: Settings,
     pipeline: Pipeline,
     plugin_pins: PluginsLock,
@@ -328,6 +331,7 @@ impl Files {
             catalog,
             components,
             defined,
+            has_pins,
             settings,
             pipeline,
             plugin_pins,
@@ -346,6 +350,10 @@ impl Files {
         let values = span::Spans::parse(&text).map(|spans| spans.flat()).ok();
         hashes.add(hash::SETTINGS, file_digest(hash::SETTINGS, text.as_bytes()), values);
         self.defined.iter().for_each(|defined| defined.hash(&mut hashes));
+        if self.components.is_none() && !self.has_pins {
+            // No step generates one: the configuration is complete as it is.
+            hashes.add(hash::COMPONENTS, file_digest(hash::COMPONENTS, b""), None);
+        }
         if let Some(components) = &self.components {
             hashes.add(hash::COMPONENTS, components.source.hashed_as(hash::COMPONENTS), Some(components.spans.flat()));
         }

@@ -7,14 +7,16 @@
 //! it is changed back or not.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::local::Content;
+use super::local::{Content, Entry};
 use super::source::Source;
 use super::{hash, written};
 use crate::publish::Published;
-use base::digest::Digest;
+use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::layout::Layout;
 
@@ -68,6 +70,31 @@ impl AsRead {
     /// What a local path held.
     pub fn local(&self, written: &str) -> Option<&Arc<Content>> {
         self.0.local.get(written)
+    }
+
+    /// Where a local file lies that is still what it was when it was hashed.
+    ///
+    /// # Errors
+    /// `changed` where it is not, `not-found` where nobody hashed it.
+    pub fn local_file(&self, written: &str) -> Result<PathBuf> {
+        let absent = || Error::new(Class::NotFound, format!("the configuration names no file `{written}`"));
+        let content = self.local(written).ok_or_else(absent)?;
+        let Some(Entry::File { digest, .. }) = content.get("") else {
+            return Err(Error::invalid(format!("`{written}` is a folder, and a file is needed")));
+        };
+        let failed = |source| Error::io("cannot read", content.root(), source);
+        let mut file = File::open(content.root()).map_err(failed)?;
+        let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut piece).map_err(failed)? {
+                0 => break,
+                count => hasher.update(&piece[..count]),
+            }
+        }
+        if hasher.finish() != *digest {
+            return Err(no_longer(&format!("`{written}`")));
+        }
+        Ok(content.root().to_owned())
     }
 
     /// The local paths that one brings along.

@@ -184,6 +184,12 @@ impl Defined {
         paths
     }
 
+    /// Whether a chart of it lies in a git repository.
+    pub(crate) fn has_charts_in_git(&self) -> bool {
+        let mut components = ResolvedComponents::default();
+        sources::add_to(&mut components, &self.composed).is_ok() && !components.exports.is_empty()
+    }
+
     /// Of what plugins are handed.
     pub fn digest(&self) -> Digest {
         Digest::of(self.text.as_bytes())
@@ -299,13 +305,15 @@ fn source_problems(components: &ResolvedComponents) -> Vec<(String, Problem)> {
     let at = YamlPath::root();
     let mut found: Vec<(String, Problem)> = Vec::new();
     for file in &components.files {
-        found.extend(url_problem(&file.url, &WEB, &at).map(|problem| (file.url.clone(), problem)));
+        let is_remote = !local::is_local(&file.url);
+        let problem = is_remote.then(|| url_problem(&file.url, &WEB, &at)).flatten();
+        found.extend(problem.map(|problem| (file.url.clone(), problem)));
         if let Some(sum) = file.sha256.as_ref().filter(|sum| sum.parse::<Digest>().is_err()) {
             let message = format!("`{}` is no SHA-256", shown(sum));
             found.push((sum.clone(), Problem::new(&at, message, "write its 64 hexadecimal digits")));
         }
     }
-    for chart in &components.charts {
+    for chart in components.charts.iter().filter(|chart| !chart.repo.starts_with(sources::IN_GIT)) {
         found.extend(chart_source(&chart.repo, &at).map(|problem| (chart.repo.clone(), problem)));
         let is_remote = !local::is_local(&chart.repo);
         if is_remote && chart.version.is_empty() {
@@ -317,7 +325,8 @@ fn source_problems(components: &ResolvedComponents) -> Vec<(String, Problem)> {
         let problems = repository::problems(repository, &at).into_iter();
         found.extend(problems.map(|problem| (repository.url.clone(), problem)));
     }
-    for image in &components.images {
+    let archived = components.image_archives.iter().flat_map(|archive| &archive.images);
+    for image in components.images.iter().chain(archived) {
         if let Err(bad) = ImageName::parse(image) {
             found.push((image.clone(), Problem::new(&at, bad.message, bad.hint)));
         }

@@ -86,7 +86,7 @@ pub struct Project {
     /// settings.yaml, with what the command line chose.
     pub settings: Settings,
     /// What the command line chose.
-    choices: Choices,
+    pub choices: Choices,
     /// The steps: those of pipeline.yaml, or the built-in ones.
     pub pipeline: Pipeline,
     /// plugins.lock; no pins where there is none.
@@ -321,7 +321,10 @@ impl Files {
         });
         base.iter().for_each(|(source, ())| read.note_base(source));
         let mut plain = Vec::new();
-        let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
+        let mut pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
+        if defined.as_ref().is_some_and(Defined::has_charts_in_git) {
+            pipeline.charts_need_repositories();
+        }
         let plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
         let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
         plain.iter().for_each(|(name, source)| read.note_digest(name, source));

@@ -19,6 +19,7 @@ use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
 use model::image::normalized;
+use model::definition::sources::export_of;
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
@@ -31,6 +32,9 @@ use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
 use model::version::{Constraint, Version, compare};
 
+/// In front of the path of a folder that the step `repos` took out of a git
+/// repository.
+pub const EXPORTED: &str = "repos:";
 /// Of one archive.
 const ARCHIVE_LIMIT: u64 = 64 << 20;
 const PROVENANCE_LIMIT: u64 = 1 << 20;
@@ -123,7 +127,7 @@ type Archives = BTreeMap<usize, Result<Archive, StepError>>;
 /// The archives of all charts that are not finished.
 fn archives(host: &dyn Host, job: &Job<'_>, done: &BTreeMap<usize, Bundled>) -> Result<Archives, StepError> {
     let open: Vec<(usize, &Chart)> = job.charts.iter().enumerate().filter(|(at, _)| !done.contains_key(at)).collect();
-    let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_local(&chart.repo));
+    let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_folder(&chart.repo));
     let mut archives = Archives::new();
     for (at, chart) in local {
         archives.insert(at, packaged(host, chart));
@@ -243,7 +247,8 @@ fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
     let refuse = |why: String| StepError::invalid_input("local-chart", why).context(named(chart));
     let refused = |Refusal { why, hint }| refuse(why).hint(hint);
     let find = |path: &str| host.local(path);
-    let bytes = local::package(&chart.repo, &find).map_err(refused)?;
+    let folder = export_of(&chart.repo).map_or_else(|| chart.repo.clone(), |folder| format!("{EXPORTED}{folder}"));
+    let bytes = local::package(&folder, &find).map_err(refused)?;
     let about = chart_loader::load(&*bytes).map_err(refused)?;
     let actual = about.version();
     let version = Version::parse(actual).ok_or_else(|| refuse(format!("its version `{actual}` is no version")))?;
@@ -338,7 +343,9 @@ fn artifact(host: &dyn Host, chart: &Chart, archive: &Archive) -> Result<ChartAr
 fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader::Chart, Refusal> {
     let about = chart_loader::load(bytes)?;
     let other = |why: String| Err(Refusal::new(why, "correct the chart in components.yaml"));
-    if about.name() != chart.name {
+    // Of a definition, which calls a folder's chart as it likes.
+    let is_named = !chart.version.is_empty();
+    if is_named && about.name() != chart.name {
         return other(format!("the archive holds the chart `{}`, not `{}`", about.name(), chart.name));
     }
     let same = match (Version::parse(about.version()), Version::parse(&archive.version)) {

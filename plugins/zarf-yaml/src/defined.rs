@@ -100,14 +100,20 @@ fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
         })
     };
     let is_chart = |entry: &model::ChartEntry| {
-        alone.charts.iter().any(|chart| chart.repo == entry.repo && chart.name == entry.name && chart.version == entry.requested)
+        let known = (entry.repo.as_str(), entry.name.as_str(), entry.requested.as_str());
+        alone.charts.iter().any(|chart| sources::same_chart(known, (&chart.repo, &chart.name, &chart.version)))
     };
     let is_repository = |entry: &model::RepositoryEntry| {
-        components.iter().flat_map(|one| &one.repos).any(|url| *url == entry.zarf_reference)
+        let is_named = components.iter().flat_map(|one| &one.repos).any(|url| *url == entry.zarf_reference);
+        is_named || fetched.components.exports.iter().any(|export| export.is_alone && export.repository == entry.name)
     };
-    fetched.files.retain(|entry| !is_file(entry));
+    let files: Vec<bool> = fetched.files.iter().map(is_file).collect();
+    let repositories: Vec<bool> = fetched.repositories.iter().map(is_repository).collect();
+    let mut files = files.into_iter();
+    fetched.files.retain(|_| !files.next().unwrap_or_default());
+    let mut repositories = repositories.into_iter();
+    fetched.repositories.retain(|_| !repositories.next().unwrap_or_default());
     fetched.charts.retain(|entry| !is_chart(entry));
-    fetched.repositories.retain(|entry| !is_repository(entry));
     fetched.components.images.retain(|image| !images.contains(&normalized(image)));
 }
 
@@ -121,8 +127,13 @@ impl Sources<'_> {
     fn component(&mut self, component: &mut Component) -> Result<(), Problem> {
         let name = component.name.clone();
         for (index, file) in component.files.iter_mut().enumerate() {
-            if is_url(&file.source) {
-                let wanted = Wanted::of_file(file);
+            let is_local = !is_url(&file.source);
+            if !is_local || !file.extract_path.is_empty() {
+                let path = if is_local { self.path(&file.source)? } else { String::new() };
+                let mut wanted = Wanted::of_file(file);
+                if is_local {
+                    wanted.url = &path;
+                }
                 let (source, digest) = self.fetched_file(wanted)?;
                 file.source = source;
                 file.shasum = digest;
@@ -140,6 +151,9 @@ impl Sources<'_> {
                 *file = self.text(file, &format!("{name}/manifests/{}-{index}.yaml", manifest.name))?;
             }
         }
+        for archive in std::mem::take(&mut component.image_archives) {
+            component.images.extend(archive.images);
+        }
         for image in &mut component.images {
             if let Some(plain) = image.strip_prefix("oci://") {
                 *image = plain.to_owned();
@@ -155,7 +169,7 @@ impl Sources<'_> {
             None => self.local(&chart.local_path, &format!("{component}/charts/{}.tgz", chart.name))?,
             Some((repo, name, version)) => {
                 let is_it = |entry: &&model::ChartEntry| {
-                    entry.repo == repo && entry.name == name && entry.requested == version
+                    sources::same_chart((&entry.repo, &entry.name, &entry.requested), (&repo, &name, &version))
                 };
                 let entry = self.fetched.charts.iter().find(is_it).ok_or_else(|| missing("chart", &chart.name))?;
                 format!("../charts/{}", entry.path)
@@ -209,9 +223,13 @@ impl Sources<'_> {
         Ok((format!("../files/{}", entry.path), entry.sha256.clone()))
     }
 
-    fn local(&mut self, source: &str, to: &str) -> Result<String, Problem> {
+    fn path(&self, source: &str) -> Result<String, Problem> {
         let bad = |(why, hint): (&str, &str)| Problem::new("definition", format!("`{}` {why}", shown(source)), hint);
-        let from = of_project(self.composed.folder(), source).map_err(bad)?;
+        of_project(self.composed.folder(), source).map_err(bad)
+    }
+
+    fn local(&mut self, source: &str, to: &str) -> Result<String, Problem> {
+        let from = self.path(source)?;
         let is_folder = self.composed.folders.contains(&from);
         let to = format!("sources/{to}");
         self.copies.push(Copy { from, to: to.clone(), is_folder });

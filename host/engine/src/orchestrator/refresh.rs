@@ -184,6 +184,8 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use model::{ComponentManifest, Package};
+
     use super::*;
     use base::digest::Digest;
     use config::airgap_lock::{LockedChart, LockedFile};

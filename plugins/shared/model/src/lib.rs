@@ -281,6 +281,25 @@ pub struct ResolvedComponents {
     /// Paths of the project that a zarf.yaml names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<String>,
+    /// Archives of the project that images are taken from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_archives: Vec<zarf::alpha::ImageArchive>,
+    /// Folders of repositories that charts are packed from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<Export>,
+}
+
+/// A folder of a git repository that a chart is packed from. In the tree of the
+/// step `repos` it lies at `exports/<folder of the repository>/<path>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The name of the repository among the components.
+    pub repository: String,
+    /// In the repository; empty for all of it.
+    pub path: String,
+    /// Whether the repository is there for the chart alone, and not carried.
+    pub is_alone: bool,
 }
 
 /// What settings.yaml says of the package: its name and version, and what is

@@ -69,6 +69,8 @@ impl Bench {
             concurrency: 8,
             room: None,
             policy: Policy::default(),
+            local: AsRead::default(),
+            largest_unpacked: 1 << 30,
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }

@@ -8,13 +8,13 @@
 
 use std::collections::BTreeSet;
 
-use super::path::{is_url, of_project};
+use super::path::{is_url, joined, of_project};
 use super::{Composed, Refusal};
 use crate::image::normalized;
 use crate::problem::{YamlPath, shown};
 use crate::zarf::alpha::{self, Component};
 use crate::zarf::{RepositoryUrl, base_name};
-use crate::{Chart, FileKind, Repository, ResolvedComponents, ResolvedFile};
+use crate::{Chart, Export, FileKind, Repository, ResolvedComponents, ResolvedFile};
 
 /// Begins the `repo` of a chart that lies in a git repository.
 pub const IN_GIT: &str = "git+";
@@ -79,8 +79,8 @@ pub fn chart(folder: &str, chart: &alpha::Chart) -> Result<Option<(String, Strin
     }
     if let Some((repository, reference)) = git_url(url) {
         let reference = reference.unwrap_or(version);
-        let path = git_path.trim_matches('/');
-        return Ok(Some((format!("{IN_GIT}{repository}"), name.clone(), format!("{reference}#{path}"))));
+        let repo = format!("{IN_GIT}{repository}@{reference}#{}", git_folder(git_path)?);
+        return Ok(Some((repo, name.clone(), String::new())));
     }
     if let Some(whole) = url.strip_prefix("oci://") {
         let (repository, last) = whole.trim_end_matches('/').rsplit_once('/').unwrap_or((whole, called));
@@ -103,6 +103,35 @@ fn git_url(url: &str) -> Option<(&str, Option<&str>)> {
         _ => (url, None),
     };
     repository.ends_with(".git").then_some((repository, reference))
+}
+
+/// A folder of a repository in its plain spelling.
+fn git_folder(path: &str) -> Result<String, (String, &'static str)> {
+    let plain = joined("", path);
+    if plain == ".." || plain.starts_with("../") || path.contains(['\\', '#']) || path.chars().any(char::is_control) {
+        return Err((format!("`gitPath: {}` leads out of the repository", shown(path)), "write the folder of the chart"));
+    }
+    Ok(if plain == "." { String::new() } else { plain })
+}
+
+/// The repository, as zarf.yaml writes it, and the folder of a chart that lies
+/// in git; by the `repo` of the chart.
+pub fn in_git(repo: &str) -> Option<(&str, &str)> {
+    repo.strip_prefix(IN_GIT)?.rsplit_once('#')
+}
+
+/// The folder of a chart that lies in git, in the tree of the step `repos`.
+pub fn export_of(repo: &str) -> Option<String> {
+    let (repository, path) = in_git(repo)?;
+    let folder = RepositoryUrl::folder(repository)?;
+    Some(format!("exports/{folder}/{path}").trim_end_matches('/').to_owned())
+}
+
+/// Whether a chart is the one of this repository, name and version. Of one of a
+/// folder the folder tells alone.
+pub fn same_chart(known: (&str, &str, &str), (repo, name, version): (&str, &str, &str)) -> bool {
+    let is_folder = repo.starts_with("./") || repo.starts_with(IN_GIT);
+    known.0 == repo && known.2 == version && (is_folder || known.1 == name)
 }
 
 /// URL and reference of a repository of a component.
@@ -201,14 +230,15 @@ impl Adder<'_> {
             let target = base_name(&file.target);
             self.file(&format!("{name}-{index}-{target}"), Wanted::of_file(file));
         }
-        for file in files.iter().filter(|file| !is_url(&file.source) && !file.extract_path.is_empty()) {
-            let message = format!("`{}` is taken out of a local archive", shown(&file.extract_path));
-            self.refuse(name, message, "unpack the archive beside the definition, and name the file itself");
+        for (index, file) in files.iter().enumerate() {
+            if !is_url(&file.source) && !file.extract_path.is_empty() {
+                // What is wrong with the path is told where it is looked at.
+                let Ok(path) = of_project(self.composed.folder(), &file.source) else { continue };
+                let wanted = Wanted { url: &path, sha256: None, extract: Some(&file.extract_path) };
+                self.file(&format!("{name}-{index}-{}", base_name(&file.target)), wanted);
+            }
         }
-        for archive in image_archives {
-            let message = format!("the images of `{}` are in an archive", shown(&archive.path));
-            self.refuse(name, message, "push them to a registry and list them under `images`");
-        }
+        image_archives.iter().for_each(|archive| self.archive(name, archive));
         repos.iter().for_each(|url| self.repository(name, url));
         charts.iter().for_each(|chart| self.chart(name, chart));
     }
@@ -261,15 +291,21 @@ impl Adder<'_> {
             Ok(None) => return,
             Err((message, hint)) => return self.refuse(component, message, hint),
         };
-        if repo.starts_with(IN_GIT) {
-            let message = format!("the chart `{}` comes out of a git repository", shown(&written.name));
-            let hint = "clone it beside the definition and name the chart by `localPath`";
-            return self.refuse(component, message, hint);
-        }
-        let is_it = |known: &Chart| known.repo == repo && known.name == name && known.version == version;
+        let is_it = |known: &Chart| same_chart((&known.repo, &known.name, &known.version), (&repo, &name, &version));
         if self.components.charts.iter().any(is_it) {
             return;
         }
+        if let Some((repository, path)) = in_git(&repo) {
+            self.export(component, repository, path);
+        }
+        // Both would be one file. The name of a folder's chart is nobody's key.
+        let is_taken = |name: &str| self.components.charts.iter().any(|known| known.name == name);
+        let is_folder = version.is_empty();
+        let others = (2..).map(|number| format!("{name}-{number}"));
+        let name = match is_folder && is_taken(&name) {
+            true => others.into_iter().find(|name| !is_taken(name)).unwrap_or_default(),
+            false => name,
+        };
         let folder = self.composed.folder();
         let values = written.values_files.iter().filter(|file| !is_url(file));
         self.components.charts.push(Chart {
@@ -280,6 +316,32 @@ impl Adder<'_> {
             values: values.filter_map(|file| of_project(folder, file).ok()).collect(),
             deploy: true,
         });
+    }
+
+    /// The repository of a chart, and the folder in it.
+    fn export(&mut self, component: &str, written: &str, path: &str) {
+        let before = self.components.repositories.len();
+        self.repository(component, written);
+        let Some((url, reference)) = repository(written) else { return };
+        let is_it = |known: &&Repository| same_repository(known, &url, reference.as_deref());
+        let Some(known) = self.components.repositories.iter().find(is_it) else { return };
+        let is_alone = self.components.repositories.len() > before
+            || self.components.exports.iter().any(|export| export.repository == known.name && export.is_alone);
+        let repository = known.name.clone();
+        self.components.exports.push(Export { repository, path: path.to_owned(), is_alone });
+    }
+
+    fn archive(&mut self, component: &str, archive: &alpha::ImageArchive) {
+        if archive.images.is_empty() {
+            let message = format!("`{}` of `imageArchives` names no images", shown(&archive.path));
+            return self.refuse(component, message, "list those that are taken from it under `images`");
+        }
+        // What is wrong with the path is told where it is looked at.
+        let Ok(path) = of_project(self.composed.folder(), &archive.path) else { return };
+        let archive = alpha::ImageArchive { path, images: archive.images.clone() };
+        if !self.components.image_archives.contains(&archive) {
+            self.components.image_archives.push(archive);
+        }
     }
 
     /// A local path, or the URL of a manifest or values file.
@@ -353,13 +415,34 @@ mod tests {
     }
 
     #[test]
+    fn charts_in_git_bring_their_repository() {
+        let text = "- name: a\n  repos: ['https://h/x/b.git@v1']\n\
+            \x20 charts: [{name: c, url: 'https://h/x/a.git', version: '1.0', gitPath: charts/c/}, {name: c, url: 'https://h/x/a.git@v2', version: '1.0'},\n\
+            \x20   {name: d, url: 'https://h/x/b.git', version: v1, gitPath: ./d}]\n";
+        let mut components = ResolvedComponents::default();
+        add_to(&mut components, &composed(text)).unwrap();
+        let charts: Vec<(&str, &str)> = components.charts.iter().map(|chart| (chart.repo.as_str(), chart.name.as_str())).collect();
+        let expected = [
+            ("git+https://h/x/a.git@1.0#charts/c", "c"),
+            ("git+https://h/x/a.git@v2#", "c-2"),
+            ("git+https://h/x/b.git@v1#d", "d"),
+        ];
+        assert_eq!(charts, expected);
+        let alone: Vec<(&str, bool)> = components.exports.iter().map(|export| (export.path.as_str(), export.is_alone)).collect();
+        assert_eq!(alone, [("charts/c", true), ("", true), ("d", false)]);
+        assert_eq!(components.repositories.len(), 3);
+        let folder = RepositoryUrl::folder("https://h/x/a.git@1.0").unwrap();
+        assert_eq!(export_of(charts[0].0), Some(format!("exports/{folder}/charts/c")));
+    }
+
+    #[test]
     fn sources_that_cannot_be_used_are_named() {
         for (component, word) in [
             ("files: [{source: ../../../x, target: /x}]", "`../../../x` of `files` leaves"),
             ("files: [{source: /etc/passwd, target: /x}]", "is absolute"),
-            ("files: [{source: a.tgz, target: /x, extractPath: b}]", "taken out of a local archive"),
+            ("imageArchives: [{path: a.tar}]", "names no images"),
             ("repos: ['git@h:a/b']", "not a repository URL"),
-            ("charts: [{name: c, url: 'https://h/a.git', version: '1', gitPath: c}]", "out of a git repository"),
+            ("charts: [{name: c, url: 'https://h/a.git', version: '1', gitPath: ../c}]", "out of the repository"),
             ("charts: [{name: c, localPath: ../../../c}]", "leaves"),
         ] {
             let refused = add_to(&mut ResolvedComponents::default(), &composed(&format!("- name: a\n  {component}\n"))).unwrap_err();

@@ -89,12 +89,16 @@ fn settings_for(from: &Path, layout: &Layout) -> Result<String> {
     let found = from.canonicalize().map_err(unreadable)?;
     let found = if found.is_dir() { found.join("zarf.yaml") } else { found };
     let text = fs::read_optional(&found, LARGEST_DEFINITION)?;
-    let text = text.ok_or_else(|| usage(format!("there is no `{}`", shown(&found)), "name a zarf.yaml that is there"))?;
+    let text =
+        text.ok_or_else(|| usage(format!("there is no `{}`", shown(&found)), "name a zarf.yaml that is there"))?;
     let root = layout.config.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inside = root.canonicalize().ok().and_then(|root| found.strip_prefix(root).ok().map(Path::to_owned));
     let inside = inside.as_ref().and_then(|inside| inside.to_str()).ok_or_else(|| {
         let message = format!("`{}` is not in the folder that holds config/, which is `{}`", shown(from), shown(root));
-        usage(message, "run the command in a folder above the definition and all that it imports, or use `--config-dir`")
+        usage(
+            message,
+            "run the command in a folder above the definition and all that it imports, or use `--config-dir`",
+        )
     })?;
     let text = String::from_utf8_lossy(&text);
     // What is wrong with it a build tells with its line.

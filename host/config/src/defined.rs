@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use model::ResolvedComponents;
-use model::definition::{Choice, Composed, Files, Found, Refusal, compose, sources};
+use model::definition::{Choice, Composed, Files, Found, Refusal, compose, compose_components, sources};
 use model::image::ImageName;
 use model::problem::{Problem, YamlPath, shown};
 
 use crate::catalog::ARCHITECTURES;
-use crate::components::{WEB, chart_source};
+use crate::components::{ComponentsFile, WEB, chart_source};
 use crate::hash::{ConfigHashes, file_digest};
 use crate::hidden::Hidden;
 use crate::settings::Settings;
@@ -28,6 +28,9 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::Layout;
 
+/// What components.yaml is called among the files of a definition: its paths are
+/// relative to the folder that holds config/.
+const COMPONENTS: &str = "components.yaml";
 /// Where it lies when the settings do not say.
 const DEFAULT: &str = "zarf.yaml";
 
@@ -79,12 +82,14 @@ pub fn settings(file: &str, needs_architecture: bool) -> String {
 }
 
 impl Defined {
-    /// Reads and composes the definition at `file`.
+    /// Reads and composes the definition at `file`, or nothing but the section
+    /// `components` of components.yaml where there is none.
     ///
     /// # Errors
     /// `configuration` with file and line of everything that is wrong.
     pub(crate) fn read(
-        file: &str,
+        file: Option<&str>,
+        components: Option<&ComponentsFile>,
         settings: &Settings,
         versions: &VersionsEnv,
         layout: &Layout,
@@ -99,14 +104,21 @@ impl Defined {
             set: settings.package.set.clone(),
         };
         let own = choice(named.unwrap_or(ARCHITECTURES[0]), named.is_some());
-        let composed = compose(file, &own, &mut disk).map_err(|refusals| disk.refused(&refusals))?;
+        if let Some(components) = components {
+            disk.sources.insert(COMPONENTS.to_owned(), components.source.clone());
+        }
+        let added = components.map(|components| components.manifest.components.as_slice()).unwrap_or_default();
+        let mut of = |choice: &Choice| all_of(file, added, choice, &mut disk);
+        let composed = of(&own);
+        let composed = composed.map_err(|refusals| disk.refused(&refusals))?;
         let architecture = composed.definition.metadata.architecture.clone();
         disk.check(&composed)?;
         let other = ARCHITECTURES.iter().filter(|other| **other != architecture);
-        let others = other.filter_map(|other| compose(file, &choice(other, true), &mut disk).ok()).collect();
+        let others = other.filter_map(|other| all_of(file, added, &choice(other, true), &mut disk).ok()).collect();
         let composed = Composed { folders: disk.folders(&composed), ..composed };
         let text = serde_json::to_string(&composed)
-            .map_err(|source| Error::configuration(format!("{file} cannot be handed on")).caused_by(source))?;
+            .map_err(|source| Error::configuration("the definition cannot be handed on").caused_by(source))?;
+        disk.sources.remove(COMPONENTS);
         Ok(Self { composed, others, text, sources: disk.sources })
     }
 
@@ -127,7 +139,9 @@ impl Defined {
                     self.composed.file,
                     shown(named)
                 );
-                return Err(Error::configuration(message).hint(format!("remove `package.{key}`: the definition says it")));
+                return Err(
+                    Error::configuration(message).hint(format!("remove `package.{key}`: the definition says it"))
+                );
             }
             if !named.is_empty() {
                 written.clone_from(named);
@@ -178,7 +192,8 @@ impl Defined {
     /// Every local path that it names, for any architecture, as components.yaml
     /// writes it.
     pub fn local(&self) -> Vec<String> {
-        let mut paths: Vec<String> = std::iter::once(&self.composed).chain(&self.others).flat_map(sources::local).collect();
+        let mut paths: Vec<String> =
+            std::iter::once(&self.composed).chain(&self.others).flat_map(sources::local).collect();
         paths.sort();
         paths.dedup();
         paths
@@ -200,6 +215,24 @@ impl Defined {
             let values = Spans::parse(&source.text).map(|spans| spans.flat()).ok();
             hashes.add(path, file_digest(path, source.text.as_bytes()), values);
         }
+    }
+}
+
+/// The definition with what components.yaml adds in the same form.
+fn all_of(
+    file: Option<&str>,
+    added: &[serde_yaml::Value],
+    choice: &Choice,
+    disk: &mut Disk<'_>,
+) -> std::result::Result<Composed, Vec<Refusal>> {
+    let defined = file.map(|file| compose(file, choice, disk)).transpose()?;
+    // The definition decides about the architecture.
+    let architecture = defined.as_ref().map(|composed| composed.definition.metadata.architecture.clone());
+    let choice = Choice { architecture: architecture.unwrap_or_else(|| choice.architecture.clone()), ..choice.clone() };
+    let added = (!added.is_empty()).then(|| compose_components(COMPONENTS, added, &choice, disk)).transpose()?;
+    match (defined, added) {
+        (Some(mut defined), Some(added)) => defined.extend(added).map(|()| defined),
+        (defined, added) => Ok(defined.or(added).unwrap_or_default()),
     }
 }
 
@@ -268,7 +301,8 @@ impl Disk<'_> {
     }
 
     fn folders(&self, composed: &Composed) -> Vec<String> {
-        let is_folder = |path: &String| matches!(self.inside(path.trim_start_matches("./")), Ok(Some(found)) if found.is_dir());
+        let is_folder =
+            |path: &String| matches!(self.inside(path.trim_start_matches("./")), Ok(Some(found)) if found.is_dir());
         sources::local(composed).into_iter().filter(is_folder).collect()
     }
 
@@ -277,8 +311,14 @@ impl Disk<'_> {
             let Refusal { file, path, component, message, hint } = refusal;
             let key = path.segments().last().map(ToString::to_string).unwrap_or_default();
             let source = self.sources.get(file);
-            let (place, is_exact) =
+            let (mut place, is_exact) =
                 source.map_or_else(|| (file.clone(), false), |source| place_in(source, path, component, &key));
+            if place == *file
+                && let Some(named) = message.split('`').nth(1)
+            {
+                let problem = Problem::new(path, message.clone(), hint.clone());
+                place = self.locate_text(file, named, &problem).place;
+            }
             let of = if component.is_empty() { String::new() } else { format!("component `{}`: ", shown(component)) };
             let key = if is_exact { path.to_string() } else { String::new() };
             Located { place, key, message: format!("{of}{message}"), hint: hint.clone() }
@@ -290,7 +330,7 @@ impl Disk<'_> {
     /// A problem at the first line of any file that holds a text.
     fn locate_text(&self, file: &str, needle: &str, problem: &Problem) -> Located {
         let line = |source: &Source| source.text.lines().position(|line| !needle.is_empty() && line.contains(needle));
-        let found = self.sources.iter().find_map(|(path, source)| Some(format!("{path}:{}", line(source)? + 1)));
+        let found = self.sources.values().find_map(|source| Some(format!("{}:{}", source.shown, line(source)? + 1)));
         Located {
             place: found.unwrap_or_else(|| file.to_owned()),
             key: String::new(),

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::model::{ComponentManifest, ResolvedComponents};
 use ::model::catalog::Catalog;
 use ::model::problem::{Problem, YamlPath};
+use ::model::{ComponentManifest, ResolvedComponents};
 
 use crate::airgap_lock::AirgapLock;
 use crate::as_read::AsRead;
@@ -280,12 +280,16 @@ impl Files {
         let catalog_source = pins(layout.catalog())?;
         let settings_source = Source::read_required(&layout.settings())?;
         if definition.is_none() && !choices.is_empty() {
-            return Err(Error::new(Class::Usage, "`--flavor` and `--set` choose of a definition, and this project has none")
-                .hint("name it in config/settings.yaml: `definition: zarf.yaml`"));
+            return Err(Error::new(
+                Class::Usage,
+                "`--flavor` and `--set` choose of a definition, and this project has none",
+            )
+            .hint("name it in config/settings.yaml: `definition: zarf.yaml`"));
         }
         let versions = refusals.take(&versions_source.shown, VersionsEnv::parse(&versions_source));
         let catalog = refusals.take(&catalog_source.shown.clone(), CatalogFile::parse(catalog_source));
-        let settings = refusals.take(&settings_source.shown, Settings::parse(&settings_source, &layout.config, definition.is_some()));
+        let settings = refusals
+            .take(&settings_source.shown, Settings::parse(&settings_source, &layout.config, definition.is_some()));
         let components = refusals.optional(&layout.components(), |source| ComponentsFile::parse(source.clone()));
         let base = refusals.optional(&layout.components_base(), parse_base);
         let pipeline = refusals.optional(&layout.pipeline(), Pipeline::parse);
@@ -304,8 +308,12 @@ impl Files {
             return Err(Error::configuration("the configuration is not sound"));
         };
         choices.apply(&mut settings);
-        let defined = definition.map(|file| Defined::read(&file, &settings, &versions, layout, root)).transpose()?;
-        if let Some(defined) = &defined {
+        let added = components.as_ref().map(|(_, components)| components);
+        let has_added = added.is_some_and(|components| !components.manifest.components.is_empty());
+        let defined = (definition.is_some() || has_added)
+            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, layout, root))
+            .transpose()?;
+        if let Some(defined) = defined.as_ref().filter(|_| definition.is_some()) {
             defined.name(&mut settings, &settings_source.shown)?;
         }
         let mut read = as_read::Read::default();

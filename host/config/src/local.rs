@@ -322,7 +322,9 @@ fn add_file(path: &Path, name: &str, hasher: &mut Hasher) -> Result<(Digest, u64
         hasher.update(&piece[..count]);
     }
     if read != size {
-        return Err(Error::local(format!("`{}` was written while it was read", path.display())).hint("run the command again"));
+        return Err(
+            Error::local(format!("`{}` was written while it was read", path.display())).hint("run the command again")
+        );
     }
     Ok((own.finish(), size))
 }

@@ -12,11 +12,11 @@ use model::{CarriedFile, Package};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ARCHITECTURES;
-use crate::{components, local};
 use crate::limits::PluginSettings;
 use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};
+use crate::{components, local};
 use base::digest::Digest;
 use base::error::{Class, Result};
 use base::layout;
@@ -440,7 +440,8 @@ fn choice_problems(package: &PackageSettings, is_defined: bool, problems: &mut V
     let PackageSettings { architecture, flavor, set, .. } = package;
     let has = [("architecture", architecture.is_some()), ("flavor", flavor.is_some()), ("set", !set.is_empty())];
     for (key, _) in has.into_iter().filter(|(_, is_there)| *is_there && !is_defined) {
-        let hint = "name it: `definition: zarf.yaml`; without one versions.env has TARGET_ARCH, and the catalog conditions";
+        let hint =
+            "name it: `definition: zarf.yaml`; without one versions.env has TARGET_ARCH, and the catalog conditions";
         problems.push(Problem::new(&path.key(key), "is for a project with a definition", hint));
     }
     if let Some(unknown) = architecture.as_ref().filter(|name| !ARCHITECTURES.contains(&name.as_str())) {
@@ -450,7 +451,11 @@ fn choice_problems(package: &PackageSettings, is_defined: bool, problems: &mut V
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if let Some(bad) = flavor.as_ref().filter(|name| name.is_empty() || name.len() > 63 || !name.chars().all(plain)) {
         let message = format!("`{}` is no flavor", shown(bad));
-        problems.push(Problem::new(&path.key("flavor"), message, "use letters, digits, `.`, `_` and `-`: it becomes part of the file name"));
+        problems.push(Problem::new(
+            &path.key("flavor"),
+            message,
+            "use letters, digits, `.`, `_` and `-`: it becomes part of the file name",
+        ));
     }
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     for bad in set.keys().filter(|name| name.is_empty() || !name.chars().all(plain)) {
@@ -482,7 +487,11 @@ pub(crate) fn package_problems(package: &PackageSettings, is_defined: bool, prob
     let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
     let version = &package.version;
     let is_missing = version.is_empty() && !is_defined;
-    if is_missing || version.len() > 100 || version.contains(bad) || (!version.is_empty() && tree::check_path(version).is_err()) {
+    if is_missing
+        || version.len() > 100
+        || version.contains(bad)
+        || (!version.is_empty() && tree::check_path(version).is_err())
+    {
         problems.push(Problem::new(
             &path.key("version"),
             if version.is_empty() {

@@ -34,7 +34,8 @@ pub fn add(components: &mut ResolvedComponents, composed: &Composed, output: &Si
 
 /// The host has told them all with their lines, before anything ran.
 fn refused(refusals: &[Refusal]) -> StepError {
-    let messages: Vec<String> = refusals.iter().map(|one| format!("component `{}`: {}", one.component, one.message)).collect();
+    let messages: Vec<String> =
+        refusals.iter().map(|one| format!("component `{}`: {}", one.component, one.message)).collect();
     let hint = refusals.first().map(|one| one.hint.clone()).unwrap_or_default();
     StepError::invalid_input("definition", messages.join("; ")).hint(hint)
 }

@@ -110,7 +110,8 @@ pub fn regenerate(files: &Files<'_>, request: &Request) -> Result<Regenerated, R
 /// # Errors
 /// A components.yaml that cannot be used.
 pub fn unpinned(components: Option<&str>, request: &Request) -> Result<Regenerated, Refused> {
-    let manifest: ComponentManifest = components.map(|text| parse("components.yaml", text)).transpose()?.unwrap_or_default();
+    let manifest: ComponentManifest =
+        components.map(|text| parse("components.yaml", text)).transpose()?.unwrap_or_default();
     let resolved = manifest.resolve(&request.package, &request.architecture);
     let resolved = resolved.map_err(|problems| refused("components.yaml", &problems))?;
     Ok(Regenerated { components: None, base: None, resolved, notes: Vec::new(), base_is_missing: false })

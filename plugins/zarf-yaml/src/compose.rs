@@ -79,12 +79,8 @@ pub(crate) fn add_components(
         let name = unique(&component.name, components);
         components.push(Component { name, ..component });
     };
-    let groups = [
-        binaries(fetched, configuration),
-        tools(fetched, configuration),
-        images(fetched),
-        repositories(fetched),
-    ];
+    let groups =
+        [binaries(fetched, configuration), tools(fetched, configuration), images(fetched), repositories(fetched)];
     groups.into_iter().flatten().for_each(&mut add);
     for entry in &fetched.charts {
         add(chart(fetched, entry, component_name(&entry.name))?);
@@ -144,7 +140,7 @@ fn known(key: &str, name: &str, components: &[Component]) -> Result<(), Problem>
     ))
 }
 
-fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
+pub(crate) fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
     let package = &fetched.components.package;
     if !zarf::is_name(&package.name) {
         return Err(Problem::new(
@@ -358,7 +354,11 @@ fn unique(name: &str, components: &[Component]) -> String {
 }
 
 /// Two files must not be put into the same place, and a place must be for one.
-pub(crate) fn check_targets(components: &[Component], fetched: &Fetched, configuration: &Configuration) -> Result<(), Problem> {
+pub(crate) fn check_targets(
+    components: &[Component],
+    fetched: &Fetched,
+    configuration: &Configuration,
+) -> Result<(), Problem> {
     let is_file = |name: &str| fetched.files.iter().any(|file| file.name == name);
     if let Some(name) = configuration.targets.keys().find(|name| !is_file(name)) {
         return Err(Problem::new(

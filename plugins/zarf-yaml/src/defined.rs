@@ -8,17 +8,17 @@
 
 use std::collections::BTreeSet;
 
+use model::ResolvedComponents;
+use model::definition::Composed;
 use model::definition::path::{is_url, of_project};
 use model::definition::sources::{self, Wanted};
-use model::definition::Composed;
 use model::image::normalized;
 use model::problem::shown;
 use model::zarf::{self, Chart, Component, Definition, base_name};
-use model::ResolvedComponents;
 
 use crate::Configuration;
 use crate::compose::{
-    Problem, add_components, arrange, check_delivered, provenance, require_of, with_what_is_about,
+    Problem, add_components, arrange, check_delivered, metadata, provenance, require_of, with_what_is_about,
 };
 use crate::contributed;
 use crate::inputs::Fetched;
@@ -59,6 +59,12 @@ pub fn compose(
     leave_rest(&mut fetched, composed);
     add_components(&mut definition.components, &fetched, configuration)?;
     require_of(&mut definition.components, defined, configuration)?;
+    if composed.only_adds {
+        // They build on what is installed before them.
+        definition.components.rotate_left(defined);
+        definition.metadata = metadata(&fetched)?;
+        definition.kind = zarf::KIND.into();
+    }
     arrange(&mut definition.components, configuration)?;
     contributed::add_documents(&fetched.contributed, &mut definition.documentation)?;
     definition.api_version = zarf::API_VERSION.into();
@@ -86,9 +92,12 @@ fn name(definition: &mut Definition, components: &ResolvedComponents) {
 fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
     let named = |list: &mut dyn Iterator<Item = String>| list.collect::<BTreeSet<String>>();
     let components = &composed.definition.components;
-    let images = named(&mut components.iter().flat_map(|one| &one.images).map(|image| {
-        normalized(image.strip_prefix("oci://").unwrap_or(image))
-    }));
+    let images = named(
+        &mut components
+            .iter()
+            .flat_map(|one| &one.images)
+            .map(|image| normalized(image.strip_prefix("oci://").unwrap_or(image))),
+    );
     let mut alone = ResolvedComponents::default();
     // It was added without a refusal when the components were resolved.
     let _ = sources::add_to(&mut alone, composed);

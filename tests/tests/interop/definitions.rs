@@ -18,8 +18,20 @@ use crate::programs::{Zarf, shown};
 
 /// Built and inspected.
 const BUILT: &[&str] = &[
-    "anchors", "argocd", "bootstrap", "games", "generated", "helm-charts", "monitoring", "packed", "plain-beta",
-    "site-files", "templates", "uds", "values", "variables",
+    "anchors",
+    "argocd",
+    "bootstrap",
+    "games",
+    "generated",
+    "helm-charts",
+    "monitoring",
+    "packed",
+    "plain-beta",
+    "site-files",
+    "templates",
+    "uds",
+    "values",
+    "variables",
 ];
 /// Files alone: deployed as well, where there is no cluster.
 const DEPLOYED: &[&str] = &["site-files"];
@@ -120,7 +132,8 @@ fn document(text: &str) -> Value {
 fn plain(value: Value) -> Option<Value> {
     match value {
         Value::Object(fields) => {
-            let fields: Map<String, Value> = fields.into_iter().filter_map(|(key, value)| Some((key, plain(value)?))).collect();
+            let fields: Map<String, Value> =
+                fields.into_iter().filter_map(|(key, value)| Some((key, plain(value)?))).collect();
             (!fields.is_empty()).then_some(Value::Object(fields))
         }
         Value::Array(items) => {
@@ -181,7 +194,9 @@ impl Mirror {
             let Some((_, path)) = url.split_once("://") else { continue };
             let content = match file["binary"].as_str() {
                 Some(member) => charts::gzip(&tar_of(&[(member, b"#!/bin/sh\necho packed\n")])),
-                None if url.ends_with("yaml") => b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remote}\n".to_vec(),
+                None if url.ends_with("yaml") => {
+                    b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remote}\n".to_vec()
+                }
                 None => b"#!/bin/sh\necho fetched\n".to_vec(),
             };
             self.files.put(&format!("/{path}"), content);

@@ -74,7 +74,7 @@ components:
     manifests: [{{name: both, namespace: web, files: [m.yaml, {files}/m.yaml]}}]
     repos: ['{apps}@refs/heads/main']
     healthChecks: [{{apiVersion: v1, kind: Pod, namespace: web, name: web}}]
-    actions: {{onDeploy: {{after: [{{cmd: echo ###ZARF_PKG_ARCH###, maxRetries: 2}}]}}}}
+    actions: {{onDeploy: {{after: [{{cmd: 'echo ###ZARF_PKG_ARCH###', maxRetries: 2}}]}}}}
 documentation: {{readme: README.md}}
 values: {{files: [values.yaml]}}
 "
@@ -107,7 +107,10 @@ fn saved(image: &Image, name: &str) -> Vec<u8> {
     let mut root = image.manifest.descriptor();
     root["annotations"] = json!({ "io.containerd.image.name": name, "org.opencontainers.image.ref.name": "1" });
     let index = json!({ "schemaVersion": 2, "manifests": [root] }).to_string();
-    let mut files = vec![("oci-layout".to_owned(), b"{\"imageLayoutVersion\":\"1.0.0\"}".to_vec()), ("index.json".to_owned(), index.into_bytes())];
+    let mut files = vec![
+        ("oci-layout".to_owned(), b"{\"imageLayoutVersion\":\"1.0.0\"}".to_vec()),
+        ("index.json".to_owned(), index.into_bytes()),
+    ];
     let blobs = image.blobs().chain([&image.manifest]);
     files.extend(blobs.map(|blob| (format!("blobs/sha256/{}", blob.hex()), blob.bytes.to_vec())));
     let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
@@ -200,7 +203,8 @@ fn components_add_to_a_definition() {
     );
     project.build();
     let definition = Package::open(&project.package()).definition();
-    let names: Vec<&str> = definition["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        definition["components"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["programs", "app", "container-images"], "the tool is the file of `programs`");
     assert_eq!(definition["components"][2]["images"], json!([more]));
     assert_eq!(world.files.requests("GET", "/tool").len(), 1);
@@ -212,18 +216,34 @@ fn components_add_to_a_definition() {
 fn what_cannot_be_built_is_refused_with_its_line() {
     let files = FileServer::start();
     let url = files.put("/x", "x");
-    let with = |components: &str| format!("kind: ZarfPackageConfig\nmetadata: {{name: x, version: '1'}}\ncomponents:\n- name: first\n  files: [{{source: '{url}', target: x}}]\n{components}");
+    let with = |components: &str| {
+        format!(
+            "kind: ZarfPackageConfig\nmetadata: {{name: x, version: '1'}}\ncomponents:\n- name: first\n  files: [{{source: '{url}', target: x}}]\n{components}"
+        )
+    };
     for (components, place, words) in [
-        ("- name: web\n  actions:\n    onCreate:\n      before: [{cmd: make}]\n", "zarf.yaml:8:", vec!["component `web`", "onCreate", "add-a-step.md"]),
-        ("- name: web\n  manifests:\n  - name: m\n    kustomizations: [k]\n", "zarf.yaml:9:", vec!["kustomizations", "kubectl kustomize"]),
+        (
+            "- name: web\n  actions:\n    onCreate:\n      before: [{cmd: make}]\n",
+            "zarf.yaml:9:7: components[1].actions.onCreate",
+            vec!["component `web`", "onCreate", "add-a-step.md"],
+        ),
+        (
+            "- name: web\n  manifests:\n  - name: m\n    kustomizations: [k]\n",
+            "zarf.yaml:9:",
+            vec!["kustomizations", "kubectl kustomize"],
+        ),
         ("- name: web\n  dataInjections: [{source: x, target: {path: /y}}]\n", "zarf.yaml:7:", vec!["dataInjections"]),
         ("- name: web\n  images: [Bad//name]\n", "zarf.yaml:7", vec!["Bad//name"]),
         ("- name: web\n  files: [{source: gone.txt, target: x}]\n", "zarf.yaml:7", vec!["nothing at `gone.txt`"]),
         ("- name: web\n  files: [{source: ../out, target: x}]\n", "zarf.yaml:6", vec!["leaves the folder"]),
         ("- name: web\n  files: [{source: 'https://u:hunter2@h/x', target: x}]\n", "zarf.yaml:7", vec!["credentials"]),
         ("- name: first\n", "zarf.yaml:4", vec!["two components are called `first`"]),
-        ("- name: web\n  imags: [x]\n", "zarf.yaml:7:", vec!["imags", "no field"]),
-        ("- name: web\n  images: ['x:###ZARF_PKG_TMPL_TAG###']\n", "zarf.yaml", vec!["ZARF_PKG_TMPL_TAG", "--set TAG="]),
+        ("- name: web\n  imags: [x]\n", "zarf.yaml:7:10: components[1].imags: ", vec!["no field"]),
+        (
+            "- name: web\n  images: ['x:###ZARF_PKG_TMPL_TAG###']\n",
+            "zarf.yaml:7:",
+            vec!["ZARF_PKG_TMPL_TAG", "--set TAG="],
+        ),
         ("- name: web\n  import: {path: gone}\n", "zarf.yaml:7:", vec!["`gone` is not there"]),
     ] {
         let project = defined(&with(components)).with_file_server(&files.host());
@@ -236,7 +256,7 @@ fn what_cannot_be_built_is_refused_with_its_line() {
     // In a file that is imported, and behind an anchor.
     let project = defined(&with("- name: web\n  import: {path: inner}\n"));
     project.write("inner/zarf.yaml", "kind: ZarfPackageConfig\nmetadata: {name: x}\nx-a: &a {cmd: make}\ncomponents:\n- name: web\n  actions: {onCreate: {before: [*a]}}\n");
-    project.run(&["build"]).code(3).says(&["inner/zarf.yaml:5"]);
+    project.run(&["build"]).code(3).says(&["inner/zarf.yaml:6"]);
 }
 
 /// Flavor and templates choose, from the settings and the command line; other
@@ -246,7 +266,8 @@ fn flavors_and_templates_choose() {
     let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '###ZARF_PKG_TMPL_VERSION###'}\ncomponents:\n\
                 - name: web\n  only: {flavor: up}\n  import: {path: common}\n  files: [{source: up.txt, target: up.txt}]\n\
                 - name: web\n  only: {flavor: down}\n  import: {path: common}\n";
-    let project = defined(text).with_settings(|settings| settings["package"] = json!({ "set": { "VERSION": "1.0.0" }, "flavor": "down" }));
+    let project = defined(text)
+        .with_settings(|settings| settings["package"] = json!({ "set": { "VERSION": "1.0.0" }, "flavor": "down" }));
     project.write("up.txt", "up\n");
     project.write("common/zarf.yaml", "kind: ZarfPackageConfig\nmetadata: {name: c}\ncomponents: [{name: web, files: [{source: ../common.txt, target: common.txt}]}]\n");
     project.write("common.txt", "common\n");
@@ -298,7 +319,10 @@ fn a_definition_in_v1beta1_is_built() {
     let text = package.text("zarf.yaml");
     assert!(text.contains("zarf.dev/v1alpha1") && text.contains("zarf.dev/v1beta1"), "{text}");
     assert_eq!(package.nested("components/web.tar")["web/files/0/f"], b"f\n");
-    let beta: Value = serde_yaml::Deserializer::from_str(&text).nth(1).map(|one| serde::Deserialize::deserialize(one).unwrap()).unwrap();
+    let beta: Value = serde_yaml::Deserializer::from_str(&text)
+        .nth(1)
+        .map(|one| serde::Deserialize::deserialize(one).unwrap())
+        .unwrap();
     assert_eq!((&beta["components"][0]["optional"], &beta["components"][0]["import"]), (&json!(true), &Value::Null));
 }
 
@@ -330,4 +354,37 @@ fn bad_archives_of_images_are_named() {
     let project = defined(text);
     project.write("saved.tar", whole);
     project.build();
+}
+
+/// components.yaml says what a definition can say, for a project without one, and
+/// a regeneration leaves it as it is.
+#[test]
+fn components_of_ones_own_stand_beside_what_is_generated() {
+    let files = FileServer::start();
+    let url = files.put("/yq", "#!/bin/sh\n");
+    let project = Project::new().with_file_server(&files.host()).with_settings(|_| {});
+    let own = "components:\n# Ours.\n- name: site\n  required: false   # asked for\n  files: [{source: site/site.conf, target: /etc/site.conf}]\n  \
+               manifests: [{name: m, namespace: n, files: [site/m.yaml]}]\n  imageArchives: [{path: site/saved.tar, images: [web:1]}]\n  \
+               healthChecks: [{apiVersion: v1, kind: Pod, namespace: n, name: p}]\n  actions: {onDeploy: {after: [{wait: {cluster: {kind: Pod, name: p, namespace: n, condition: Ready}}}]}}\n";
+    project.write("config/components.yaml", format!("tools: [{{name: yq, version: '1', url: '{url}'}}]\n{own}"));
+    project.write("site/site.conf", "a: 1\n");
+    project.write("site/m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n");
+    project.write("site/saved.tar", saved(&Image::small(5, 2_000), "web:1"));
+    project.build();
+    assert!(project.read("config/components.yaml").contains(own), "{}", project.read("config/components.yaml"));
+    let package = Package::open(&project.package());
+    let definition = package.definition();
+    let site = &definition["components"][1];
+    assert_eq!(
+        (&definition["metadata"]["name"], &site["name"], &site["required"]),
+        (&json!("platform"), &json!("site"), &Value::Null)
+    );
+    assert_eq!((&site["images"], &site["healthChecks"][0]["name"]), (&json!(["web:1"]), &json!("p")));
+    assert_eq!(package.nested("components/site.tar")["site/files/0/site.conf"], b"a: 1\n");
+    project.write("site/site.conf", "a: 2\n");
+    project.build();
+    assert_eq!(Package::open(&project.package()).nested("components/site.tar")["site/files/0/site.conf"], b"a: 2\n");
+    project
+        .write("config/components.yaml", "components:\n- name: web\n  actions: {onCreate: {before: [{cmd: make}]}}\n");
+    project.run(&["build"]).code(3).says(&["config/components.yaml:3:", "onCreate"]);
 }

@@ -73,10 +73,7 @@ fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipelin
 }
 
 /// Everything that the lock holds or the components name.
-fn candidates(
-    lock: &AirgapLock,
-    resolved: Option<&ResolvedComponents>,
-) -> BTreeSet<Candidate> {
+fn candidates(lock: &AirgapLock, resolved: Option<&ResolvedComponents>) -> BTreeSet<Candidate> {
     let mut candidates = BTreeSet::new();
     let mut add = |kind: Kind, name: &str, key: String| {
         candidates.insert(Candidate { kind, name: name.to_owned(), key });

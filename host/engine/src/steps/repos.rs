@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
-use model::count::counted;
 use model::Export;
+use model::count::counted;
 use model::{Repository, RepositoryEntry};
 
 use self::clone::RepositoryClone;

@@ -46,6 +46,10 @@ pub struct ComponentManifest {
     /// Helm charts, with their values.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<Chart>,
+    /// Components as a package definition has them, in the form v1alpha1: for
+    /// what the sections above cannot say.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<serde_yaml::Value>,
 }
 
 /// Where the generated part came from, by content.

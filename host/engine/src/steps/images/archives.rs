@@ -117,7 +117,8 @@ impl Unpacked {
     fn add(&self, image: &str, architecture: &str, all: &mut Archived) -> Result<()> {
         let wanted = Reference::parse(image)?;
         let complete = wanted.normalized();
-        let names: Vec<(String, &Descriptor)> = self.manifests.iter().filter_map(|one| Some((name(one)?, one))).collect();
+        let names: Vec<(String, &Descriptor)> =
+            self.manifests.iter().filter_map(|one| Some((name(one)?, one))).collect();
         let found = names.iter().find(|(name, _)| *name == complete).ok_or_else(|| {
             let there: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).take(LISTED).collect();
             let there = if there.is_empty() { "no name at all".to_owned() } else { there.join(", ") };
@@ -142,7 +143,13 @@ impl Unpacked {
 
     /// Everything that a manifest or index leads to; what is for one
     /// architecture has to be for that one.
-    fn follow(&self, descriptor: &Descriptor, architecture: Option<&str>, depth: u32, all: &mut Archived) -> Result<()> {
+    fn follow(
+        &self,
+        descriptor: &Descriptor,
+        architecture: Option<&str>,
+        depth: u32,
+        all: &mut Archived,
+    ) -> Result<()> {
         if depth > DEEPEST {
             return Err(Error::invalid("its indexes are nested too deeply"));
         }
@@ -212,7 +219,8 @@ mod tests {
     fn names_are_those_that_zarf_reads() {
         let named = |annotations: &[(&str, &str)]| {
             let mut descriptor = Descriptor::new("m", Digest::of(b"x"), 1);
-            descriptor.annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            descriptor.annotations =
+                annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             name(&descriptor)
         };
         let pinned = format!("docker.io/library/web@{}", Digest::of(b"x"));

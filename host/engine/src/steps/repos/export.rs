@@ -51,7 +51,9 @@ fn files(listed: &[u8], folder: &str) -> Result<Vec<Listed>> {
     let files: Vec<Listed> = rows.filter_map(row).collect();
     if files.is_empty() {
         let hint = "correct `gitPath` of the chart: it is a folder of the repository at that version";
-        return Err(Error::new(base::error::Class::NotFound, format!("there is no `{shown}` in the repository")).hint(hint));
+        return Err(
+            Error::new(base::error::Class::NotFound, format!("there is no `{shown}` in the repository")).hint(hint)
+        );
     }
     if let Some(link) = files.iter().find(|file| file.mode == "120000") {
         let message = format!("`{}` of the repository is a link, which no chart is packed with", link.path);

@@ -138,11 +138,15 @@ impl Reader<'_> {
             return Err(refused(message, "write the value itself"));
         }
         if import.path.starts_with('/') {
-            return Err(refused("the path of its import is absolute".to_owned(), "write it relative to the definition"));
+            return Err(refused(
+                "the path of its import is absolute".to_owned(),
+                "write it relative to the definition",
+            ));
         }
         if !import.url.is_empty() {
             let message = format!("it imports `{}` from a registry", shown(&import.url));
-            let hint = "pull the skeleton (`zarf package pull`), unpack it beside the definition, and import it by `path`";
+            let hint =
+                "pull the skeleton (`zarf package pull`), unpack it beside the definition, and import it by `path`";
             return Err(refused(message, hint));
         }
         Ok(Some(import))
@@ -210,9 +214,7 @@ impl Reader<'_> {
         let target = inside(&path::joined(&home.folder, written))?;
         let unreadable = |why: String| (format!("its import `{}` {why}", shown(written)), "correct the path");
         match if target.is_empty() { Ok(Found::Directory) } else { self.files.look(&target) }.map_err(unreadable)? {
-            Found::Text(_) => {
-                Ok((Home::of(&target), path::folder(&path::joined("", written)).to_owned()))
-            }
+            Found::Text(_) => Ok((Home::of(&target), path::folder(&path::joined("", written)).to_owned())),
             Found::Nothing => Err(unreadable("is not there".to_owned())),
             Found::Directory => {
                 let file = |name: &str| if target.is_empty() { name.to_owned() } else { format!("{target}/{name}") };
@@ -292,7 +294,7 @@ pub(super) fn once(texts: impl Iterator<Item = String>) -> Vec<String> {
 
 /// The imported component with its sources as the importing definition says
 /// them.
-fn moved(mut component: Component, folder: &str) -> Component {
+pub(super) fn moved(mut component: Component, folder: &str) -> Component {
     let to = |source: &mut String| *source = path::relative_to(source, folder);
     component.files.iter_mut().for_each(|file| to(&mut file.source));
     component.image_archives.iter_mut().for_each(|archive| to(&mut archive.path));

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use crate::problem::{Segment, YamlPath, shown};
 use crate::zarf::documents::Documents;
@@ -97,6 +97,10 @@ pub struct Composed {
     /// The same as its author would see it, where that is v1beta1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beta: Option<zarf::beta::Definition>,
+    /// Whether it only adds to a package that the settings name: it is the
+    /// section `components` of components.yaml.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_adds: bool,
     /// Schemas of values that imported definitions name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schemas: Vec<String>,
@@ -140,6 +144,66 @@ pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Com
             reader.refusals.push(*refusal);
             Err(reader.refusals)
         }
+    }
+}
+
+/// Composes components that stand by themselves in `file`, whose paths are
+/// relative to the folder that holds config/.
+///
+/// # Errors
+/// Everything that was refused, at least one thing.
+pub fn compose_components(
+    file: &str,
+    components: &[Value],
+    choice: &Choice,
+    files: &mut dyn Files,
+) -> Result<Composed, Vec<Refusal>> {
+    let home = Home { file: file.to_owned(), folder: String::new() };
+    let metadata = Mapping::from_iter([("name".into(), "components".into())]);
+    let document = Mapping::from_iter([
+        ("kind".into(), KIND.into()),
+        ("metadata".into(), Value::Mapping(metadata)),
+        ("components".into(), Value::Sequence(components.to_vec())),
+    ]);
+    let mut reader = Reader { files, choice, refusals: Vec::new(), read: 0, components: 0 };
+    match reader.compose_alpha(&home, Value::Mapping(document)) {
+        Ok((definition, schemas)) if reader.refusals.is_empty() => {
+            Ok(Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() })
+        }
+        Ok(_) => Err(reader.refusals),
+        Err(refusal) => {
+            reader.refusals.push(*refusal);
+            Err(reader.refusals)
+        }
+    }
+}
+
+impl Composed {
+    /// Puts components that stand by themselves behind those of a definition.
+    ///
+    /// # Errors
+    /// Two of one name.
+    pub fn extend(&mut self, others: Composed) -> Result<(), Vec<Refusal>> {
+        let up: Vec<&str> = self.folder().split('/').filter(|part| !part.is_empty()).map(|_| "..").collect();
+        let up = up.join("/");
+        let Composed { definition, schemas, .. } = others;
+        for component in definition.components {
+            if self.definition.components.iter().any(|known| known.name == component.name) {
+                return Err(vec![Refusal {
+                    file: others.file,
+                    path: YamlPath::root().key("components"),
+                    component: component.name.clone(),
+                    message: format!("`{}` has a component of this name as well", self.file),
+                    hint: "rename it".to_owned(),
+                }]);
+            }
+            self.definition.components.push(alpha::moved(component, &up));
+        }
+        self.definition.variables.extend(definition.variables);
+        self.definition.constants.extend(definition.constants);
+        self.schemas.extend(schemas);
+        self.beta = None;
+        Ok(())
     }
 }
 
@@ -201,7 +265,7 @@ impl Reader<'_> {
             definition,
             beta,
             schemas,
-            folders: Vec::new(),
+            ..Composed::default()
         };
         if let Some(document) = documents.beta {
             let (definition, beta, schemas) = self.compose_beta(&home, document)?;
@@ -222,7 +286,8 @@ impl Reader<'_> {
         match self.files.look(&home.file) {
             Ok(Found::Text(text)) => Ok(text),
             Ok(Found::Directory) => {
-                Err(home.refusal("is a directory", "name the file: `definition: path/zarf.yaml` in config/settings.yaml"))
+                Err(home
+                    .refusal("is a directory", "name the file: `definition: path/zarf.yaml` in config/settings.yaml"))
             }
             Ok(Found::Nothing) => Err(home.refusal(
                 "is not there",
@@ -249,7 +314,10 @@ impl Reader<'_> {
         let typed: T = serde_yaml::from_value(document.clone())
             .map_err(|error| home.refusal(format!("is no package definition: {error}"), hint))?;
         let written = serde_yaml::to_value(&typed).map_err(|error| home.refusal(error.to_string(), hint))?;
-        for path in zarf::left_over(document, &written) {
+        let mut unknown: Vec<YamlPath> =
+            zarf::left_over(document, &written).iter().map(|path| known_as_far(path, &written)).collect();
+        unknown.dedup();
+        for path in unknown {
             let component = component_at(document, &path);
             let message = format!("`{path}` is no field that this version knows");
             self.refusals.push(*home.at(&path, &component, message, "correct the spelling, or remove the line"));
@@ -283,6 +351,23 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// A place down to the first field that the typed form lacks.
+fn known_as_far(path: &YamlPath, typed: &Value) -> YamlPath {
+    let mut at = Some(typed);
+    let mut known = YamlPath::root();
+    for segment in path.segments() {
+        let (next, key) = match segment {
+            Segment::Key(key) => (at.and_then(|at| at.get(key.as_str())), known.key(key)),
+            Segment::Index(index) => (at.and_then(|at| at.get(*index)), known.index(*index)),
+        };
+        (known, at) = (key, next);
+        if at.is_none() {
+            break;
+        }
+    }
+    known
 }
 
 /// The name of the component that a place lies in.

@@ -74,7 +74,8 @@ pub fn chart(folder: &str, chart: &alpha::Chart) -> Result<Option<(String, Strin
         if is_packed(local_path) {
             return Ok(None);
         }
-        let path = of_project(folder, local_path).map_err(|(why, hint)| (format!("`{}` {why}", shown(local_path)), hint))?;
+        let path =
+            of_project(folder, local_path).map_err(|(why, hint)| (format!("`{}` {why}", shown(local_path)), hint))?;
         return Ok(Some((path, name.clone(), String::new())));
     }
     if let Some((repository, reference)) = git_url(url) {
@@ -109,7 +110,10 @@ fn git_url(url: &str) -> Option<(&str, Option<&str>)> {
 fn git_folder(path: &str) -> Result<String, (String, &'static str)> {
     let plain = joined("", path);
     if plain == ".." || plain.starts_with("../") || path.contains(['\\', '#']) || path.chars().any(char::is_control) {
-        return Err((format!("`gitPath: {}` leads out of the repository", shown(path)), "write the folder of the chart"));
+        return Err((
+            format!("`gitPath: {}` leads out of the repository", shown(path)),
+            "write the folder of the chart",
+        ));
     }
     Ok(if plain == "." { String::new() } else { plain })
 }
@@ -393,7 +397,11 @@ mod tests {
         let mut components = ResolvedComponents { images: vec!["nginx:1".into()], ..ResolvedComponents::default() };
         add_to(&mut components, &composed).unwrap();
         assert_eq!(components.images, ["nginx:1", "r.io/b@sha256:00"]);
-        let files: Vec<_> = components.files.iter().map(|file| (file.name.as_str(), file.sha256.as_deref(), file.binary.as_deref())).collect();
+        let files: Vec<_> = components
+            .files
+            .iter()
+            .map(|file| (file.name.as_str(), file.sha256.as_deref(), file.binary.as_deref()))
+            .collect();
         let zeros = "0".repeat(64);
         let expected = [
             ("a-0-t", Some("11"), None),
@@ -405,9 +413,16 @@ mod tests {
         let charts: Vec<String> = components.charts.iter().map(Chart::lock_key).collect();
         assert_eq!(charts, ["https://h d 1", "oci://h/x y 2", "./packages/charts/l l "]);
         assert_eq!(components.charts[0].values, ["./packages/x/v.yaml"]);
-        let repositories: Vec<_> = components.repositories.iter().map(|one| (one.url.as_str(), one.reference.as_deref())).collect();
+        let repositories: Vec<_> =
+            components.repositories.iter().map(|one| (one.url.as_str(), one.reference.as_deref())).collect();
         assert_eq!(repositories, [("https://h/a/b.git", Some("v1")), ("https://h/a/b.git", None)]);
-        let local = ["./packages/x/f", "./packages/charts/l", "./packages/x/v.yaml", "./packages/x/p.tgz", "./packages/x/m.yaml"];
+        let local = [
+            "./packages/x/f",
+            "./packages/charts/l",
+            "./packages/x/v.yaml",
+            "./packages/x/p.tgz",
+            "./packages/x/m.yaml",
+        ];
         assert_eq!(components.local.iter().collect::<BTreeSet<_>>(), local.map(str::to_owned).iter().collect());
         let again = components.clone();
         add_to(&mut components, &composed).unwrap();
@@ -421,14 +436,16 @@ mod tests {
             \x20   {name: d, url: 'https://h/x/b.git', version: v1, gitPath: ./d}]\n";
         let mut components = ResolvedComponents::default();
         add_to(&mut components, &composed(text)).unwrap();
-        let charts: Vec<(&str, &str)> = components.charts.iter().map(|chart| (chart.repo.as_str(), chart.name.as_str())).collect();
+        let charts: Vec<(&str, &str)> =
+            components.charts.iter().map(|chart| (chart.repo.as_str(), chart.name.as_str())).collect();
         let expected = [
             ("git+https://h/x/a.git@1.0#charts/c", "c"),
             ("git+https://h/x/a.git@v2#", "c-2"),
             ("git+https://h/x/b.git@v1#d", "d"),
         ];
         assert_eq!(charts, expected);
-        let alone: Vec<(&str, bool)> = components.exports.iter().map(|export| (export.path.as_str(), export.is_alone)).collect();
+        let alone: Vec<(&str, bool)> =
+            components.exports.iter().map(|export| (export.path.as_str(), export.is_alone)).collect();
         assert_eq!(alone, [("charts/c", true), ("", true), ("d", false)]);
         assert_eq!(components.repositories.len(), 3);
         let folder = RepositoryUrl::folder("https://h/x/a.git@1.0").unwrap();
@@ -445,7 +462,8 @@ mod tests {
             ("charts: [{name: c, url: 'https://h/a.git', version: '1', gitPath: ../c}]", "out of the repository"),
             ("charts: [{name: c, localPath: ../../../c}]", "leaves"),
         ] {
-            let refused = add_to(&mut ResolvedComponents::default(), &composed(&format!("- name: a\n  {component}\n"))).unwrap_err();
+            let refused = add_to(&mut ResolvedComponents::default(), &composed(&format!("- name: a\n  {component}\n")))
+                .unwrap_err();
             assert!(refused[0].message.contains(word) && refused[0].component == "a", "{component}: {refused:?}");
         }
     }

@@ -108,8 +108,15 @@ mod tests {
         assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["C"]);
         assert_eq!(document["metadata"]["description"], "a ###ZARF_PKG_ARCH### \"b\": c");
         assert_eq!(document["metadata"]["version"], COMPONENT, "no component is there");
-        let images: Vec<&str> = document["components"][0]["images"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
-        let expected = ["x:arm64", "####ZARF_PKG_ARCH###", "###ZARF_VAR_X###", "###ZARF_PKG_TMPL_C###-web", "###ZARF_PKG_TMPL_a###"];
+        let images: Vec<&str> =
+            document["components"][0]["images"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
+        let expected = [
+            "x:arm64",
+            "####ZARF_PKG_ARCH###",
+            "###ZARF_VAR_X###",
+            "###ZARF_PKG_TMPL_C###-web",
+            "###ZARF_PKG_TMPL_a###",
+        ];
         assert_eq!(images, expected);
     }
 }

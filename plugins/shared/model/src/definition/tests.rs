@@ -50,7 +50,10 @@ fn a_component_is_laid_over_what_it_imports() {
     let Composed { definition, schemas, .. } =
         composed(&[("zarf.yaml", &root), ("packages/web/zarf.yaml", &web)], "", &[]).unwrap();
     let web = &definition.components[0];
-    assert_eq!((web.name.as_str(), web.description.as_str(), web.default, web.required), ("web", "as it was", false, Some(true)));
+    assert_eq!(
+        (web.name.as_str(), web.description.as_str(), web.default, web.required),
+        ("web", "as it was", false, Some(true))
+    );
     assert_eq!(web.images, ["base:1", "mine:1"]);
     assert_eq!((web.charts[0].local_path.as_str(), web.charts[0].namespace.as_str()), ("packages/chart", "other"));
     assert_eq!(web.charts[0].values_files, ["packages/web/v.yaml", "https://h/v", "mine.yaml"]);
@@ -74,9 +77,13 @@ fn flavors_and_architectures_choose() {
 
 #[test]
 fn component_files_of_v1beta1_are_variants() {
-    let root = format!("{BETA}- name: web\n  import: {{local: [{{path: c/up.yaml}}, {{path: c/down.yaml}}]}}\n  images: [{{name: 'a:1'}}]\n");
+    let root = format!(
+        "{BETA}- name: web\n  import: {{local: [{{path: c/up.yaml}}, {{path: c/down.yaml}}]}}\n  images: [{{name: 'a:1'}}]\n"
+    );
     let of = |flavor: &str, image: &str| {
-        format!("{COMPONENT}component:\n  selector: {{flavor: {flavor}}}\n  images: [{{name: '{image}'}}]\n  charts: [{{name: c, local: {{path: chart}}, namespace: n}}]\nvalues: {{files: [v.yaml]}}\n")
+        format!(
+            "{COMPONENT}component:\n  selector: {{flavor: {flavor}}}\n  images: [{{name: '{image}'}}]\n  charts: [{{name: c, local: {{path: chart}}, namespace: n}}]\nvalues: {{files: [v.yaml]}}\n"
+        )
     };
     let (up, down) = (of("up", "up:1"), of("down", "down:1"));
     let files = [("zarf.yaml", root.as_str()), ("c/up.yaml", up.as_str()), ("c/down.yaml", down.as_str())];
@@ -96,7 +103,10 @@ fn templates_need_a_value() {
     let found = composed(&[("zarf.yaml", text)], "", &[("TAG", "1"), ("OTHER", "2")]).unwrap();
     assert_eq!(found.definition.components[0].images, ["x:1", "y:2"]);
     let refused = composed(&[("zarf.yaml", text)], "", &[("TAG", "1")]).unwrap_err();
-    assert!(refused[0].message.contains("ZARF_PKG_TMPL_OTHER") && refused[0].hint.contains("--set OTHER="), "{refused:?}");
+    assert!(
+        refused[0].message.contains("ZARF_PKG_TMPL_OTHER") && refused[0].hint.contains("--set OTHER="),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -109,7 +119,10 @@ fn what_cannot_be_composed_is_named() {
         (vec![("zarf.yaml", import("../b"))], "leaves the folder"),
         (vec![("zarf.yaml", import("/b"))], "absolute"),
         (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: c\n".into())], "no component of `b/zarf.yaml`"),
-        (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n  only: {flavor: x}\n".into())], "not for `amd64`"),
+        (
+            vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n  only: {flavor: x}\n".into())],
+            "not for `amd64`",
+        ),
         (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n- name: a\n".into())], "has 2 of them"),
         (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x'}\n".into())], "from a registry"),
         (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x', path: b}\n".into())], "a `path` and a `url`"),
@@ -117,15 +130,30 @@ fn what_cannot_be_composed_is_named() {
         (vec![("zarf.yaml", "- name: a\n- name: a\n".into())], "two components are called `a`"),
         (vec![("zarf.yaml", "- name: a\n  imges: [x]\n".into())], "components[0].imges"),
         (vec![("zarf.yaml", "- name: a\n  only: {flavor: x}\n".into())], "no component is for"),
-        (vec![("zarf.yaml", "kind: ZarfInitConfig\nmetadata: {name: x}\ncomponents: [{name: a}]\n".into())], "ZarfInitConfig"),
+        (
+            vec![("zarf.yaml", "kind: ZarfInitConfig\nmetadata: {name: x}\ncomponents: [{name: a}]\n".into())],
+            "ZarfInitConfig",
+        ),
         (vec![("zarf.yaml", "kind: x\n  y: [\n".into())], "cannot be read"),
-        (vec![("zarf.yaml", "kind: ZarfPackageConfig\nmetadata: {name: x, architecture: arm64}\ncomponents: [{name: a}]\n".into())], "`arm64`"),
+        (
+            vec![(
+                "zarf.yaml",
+                "kind: ZarfPackageConfig\nmetadata: {name: x, architecture: arm64}\ncomponents: [{name: a}]\n".into(),
+            )],
+            "`arm64`",
+        ),
         (vec![("zarf.yaml", "- name: a\n  actions: {onCreate: {before: [{cmd: make}]}}\n".into())], "onCreate"),
         (vec![("zarf.yaml", "- name: a\n  manifests: [{name: m, kustomizations: [k]}]\n".into())], "kustomizations"),
-        (vec![("zarf.yaml", "- name: a\n  dataInjections: [{source: x, target: {path: /y}}]\n".into())], "dataInjections"),
+        (
+            vec![("zarf.yaml", "- name: a\n  dataInjections: [{source: x, target: {path: /y}}]\n".into())],
+            "dataInjections",
+        ),
         (vec![("zarf.yaml", "- name: a\n  scripts: {before: [x]}\n".into())], "scripts"),
         (vec![("zarf.yaml", format!("{BETA}- name: a\n  images: [{{name: x, source: daemon}}]\n"))], "daemon"),
-        (vec![("zarf.yaml", format!("{BETA}- name: a\n  import: {{remote: [{{url: 'oci://h/x'}}]}}\n"))], "from a registry"),
+        (
+            vec![("zarf.yaml", format!("{BETA}- name: a\n  import: {{remote: [{{url: 'oci://h/x'}}]}}\n"))],
+            "from a registry",
+        ),
         (
             vec![
                 ("zarf.yaml", format!("{BETA}- name: a\n  import: {{local: [{{path: c.yaml}}]}}\n")),
@@ -134,7 +162,10 @@ fn what_cannot_be_composed_is_named() {
             "in a circle",
         ),
         (
-            vec![("zarf.yaml", format!("{BETA}- name: a\n  import: {{local: [{{path: c.yaml}}]}}\n")), ("c.yaml", format!("{BETA}- name: b\n"))],
+            vec![
+                ("zarf.yaml", format!("{BETA}- name: a\n  import: {{local: [{{path: c.yaml}}]}}\n")),
+                ("c.yaml", format!("{BETA}- name: b\n")),
+            ],
             "is no field that this version knows",
         ),
     ];
@@ -152,7 +183,8 @@ fn imports_do_not_grow_without_end() {
     let text: String = (0..=MOST_IMPORTS).map(component).collect();
     let refused = refused(&[("zarf.yaml", text.as_str()), ("b/zarf.yaml", "- name: b\n")]);
     assert!(refused[0].message.contains("more than 1000"), "{refused:?}");
-    let chain = |level: usize| (format!("l{level}/zarf.yaml"), format!("- name: a\n  import: {{path: ../l{}}}\n", level + 1));
+    let chain =
+        |level: usize| (format!("l{level}/zarf.yaml"), format!("- name: a\n  import: {{path: ../l{}}}\n", level + 1));
     let mut files: Vec<(String, String)> = (0..=DEEPEST).map(chain).collect();
     files.push(("zarf.yaml".into(), "- name: a\n  import: {path: l0}\n".into()));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();

@@ -26,8 +26,7 @@ pub fn as_alpha(document: &Value) -> Result<(alpha::Definition, Vec<Loss>), Stri
     losses.extend(lost);
     if losses.is_empty() {
         let back = to_beta(&alpha).0;
-        let (one, other) =
-            (serde_yaml::to_value(&written).map_err(bad)?, serde_yaml::to_value(back).map_err(bad)?);
+        let (one, other) = (serde_yaml::to_value(&written).map_err(bad)?, serde_yaml::to_value(back).map_err(bad)?);
         let why = "comes out another way in v1alpha1";
         let places = differences(&one, &other, usize::MAX);
         losses.extend(places.into_iter().map(|field| Loss { field, why: why.to_owned() }));

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::choices::ChoiceArgs;
 use super::environment::Variables;
 use super::outcome::{Outcome, exit_code};
 use super::plan::Looker;
@@ -84,6 +85,9 @@ pub(super) struct BuildArgs {
     /// and change nothing
     #[arg(long)]
     plan: bool,
+
+    #[command(flatten)]
+    choices: ChoiceArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -123,7 +127,7 @@ impl BuildArgs {
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load(layout.clone())?);
+    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
     let options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
     let key = if args.plan { None } else { signer::of_project(&project, variables)? };

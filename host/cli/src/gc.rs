@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::choices::ChoiceArgs;
 use super::ui::Ui;
 use base::error::Result;
 use base::exit_code::ExitCode;
@@ -26,6 +27,9 @@ pub(super) struct GcArgs {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    choices: ChoiceArgs,
 }
 
 #[derive(Serialize)]
@@ -58,7 +62,7 @@ fn collect_in(args: &GcArgs, layout: &Layout) -> Result<Garbage> {
     }
     let now = Timestamp::now();
     let _lock = BuildLock::take(&layout.state_lock(), "gc", now)?;
-    let project = Project::load(layout.clone())?;
+    let project = Project::load_with(layout.clone(), args.choices.choices()?)?;
     let state = state::read(&layout.state())?;
     collect(&project, state.as_ref(), now, args.dry_run)
 }

@@ -21,6 +21,7 @@ use plugin_host::worker;
 mod add;
 mod allocator;
 mod build;
+mod choices;
 mod clean;
 mod descriptors;
 mod diff;

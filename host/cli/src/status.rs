@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::choices::ChoiceArgs;
 use super::environment::Variables;
 use super::table::{self, Failed};
 use super::ui::{Color, Ui};
@@ -10,7 +11,7 @@ use base::error::{Class, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use base::progress::text;
-use config::Project;
+use config::{Choices, Project};
 use engine::orchestrator::facts::facts;
 use engine::orchestrator::plan;
 use engine::orchestrator::plan::{PlannedStep, Request, plan};
@@ -23,7 +24,10 @@ use engine::transaction::{decided, journal_of};
 
 /// Show how far the build is and what a start would do
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {}
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    choices: ChoiceArgs,
+}
 
 /// `--json`: the state, and what only a look at the disk can tell.
 #[derive(Serialize)]
@@ -37,10 +41,10 @@ struct Shown<'a> {
     next: &'a Next,
 }
 
-pub(super) fn run(_args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
+pub(super) fn run(args: &StatusArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let state = state::read(&layout.state())?;
     let holder = holder(&layout.state_lock());
-    let next = next(&layout, state.as_ref(), holder.as_ref(), variables.epoch()?);
+    let next = next(&layout, args.choices.choices()?, state.as_ref(), holder.as_ref(), variables.epoch()?);
     ui.data(&Shown {
         event: "status",
         state: state.as_ref(),
@@ -248,11 +252,17 @@ impl Next {
 }
 
 /// What `build` would do now.
-fn next(layout: &Layout, state: Option<&BuildState>, holder: Option<&Holder>, epoch: Option<u64>) -> Next {
+fn next(
+    layout: &Layout,
+    choices: Choices,
+    state: Option<&BuildState>,
+    holder: Option<&Holder>,
+    epoch: Option<u64>,
+) -> Next {
     if holder.is_some() {
         return Next::default();
     }
-    let project = match Project::load(layout.clone()) {
+    let project = match Project::load_with(layout.clone(), choices) {
         Ok(project) => project,
         Err(error) => return Next::new(Action::Mend, error.one_line()),
     };

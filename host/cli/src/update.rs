@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::build::check_outside;
+use super::choices::ChoiceArgs;
 use super::environment::Variables;
 use super::signals::Attended;
 use super::ui::{Color, Ui};
@@ -33,6 +34,9 @@ pub(super) struct UpdateArgs {
     /// everything where none is given
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+
+    #[command(flatten)]
+    choices: ChoiceArgs,
 }
 
 #[derive(Serialize)]
@@ -44,7 +48,7 @@ struct Updated<'a> {
 
 pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load(layout.clone())?);
+    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
     check_outside(&project, false, variables)?;
     let wall = wall::raise(&project, Runs::Pipeline, ui, variables)?;
     // The first threads: they stand behind the wall.

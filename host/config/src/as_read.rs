@@ -7,14 +7,16 @@
 //! it is changed back or not.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::local::Content;
+use super::local::{Content, Entry};
 use super::source::Source;
 use super::{hash, written};
 use crate::publish::Published;
-use base::digest::Digest;
+use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
 use base::layout::Layout;
 
@@ -32,20 +34,27 @@ struct Inner {
     /// Local paths, as they are written, and those that they bring along.
     local: BTreeMap<String, Arc<Content>>,
     dependencies: BTreeMap<String, Vec<String>>,
+    /// The composed definition of the project.
+    definition: Option<String>,
 }
 
+/// What a plugin calls the composed definition of the project.
+const DEFINITION: &str = "definition.json";
+
 impl AsRead {
-    pub(super) fn new(files: BTreeMap<&'static str, (String, Option<Digest>)>, local: Local) -> Self {
-        Self(Arc::new(Inner { files, local: local.contents, dependencies: local.dependencies }))
+    fn new(read: Read, local: Local) -> Self {
+        let Read { files, definition } = read;
+        Self(Arc::new(Inner { files, local: local.contents, dependencies: local.dependencies, definition }))
     }
 
     /// The files of config/ that plugins are handed: name and text.
     pub fn for_plugins(&self) -> impl Iterator<Item = (&str, &str)> {
         let names = [hash::VERSIONS_ENV, hash::CATALOG, hash::COMPONENTS, COMPONENTS_BASE];
-        names.into_iter().filter_map(|name| {
+        let files = names.into_iter().filter_map(|name| {
             let (text, _) = self.0.files.get(name)?;
             Some((name.rsplit('/').next()?, text.as_str()))
-        })
+        });
+        files.chain(self.0.definition.as_deref().map(|text| (DEFINITION, text)))
     }
 
     /// Of the bytes of a file of config/; None where there was none.
@@ -61,6 +70,31 @@ impl AsRead {
     /// What a local path held.
     pub fn local(&self, written: &str) -> Option<&Arc<Content>> {
         self.0.local.get(written)
+    }
+
+    /// Where a local file lies that is still what it was when it was hashed.
+    ///
+    /// # Errors
+    /// `changed` where it is not, `not-found` where nobody hashed it.
+    pub fn local_file(&self, written: &str) -> Result<PathBuf> {
+        let absent = || Error::new(Class::NotFound, format!("the configuration names no file `{written}`"));
+        let content = self.local(written).ok_or_else(absent)?;
+        let Some(Entry::File { digest, .. }) = content.get("") else {
+            return Err(Error::invalid(format!("`{written}` is a folder, and a file is needed")));
+        };
+        let failed = |source| Error::io("cannot read", content.root(), source);
+        let mut file = File::open(content.root()).map_err(failed)?;
+        let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut piece).map_err(failed)? {
+                0 => break,
+                count => hasher.update(&piece[..count]),
+            }
+        }
+        if hasher.finish() != *digest {
+            return Err(no_longer(&format!("`{written}`")));
+        }
+        Ok(content.root().to_owned())
     }
 
     /// The local paths that one brings along.
@@ -123,24 +157,31 @@ pub(super) struct Local {
 
 /// Files of config/ while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Read(BTreeMap<&'static str, (String, Option<Digest>)>);
+pub(super) struct Read {
+    files: BTreeMap<&'static str, (String, Option<Digest>)>,
+    definition: Option<String>,
+}
 
 impl Read {
     pub(super) fn note(&mut self, name: &'static str, source: &Source) {
-        self.0.insert(name, (source.text.clone(), source.digest));
+        self.files.insert(name, (source.text.clone(), source.digest));
     }
 
     /// One that is compared and handed to nobody.
     pub(super) fn note_digest(&mut self, name: &'static str, source: &Source) {
-        self.0.insert(name, (String::new(), source.digest));
+        self.files.insert(name, (String::new(), source.digest));
     }
 
     pub(super) fn note_base(&mut self, source: &Source) {
         self.note(COMPONENTS_BASE, source);
     }
 
+    pub(super) fn note_definition(&mut self, text: &str) {
+        self.definition = Some(text.to_owned());
+    }
+
     pub(super) fn with(self, local: Local) -> AsRead {
-        AsRead::new(self.0, local)
+        AsRead::new(self, local)
     }
 }
 

@@ -18,7 +18,7 @@ use base::layout;
 use disk::tree;
 
 /// What files and charts may be fetched from.
-const WEB: [&str; 2] = ["https", "http"];
+pub(crate) const WEB: [&str; 2] = ["https", "http"];
 /// Characters of a chart's name: Zarf makes resource names out of it.
 const CHART_NAME: usize = 40;
 
@@ -228,7 +228,7 @@ fn chart_version(version: &str, path: &YamlPath, problems: &mut Vec<Problem>) {
     }
 }
 
-fn chart_source(repo: &str, path: &YamlPath) -> Option<Problem> {
+pub(crate) fn chart_source(repo: &str, path: &YamlPath) -> Option<Problem> {
     if local::is_local(repo) {
         return local::problem(repo, path);
     }

@@ -8,25 +8,27 @@
 //! told at once; nothing is ever written. At the end stands the [`hash`] of it all. [`edit`] changes
 //! components.yaml for the commands that add to it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::model::ComponentManifest;
 use ::model::catalog::Catalog;
 use ::model::problem::{Problem, YamlPath};
+use ::model::{ComponentManifest, ResolvedComponents};
 
 use crate::airgap_lock::AirgapLock;
 use crate::as_read::AsRead;
 use crate::catalog::CatalogFile;
 use crate::components::ComponentsFile;
+use crate::defined::Defined;
 use crate::hash::{ConfigHashes, file_digest};
 use crate::pipeline::Pipeline;
 use crate::plugins_lock::PluginsLock;
 use crate::settings::Settings;
 use crate::source::{Located, Refusals, Source, refuse_all};
 use crate::versions_env::VersionsEnv;
-use base::error::{Error, Result};
-use base::layout::Layout;
+use base::error::{Class, Error, Result};
+use base::layout::{Layout, shown};
 
 pub mod airgap_lock;
 pub mod as_read;
@@ -34,6 +36,7 @@ mod catalog;
 pub mod component_manifest;
 pub mod components;
 pub mod contribute;
+pub mod defined;
 pub mod edit;
 pub mod hash;
 mod hidden;
@@ -82,8 +85,12 @@ pub struct Project {
     pub catalog: Catalog,
     /// None until the first generation.
     pub components: Option<ComponentManifest>,
-    /// settings.yaml.
+    /// The project's own zarf.yaml, composed; None where it has none.
+    pub defined: Option<Defined>,
+    /// settings.yaml, with what the command line chose.
     pub settings: Settings,
+    /// What the command line chose.
+    pub choices: Choices,
     /// The steps: those of pipeline.yaml, or the built-in ones.
     pub pipeline: Pipeline,
     /// plugins.lock; no pins where there is none.
@@ -96,6 +103,27 @@ pub struct Project {
     pub read: AsRead,
 }
 
+/// What the command line says of a definition, over what settings.yaml says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The flavor that is built.
+    pub flavor: Option<String>,
+    /// Values of package templates, by name.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Choices {
+    fn apply(&self, settings: &mut Settings) {
+        let package = &mut settings.package;
+        package.flavor = self.flavor.clone().or(package.flavor.take());
+        package.set.extend(self.set.clone());
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Project {
     /// Reads and checks the whole configuration; changes nothing.
     ///
@@ -103,19 +131,37 @@ impl Project {
     /// `configuration` with file, line and column, listing every problem of
     /// every file.
     pub fn load(layout: Layout) -> Result<Self> {
+        Self::load_with(layout, Choices::default())
+    }
+
+    /// The same configuration as it is now.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn reload(&self) -> Result<Self> {
+        Self::load_with(self.layout.clone(), self.choices.clone())
+    }
+
+    /// The same with what the command line chose.
+    ///
+    /// # Errors
+    /// As [`Project::load`]; `usage` for a choice where there is no definition.
+    pub fn load_with(layout: Layout, choices: Choices) -> Result<Self> {
         let root = root_of(&layout.config);
-        let files = Files::read(&layout, &root)?;
+        let files = Files::read(&layout, &root, &choices)?;
         let mut hashes = files.hashes();
-        let local = match &files.components {
-            Some(components) => hash_local_paths(&components.manifest, &layout, &root, &mut hashes)?,
-            None => as_read::Local::default(),
-        };
+        let manifest = files.components.as_ref().map(|components| &components.manifest);
+        let named = manifest.map(local::paths).unwrap_or_default().into_iter().map(|(_, written)| written);
+        let defined = files.defined.iter().flat_map(Defined::local);
+        let local = hash_local_paths(named.chain(defined), &layout, &root, &mut hashes)?;
         Ok(Self {
             root,
             versions: files.versions,
             catalog: files.catalog.catalog,
             components: files.components.map(|components| components.manifest),
+            defined: files.defined,
             settings: files.settings,
+            choices,
             pipeline: files.pipeline,
             plugin_pins: files.plugin_pins,
             lock: files.lock,
@@ -140,7 +186,9 @@ impl Project {
             versions: VersionsEnv::default(),
             catalog: Catalog::default(),
             components: None,
+            defined: None,
             settings: Settings::default(),
+            choices: Choices::default(),
             pipeline: Pipeline::built_in(),
             plugin_pins,
             lock: AirgapLock::default(),
@@ -152,7 +200,35 @@ impl Project {
 
     /// `amd64` or `arm64`.
     pub fn architecture(&self) -> &str {
-        self.versions.get("TARGET_ARCH").unwrap_or(catalog::ARCHITECTURES[0])
+        match &self.defined {
+            Some(defined) => &defined.composed.definition.metadata.architecture,
+            None => self.versions.get("TARGET_ARCH").unwrap_or(catalog::ARCHITECTURES[0]),
+        }
+    }
+
+    /// What the configuration names for this architecture, before any step has
+    /// run.
+    ///
+    /// # Errors
+    /// `configuration`.
+    pub fn resolved(&self) -> Result<ResolvedComponents> {
+        let manifest = self.components.clone().map_or_else(|| self.generated(), Ok)?;
+        let mut resolved = manifest.resolve(&self.settings.identity(), self.architecture()).map_err(|problems| {
+            let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
+                .hint("correct components.yaml or catalog.yaml")
+        })?;
+        self.defined.as_ref().map_or(Ok(()), |defined| defined.add_to(&mut resolved))?;
+        Ok(resolved)
+    }
+
+    /// What components.yaml and the definition name for each architecture:
+    /// one lock serves all of them.
+    pub fn of_architectures(&self) -> Vec<ResolvedComponents> {
+        let package = self.settings.identity();
+        let resolve = |architecture: &&str| self.components.as_ref()?.resolve(&package, architecture).ok();
+        let manifests = catalog::ARCHITECTURES.iter().filter_map(resolve);
+        manifests.chain(self.defined.iter().flat_map(Defined::of_others)).collect()
     }
 
     /// components.yaml as it would be generated from the catalog alone.
@@ -180,6 +256,10 @@ struct Files {
     versions_source: Source,
     catalog: CatalogFile,
     components: Option<ComponentsFile>,
+    defined: Option<Defined>,
+    /// Whether there are versions.env and catalog.yaml, which a definition may
+    /// do without.
+    has_pins: bool,
     settings: Settings,
     pipeline: Pipeline,
     plugin_pins: PluginsLock,
@@ -192,20 +272,34 @@ struct Files {
 impl Files {
     /// Reads every file and checks what they say together, as far as those
     /// that are needed for it are sound.
-    fn read(layout: &Layout, root: &Path) -> Result<Self> {
+    fn read(layout: &Layout, root: &Path, choices: &Choices) -> Result<Self> {
         let mut refusals = Refusals::default();
-        let versions_source = Source::read_required(&layout.versions_env())?;
-        let catalog_source = Source::read_required(&layout.catalog())?;
+        let definition = Source::read(&layout.settings())?.and_then(|settings| defined::find(&settings, layout, root));
+        let has_pins = definition.is_none() || layout.versions_env().exists() || layout.catalog().exists();
+        let pins = |path: PathBuf| match has_pins {
+            true => Source::read_required(&path),
+            false => Ok(Source::empty(shown(&path))),
+        };
+        let versions_source = pins(layout.versions_env())?;
+        let catalog_source = pins(layout.catalog())?;
         let settings_source = Source::read_required(&layout.settings())?;
+        if definition.is_none() && !choices.is_empty() {
+            return Err(Error::new(
+                Class::Usage,
+                "`--flavor` and `--set` choose of a definition, and this project has none",
+            )
+            .hint("name it in config/settings.yaml: `definition: zarf.yaml`"));
+        }
         let versions = refusals.take(&versions_source.shown, VersionsEnv::parse(&versions_source));
         let catalog = refusals.take(&catalog_source.shown.clone(), CatalogFile::parse(catalog_source));
-        let settings = refusals.take(&settings_source.shown, Settings::parse(&settings_source, &layout.config));
+        let settings = refusals
+            .take(&settings_source.shown, Settings::parse(&settings_source, &layout.config, definition.is_some()));
         let components = refusals.optional(&layout.components(), |source| ComponentsFile::parse(source.clone()));
         let base = refusals.optional(&layout.components_base(), parse_base);
         let pipeline = refusals.optional(&layout.pipeline(), Pipeline::parse);
         let pins = refusals.optional(&layout.plugins_lock(), |source| PluginsLock::parse(source, root));
         let lock = refusals.optional(&layout.airgap_lock(), AirgapLock::parse);
-        if let (Some(versions), Some(catalog)) = (&versions, &catalog) {
+        if let (Some(versions), Some(catalog), true) = (&versions, &catalog, has_pins) {
             let checked = check_pins(catalog, versions, components.is_none(), layout, root);
             refusals.take(&versions.shown, checked);
         }
@@ -214,12 +308,24 @@ impl Files {
         }
         refusals.told()?;
         // Without a refusal each of them is there.
-        let (Some(versions), Some(catalog), Some(settings)) = (versions, catalog, settings) else {
+        let (Some(versions), Some(catalog), Some(mut settings)) = (versions, catalog, settings) else {
             return Err(Error::configuration("the configuration is not sound"));
         };
+        choices.apply(&mut settings);
+        let added = components.as_ref().map(|(_, components)| components);
+        let has_added = added.is_some_and(|components| !components.manifest.components.is_empty());
+        let defined = (definition.is_some() || has_added)
+            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, layout, root))
+            .transpose()?;
+        if let Some(defined) = defined.as_ref().filter(|_| definition.is_some()) {
+            defined.name(&mut settings, &settings_source.shown)?;
+        }
         let mut read = as_read::Read::default();
-        read.note(hash::VERSIONS_ENV, &versions_source);
-        read.note(hash::CATALOG, &catalog.source);
+        if has_pins {
+            read.note(hash::VERSIONS_ENV, &versions_source);
+            read.note(hash::CATALOG, &catalog.source);
+        }
+        defined.iter().for_each(|defined| read.note_definition(&defined.text));
         read.note_digest(hash::SETTINGS, &settings_source);
         let components = components.map(|(source, components)| {
             read.note(hash::COMPONENTS, &source);
@@ -228,14 +334,30 @@ impl Files {
         base.iter().for_each(|(source, ())| read.note_base(source));
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
-        let pipeline = pipeline.discovering(settings.images.discover);
+        let mut pipeline = pipeline.discovering(settings.images.discover);
+        if defined.as_ref().is_some_and(Defined::has_charts_in_git) {
+            pipeline.charts_need_repositories();
+        }
         let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
         if settings.security.require_signed_plugins {
             plugin_pins.require(settings.security.keys(&layout.config)?);
         }
         let lock = noted(hash::AIRGAP_LOCK, lock, &mut plain).unwrap_or_default();
         plain.iter().for_each(|(name, source)| read.note_digest(name, source));
-        Ok(Self { versions, versions_source, catalog, components, settings, pipeline, plugin_pins, lock, plain, read })
+        Ok(Self {
+            versions,
+            versions_source,
+            catalog,
+            components,
+            defined,
+            has_pins,
+            settings,
+            pipeline,
+            plugin_pins,
+            lock,
+            plain,
+            read,
+        })
     }
 
     fn hashes(&self) -> ConfigHashes {
@@ -246,6 +368,11 @@ impl Files {
         let text = content.to_string();
         let values = span::Spans::parse(&text).map(|spans| spans.flat()).ok();
         hashes.add(hash::SETTINGS, file_digest(hash::SETTINGS, text.as_bytes()), values);
+        self.defined.iter().for_each(|defined| defined.hash(&mut hashes));
+        if self.components.is_none() && !self.has_pins {
+            // No step generates one: the configuration is complete as it is.
+            hashes.add(hash::COMPONENTS, file_digest(hash::COMPONENTS, b""), None);
+        }
         if let Some(components) = &self.components {
             hashes.add(hash::COMPONENTS, components.source.hashed_as(hash::COMPONENTS), Some(components.spans.flat()));
         }
@@ -327,13 +454,13 @@ fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Pat
 }
 
 fn hash_local_paths(
-    manifest: &ComponentManifest,
+    named: impl Iterator<Item = String>,
     layout: &Layout,
     root: &Path,
     hashes: &mut ConfigHashes,
 ) -> Result<as_read::Local> {
     let mut read = as_read::Local::default();
-    for (_, written) in local::paths(manifest) {
+    for written in named {
         let dependencies = local::dependencies(layout, root, &written)?;
         for path in dependencies.iter().chain([&written]) {
             let content = local::Content::read(layout, root, path)?;

@@ -2,6 +2,7 @@
 //! files. They are relative to the folder that holds config/, and stay in it.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,8 @@ const CHARTS: usize = 100;
 const CHART_BYTES: u64 = 1 << 20;
 /// Links that one path leads through, as in Linux.
 const LINKS: usize = 40;
-/// Bytes of one local file.
-const FILE_BYTES: u64 = 256 << 20;
+/// Bytes of a local file that are read at a time.
+const PIECE: usize = 1 << 20;
 
 /// Whether a chart's `repo` is a local directory.
 pub fn is_local(repo: &str) -> bool {
@@ -268,10 +269,9 @@ fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher, entries: &mut BTreeMap
             pending.extend(shown.map(|(path, child)| (path, format!("{name}/{child}"))));
             Entry::Directory
         } else {
-            let bytes = disk::fs::read_optional(&path, FILE_BYTES)?.unwrap_or_default();
-            part(hasher, b'f', &name, &bytes);
             let executable = kind.permissions().mode() & 0o100 != 0;
-            Entry::File { digest: Digest::of(&bytes), size: bytes.len() as u64, executable }
+            let (digest, size) = add_file(&path, &name, hasher)?;
+            Entry::File { digest, size, executable }
         };
         entries.insert(name.trim_start_matches('/').to_owned(), entry);
     }
@@ -304,13 +304,43 @@ fn children(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// A file of any size: what it has is read piece by piece.
+fn add_file(path: &Path, name: &str, hasher: &mut Hasher) -> Result<(Digest, u64)> {
+    let failed = |source| Error::io("cannot read", path, source);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    head(hasher, b'f', name, size);
+    let (mut own, mut read) = (Hasher::new(), 0);
+    let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];
+    loop {
+        let count = file.read(&mut piece).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        read += count as u64;
+        own.update(&piece[..count]);
+        hasher.update(&piece[..count]);
+    }
+    if read != size {
+        return Err(
+            Error::local(format!("`{}` was written while it was read", path.display())).hint("run the command again")
+        );
+    }
+    Ok((own.finish(), size))
+}
+
+/// What stands in front of a content: its kind, its name, and their lengths.
+fn head(hasher: &mut Hasher, kind: u8, name: &str, size: u64) {
+    hasher.update(&[kind]);
+    hasher.update(&(name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(&size.to_le_bytes());
+}
+
 /// One name with its content, both preceded by their lengths.
 fn part(hasher: &mut Hasher, kind: u8, name: &str, content: &[u8]) {
-    hasher.update(&[kind]);
-    for bytes in [name.as_bytes(), content] {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    }
+    head(hasher, kind, name, content.len() as u64);
+    hasher.update(content);
 }
 
 #[cfg(test)]

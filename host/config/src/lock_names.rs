@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{ComponentManifest, ResolvedComponents};
+use model::ResolvedComponents;
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
 use super::catalog::ARCHITECTURES;
@@ -31,19 +31,14 @@ pub struct Names {
 }
 
 impl Names {
-    /// What is being built, what components.yaml says for other
-    /// architectures, and what the plugins that run may fetch.
-    pub fn new(components: &ResolvedComponents, manifest: Option<&ComponentManifest>, runners: Runners) -> Self {
+    /// What is being built, what the configuration says for `others`, which are
+    /// other architectures, and what the plugins that run may fetch.
+    pub fn new(components: &ResolvedComponents, others: &[ResolvedComponents], runners: Runners) -> Self {
         let platforms = ARCHITECTURES.iter().copied().chain([components.architecture.as_str()]);
         let platforms = platforms.map(|architecture| format!("linux/{architecture}")).collect();
         let mut names = Self { runners, platforms, ..Self::default() };
         names.add(components);
-        let resolve = |manifest: &ComponentManifest, architecture| manifest.resolve(&components.package, architecture);
-        for architecture in ARCHITECTURES {
-            if let Some(Ok(components)) = manifest.map(|manifest| resolve(manifest, architecture)) {
-                names.add(&components);
-            }
-        }
+        others.iter().for_each(|components| names.add(components));
         names
     }
 
@@ -136,6 +131,8 @@ impl AirgapLock {
 mod tests {
     use std::path::Path;
 
+    use model::ComponentManifest;
+
     use super::*;
     use crate::airgap_lock::{LockedBlob, LockedChart, LockedFile, LockedImage, LockedRepository};
     use crate::pipeline::Pipeline;
@@ -197,7 +194,8 @@ mod tests {
     fn names(runners: Runners) -> Names {
         let manifest = manifest();
         let components = manifest.resolve(&model::Package::default(), "amd64").unwrap();
-        Names::new(&components, Some(&manifest), runners)
+        let others = ARCHITECTURES.map(|other| manifest.resolve(&model::Package::default(), other).unwrap());
+        Names::new(&components, &others, runners)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::ResolvedComponents;
 
 use crate::as_read::AsRead;
+use crate::defined::Defined;
 use crate::hidden::Hidden;
 use crate::local::Content;
 use crate::{Project, local};
@@ -103,15 +104,16 @@ impl LocalTree {
 }
 
 impl NamedPaths {
-    /// What components.yaml names as it was loaded, and what catalog.yaml turns
-    /// the pins into.
+    /// What components.yaml and the definition name as they were loaded, and what
+    /// catalog.yaml turns the pins into.
     ///
     /// # Errors
     /// `configuration` where the catalog can not be expanded.
     pub fn of(project: &Project) -> Result<Self> {
         let generated = project.generated()?;
         let manifests = project.components.iter().chain([&generated]);
-        let named = manifests.flat_map(local::paths).map(|(_, written)| written).collect();
+        let named = manifests.flat_map(local::paths).map(|(_, written)| written);
+        let named = named.chain(project.defined.iter().flat_map(Defined::local)).collect();
         Ok(Self { layout: project.layout.clone(), root: project.root.clone(), named })
     }
 
@@ -130,6 +132,10 @@ impl NamedPaths {
     /// is hidden.
     pub fn trees(&self, resolved: &ResolvedComponents, step: &str, read: &AsRead) -> Result<Vec<LocalTree>> {
         let mut paths = BTreeSet::new();
+        for written in &resolved.local {
+            self.check(written, step)?;
+            paths.insert(written.clone());
+        }
         for chart in &resolved.charts {
             let repo = Some(&chart.repo).filter(|repo| local::is_local(repo));
             for written in repo.into_iter().chain(&chart.values) {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
+use crate::airgap_lock::CHARTS;
 use crate::settings::Discover;
 use crate::source::Source;
 use crate::{contribute, limits, plugins_lock, publish};
@@ -294,6 +295,17 @@ impl Pipeline {
             problems.extend(self.cycle());
         }
         problems
+    }
+
+    /// Has the step that bundles charts wait for the one that clones
+    /// repositories, and read its tree: some of its charts lie in there.
+    pub(crate) fn charts_need_repositories(&mut self) {
+        let is_clone = |spec: &&StepSpec| spec.run == Runner::Host(HostStep::Repos);
+        let Some(repositories) = self.steps.iter().find(is_clone).map(|spec| spec.id.clone()) else { return };
+        let is_charts = |spec: &&mut StepSpec| matches!(&spec.run, Runner::Plugin(name) if name == CHARTS);
+        for spec in self.steps.iter_mut().filter(is_charts).filter(|spec| !spec.needs.contains(&repositories)) {
+            spec.needs.push(repositories.clone());
+        }
     }
 
     /// The host and the core plugins do what the step `manifests` lists, with

@@ -12,11 +12,11 @@ use model::{CarriedFile, Package};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ARCHITECTURES;
-use crate::components;
 use crate::limits::PluginSettings;
 use crate::limits::{Row, TABLE};
 use crate::source::Source;
 use crate::web::{host_problem, url_problem};
+use crate::{components, local};
 use base::digest::Digest;
 use base::error::{Class, Result};
 use base::layout;
@@ -27,6 +27,10 @@ use signing::PublicKey;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// A package definition, relative to the folder that holds config/: its
+    /// components are built as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
     /// What the package is called, and how it is written.
     pub package: PackageSettings,
     /// What lies beside the package in a folder that is carried.
@@ -52,9 +56,12 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
-    /// `metadata.name` of the package: at most 63 lowercase letters, digits and `-`.
+    /// `metadata.name` of the package: at most 63 lowercase letters, digits and
+    /// `-`. A definition says it itself.
+    #[serde(default)]
     pub name: String,
     /// `metadata.version` of the package, and part of the name of its file.
+    #[serde(default)]
     pub version: String,
     /// `metadata.description` of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +72,15 @@ pub struct PackageSettings {
     /// Whether SBOMs are made, and carried in the package.
     #[serde(default = "yes")]
     pub sbom: bool,
+    /// Of a definition that names none: `amd64` or `arm64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// The components of a definition that are of this flavor are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flavor: Option<String>,
+    /// Values of a definition's package templates, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
 }
 
 fn yes() -> bool {
@@ -79,6 +95,9 @@ impl Default for PackageSettings {
             description: None,
             format: PackageFormat::default(),
             sbom: true,
+            architecture: None,
+            flavor: None,
+            set: BTreeMap::new(),
         }
     }
 }
@@ -400,12 +419,13 @@ impl Default for SecuritySettings {
 }
 
 impl Settings {
-    /// Reads a settings.yaml; `config` is the folder it lies in.
+    /// Reads a settings.yaml; `config` is the folder it lies in. Where the
+    /// project `is_defined` by a definition, that names the package.
     ///
     /// # Errors
     /// `configuration` with the line of every problem.
-    pub fn parse(source: &Source, config: &Path) -> Result<Self> {
-        let (settings, _) = source.checked::<Self>(None, |settings| settings.problems(config))?;
+    pub fn parse(source: &Source, config: &Path, is_defined: bool) -> Result<Self> {
+        let (settings, _) = source.checked::<Self>(None, |settings| settings.problems(config, is_defined))?;
         Ok(settings)
     }
 
@@ -413,6 +433,9 @@ impl Settings {
     /// it is fetched.
     pub fn content(&self) -> serde_json::Value {
         let mut content = serde_json::json!({ "package": self.package, "security": self.security.content() });
+        if let Some(definition) = &self.definition {
+            content["definition"] = serde_json::json!(definition);
+        }
         if !self.carry.files.is_empty() {
             content["carry"] = serde_json::json!(self.carry.files);
         }
@@ -429,9 +452,12 @@ impl Settings {
     }
 
     /// Everything that is wrong, in the order of the documentation.
-    pub fn problems(&self, config: &Path) -> Vec<Problem> {
+    pub fn problems(&self, config: &Path, is_defined: bool) -> Vec<Problem> {
         let mut problems = Vec::new();
-        package_problems(&self.package, &mut problems);
+        let place = YamlPath::root().key("definition");
+        problems.extend(self.definition.as_deref().and_then(|path| local::problem(path, &place)));
+        package_problems(&self.package, is_defined, &mut problems);
+        choice_problems(&self.package, is_defined, &mut problems);
         self.carry.problems(config, &mut problems);
         self.network.problems(config, &mut problems);
         for (name, registry) in &self.registries {
@@ -446,13 +472,46 @@ impl Settings {
     }
 }
 
-fn package_problems(package: &PackageSettings, problems: &mut Vec<Problem>) {
+/// What only a definition knows.
+fn choice_problems(package: &PackageSettings, is_defined: bool, problems: &mut Vec<Problem>) {
+    let path = YamlPath::root().key("package");
+    let PackageSettings { architecture, flavor, set, .. } = package;
+    let has = [("architecture", architecture.is_some()), ("flavor", flavor.is_some()), ("set", !set.is_empty())];
+    for (key, _) in has.into_iter().filter(|(_, is_there)| *is_there && !is_defined) {
+        let hint =
+            "name it: `definition: zarf.yaml`; without one versions.env has TARGET_ARCH, and the catalog conditions";
+        problems.push(Problem::new(&path.key(key), "is for a project with a definition", hint));
+    }
+    if let Some(unknown) = architecture.as_ref().filter(|name| !ARCHITECTURES.contains(&name.as_str())) {
+        let message = format!("`{}` is no architecture of nodes", shown(unknown));
+        problems.push(Problem::new(&path.key("architecture"), message, format!("use {}", ARCHITECTURES.join(" or "))));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if let Some(bad) = flavor.as_ref().filter(|name| name.is_empty() || name.len() > 63 || !name.chars().all(plain)) {
+        let message = format!("`{}` is no flavor", shown(bad));
+        problems.push(Problem::new(
+            &path.key("flavor"),
+            message,
+            "use letters, digits, `.`, `_` and `-`: it becomes part of the file name",
+        ));
+    }
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    for bad in set.keys().filter(|name| name.is_empty() || !name.chars().all(plain)) {
+        let message = format!("`{}` is no name of a template", shown(bad));
+        let hint = "write what stands between `###ZARF_PKG_TMPL_` and `###`: uppercase letters, digits and `_`";
+        problems.push(Problem::new(&path.key("set").key(bad), message, hint));
+    }
+}
+
+/// What is wrong with name and version; either may be missing where a
+/// definition says it.
+pub(crate) fn package_problems(package: &PackageSettings, is_defined: bool, problems: &mut Vec<Problem>) {
     let path = YamlPath::root().key("package");
     let name_fits = package.name.len() <= 63
         && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
         && !package.name.ends_with('-');
-    if !name_fits {
+    if !name_fits && !(is_defined && package.name.is_empty()) {
         problems.push(Problem::new(
             &path.key("name"),
             if package.name.is_empty() {
@@ -465,7 +524,12 @@ fn package_problems(package: &PackageSettings, problems: &mut Vec<Problem>) {
     }
     let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-'));
     let version = &package.version;
-    if version.is_empty() || version.len() > 100 || version.contains(bad) || tree::check_path(version).is_err() {
+    let is_missing = version.is_empty() && !is_defined;
+    if is_missing
+        || version.len() > 100
+        || version.contains(bad)
+        || (!version.is_empty() && tree::check_path(version).is_err())
+    {
         problems.push(Problem::new(
             &path.key("version"),
             if version.is_empty() {
@@ -739,7 +803,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Settings> {
         let source = Source::of("config/settings.yaml".into(), text.as_bytes().to_vec()).unwrap();
-        Settings::parse(&source, Path::new("/nowhere"))
+        Settings::parse(&source, Path::new("/nowhere"), false)
     }
 
     const PACKAGE: &str = "package: {name: a, version: '1'}\n";
@@ -786,7 +850,7 @@ mod tests {
             ("package: {name: a-, version: '1'}", "1:17", "no package name"),
             ("package: {name: a, version: '1-💥'}", "1:29", "no package version"),
             ("package: {name: a, version: 'a/b'}", "1:29", "no package version"),
-            ("package: {name: a}", "1:", "missing field `version`"),
+            ("package: {name: a}", "1:", "package.version: is missing or empty"),
             ("", "1:1", "package.name: is missing"),
             ("carry: {programs: {riscv64: settings.yaml}}", "2:", "no architecture"),
             ("carry: {programs: {arm64: nowhere}}", "2:", "there is no file"),

@@ -118,12 +118,33 @@ impl Recorded {
         let name = located.digest.map(|digest| digest.hex()).unwrap_or_default();
         let copy = self.copies.join(name);
         if !copy.exists() {
-            let bytes = read_as_hashed(&located)?;
             fs::create_dir_all(&self.copies)?;
-            fs::replace_unsynced(&copy, &bytes)?;
+            copied_as_hashed(&located, &copy)?;
         }
         Ok(Located { path: copy, may_change: false, ..located })
     }
+}
+
+/// A copy of the bytes that were hashed, whatever their number.
+fn copied_as_hashed(located: &Located, copy: &Path) -> Result<()> {
+    let unreadable = |_| is_another(located);
+    let temporary = fs::temporary_beside(copy);
+    let mut source = File::open(&located.path).map_err(unreadable)?;
+    let mut target = fs::create(&temporary)?;
+    let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
+    loop {
+        let count = source.read(&mut piece).map_err(unreadable)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&piece[..count]);
+        fs::write_all(&mut target, &temporary, &piece[..count])?;
+    }
+    if located.digest != Some(hasher.finish()) {
+        fs::remove_file(&temporary)?;
+        return Err(is_another(located));
+    }
+    fs::rename(&temporary, copy)
 }
 
 /// The bytes that were hashed.

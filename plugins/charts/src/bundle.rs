@@ -16,6 +16,7 @@ use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
+use model::definition::sources::export_of;
 use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
@@ -29,6 +30,9 @@ use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
 use model::version::{Constraint, Version, compare};
 
+/// In front of the path of a folder that the step `repos` took out of a git
+/// repository.
+pub const EXPORTED: &str = "repos:";
 /// Of one archive.
 const ARCHIVE_LIMIT: u64 = 64 << 20;
 const PROVENANCE_LIMIT: u64 = 1 << 20;
@@ -121,7 +125,7 @@ type Archives = BTreeMap<usize, Result<Archive, StepError>>;
 /// The archives of all charts that are not finished.
 fn archives(host: &dyn Host, job: &Job<'_>, done: &BTreeMap<usize, Bundled>) -> Result<Archives, StepError> {
     let open: Vec<(usize, &Chart)> = job.charts.iter().enumerate().filter(|(at, _)| !done.contains_key(at)).collect();
-    let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_local(&chart.repo));
+    let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_folder(&chart.repo));
     let mut archives = Archives::new();
     for (at, chart) in local {
         archives.insert(at, packaged(host, chart));
@@ -241,12 +245,14 @@ fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
     let refuse = |why: String| StepError::invalid_input("local-chart", why).context(named(chart));
     let refused = |Refusal { why, hint }| refuse(why).hint(hint);
     let find = |path: &str| host.local(path);
-    let bytes = local::package(&chart.repo, &find).map_err(refused)?;
+    let folder = export_of(&chart.repo).map_or_else(|| chart.repo.clone(), |folder| format!("{EXPORTED}{folder}"));
+    let bytes = local::package(&folder, &find).map_err(refused)?;
     let about = chart_loader::load(&*bytes).map_err(refused)?;
     let actual = about.version();
     let version = Version::parse(actual).ok_or_else(|| refuse(format!("its version `{actual}` is no version")))?;
-    let wanted = Constraint::parse(&chart.version);
-    if chart.version != actual && !wanted.is_some_and(|wanted| wanted.fits(&version)) {
+    // A definition need not name the version of a local chart.
+    let wanted = Some(&chart.version).filter(|wanted| !wanted.is_empty()).map(|wanted| Constraint::parse(wanted));
+    if chart.version != actual && wanted.is_some_and(|wanted| !wanted.is_some_and(|wanted| wanted.fits(&version))) {
         return Err(refuse(format!("`{}` is version {actual}", chart.repo))
             .hint("correct `version` of the chart in components.yaml"));
     }
@@ -335,7 +341,9 @@ fn artifact(host: &dyn Host, chart: &Chart, archive: &Archive) -> Result<ChartAr
 fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader::Chart, Refusal> {
     let about = chart_loader::load(bytes)?;
     let other = |why: String| Err(Refusal::new(why, "correct the chart in components.yaml"));
-    if about.name() != chart.name {
+    // Of a definition, which calls a folder's chart as it likes.
+    let is_named = !chart.version.is_empty();
+    if is_named && about.name() != chart.name {
         return other(format!("the archive holds the chart `{}`, not `{}`", about.name(), chart.name));
     }
     let same = match (Version::parse(about.version()), Version::parse(&archive.version)) {

@@ -109,11 +109,16 @@ impl host::Host for Guest<'_> {
     }
 
     fn local(&self, path: &str) -> Option<Box<dyn Files + '_>> {
+        if let Some(path) = path.strip_prefix(bundle::EXPORTED) {
+            let tree = self.inputs.find("repos")?;
+            let has_any = tree.entries(path).is_ok_and(|entries| !entries.is_empty());
+            return has_any.then(|| Box::new(Directory { tree, below: format!("{path}/") }) as Box<dyn Files>);
+        }
         // The host names a tree as components.yaml writes the path.
         let wanted = joined("", path);
         let named = |name: &&str| name.strip_prefix("local:").is_some_and(|name| joined("", name) == wanted);
         let tree = self.inputs.find(self.inputs.names().find(named)?)?;
-        Some(Box::new(Directory(tree)))
+        Some(Box::new(Directory { tree, below: String::new() }))
     }
 
     fn done(&self) -> Vec<String> {
@@ -137,18 +142,23 @@ impl host::Host for Guest<'_> {
     }
 }
 
-/// A tree of the host as a directory.
-struct Directory<'a>(&'a Tree);
+/// A tree of the host as a directory, or what lies below a folder of it.
+struct Directory<'a> {
+    tree: &'a Tree,
+    /// With a slash at the end; empty for all of it.
+    below: String,
+}
 
 impl Files for Directory<'_> {
     fn list(&self) -> Result<Vec<Entry>, String> {
-        let entries = self.0.entries("").map_err(|error| text(&error))?;
+        let entries = self.tree.entries(self.below.trim_end_matches('/')).map_err(|error| text(&error))?;
         let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
-        Ok(files.map(|entry| Entry { path: entry.path, size: entry.size, link: entry.target }).collect())
+        let inside = |path: &str| path.strip_prefix(&self.below).unwrap_or(path).to_owned();
+        Ok(files.map(|entry| Entry { path: inside(&entry.path), size: entry.size, link: entry.target }).collect())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {
-        self.0.read(path, limit).map_err(|error| text(&error))
+        self.tree.read(&format!("{}{path}", self.below), limit).map_err(|error| text(&error))
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use image_finder::Node;
 use model::Chart;
+use model::definition::sources::IN_GIT;
 use model::image::normalized;
 use model::problem::shown;
 use sdk::StepError;
@@ -69,9 +70,10 @@ pub struct Located {
     pub is_locked: bool,
 }
 
-/// Whether `repo` of a chart is a directory of the project.
-pub fn is_local(repo: &str) -> bool {
-    !repo.contains("://")
+/// Whether `repo` of a chart is a directory: of the project, or of what the
+/// step `repos` took out of a git repository.
+pub fn is_folder(repo: &str) -> bool {
+    !repo.contains("://") || repo.starts_with(IN_GIT)
 }
 
 type Results = BTreeMap<usize, Result<Located, StepError>>;

@@ -25,6 +25,8 @@ pub struct Comments {
     /// The lines at the end of the file.
     pub trailer: Vec<String>,
     sections: Vec<String>,
+    /// The lines of the section `components`, as they are.
+    components: Vec<String>,
 }
 
 impl Comments {
@@ -41,6 +43,12 @@ impl Comments {
     /// Whether the text had that section.
     pub fn has(&self, section: &str) -> bool {
         self.sections.iter().any(|known| known == section)
+    }
+
+    /// The lines of the section `components`, which nothing but their author
+    /// changes.
+    pub fn components(&self) -> &[String] {
+        &self.components
     }
 
     /// Collects the comments of a text that was parsed as `manifest`.
@@ -107,6 +115,10 @@ impl<'a> Collector<'a> {
 
     fn line(&mut self, line: &str) {
         let content = line.trim();
+        if self.section == "components" && !is_key(line) {
+            self.comments.components.push(line.to_owned());
+            return;
+        }
         if content.is_empty() {
             self.end_header();
             return;
@@ -182,9 +194,17 @@ impl<'a> Collector<'a> {
 
     fn finish(mut self) -> Comments {
         self.end_header();
+        while self.comments.components.last().is_some_and(|line| line.trim().is_empty()) {
+            self.comments.components.pop();
+        }
         self.comments.trailer = self.pending;
         self.comments
     }
+}
+
+/// Whether a line begins a section.
+fn is_key(line: &str) -> bool {
+    line.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '"' | '\''))
 }
 
 fn key_of(content: &str) -> &str {

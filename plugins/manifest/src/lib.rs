@@ -3,10 +3,11 @@
 //! [`mod@regenerate`] is the whole of it without the host: it expands the catalog
 //! ([`model::catalog`]), [merges](merge) the generation into what lies
 //! there, writes the text around the [comments] that people wrote, and
-//! resolves the result for the later steps. This file reads the inputs and
-//! writes the outputs.
+//! resolves the result for the later steps. [`defined`] adds what a zarf.yaml of
+//! the project names. This file reads the inputs and writes the outputs.
 
 pub mod comments;
+pub mod defined;
 pub mod images;
 pub mod merge;
 pub mod note;
@@ -19,7 +20,7 @@ use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary, log};
 use serde::Deserialize;
 
 use crate::merge::Mode;
-use crate::regenerate::{Files, Refused, Regenerated, Request, regenerate};
+use crate::regenerate::{Files, Refused, Regenerated, Request, regenerate, unpinned};
 
 /// What the host tells every step; there is nothing to configure.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,19 +45,27 @@ impl Step for Manifest {
 
     fn run(cx: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         let config = inputs.get("config")?;
-        let versions = config.read_text("versions.env")?;
-        let catalog = config.read_text("catalog.yaml")?;
         let components = config.read_text_optional("components.yaml")?;
         let base = config.read_text_optional("components.base.yaml")?;
-        let files =
-            Files { versions: &versions, catalog: &catalog, components: components.as_deref(), base: base.as_deref() };
+        let defined = defined::read(config)?;
         let request = Request {
             package: serde_json::from_value(configuration.package)?,
             architecture: configuration.architecture,
             mode: if configuration.force_regenerate { Mode::Force } else { Mode::KeepEdits },
             tool: format!("opencenter-airgap {}", cx.host_version),
         };
-        let regenerated = regenerate(&files, &request).map_err(refused)?;
+        let is_pinned = defined.is_none() || config.exists("versions.env")?;
+        let regenerated = if is_pinned {
+            let (versions, catalog) = (config.read_text("versions.env")?, config.read_text("catalog.yaml")?);
+            let (components, base) = (components.as_deref(), base.as_deref());
+            regenerate(&Files { versions: &versions, catalog: &catalog, components, base }, &request)
+        } else {
+            unpinned(components.as_deref(), &request)
+        };
+        let mut regenerated = regenerated.map_err(refused)?;
+        if let Some(defined) = &defined {
+            defined::add(&mut regenerated.resolved, defined, output)?;
+        }
         tell(&regenerated);
         write(&regenerated, output)
     }

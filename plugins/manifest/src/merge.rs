@@ -67,6 +67,8 @@ pub fn merge_manifests(
             additional: current.images.additional.clone(),
         },
         charts: named("chart", [&base.charts, &generated.charts, &current.charts], mode, &mut notes),
+        // No pin makes any.
+        components: current.components.clone(),
     };
     Merged { manifest, notes: notes.into_list() }
 }

@@ -104,6 +104,19 @@ pub fn regenerate(files: &Files<'_>, request: &Request) -> Result<Regenerated, R
     })
 }
 
+/// Of a project without pins: components.yaml as it is, where there is one.
+/// Nothing is generated.
+///
+/// # Errors
+/// A components.yaml that cannot be used.
+pub fn unpinned(components: Option<&str>, request: &Request) -> Result<Regenerated, Refused> {
+    let manifest: ComponentManifest =
+        components.map(|text| parse("components.yaml", text)).transpose()?.unwrap_or_default();
+    let resolved = manifest.resolve(&request.package, &request.architecture);
+    let resolved = resolved.map_err(|problems| refused("components.yaml", &problems))?;
+    Ok(Regenerated { components: None, base: None, resolved, notes: Vec::new(), base_is_missing: false })
+}
+
 /// The last generation where its file is missing: the present one, if the
 /// manifest says that it was made from the same pins.
 fn made_up_base(

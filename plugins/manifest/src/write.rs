@@ -115,6 +115,20 @@ impl Writer<'_> {
             self.section("charts", "# Helm charts.");
             manifest.charts.iter().for_each(|chart| self.entry(2, "charts", &chart.name, &chart_fields(chart)));
         }
+        if !manifest.components.is_empty() {
+            self.section("components", "# Components as a package definition has them.");
+            self.components(&manifest.components);
+        }
+    }
+
+    /// As their author wrote them, where that is known.
+    fn components(&mut self, components: &[serde_yaml::Value]) {
+        let comments = self.comments;
+        if !comments.components().is_empty() {
+            return comments.components().iter().for_each(|line| self.line(0, line));
+        }
+        let text = serde_yaml::to_string(components).unwrap_or_default();
+        text.lines().for_each(|line| self.line(2, line));
     }
 
     /// The comment and the key of a top-level section.
@@ -241,6 +255,7 @@ tools: [{name: helm, version: "3.10", url: "https://h/x", extract: true, binary:
 repositories: [{name: r, url: "https://h/r", ref: main, commit: HEAD}, {name: s, url: "https://h/s"}]
 images: {auto_discover: [nginx:1.27, "a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"], additional: [c:1]}
 charts: [{name: c, repo: "oci://h/c", version: ">=1", namespace: n, values: [a.yaml, b.yaml], deploy: false}, {name: d, repo: ./d, version: "1"}]
+components: [{name: x, manifests: [{name: m, files: [m.yaml]}], actions: {onDeploy: {before: [{cmd: "a: b", maxRetries: 2}]}}}]
 "#;
 
     fn parse(text: &str) -> ComponentManifest {
@@ -290,6 +305,20 @@ charts: [{name: c, repo: "oci://h/c", version: ">=1", namespace: n, values: [a.y
              images:\n  additional:\n    # Above nginx.\n    - image: nginx:2\n\n# The end.\n"
         );
         assert_eq!(parse(&written), manifest);
+    }
+
+    /// Nothing generates components: not a byte of them changes.
+    #[test]
+    fn components_stay_as_they_are_written() {
+        let text = "components:\n# Above.\n- name: x   # behind\n\n  manifests:\n  # why\n  - {name: m, files: [m.yaml]}\n\ntools:\n  - {name: b, version: '1', url: 'https://h/b'}\n";
+        let mut manifest = parse(text);
+        let comments = Comments::collect(text, &manifest);
+        manifest.tools[0].version = "2".into();
+        let written = components_text(&manifest, Some(&comments));
+        assert_eq!(parse(&written), manifest, "{written}");
+        let section =
+            "components:\n# Above.\n- name: x   # behind\n\n  manifests:\n  # why\n  - {name: m, files: [m.yaml]}\n";
+        assert!(written.ends_with(section), "{written}");
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! The one document that an author wrote, in either form.
 //!
 //! Everything that follows works on v1alpha1. [`as_alpha`] makes it of a
-//! definition in v1beta1, where that loses nothing: what is made of it for the
-//! v1beta1 document of the package says again what the author said.
+//! definition in v1beta1, where that loses nothing ([`authored`]).
 
-use model::zarf::convert::{Loss, to_alpha, to_beta};
 use model::zarf::documents::Documents;
-use model::zarf::{API_VERSION, beta, differences};
+use model::zarf::{API_VERSION, authored};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 
 use crate::definition::refuse;
-use crate::format::{left_over, listed};
+use crate::format::listed;
 
 /// What zarf.yaml holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,23 +42,8 @@ pub(crate) fn read(text: &str) -> Result<Authored, StepError> {
 ///
 /// # Errors
 /// `definition` where it says what v1alpha1 cannot, or what nobody here knows.
-pub(crate) fn as_alpha(document: Value) -> Result<Value, StepError> {
-    let mut written: beta::Definition = serde_yaml::from_value(document.clone())
-        .map_err(|error| refuse("definition", format!("zarf.yaml is no definition in v1beta1: {error}")))?;
-    let mut fields = Vec::new();
-    left_over(&document, Some(&serde_yaml::to_value(&written)?), "", &mut fields);
-    let why = "is no field of v1beta1 that this version knows";
-    let mut losses: Vec<Loss> = fields.into_iter().map(|field| Loss { field, why: why.to_owned() }).collect();
-    in_one_spelling(&mut written);
-    let (alpha, lost) = to_alpha(&written);
-    losses.extend(lost);
-    if losses.is_empty() {
-        let (one, other) = (serde_yaml::to_value(&written)?, serde_yaml::to_value(to_beta(&alpha).0)?);
-        let why = "comes out another way in v1alpha1";
-        let places = differences(&one, &other, usize::MAX);
-        losses.extend(places.into_iter().map(|field| Loss { field, why: why.to_owned() }));
-    }
-    losses.extend(checksums(&written));
+pub(crate) fn as_alpha(document: &Value) -> Result<Value, StepError> {
+    let (alpha, losses) = authored::as_alpha(document).map_err(|why| refuse("definition", why))?;
     if losses.is_empty() {
         return Ok(serde_yaml::to_value(alpha)?);
     }
@@ -68,43 +51,11 @@ pub(crate) fn as_alpha(document: Value) -> Result<Value, StepError> {
     Err(refuse("definition", message).hint(format!("do without it, or write the definition in `{API_VERSION}`")))
 }
 
-/// Says the same in the words that a conversion there and back leaves.
-fn in_one_spelling(definition: &mut beta::Definition) {
-    // What a build adds is replaced.
-    definition.build = beta::Build::default();
-    for component in &mut definition.components {
-        for image in component.images.iter_mut().filter(|image| image.source == "registry") {
-            image.source.clear();
-        }
-        for repository in &mut component.repositories {
-            repository.reference.take_if(|reference| *reference == beta::GitRef::default());
-        }
-        for manifest in &mut component.manifests {
-            manifest.kustomize.take_if(|kustomize| *kustomize == beta::Kustomize::default());
-        }
-        // Every Zarf understands the digits alone, and 0.88 the name before them.
-        for file in &mut component.files {
-            if let Some(digits) = file.checksum.strip_prefix("sha256:") {
-                file.checksum = digits.to_owned();
-            }
-        }
-    }
-}
-
-/// Checksums that v1alpha1, and Zarf before 0.88, compare with a SHA-256.
-fn checksums(written: &beta::Definition) -> Vec<Loss> {
-    let mut found = Vec::new();
-    for component in &written.components {
-        for (index, _) in component.files.iter().enumerate().filter(|(_, file)| file.checksum.contains(':')) {
-            let field = format!("components.{}.files.{index}.checksum", component.name);
-            found.push(Loss { field, why: "is no SHA-256, which Zarf before 0.88 takes it for".to_owned() });
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
+    use model::zarf::authored::in_one_spelling;
+    use model::zarf::beta;
+
     use super::*;
     use crate::definition;
     use crate::format::{Format, Forms, choose};

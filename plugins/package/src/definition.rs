@@ -41,7 +41,7 @@ pub struct Package {
 impl Package {
     /// The name that Zarf gives the package's file.
     pub fn file_name(&self) -> String {
-        zarf::package_file_name(&self.definition.metadata)
+        zarf::package_file_name(&self.definition.metadata, &self.definition.build.flavor)
     }
 }
 
@@ -57,7 +57,7 @@ pub fn read(text: &str, architecture: Option<&str>) -> Result<Package, StepError
     let mut document = Value::Mapping(document);
     substitute(&mut document, &architecture, None)?;
     check_numbers(&document, "")?;
-    let document = if is_beta { authored::as_alpha(document)? } else { document };
+    let document = if is_beta { authored::as_alpha(&document)? } else { document };
     let Value::Mapping(mut document) = document else { return Err(refuse("definition", "zarf.yaml is no mapping")) };
     let mut definition: Definition = serde_yaml::from_value(Value::Mapping(document.clone()))
         .map_err(|error| refuse("definition", format!("zarf.yaml is no package definition: {error}")))?;
@@ -146,12 +146,15 @@ fn check_numbers(value: &Value, place: &str) -> Result<(), StepError> {
     }
 }
 
-/// Leaves out components of a flavor or of another architecture.
+/// Leaves out components of another flavor or architecture.
 fn keep_applicable(definition: &mut Definition, document: &mut Mapping) -> Result<(), StepError> {
     let architecture = definition.metadata.architecture.clone();
+    // Whoever composed the definition says which one was asked for.
+    let flavor = definition.build.flavor.clone();
     let applies = |component: &Component| {
         let wanted = &component.only.cluster.architecture;
-        component.only.flavor.is_empty() && (wanted.is_empty() || *wanted == architecture)
+        let of_flavor = component.only.flavor.is_empty() || component.only.flavor == flavor;
+        of_flavor && (wanted.is_empty() || *wanted == architecture)
     };
     let keep: Vec<bool> = definition.components.iter().map(applies).collect();
     if let Some(Value::Sequence(items)) = document.get_mut("components") {

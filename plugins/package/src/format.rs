@@ -175,42 +175,10 @@ fn documents(definition: &Definition) -> Option<Loss> {
 /// v1beta1. Extensions (`x-…`) are the author's own.
 fn unknown(package: &Package) -> Result<Vec<Loss>, StepError> {
     let typed = serde_yaml::to_value(&package.definition)?;
-    let mut fields = Vec::new();
-    left_over(&Value::Mapping(package.document.clone()), Some(&typed), "", &mut fields);
+    let document = Value::Mapping(package.document.clone());
+    let fields = zarf::left_over(&document, &typed).into_iter().map(|place| zarf::named_place(&document, &place));
     let why = "is no field of v1alpha1 that this version knows";
-    Ok(fields.into_iter().map(|field| Loss { field, why: why.to_owned() }).collect())
-}
-
-pub(crate) fn left_over(value: &Value, typed: Option<&Value>, place: &str, fields: &mut Vec<String>) {
-    let below = |part: &str| if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") };
-    match (value, typed) {
-        (Value::Mapping(mapping), _) => {
-            for (key, value) in mapping {
-                let key = key.as_str().unwrap_or_default();
-                if !key.starts_with("x-") {
-                    left_over(value, typed.and_then(|typed| typed.get(key)), &below(key), fields);
-                }
-            }
-        }
-        (Value::Sequence(items), _) => {
-            for (index, item) in items.iter().enumerate() {
-                let name = item.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
-                left_over(item, typed.and_then(|typed| typed.get(index)), &below(&name), fields);
-            }
-        }
-        (value, None) if !is_default(value) => fields.push(place.to_owned()),
-        _ => {}
-    }
-}
-
-/// What the typed definition leaves out.
-fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Number(number) => number.as_i64() == Some(0),
-        _ => false,
-    }
+    Ok(fields.map(|field| Loss { field, why: why.to_owned() }).collect())
 }
 
 /// Manifests and values whose text Zarf fills in: with v1beta1 it does not, and

@@ -75,6 +75,7 @@ fn build(package: &Package, forms: Forms, plan: &Plan, epoch: u64) -> Build {
         architecture: package.definition.metadata.architecture.clone(),
         timestamp: zarf::rfc1123(epoch),
         version: zarf::FORMAT_VERSION.to_owned(),
+        flavor: package.definition.build.flavor.clone(),
         migrations: migrations(&package.definition, forms),
         signed: Some(false),
         version_requirements: requirements(package, plan),

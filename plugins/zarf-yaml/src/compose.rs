@@ -44,18 +44,7 @@ impl Problem {
 pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Definition, Problem> {
     check_delivered(fetched)?;
     let mut components = Vec::new();
-    components.extend(binaries(fetched, configuration));
-    components.extend(tools(fetched, configuration));
-    components.extend(images(fetched));
-    components.extend(repositories(fetched));
-    for entry in &fetched.charts {
-        let name = unique(&zarf::component_of(&entry.name), &components);
-        components.push(chart(fetched, entry, name)?);
-    }
-    for component in contributed::components(&fetched.contributed, configuration) {
-        let name = unique(&component.name, &components);
-        components.push(Component { name, ..component });
-    }
+    add_components(&mut components, fetched, configuration)?;
     if components.is_empty() {
         return Err(Problem::new(
             "empty-package",
@@ -79,14 +68,45 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
     })
 }
 
+/// Adds a component for each group of what was fetched, under names that are
+/// free.
+pub(crate) fn add_components(
+    components: &mut Vec<Component>,
+    fetched: &Fetched,
+    configuration: &Configuration,
+) -> Result<(), Problem> {
+    let mut add = |component: Component| {
+        let name = unique(&component.name, components);
+        components.push(Component { name, ..component });
+    };
+    let groups =
+        [binaries(fetched, configuration), tools(fetched, configuration), images(fetched), repositories(fetched)];
+    groups.into_iter().flatten().for_each(&mut add);
+    for entry in &fetched.charts {
+        add(chart(fetched, entry, zarf::component_of(&entry.name))?);
+    }
+    contributed::components(&fetched.contributed, configuration).into_iter().for_each(add);
+    Ok(())
+}
+
 /// Says of each component whether it is deployed without being asked for.
 fn require(components: &mut [Component], configuration: &Configuration) -> Result<(), Problem> {
+    require_of(components, 0, configuration)
+}
+
+/// The same, of those behind the first `written`, which say it themselves
+/// unless the configuration does.
+pub(crate) fn require_of(
+    components: &mut [Component],
+    written: usize,
+    configuration: &Configuration,
+) -> Result<(), Problem> {
     configuration.required.keys().try_for_each(|name| known("required", name, components))?;
     let has_files_first = components.iter().any(|component| !needs_cluster(component));
-    for component in components {
+    for (index, component) in components.iter_mut().enumerate() {
         let by_default = !has_files_first || !needs_cluster(component);
-        let is_required = configuration.required.get(&component.name).copied().unwrap_or(by_default);
-        component.required = Some(is_required);
+        let by_default = if index < written { component.required } else { Some(by_default) };
+        component.required = configuration.required.get(&component.name).copied().map(Some).unwrap_or(by_default);
     }
     Ok(())
 }
@@ -97,7 +117,7 @@ fn needs_cluster(component: &Component) -> bool {
 }
 
 /// Zarf deploys components in the order of the definition.
-fn arrange(components: &mut [Component], configuration: &Configuration) -> Result<(), Problem> {
+pub(crate) fn arrange(components: &mut [Component], configuration: &Configuration) -> Result<(), Problem> {
     configuration.order.iter().try_for_each(|name| known("order", name, components))?;
     let place = |component: &Component| {
         let named = configuration.order.iter().position(|name| *name == component.name);
@@ -120,7 +140,7 @@ fn known(key: &str, name: &str, components: &[Component]) -> Result<(), Problem>
     ))
 }
 
-fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
+pub(crate) fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
     let package = &fetched.components.package;
     if !zarf::is_name(&package.name) {
         return Err(Problem::new(
@@ -147,7 +167,7 @@ fn metadata(fetched: &Fetched) -> Result<Metadata, Problem> {
 
 /// Everything that was asked for must have arrived: a package that lacks
 /// something fails in the field.
-fn check_delivered(fetched: &Fetched) -> Result<(), Problem> {
+pub(crate) fn check_delivered(fetched: &Fetched) -> Result<(), Problem> {
     let wanted = &fetched.components;
     let files: BTreeSet<&str> = fetched.files.iter().map(|file| file.name.as_str()).collect();
     let charts: BTreeSet<&str> = fetched.charts.iter().map(|chart| chart.name.as_str()).collect();
@@ -209,7 +229,7 @@ fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> F
     let directory = match entry.kind {
         FileKind::Kubernetes => &configuration.kubernetes_directory,
         FileKind::Tool if executable => &configuration.tools_directory,
-        FileKind::Tool | FileKind::Carry => &configuration.files_directory,
+        FileKind::Tool | FileKind::Carry | FileKind::Definition => &configuration.files_directory,
     };
     let target = configuration.targets.get(&entry.name).cloned();
     File {
@@ -223,7 +243,7 @@ fn file(entry: &FileEntry, executable: bool, configuration: &Configuration) -> F
 
 /// The provenance files of charts, for whoever wants to check them: documents,
 /// because deploying needs none of them.
-fn provenance(fetched: &Fetched) -> BTreeMap<String, String> {
+pub(crate) fn provenance(fetched: &Fetched) -> BTreeMap<String, String> {
     let deployed = fetched.charts.iter().filter(|entry| entry.artifact.is_none());
     let paths = deployed.filter_map(|entry| entry.provenance.as_ref());
     paths.map(|path| (zarf::base_name(path).to_owned(), format!("../charts/{path}"))).collect()
@@ -246,7 +266,7 @@ fn images(fetched: &Fetched) -> Option<Component> {
 
 /// Behind each image what is carried about it: as Zarf's own `dev find-images`
 /// lists signatures, so that they reach the registry that the image reaches.
-fn with_what_is_about(images: Vec<String>, fetched: &Fetched) -> Vec<String> {
+pub(crate) fn with_what_is_about(images: Vec<String>, fetched: &Fetched) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let about = |image: &String| fetched.about_images.get(&normalized(image)).cloned().unwrap_or_default();
     let all =
@@ -317,7 +337,11 @@ fn unique(name: &str, components: &[Component]) -> String {
 }
 
 /// Two files must not be put into the same place, and a place must be for one.
-fn check_targets(components: &[Component], fetched: &Fetched, configuration: &Configuration) -> Result<(), Problem> {
+pub(crate) fn check_targets(
+    components: &[Component],
+    fetched: &Fetched,
+    configuration: &Configuration,
+) -> Result<(), Problem> {
     let is_file = |name: &str| fetched.files.iter().any(|file| file.name == name);
     if let Some(name) = configuration.targets.keys().find(|name| !is_file(name)) {
         return Err(Problem::new(

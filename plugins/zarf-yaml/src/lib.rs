@@ -2,12 +2,14 @@
 //! fetched.
 //!
 //! [`inputs`] reads their lists, [`contributed`] what other steps put beside
-//! them, [`compose`] groups it all into components, and
+//! them, [`compose`] groups it all into components, or [`defined`] takes those of
+//! a zarf.yaml of the project and adds what else there is, and
 //! the text is such that `zarf package create` accepts it as well: every source
 //! is a path relative to the definition.
 
 pub mod compose;
 pub mod contributed;
+pub mod defined;
 pub mod inputs;
 
 use std::collections::BTreeMap;
@@ -67,7 +69,14 @@ impl Step for ZarfYaml {
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         let mut fetched = inputs::read(inputs)?;
         fetched.contributed = contributed::find(&configuration.contributions, inputs)?;
-        let definition = compose::compose(&fetched, &configuration).map_err(refused)?;
+        let definition = match inputs::defined(inputs)? {
+            None => compose::compose(&fetched, &configuration).map_err(refused)?,
+            Some(composed) => {
+                let (definition, copies) = defined::compose(&composed, fetched, &configuration).map_err(refused)?;
+                inputs::copy(&copies, inputs, output)?;
+                definition
+            }
+        };
         let text = model::zarf::to_text(&definition)?;
         output.write_text("zarf.yaml", &text)?;
         let count = definition.components.len();

@@ -298,11 +298,13 @@ pub(super) fn check_file_name(name: &str, package: &Package, findings: &mut Find
     let part = |path: &str| package.text(path).unwrap_or_default();
     let uncompressed = package.0.get("metadata").and_then(|m| m.get("uncompressed")) == Some(&Value::Bool(true));
     let extension = if uncompressed { "tar" } else { "tar.zst" };
+    let or_none = |part: &str| if part.is_empty() { String::new() } else { format!("-{part}") };
     let expected = format!(
-        "zarf-package-{}-{}-{}.{extension}",
+        "zarf-package-{}-{}{}{}.{extension}",
         part("metadata.name"),
         part("build.architecture"),
-        part("metadata.version")
+        or_none(part("metadata.version")),
+        or_none(part("build.flavor"))
     );
     if name != expected {
         findings.add("file-name", format!("the file is called `{name}` and should be called `{expected}`"));

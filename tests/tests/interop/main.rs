@@ -1,12 +1,14 @@
 //! Guards that packages are what the real programs take: each release of Zarf,
 //! helm, crane, oras and cosign work on packages of each format, and what came
-//! of it is the table of docs/package-format.md; syft and grype on the SBOMs.
+//! of it is the table of docs/package-format.md; syft and grype on the SBOMs;
+//! definitions that lie in a project are composed as Zarf composes them.
 //!
 //! `make interop` builds the programs and runs this; `make interop-cluster`
 //! runs it against an API server. Words on the command line choose rows; the
 //! table is then left alone.
 
 mod cluster;
+mod definitions;
 mod far_side;
 mod matrix;
 mod others;
@@ -69,6 +71,9 @@ fn run(words: &[String]) -> Option<Vec<Table>> {
     });
     if words.is_empty() || words.iter().any(|word| word == "sboms") {
         sboms::run();
+    }
+    if words.is_empty() || words.iter().any(|word| word == "definitions") {
+        definitions::run();
     }
     println!("{} s", begun.elapsed().as_secs());
     let mut columns = Vec::new();

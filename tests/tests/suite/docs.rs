@@ -5,7 +5,7 @@
 //! A comment before a block sets the scene: `<!-- scene: empty -->` is an empty
 //! folder, `<!-- scene: configured -->` (how each document begins) a project
 //! for servers on loopback, `<!-- scene: built -->` the same after a build,
-//! `<!-- scene: failed -->` after a build with an image that is not there yet,
+//! `<!-- scene: defined -->` an empty folder with a zarf.yaml, `<!-- scene: failed -->` after a build with an image that is not there yet,
 //! `<!-- scene: served -->` the same with its package served, and a registry to
 //! push to, on ports that take the places of 5001 and 5000 in the text, `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
 //! a component in plugins/, `<!-- scene: added -->` one with that component as a step,
@@ -127,6 +127,23 @@ struct Stage {
 /// A step beside the built-in ones.
 const ADDED: &str = "additional_steps:\n  - id: greeting\n    run: {plugin: hello}\n    needs: [zarf_gen]\n    configuration: {name: world}\n";
 
+/// A definition that needs no server.
+const DEFINED: &[(&str, &str)] = &[
+    (
+        "deploy/zarf.yaml",
+        "kind: ZarfPackageConfig\nmetadata:\n  name: edge\n  version: 1.2.0\n  architecture: amd64\ncomponents:\n\
+         - name: site\n  required: true\n  import: {path: ../common}\n  files: [{source: site.conf, target: site.conf}]\n",
+    ),
+    (
+        "common/zarf.yaml",
+        "kind: ZarfPackageConfig\nmetadata: {name: common}\ncomponents:\n- name: site\n\
+         \x20 charts: [{name: web, localPath: chart, namespace: web}]\n",
+    ),
+    ("common/chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 0.1.0\n"),
+    ("common/chart/templates/web.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n"),
+    ("deploy/site.conf", "site: north\n"),
+];
+
 /// Where the documents have the server and a registry listen.
 const SERVED: &str = "127.0.0.1:5001";
 const PUSHED: &str = "127.0.0.1:5000";
@@ -135,7 +152,7 @@ impl Stage {
     fn set(scene: &str) -> Self {
         let platform = Platform::start();
         let project = match scene {
-            "empty" => Project::bare(),
+            "empty" | "defined" => Project::bare(),
             _ => platform.configure(Project::new()),
         };
         match scene {
@@ -177,6 +194,7 @@ impl Stage {
                 project.write("media/hello.wasm.sigstore.json", crate::plugin_sources::bundle(&bytes, &key));
                 project.write("media/hello.wasm", bytes);
             }
+            "defined" => DEFINED.iter().for_each(|(path, text)| project.write(path, text)),
             "empty" | "configured" => {}
             other => panic!("no scene is called {other}"),
         }

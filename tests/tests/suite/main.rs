@@ -10,6 +10,7 @@ mod clock;
 mod confined;
 mod deep;
 mod default_platform;
+mod defined;
 mod diary;
 mod docs;
 mod doubt;

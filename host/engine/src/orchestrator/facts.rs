@@ -118,7 +118,9 @@ pub(super) fn made_from(
     });
     // What few steps have is no part of the others' keys.
     let asked = asks_about_images(spec).then(|| asked_of_images(project)).flatten();
-    for (name, value) in [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked)] {
+    let defined = project.defined.as_ref().filter(|_| spec.id == MANIFESTS).map(|defined| json!(defined.digest()));
+    let few = [("signed_with", signed_with.map(|digest| json!(digest))), ("images", asked), ("definition", defined)];
+    for (name, value) in few {
         if let Some(value) = value {
             key[name] = value;
         }

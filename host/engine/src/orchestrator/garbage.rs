@@ -72,7 +72,7 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
     let runners = Runners::of(project);
-    let names = Names::new(&components, project.components.as_ref(), runners.clone());
+    let names = Names::new(&components, &project.of_architectures(), runners.clone());
     let mut lock = project.lock.clone();
     lock.absorb(&found_since(&lock, &project.layout.resolved())?);
     let held = OnDisk { store: &store, layout: &project.layout };
@@ -223,7 +223,7 @@ mod tests {
             "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
         }))
         .unwrap();
-        let names = Names::new(&components, None, Runners::default());
+        let names = Names::new(&components, &[], Runners::default());
         assert_eq!(locked_blobs(lock, &names), [Digest::of(b"yq")].into());
     }
 

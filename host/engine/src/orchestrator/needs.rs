@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::definition::sources::IN_GIT;
 use model::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
 use url::Url;
@@ -116,9 +117,11 @@ pub trait Held {
 pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
     let images = distinct(&components.images);
     let images = images.into_iter().map(|image| image_need(image, &components.architecture, lock, held));
-    let files = components.files.iter().map(|file| file_need(file, lock, held));
+    let fetched = components.files.iter().filter(|file| !is_local(&file.url));
+    let files = fetched.map(|file| file_need(file, lock, held));
     let repositories = components.repositories.iter().map(|repository| repository_need(repository, lock, held));
-    let remote = components.charts.iter().filter(|chart| !is_local(&chart.repo));
+    let is_folder = |chart: &&Chart| is_local(&chart.repo) || chart.repo.starts_with(IN_GIT);
+    let remote = components.charts.iter().filter(|chart| !is_folder(chart));
     let charts = remote.map(|chart| chart_need(chart, lock, held));
     images.chain(files).chain(repositories).chain(charts).collect()
 }

@@ -238,7 +238,7 @@ pub fn outlook(
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
     let runners = Runners::of(project);
-    let names = || Names::new(components, project.components.as_ref(), runners.clone());
+    let names = || Names::new(components, &project.of_architectures(), runners.clone());
     let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
@@ -331,17 +331,11 @@ fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &Air
     components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
 }
 
-/// What components.yaml names as it is now, or would when it is first
-/// generated, and what the lock says was found in charts.
+/// What the configuration names as it is now, and what the lock says was found in
+/// charts.
 ///
 /// # Errors
 /// `configuration`.
 pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
-    let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    let resolved = manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
-        let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
-            .hint("correct components.yaml or catalog.yaml")
-    })?;
-    with_found(project, resolved, &project.lock, |_| false)
+    with_found(project, project.resolved()?, &project.lock, |_| false)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{ComponentManifest, Package, Repository};
+use model::{Repository, ResolvedComponents};
 
 use super::needs::Kind;
 use super::preview::kind_of;
@@ -44,8 +44,10 @@ pub fn select(project: &Project, names: &[String]) -> Result<Selection> {
         let all = [Kind::Image, Kind::File, Kind::Repository, Kind::Chart].into();
         return Ok(Selection { keys: vec!["*".to_owned()], steps: steps(&project.pipeline, &all) });
     }
-    let package = project.settings.identity();
-    let candidates = candidates(&project.lock, project.components.as_ref(), &package, project.architecture());
+    // Of what is not generated yet the lock knows nothing either.
+    let is_known = project.components.is_some() || project.defined.is_some();
+    let resolved = is_known.then(|| project.resolved()).transpose()?;
+    let candidates = candidates(&project.lock, resolved.as_ref());
     choose(&candidates, names, &project.pipeline)
 }
 
@@ -71,18 +73,13 @@ fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipelin
 }
 
 /// Everything that the lock holds or the components name.
-fn candidates(
-    lock: &AirgapLock,
-    manifest: Option<&ComponentManifest>,
-    package: &Package,
-    architecture: &str,
-) -> BTreeSet<Candidate> {
+fn candidates(lock: &AirgapLock, resolved: Option<&ResolvedComponents>) -> BTreeSet<Candidate> {
     let mut candidates = BTreeSet::new();
     let mut add = |kind: Kind, name: &str, key: String| {
         candidates.insert(Candidate { kind, name: name.to_owned(), key });
     };
-    if let Some(manifest) = manifest {
-        named((manifest, package), lock, architecture, &mut add);
+    if let Some(resolved) = resolved {
+        named(resolved, lock, &mut add);
     }
     for key in lock.images.keys() {
         add(Kind::Image, key.split(' ').next().unwrap_or_default(), key.clone());
@@ -106,14 +103,9 @@ fn candidates(
     candidates
 }
 
-/// What components.yaml names, by the names that it gives.
-fn named(
-    (manifest, package): (&ComponentManifest, &Package),
-    lock: &AirgapLock,
-    architecture: &str,
-    add: &mut impl FnMut(Kind, &str, String),
-) {
-    let resolved = manifest.resolve(package, architecture).unwrap_or_default();
+/// What the configuration names, by the names that it gives.
+fn named(resolved: &ResolvedComponents, lock: &AirgapLock, add: &mut impl FnMut(Kind, &str, String)) {
+    let architecture = &resolved.architecture;
     for image in &resolved.images {
         add(Kind::Image, image, AirgapLock::image_key(image, &format!("linux/{architecture}")));
     }
@@ -123,7 +115,7 @@ fn named(
             add(Kind::File, &file.name, checksum.clone());
         }
     }
-    for chart in &manifest.charts {
+    for chart in &resolved.charts {
         let key = AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version);
         if let Some(locked) = lock.charts.get(&key) {
             add(Kind::Chart, &chart.name, locked.url.clone());
@@ -131,7 +123,7 @@ fn named(
         }
         add(Kind::Chart, &chart.name, key);
     }
-    for Repository { name, url, reference, .. } in &manifest.repositories {
+    for Repository { name, url, reference, .. } in &resolved.repositories {
         let own = |key: &&String| {
             key.split(' ').next() == Some(url) && reference.as_ref().is_none_or(|r| key.ends_with(r.as_str()))
         };
@@ -189,6 +181,8 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use model::{ComponentManifest, Package};
+
     use super::*;
     use base::digest::Digest;
     use config::airgap_lock::{LockedChart, LockedFile};
@@ -212,7 +206,7 @@ mod tests {
             "https://charts.example/web-1.tgz".into(),
             LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None },
         );
-        candidates(&lock, Some(&manifest()), &Package::default(), "amd64")
+        candidates(&lock, Some(&manifest().resolve(&Package::default(), "amd64").unwrap()))
     }
 
     fn chosen(names: &[&str]) -> Result<Selection> {
@@ -248,7 +242,7 @@ mod tests {
         lock.charts.insert(key.into(), chart);
         let file = LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None };
         lock.core.entry("charts".into()).or_default().insert(url.into(), file);
-        let all = candidates(&lock, Some(&manifest()), &Package::default(), "amd64");
+        let all = candidates(&lock, Some(&manifest().resolve(&Package::default(), "amd64").unwrap()));
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
         assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));
     }

@@ -100,7 +100,7 @@ impl Session {
         let recovered = transaction::recover(&project.layout, &mut state, on_failure, now)?;
         recovered.iter().for_each(|recovered| tell(observer, Level::Info, &told(recovered)));
         // A commit that was carried out may have published configuration.
-        let project = if recovered.is_empty() { project } else { Arc::new(Project::load(project.layout.clone())?) };
+        let project = if recovered.is_empty() { project } else { Arc::new(project.reload()?) };
         let pipeline = &project.pipeline;
         settle(&mut state, &project, now)?;
         // Where the last step publishes, hours from now.

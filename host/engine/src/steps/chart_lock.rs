@@ -5,6 +5,7 @@
 //! bears it out, and entered only as the desk saw its address give it.
 
 use model::ChartEntry;
+use model::definition::sources::IN_GIT;
 
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -29,7 +30,8 @@ pub(super) fn record(output: &TreeBuilder, desk: &Desk) -> Result<()> {
     let bytes = fs::read_optional(&output.root().join(LIST), LIST_LIMIT)?.unwrap_or_default();
     let rows: Vec<ChartEntry> = serde_json::from_slice(&bytes)
         .map_err(|source| Error::new(Class::Plugin, "cannot read the plugin's charts.json").caused_by(source))?;
-    let remote = rows.iter().filter(|row| row.url.contains("://"));
+    // One that lies in git is what its repository is locked to.
+    let remote = rows.iter().filter(|row| row.url.contains("://") && !row.repo.starts_with(IN_GIT));
     desk.enter_charts(remote.map(|row| resolved(row, output)).collect::<Result<_>>()?)
 }
 

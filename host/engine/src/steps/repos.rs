@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
+use model::Export;
 use model::count::counted;
 use model::{Repository, RepositoryEntry};
 
@@ -39,6 +40,7 @@ use fetch::shared_lock::SharedLock;
 use futures_util::future::BoxFuture;
 
 mod clone;
+mod export;
 mod pack;
 mod pin;
 mod soundness;
@@ -64,7 +66,7 @@ pub(crate) struct ReposStep;
 impl Step for ReposStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let repositories = super::images::components(cx.inputs.get("manifests"))?.repositories;
+            let components = super::images::components(cx.inputs.get("manifests"))?;
             let settings = &cx.project.settings;
             let work = Work {
                 build: &cx.project.layout.build,
@@ -77,8 +79,9 @@ impl Step for ReposStep {
                 output: &cx.output,
                 journal: Some(&cx.journal),
                 progress: &cx.progress,
+                exports: components.exports,
             };
-            work.run(&repositories).await
+            work.run(&components.repositories).await
         })
     }
 }
@@ -117,6 +120,8 @@ struct Work<'a> {
     output: &'a TreeBuilder,
     journal: Option<&'a Journal>,
     progress: &'a Progress,
+    /// Folders that charts are packed from.
+    exports: Vec<Export>,
 }
 
 /// A repository that is in the tree.
@@ -218,6 +223,9 @@ impl Work<'_> {
         clone.check(&pin).await?;
         let files = pack::canonical(clone, &pin).await?;
         pack::emit(clone, &pin, &files, self.output)?;
+        for export in self.exports.iter().filter(|export| export.repository == source.name) {
+            export::folder(clone, &pin, &export.path, self.output).await?;
+        }
         clone.clear_leftovers()?;
         let bytes = files.iter().map(|file| file.size).sum();
         if !fetched {

@@ -216,6 +216,7 @@ impl Catalog {
             repositories: generator.repositories(&self.repositories),
             images: Images { auto_discover: generator.images(&self.images), additional: Vec::new() },
             charts: generator.charts(&self.charts),
+            components: Vec::new(),
         };
         if !generator.problems.is_empty() {
             return Err(generator.problems);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub mod catalog;
 pub mod condition;
 pub mod count;
+pub mod definition;
 pub mod image;
 pub mod json;
 pub mod media_type;
@@ -47,6 +48,10 @@ pub struct ComponentManifest {
     /// Helm charts, with their values.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<Chart>,
+    /// Components as a package definition has them, in the form v1alpha1: for
+    /// what the sections above cannot say.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<serde_yaml::Value>,
 }
 
 /// Where the generated part came from, by content.
@@ -282,6 +287,28 @@ pub struct ResolvedComponents {
     pub images: Vec<String>,
     /// As the manifest has them.
     pub charts: Vec<Chart>,
+    /// Paths of the project that a zarf.yaml names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
+    /// Archives of the project that images are taken from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_archives: Vec<zarf::alpha::ImageArchive>,
+    /// Folders of repositories that charts are packed from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<Export>,
+}
+
+/// A folder of a git repository that a chart is packed from. In the tree of the
+/// step `repos` it lies at `exports/<folder of the repository>/<path>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The name of the repository among the components.
+    pub repository: String,
+    /// In the repository; empty for all of it.
+    pub path: String,
+    /// Whether the repository is there for the chart alone, and not carried.
+    pub is_alone: bool,
 }
 
 /// What settings.yaml says of the package: its name and version, and what is
@@ -328,6 +355,8 @@ pub enum FileKind {
     Tool,
     /// Lies beside the package.
     Carry,
+    /// What a component of a zarf.yaml names, which says where it goes.
+    Definition,
 }
 
 /// A file to download.

@@ -12,6 +12,15 @@ pub enum Segment {
     Index(usize),
 }
 
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
 /// Where in a YAML file: `images.additional[3].image`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct YamlPath(Vec<Segment>);
@@ -36,6 +45,12 @@ impl YamlPath {
         let mut segments = self.0.clone();
         segments.push(Segment::Index(index));
         Self(segments)
+    }
+
+    /// What lies at `within`, seen from here.
+    #[must_use]
+    pub fn then(&self, within: &Self) -> Self {
+        Self(self.0.iter().chain(&within.0).cloned().collect())
     }
 
     /// The steps from the root.

@@ -27,6 +27,7 @@ impl ComponentManifest {
             repositories: self.repositories.clone(),
             images: images.filter(|reference| seen.insert(image::normalized(reference))).collect(),
             charts: self.charts.clone(),
+            ..ResolvedComponents::default()
         })
     }
 

@@ -4,15 +4,18 @@
 //! A definition is one thing with two forms. The types of [`alpha`] are the
 //! form `zarf.dev/v1alpha1`, and what the rest of the program works on; those of
 //! [`beta`] are the form `zarf.dev/v1beta1`. [`convert`] makes one of the other
-//! as Zarf does, and says what the other form cannot hold. [`documents`] reads
+//! as Zarf does, and says what the other form cannot hold; [`authored`] does so for
+//! what an author wrote. [`documents`] reads
 //! a file that may hold both, [`differences`] tells whether they say the same, and
 //! [`text`] writes one.
 
 pub mod alpha;
+pub mod authored;
 pub mod beta;
 pub mod convert;
 mod differences;
 pub mod documents;
+mod left_over;
 pub mod text;
 
 use jiff::Timestamp;
@@ -21,6 +24,7 @@ pub use alpha::{
     Action, ActionSet, Actions, Build, Chart, Component, DataInjection, Definition, File, Manifest, Metadata, Only,
 };
 pub use differences::differences;
+pub use left_over::{left_over, named_place};
 pub use text::to_text;
 
 /// `apiVersion` of a document that [`alpha`] reads.
@@ -95,12 +99,13 @@ fn is_device_name(part: &str) -> bool {
         || port.is_some_and(|port| port.len() == 1 && port.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The name of the package's file.
-pub fn package_file_name(metadata: &Metadata) -> String {
+/// The name of the package's file, of that flavor; empty for none.
+pub fn package_file_name(metadata: &Metadata, flavor: &str) -> String {
     let Metadata { name, architecture, version, .. } = metadata;
     let version = if version.is_empty() { String::new() } else { format!("-{version}") };
+    let flavor = if flavor.is_empty() { String::new() } else { format!("-{flavor}") };
     let extension = if metadata.uncompressed { "tar" } else { "tar.zst" };
-    format!("zarf-package-{name}-{architecture}{version}.{extension}")
+    format!("zarf-package-{name}-{architecture}{version}{flavor}.{extension}")
 }
 
 /// Whether a file is called as a package is, and not as what lies beside one.
@@ -223,6 +228,7 @@ mod tests {
         assert_eq!(base_name("###ZARF_TEMP###/x"), "x");
         let metadata =
             Metadata { name: "p".into(), version: "1".into(), architecture: "amd64".into(), ..Metadata::default() };
-        assert_eq!(package_file_name(&metadata), "zarf-package-p-amd64-1.tar.zst");
+        assert_eq!(package_file_name(&metadata, ""), "zarf-package-p-amd64-1.tar.zst");
+        assert_eq!(package_file_name(&metadata, "up"), "zarf-package-p-amd64-1-up.tar.zst");
     }
 }

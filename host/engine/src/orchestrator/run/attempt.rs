@@ -35,7 +35,7 @@ use config::as_read::no_longer;
 use config::hash::ConfigHashes;
 use config::pipeline::{StepSpec, Target};
 use config::settings::RetrySettings;
-use config::{Project, hash, publish, written};
+use config::{hash, publish, written};
 use disk::tree::Tree;
 use futures_util::future::BoxFuture;
 use plugin_host::catalog::PluginSource;
@@ -354,7 +354,7 @@ impl Run {
     /// the manifest is not what the step published.
     fn reload_configuration(&mut self, manifests: &StepState) -> Result<ConfigHashes> {
         let before = &self.session.project;
-        let project = Project::load(before.layout.clone())?;
+        let project = before.reload()?;
         let published = manifests.outputs.as_ref().map_or(&[][..], |outputs| &outputs.published);
         if let Some(name) = before.read.differs_from(&project.read, published) {
             return Err(no_longer(&format!("`{name}`")));

@@ -111,7 +111,7 @@ impl Run {
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
         let runners = Runners::of(&project);
-        let names = Names::new(&components, project.components.as_ref(), runners.clone());
+        let names = Names::new(&components, &project.of_architectures(), runners.clone());
         if self.options.locked {
             let useless =
                 Useless { unnamed: self.lock.unnamed(&names), doubted: self.lock.doubts(&components, &runners) };

@@ -10,11 +10,12 @@
 //! A bad file does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use model::count::counted;
 use model::problem::YamlPath;
-use model::{FileEntry, ResolvedFile};
+use model::{FileEntry, FileKind, ResolvedFile};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -28,7 +29,9 @@ use base::leash::Leash;
 use base::progress::{Progress, StepOutcome};
 use base::text;
 use config::airgap_lock::LockedFile;
+use config::as_read::AsRead;
 use config::components::name_problem;
+use config::local::is_local;
 use config::settings::SecuritySettings;
 use disk::tree::{Artifact, TreeBuilder};
 use entitlement::Granted;
@@ -69,6 +72,7 @@ impl Step for FilesStep {
                 concurrency: settings.network.concurrency.max(1),
                 unpackers: Semaphore::new(UNPACKERS),
                 architecture: &resolved.architecture,
+                local: cx.project.read.clone(),
             };
             work.run(&resolved.files).await
         })
@@ -88,6 +92,8 @@ struct Work<'a> {
     unpackers: Semaphore,
     /// Of the package.
     architecture: &'a str,
+    /// Files of the project.
+    local: AsRead,
 }
 
 impl Work<'_> {
@@ -142,23 +148,19 @@ impl Work<'_> {
 
     async fn one(&self, file: &ResolvedFile) -> Result<FileEntry> {
         self.progress.check()?;
-        let digest = self.fetch(file).await?;
         let path = format!("bin/{}", file.name);
+        if is_local(&file.url) {
+            let artifact = self.extract(file, self.local.local_file(&file.url)?, &path).await?;
+            return Ok(entry(file, path, &artifact, None));
+        }
+        let digest = self.fetch(file).await?;
         let artifact = if file.extract {
-            self.extract(file, digest, &path).await?
+            self.extract(file, self.store.path(&digest), &path).await?
         } else {
             self.store.link(&digest, self.output, &path, true)?
         };
-        Ok(FileEntry {
-            kind: file.kind,
-            name: file.name.clone(),
-            version: file.version.clone(),
-            url: file.url.clone(),
-            path,
-            sha256: artifact.digest.hex(),
-            size: artifact.size,
-            checksum: self.lock.lock().files.get(&file.url).and_then(|entry| entry.checksum.clone()),
-        })
+        let checksum = self.lock.lock().files.get(&file.url).and_then(|entry| entry.checksum.clone());
+        Ok(entry(file, path, &artifact, checksum))
     }
 
     /// Gets the file into the store.
@@ -180,6 +182,9 @@ impl Work<'_> {
             download.expected = Some(written);
             let fetched = network.download(self.store, &download, self.lock, self.progress).await;
             let fetched = fetched.map_err(|error| match error.class() {
+                Class::Integrity if file.kind == FileKind::Definition => {
+                    error.context(format!("{} is not what the definition says", file.url))
+                }
                 Class::Integrity => error.context(format!("{} is not what `sha256` of settings.yaml says", file.url)),
                 _ => error,
             })?;
@@ -284,11 +289,10 @@ impl Work<'_> {
     }
 
     /// Takes the named binary out of the archive.
-    async fn extract(&self, file: &ResolvedFile, digest: Digest, path: &str) -> Result<Artifact> {
+    async fn extract(&self, file: &ResolvedFile, source: PathBuf, path: &str) -> Result<Artifact> {
         let _turn = self.unpackers.acquire().await.map_err(|_| Error::interrupted())?;
         self.progress.check()?;
         let into = self.output.prepare(path)?;
-        let source = self.store.path(&digest);
         let (member, name) = (file.binary.clone(), file.name.clone());
         let limit = self.security.largest_unpacked_gib.saturating_mul(1 << 30);
         let (architecture, url) = (self.architecture.to_owned(), file.url.clone());
@@ -321,6 +325,19 @@ impl Work<'_> {
     }
 }
 
+fn entry(file: &ResolvedFile, path: String, artifact: &Artifact, checksum: Option<String>) -> FileEntry {
+    FileEntry {
+        kind: file.kind,
+        name: file.name.clone(),
+        version: file.version.clone(),
+        url: file.url.clone(),
+        path,
+        sha256: artifact.digest.hex(),
+        size: artifact.size,
+        checksum,
+    }
+}
+
 /// As messages call it.
 fn label(file: &ResolvedFile) -> String {
     format!("{} {}", file.name, file.version).trim_end().to_owned()
@@ -329,7 +346,7 @@ fn label(file: &ResolvedFile) -> String {
 /// The digest that the configuration has for it.
 fn written(file: &ResolvedFile) -> Result<Option<Digest>> {
     let parsed = file.sha256.as_deref().map(str::parse).transpose();
-    parsed.map_err(|error| Error::invalid(format!("the `sha256` of {} is none", label(file))).caused_by(error))
+    parsed.map_err(|error| Error::invalid(format!("the SHA-256 of {} is none", label(file))).caused_by(error))
 }
 
 fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {

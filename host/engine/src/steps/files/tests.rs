@@ -41,6 +41,7 @@ impl Bench {
             concurrency: 4,
             unpackers: Semaphore::new(UNPACKERS),
             architecture: "amd64",
+            local: AsRead::default(),
         };
         (work.run(files).await, tree)
     }

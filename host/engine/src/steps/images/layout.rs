@@ -1,6 +1,7 @@
 //! The OCI image layout, byte for byte as Zarf writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -64,7 +65,8 @@ fn as_go_escapes(text: &str) -> String {
     escaped
 }
 
-/// Fills the tree: two small files, and a link for every blob. What an earlier
+/// Fills the tree: two small files, and a link for every blob, of the store or
+/// `local`. What an earlier
 /// attempt left and nobody needs any more goes.
 pub(super) fn write(
     tree: &TreeBuilder,
@@ -72,6 +74,7 @@ pub(super) fn write(
     references: &BTreeMap<String, Descriptor>,
     carried: &BTreeMap<String, Vec<String>>,
     blobs: &BTreeSet<Digest>,
+    local: &BTreeMap<Digest, (PathBuf, u64)>,
 ) -> Result<()> {
     remove_others(tree, blobs)?;
     tree.discard(REFERRERS)?;
@@ -84,6 +87,9 @@ pub(super) fn write(
     tree.write("index.json", &index_json(references)?, false)?;
     for digest in blobs {
         store.link(digest, tree, &format!("blobs/sha256/{}", digest.hex()), false)?;
+    }
+    for (digest, (path, size)) in local.iter().filter(|(digest, _)| !blobs.contains(digest)) {
+        tree.link(path, *digest, *size, &format!("blobs/sha256/{}", digest.hex()), false)?;
     }
     Ok(())
 }
@@ -181,9 +187,9 @@ mod tests {
         let (old, new) = (store.insert_bytes(b"old").unwrap(), store.insert_bytes(b"new").unwrap());
         let none = BTreeMap::new();
         let about = BTreeMap::from([("a:1".to_owned(), vec!["a:sha256-00.sig".to_owned()])]);
-        write(&tree, &store, &none, &about, &BTreeSet::from([old, new])).unwrap();
+        write(&tree, &store, &none, &about, &BTreeSet::from([old, new]), &BTreeMap::new()).unwrap();
         assert!(tree.get(REFERRERS).is_some());
-        write(&tree, &store, &none, &BTreeMap::new(), &BTreeSet::from([new])).unwrap();
+        write(&tree, &store, &none, &BTreeMap::new(), &BTreeSet::from([new]), &BTreeMap::new()).unwrap();
         let blobs: Vec<_> = std::fs::read_dir(folder.path().join("tree/blobs/sha256")).unwrap().collect();
         assert_eq!(blobs.len(), 1);
         assert_eq!(tree.listing().artifacts.len(), 3);

@@ -6,7 +6,8 @@
 //!    carried, and checks the signature that the user's rules ask for.
 //! 3. [`fetch`] brings the blobs of all images into the store, each once, some
 //!    at a time, the largest image first.
-//! 4. [`layout`] links them into the tree and writes index.json.
+//! 4. [`archives`] takes images out of archives of the project.
+//! 5. [`layout`] links them into the tree and writes index.json.
 //!
 //! A bad image does not stop the others: the end lists all that failed.
 //! [`plan`] answers what a run would do, without a network.
@@ -18,6 +19,7 @@ use futures_util::StreamExt;
 use model::count::counted;
 use model::{RESOLVED, ResolvedComponents};
 
+use self::archives::Archived;
 use self::fetch::Fetch;
 use self::manifest::Descriptor;
 use self::referrers::Policy;
@@ -29,13 +31,16 @@ use ::fetch::network::Network;
 use ::fetch::shared_lock::SharedLock;
 use ::fetch::store::Store;
 use base::error::{Error, Result};
+use base::leash::Leash;
 use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
+use config::as_read::AsRead;
 use config::pipeline::DISCOVER;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 
+mod archives;
 mod fetch;
 mod layout;
 pub(crate) mod manifest;
@@ -68,6 +73,8 @@ impl Step for ImagesStep {
                 concurrency: cx.project.settings.network.concurrency.max(1),
                 room: Some(&cx.room),
                 policy: policy(&cx.project)?,
+                local: cx.project.read.clone(),
+                largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
             };
             work.run(&resolved).await
         })
@@ -99,6 +106,10 @@ struct Work<'a> {
     policy: Policy,
     /// Of the images that components.yaml does not name, what does.
     origins: BTreeMap<String, String>,
+    /// Files of the project.
+    local: AsRead,
+    /// Bytes that an archive may unpack to.
+    largest_unpacked: u64,
 }
 
 /// An image that could be resolved.
@@ -123,7 +134,9 @@ impl Work<'_> {
         if !failures.is_empty() {
             return Err(self.explain(failures.into_error(total, "images")));
         }
-        let blobs = self.write_layout(&items).await?;
+        let archived = self.unpack(components).await?;
+        let total = total + archived.references.len();
+        let blobs = self.write_layout(&items, archived).await?;
         let summary = format!("{}, {}", counted(total, "image", "images"), counted(blobs, "blob", "blobs"));
         Ok(StepOutcome { summary, items: total as u64, unit: "images".to_owned() })
     }
@@ -188,7 +201,24 @@ impl Work<'_> {
         Ok(resolved)
     }
 
-    async fn write_layout(&self, items: &[Item<'_>]) -> Result<usize> {
+    /// What archives of the project hold.
+    async fn unpack(&self, components: &ResolvedComponents) -> Result<Archived> {
+        let archives = components.image_archives.clone();
+        if archives.is_empty() {
+            return Ok(Archived::default());
+        }
+        let reading = archives::Reading {
+            local: self.local.clone(),
+            architecture: components.architecture.clone(),
+            folder: self.output.root().with_file_name("archives"),
+            limit: self.largest_unpacked,
+            leash: Leash::new(self.progress.cancellation().clone()),
+        };
+        let failed = |error| Error::local("the thread that unpacks failed").caused_by(error);
+        tokio::task::spawn_blocking(move || reading.all(&archives)).await.map_err(failed)?
+    }
+
+    async fn write_layout(&self, items: &[Item<'_>], archived: Archived) -> Result<usize> {
         let mut references: BTreeMap<String, Descriptor> =
             items.iter().map(|item| (item.resolved.reference.normalized(), item.resolved.descriptor.clone())).collect();
         let mut carried = BTreeMap::new();
@@ -205,9 +235,11 @@ impl Work<'_> {
             .copied()
             .chain(items.iter().flat_map(|item| &item.resolved.blobs).map(|blob| blob.digest))
             .collect();
-        let count = blobs.len();
+        references.extend(archived.references);
+        let count = blobs.iter().chain(archived.blobs.keys()).collect::<BTreeSet<_>>().len();
+        let local = archived.blobs;
         let (tree, store) = (self.output.clone(), self.store.clone());
-        tokio::task::spawn_blocking(move || layout::write(&tree, &store, &references, &carried, &blobs))
+        tokio::task::spawn_blocking(move || layout::write(&tree, &store, &references, &carried, &blobs, &local))
             .await
             .map_err(|error| Error::local("the thread that writes the layout failed").caused_by(error))??;
         Ok(count)

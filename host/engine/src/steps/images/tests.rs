@@ -71,6 +71,8 @@ impl Bench {
             room: None,
             policy: Policy::default(),
             origins: BTreeMap::new(),
+            local: AsRead::default(),
+            largest_unpacked: 1 << 30,
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }

@@ -225,7 +225,7 @@ impl RepositoryClone<'_> {
         fs::made_by(clone, marked).await.map(drop).map_err(|failure| self.error(failure, "mark what was fetched of"))
     }
 
-    async fn local(&self, arguments: &[&str]) -> Result<Vec<u8>> {
+    pub(super) async fn local(&self, arguments: &[&str]) -> Result<Vec<u8>> {
         let output = self.git.collect(self.progress, Reach::Local, Some(&self.directory), arguments, LISTING_LIMIT);
         output.await.map_err(|failure| self.error(failure, "read the clone of"))
     }

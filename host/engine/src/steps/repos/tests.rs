@@ -88,6 +88,7 @@ impl Lab {
             output: &output,
             journal: None,
             progress: &self.progress,
+            exports: Vec::new(),
         };
         work.run(repositories).await.map(|_| output)
     }

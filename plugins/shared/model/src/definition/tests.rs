@@ -1,0 +1,192 @@
+//! Definitions in memory, composed.
+
+use super::*;
+
+#[derive(Default)]
+struct Memory(BTreeMap<String, String>);
+
+impl Files for Memory {
+    fn look(&mut self, path: &str) -> Result<Found, String> {
+        let folder = format!("{path}/");
+        Ok(match self.0.get(path) {
+            Some(text) => Found::Text(text.clone()),
+            None if self.0.keys().any(|known| known.starts_with(&folder)) => Found::Directory,
+            None => Found::Nothing,
+        })
+    }
+}
+
+const HEAD: &str = "kind: ZarfPackageConfig\nmetadata: {name: x}\ncomponents:\n";
+const BETA: &str = "apiVersion: zarf.dev/v1beta1\nkind: ZarfPackageConfig\nmetadata: {name: x}\ncomponents:\n";
+const COMPONENT: &str = "apiVersion: zarf.dev/v1beta1\nkind: ZarfComponentConfig\nmetadata: {name: c}\n";
+
+fn composed(files: &[(&str, &str)], flavor: &str, set: &[(&str, &str)]) -> Result<Composed, Vec<Refusal>> {
+    let text = |text: &str| match text.starts_with('-') {
+        true => format!("{HEAD}{text}"),
+        false => text.to_owned(),
+    };
+    let mut memory = Memory(files.iter().map(|(path, of)| ((*path).to_owned(), text(of))).collect());
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let choice = Choice { architecture: "amd64".into(), is_pinned: true, flavor: flavor.into(), set };
+    compose("zarf.yaml", &choice, &mut memory)
+}
+
+fn refused(files: &[(&str, &str)]) -> Vec<Refusal> {
+    composed(files, "", &[]).unwrap_err()
+}
+
+#[test]
+fn a_component_is_laid_over_what_it_imports() {
+    let root = "- name: web\n  required: true\n  import: {path: packages/web, name: base}\n  images: [mine:1]\n\
+                \x20 charts: [{name: c, namespace: other, valuesFiles: [mine.yaml]}]\n  files: [{source: f, target: /f}]\n\
+                - name: own\n";
+    let web = format!(
+        "{HEAD}- name: base\n  description: as it was\n  default: true\n  images: [base:1]\n\
+         \x20 charts: [{{name: c, localPath: ../chart, namespace: n, valuesFiles: [v.yaml, 'https://h/v']}}]\n\
+         \x20 manifests: [{{name: m, files: [m.yaml]}}]\n\
+         - name: other\n  actions: {{onCreate: {{before: [{{cmd: x}}]}}}}\nvariables: [{{name: A, default: inner}}, {{name: B}}]\nvalues: {{files: [v.yaml]}}\n"
+    );
+    let root = format!("{HEAD}{root}variables: [{{name: A, default: outer}}]\nvalues: {{files: [./own.yaml]}}\n");
+    let Composed { definition, schemas, .. } =
+        composed(&[("zarf.yaml", &root), ("packages/web/zarf.yaml", &web)], "", &[]).unwrap();
+    let web = &definition.components[0];
+    assert_eq!(
+        (web.name.as_str(), web.description.as_str(), web.default, web.required),
+        ("web", "as it was", false, Some(true))
+    );
+    assert_eq!(web.images, ["base:1", "mine:1"]);
+    assert_eq!((web.charts[0].local_path.as_str(), web.charts[0].namespace.as_str()), ("packages/chart", "other"));
+    assert_eq!(web.charts[0].values_files, ["packages/web/v.yaml", "https://h/v", "mine.yaml"]);
+    assert_eq!((web.manifests[0].files[0].as_str(), web.files[0].source.as_str()), ("packages/web/m.yaml", "f"));
+    assert_eq!(definition.variables.len(), 2);
+    assert_eq!(definition.variables[0]["default"], "outer");
+    assert_eq!(definition.values.files, ["packages/web/v.yaml", "own.yaml"]);
+    assert!(schemas.is_empty() && definition.components[1].name == "own");
+    assert_eq!(definition.metadata.architecture, "amd64");
+}
+
+#[test]
+fn flavors_and_architectures_choose() {
+    let text = "- name: a\n- name: b\n  only: {flavor: up}\n- name: b\n  only: {flavor: down}\n- name: c\n  only: {cluster: {architecture: arm64}}\n";
+    for (flavor, expected) in [("", vec!["a"]), ("up", vec!["a", "b"]), ("down", vec!["a", "b"])] {
+        let definition = composed(&[("zarf.yaml", text)], flavor, &[]).unwrap().definition;
+        let names: Vec<&str> = definition.components.iter().map(|component| component.name.as_str()).collect();
+        assert_eq!(names, expected, "{flavor}");
+    }
+}
+
+#[test]
+fn component_files_of_v1beta1_are_variants() {
+    let root = format!(
+        "{BETA}- name: web\n  import: {{local: [{{path: c/up.yaml}}, {{path: c/down.yaml}}]}}\n  images: [{{name: 'a:1'}}]\n"
+    );
+    let of = |flavor: &str, image: &str| {
+        format!(
+            "{COMPONENT}component:\n  selector: {{flavor: {flavor}}}\n  images: [{{name: '{image}'}}]\n  charts: [{{name: c, local: {{path: chart}}, namespace: n}}]\nvalues: {{files: [v.yaml]}}\n"
+        )
+    };
+    let (up, down) = (of("up", "up:1"), of("down", "down:1"));
+    let files = [("zarf.yaml", root.as_str()), ("c/up.yaml", up.as_str()), ("c/down.yaml", down.as_str())];
+    let found = composed(&files, "down", &[]).unwrap();
+    let component = &found.definition.components[0];
+    assert_eq!(component.images, ["down:1", "a:1"]);
+    assert_eq!(component.charts[0].local_path, "c/chart");
+    assert_eq!(found.definition.values.files, ["c/v.yaml"]);
+    assert_eq!(found.beta.unwrap().components[0].charts[0].local.as_ref().unwrap().path, "c/chart");
+    let refused = composed(&files, "", &[]).unwrap_err();
+    assert!(refused[0].message.contains("none of the files"), "{refused:?}");
+}
+
+#[test]
+fn templates_need_a_value() {
+    let text = "- name: a\n  images: ['x:###ZARF_PKG_TMPL_TAG###', 'y:###ZARF_PKG_TMPL_OTHER###']\n";
+    let found = composed(&[("zarf.yaml", text)], "", &[("TAG", "1"), ("OTHER", "2")]).unwrap();
+    assert_eq!(found.definition.components[0].images, ["x:1", "y:2"]);
+    let refused = composed(&[("zarf.yaml", text)], "", &[("TAG", "1")]).unwrap_err();
+    assert!(
+        refused[0].message.contains("ZARF_PKG_TMPL_OTHER") && refused[0].hint.contains("--set OTHER="),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_composed_is_named() {
+    let import = |path: &str| format!("- name: a\n  import: {{path: {path}}}\n");
+    let cases: Vec<(Vec<(&str, String)>, &str)> = vec![
+        (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", import(".."))], "in a circle"),
+        (vec![("zarf.yaml", import("."))], "in a circle"),
+        (vec![("zarf.yaml", import("b"))], "is not there"),
+        (vec![("zarf.yaml", import("../b"))], "leaves the folder"),
+        (vec![("zarf.yaml", import("/b"))], "absolute"),
+        (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: c\n".into())], "no component of `b/zarf.yaml`"),
+        (
+            vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n  only: {flavor: x}\n".into())],
+            "not for `amd64`",
+        ),
+        (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n- name: a\n".into())], "has 2 of them"),
+        (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x'}\n".into())], "from a registry"),
+        (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x', path: b}\n".into())], "a `path` and a `url`"),
+        (vec![("zarf.yaml", "- name: a\n  import: {path: '###ZARF_PKG_TMPL_X###'}\n".into())], "package template"),
+        (vec![("zarf.yaml", "- name: a\n- name: a\n".into())], "two components are called `a`"),
+        (vec![("zarf.yaml", "- name: a\n  imges: [x]\n".into())], "components[0].imges"),
+        (vec![("zarf.yaml", "- name: a\n  only: {flavor: x}\n".into())], "no component is for"),
+        (
+            vec![("zarf.yaml", "kind: ZarfInitConfig\nmetadata: {name: x}\ncomponents: [{name: a}]\n".into())],
+            "ZarfInitConfig",
+        ),
+        (vec![("zarf.yaml", "kind: x\n  y: [\n".into())], "cannot be read"),
+        (
+            vec![(
+                "zarf.yaml",
+                "kind: ZarfPackageConfig\nmetadata: {name: x, architecture: arm64}\ncomponents: [{name: a}]\n".into(),
+            )],
+            "`arm64`",
+        ),
+        (vec![("zarf.yaml", "- name: a\n  actions: {onCreate: {before: [{cmd: make}]}}\n".into())], "onCreate"),
+        (vec![("zarf.yaml", "- name: a\n  manifests: [{name: m, kustomizations: [k]}]\n".into())], "kustomizations"),
+        (
+            vec![("zarf.yaml", "- name: a\n  dataInjections: [{source: x, target: {path: /y}}]\n".into())],
+            "dataInjections",
+        ),
+        (vec![("zarf.yaml", "- name: a\n  scripts: {before: [x]}\n".into())], "scripts"),
+        (vec![("zarf.yaml", format!("{BETA}- name: a\n  images: [{{name: x, source: daemon}}]\n"))], "daemon"),
+        (
+            vec![("zarf.yaml", format!("{BETA}- name: a\n  import: {{remote: [{{url: 'oci://h/x'}}]}}\n"))],
+            "from a registry",
+        ),
+        (
+            vec![
+                ("zarf.yaml", format!("{BETA}- name: a\n  import: {{local: [{{path: c.yaml}}]}}\n")),
+                ("c.yaml", format!("{COMPONENT}component: {{import: {{local: [{{path: c.yaml}}]}}}}\n")),
+            ],
+            "in a circle",
+        ),
+        (
+            vec![
+                ("zarf.yaml", format!("{BETA}- name: a\n  import: {{local: [{{path: c.yaml}}]}}\n")),
+                ("c.yaml", format!("{BETA}- name: b\n")),
+            ],
+            "is no field that this version knows",
+        ),
+    ];
+    for (files, word) in cases {
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let refused = refused(&files);
+        assert!(refused.iter().any(|one| one.message.contains(word)), "{word}: {refused:?}");
+        assert!(refused.iter().all(|one| !one.hint.is_empty()));
+    }
+}
+
+#[test]
+fn imports_do_not_grow_without_end() {
+    let component = |number: usize| format!("- name: a{number}\n  import: {{path: b, name: b}}\n");
+    let text: String = (0..=MOST_IMPORTS).map(component).collect();
+    let refused = refused(&[("zarf.yaml", text.as_str()), ("b/zarf.yaml", "- name: b\n")]);
+    assert!(refused[0].message.contains("more than 1000"), "{refused:?}");
+    let chain =
+        |level: usize| (format!("l{level}/zarf.yaml"), format!("- name: a\n  import: {{path: ../l{}}}\n", level + 1));
+    let mut files: Vec<(String, String)> = (0..=DEEPEST).map(chain).collect();
+    files.push(("zarf.yaml".into(), "- name: a\n  import: {path: l0}\n".into()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert!(self::refused(&files)[0].message.contains("too deep"));
+}

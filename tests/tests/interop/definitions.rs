@@ -1,0 +1,287 @@
+//! Definitions of the kinds that public repositories hold (tests/interop/definitions):
+//! each is composed as the real Zarf composes it, and those of [`BUILT`] are built
+//! unchanged, from mirrors, and taken by it.
+
+use std::path::{Path, PathBuf};
+
+use airgap_tests::charts;
+use airgap_tests::file_server::FileServer;
+use airgap_tests::git_server::GitServer;
+use airgap_tests::http::Content;
+use airgap_tests::images::{Blob, Image, OCI_MANIFEST, tar_of};
+use airgap_tests::project::Project;
+use airgap_tests::registry::Registry;
+use serde_json::{Map, Value, json};
+
+use crate::NEWEST;
+use crate::programs::{Zarf, shown};
+
+/// Built and inspected.
+const BUILT: &[&str] = &[
+    "anchors",
+    "argocd",
+    "bootstrap",
+    "games",
+    "generated",
+    "helm-charts",
+    "monitoring",
+    "packed",
+    "plain-beta",
+    "site-files",
+    "templates",
+    "uds",
+    "values",
+    "variables",
+];
+/// Files alone: deployed as well, where there is no cluster.
+const DEPLOYED: &[&str] = &["site-files"];
+
+/// Runs all of it.
+///
+/// # Panics
+/// Where anything differs.
+pub(crate) fn run() {
+    let zarf = Zarf::of(NEWEST);
+    let cases = cases();
+    assert!(cases.len() >= 20, "{}", cases.len());
+    for case in &cases {
+        composed(case, &zarf);
+    }
+    println!("definitions: {} are composed as Zarf {NEWEST} does", cases.len());
+    let mirror = Mirror::start();
+    for name in BUILT {
+        let case = cases.iter().find(|case| case.name == *name).unwrap_or_else(|| panic!("{name} is no definition"));
+        built(case, &mirror, &zarf);
+    }
+    println!("definitions: {} are built unchanged and taken by Zarf {NEWEST}", BUILT.len());
+}
+
+/// A definition, and what `build` and Zarf are called with.
+struct Case {
+    name: String,
+    arguments: Vec<String>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/definitions")
+}
+
+fn cases() -> Vec<Case> {
+    let mut names: Vec<String> = std::fs::read_dir(folder())
+        .expect("the definitions are there")
+        .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    let arguments = |name: &str| {
+        let text = std::fs::read_to_string(folder().join(name).join("arguments")).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    names.into_iter().map(|name| Case { arguments: arguments(&name), name }).collect()
+}
+
+impl Case {
+    /// The whole corpus in a project of its own, and settings that name this one.
+    fn project(&self, settings: Value) -> Project {
+        let project = Project::bare().with_settings(|of| {
+            *of = settings;
+            of["definition"] = json!(format!("definitions/{}/zarf.yaml", self.name));
+            of["package"] = json!({ "architecture": "amd64" });
+        });
+        copy(&folder(), &project.path("definitions"));
+        project
+    }
+
+    fn run(&self, project: &Project, arguments: &[&str]) {
+        let own: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        project.run(&[arguments, &own].concat()).success();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a new folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("a readable folder").path();
+        let target = to.join(entry.file_name().expect("a name"));
+        if entry.is_dir() {
+            copy(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).expect("a readable file");
+        }
+    }
+}
+
+fn composed(case: &Case, zarf: &Zarf) {
+    let project = case.project(json!({}));
+    case.run(&project, &["build", "--step", "manifests"]);
+    let ours = document(&project.read("build/steps/manifests/definition.yaml"));
+    let path = shown(&project.path("definitions").join(&case.name));
+    let own: Vec<&str> = case.arguments.iter().map(String::as_str).collect();
+    let command = ["dev", "inspect", "definition", &path, "-a", "amd64", "--no-color"];
+    let theirs = document(&zarf.run(&[&command[..], &own].concat()));
+    assert_eq!(ours, theirs, "{}", case.name);
+}
+
+/// A definition without what says nothing.
+fn document(text: &str) -> Value {
+    let value: Value = serde_yaml::from_str(text).unwrap_or_else(|err| panic!("{err} in\n{text}"));
+    let mut value = plain(value).expect("a definition says something");
+    value.as_object_mut().expect("a mapping").remove("apiVersion");
+    value
+}
+
+fn plain(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(fields) => {
+            let fields: Map<String, Value> =
+                fields.into_iter().filter_map(|(key, value)| Some((key, plain(value)?))).collect();
+            (!fields.is_empty()).then_some(Value::Object(fields))
+        }
+        Value::Array(items) => {
+            let items: Vec<Value> = items.into_iter().map(|item| plain(item).unwrap_or(Value::Null)).collect();
+            (!items.is_empty()).then_some(Value::Array(items))
+        }
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
+        value => Some(value),
+    }
+}
+
+/// Loopback in the place of the servers that the definitions name.
+struct Mirror {
+    registry: Registry,
+    files: FileServer,
+    git: GitServer,
+}
+
+impl Mirror {
+    fn start() -> Self {
+        let git = GitServer::start().expect("git is installed");
+        Self { registry: Registry::start(), files: FileServer::start(), git }
+    }
+
+    /// Serves all that the resolved components name; gives the settings that
+    /// lead here.
+    fn serve(&self, components: &Value) -> Value {
+        let list = |key: &str| components[key].as_array().cloned().unwrap_or_default();
+        let mut registries = Map::new();
+        let mut urls = Map::new();
+        let mut mirrored = |host: &str| {
+            let location = self.registry.reference(host);
+            let mirror = json!({ "mirrors": [{ "location": location, "plain_http": true }], "mirrors_only": true });
+            registries.insert(host.to_owned(), mirror);
+        };
+        for (seed, image) in list("images").iter().enumerate() {
+            let complete = complete(image.as_str().expect("a reference"));
+            self.registry.push(&complete, &Image::small(seed as u64, 3_000));
+            mirrored(complete.split('/').next().expect("a host"));
+        }
+        for chart in list("charts") {
+            let text = |key: &str| chart[key].as_str().unwrap_or_default().to_owned();
+            let (repo, name, version) = (text("repo"), text("name"), text("version"));
+            let archive = charts::chart(&name, &version, &[]);
+            if let Some(repo) = repo.strip_prefix("oci://") {
+                self.push_chart(&format!("{repo}/{name}"), &version, archive);
+                mirrored(repo.split('/').next().expect("a host"));
+            } else if let Some((_, path)) = repo.split_once("://") {
+                let file = format!("{name}-{version}.tgz");
+                self.files.put(&format!("/{path}/index.yaml"), charts::index(&[(&name, &version, &file, &archive)]));
+                self.files.put(&format!("/{path}/{file}"), archive);
+                urls.insert(format!("{repo}/"), json!(format!("{}/", self.files.url(&format!("/{path}")))));
+            }
+        }
+        for file in list("files") {
+            let url = file["url"].as_str().expect("a URL");
+            let Some((_, path)) = url.split_once("://") else { continue };
+            let content = match file["binary"].as_str() {
+                Some(member) => charts::gzip(&tar_of(&[(member, b"#!/bin/sh\necho packed\n")])),
+                None if url.ends_with("yaml") => {
+                    b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: remote}\n".to_vec()
+                }
+                None => b"#!/bin/sh\necho fetched\n".to_vec(),
+            };
+            self.files.put(&format!("/{path}"), content);
+            urls.insert(url.to_owned(), json!(self.files.url(&format!("/{path}"))));
+        }
+        for (at, wanted) in list("repositories").iter().enumerate() {
+            let url = wanted["url"].as_str().expect("a URL");
+            let name = format!("{at}-{}", url.rsplit('/').next().unwrap_or_default().trim_end_matches(".git"));
+            let repository = self.git.create(&name);
+            repository.commit("README.md", "# Mirrored\n");
+            if let Some(reference) = wanted["ref"].as_str() {
+                repository.tag(reference.trim_start_matches("refs/tags/"));
+            }
+            urls.insert(url.to_owned(), json!(self.git.clone_url(&name)));
+        }
+        let hosts = [self.files.host(), self.git.host()];
+        json!({ "registries": registries, "network": { "url_mirrors": urls, "plain_http_hosts": hosts }, "retries": { "backoff": 0.05 } })
+    }
+
+    fn push_chart(&self, repository: &str, version: &str, archive: Vec<u8>) {
+        let archive = Blob::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip", archive);
+        let config = Blob::new("application/vnd.cncf.helm.config.v1+json", b"{}".to_vec());
+        let manifest =
+            json!({ "schemaVersion": 2, "config": config.descriptor(), "layers": [archive.descriptor()] }).to_string();
+        for blob in [&archive, &config] {
+            self.registry.push_blob(repository, &blob.digest, Content::Memory(blob.bytes.clone()));
+        }
+        self.registry.push_manifest(repository, Some(version), &Blob::new(OCI_MANIFEST, manifest.into_bytes()));
+    }
+}
+
+/// With registry, namespace and tag.
+fn complete(image: &str) -> String {
+    let first = image.split('/').next().unwrap_or_default();
+    let has_host = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
+    let named = match (has_host, image.contains('/')) {
+        (true, _) => image.to_owned(),
+        (false, true) => format!("docker.io/{image}"),
+        (false, false) => format!("docker.io/library/{image}"),
+    };
+    let has_tag = named.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if has_tag { named } else { format!("{named}:latest") }
+}
+
+fn built(case: &Case, mirror: &Mirror, zarf: &Zarf) {
+    let project = case.project(json!({}));
+    case.run(&project, &["build", "--step", "manifests"]);
+    let components = project.read("build/steps/manifests/components.resolved.json");
+    let components: Value = serde_json::from_str(&components).expect("the components are JSON");
+    let project = case.project(mirror.serve(&components));
+    case.run(&project, &["build"]);
+    let package = shown(&project.package());
+    project.run(&["verify", &package]).success();
+    let inspected = document(&zarf.run(&["package", "inspect", "definition", &package, "--no-color"]));
+    let composed = document(&project.read("build/steps/manifests/definition.yaml"));
+    let names = |definition: &Value| -> Vec<String> {
+        let components = definition["components"].as_array().cloned().unwrap_or_default();
+        components.iter().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(&inspected), names(&composed), "{}", case.name);
+    if !components["images"].as_array().is_none_or(Vec::is_empty) {
+        let images = zarf.run(&["package", "inspect", "images", &package, "--no-color"]);
+        for image in components["images"].as_array().into_iter().flatten() {
+            assert!(images.contains(&complete(image.as_str().expect("a reference"))), "{image} in\n{images}");
+        }
+    }
+    if DEPLOYED.contains(&case.name.as_str()) {
+        deployed(&package, zarf);
+    }
+}
+
+/// Into the folder that Zarf runs in.
+fn deployed(package: &str, zarf: &Zarf) {
+    let home = zarf.folder();
+    let home = home.parent().expect("a folder lies in a home");
+    zarf.run(&["package", "deploy", package, "--confirm", "--components", "*"]);
+    for (path, word) in [
+        ("site/site.conf", "site: north"),
+        ("site/tree/deep/file", "deep"),
+        ("site/fetched", "echo fetched"),
+        ("site/packed", "echo packed"),
+        ("site/done", "done for north"),
+    ] {
+        let found = std::fs::read_to_string(home.join(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+        assert!(found.contains(word), "{path}: {found}");
+    }
+    zarf.run(&["package", "remove", package, "--confirm"]);
+}

@@ -226,6 +226,10 @@ fn a_signature_is_checked_with_the_key_and_kept() {
         project.run(&[&verify[..], &["config/cosign.pub"]].concat()).success().prints(&["✓ made", &signer]);
         let verified = project.run(&[&verify[..], &["config/stranger.pub", "--json"]].concat()).code(4).json();
         assert_eq!(verified["sound"], false, "{verified:#}");
+        let unsigned = made(version("1.0.1"));
+        project.write("unsigned.wasm", &unsigned);
+        let replace = ["plugin", "add", "unsigned.wasm", "--replace"];
+        project.run(&replace).code(3).says(&["`made` is signed by the key", "no signature was checked", "--key"]);
         project.remove("plugins/made.wasm");
         project.run(&["plugin", "list", "--verify"]).code(4).prints(&["✗ made", "there is no file plugins/made.wasm"]);
         project.run(&["plugin", "remove", "made"]).success();
@@ -431,7 +435,7 @@ fn what_is_pinned_comes_back_and_other_bytes_do_not() {
     std::fs::remove_dir_all(project.path("plugins")).unwrap();
     // A tag that moved is no matter: the manifest is pinned.
     push(&registry, "team/other:1", &made(Said { name: "other".into(), ..version("6.6.6") }));
-    project.run(&["plugin", "update", "--locked"]).success();
+    project.run(&["plugin", "update", "--locked"]).success().prints(&["brought back made", "brought back other"]);
     project.run(&["plugin", "list", "--verify"]).success().prints(&["✓ made", "✓ other"]);
     assert_eq!(project.read("config/plugins.lock"), lock);
 

@@ -632,6 +632,33 @@ fn no_plugin_takes_a_name_that_is_taken() {
     assert_ne!(std::fs::read(project.path("plugins/made.wasm")).unwrap(), before);
 }
 
+/// The lock alone makes a component run: where it can not be written nothing is
+/// left of one, and the one before is as it was.
+#[test]
+fn a_lock_that_can_not_be_written_changes_no_component() {
+    let project = Project::new();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("made.wasm").display().to_string();
+    std::fs::write(&file, made(version("1"))).unwrap();
+    let add = ["plugin", "add", &file, "--replace"];
+    symlink("nowhere", project.path("config/plugins.lock")).unwrap();
+    project.run(&add).code(1).says(&["config/plugins.lock", "a link that leads to no file"]);
+    assert_eq!(std::fs::read_dir(project.path("plugins")).unwrap().count(), 0);
+    project.remove("config/plugins.lock");
+    project.run(&add).success();
+    let (lock, before) =
+        (project.read("config/plugins.lock"), std::fs::read(project.path("plugins/made.wasm")).unwrap());
+    std::fs::write(&file, made(version("2"))).unwrap();
+    std::fs::rename(project.path("config/plugins.lock"), outside.path().join("lock")).unwrap();
+    // Somebody else's, as far as a link out of the project goes.
+    std::os::unix::fs::symlink("/proc/version", project.path("config/plugins.lock")).unwrap();
+    assert_ne!(project.run(&add).status.code(), Some(0));
+    assert_eq!(std::fs::read(project.path("plugins/made.wasm")).unwrap(), before);
+    project.remove("config/plugins.lock");
+    project.write("config/plugins.lock", &lock);
+    project.run(&add).success().prints(&["version: 1 → 2"]);
+}
+
 /// Whoever carries the folder carries its plugins: without any interface of a
 /// network one is added, a package built and verified.
 #[test]

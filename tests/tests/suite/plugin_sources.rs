@@ -10,7 +10,7 @@ use airgap_tests::file_server::FileServer;
 use airgap_tests::http::Content;
 use airgap_tests::images::{Blob, Image, Index};
 use airgap_tests::project::{self, Project, Run};
-use airgap_tests::registry::{Auth, Options, Registry};
+use airgap_tests::registry::{Auth, Options, Redirects, Registry};
 use airgap_tests::step_component::{self, Said};
 use airgap_tests::tools;
 use base::digest::Digest;
@@ -274,6 +274,60 @@ fn what_is_signed_by_nobody_or_about_something_else_is_refused() {
     leaves_nothing(&project, &run.says(&["neither `bare.wasm.sigstore.json`", "cosign sign-blob"]));
     let run = project.run(&["plugin", "add", "bare.wasm", "--key", "config/settings.yaml"]).code(2);
     leaves_nothing(&project, &run.says(&["config/settings.yaml", "no key"]));
+}
+
+/// Whoever has a registry may list signatures without end: a few are tried.
+#[test]
+fn a_registry_with_signatures_without_end_is_not_asked_for_all() {
+    let registry = Registry::start();
+    let manifest = push(&registry, "team/made:1", &made(version("1.0.0")));
+    let config = "application/vnd.oci.empty.v1+json";
+    let layers: Vec<Blob> =
+        (0..500).map(|number| Blob::new(BUNDLE, format!("{{\"n\": {number}}}").into_bytes())).collect();
+    let named: Vec<Value> = layers.iter().map(Blob::descriptor).collect();
+    let mut signed: Vec<Value> = Vec::new();
+    for number in 0..60 {
+        let more = json!({ "annotations": { "n": number.to_string() }, "subject": manifest.descriptor() });
+        let blobs = if number == 0 { &layers[..] } else { &[] };
+        signed.push(artifact(&registry, "team/made", config, &named, blobs, &more).descriptor());
+    }
+    let list = |signed: &[Value]| {
+        let list = json!({ "schemaVersion": 2, "manifests": signed });
+        let list = Blob::new("application/vnd.oci.image.index.v1+json", list.to_string().into_bytes());
+        registry.push_manifest("team/made", Some(&format!("sha256-{}", digest(&manifest.digest).hex())), &list);
+    };
+    list(&signed);
+    let project = asking(&[&registry.host()]);
+    let add = ["plugin", "add", &format!("oci://{}", registry.reference("team/made:1")), "--key", "config/cosign.pub"];
+    let run = project.run(&add).code(1);
+    leaves_nothing(&project, &run.says(&["no signature of", "holds", "no Sigstore bundle"]));
+    // The same sixteen each time, and they are asked for once.
+    assert!(registry.requests("GET", "/blobs/").len() <= 16, "{}", registry.requests("GET", "/blobs/").len());
+    assert!(registry.requests("GET", "/manifests/sha256:").len() <= 50);
+    let many: Vec<Value> = (0..300).map(|number| json!({ "mediaType": MANIFEST, "digest": format!("sha256:{}", sha256(format!("{number}").as_bytes())), "size": 1 })).collect();
+    list(&many);
+    let run = project.run(&add).code(1);
+    leaves_nothing(&project, &run.says(&["more than 200 manifests"]));
+}
+
+/// A registry may keep its blobs elsewhere. Behind the wall that is a port that
+/// somebody named.
+#[test]
+fn a_component_may_lie_where_its_registry_sends() {
+    let options = Options { redirects: Some(Redirects::default()), ..Options::default() };
+    let registry = Registry::with(options);
+    push(&registry, "team/made:1", &made(version("1.0.0")));
+    let project = asking(&[&registry.host()]);
+    let source = format!("oci://{}", registry.reference("team/made:1"));
+    let run = project.run(&["plugin", "add", &source]);
+    if run.status.success() {
+        tools::skipped("the wall of `plugin add`: this kernel closes no ports");
+    } else {
+        leaves_nothing(&project, &run.code(1).says(&["the second wall lets no connection", "`security.ports`"]));
+    }
+    let port: u16 = registry.storage().host().rsplit(':').next().unwrap().parse().unwrap();
+    let project = project.with_settings(|settings| settings["security"]["ports"] = json!([port]));
+    project.run(&["plugin", "add", &source, "--replace"]).success().prints(&["pinned made 1.0.0"]);
 }
 
 /// The manifest under a name, as it is served.

@@ -53,6 +53,7 @@ fuzz: ## Look for inputs that break the host, for AIRGAP_FUZZ_SECONDS (120), fro
 
 check: ## Formatting, lints, licences and sources of dependencies
 	$(CARGO) fmt --all --check
+	rustfmt --check examples/plugins/apt/src/lib.rs
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
 	$(CARGO) clippy $(FLAGS) --test interop --test examples -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds every guest component: the core plugins into target/plugins, the
-# guests of the test suite into target/test-guests. The same toolchain gives
+# Builds every guest component: the core plugins into target/plugins (the one in
+# Go by its own build.sh), the guests of the test suite into target/test-guests. The same toolchain gives
 # the same bytes in any folder.
 #
 # Needs a compiler for wasm32-wasip2: the target of the rustup toolchain, or
@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 target=$root/target/guests
-core=(manifest charts zarf-yaml package sbom scan)
+core=(manifest charts discover zarf-yaml package sbom scan)
 
 has_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ]; }
 
@@ -88,6 +88,7 @@ out=$target/wasm32-wasip2/release
 for plugin in "${core[@]}"; do
   place "$out/airgap_${plugin//-/_}.wasm" "target/plugins/$plugin.wasm"
 done
+plugins/helm-render/build.sh
 if [ "${1:-}" != --core ]; then
   for source in tests/guests/examples/*.rs; do
     guest=$(basename "$source" .rs)

@@ -13,7 +13,7 @@ use std::{env, fs};
 use sha2::{Digest, Sha256};
 
 /// The core plugins. All have the version of the workspace.
-const CORE: &[&str] = &["manifest", "charts", "zarf-yaml", "package", "sbom", "scan"];
+const CORE: &[&str] = &["manifest", "charts", "helm-render", "discover", "zarf-yaml", "package", "sbom", "scan"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=OPENCENTER_AIRGAP_PLUGINS");

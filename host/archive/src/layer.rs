@@ -1,22 +1,26 @@
 //! Reads the layer of an image front to back, in one pass and in memory that
 //! stays the same, and unpacks nothing to disk.
 //!
-//! A thread of its own decompresses ahead of who reads ([`Ahead`]). The reader
+//! A thread of its own decompresses ahead of who reads. The reader
 //! says beforehand what it [`Wanted`]; everything else passes by, but for its
 //! name: [`Names`] tells afterwards what the layer hides of those below it, by
 //! the rules of the OCI image format for removals (`.wh.…`).
 //!
 //! A layer comes from outside: names may be no UTF-8 (they are read with U+FFFD
 //! in them), nothing leads above the root, and what it unpacks to is bounded.
+//! An image has as many layers as it likes, so the names that are held of all
+//! of them have a [`Room`] together.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use xxhash_rust::xxh64::xxh64;
 
+use super::pipe::{Feed, Pipe, fill, pipe};
 use super::reader::{EntryKind, TarReader};
 use base::error::{Error, Result};
 use base::leash::Leash;
@@ -28,6 +32,8 @@ const CHUNK: usize = 256 * 1024;
 const AHEAD: usize = 4;
 /// Names of one layer. The largest layers in use have some hundred thousand.
 pub const MOST_NAMES: usize = 4_000_000;
+/// Names between two questions to the leash and to the room.
+const STRIDE: usize = 4096;
 /// What is given at once of links and wanted files.
 const BATCH: usize = 1000;
 /// Nothing honest shrinks by more than this factor once it is large.
@@ -72,25 +78,72 @@ pub struct Found {
     pub target: String,
 }
 
+/// For the names of layers that are held at the same time.
+#[derive(Clone, Debug)]
+pub struct Room {
+    left: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Room {
+    /// For so many, each of eight bytes.
+    pub fn new(most: usize) -> Self {
+        Self { left: Arc::new(AtomicUsize::new(most)), most }
+    }
+}
+
+/// Room that is taken, until it is dropped.
+#[derive(Debug)]
+struct Taken {
+    room: Room,
+    count: usize,
+}
+
+impl Taken {
+    fn none(room: &Room) -> Self {
+        Self { room: room.clone(), count: 0 }
+    }
+
+    /// Whether there was as much left.
+    fn add(&mut self, count: usize) -> bool {
+        let take = |left: usize| left.checked_sub(count);
+        let is_taken = self.room.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        self.count += if is_taken { count } else { 0 };
+        is_taken
+    }
+
+    fn give_back(&mut self, count: usize) {
+        self.room.left.fetch_add(count, Ordering::Relaxed);
+        self.count -= count;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.give_back(self.count);
+    }
+}
+
 /// A layer that is being read.
 pub struct LayerReader {
-    tar: TarReader<BufReader<Ahead>>,
+    tar: TarReader<Pipe>,
     wanted: Wanted,
     names: Vec<u64>,
+    taken: Taken,
     shown: String,
 }
 
 impl LayerReader {
     /// A tar, plain or packed with gzip, zstd or xz; `shown` is what errors
-    /// call it.
+    /// call it, and its names take of `room`.
     ///
     /// # Errors
     /// `local` where the file cannot be read.
-    pub fn open(path: &Path, shown: &str, wanted: Wanted, leash: &Leash) -> Result<Self> {
+    pub fn open(path: &Path, shown: &str, wanted: Wanted, room: &Room, leash: &Leash) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("cannot read", path, error))?;
-        let ahead = Ahead::new(file, leash.clone()).map_err(|error| Error::io("cannot read", path, error))?;
-        let tar = TarReader::lenient(BufReader::with_capacity(CHUNK, ahead));
-        Ok(Self { tar, wanted, names: Vec::new(), shown: shown.to_owned() })
+        let content = ahead(file, leash.clone()).map_err(|error| Error::io("cannot read", path, error))?;
+        let tar = TarReader::lenient(content);
+        Ok(Self { tar, wanted, names: Vec::new(), taken: Taken::none(room), shown: shown.to_owned() })
     }
 
     /// What comes next: links, up to and with the next wanted file, which
@@ -117,8 +170,9 @@ impl LayerReader {
         let Some(header) = self.tar.next_entry().map_err(|error| damaged(&self.shown, leash, error))? else {
             return Ok(None);
         };
-        if self.names.len().is_multiple_of(4096) {
+        if self.names.len().is_multiple_of(STRIDE) {
             leash.check()?;
+            self.make_room()?;
         }
         let path = rooted(&header.path);
         self.names.push(name_of(&path, header.kind == EntryKind::Directory));
@@ -141,6 +195,18 @@ impl LayerReader {
             target: if header.kind == EntryKind::HardLink { target[1..].to_owned() } else { target },
         });
         Ok(Some((found, is_wanted && header.kind == EntryKind::File)))
+    }
+
+    /// For the names that come next.
+    fn make_room(&mut self) -> Result<()> {
+        if self.taken.add(STRIDE) {
+            return Ok(());
+        }
+        let why = format!(
+            "`{}` and the layers beside it hold more than {} files: what follows is not read",
+            self.shown, self.taken.room.most
+        );
+        Err(Error::invalid(why))
     }
 
     fn begins_as_wanted(&mut self, leash: &Leash) -> Result<bool> {
@@ -195,7 +261,7 @@ impl LayerReader {
 
     /// The names of what was read.
     pub fn names(self) -> Names {
-        Names::of(self.names)
+        Names::of(self.names, self.taken)
     }
 }
 
@@ -230,23 +296,27 @@ fn rooted(path: &str) -> String {
 }
 
 /// The names of a layer, each as eight bytes of a hash.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names(Vec<u64>);
+#[derive(Debug)]
+pub struct Names {
+    hashes: Vec<u64>,
+    _taken: Taken,
+}
 
 fn name_of(path: &str, is_directory: bool) -> u64 {
     xxh64(path.as_bytes(), u64::from(is_directory))
 }
 
 impl Names {
-    fn of(mut names: Vec<u64>) -> Self {
-        names.sort_unstable();
-        names.dedup();
-        names.shrink_to_fit();
-        Self(names)
+    fn of(mut hashes: Vec<u64>, mut taken: Taken) -> Self {
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.shrink_to_fit();
+        taken.give_back(taken.count.saturating_sub(hashes.len()));
+        Self { hashes, _taken: taken }
     }
 
     fn has(&self, path: &str, is_directory: bool) -> bool {
-        self.0.binary_search(&name_of(path, is_directory)).is_ok()
+        self.hashes.binary_search(&name_of(path, is_directory)).is_ok()
     }
 
     /// Whether the layer removes or replaces what layers below it have at
@@ -254,7 +324,7 @@ impl Names {
     /// by something that is no folder in a folder's place.
     pub fn hides(&self, path: &str) -> bool {
         let path = rooted(path);
-        if self.0.is_empty() {
+        if self.hashes.is_empty() {
             return false;
         }
         if self.has(&path, false) || self.has(&path, true) {
@@ -273,52 +343,47 @@ impl Names {
 
     /// To be kept.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|name| name.to_le_bytes()).collect()
+        self.hashes.iter().flat_map(|name| name.to_le_bytes()).collect()
     }
 
-    /// What was kept; the bytes are those that were written.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.as_chunks::<8>().0.iter().map(|name| u64::from_le_bytes(*name)).collect())
+    /// What was kept; the bytes are those that were written. None where there
+    /// is no room for them.
+    pub fn from_bytes(bytes: &[u8], room: &Room) -> Option<Self> {
+        let hashes = bytes.as_chunks::<8>().0;
+        let mut taken = Taken::none(room);
+        let has_room = taken.add(hashes.len());
+        has_room.then(|| Self { hashes: hashes.iter().map(|hash| u64::from_le_bytes(*hash)).collect(), _taken: taken })
     }
 }
 
 /// The bytes of a file, decompressed by a thread of their own.
-struct Ahead {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    chunk: Vec<u8>,
-    at: usize,
+fn ahead(file: File, leash: Leash) -> io::Result<Pipe> {
+    let length = file.metadata()?.len();
+    let (feed, content) = pipe(CHUNK, AHEAD);
+    let work = move || {
+        let mut left = RATIO_FREE.saturating_add(length.saturating_mul(LARGEST_RATIO));
+        let result = decoder(file).and_then(|mut decoder| {
+            while next(&mut decoder, &feed, &mut left, &leash)? {}
+            Ok(())
+        });
+        if let Err(error) = result {
+            feed.fail(error);
+        }
+    };
+    thread::Builder::new().name("layer".to_owned()).spawn(work)?;
+    Ok(content)
 }
 
-impl Ahead {
-    fn new(file: File, leash: Leash) -> io::Result<Self> {
-        let length = file.metadata()?.len();
-        let (sender, chunks) = sync_channel(AHEAD);
-        let work = move || {
-            let mut left = RATIO_FREE.saturating_add(length.saturating_mul(LARGEST_RATIO));
-            let mut decoder = match decoder(file) {
-                Ok(decoder) => decoder,
-                Err(error) => return drop(sender.send(Err(error))),
-            };
-            loop {
-                let next = leash.check().map_err(io::Error::other).and_then(|()| fill(&mut decoder, &mut left));
-                let ends = !matches!(&next, Ok(chunk) if !chunk.is_empty());
-                if sender.send(next).is_err() || ends {
-                    return;
-                }
-            }
-        };
-        thread::Builder::new().name("layer".to_owned()).spawn(work)?;
-        Ok(Self { chunks, chunk: Vec::new(), at: 0 })
-    }
-}
-
-/// The next chunk, empty at the end.
-fn fill(decoder: &mut dyn Read, left: &mut u64) -> io::Result<Vec<u8>> {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    decoder.take(CHUNK as u64).read_to_end(&mut chunk)?;
-    let rest = left.checked_sub(chunk.len() as u64);
+/// One chunk further; false at the end, and where nobody reads on.
+fn next(decoder: &mut dyn Read, feed: &Feed, left: &mut u64, leash: &Leash) -> io::Result<bool> {
+    leash.check().map_err(io::Error::other)?;
+    let mut buffer = feed.buffer();
+    let (length, result) = fill(decoder, &mut buffer);
+    let rest = left.checked_sub(length as u64);
     *left = rest.ok_or_else(|| io::Error::other(format!("it unpacks to more than {LARGEST_RATIO} times its size")))?;
-    Ok(chunk)
+    let goes_on = length > 0 && feed.send(buffer, length);
+    result?;
+    Ok(goes_on)
 }
 
 fn decoder(file: File) -> io::Result<Box<dyn Read>> {
@@ -335,20 +400,6 @@ fn decoder(file: File) -> io::Result<Box<dyn Read>> {
     } else {
         Box::new(file)
     })
-}
-
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.chunk.len() {
-            // Whoever sends is gone after the end.
-            self.chunk = self.chunks.recv().unwrap_or_else(|_| Ok(Vec::new()))?;
-            self.at = 0;
-        }
-        let length = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
 }
 
 #[cfg(test)]
@@ -378,7 +429,7 @@ mod tests {
     fn open(bytes: &[u8], wanted: Wanted) -> LayerReader {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        LayerReader::open(file.path(), "layer", wanted, &Leash::endless()).unwrap()
+        LayerReader::open(file.path(), "layer", wanted, &Room::new(MOST_NAMES), &Leash::endless()).unwrap()
     }
 
     fn wanted() -> Wanted {
@@ -435,11 +486,35 @@ mod tests {
         let (mut layer, leash) = (open(&tar, wanted()), Leash::endless());
         assert!(layer.next(&leash).unwrap().is_empty());
         let names = layer.names();
-        let names = Names::from_bytes(&names.to_bytes());
+        let names = Names::from_bytes(&names.to_bytes(), &Room::new(100)).unwrap();
         let hidden = ["same", "kept", "was-folder/below/it", "d/gone", "d/gone/below", "opaque/old", "opaque/a/b"];
         let seen = ["kept/file", "d/other", "other", "d", "sam", "gone"];
         assert_eq!(hidden.map(|path| (path, names.hides(path))), hidden.map(|path| (path, true)));
         assert_eq!(seen.map(|path| (path, names.hides(path))), seen.map(|path| (path, false)));
+    }
+
+    /// Guards the memory of the host: an image has as many layers as it likes.
+    #[test]
+    fn the_names_of_all_layers_have_room_together_and_leave_it() {
+        let tar = tar_of(&vec![(&b"a"[..], Kind::File, &b""[..]); 5000]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&tar).unwrap();
+        let (room, leash) = (Room::new(3 * STRIDE), Leash::endless());
+        let read = || {
+            let mut layer = LayerReader::open(file.path(), "layer", Wanted::default(), &room, &leash).unwrap();
+            layer.next(&leash).map(|_| layer)
+        };
+        let first = read().unwrap();
+        let error = read().err().unwrap();
+        assert!(error.message().contains("the layers beside it hold more than 12288 files"), "{error}");
+        // All have one name, which is held once.
+        let held: Vec<Names> = std::iter::once(first).map(LayerReader::names).collect();
+        let again: Vec<Names> = (0..3).map(|_| read().unwrap().names()).collect();
+        assert_eq!(room.left.load(Ordering::Relaxed), 3 * STRIDE - 4);
+        let kept = again[0].to_bytes();
+        assert!(Names::from_bytes(&kept, &Room::new(0)).is_none());
+        drop((held, again));
+        assert_eq!(room.left.load(Ordering::Relaxed), 3 * STRIDE);
     }
 
     #[test]

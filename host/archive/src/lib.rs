@@ -11,7 +11,7 @@
 //! [`unpack`]
 //! reads archives that came from outside with the bounded parser of [`reader`],
 //! through what [`guard`] lets by, and trusts nothing; [`layer`] reads the layer of
-//! an image as it lies there.
+//! an image as it lies there. Threads hand bytes on through a [`pipe`].
 
 pub mod amend;
 mod frames;
@@ -19,6 +19,7 @@ mod guard;
 pub mod index;
 pub mod layer;
 pub mod pieces;
+pub mod pipe;
 mod pipeline;
 pub mod random;
 pub mod reader;

@@ -52,8 +52,13 @@ const XZ_MEMORY_KIB: u32 = 128 * 1024;
 /// The window of a zstd archive: 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
 const SHOWN: usize = 20;
-/// In every error about a limit: for who has to tell those from the others.
-pub const TOO_LARGE: &str = "unpacks to more than";
+/// The code of every error about a limit, for who has to tell those from the others.
+pub const TOO_LARGE: &str = "too-large";
+
+/// More came out of a reader than is allowed, in bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("it unpacks to more than {0} bytes")]
+struct TooLarge(u64);
 
 /// Unpacks everything into a tree, and says what it takes there.
 ///
@@ -384,8 +389,12 @@ impl<'a> Budget<'a> {
 
     fn exceeded(&self) -> Error {
         let UnpackLimits { total, entries } = self.limits;
-        Error::invalid(format!("the archive `{}` {TOO_LARGE} {total} bytes or {entries} entries", self.source.shown))
-            .hint("raise `security.largest_unpacked_gib` in settings.yaml if the archive is what you expect")
+        Error::invalid(format!(
+            "the archive `{}` unpacks to more than {total} bytes or {entries} entries",
+            self.source.shown
+        ))
+        .with_code(TOO_LARGE)
+        .hint("raise `security.largest_unpacked_gib` in settings.yaml if the archive is what you expect")
     }
 }
 
@@ -411,7 +420,7 @@ impl<R: Read> Read for Bounded<'_, R> {
         let read = self.inner.read(&mut buffer[..most])?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(format!("it {TOO_LARGE} {} bytes", self.allowed))),
+            None => return Err(io::Error::other(TooLarge(self.allowed))),
         }
         Ok(read)
     }
@@ -521,9 +530,10 @@ fn write_out(source: Source<'_>, content: &mut dyn Read, to: &Path) -> Result<(D
 }
 
 fn damaged(source: Source<'_>, error: io::Error) -> Error {
-    Error::invalid(format!("the archive `{}` cannot be read", source.shown))
-        .caused_by(error)
-        .hint("it is damaged, or built to do harm; check where it came from")
+    let is_too_large = error.get_ref().is_some_and(|inner| inner.is::<TooLarge>());
+    let told = Error::invalid(format!("the archive `{}` cannot be read", source.shown));
+    let told = if is_too_large { told.with_code(TOO_LARGE) } else { told };
+    told.caused_by(error).hint("it is damaged, or built to do harm; check where it came from")
 }
 
 fn unsafe_archive(source: Source<'_>, path: &str, why: &str) -> Error {
@@ -717,7 +727,7 @@ mod tests {
         let names: Vec<String> = (0..101).map(|index| index.to_string()).collect();
         let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
         let many = Place::with(&zip_of(&entries));
-        assert!(many.unpack().unwrap_err().message().contains(TOO_LARGE));
+        assert!(many.unpack().unwrap_err().code() == Some(TOO_LARGE));
         assert!(!many.out().exists());
         let zeros = "0".repeat(600_000);
         let large = Place::with(&zip_of(&[("a", &zeros), ("b", &zeros)]));
@@ -739,7 +749,7 @@ mod tests {
         let zeros = "0".repeat(300_000);
         let linked = [("a", FILE, zeros.as_str()), ("b", HARD, "a"), ("c", LINK, "a"), ("d", HARD, "a")];
         Place::with(&tar_of(&linked[..3])).unpack().unwrap();
-        assert!(Place::with(&tar_of(&linked)).unpack().unwrap_err().message().contains(TOO_LARGE));
+        assert!(Place::with(&tar_of(&linked)).unpack().unwrap_err().code() == Some(TOO_LARGE));
     }
 
     #[test]

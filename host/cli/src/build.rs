@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use model::count::counted;
 use serde::Serialize;
 
 use super::environment::Variables;
+use super::outcome::{Outcome, exit_code};
 use super::plan::Looker;
-use super::signals::{self, Attended};
+use super::signals::Attended;
 use super::signer;
-use super::table;
 use super::ui::{Color, Ui};
 use super::wall::{self, Runs};
 use base::error::{Class, Error, Result};
@@ -24,13 +23,11 @@ use disk::fs;
 use engine::carry;
 use engine::carry::Filled;
 use engine::orchestrator::plan::Request;
-use engine::orchestrator::report::{Report, RunError};
+use engine::orchestrator::report::Report;
 use engine::orchestrator::run::Run;
 use engine::orchestrator::session;
 use engine::orchestrator::session::{Options, Session};
-use engine::state::Status;
 use fetch::network;
-use model::zarf::is_package_file;
 use plugin_host::catalog;
 
 /// Build the package, or go on with an unfinished build
@@ -154,12 +151,13 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
     let run = Run::prepare(session, options, environment)?;
     if run.has_nothing_to_do() {
         let report = run.keep_everything()?;
-        finish(&report, &layout, ui);
+        Outcome { report: &report, layout: &layout }.tell(ui);
         return carrying.fill(&built, &report, attended, ui);
     }
     let report = attended.drive(run);
-    finish(&report, &layout, ui);
-    let written = write_metrics(&layout, &report);
+    let outcome = Outcome { report: &report, layout: &layout };
+    outcome.tell(ui);
+    let written = outcome.write_metrics();
     match report.exit_code() {
         ExitCode::Done => written.and_then(|()| carrying.fill(&built, &report, attended, ui)),
         // What ended the build is what is told, even where the disk is full.
@@ -212,132 +210,9 @@ impl Carrying<'_> {
     }
 }
 
-/// What a run ends with, which knows of a signal only that there was one.
-pub(super) fn exit_code(report: &Report) -> ExitCode {
-    match report.exit_code() {
-        ExitCode::Interrupted => signals::exit_code(),
-        code => code,
-    }
-}
-
 /// What the configuration leads to outside of itself, while nothing is written
 /// yet: the pipeline's plugins, and the proxies of the environment.
 pub(super) fn check_outside(project: &Project, offline: bool, variables: &Variables) -> Result<()> {
     catalog::check(project)?;
     if offline { Ok(()) } else { network::check_proxies(&project.settings, &variables.network) }
-}
-
-/// metrics.json: the table as data.
-fn write_metrics(layout: &Layout, report: &Report) -> Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
-    bytes.push(b'\n');
-    fs::replace_unsynced(&layout.metrics(), &bytes)
-}
-
-fn finish(report: &Report, layout: &Layout, ui: &Ui) {
-    if report.nothing_to_do {
-        ui.say("Nothing to do: every step is done and its outputs are there.");
-    } else {
-        let rows = rows(report);
-        ui.say_all(table::render(&rows, ui.width()));
-    }
-    for published in &report.published {
-        let path = shown(Path::new(&published.path));
-        let line = format!("{path}  {}  {}", text::bytes(published.size), published.digest);
-        ui.say_painted(Color::Green, &path, &line);
-    }
-    if !report.warnings.is_empty() && !report.nothing_to_do {
-        let warnings = counted(report.warnings.len(), "warning was", "warnings were");
-        ui.note(&format!("{warnings} told on the way; {} lists what was said.", shown(&layout.metrics())));
-    }
-    tell_errors(report, ui);
-    if report.errors.iter().any(|failed| failed.error.class() == Class::DiskFull) {
-        super::gc::advice(layout).iter().for_each(|advice| ui.note(advice));
-    }
-    if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
-        left_over(report, layout).iter().for_each(|text| ui.note(text));
-        ui.note(&advice(report, layout));
-    }
-    ui.data(&Finished { event: "finished", exit_code: exit_code(report) as u8, report });
-}
-
-/// What failed; that a run was interrupted is told once and not by each step.
-pub(super) fn tell_errors(report: &Report, ui: &Ui) {
-    let is_told = |error: &Error| ui.json || error.class() != Class::Interrupted;
-    for RunError { step, error } in report.errors.iter().filter(|failed| is_told(&failed.error)) {
-        match step {
-            None => ui.error(error),
-            Some(step) => ui.error(&error.clone().context(format!("step `{step}` failed"))),
-        }
-    }
-    if !ui.json && report.exit_code() == ExitCode::Interrupted {
-        let kept = "what is finished and what was downloaded is kept; run the same command again to go on";
-        ui.error(&Error::interrupted().hint(kept));
-    }
-}
-
-/// A package in dist/ of which nobody shall think that this build made it.
-fn left_over(report: &Report, layout: &Layout) -> Option<String> {
-    let is_package = |path: &Path| is_package_file(&path.file_name().unwrap_or_default().to_string_lossy());
-    if report.published.iter().any(|published| is_package(Path::new(&published.path))) {
-        return None;
-    }
-    let mut there: Vec<_> = std::fs::read_dir(&layout.dist).ok()?.flatten().map(|entry| entry.path()).collect();
-    there.retain(|path| is_package(path));
-    let first = there.iter().min()?;
-    Some(format!("{} is of an earlier build: this one has made no package.", shown(first)))
-}
-
-fn advice(report: &Report, layout: &Layout) -> String {
-    let state = shown(&layout.state());
-    match report.exit_code() {
-        ExitCode::Resumable => "Finished work is kept: run the same command again to resume.".to_owned(),
-        _ => format!(
-            "Finished work is kept: mend the cause and run the same command again, with `--on-change restart` where the \
-             cause was in config/. Details are in {state}."
-        ),
-    }
-}
-
-#[derive(Serialize)]
-struct Finished<'a> {
-    event: &'static str,
-    exit_code: u8,
-    #[serde(flatten)]
-    report: &'a Report,
-}
-
-fn rows(report: &Report) -> Vec<Vec<String>> {
-    let heading = ["", "step", "time", "items", "fetched", "reused", "retries", "result"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    for step in &report.steps {
-        let was_interrupted =
-            report.errors.iter().any(|it| it.step.as_ref() == Some(&step.id) && it.error.class() == Class::Interrupted);
-        let symbol = match (step.status, step.ran) {
-            (Status::Completed, true) => "✓",
-            (Status::Completed, false) => "=",
-            (Status::Failed, _) if was_interrupted => "◐",
-            (Status::Failed, _) => "✗",
-            _ => "○",
-        };
-        let counts = &step.counts;
-        let items = match (counts.items_done, counts.items_total) {
-            (0, 0) => String::new(),
-            (done, 0) => done.to_string(),
-            (done, total) => format!("{done}/{total}"),
-        };
-        let size = |bytes: u64| if bytes == 0 { String::new() } else { text::bytes(bytes) };
-        let result = if step.ran { step.summary.clone() } else { step.reason.clone() };
-        rows.push(vec![
-            symbol.to_owned(),
-            step.id.clone(),
-            if step.ran { text::duration(step.duration_ms) } else { String::new() },
-            items,
-            size(counts.bytes_fetched),
-            size(counts.bytes_reused),
-            if counts.retries == 0 { String::new() } else { counts.retries.to_string() },
-            result,
-        ]);
-    }
-    rows
 }

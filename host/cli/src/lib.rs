@@ -30,6 +30,7 @@ mod init;
 mod inspect;
 mod keygen;
 mod manual;
+mod outcome;
 mod plan;
 mod plugin;
 mod progress;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use model::count::counted;
+use model::rendered::{Found as How, TO_RENDER, ToRender};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Variables;
@@ -17,8 +18,10 @@ use base::exit_code::ExitCode;
 use base::layout::Layout;
 use config::Project;
 use config::named::LocalTree;
+use config::pipeline::RENDER;
+use config::settings::Discover;
 use disk::fs;
-use engine::orchestrator::aside::Aside;
+use engine::orchestrator::aside::{Aside, Made};
 
 /// The plugin that reads, and what it writes.
 const PLUGIN: &str = "scan";
@@ -56,6 +59,25 @@ struct FoundImage {
     image: String,
     file: String,
     line: u64,
+    /// How it was found in a chart that was rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found: Option<How>,
+    /// `file:line` of the HelmRelease with whose values the chart names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
+}
+
+impl FoundImage {
+    fn row(&self) -> Vec<String> {
+        let place = if self.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, self.line) };
+        let how = match (self.found, &self.release) {
+            (Some(How::Rendered), Some(release)) => format!("rendered for {release}"),
+            (Some(How::Rendered), None) => "rendered".to_owned(),
+            (Some(How::NamedOnly), _) => "named, not rendered".to_owned(),
+            _ => String::new(),
+        };
+        vec![self.image.clone(), place, how]
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,7 +126,8 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     }
     let chosen = args.paths.iter().map(|path| LocalTree::chosen(path, &project.layout));
     let local: Vec<LocalTree> = chosen.collect::<Result<_>>()?;
-    let wall = wall::raise(&project, Runs::One(PLUGIN), ui, variables)?;
+    let is_pinned = project.plugin_pins.pin(RENDER).is_some();
+    let wall = wall::raise(&project, Runs::One(if is_pinned { RENDER } else { PLUGIN }), ui, variables)?;
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     attended.gracefully(ui);
@@ -116,7 +139,7 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
         wall,
         cancel: attended.cancellation(),
     };
-    let made = aside.run(PLUGIN, PLUGIN, serde_json::json!({}), local.clone())?;
+    let made = scanned(&aside, &project, &local)?;
     let bytes = fs::read_optional(&made.tree.path_of(REPORT), REPORT_LIMIT)?.unwrap_or_default();
     let mut found: Found = serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(Class::Plugin, format!("the plugin `{PLUGIN}` wrote no `{REPORT}` that can be read"))
@@ -126,7 +149,7 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
     gaps.iter().for_each(|gap| ui.note(&format!("warning: {gap}")));
     found.warnings.extend(gaps.iter().cloned());
     let written = if args.write { write(&project, &found)? } else { Vec::new() };
-    show(&found, &written, args.write, ui);
+    show(&found, &written, args.write.then_some(&project), ui);
     ui.data(&Scanned { event: "scanned", found: &found, written: &written });
     if gaps.is_empty() {
         return Ok(ExitCode::Done);
@@ -136,17 +159,42 @@ pub(super) fn run(args: &ScanArgs, layout: Layout, ui: &Ui, variables: &Variable
         .hint("mend the permissions, or name what is to be read without those places"))
 }
 
+/// Charts that are met are rendered, and what they render to is read with the rest.
+fn scanned(aside: &Aside<'_>, project: &Project, local: &[LocalTree]) -> Result<Made> {
+    let none = || serde_json::json!({});
+    if project.settings.images.discover == Discover::Off {
+        return aside.run(PLUGIN, PLUGIN, none(), local.to_vec());
+    }
+    let gathered = aside.run(PLUGIN, PLUGIN, serde_json::json!({ "gather": true }), local.to_vec())?;
+    let bytes = fs::read_optional(&gathered.tree.path_of(TO_RENDER), REPORT_LIMIT)?.unwrap_or_default();
+    if serde_json::from_slice::<ToRender>(&bytes).is_ok_and(|list| list.charts.is_empty()) {
+        return aside.run(PLUGIN, PLUGIN, none(), local.to_vec());
+    }
+    let versions = serde_json::json!({ "api_versions": project.settings.images.api_versions });
+    let rendered = aside.run_with(RENDER, RENDER, versions, Vec::new(), &[("charts", &gathered)])?;
+    aside.run_with(PLUGIN, PLUGIN, none(), local.to_vec(), &[("gathered", &gathered), ("render", &rendered)])
+}
+
 fn write(project: &Project, found: &Found) -> Result<Vec<String>> {
-    let images: BTreeSet<&str> = found.images.iter().map(|image| image.image.as_str()).collect();
+    // What a chart only names may be switched off: it is listed, and nothing more.
+    let deployed = found.images.iter().filter(|image| image.found != Some(How::NamedOnly));
+    let images: BTreeSet<&str> = deployed.map(|image| image.image.as_str()).collect();
     super::add::discovered(project, &images)
 }
 
-fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
-    let mut rows: Vec<Vec<String>> =
-        found.images.iter().map(|image| vec![image.image.clone(), format!("{}:{}", image.file, image.line)]).collect();
+/// A chart of a repository that components.yaml does not have.
+fn is_offered(chart: &FoundChart, project: &Project) -> bool {
+    let known = project.components.iter().flat_map(|components| &components.charts);
+    let is_there = known.clone().any(|known| known.name == chart.name && known.repo == chart.repo);
+    let is_plain = |text: &str| !text.contains(['\'', ' ', '\n']);
+    chart.repo.contains("://") && !is_there && [&chart.name, &chart.repo].iter().all(|text| is_plain(text))
+}
+
+fn show(found: &Found, written: &[String], writes: Option<&Project>, ui: &Ui) {
+    let mut rows: Vec<Vec<String>> = found.images.iter().map(FoundImage::row).collect();
     rows.extend(found.charts.iter().map(|chart| {
         let named = format!("chart {} {} of {}", chart.name, chart.version, chart.repo);
-        vec![named, format!("{}:{}", chart.file, chart.line)]
+        vec![named, format!("{}:{}", chart.file, chart.line), String::new()]
     }));
     if rows.is_empty() {
         ui.say("no images found");
@@ -160,11 +208,16 @@ fn show(found: &Found, written: &[String], writes: bool, ui: &Ui) {
         let Unresolved { text, file, line, why } = unresolved;
         ui.note(&format!("warning: {file}:{line}: `{text}` is not known: {why}"));
     }
-    if writes {
+    if let Some(project) = writes {
         for image in written {
             ui.say(&format!("added {image}"));
         }
         let count = written.len();
         ui.say(&format!("{count} added to images.auto_discover, the others are in components.yaml already"));
+        for chart in found.charts.iter().filter(|chart| is_offered(chart, project)) {
+            let FoundChart { name, repo, version, file, line } = chart;
+            ui.say(&format!("{file}:{line} deploys the chart {name}; to package it:"));
+            ui.say(&format!("  opencenter-airgap add chart {name} --repo {repo} --version '{version}'"));
+        }
     }
 }

@@ -65,11 +65,11 @@ pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variab
     if !changes.is_empty() || report.errors.is_empty() {
         show(&changes, &layout, ui);
     }
-    super::build::tell_errors(&report, ui);
+    super::outcome::tell_errors(&report, ui);
     if !report.errors.is_empty() && report.exit_code() != ExitCode::Interrupted {
         ui.note("What could not be resolved keeps its entry in airgap.lock.");
     }
-    let code = super::build::exit_code(&report);
+    let code = super::outcome::exit_code(&report);
     ui.data(&Updated { event: "updated", exit_code: code as u8, changes: &changes });
     Ok(code)
 }

@@ -114,6 +114,10 @@ pub struct LockedImage {
     /// What the registry held about it, where it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referrers: Option<Vec<LockedReferrer>>,
+    /// What names it, where components.yaml does not and `images.discover` adds it:
+    /// `chart app 1.0.0: templates/pod.yaml:12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found_in: Option<String>,
     /// The build in which the registry gave this for the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
@@ -163,6 +167,14 @@ pub struct LockedChart {
     /// The build in which the host saw `url` give `digest` for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
+}
+
+impl AirgapLock {
+    /// The images that charts name and components.yaml does not, for one platform.
+    pub fn found_images<'a>(&'a self, platform: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.images.iter().filter(|(_, image)| image.found_in.is_some());
+        found.filter_map(move |(key, _)| key.split_once(' ').filter(|(_, of)| *of == platform).map(|(image, _)| image))
+    }
 }
 
 impl LockedImage {
@@ -433,9 +445,15 @@ pub trait Statement: Clone {
         self.build().is_some()
     }
 
+    /// Whether `other` tells something new that is no other statement.
+    fn is_news(&self, _other: &Self) -> bool {
+        false
+    }
+
     /// Whether nothing is new about `other`.
     fn settles(&self, other: &Self) -> bool {
         self.agrees_with(other)
+            && !self.is_news(other)
             && (self.is_vouched() || !other.is_vouched())
             && (self.checksum().is_some() || other.checksum().is_none())
     }
@@ -443,10 +461,14 @@ pub trait Statement: Clone {
 
 impl Statement for LockedImage {
     fn agrees_with(&self, other: &Self) -> bool {
-        let Self { index, manifest, media_type, size, config, layers, referrers, build: _ } = self;
+        let Self { index, manifest, media_type, size, config, layers, referrers, found_in: _, build: _ } = self;
         let image = (index, manifest, media_type, size, config, layers);
         image == (&other.index, &other.manifest, &other.media_type, &other.size, &other.config, &other.layers)
             && *referrers == other.referrers
+    }
+
+    fn is_news(&self, other: &Self) -> bool {
+        other.found_in.is_some() && self.found_in != other.found_in
     }
 
     fn build(&self) -> Option<&str> {
@@ -555,6 +577,9 @@ fn image_text(image: &LockedImage, text: &mut String) {
         text.push_str(&format!("      - {}\n", blob(layer)));
     }
     referrers_text(image.referrers.as_deref(), text);
+    if let Some(found_in) = &image.found_in {
+        text.push_str(&format!("    found_in: {}\n", scalar(found_in)));
+    }
     build_text(image.build.as_deref(), "    ", text);
 }
 
@@ -675,6 +700,7 @@ mod tests {
                 size: 7,
                 blobs: vec![blob("a"), blob("bb")],
             }]),
+            found_in: Some("chart c 1.10: templates/pod.yaml:3".into()),
             build: Some("20260131T120000Z-00ab12".into()),
         };
         let bare = LockedImage { index: None, layers: Vec::new(), referrers: Some(Vec::new()), ..image.clone() };

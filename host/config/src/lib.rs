@@ -50,6 +50,7 @@ pub mod plugins_lock;
 pub mod publish;
 mod refresh;
 pub mod repository;
+pub mod resolved;
 pub mod runners;
 pub mod settings;
 mod shape;
@@ -227,6 +228,7 @@ impl Files {
         base.iter().for_each(|(source, ())| read.note_base(source));
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
+        let pipeline = pipeline.discovering(settings.images.discover);
         let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();
         if settings.security.require_signed_plugins {
             plugin_pins.require(settings.security.keys(&layout.config)?);

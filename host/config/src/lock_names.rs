@@ -163,6 +163,7 @@ mod tests {
             config: LockedBlob { digest, size: 1 },
             layers: Vec::new(),
             referrers: None,
+            found_in: None,
             build: Some("1".into()),
         };
         let chart = |url: &str| LockedChart {

@@ -4,11 +4,12 @@
 //! [`file`](self::file) reads the file, `order` says what waits for what, and
 //! [`Pipeline::problems`] what is wrong with it all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Discover;
 use crate::source::Source;
 use crate::{contribute, limits, plugins_lock, publish};
 use base::error::{Error, Result};
@@ -24,6 +25,10 @@ mod order;
 pub const CONFIG: &str = "config";
 /// The step that publishes the component manifest.
 pub const MANIFESTS: &str = "manifests";
+/// The plugin that renders charts.
+pub const RENDER: &str = "helm-render";
+/// The plugin that finds what they deploy, and the step that runs it.
+pub const DISCOVER: &str = "discover";
 
 /// The steps: those of a whole pipeline in the order of the file, else each
 /// after what it waits for.
@@ -199,6 +204,7 @@ impl Pipeline {
             from.iter().map(|from| Publish { from: (*from).to_owned(), to }).collect()
         };
         let sources = ["manifests", "images", "files", "repos", "charts"];
+        let found = ["manifests", "charts", "render"];
         let made = ["manifests", "images", "files", "repos", "charts", "zarf_gen"];
         let everything = ["manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom"];
         let manifests = publish(&["components.yaml", "components.base.yaml"], Target::Config);
@@ -215,11 +221,35 @@ impl Pipeline {
                 step("files", "Binaries and tools", host(HostStep::Files), &["manifests"], Preserve, Vec::new()),
                 step("repos", "Git repositories", host(HostStep::Repos), &["manifests"], Preserve, Vec::new()),
                 step("charts", "Helm charts", plugin("charts"), &["manifests"], Preserve, Vec::new()),
+                step("render", "Rendered charts", plugin("helm-render"), &["charts"], RollBack, Vec::new()),
+                step("discover", "Images of charts", plugin("discover"), &found, RollBack, Vec::new()),
                 step("zarf_gen", "zarf.yaml", plugin("zarf-yaml"), &sources, RollBack, Vec::new()),
                 step("sbom", "SBOMs", plugin("sbom"), &made, RollBack, Vec::new()),
                 step("package", "Zarf package", plugin("package"), &everything, RollBack, package),
             ],
         }
+    }
+
+    /// What a setting makes of it: charts that are not to be rendered need no step of
+    /// the built-in pipeline, and what is added to the package is known to those who
+    /// pull, define and list it.
+    #[must_use]
+    pub fn discovering(mut self, discover: Discover) -> Self {
+        if discover == Discover::Off {
+            self.steps.retain(|step| step.written.is_some() || !step.runs(RENDER));
+        }
+        let ids: BTreeSet<String> = self.steps.iter().map(|step| step.id.clone()).collect();
+        let finder = self.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.clone());
+        for step in &mut self.steps {
+            if step.written.is_none() {
+                step.needs.retain(|need| ids.contains(need));
+            }
+            let reads = step.run == Runner::Host(HostStep::Images) || step.runs("zarf-yaml") || step.runs("package");
+            let is_new = |finder: &&String| reads && discover == Discover::Add && !step.needs.contains(finder);
+            let added: Vec<String> = finder.iter().filter(is_new).cloned().collect();
+            step.needs.extend(added);
+        }
+        self
     }
 
     /// Reads a pipeline.yaml.

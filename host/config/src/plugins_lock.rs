@@ -49,13 +49,15 @@ use signing::PublicKey;
 pub const FORMAT: u32 = 1;
 
 /// The plugins that are part of the binary, and what each of them decides.
-pub const CORE: [(&str, &str); 6] = [
+pub const CORE: [(&str, &str); 8] = [
     (
         "manifest",
         "which components, images, charts, files and repositories the package holds, and where the host fetches them \
          from, with your credentials",
     ),
     ("charts", "which charts and values go into the package, and from where they come"),
+    ("helm-render", "what charts render to, and so which images they deploy"),
+    ("discover", "which images of charts are told to be lacking, and with `images.discover: add` go into the package"),
     ("zarf-yaml", "what a deployment of the package does"),
     ("package", "every byte of the package, its checksum and its list"),
     ("sbom", "what the SBOMs say is in the package"),

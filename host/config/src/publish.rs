@@ -65,7 +65,8 @@ const CONFIGURATION: [&str; 2] = ["components.yaml", "components.base.yaml"];
 /// Who publishes the package, and what that is called.
 pub(super) const PACKAGE: &str = "package";
 const PACKAGE_FILES: &str = "zarf-package-";
-const PACKAGE_LIST: &str = "artifact-manifest.json";
+/// The list of what the package that was built last holds.
+pub const PACKAGE_LIST: &str = "artifact-manifest.json";
 
 /// How a package was made: the host's own word, behind the name of the package.
 pub const PROVENANCE: &str = ".intoto.json";

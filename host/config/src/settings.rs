@@ -270,6 +270,24 @@ pub struct ImagesSettings {
     pub referrers: bool,
     /// Whose signature an image needs; the first rule that matches counts.
     pub verify: Vec<VerifyRule>,
+    /// What becomes of images that charts render to and components.yaml lacks.
+    pub discover: Discover,
+    /// API versions that the cluster knows beside those of Kubernetes, for charts
+    /// that ask: `monitoring.coreos.com/v1`.
+    pub api_versions: Vec<String>,
+}
+
+/// What becomes of images that charts deploy and components.yaml lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discover {
+    /// No chart is rendered: the static search alone tells what is lacking.
+    Off,
+    /// Charts are rendered, and what is lacking is told.
+    #[default]
+    Report,
+    /// Charts are rendered, and what is lacking goes into the package.
+    Add,
 }
 
 /// Images, and the key that must have signed them.
@@ -294,6 +312,13 @@ impl ImagesSettings {
     }
 
     fn problems(&self, config: &Path, problems: &mut Vec<Problem>) {
+        for (index, version) in self.api_versions.iter().enumerate() {
+            if !is_api_version(version) {
+                let path = YamlPath::root().key("images").key("api_versions").index(index);
+                let message = format!("`{}` is no API version", shown(version));
+                problems.push(Problem::new(&path, message, "write one such as `monitoring.coreos.com/v1`"));
+            }
+        }
         for (index, rule) in self.verify.iter().enumerate() {
             let path = YamlPath::root().key("images").key("verify").index(index);
             if file(&rule.key, config, &path.key("key"), problems) {
@@ -309,6 +334,13 @@ impl ImagesSettings {
             }
         }
     }
+}
+
+/// `group/version`, and as charts ask as well with a kind behind it.
+fn is_api_version(text: &str) -> bool {
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'));
+    text.len() <= 300 && text.split('/').count() <= 3 && text.split('/').all(is_word)
 }
 
 fn public_key(path: &Path) -> Result<PublicKey> {

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::ResolvedComponents;
+use config::resolved::resolved;
 use serde_json::Value;
 
 use super::drift::Drift;
 use super::handed::Handed;
 use super::input::InputTree;
 use super::text;
-use base::error::{Error, Result};
+use base::error::Result;
 use base::layout::Layout;
 use base::progress::Progress;
 use config::Project;
@@ -172,19 +172,3 @@ const COPIES: &str = "copies";
 
 /// What references resolved to: a step that resolves some prefers it.
 pub(super) const LOCK: &str = "airgap.lock";
-const RESOLVED: &str = "components.resolved.json";
-/// Text that takes some twenty times as much memory once it is read; a thousand
-/// components take less than one MiB.
-const RESOLVED_BYTES: u64 = 8 << 20;
-
-/// What the manifest resolved to, where the tree has it.
-fn resolved(tree: &Tree) -> Result<Option<ResolvedComponents>> {
-    if tree.listing.get(RESOLVED).is_none() {
-        return Ok(None);
-    }
-    let path = tree.path_of(RESOLVED);
-    let bytes = fs::read_optional(&path, RESOLVED_BYTES)?.unwrap_or_default();
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Error::invalid(format!("`{}` is damaged", path.display())).caused_by(error))
-}

@@ -22,7 +22,7 @@ use super::files::Opened;
 use super::host_time::HostTime;
 use super::input::InputTree;
 use super::ledger::Ledger;
-use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, OPEN_ARCHIVES, TICK};
+use super::limits::{CallLimits, HANDLES, HOST_CALL_BYTES, LAYER_NAMES, OPEN_ARCHIVES, OPEN_LAYERS, TICK};
 use super::marks::Marks;
 use super::open_files::OpenFiles;
 use super::room::Room;
@@ -140,6 +140,10 @@ pub(super) struct Work {
     pub(super) packed: HashSet<PathBuf>,
     /// For archives that are written at the same time.
     pub(super) archives: Arc<Semaphore>,
+    /// For layers that are read at the same time.
+    pub(super) layers: Arc<Semaphore>,
+    /// For the names of layers.
+    pub(super) names: archive::layer::Room,
     /// Held by work on other threads, so that the call outlives none of it.
     busy: mpsc::Sender<()>,
 }
@@ -194,6 +198,8 @@ impl Work {
             room,
             packed: HashSet::new(),
             archives: Arc::new(Semaphore::new(OPEN_ARCHIVES)),
+            layers: Arc::new(Semaphore::new(OPEN_LAYERS)),
+            names: archive::layer::Room::new(LAYER_NAMES),
             busy,
         };
         (work, Idle(idle))

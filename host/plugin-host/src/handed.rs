@@ -35,7 +35,9 @@ impl Handed {
         match plugin.name.as_str() {
             _ if !is_core => Self::EVERYTHING,
             "manifest" => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
-            "charts" => Self { own_lock: true, ..of(&["strict_images"]) },
+            "charts" => Self { own_lock: true, ..Self::NOTHING },
+            "helm-render" => of(&["api_versions"]),
+            "discover" => of(&["strict_images", "discover"]),
             "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
             "zarf-yaml" => of(&["contributions"]),
             "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
@@ -72,7 +74,7 @@ mod tests {
             assert_eq!(Handed::to(&plugin(name), is_core), Handed::EVERYTHING, "{name}");
         }
         let charts = Handed::to(&plugin("charts"), true);
-        assert!(charts.field("strict_images") && !charts.field("package") && !charts.clock && !charts.whole_lock);
+        assert!(charts.own_lock && !charts.field("package") && !charts.clock && !charts.whole_lock);
         assert!(!Handed::to(&plugin("zarf-yaml"), true).field("strict_images"));
     }
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::open_files::Slot;
-use archive::layer::{LayerReader, Names, Wanted};
+use archive::layer::{LayerReader, Names, Room, Wanted};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::leash::Leash;
@@ -24,11 +26,15 @@ enum State {
     Closed,
     Reading {
         reader: Box<LayerReader>,
-        _slot: Arc<Slot>,
+        _held: Held,
     },
     /// What it is called that was read, and why that is not all of it.
     Known(Names, Option<Error>),
 }
+
+/// What reading takes of what a call has: a descriptor, and one of the few
+/// layers that are read at the same time.
+pub(super) type Held = (Arc<Slot>, OwnedSemaphorePermit);
 
 impl LayerHandle {
     pub(super) fn new(shown: String, path: PathBuf, digest: Option<Digest>) -> Self {
@@ -47,10 +53,10 @@ impl LayerHandle {
         })
     }
 
-    pub(super) fn select(&self, wanted: Wanted, slot: Arc<Slot>, leash: &Leash) -> Result<()> {
-        let reader = LayerReader::open(&self.path, &self.shown, wanted, leash)?;
+    pub(super) fn select(&self, wanted: Wanted, held: Held, room: &Room, leash: &Leash) -> Result<()> {
+        let reader = LayerReader::open(&self.path, &self.shown, wanted, room, leash)?;
         self.with(|state| {
-            *state = State::Reading { reader: Box::new(reader), _slot: slot };
+            *state = State::Reading { reader: Box::new(reader), _held: held };
             Ok(())
         })
     }

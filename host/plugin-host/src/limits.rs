@@ -113,6 +113,14 @@ pub(crate) const ENTRY_BYTES: u64 = 1024;
 /// Files that a call may pack for free, once each: the host remembers them.
 pub(crate) const PACKED_FILES: usize = 500_000;
 
+/// Layers that a call reads at the same time: each has a thread, and a window of
+/// up to 128 MiB.
+pub(crate) const OPEN_LAYERS: usize = 4;
+
+/// Names of the layers that a call holds, eight bytes each. An image has some
+/// hundred layers, and the largest in use some hundred thousand names.
+pub(crate) const LAYER_NAMES: usize = 16_000_000;
+
 /// Strings that say what is wanted of a layer.
 pub(crate) const WANTED: usize = 1_000;
 /// Bytes of one of these strings.

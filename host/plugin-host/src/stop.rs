@@ -384,7 +384,9 @@ impl Refusal {
             ..failure(code, shown(&error.one_line()))
         };
         match error.class() {
-            Class::InvalidInput => Self::Step(StepError::InvalidInput(failure("invalid-input"))),
+            Class::InvalidInput => {
+                Self::Step(StepError::InvalidInput(failure(error.code().unwrap_or("invalid-input"))))
+            }
             Class::NotFound => Self::Step(StepError::MissingInput(failure("not-found"))),
             Class::Plugin => Self::Step(StepError::Denied(failure("denied"))),
             Class::Transient | Class::RateLimited => Self::Step(StepError::Transient(failure("transient"))),

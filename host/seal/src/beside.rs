@@ -16,7 +16,7 @@ pub const PROVENANCE: &str = config::publish::PROVENANCE;
 /// All of them.
 pub const ALL: [&str; 3] = [CHECKSUM, LIST, PROVENANCE];
 /// The list of the package that was built last.
-pub const LAST_LIST: &str = "artifact-manifest.json";
+pub const LAST_LIST: &str = config::publish::PACKAGE_LIST;
 
 /// Where the file with this ending lies beside a package.
 pub fn path_of(package: &Path, ending: &str) -> PathBuf {

@@ -172,7 +172,7 @@ impl Encrypted {
         for bytes in [&mut salt[..], &mut nonce[..]] {
             getrandom::fill(bytes).map_err(no_randomness)?;
         }
-        let ciphertext = secretbox::seal(&*derived(password, &salt, STRENGTH)?, &nonce, plain);
+        let ciphertext = secretbox::seal(&*derived(password, &salt, STRENGTH)?, &nonce, plain)?;
         Ok(Self {
             kdf: Kdf { name: KDF.to_owned(), params: Params::of(STRENGTH), salt: STANDARD.encode(salt) },
             cipher: Cipher { name: CIPHER.to_owned(), nonce: STANDARD.encode(nonce) },

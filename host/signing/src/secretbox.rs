@@ -1,50 +1,27 @@
-//! `crypto_secretbox` of NaCl, in which cosign keeps private keys:
-//! Poly1305 over what XSalsa20 encrypted.
-//!
-//! The two are libraries; here they are put together as NaCl does, the tag in
-//! front, its key the first 32 bytes of the stream. No library that does it is
-//! built on the releases of the two that the others here are built on.
+//! `crypto_secretbox` of NaCl, in which cosign keeps private keys: the tag of
+//! Poly1305, and behind it what XSalsa20 encrypted.
 
-use poly1305::Poly1305;
-use poly1305::universal_hash::KeyInit as _;
-use salsa20::XSalsa20;
-use salsa20::cipher::{KeyIvInit as _, StreamCipher as _};
-use subtle::ConstantTimeEq as _;
+use crypto_secretbox::XSalsa20Poly1305;
+use crypto_secretbox::aead::{Aead as _, KeyInit as _};
 use zeroize::Zeroizing;
+
+use base::error::{Error, Result};
 
 pub(crate) const KEY: usize = 32;
 pub(crate) const NONCE: usize = 24;
-const TAG: usize = 16;
 
 /// Tag and ciphertext.
-pub(crate) fn seal(key: &[u8; KEY], nonce: &[u8; NONCE], plain: &[u8]) -> Vec<u8> {
-    let (mut stream, authenticator) = begin(key, nonce);
-    let mut text = plain.to_vec();
-    stream.apply_keystream(&mut text);
-    let mut sealed = authenticator.compute_unpadded(&text).to_vec();
-    sealed.append(&mut text);
-    sealed
+///
+/// # Errors
+/// `local` of more than the cipher takes, 256 GiB.
+pub(crate) fn seal(key: &[u8; KEY], nonce: &[u8; NONCE], plain: &[u8]) -> Result<Vec<u8>> {
+    let sealed = XSalsa20Poly1305::new(key.into()).encrypt(nonce.into(), plain);
+    sealed.map_err(|_| Error::local("the key is too large to be encrypted"))
 }
 
 /// None where the key is another one, or a byte is.
 pub(crate) fn open(key: &[u8; KEY], nonce: &[u8; NONCE], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (tag, text) = sealed.split_at_checked(TAG)?;
-    let (mut stream, authenticator) = begin(key, nonce);
-    let expected = authenticator.compute_unpadded(text);
-    if !bool::from(expected[..].ct_eq(tag)) {
-        return None;
-    }
-    let mut plain = Zeroizing::new(text.to_vec());
-    stream.apply_keystream(&mut plain);
-    Some(plain)
-}
-
-fn begin(key: &[u8; KEY], nonce: &[u8; NONCE]) -> (XSalsa20, Poly1305) {
-    let mut stream = XSalsa20::new(key.into(), nonce.into());
-    let mut first = Zeroizing::new([0; KEY]);
-    stream.apply_keystream(&mut first[..]);
-    let authenticator = Poly1305::new((&*first).into());
-    (stream, authenticator)
+    XSalsa20Poly1305::new(key.into()).decrypt(nonce.into(), sealed).ok().map(Zeroizing::new)
 }
 
 #[cfg(test)]
@@ -67,14 +44,14 @@ mod tests {
              bd6bb3732bc0e9da99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b1f654cb45a74e355a5",
         );
         let (key, nonce) = (key.try_into().unwrap(), nonce.try_into().unwrap());
-        assert_eq!(seal(&key, &nonce, &plain), sealed);
+        assert_eq!(seal(&key, &nonce, &plain).unwrap(), sealed);
         assert_eq!(*open(&key, &nonce, &sealed).unwrap(), plain);
         for at in 0..sealed.len() {
             let mut other = sealed.clone();
             other[at] ^= 1;
             assert_eq!(open(&key, &nonce, &other), None, "byte {at}");
         }
-        assert_eq!(open(&key, &nonce, &sealed[..TAG - 1]), None);
+        assert_eq!(open(&key, &nonce, &sealed[..15]), None);
     }
 
     fn hex(text: &str) -> Vec<u8> {

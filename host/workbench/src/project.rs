@@ -26,7 +26,7 @@ impl Language {
 /// The files of a project called `name`, each with its path in the project's
 /// folder: `/`-separated, relative.
 pub fn files(name: &str, language: Language) -> Vec<(String, Vec<u8>)> {
-    let template = below(TEMPLATES, language.folder(), "");
+    let template = [below(TEMPLATES, language.folder(), ""), below(BINDINGS, language.folder(), "")].concat();
     let example = below(TEMPLATES, "example", "example/");
     let contract = match language {
         Language::Rust => below(WIT, "", "sdk/wit/"),

@@ -8,9 +8,7 @@
 //! 4. Every archive is loaded before it counts ([`chart_loader::load()`]), must
 //!    install something, and the images that it deploys with its values are
 //!    noted.
-//! 5. All that failed are reported together, each in a line; images that the
-//!    package lacks, and those of which nobody knows which they are, are warnings,
-//!    or errors when the user says so.
+//! 5. All that failed are reported together, each in a line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +16,14 @@ use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
-use model::image::normalized;
+use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
 use sdk::{Artifact, StepError};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::images::{self, Unresolved};
+use crate::images;
 use crate::local;
 use crate::resolve::{self, Located, Place, WORK, named};
 use crate::url;
@@ -41,12 +39,8 @@ const VALUES_LIMIT: u64 = 8 << 20;
 pub struct Job<'a> {
     /// The charts as components.yaml names them.
     pub charts: &'a [Chart],
-    /// The images that the package holds, as written.
-    pub images: &'a [String],
     /// airgap.lock as it is now.
     pub lock: &'a Node,
-    /// Whether an image that the package lacks is an error.
-    pub strict_images: bool,
 }
 
 /// A finished chart.
@@ -54,7 +48,7 @@ pub struct Job<'a> {
 struct Bundled {
     entry: ChartEntry,
     /// Images that only a rendering would tell.
-    unresolved: Vec<Unresolved>,
+    unresolved: Vec<Unknown>,
 }
 
 /// An archive that lies in the output.
@@ -67,11 +61,11 @@ struct Archive {
 }
 
 /// Bundles every chart and returns the rows of charts.json, in the order of
-/// components.yaml.
+/// components.yaml, with what the static search finds in each.
 ///
 /// # Errors
 /// One error that lists all charts that failed.
-pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError> {
+pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<(Vec<ChartEntry>, Vec<Searched>), StepError> {
     let total = job.charts.len() as u64;
     let mut bundled: BTreeMap<usize, Bundled> = finished(host, job);
     let mut failures: Vec<(String, StepError)> = Vec::new();
@@ -92,11 +86,15 @@ pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<Vec<ChartEntry>, StepError>
     if !failures.is_empty() {
         return Err(all_of(&failures, job.charts.len()));
     }
-    tell_missing_images(host, job, bundled.values())?;
     for at in bundled.keys() {
         host.remove(&note(*at))?;
     }
-    Ok(bundled.into_values().map(|one| one.entry).collect())
+    Ok(bundled.into_values().map(divided).unzip())
+}
+
+fn divided(Bundled { entry, unresolved }: Bundled) -> (ChartEntry, Searched) {
+    let (name, version, images) = (entry.name.clone(), entry.version.clone(), entry.images.clone());
+    (entry, Searched { name, version, images, unknown: unresolved })
 }
 
 fn key(at: usize, chart: &Chart) -> String {
@@ -453,48 +451,6 @@ fn why(chart: &str, error: &StepError) -> String {
 fn in_one_line(text: &str) -> String {
     text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
-
-/// A package without these images fails in the field.
-fn tell_missing_images<'a>(
-    host: &dyn Host,
-    job: &Job<'_>,
-    bundled: impl Iterator<Item = &'a Bundled>,
-) -> Result<(), StepError> {
-    let packaged: BTreeSet<String> = job.images.iter().map(|image| normalized(image)).collect();
-    let (mut rows, mut lacking, mut unknown) = (Vec::new(), 0, 0);
-    for Bundled { entry, unresolved } in bundled {
-        let chart = format!("chart {} {}", entry.name, entry.version);
-        for image in images::missing(&entry.images, &packaged) {
-            lacking += 1;
-            rows.push((format!("{chart}: deploys {image}, which the package lacks"), LACKING));
-        }
-        for one in unresolved {
-            unknown += 1;
-            let Unresolved { text, place, why } = one;
-            let near =
-                images::near(one, &packaged).map(|near| format!(" (the package holds {near})")).unwrap_or_default();
-            rows.push((format!("{chart}: {place}: `{text}` is not known: {why}{near}"), UNKNOWN));
-        }
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    if !job.strict_images {
-        rows.iter().for_each(|(row, hint)| host.warn(&in_one_line(&format!("{row}; {hint}"))));
-        return Ok(());
-    }
-    let rows: Vec<String> = rows.iter().map(|(row, hint)| format!("{}\n  {hint}", in_one_line(row))).collect();
-    let message = format!(
-        "images of charts that are not in the package: {lacking}, that are not known: {unknown}\n{}",
-        rows.join("\n")
-    );
-    Err(StepError::invalid_input("images-missing", message)
-        .hint("`--strict-images` wants every image known and packaged"))
-}
-
-const LACKING: &str =
-    "add it to `images.additional` in components.yaml, or switch it off in a values file of the chart";
-const UNKNOWN: &str = "write the whole reference, its tag in quotes, into a values file of the chart; where the chart has no value for it, look which image it is, package it, and build without `--strict-images`";
 
 #[cfg(test)]
 mod tests;

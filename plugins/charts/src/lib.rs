@@ -1,14 +1,16 @@
 //! The core plugin `charts`: bundles Helm charts.
 //!
 //! [`bundle::run`] tells the story. This file only converts: the host's
-//! handles become a [`host::Host`], and charts.json is written.
+//! handles become a [`host::Host`], and the lists are written: charts.json, what
+//! the search found, and what is to be rendered.
 
 use std::io::Read;
 
 use chart_loader::directory::{Entry, Files, joined};
 use image_finder::{Node, yaml};
-use model::ResolvedComponents;
 use model::count::counted;
+use model::rendered::{ChartToRender, SEARCHED, TO_RENDER, ToRender};
+use model::{ChartEntry, FileKind, RESOLVED, ResolvedComponents, zarf};
 use sdk::fetch::{FetchError, Request};
 use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepError, Summary, Tree};
 use serde::Deserialize;
@@ -22,14 +24,11 @@ pub mod oci;
 pub mod resolve;
 pub mod url;
 
-/// What the step accepts.
+/// What the step accepts: nothing.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(crate = "sdk::schemars")]
-pub struct Configuration {
-    /// Make an image that a chart deploys and the package lacks an error.
-    strict_images: bool,
-}
+pub struct Configuration {}
 
 /// The step.
 pub struct Charts;
@@ -39,23 +38,37 @@ impl Step for Charts {
     const NAME: &'static str = "charts";
     const SUMMARY: &'static str = "Bundles Helm charts from HTTP repositories, OCI registries and local directories";
 
-    fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let components: ResolvedComponents = inputs.get("manifests")?.read_json("components.resolved.json")?;
+    fn run(_: &Context, _: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        let components: ResolvedComponents = inputs.get("manifests")?.read_json(RESOLVED)?;
         let lock = lock(inputs)?;
-        let job = bundle::Job {
-            charts: &components.charts,
-            images: &components.images,
-            lock: &lock,
-            strict_images: configuration.strict_images,
-        };
-        let entries = bundle::run(&Guest { inputs, output }, &job)?;
+        let job = bundle::Job { charts: &components.charts, lock: &lock };
+        let (entries, searched) = bundle::run(&Guest { inputs, output }, &job)?;
         output.write_json("charts.json", &entries)?;
+        output.write_json(SEARCHED, &searched)?;
+        output.write_json(TO_RENDER, &to_render(&components, &entries))?;
         let message = counted(entries.len(), "chart", "charts");
         Ok(Summary::new(entries.len() as u64, "charts").message(message))
     }
 }
 
 sdk::export_step!(Charts);
+
+/// Each chart as it will be installed, on the Kubernetes that the package brings.
+fn to_render(components: &ResolvedComponents, entries: &[ChartEntry]) -> ToRender {
+    let kubernetes = components.files.iter().find(|file| file.kind == FileKind::Kubernetes);
+    let chart = |entry: &ChartEntry| {
+        let release = zarf::release_of(&entry.name);
+        ChartToRender {
+            name: entry.name.clone(),
+            version: entry.version.clone(),
+            namespace: if entry.namespace.is_empty() { release.clone() } else { entry.namespace.clone() },
+            release,
+            path: entry.path.clone(),
+            values: entry.values.clone(),
+        }
+    };
+    ToRender { kube_version: kubernetes.map(|file| file.version.clone()), charts: entries.iter().map(chart).collect() }
+}
 
 /// airgap.lock as it lies in config/; empty where there is none yet.
 fn lock(inputs: &Inputs) -> Result<Node, StepError> {

@@ -1,12 +1,12 @@
 //! Charts in OCI registries: references, tags, and the layers of a chart's
 //! manifest.
 
-use serde::Deserialize;
-
+use model::media_type::{CHART_ARCHIVE, CHART_PROVENANCE};
+use model::oci::Manifest;
 use model::version::{Constraint, Version, compare};
 
-const CHART_LAYERS: &[&str] = &["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
-const PROVENANCE_LAYER: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
+/// The second is from before Helm had a type of its own.
+const CHART_LAYERS: &[&str] = &[CHART_ARCHIVE, "application/tar+gzip"];
 
 /// `oci://registry/repository[:tag]` without the scheme and the tag.
 pub fn repository_of(url: &str) -> &str {
@@ -45,35 +45,17 @@ pub struct Layers {
     pub provenance: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    layers: Vec<Layer>,
-    #[serde(default)]
-    manifests: Vec<Layer>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Layer {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    #[serde(default)]
-    size: u64,
-}
-
 /// Reads a manifest.
 ///
 /// # Errors
 /// A fragment that says why this is no chart.
 pub fn layers(bytes: &[u8]) -> Result<Layers, String> {
     let manifest: Manifest = model::json::read(bytes).map_err(|error| format!("it has no manifest: {error}"))?;
-    let Some(chart) = manifest.layers.iter().find(|layer| CHART_LAYERS.contains(&layer.media_type.as_str())) else {
-        let kind = if manifest.manifests.is_empty() { "an image or another artifact" } else { "an image index" };
+    let Some(chart) = manifest.layers().iter().find(|layer| CHART_LAYERS.contains(&layer.media_type.as_str())) else {
+        let kind = if manifest.manifests().is_empty() { "an image or another artifact" } else { "an image index" };
         return Err(format!("it is {kind}, not a Helm chart"));
     };
-    let provenance = manifest.layers.iter().find(|layer| layer.media_type == PROVENANCE_LAYER);
+    let provenance = manifest.layers().iter().find(|layer| layer.media_type == CHART_PROVENANCE);
     Ok(Layers {
         chart: chart.digest.clone(),
         chart_size: chart.size,

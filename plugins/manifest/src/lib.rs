@@ -13,6 +13,7 @@ pub mod note;
 pub mod regenerate;
 pub mod write;
 
+use model::RESOLVED;
 use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary, log};
 use serde::Deserialize;
@@ -69,7 +70,7 @@ fn write(regenerated: &Regenerated, output: &Sink) -> Result<Summary, StepError>
         output.write_text("components.base.yaml", text)?;
     }
     let resolved = &regenerated.resolved;
-    output.write_json("components.resolved.json", resolved)?;
+    output.write_json(RESOLVED, resolved)?;
     let count = resolved.images.len() + resolved.files.len() + resolved.charts.len() + resolved.repositories.len();
     let message = format!(
         "{}, {}, {}, {}{}",

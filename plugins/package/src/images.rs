@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::ChartEntry;
 use model::image::ImageName;
 use model::media_type::{OCI_INDEX, OCI_MANIFEST, is_index};
+use model::oci::{BASE_NAME, DEEPEST, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST, Manifest, REFERENCE};
 use model::zarf::Definition;
 use sdk::StepError;
-use serde::Deserialize;
 
 use crate::definition::refuse;
 use crate::plan::{self, Member, Source};
@@ -20,15 +20,9 @@ const TREE: &str = "images";
 const INDEX: &str = "index.json";
 /// For who writes the definition; no part of the layout.
 const REFERRERS: &str = "referrers.json";
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
-/// Deploying looks for one, publishing for the other.
-const BASE_NAME: &str = "org.opencontainers.image.base.name";
 const LAYOUT: &str = "oci-layout";
 /// Where charts lie that are carried as artifacts.
 const CHARTS: &str = "charts";
-/// Zarf can neither push nor pull larger ones.
-const LARGEST_MANIFEST: u64 = 4 << 20;
-const LARGEST_INDEX: u64 = 64 << 20;
 
 /// An image that the definition names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,44 +63,6 @@ impl Image {
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    size: u64,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    platform: Option<Platform>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Platform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-}
-
-/// What a manifest or an index refers to.
-#[derive(Debug, Default, Deserialize)]
-struct Children {
-    #[serde(default)]
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
 }
 
 /// A chart that is carried as an artifact, with what it consists of: manifest,
@@ -203,10 +159,10 @@ fn read_index(sources: &dyn Sources) -> Result<BTreeMap<String, Descriptor>, Ste
         return Ok(BTreeMap::new());
     }
     let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
-    let index: Index =
+    let index: Manifest =
         serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("images/index.json"))?;
-    let named = index.manifests.into_iter().filter_map(|descriptor| {
-        let reference = descriptor.annotations.as_ref()?.get(REFERENCE)?.clone();
+    let named = index.into_manifests().into_iter().filter_map(|descriptor| {
+        let reference = descriptor.reference()?.to_owned();
         Some((reference, descriptor))
     });
     Ok(named.collect())
@@ -247,30 +203,26 @@ fn image(
 fn reachable(
     descriptor: &Descriptor,
     sources: &dyn Sources,
-    depth: u32,
+    depth: usize,
     blobs: &mut BTreeSet<String>,
 ) -> Result<u64, StepError> {
-    let hex = hex(descriptor);
+    let hex = descriptor.hex();
     blobs.insert(hex.to_owned());
     let path = format!("blobs/sha256/{hex}");
-    if depth > 4 {
+    if depth > DEEPEST {
         return Err(refuse("image", "indexes are nested too deeply"));
     }
     let bytes = sources.read(TREE, &path, LARGEST_MANIFEST)?;
-    let children: Children = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(&path))?;
+    let children: Manifest = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(&path))?;
     let mut total = descriptor.size;
-    for blob in children.config.iter().chain(children.layers.iter().flatten()) {
+    for blob in children.blobs() {
         total = total.saturating_add(blob.size);
-        blobs.insert(self::hex(blob).to_owned());
+        blobs.insert(blob.hex().to_owned());
     }
-    for manifest in children.manifests.iter().flatten() {
+    for manifest in children.manifests() {
         total = total.saturating_add(reachable(manifest, sources, depth + 1, blobs)?);
     }
     Ok(total)
-}
-
-fn hex(descriptor: &Descriptor) -> &str {
-    descriptor.digest.trim_start_matches("sha256:")
 }
 
 /// The layout as members of the package, and the references that were pulled
@@ -358,8 +310,7 @@ fn with_charts(index: &[u8], charts: &[&Image]) -> Result<Vec<u8>, StepError> {
 fn index_of(named: &BTreeSet<&str>, sources: &dyn Sources) -> Result<Vec<u8>, StepError> {
     let bytes = sources.read(TREE, INDEX, LARGEST_INDEX)?;
     let (before, written, after) = taken_apart(&bytes)?;
-    let reference = |descriptor: &Descriptor| descriptor.annotations.as_ref()?.get(REFERENCE).cloned();
-    let is_named = |descriptor: &Descriptor| reference(descriptor).is_some_and(|one| named.contains(one.as_str()));
+    let is_named = |descriptor: &Descriptor| descriptor.reference().is_some_and(|one| named.contains(one));
     let kept: Vec<String> =
         written.into_iter().filter(|(descriptor, _)| is_named(descriptor)).map(|(_, text)| text).collect();
     Ok(format!("{before}\"manifests\":[{}{after}", kept.join(",")).into_bytes())
@@ -458,12 +409,11 @@ mod tests {
             assert!(paths.is_sorted() && paths.contains(&"images/oci-layout"), "{paths:?}");
             let index = members.iter().find(|member| member.path == "images/index.json").unwrap();
             let Source::Bytes(index) = &index.source else { panic!("it is made here") };
-            let index: Index = serde_json::from_slice(index).unwrap();
-            assert_eq!(index.manifests.len(), wanted.len());
-            assert!(index.manifests.is_sorted_by_key(|descriptor| descriptor.digest.clone()));
-            let names =
-                |descriptor: &Descriptor| descriptor.annotations.clone().unwrap().into_values().collect::<Vec<_>>();
-            let found = index.manifests.iter().find(|descriptor| descriptor.digest == chart.digest).unwrap();
+            let index: Manifest = serde_json::from_slice(index).unwrap();
+            assert_eq!(index.manifests().len(), wanted.len());
+            assert!(index.manifests().is_sorted_by_key(|descriptor| descriptor.digest.clone()));
+            let names = |descriptor: &Descriptor| descriptor.annotations.clone().into_values().collect::<Vec<_>>();
+            let found = index.manifests().iter().find(|descriptor| descriptor.digest == chart.digest).unwrap();
             assert_eq!((names(found), found.size), (vec![reference.to_owned(); 2], 2));
         }
     }

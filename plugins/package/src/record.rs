@@ -5,6 +5,10 @@
 //! scanners need not unpack anything. It says of each content who asked for it,
 //! where, and on what [`Evidence`]. docs/package-format.md documents it.
 
+use std::collections::BTreeMap;
+
+use model::image::normalized;
+use model::rendered::{DISCOVERED, Discovered};
 use model::zarf;
 use model::{ChartEntry, FileEntry, RepositoryEntry};
 use sdk::StepError;
@@ -20,6 +24,8 @@ use crate::sources::{Found, Sources};
 /// Of this file's format.
 const FORMAT: u32 = 1;
 const LARGEST_LIST: u64 = 64 << 20;
+/// The tree of the step that finds images in charts.
+const DISCOVER: &str = "discover";
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize)]
@@ -113,6 +119,10 @@ pub struct ImageRecord {
     pub by: String,
     /// What says that it is what was meant.
     pub evidence: Evidence,
+    /// What names it, where components.yaml does not: `chart app 1.0.0:
+    /// templates/pod.yaml:12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found_in: Option<String>,
 }
 
 /// One chart of a component.
@@ -339,6 +349,9 @@ pub struct Lists {
     pub charts: Vec<ChartEntry>,
     /// What `repos` cloned.
     pub repositories: Vec<RepositoryEntry>,
+    /// By the complete spelling of an image that components.yaml does not name, what
+    /// does.
+    pub found: BTreeMap<String, String>,
 }
 
 impl Lists {
@@ -350,8 +363,19 @@ impl Lists {
             files: files(sources)?,
             charts: charts(sources)?,
             repositories: list(sources, "repos", "repos.json")?,
+            found: found(sources)?,
         })
     }
+}
+
+fn found(sources: &dyn Sources) -> Result<BTreeMap<String, String>, StepError> {
+    if !sources.has(DISCOVER) || sources.find(DISCOVER, DISCOVERED)?.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let bytes = sources.read(DISCOVER, DISCOVERED, LARGEST_LIST)?;
+    let found: Discovered =
+        serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context(DISCOVERED))?;
+    Ok(found.added().into_iter().map(|(image, origin)| (normalized(&image), origin)).collect())
 }
 
 impl Lists {
@@ -412,6 +436,7 @@ fn image(image: &crate::images::Image, lists: &Lists) -> ImageRecord {
         platform: image.platform.clone(),
         size: image.size,
         components: image.components.clone(),
+        found_in: lists.found.get(&image.reference).cloned(),
     }
 }
 

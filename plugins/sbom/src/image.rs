@@ -1,5 +1,6 @@
 //! One image: its layers from bottom to top, and what of each is to be seen.
 
+use model::oci::{DEEPEST, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST, Manifest, Platform};
 use sdk::layer::Layer;
 use sdk::{StepError, Tree};
 use serde::Deserialize;
@@ -10,58 +11,13 @@ use crate::kinds::{self, Reader};
 use crate::layers;
 use crate::subject::{Contents, Placed, Subject};
 
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
-/// Zarf can neither push nor pull larger ones.
-const LARGEST_MANIFEST: u64 = 4 << 20;
-const LARGEST_INDEX: u64 = 64 << 20;
-/// Indexes in indexes.
-const DEEPEST: usize = 4;
 /// Links of one image that are followed, and the steps of one.
 const MOST_LINKS: usize = 200;
 const LONGEST_WAY: usize = 40;
+/// Bytes of a path that the host looks for in a layer, without the `/` in front.
+const LONGEST_TARGET: usize = 1023;
 /// Files of the system, the better one first.
 const RELEASES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-
-#[derive(Debug, Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-/// Of a manifest, a configuration, a layer.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Descriptor {
-    /// The OCI or Docker media type.
-    pub media_type: String,
-    /// `sha256:…`.
-    pub digest: String,
-    /// Bytes.
-    pub size: u64,
-    annotations: Option<BTreeMap<String, String>>,
-    platform: Option<Platform>,
-}
-
-/// The platform that an image runs on, in the words of OCI.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Platform {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64`.
-    pub architecture: String,
-    /// `v7`, `v8`; None or empty where there is none.
-    pub variant: Option<String>,
-}
-
-/// What a manifest, an index and a configuration say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Manifest {
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -100,7 +56,7 @@ impl Image {
     /// What Zarf calls it: the reference, and the platform where an index has
     /// several.
     pub fn identifier(&self) -> String {
-        let Some(Platform { os, architecture, variant }) = &self.of_index else { return self.reference.clone() };
+        let Some(Platform { os, architecture, variant, .. }) = &self.of_index else { return self.reference.clone() };
         let variant = variant.as_ref().filter(|variant| !variant.is_empty()).map(|variant| format!("-{variant}"));
         format!("{}-{os}-{architecture}{}", self.reference, variant.unwrap_or_default())
     }
@@ -117,11 +73,11 @@ impl Image {
 /// Where the layout is none.
 pub fn list(tree: &Tree) -> Result<(Vec<Image>, Vec<String>), StepError> {
     let bytes = tree.read("index.json", LARGEST_INDEX)?;
-    let index: Index = serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("index.json"))?;
+    let index: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| StepError::from(error).context("index.json"))?;
     let (mut images, mut others) = (Vec::new(), Vec::new());
-    for descriptor in index.manifests {
-        let reference = descriptor.annotations.as_ref().and_then(|annotations| annotations.get(REFERENCE)).cloned();
-        let Some(reference) = reference else { continue };
+    for descriptor in index.into_manifests() {
+        let Some(reference) = descriptor.reference().map(str::to_owned) else { continue };
         let found = of(tree, &reference, descriptor, false, 0);
         let found = found.map_err(|error| error.context(format!("image `{reference}`")))?;
         if found.is_empty() {
@@ -142,9 +98,9 @@ fn of(
     depth: usize,
 ) -> Result<Vec<Image>, StepError> {
     let manifest: Manifest = read(tree, &descriptor)?;
-    if let Some(children) = manifest.manifests.filter(|_| depth < DEEPEST) {
+    if manifest.is_index() && depth < DEEPEST {
         let mut images = Vec::new();
-        for child in children {
+        for child in manifest.into_manifests() {
             // Of other platforms some are left out.
             if tree.exists(&path_of(&child))? {
                 images.extend(of(tree, reference, child, true, depth + 1)?);
@@ -152,10 +108,10 @@ fn of(
         }
         return Ok(images);
     }
-    let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else { return Ok(Vec::new()) };
-    if !is_image(&config, &layers) {
+    if !manifest.runs() {
         return Ok(Vec::new());
     }
+    let Some((config, layers)) = manifest.into_image() else { return Ok(Vec::new()) };
     let Configuration { platform, rootfs } = read(tree, &config).unwrap_or_default();
     let of_index = in_index.then(|| descriptor.platform.clone().unwrap_or_else(|| platform.clone()));
     let diff_ids = if rootfs.diff_ids.len() == layers.len() { rootfs.diff_ids } else { Vec::new() };
@@ -171,17 +127,6 @@ fn read<T: serde::de::DeserializeOwned>(tree: &Tree, descriptor: &Descriptor) ->
 
 fn path_of(descriptor: &Descriptor) -> String {
     format!("blobs/{}", descriptor.digest.replace(':', "/"))
-}
-
-/// Whether it is something that runs: its configuration says so, and its layers
-/// are tars.
-fn is_image(config: &Descriptor, layers: &[Descriptor]) -> bool {
-    let kinds = ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-    let is_layer = |layer: &Descriptor| {
-        let kind = &layer.media_type;
-        kind.contains(".tar") && (kind.contains("image.layer.") || kind.contains("image.rootfs."))
-    };
-    kinds.contains(&config.media_type.as_str()) && layers.iter().all(is_layer)
 }
 
 /// What an image holds. `told` hears of each layer before it is looked at.
@@ -236,54 +181,71 @@ impl View<'_> {
     }
 
     /// A wanted path that is a link leads to a file, which has another name and
-    /// was passed over.
+    /// was passed over. Each layer is read once more for all of them.
     fn follow_links(&mut self) -> Result<(), StepError> {
+        let mut targets = self.targets()?;
+        for index in (0..self.layers.len()).rev() {
+            let Some(layer) = self.layers[index].as_ref().filter(|_| !targets.is_empty()) else { continue };
+            let names: Vec<String> = targets.keys().cloned().collect();
+            // It has the file, or has removed it.
+            let hidden = layer.hides(&names)?;
+            let here = names.into_iter().zip(hidden).filter(|(_, hidden)| *hidden);
+            let here = here.filter_map(|(target, _)| targets.remove_entry(&target)).collect();
+            self.read_as(index, here)?;
+        }
+        Ok(())
+    }
+
+    /// What the links that can be seen lead to, with the first path that does.
+    fn targets(&mut self) -> Result<BTreeMap<String, String>, StepError> {
         let mut links = BTreeMap::new();
         for index in 0..self.notes.len() {
             let paths = self.notes[index].links.iter().map(|(path, _)| path.clone()).collect();
             let visible = self.visible(index, paths)?;
             let seen = self.notes[index].links.iter().zip(visible).filter(|(_, visible)| *visible);
-            links.extend(seen.map(|(link, _)| link.clone()));
+            links.extend(seen.map(|((path, target), _)| (path.clone(), (target.clone(), index))));
         }
-        for (path, first) in links.iter().take(MOST_LINKS) {
+        let mut targets = BTreeMap::new();
+        for (path, (first, index)) in links.iter().take(MOST_LINKS) {
             let mut target = first;
             let mut steps = 0;
-            while let Some(next) = links.get(target).filter(|_| steps < LONGEST_WAY) {
+            while let Some((next, _)) = links.get(target).filter(|_| steps < LONGEST_WAY) {
                 target = next;
                 steps += 1;
             }
             // A file that is wanted by its own name was read under that.
-            if steps < LONGEST_WAY && kinds::reader_of(target) == Reader::Go {
-                self.read_as(path, target)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the file at `target` as what `path` names.
-    fn read_as(&mut self, path: &str, target: &str) -> Result<(), StepError> {
-        for index in (0..self.layers.len()).rev() {
-            let Some(layer) = &self.layers[index] else { continue };
-            let names = [target.to_owned()];
-            if !layer.hides(&names)?[0] {
+            if steps == LONGEST_WAY || kinds::reader_of(target) != Reader::Go {
                 continue;
             }
-            // It has the file, or has removed it.
-            let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
-            let wanted =
-                sdk::layer::Wanted { ends: vec![format!("/{target}")], below: Vec::new(), beginnings: Vec::new() };
-            again.select(&wanted)?;
-            loop {
-                let found = again.next().unwrap_or_default();
-                let Some(last) = found.last() else { return Ok(()) };
-                if last.path == target && last.kind == sdk::layer::FoundKind::File {
-                    let notes = &mut self.notes[index];
-                    match kinds::read(path, last.size, &mut again.reader(), &mut notes.unread) {
-                        Ok(seen) => notes.found.extend(seen.map(|found| under(found, target))),
-                        Err(why) => notes.unread.push(Unread { path: target.to_owned(), why }),
-                    }
-                    return Ok(());
-                }
+            if target.len() > LONGEST_TARGET {
+                let why = format!("it is a link to a path of {} bytes", target.len());
+                self.notes[*index].unread.push(Unread { path: path.clone(), why });
+                continue;
+            }
+            targets.entry(target.clone()).or_insert_with(|| path.clone());
+        }
+        Ok(targets)
+    }
+
+    /// Reads the files at these targets in a layer as what their paths name.
+    fn read_as(&mut self, index: usize, mut targets: BTreeMap<String, String>) -> Result<(), StepError> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
+        let ends = targets.keys().map(|target| format!("/{target}")).collect();
+        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new() })?;
+        while !targets.is_empty() {
+            let found = again.next().unwrap_or_default();
+            let Some(last) = found.last() else { return Ok(()) };
+            if last.kind != sdk::layer::FoundKind::File {
+                continue;
+            }
+            let Some((target, path)) = targets.remove_entry(&last.path) else { continue };
+            let notes = &mut self.notes[index];
+            match kinds::read(&path, last.size, &mut again.reader(), &mut notes.unread) {
+                Ok(seen) => notes.found.extend(seen.map(|found| under(found, &target))),
+                Err(why) => notes.unread.push(Unread { path: target, why }),
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ pub fn folders<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 /// What the chart deploys with its own values.
 pub fn scan(shown: &str, chart: &Chart, scanner: &mut Scanner) {
     match images::of(chart, &[]) {
-        Ok(images) => images.into_iter().for_each(|image| scanner.image_of_chart(shown, image)),
+        Ok(images) => scanner.chart_images(shown, images),
         Err(refusal) => scanner.skip(shown, &refusal.to_string()),
     }
 }

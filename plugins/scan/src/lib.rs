@@ -5,6 +5,9 @@
 //! manifests and the role defaults of kubespray. Packed charts are read as Helm
 //! reads them. What cannot be read is a warning, never a failure.
 //!
+//! It runs twice where there are charts: the first pass packs them for the plugin
+//! that renders ([`gather`]), the second reads what they render to.
+//!
 //! Written are `images.json` (image, file and line of each) and `scan.json`
 //! (the same, and what could not be resolved, the charts, the warnings).
 
@@ -16,22 +19,29 @@ use serde::Deserialize;
 pub mod archive;
 pub mod chart;
 pub mod flux;
+pub mod gather;
 pub mod jinja;
 pub mod kubespray;
+pub mod renderings;
 pub mod report;
 pub mod scanner;
 pub mod tree;
 
+use gather::Gathered;
+use renderings::Renderings;
 use scanner::Scanner;
 
 /// Of one file; no manifest that people write comes near.
 const FILE_LIMIT: u64 = 8 << 20;
 
-/// What the step accepts: nothing.
+/// What the step accepts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(crate = "sdk::schemars")]
-pub struct Configuration {}
+pub struct Configuration {
+    /// Only pack the charts that are met, to be rendered.
+    gather: bool,
+}
 
 /// The step.
 pub struct Scan;
@@ -41,8 +51,11 @@ impl Step for Scan {
     const NAME: &'static str = "scan";
     const SUMMARY: &'static str = "Lists the images that charts, manifests, Flux resources and kubespray name";
 
-    fn run(_: &Context, _: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
-        let mut scanner = Scanner::default();
+    fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+        if configuration.gather {
+            return gathered(inputs, output);
+        }
+        let mut scanner = Scanner::knowing(Renderings::read(inputs)?);
         for name in inputs.names() {
             if let (Some(path), Some(tree)) = (name.strip_prefix("local:"), inputs.find(name)) {
                 read(tree, path, &mut scanner)?;
@@ -60,6 +73,47 @@ impl Step for Scan {
 
 sdk::export_step!(Scan);
 
+fn gathered(inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+    let mut gathered = Gathered::default();
+    for name in inputs.names() {
+        if let (Some(path), Some(tree)) = (name.strip_prefix("local:"), inputs.find(name)) {
+            gather_tree(tree, path, &mut gathered, output)?;
+        }
+    }
+    Ok(Summary::new(gathered.write(output)?, "charts"))
+}
+
+/// What can not be read is told by the second pass.
+fn gather_tree(tree: &Tree, root: &str, gathered: &mut Gathered, output: &Sink) -> Result<(), StepError> {
+    let entries = tree.entries("")?;
+    let single = entries.len() == 1 && root.ends_with(&entries[0].path);
+    let shown = shown(root, single);
+    let charts = tree::packed(tree, &entries, &shown, gathered, output)?;
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+        let is_read = charts.iter().any(|folder| chart::reads(folder, &entry.path));
+        if is_read || scanner::is_hidden(&entry.path) {
+            continue;
+        }
+        let is_archive = archive::is_archive(&entry.path);
+        if is_archive || single && is_packed(tree, &entry.path) {
+            if let Ok(bytes) = tree.read(&entry.path, archive::ARCHIVE_LIMIT)
+                && let Ok(chart) = chart_loader::load(&*bytes)
+            {
+                gathered.chart(&shown(&entry.path), (chart.name(), chart.version()), &bytes, output)?;
+            }
+        } else if (single || scanner::is_wanted(&entry.path)) && entry.size <= FILE_LIMIT {
+            let text = tree.read(&entry.path, FILE_LIMIT).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            text.iter().for_each(|text| gathered.resources(&shown(&entry.path), text));
+        }
+    }
+    Ok(())
+}
+
+/// How a path of a tree is shown; of a single file as it was named.
+fn shown(root: &str, single: bool) -> impl Fn(&str) -> String {
+    move |path| if single { root.to_owned() } else { format!("{}/{path}", root.trim_end_matches('/')) }
+}
+
 /// Why one file could not be read; the others still can.
 fn why(error: &StepError) -> String {
     error.failure().map_or_else(|| "it can not be read".to_owned(), |failure| failure.message.clone())
@@ -74,7 +128,7 @@ fn is_packed(tree: &Tree, path: &str) -> bool {
 fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError> {
     let entries = tree.entries("")?;
     let single = entries.len() == 1 && root.ends_with(&entries[0].path);
-    let shown = |path: &str| if single { root.to_owned() } else { format!("{}/{path}", root.trim_end_matches('/')) };
+    let shown = shown(root, single);
     let total = entries.len() as u64;
     let charts = tree::charts(tree, &entries, &shown, scanner);
     for (at, entry) in entries.iter().enumerate() {

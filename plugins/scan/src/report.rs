@@ -1,6 +1,7 @@
 //! What a scan found.
 
 use image_finder::Doubt;
+use model::rendered::Found;
 use serde::Serialize;
 
 /// An image and where it is named.
@@ -10,8 +11,15 @@ pub struct Image {
     pub image: String,
     /// The path of the file that names it.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 where it is not known.
     pub line: u32,
+    /// How it was found in a chart that was rendered; None elsewhere: it is written
+    /// there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+    /// `file:line` of the HelmRelease with whose values the chart names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// A text that is an image, nobody knows which.
@@ -74,7 +82,13 @@ pub struct Report {
 impl Report {
     /// Enters an image.
     pub fn image(&mut self, image: &str, file: &str, line: u32) {
-        self.images.push(Image { image: image.to_owned(), file: file.to_owned(), line });
+        self.found(image, file, line, None, None);
+    }
+
+    /// Enters an image of a chart.
+    pub fn found(&mut self, image: &str, file: &str, line: u32, found: Option<Found>, release: Option<&str>) {
+        let (image, file, release) = (image.to_owned(), file.to_owned(), release.map(str::to_owned));
+        self.images.push(Image { image, file, line, found, release });
     }
 
     /// Enters a text that is an image, nobody knows which.
@@ -87,7 +101,10 @@ impl Report {
     #[must_use]
     pub fn sorted(mut self) -> Self {
         self.images.sort();
-        self.images.dedup();
+        // A release that says the same as the chart by itself says nothing new.
+        self.images.dedup_by(|one, first| {
+            (&one.image, &one.file, one.line, one.found) == (&first.image, &first.file, first.line, first.found)
+        });
         self.unresolved.sort();
         self.unresolved.dedup();
         self.charts.sort();

@@ -11,21 +11,27 @@ use chart_loader::images::Image;
 use image_finder::template::{About, Helpers, Source};
 use image_finder::yaml::{self, Node};
 use image_finder::{Doubt, Found, find};
+use model::image::normalized;
+use model::rendered::Found as How;
+use serde::{Deserialize, Serialize};
 
 use crate::flux::Flux;
 use crate::kubespray;
+use crate::renderings::{Found as Rendered, Rendering, Renderings};
 use crate::report::{Packed, Report};
 
 const WARNING_LIMIT: usize = 1000;
 
 /// Reads files and gathers what they name.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Scanner {
     report: Report,
     flux: Flux,
     kubespray: kubespray::Roles,
     /// Folders of charts, with a `/` at the end.
     charts: BTreeSet<String>,
+    /// What the charts render to.
+    renderings: Renderings,
 }
 
 /// Whether a file may name images. Templates of charts count, whatever they
@@ -52,6 +58,11 @@ fn is_kustomization(name: &str) -> bool {
 }
 
 impl Scanner {
+    /// One that knows what the charts render to.
+    pub fn knowing(renderings: Renderings) -> Self {
+        Self { renderings, ..Self::default() }
+    }
+
     /// A packed chart that is read.
     pub fn packed(&mut self, chart: Packed) {
         self.report.packed.push(chart);
@@ -79,10 +90,41 @@ impl Scanner {
         }
     }
 
-    /// An image of a chart that was read as a whole.
-    pub fn image_of_chart(&mut self, chart: &str, image: Image) {
-        let Image { image, file, line, doubt } = image;
-        self.told(&image, &format!("{}/{file}", chart.trim_end_matches('/')), line, doubt.as_ref());
+    /// The images of a chart that was met: what it renders to, and beside it what only
+    /// its values or templates name. Where it was not rendered, that is all.
+    pub fn chart_images(&mut self, chart: &str, named: Vec<Image>) {
+        let chart = chart.trim_end_matches('/');
+        let renderings = std::mem::take(&mut self.renderings);
+        let own = renderings.of(chart).iter().find(|rendering| rendering.release.is_none());
+        if let Some(problem) = own.and_then(|own| own.problem.as_ref()) {
+            self.warn(chart, &format!("cannot be rendered with its own values: {problem}"));
+        }
+        let mut known = BTreeSet::new();
+        for rendering in renderings.of(chart) {
+            if let (Some(release), Some(problem)) = (&rendering.release, &rendering.problem) {
+                self.warn(release, &format!("its chart {chart} cannot be rendered: {problem}"));
+            }
+            known.extend(rendering.known());
+            for Rendered { image, template, line, doubt } in &rendering.images {
+                let file = format!("{chart}/{template}");
+                match doubt {
+                    None => self.report.found(image, &file, *line, Some(How::Rendered), rendering.release.as_deref()),
+                    Some(doubt) => self.report.unresolved(image, &file, *line, doubt),
+                }
+            }
+        }
+        let tells = own.is_some_and(Rendering::tells);
+        for Image { image, file, line, doubt } in named {
+            let file = format!("{chart}/{file}");
+            match doubt {
+                None if tells && known.contains(&normalized(&image)) => {}
+                None => self.report.found(&image, &file, line, tells.then_some(How::NamedOnly), None),
+                // Rendering told what it is.
+                Some(_) if tells => {}
+                Some(doubt) => self.report.unresolved(&image, &file, line, &doubt),
+            }
+        }
+        self.renderings = renderings;
     }
 
     fn told(&mut self, image: &str, file: &str, line: u32, doubt: Option<&Doubt>) {
@@ -164,28 +206,31 @@ impl Scanner {
 
     /// What a HelmRelease replaces in what its chart renders.
     fn post_renderers(&mut self, file: &str, root: &Node) {
-        for renderer in root.at("spec.postRenderers").map_or(&[][..], Node::items) {
-            self.replaced_images(file, renderer.at("kustomize.images"));
+        for (replaced, line) in post_rendered(root) {
+            self.replaced_image(file, &replaced, line);
         }
     }
 
-    /// `[{name, newName, newTag, digest}]`.
     fn replaced_images(&mut self, file: &str, list: Option<&Node>) {
-        for item in list.map_or(&[][..], Node::items) {
-            let Some(name) = item.text_of("newName").or(item.text_of("name")) else { continue };
-            let image = match (item.text_of("digest"), item.text_of("newTag")) {
-                (Some(digest), _) => format!("{name}@{digest}"),
-                (None, Some(tag)) => format!("{name}:{tag}"),
-                // Another registry alone: the tag is that of the manifest.
-                (None, None) if item.get("newName").is_some() => {
-                    self.report.unresolved(name, file, item.line, &Doubt::NoTag);
-                    continue;
-                }
-                (None, None) => continue,
-            };
-            let is_whole = model::image::ImageName::parse(&image).is_ok();
-            self.told(&image, file, item.line, (!is_whole).then_some(&Doubt::Template));
+        for (replaced, line) in replaced_in(list) {
+            self.replaced_image(file, &replaced, line);
         }
+    }
+
+    fn replaced_image(&mut self, file: &str, replaced: &Replaced, line: u32) {
+        let name = replaced.new_name.as_ref().unwrap_or(&replaced.name);
+        let image = match (&replaced.digest, &replaced.new_tag) {
+            (Some(digest), _) => format!("{name}@{digest}"),
+            (None, Some(tag)) => format!("{name}:{tag}"),
+            // Another registry alone: the tag is that of the manifest.
+            (None, None) if replaced.new_name.is_some() => {
+                self.report.unresolved(name, file, line, &Doubt::NoTag);
+                return;
+            }
+            (None, None) => return,
+        };
+        let is_whole = model::image::ImageName::parse(&image).is_ok();
+        self.told(&image, file, line, (!is_whole).then_some(&Doubt::Template));
     }
 
     fn chart(&mut self, file: &str, root: &Node) {
@@ -212,6 +257,36 @@ impl Scanner {
             self.report.warnings.push(format!("{file}: {why}"));
         }
     }
+}
+
+/// An image that kustomize puts in the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Of the image in the manifest, without its tag.
+    pub name: String,
+    /// What it becomes.
+    pub new_name: Option<String>,
+    /// Its tag.
+    pub new_tag: Option<String>,
+    /// Its digest, in the place of the tag.
+    pub digest: Option<String>,
+}
+
+/// What a HelmRelease replaces, with the line of each.
+pub fn post_rendered(root: &Node) -> impl Iterator<Item = (Replaced, u32)> {
+    let renderers = root.at("spec.postRenderers").map_or(&[][..], Node::items);
+    renderers.iter().flat_map(|renderer| replaced_in(renderer.at("kustomize.images")))
+}
+
+/// `[{name, newName, newTag, digest}]`.
+fn replaced_in(list: Option<&Node>) -> impl Iterator<Item = (Replaced, u32)> {
+    let text = |item: &Node, key: &str| item.text_of(key).map(str::to_owned);
+    let replaced = move |item: &Node| {
+        let (new_name, new_tag, digest) = (text(item, "newName"), text(item, "newTag"), text(item, "digest"));
+        let name = text(item, "name").or_else(|| new_name.clone())?;
+        Some((Replaced { name, new_name, new_tag, digest }, item.line))
+    };
+    list.map_or(&[][..], Node::items).iter().filter_map(replaced)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub fn compose(fetched: &Fetched, configuration: &Configuration) -> Result<Defin
     components.extend(images(fetched));
     components.extend(repositories(fetched));
     for entry in &fetched.charts {
-        let name = unique(&component_name(&entry.name), &components);
+        let name = unique(&zarf::component_of(&entry.name), &components);
         components.push(chart(fetched, entry, name)?);
     }
     for component in contributed::components(&fetched.contributed, configuration) {
@@ -289,7 +289,7 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
             ..Component::default()
         });
     }
-    let release = release_name(&entry.name);
+    let release = zarf::release_of(&entry.name);
     Ok(Component {
         name,
         description: format!("Helm chart {} {} from {}", entry.name, entry.version, entry.repo),
@@ -305,23 +305,6 @@ fn chart(fetched: &Fetched, entry: &ChartEntry, name: String) -> Result<Componen
         images: with_what_is_about(images.collect(), fetched),
         ..Component::default()
     })
-}
-
-/// The chart's name as a component's: lowercase letters, digits and dashes.
-fn component_name(chart: &str) -> String {
-    let name: String =
-        chart.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() { "chart".to_owned() } else { name.to_owned() }
-}
-
-/// The chart's name as a release's, which starts with a letter.
-fn release_name(chart: &str) -> String {
-    if zarf::is_release_name(chart) {
-        return chart.to_owned();
-    }
-    let name = component_name(chart);
-    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("chart-{name}") }
 }
 
 /// The name itself, or with a number that makes it unique.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use model::{ChartEntry, FileEntry, RepositoryEntry, ResolvedComponents};
+use model::oci::{Descriptor, Manifest};
+use model::rendered::{DISCOVERED, Discovered, Found};
+use model::{ChartEntry, FileEntry, RESOLVED, RepositoryEntry, ResolvedComponents};
 use sdk::{Inputs, StepError, Tree};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::contributed::Contributed;
@@ -32,25 +33,14 @@ pub struct Fetched {
     pub contributed: Vec<Contributed>,
 }
 
-/// The part of an OCI index that says what is in it.
-#[derive(Debug, Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Descriptor {
-    #[serde(default)]
-    annotations: std::collections::BTreeMap<String, String>,
-}
-
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
-
 /// Reads the trees. One that is absent counts as empty: `compose` names what
 /// then is missing.
 pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
-    let components = inputs.get("manifests")?.read_json("components.resolved.json")?;
+    let mut components: ResolvedComponents = inputs.get("manifests")?.read_json(RESOLVED)?;
+    let mut charts: Vec<ChartEntry> = list(inputs, "charts", "charts.json")?;
+    if let Some(tree) = inputs.find("discover") {
+        add_found(&tree.read_json(DISCOVERED)?, &mut components.images, &mut charts);
+    }
     let images = match inputs.find("images") {
         Some(tree) => references(tree.read_json("index.json")?),
         None => BTreeSet::new(),
@@ -71,9 +61,21 @@ pub fn read(inputs: &Inputs) -> Result<Fetched, StepError> {
         files,
         programs,
         repositories: list(inputs, "repos", "repos.json")?,
-        charts: list(inputs, "charts", "charts.json")?,
+        charts,
         contributed: Vec::new(),
     })
+}
+
+/// What is found in the charts: it is packaged, and belongs to the chart that
+/// deploys it.
+fn add_found(found: &Discovered, images: &mut Vec<String>, charts: &mut [ChartEntry]) {
+    images.extend(found.added().into_iter().map(|(image, _)| image));
+    for one in found.images.iter().filter(|one| one.found == Found::Rendered && !one.is_test) {
+        let is_its = |chart: &&mut ChartEntry| one.chart == format!("{} {}", chart.name, chart.version);
+        if let Some(chart) = charts.iter_mut().find(is_its) {
+            chart.images.push(one.image.clone());
+        }
+    }
 }
 
 fn list<T: DeserializeOwned>(inputs: &Inputs, tree: &str, path: &str) -> Result<Vec<T>, StepError> {
@@ -102,6 +104,6 @@ pub fn is_program(start: &[u8]) -> bool {
     start.starts_with(b"\x7fELF") || start.starts_with(b"#!")
 }
 
-fn references(index: Index) -> BTreeSet<String> {
-    index.manifests.into_iter().filter_map(|mut descriptor| descriptor.annotations.remove(REFERENCE)).collect()
+fn references(index: Manifest) -> BTreeSet<String> {
+    index.manifests().iter().filter_map(Descriptor::reference).map(str::to_owned).collect()
 }

@@ -88,6 +88,15 @@ impl Step for Guest {
                     held.push(archive);
                 }
             }
+            "layers" => {
+                let mut held = Vec::new();
+                for _ in 0..times {
+                    let layer = sdk::layer::Layer::open(made, "archive.tar")?;
+                    layer.select(&sdk::layer::Wanted { ends: vec![], below: vec![], beginnings: vec![] })?;
+                    held.push(layer);
+                }
+                return Ok(Summary::new(held.len() as u64, "layers"));
+            }
             "listings" => {
                 for n in 0..1000 {
                     fs::write(format!("{at}/{n}"), b"")?;

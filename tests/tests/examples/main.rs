@@ -6,6 +6,9 @@
 //! `make examples` runs this. What is not there is said and skipped, and is a
 //! failure under `CI=true`.
 
+mod apt;
+mod policy;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,11 +40,36 @@ fn has(program: &str) -> bool {
 }
 
 /// A new plugin of the language, in an empty folder.
-fn begun(language: &str) -> (Project, PathBuf) {
+fn begun(name: &str, language: &str) -> (Project, PathBuf) {
     let project = Project::bare();
-    project.run(&["plugin", "new", "inventory", "--lang", language]).success();
-    let folder = project.path("inventory");
+    project.run(&["plugin", "new", name, "--lang", language]).success();
+    let folder = project.path(name);
     (project, folder)
+}
+
+/// The same with what its author made of it: the files of `examples/plugins` over
+/// those that `plugin new` wrote.
+fn example(name: &str, language: &str) -> (Project, PathBuf) {
+    let (project, folder) = begun(name, language);
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins").join(name);
+    shell(&folder, "cp -R \"$OWN\"/. .", &[("OWN", own.display().to_string())]);
+    (project, folder)
+}
+
+/// Builds a component of Rust with the target of rustup, or with Debian's compiler.
+fn build_rust(folder: &Path) {
+    let has_target = "[ -d \"$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2\" ]";
+    let debian = "RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=\"-C linker=$(command -v wasm-component-ld || find $OWN -name wasm-component-ld | head -n 1) -C link-self-contained=no -L /usr/lib/wasm32-wasi -C link-arg=--wasm-ld-path=/usr/bin/wasm-ld\" /usr/bin/cargo build -q --release --target wasm32-wasip2 -Zbuild-std=std,panic_abort";
+    let own = airgap_tests::project::target_folder().parent().unwrap().display().to_string();
+    let line = format!("if {has_target}; then cargo build -q --release --target wasm32-wasip2; else {debian}; fi");
+    shell(folder, &line, &[("OWN", own)]);
+}
+
+/// Builds a component of Python, with the lines of the README.
+fn build_python(folder: &Path, component: &str, more: &str) {
+    shell(folder, "python3 -m venv .venv && .venv/bin/pip install -q componentize-py==0.25.1", &[]);
+    let build = "PATH=$PWD/.venv/bin:$PATH componentize-py -d wit -w build-step componentize";
+    shell(folder, &format!("{build} {more} app -o {component}"), &[]);
 }
 
 /// Tries the component as the README says, pins it in a project, and finds its
@@ -69,12 +97,24 @@ fn goes_into_a_package(folder: &Path, component: &str) {
     assert_eq!(documents["inventory.txt"], b"Images\n\n");
 }
 
+/// What a registry would be given builds by itself.
+#[test]
+fn the_sdk_is_a_package_of_its_own() {
+    if !has("cargo") {
+        return;
+    }
+    let target = tempfile::tempdir().unwrap();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/shared/sdk");
+    let line = "cargo package -q --allow-dirty --target-dir \"$TARGET\"";
+    shell(&sdk, line, &[("TARGET", target.path().display().to_string())]);
+}
+
 #[test]
 fn a_plugin_in_go() {
     if !has("go") {
         return;
     }
-    let (_project, folder) = begun("go");
+    let (_project, folder) = begun("inventory", "go");
     let own = [("GOFLAGS", "-mod=mod".to_owned()), ("GOTOOLCHAIN", "local".to_owned())];
     shell(&folder, "go test ./listing", &own);
     let build = "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags=-checklinkname=0 -o core.wasm .";
@@ -94,11 +134,9 @@ fn a_plugin_in_python() {
     if !has("python3") {
         return;
     }
-    let (_project, folder) = begun("python");
+    let (_project, folder) = begun("inventory", "python");
     shell(&folder, "python3 -m unittest", &[]);
-    shell(&folder, "python3 -m venv .venv && .venv/bin/pip install -q componentize-py==0.25.1", &[]);
-    let build = "PATH=$PWD/.venv/bin:$PATH componentize-py -d wit -w build-step componentize app -o";
-    shell(&folder, &format!("{build} inventory.wasm"), &[]);
+    build_python(&folder, "inventory.wasm", "");
     goes_into_a_package(&folder, "inventory.wasm");
 }
 
@@ -107,13 +145,8 @@ fn a_plugin_in_rust() {
     if !has("cargo") {
         return;
     }
-    let (_project, folder) = begun("rust");
+    let (_project, folder) = begun("inventory", "rust");
     shell(&folder, "cargo test -q", &[]);
-    let built = "target/wasm32-wasip2/release/inventory.wasm";
-    let has_target = "[ -d \"$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2\" ]";
-    let debian = "RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS=\"-C linker=$(command -v wasm-component-ld || find $OWN -name wasm-component-ld | head -n 1) -C link-self-contained=no -L /usr/lib/wasm32-wasi -C link-arg=--wasm-ld-path=/usr/bin/wasm-ld\" /usr/bin/cargo build -q --release --target wasm32-wasip2 -Zbuild-std=std,panic_abort";
-    let own = airgap_tests::project::target_folder().parent().unwrap().display().to_string();
-    let line = format!("if {has_target}; then cargo build -q --release --target wasm32-wasip2; else {debian}; fi");
-    shell(&folder, &line, &[("OWN", own)]);
-    goes_into_a_package(&folder, built);
+    build_rust(&folder);
+    goes_into_a_package(&folder, "target/wasm32-wasip2/release/inventory.wasm");
 }

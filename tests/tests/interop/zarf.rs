@@ -33,7 +33,10 @@ pub(crate) const ROWS: &[Row] = &[
     ("`zarf package mirror-resources`, repositories", mirror_repositories),
     ("`zarf package publish`, `pull`, then our `verify`", publish_and_pull),
     ("`zarf package sign`, `verify`, then ours and `cosign verify-blob`", sign_and_verify),
-    ("our `sign`, then `zarf package verify`, `cosign verify-blob`, `verify-blob-attestation`", our_signature),
+    (
+        "our `sign`, then `zarf package verify`, `deploy --verify`, `cosign verify-blob`, `verify-blob-attestation`",
+        our_signature,
+    ),
     ("`zarf package deploy`, `remove`: a definition made by hand", deploy_and_remove),
     ("`zarf package deploy`, `remove`: the files of a build, where no cluster is yet", deploy_files),
     ("`zarf package mirror-resources`, then `helm pull` of a chart that is not installed", mirror_chart),
@@ -277,7 +280,23 @@ fn our_signature(column: &Column<'_>) -> Cell {
         }
         accepted(&cosign, &package, &public, &folder.join(format!("by-{name}")));
     }
+    deploy_signed(column, &folder, &password);
     Cell::Passed
+}
+
+/// By who asks for the signature; with another key nothing is deployed.
+fn deploy_signed(column: &Column<'_>, folder: &Path, password: &str) {
+    let project = &column.site.files;
+    let package = folder.join("signed.tar.zst");
+    std::fs::copy(project.package(), &package).expect("a copy");
+    let (package, key) = (shown(&package), |name: &str| shown(&folder.join(name)));
+    project.run(&["sign", &package, "--key", &key("ours.key"), "--password-file", password]).success();
+    let deploy = ["package", "deploy", &package, "--confirm", "--verify", "--key"];
+    let _ = std::fs::remove_dir_all(project.path("site"));
+    column.zarf.refuses(&[&deploy[..], &[&key("theirs.pub")]].concat());
+    assert!(!project.path("site").exists());
+    column.zarf.run(&[&deploy[..], &[&key("ours.pub")]].concat());
+    assert!(project.path("site/helm").is_file());
 }
 
 /// By cosign, with the key alone: the signature in the package, and the

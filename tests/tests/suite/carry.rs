@@ -11,8 +11,9 @@ use airgap_tests::project::{Project, binary};
 use airgap_tests::tools;
 use serde_json::json;
 
-/// A platform with a file beside the package, and one that the settings name.
-fn project(platform: &Platform) -> Project {
+/// A platform with a file beside the package, one that the settings name, and a
+/// chart that is not installed.
+pub(crate) fn project(platform: &Platform) -> Project {
     let zarf = program("zarf", 90, 50_000);
     platform.files.put("/zarf/zarf_v0.84.0_Linux_amd64", zarf);
     platform.files.put_checksum_list("/zarf/checksums.txt", &["/zarf/zarf_v0.84.0_Linux_amd64"]);

@@ -3,14 +3,26 @@
 //! that those do not know.
 
 use airgap_tests::platform::Platform;
-use airgap_tests::project::Project;
 use serde_json::Value;
+
+use crate::carry;
 
 /// What does not fit, by where it stands. The schemas use no more than this.
 fn misfits(value: &Value, schema: &Value, root: &Value, place: &str, found: &mut Vec<String>) {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.strip_prefix("#/$defs/").expect("a definition of the same file");
         return misfits(value, &root["$defs"][name], root, place, found);
+    }
+    if let Some(kinds) = schema["oneOf"].as_array() {
+        let known = kinds.iter().any(|kind| kind["const"] == *value);
+        if !known {
+            found.push(format!("{place} is {value}, which the schema does not know"));
+        }
+    }
+    if let Some(either) = schema["anyOf"].as_array() {
+        let own = if value.is_null() { either.last() } else { either.first() };
+        misfits(value, own.expect("an optional type"), root, place, found);
+        return;
     }
     let is = |kind: &str| match kind {
         "object" => value.is_object(),
@@ -46,11 +58,26 @@ fn misfits(value: &Value, schema: &Value, root: &Value, place: &str, found: &mut
     }
 }
 
+/// Those that have a value somewhere, so that nothing is held to its schema by not
+/// being written.
+fn is_written(value: &Value, name: &str) -> bool {
+    value.get(name).is_some()
+        || value.as_object().is_some_and(|map| map.values().any(|value| is_written(value, name)))
+        || value.as_array().is_some_and(|list| list.iter().any(|value| is_written(value, name)))
+}
+
 #[test]
 fn what_a_build_writes_fits_its_schema() {
-    let platform = Platform::start();
-    let project = platform.configure(Project::new());
+    let platform = Platform::smaller(16);
+    let project = carry::project(&platform);
     project.build();
+    let resolved: Value =
+        serde_json::from_str(&project.read("build/steps/manifests/components.resolved.json")).unwrap();
+    let charts: Value = serde_json::from_str(&project.read("build/steps/charts/charts.json")).unwrap();
+    for name in ["sha256", "checksum_url", "deploy", "carry", "extract", "namespace", "values"] {
+        assert!(is_written(&resolved, name), "{name}");
+    }
+    assert!(is_written(&charts, "artifact"));
     for (file, schema) in [
         ("manifests/components.resolved.json", "components.resolved"),
         ("files/files.json", "files"),

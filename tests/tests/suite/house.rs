@@ -41,8 +41,7 @@ fn each_of_the_heavy_libraries_is_known_to_one_crate() {
         ("wit-component", "workbench"),
         ("rustls-platform-verifier", "trust"),
         ("p256", "signing"),
-        ("poly1305", "signing"),
-        ("salsa20", "signing"),
+        ("crypto_secretbox", "signing"),
         ("scrypt", "signing"),
     ] {
         let knows = |(name, on): (&String, &Vec<String>)| on.iter().any(|one| one == library).then(|| name.clone());

@@ -18,6 +18,7 @@ use config::pipeline::{HostStep, MANIFESTS, Runner};
 use config::publish::Published;
 use disk::fs;
 use model::zarf::is_package_file;
+use seal::beside::LAST_LIST;
 
 /// Bytes of files.json and of components.resolved.json.
 const LARGEST_LIST: u64 = 64 << 20;
@@ -115,7 +116,7 @@ fn package(project: &Project, published: &[Published]) -> Result<(Vec<Item>, Str
     let entries = layout.dist.read_dir().map_err(|source| Error::io("cannot read", &layout.dist, source))?;
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), name(&entry.path()));
-        let is_beside = [package.as_str(), "artifact-manifest.json"]
+        let is_beside = [package.as_str(), LAST_LIST]
             .iter()
             .any(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('.')));
         if is_beside && path.is_file() && !items.iter().any(|item| item.name == name) {

@@ -51,11 +51,28 @@ impl Aside<'_> {
     /// # Errors
     /// Whatever the plugin fails with; `local` where there is no room for it.
     pub fn run(&self, step: &str, name: &str, configuration: Value, local: Vec<LocalTree>) -> Result<Made> {
+        self.run_with(step, name, configuration, local, &[])
+    }
+
+    /// The same, with what other such runs made as further inputs.
+    ///
+    /// # Errors
+    /// As [`Aside::run`].
+    pub fn run_with(
+        &self,
+        step: &str,
+        name: &str,
+        configuration: Value,
+        local: Vec<LocalTree>,
+        made: &[(&str, &Made)],
+    ) -> Result<Made> {
         let folder = fs::scratch(self.temporary)?;
         let output = TreeBuilder::new(folder.path().join("tree"));
         fs::create_dir_all(output.root())?;
         let progress = Progress::new(step, self.observer.clone(), self.cancel.clone());
-        let attempt = Attempt { local, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
+        let trees = made.iter().map(|(id, made)| ((*id).to_owned(), made.tree.clone())).collect();
+        let attempt =
+            Attempt { local, trees, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
         let source = catalog::find(name, &self.project.plugin_pins)?;
         let runtime = Arc::new(Runtime::new(RuntimeOptions {
             cache_dir: self.cache_dir.clone(),

@@ -18,7 +18,8 @@ use base::error::Result;
 use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
 use config::contribute::Told;
-use config::pipeline::{HostStep, Runner, StepSpec};
+use config::pipeline::{DISCOVER, HostStep, RENDER, Runner, StepSpec};
+use config::settings::Discover;
 use config::{Project, contribute, hash, publish};
 use disk::fs;
 use plugin_host::catalog;
@@ -133,7 +134,8 @@ fn asks_about_images(spec: &StepSpec) -> bool {
 fn asked_of_images(project: &Project) -> Option<Value> {
     let images = &project.settings.images;
     let keys: Vec<Option<Digest>> = images.verify.iter().map(|rule| key_digest(project, &rule.key)).collect();
-    (images.referrers || !keys.is_empty()).then(|| json!({ "settings": images, "keys": keys }))
+    let settings = json!({ "referrers": images.referrers, "verify": images.verify });
+    (images.referrers || !keys.is_empty()).then(|| json!({ "settings": settings, "keys": keys }))
 }
 
 /// The file with the key that the package is signed with, which names the key
@@ -161,6 +163,9 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdent
         "package": project.settings.identity(),
         "architecture": project.architecture(),
         "strict_images": strict_images,
+        // Of what only the steps know that it is for.
+        "discover": spec.runs(DISCOVER).then(|| discover(project)),
+        "api_versions": spec.runs(RENDER).then(|| api_versions(project)),
         "plugins": makers,
         // Of what only the core plugins know, like their list.
         "format": makers.is_some().then_some(project.settings.package.format),
@@ -176,6 +181,16 @@ pub(super) fn made_with(project: &Project, spec: &StepSpec, plugin: &PluginIdent
         configuration.extend(own.clone());
     }
     Value::Object(configuration)
+}
+
+/// What becomes of images that components.yaml lacks, where it is not what a step
+/// does by itself.
+fn discover(project: &Project) -> Option<Discover> {
+    Some(project.settings.images.discover).filter(|discover| *discover != Discover::default())
+}
+
+fn api_versions(project: &Project) -> Option<&[String]> {
+    Some(project.settings.images.api_versions.as_slice()).filter(|versions| !versions.is_empty())
 }
 
 /// What the steps contribute, for who lists it: nobody else, and nothing where

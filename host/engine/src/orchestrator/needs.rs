@@ -488,6 +488,7 @@ mod tests {
             config: blob(&("config", 5)),
             layers: layers.iter().map(blob).collect(),
             referrers: None,
+            found_in: None,
             build: None,
         }
     }

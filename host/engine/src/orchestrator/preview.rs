@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::ResolvedComponents;
+use config::resolved::resolved;
+use model::{RESOLVED, ResolvedComponents};
 use serde::Serialize;
 
 use super::facts::facts;
@@ -18,27 +19,23 @@ use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::state::BuildState;
-use crate::steps::{images, repos};
+use crate::steps::{discovered, images, repos};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use config::Project;
-use config::airgap_lock::{LockChange, LockedImage};
+use config::airgap_lock::{AirgapLock, LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{DISCOVER, HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
-use disk::fs;
+use config::settings::Discover;
 use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use plugin_host::catalog;
 use plugin_host::catalog::PluginIdentity;
-
-/// Where the step `manifests` leaves the resolved components.
-pub const COMPONENTS: &str = "components.resolved.json";
-const COMPONENTS_LIMIT: u64 = 64 << 20;
 
 /// What `build` would do.
 #[derive(Debug, Serialize)]
@@ -181,6 +178,8 @@ pub fn preview(
         Some(tree) => components_of(&tree)?,
         None => generate(project)?,
     };
+    let is_found = |id: &str| matches!(planned.action(id), Some(Action::Keep));
+    let components = with_found(project, components, &options.lock(project)?.lock(), is_found)?;
     let store = Store::open(project.layout.store())?;
     let outlook = outlook(project, &planned, &components, &options.lock(project)?, &store)?;
     let steps = planned.steps.into_iter().filter_map(|planned| previewed(project, planned)).collect();
@@ -296,25 +295,53 @@ pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
 /// # Errors
 /// `state` where they are missing or damaged.
 pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
-    let path = tree.path_of(COMPONENTS);
     let damaged = || {
-        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&path)))
+        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&tree.path_of(RESOLVED))))
             .hint(format!("run `opencenter-airgap build --step {MANIFESTS}` to make it again"))
     };
-    let bytes = fs::read_optional(&path, COMPONENTS_LIMIT)?.ok_or_else(damaged)?;
-    serde_json::from_slice(&bytes).map_err(|error| damaged().caused_by(error))
+    resolved(tree).map_err(|error| damaged().caused_by(error))?.ok_or_else(damaged)
+}
+
+/// The components with the images that are found in charts, where those are added:
+/// as the step that finds them found them, where it `is_done`, else as the lock
+/// knows them from another build.
+///
+/// # Errors
+/// `state`, `invalid-input` where the list of that step is missing or damaged.
+pub(crate) fn with_found(
+    project: &Project,
+    mut components: ResolvedComponents,
+    lock: &AirgapLock,
+    is_done: impl Fn(&str) -> bool,
+) -> Result<ResolvedComponents> {
+    if project.settings.images.discover != Discover::Add {
+        return Ok(components);
+    }
+    let finder = project.pipeline.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.as_str());
+    match finder.filter(|id| is_done(id)) {
+        Some(id) => components.images.extend(discovered::added(Some(&tree_of(&project.layout, id)?))?.into_keys()),
+        None => add_locked(project, &mut components, lock),
+    }
+    Ok(components)
+}
+
+fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &AirgapLock) {
+    let platform = format!("linux/{}", project.architecture());
+    let named: BTreeSet<String> = components.images.iter().cloned().collect();
+    components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
 }
 
 /// What components.yaml names as it is now, or would when it is first
-/// generated.
+/// generated, and what the lock says was found in charts.
 ///
 /// # Errors
 /// `configuration`.
 pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
     let manifest = project.components.clone().map_or_else(|| project.generated(), Ok)?;
-    manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
+    let resolved = manifest.resolve(&project.settings.identity(), project.architecture()).map_err(|problems| {
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::configuration(format!("the components cannot be resolved: {}", text.join("; ")))
             .hint("correct components.yaml or catalog.yaml")
-    })
+    })?;
+    with_found(project, resolved, &project.lock, |_| false)
 }

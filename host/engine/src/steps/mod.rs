@@ -25,6 +25,7 @@ use fetch::store::Store;
 use signing::PrivateKey;
 
 mod chart_lock;
+pub(crate) mod discovered;
 mod failures;
 pub(crate) mod files;
 pub(crate) mod images;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
 use base::error::{Error, Result};
 use config::airgap_lock::CHARTS;
-use config::pipeline::StepSpec;
+use config::pipeline::{RENDER, StepSpec};
 use config::publish;
+use disk::fs;
 use fetch::desk::Means;
+use model::rendered::{RENDERED, TO_RENDER, ToRender};
 use plugin_host::catalog::PluginSource;
 use plugin_host::drift::Drift;
 use plugin_host::{Asked, Attempt, Runtime};
@@ -30,6 +32,9 @@ impl PluginStep {
 impl Step for PluginStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
+            if self.spec.runs(RENDER) && !to_render(cx)? {
+                return nothing_to_render(cx);
+            }
             let attempt = attempt(&self.spec, cx);
             let outcome = self.runtime.run(&self.source, &attempt).await;
             // What failed of it is listed as that of any other step is.
@@ -45,6 +50,27 @@ impl Step for PluginStep {
             Ok(outcome)
         })
     }
+}
+
+const LARGEST_LIST: u64 = 64 << 20;
+
+/// Whether there is a chart to render: the plugin that does is large, and compiled
+/// where it is needed.
+fn to_render(cx: &StepContext) -> Result<bool> {
+    for tree in cx.inputs.values().filter(|tree| tree.listing.get(TO_RENDER).is_some()) {
+        let bytes = fs::read_optional(&tree.path_of(TO_RENDER), LARGEST_LIST)?.unwrap_or_default();
+        let list: ToRender = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::invalid(format!("cannot read {TO_RENDER}")).caused_by(source))?;
+        if !list.charts.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn nothing_to_render(cx: &StepContext) -> Result<StepOutcome> {
+    cx.output.write(RENDERED, b"[]", false)?;
+    Ok(StepOutcome { summary: "0 charts".to_owned(), items: 0, unit: "charts".to_owned() })
 }
 
 /// What a plugin is given of a step's attempt.

@@ -8,14 +8,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{StepContext, images};
+use super::{StepContext, discovered, images};
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
 use config::Project;
 use config::airgap_lock::AirgapLock;
 use config::lock_names::Names;
 use config::pin_signature::PinSignature;
-use config::pipeline::{Runner, StepSpec};
+use config::pipeline::{DISCOVER, Runner, StepSpec};
 use config::plugins_lock::Pin;
 use config::runners::Runners;
 use disk::fs;
@@ -55,7 +55,8 @@ pub(super) async fn seal(spec: &StepSpec, cx: &StepContext) -> Result<()> {
 fn named(cx: &StepContext) -> Result<AirgapLock> {
     let mut lock = cx.lock.lock().clone();
     if cx.inputs.contains_key(MANIFESTS) {
-        let components = images::components(cx.inputs.get(MANIFESTS))?;
+        let mut components = images::components(cx.inputs.get(MANIFESTS))?;
+        components.images.extend(discovered::added(cx.inputs.get(DISCOVER))?.into_keys());
         lock.prune(&Names::new(&components, cx.project.components.as_ref(), Runners::of(&cx.project)));
     }
     Ok(lock)

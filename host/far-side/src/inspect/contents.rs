@@ -10,11 +10,13 @@ use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
 use crate::verify::components::below;
 use crate::verify::definition::Package;
-use crate::verify::facts::{Blob, Descriptor, Facts, Member};
+use crate::verify::facts::{Facts, Member};
 use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, sboms, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
+use model::oci::Descriptor;
+use seal::beside::LIST;
 
 /// Bytes of the list beside a package.
 const LARGEST_LIST: u64 = 64 << 20;
@@ -321,7 +323,7 @@ fn is_signature(path: &str) -> bool {
 /// adds: one that cannot be read is none here, and `verify` says so.
 fn beside(path: &Path) -> Beside {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Beside::default() };
-    let list = path.with_file_name(format!("{name}.manifest.json"));
+    let list = path.with_file_name(format!("{name}{LIST}"));
     let bytes = fs::read_optional(&list, LARGEST_LIST).ok().flatten();
     let beside: Option<Beside> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     beside.filter(|beside| beside.package.file == name).unwrap_or_default()
@@ -422,8 +424,9 @@ fn artifact(
 
 /// The platforms that the configurations among these blobs are for.
 fn platforms(facts: &Facts, blobs: &BTreeSet<String>) -> Vec<String> {
-    let of = |blob: &Blob| Some(format!("{}/{}", blob.os.as_deref()?, blob.architecture.as_deref()?));
-    let all: BTreeSet<String> = blobs.iter().filter_map(|hex| of(facts.blobs.get(hex)?)).collect();
+    let of =
+        |hex: &String| facts.blobs.get(hex)?.platform.as_ref().map(|told| format!("{}/{}", told.os, told.architecture));
+    let all: BTreeSet<String> = blobs.iter().filter_map(of).collect();
     all.into_iter().collect()
 }
 
@@ -459,7 +462,7 @@ impl Shares {
             return;
         }
         let Some(blob) = facts.blobs.get(hex_of) else { return };
-        for descriptor in blob.config.iter().chain(&blob.layers).chain(&blob.manifests) {
+        for descriptor in blob.manifest.blobs().chain(blob.manifest.manifests()) {
             self.gather(facts, hex(&descriptor.digest), depth - 1, blobs);
         }
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use crate::verify::facts::{Blob, Descriptor, Facts, File, LARGEST_MANIFEST, Member};
+use crate::verify::facts::{Blob, Facts, File, Member};
 use crate::verify::{Problems, charts, facts, stream};
 use archive::index::Indexed;
 use archive::random::{Archive, damaged};
 use base::digest::Digest;
 use base::error::{Error, Result};
+use model::oci::{Descriptor, LARGEST_MANIFEST, Manifest};
 
 /// Bytes of all the texts together.
 const MOST: u64 = 256 << 20;
@@ -109,18 +110,18 @@ impl Walk {
     /// names.
     fn blobs(&mut self) -> io::Result<()> {
         let index = self.facts.texts.get("images/index.json");
-        let index: Blob = index.and_then(|bytes| model::json::read(bytes).ok()).unwrap_or_default();
+        let index: Manifest = index.and_then(|bytes| model::json::read(bytes).ok()).unwrap_or_default();
         let mut seen = BTreeSet::new();
-        let mut wanted: Vec<Descriptor> = index.manifests;
+        let mut wanted: Vec<Descriptor> = index.into_manifests();
         while let Some(descriptor) = wanted.pop() {
-            let hex = descriptor.digest.trim_start_matches("sha256:").to_owned();
+            let hex = descriptor.hex().to_owned();
             let Some(entry) = self.entries.get(&format!("images/blobs/sha256/{hex}")).cloned() else { continue };
             if entry.size > LARGEST_MANIFEST || !seen.insert(hex.clone()) {
                 continue;
             }
             let bytes = self.content(&entry, LARGEST_MANIFEST)?;
-            if let Ok(blob) = model::json::read::<Blob>(&bytes) {
-                wanted.extend(blob.config.iter().chain(&blob.manifests).cloned());
+            if let Some(blob) = Blob::read(&bytes) {
+                wanted.extend(blob.manifest.config.iter().chain(blob.manifest.manifests()).cloned());
                 self.facts.blobs.insert(hex, blob);
             }
         }

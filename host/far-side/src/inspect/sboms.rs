@@ -15,10 +15,14 @@ use disk::tree::check_path;
 
 /// Bytes of one document, and of all of them. One of an image has some MiB.
 const LARGEST: u64 = 256 << 20;
+/// What lists the digests of a package, and bytes of it.
+const CHECKSUMS: &str = "checksums.txt";
+const LARGEST_LIST: u64 = 64 << 20;
 const MOST: u64 = 64 << 30;
 
 /// Writes the documents into `folder` and gives their names, sorted. A file of
-/// the same name is replaced, nothing else is touched.
+/// the same name is replaced, nothing else is touched. Nothing is written before
+/// all of it was compared with the digest that the package has for it.
 ///
 /// # Errors
 /// `not-found` where the package carries none, `integrity` where it is damaged,
@@ -28,19 +32,52 @@ pub fn take_out(package: &Path, folder: &Path) -> Result<Vec<String>> {
     if let Some(archive) = Archive::open(package)? {
         let entry = archive.index().entries.iter().find(|entry| entry.path == ARCHIVE).cloned();
         let entry = entry.ok_or_else(|| none(package))?;
-        let digest = entry.digest;
-        let mut content = Hashed::new(archive.reader(&entry).map_err(broken)?);
-        let names = write(BufReader::new(&mut content), package, folder)?;
-        return if content.finish().map_err(broken)? == digest { Ok(names) } else { Err(changed(package)) };
+        let found = digest_of(&mut archive.reader(&entry).map_err(broken)?).map_err(broken)?;
+        if found != entry.digest {
+            return Err(changed(package));
+        }
+        return write(BufReader::new(archive.reader(&entry).map_err(broken)?), package, folder);
     }
+    check_stream(package)?;
+    in_stream(package, |path, reader| match path {
+        ARCHIVE => write(BufReader::new(reader), package, folder).map(Some),
+        _ => Ok(None),
+    })?
+    .ok_or_else(|| none(package))
+}
+
+/// A package that is one stream lists the digest of it.
+fn check_stream(package: &Path) -> Result<()> {
+    let broken = |error| damaged(package, error);
+    let (mut found, mut list) = (None, String::new());
+    in_stream(package, |path, mut reader| {
+        match path {
+            ARCHIVE => found = Some(digest_of(&mut reader).map_err(broken)?),
+            CHECKSUMS => drop(reader.take(LARGEST_LIST).read_to_string(&mut list).map_err(broken)?),
+            _ => {}
+        }
+        Ok(None::<()>)
+    })?;
+    let found = found.ok_or_else(|| none(package))?;
+    let is_listed = list.lines().any(|line| line.split_once(' ') == Some((&found.hex(), ARCHIVE)));
+    if is_listed { Ok(()) } else { Err(changed(package)) }
+}
+
+/// Shows every file of a package that is one stream, until something comes of
+/// one.
+fn in_stream<T>(package: &Path, mut act: impl FnMut(&str, &mut dyn Read) -> Result<Option<T>>) -> Result<Option<T>> {
+    let broken = |error| damaged(package, error);
     let (_, content, _) = stream::read(stream::Source::open(package)?)?;
     let mut reader = TarReader::new(content);
     while let Some(header) = reader.next_entry().map_err(broken)? {
-        if header.path == ARCHIVE && header.kind == EntryKind::File {
-            return write(BufReader::new(&mut reader), package, folder);
+        if header.kind != EntryKind::File {
+            continue;
+        }
+        if let Some(found) = act(&header.path, &mut reader)? {
+            return Ok(Some(found));
         }
     }
-    Err(none(package))
+    Ok(None)
 }
 
 fn none(package: &Path) -> Error {
@@ -50,7 +87,7 @@ fn none(package: &Path) -> Error {
 }
 
 fn changed(package: &Path) -> Error {
-    Error::integrity(format!("`{}` is damaged: {ARCHIVE} is not what the index says of it", package.display()))
+    Error::integrity(format!("`{}` is damaged: {ARCHIVE} is not what the package says of it", package.display()))
         .hint("`opencenter-airgap verify` says what is wrong with it")
 }
 
@@ -84,29 +121,15 @@ fn write(content: impl BufRead, package: &Path, folder: &Path) -> Result<Vec<Str
     Ok(names.into_iter().collect())
 }
 
-/// Hashes what is read.
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Hashed<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hasher: Hasher::new() }
-    }
-
-    /// Reads what is left.
-    fn finish(mut self) -> std::io::Result<Digest> {
-        std::io::copy(&mut self, &mut std::io::sink())?;
-        Ok(self.hasher.finish())
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
+/// Of all that is left.
+fn digest_of(content: &mut dyn Read) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
-use serde::{Deserialize, Serialize};
+use model::oci::Manifest;
+use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 pub use names::{Format, written};
@@ -128,25 +129,9 @@ struct Work<'a> {
     sums: Mutex<Report>,
 }
 
-/// A manifest or an index, as far as it names others.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Document {
-    config: Option<Descriptor>,
-    layers: Vec<Descriptor>,
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Descriptor {
-    digest: Digest,
-}
-
-impl Document {
-    /// Each once: artifacts without a configuration name an empty one twice.
-    fn blobs(&self) -> BTreeSet<Digest> {
-        self.config.iter().chain(&self.layers).map(|descriptor| descriptor.digest).collect()
-    }
+/// Each once: artifacts without a configuration name an empty one twice.
+fn blobs(document: &Manifest<Digest>) -> BTreeSet<Digest> {
+    document.blobs().map(|descriptor| descriptor.digest).collect()
 }
 
 impl Work<'_> {
@@ -176,7 +161,7 @@ impl Work<'_> {
         for child in self.children(&document, depth) {
             Box::pin(self.remember(target, child, depth - 1)).await?;
         }
-        for blob in document.blobs() {
+        for blob in blobs(&document) {
             let known = self.known(blob);
             // Whoever holds it sends it, and knows then.
             if let Ok(mut known) = known.try_lock() {
@@ -192,7 +177,7 @@ impl Work<'_> {
     }
 
     /// Media type and bytes of a manifest, and what it names.
-    fn document(&self, digest: Digest) -> Result<(String, Vec<u8>, Document)> {
+    fn document(&self, digest: Digest) -> Result<(String, Vec<u8>, Manifest<Digest>)> {
         let Some((media_type, bytes)) = self.library.manifest(digest)? else {
             return Err(Error::integrity(format!("the package lacks the manifest {digest}")));
         };
@@ -202,8 +187,8 @@ impl Work<'_> {
     }
 
     /// An index may name platforms that are not carried.
-    fn children<'a>(&'a self, document: &'a Document, depth: usize) -> impl Iterator<Item = Digest> + 'a {
-        let children = document.manifests.iter().map(|descriptor| descriptor.digest);
+    fn children<'a>(&'a self, document: &'a Manifest<Digest>, depth: usize) -> impl Iterator<Item = Digest> + 'a {
+        let children = document.manifests().iter().map(|descriptor| descriptor.digest);
         children.filter(move |child| depth > 0 && self.library.has_manifest(*child))
     }
 
@@ -213,7 +198,7 @@ impl Work<'_> {
         for child in self.children(&document, depth) {
             Box::pin(self.manifest(&target.at(child), child, depth - 1)).await?;
         }
-        let blobs = document.blobs().into_iter();
+        let blobs = blobs(&document).into_iter();
         let sends = iter(blobs.map(|digest| self.blob(target, digest))).buffer_unordered(AT_ONCE);
         sends.try_collect::<()>().await?;
         self.network.send_manifest(target, &media_type, Bytes::from(bytes), self.progress).await

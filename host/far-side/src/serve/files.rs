@@ -16,6 +16,7 @@ use super::library::{Shelf, mirrored};
 use super::page;
 use crate::inspect::contents::FileRow;
 use base::error::{Error, Result};
+use seal::beside::CHECKSUM;
 
 /// Endings of archives, and how their content begins.
 const ARCHIVES: [(&[&str], &[u8]); 5] = [
@@ -27,7 +28,6 @@ const ARCHIVES: [(&[&str], &[u8]); 5] = [
 ];
 /// Bytes that tell one from another.
 const MAGIC: u64 = 6;
-const CHECKSUM: &str = ".sha256";
 
 #[derive(Default)]
 pub(super) struct Files {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
 use model::media_type::CHART_CONFIG;
+use model::oci::{self, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST};
 
 use super::charts::{self, Charts};
 use super::content::{Content, Source};
@@ -32,9 +32,6 @@ use base::error::{Error, Result};
 use base::progress::text;
 use base::reference::Reference;
 
-/// Bytes of a manifest, as registries accept it.
-const LARGEST_MANIFEST: u64 = 4 << 20;
-const LARGEST_INDEX: u64 = 32 << 20;
 /// Bytes of checksums.txt.
 const LARGEST_LIST: u64 = 64 << 20;
 /// Frames that are unpacked at a time: each takes 4 MiB.
@@ -100,11 +97,11 @@ impl Library {
             self.images.add_blob(content.digest(), Source::Carried(content.clone()));
         }
         let mut wanted = match shelf.entries.get("images/index.json") {
-            Some(index) => shelf.read_json::<Document>(index, LARGEST_INDEX)?.manifests,
+            Some(index) => shelf.read_json::<oci::Manifest<Digest>>(index, LARGEST_INDEX)?.into_manifests(),
             None => Vec::new(),
         };
         for descriptor in &wanted {
-            let Some(name) = descriptor.annotations.get("org.opencontainers.image.ref.name") else { continue };
+            let Some(name) = descriptor.reference() else { continue };
             let unusual = |error: Error| error.context(format!("`{}` names an image that is none", shelf.name));
             let reference = Reference::parse(name).map_err(unusual)?;
             self.images.add(&reference, descriptor.digest, &shelf.name)?;
@@ -119,17 +116,18 @@ impl Library {
     }
 
     /// Gives the manifests that this one names.
-    fn add_manifest(&mut self, shelf: &Shelf, descriptor: &Descriptor) -> Result<Vec<Descriptor>> {
+    fn add_manifest(&mut self, shelf: &Shelf, descriptor: &Descriptor<Digest>) -> Result<Vec<Descriptor<Digest>>> {
         let Descriptor { digest, media_type, .. } = descriptor;
         let Some(content) = shelf.entries.get(&format!("images/blobs/sha256/{}", digest.hex())) else {
             // An index may name platforms that are not carried.
             return Ok(Vec::new());
         };
-        let document: Document = shelf.read_json(content, LARGEST_MANIFEST)?;
+        let mut document: oci::Manifest<Digest> = shelf.read_json(content, LARGEST_MANIFEST)?;
         let source = Source::Carried(content.clone());
         let is_chart = document.config.as_ref().is_some_and(|config| config.media_type == CHART_CONFIG);
         if let Some(subject) = &document.subject {
-            let artifact_type = document.artifact_type.or(document.config.map(|config| config.media_type));
+            let config_type = document.config.as_ref().map(|config| config.media_type.clone());
+            let artifact_type = document.artifact_type.take().or(config_type);
             self.images.add_referrer(
                 subject.digest,
                 Referrer {
@@ -137,12 +135,12 @@ impl Library {
                     digest: *digest,
                     size: source.size(),
                     artifact_type,
-                    annotations: document.annotations,
+                    annotations: std::mem::take(&mut document.annotations),
                 },
             );
         }
         self.images.add_manifest(*digest, Manifest { is_chart, media_type: media_type.clone(), source });
-        Ok(document.manifests)
+        Ok(document.into_manifests())
     }
 }
 
@@ -375,31 +373,4 @@ pub(super) fn mirrored(address: &str) -> Option<String> {
     let parts = url.path().split('/').filter(|part| !part.is_empty()).map(super::path::decoded);
     let parts = parts.collect::<Option<Vec<String>>>()?;
     (!parts.is_empty()).then(|| format!("{host}/{}", parts.join("/")))
-}
-
-/// An index of a layout, an index, or a manifest.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Document {
-    manifests: Vec<Descriptor>,
-    subject: Option<Descriptor>,
-    config: Option<Config>,
-    artifact_type: Option<String>,
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: Digest,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Config {
-    media_type: String,
 }

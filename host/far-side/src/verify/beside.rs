@@ -3,6 +3,7 @@
 //! lies the list of the package that was built last, and of older versions the
 //! only one: one about another package says nothing about this.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -18,7 +19,9 @@ use base::digest::Digest;
 use base::error::Result;
 use config::airgap_lock::AirgapLock;
 use disk::fs;
+use model::oci::Descriptor;
 use model::zarf::RepositoryUrl;
+use seal::beside::{CHECKSUM, LAST_LIST, LIST};
 
 const LARGEST_CHECKSUM_FILE: u64 = 4096;
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -137,7 +140,7 @@ impl Stale {
 }
 
 fn check_checksum_file(whole: &Whole<'_>, stale: &mut Stale) -> Result<Beside> {
-    let name = format!("{}.sha256", whole.name);
+    let name = format!("{}{CHECKSUM}", whole.name);
     let Some(bytes) = fs::read_optional(&whole.path.with_file_name(&name), LARGEST_CHECKSUM_FILE)? else {
         return Ok(Beside::Missing);
     };
@@ -250,7 +253,8 @@ fn check_artifact_manifest(
         let message = format!("{found}, artifact-manifest.json says {size} and {}", sha256.escape_debug());
         stale.add(&name, "artifact-manifest", &sha256, message);
     }
-    Comparison { manifest: &manifest, facts: known.facts, problems }.run(known.package);
+    let layout = images::by_reference(known.facts);
+    Comparison { manifest: &manifest, facts: known.facts, known: layout, problems }.run(known.package);
     if problems.count() == before {
         stale.compared = Some(manifest.count());
     }
@@ -281,7 +285,7 @@ fn find(
     problems: &mut Problems,
     remarks: &mut Vec<String>,
 ) -> Result<Option<(String, ArtifactManifest)>> {
-    for name in [format!("{}.manifest.json", whole.name), "artifact-manifest.json".to_owned()] {
+    for name in [format!("{}{LIST}", whole.name), LAST_LIST.to_owned()] {
         let Some(bytes) = fs::read_optional(&whole.path.with_file_name(&name), LARGEST_MANIFEST)? else { continue };
         match serde_json::from_slice::<ArtifactManifest>(&bytes) {
             Ok(manifest) if manifest.format != 1 => {
@@ -309,6 +313,8 @@ fn find(
 struct Comparison<'a> {
     manifest: &'a ArtifactManifest,
     facts: &'a Facts,
+    /// What the layout calls how.
+    known: BTreeMap<String, Descriptor>,
     problems: &'a mut Problems,
 }
 
@@ -334,12 +340,10 @@ impl Comparison<'_> {
     }
 
     fn images(&mut self, package: Option<&Package>) {
-        let known = images::by_reference(self.facts);
         for Image { reference, digest, .. } in &self.manifest.images {
-            match known.get(reference) {
-                Some(descriptor) if descriptor.digest == *digest => {}
-                Some(descriptor) => {
-                    let found = &descriptor.digest;
+            match self.known.get(reference).map(|descriptor| descriptor.digest.clone()) {
+                Some(found) if found == *digest => {}
+                Some(found) => {
                     self.differs(format!("image `{reference}` is {found} in the package, and was built with {digest}"));
                 }
                 None => self.differs(format!("image `{reference}` is missing in the package")),
@@ -359,15 +363,14 @@ impl Comparison<'_> {
 
     /// A chart that is carried as an OCI artifact.
     fn artifact(&mut self, reference: &str, item: &Item) {
-        let known = images::by_reference(self.facts);
-        let Some(image) = known.get(reference) else {
+        let Some(image) = self.known.get(reference).cloned() else {
             return self.differs(format!("the chart `{reference}` is missing in the package"));
         };
         if item.manifest.as_ref() != Some(&image.digest) {
             let (found, built) = (&image.digest, item.manifest.as_deref().unwrap_or_default().escape_debug());
             self.differs(format!("the chart `{reference}` is {found} in the package, and was built with {built}"));
         }
-        let archive = images::chart_of(self.facts, image).map(|layer| layer.digest.trim_start_matches("sha256:"));
+        let archive = images::chart_of(self.facts, &image).map(|layer| layer.hex());
         if archive != item.sha256.as_deref() {
             self.differs(format!("the archive of the chart `{reference}` is not the one that the build put there"));
         }

@@ -7,9 +7,10 @@ use super::Problems;
 use super::definition::Package;
 use super::facts::Facts;
 use base::digest::Digest;
+use seal::package::{BUNDLE, DEFINITION, SIGNATURE};
 
 /// Files that vouch for others and are not in the list themselves.
-const EXEMPT: [&str; 4] = ["zarf.yaml", "checksums.txt", "zarf.yaml.sig", "zarf.bundle.sig"];
+const EXEMPT: [&str; 4] = [DEFINITION, "checksums.txt", SIGNATURE, BUNDLE];
 
 pub(super) fn check(facts: &Facts, package: Option<&Package>, problems: &mut Problems) {
     for required in ["zarf.yaml", "checksums.txt"] {

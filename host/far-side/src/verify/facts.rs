@@ -5,11 +5,9 @@
 //! and the members of component tars. All of it is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use serde::Deserialize;
-use serde::de::{SeqAccess, Visitor};
+use model::oci::{LARGEST_INDEX, LARGEST_MANIFEST, Manifest, Platform};
 
 use super::repositories::{self, Repository};
 use super::sboms::{self, Sboms};
@@ -21,19 +19,15 @@ use disk::tree::check_path;
 const MIB: u64 = 1024 * 1024;
 /// Memory for what is kept: some 300,000 files, a hundred times a platform.
 const KEPT: u64 = 128 * MIB;
-/// What keeping one file or one descriptor costs beside its text, roughly.
+/// What keeping one file costs beside its text, roughly, and one descriptor.
 const ENTRY: u64 = 200;
-/// Descriptors of one manifest or index. Images have some hundred layers, and
-/// the index of a package one descriptor for each image.
-const DESCRIPTORS: usize = 100_000;
-/// What registries and Zarf's client accept as a manifest.
-pub(crate) const LARGEST_MANIFEST: u64 = 4 * MIB;
+const DESCRIPTOR: u64 = 300;
 
 /// The files whose text is kept, and how long each may be.
 pub(crate) const TEXTS: &[(&str, u64)] = &[
     // A parsed YAML takes a hundred times its text at worst.
     ("zarf.yaml", 2 * MIB),
-    ("images/index.json", 32 * MIB),
+    ("images/index.json", LARGEST_INDEX),
     ("checksums.txt", 64 * MIB),
     ("images/oci-layout", MIB),
     (signature::BUNDLE, signature::LARGEST),
@@ -94,94 +88,23 @@ pub(crate) struct Member {
 /// What is inside of a chart; what is wrong with it continues its name.
 pub(crate) type ChartResult = Result<charts::Description, String>;
 
-/// What an image manifest, an index or a configuration says.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What a small blob of an image says: a manifest or an index, or the
+/// configuration of an image.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Blob {
-    #[serde(default)]
-    pub(crate) config: Option<Descriptor>,
-    #[serde(default, deserialize_with = "descriptors")]
-    pub(crate) layers: Vec<Descriptor>,
-    #[serde(default, deserialize_with = "descriptors")]
-    pub(crate) manifests: Vec<Descriptor>,
-    #[serde(default)]
-    pub(crate) os: Option<String>,
-    #[serde(default)]
-    pub(crate) architecture: Option<String>,
+    pub(crate) manifest: Manifest,
+    pub(crate) platform: Option<Platform>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
-    #[serde(default)]
-    pub(crate) media_type: String,
-    #[serde(default)]
-    pub(crate) digest: String,
-    #[serde(default)]
-    pub(crate) size: u64,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    pub(crate) annotations: Annotations,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    platform: Platform,
-}
-
-impl Descriptor {
-    /// Whether an index says that this is an image for Windows.
-    pub(crate) fn is_for_windows(&self) -> bool {
-        self.platform.os == "windows"
+impl Blob {
+    /// None where it is neither. A configuration has a field `config` as well,
+    /// which is no descriptor.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let manifest = model::json::read::<Manifest>(bytes).ok();
+        let platform = model::json::read::<Platform>(bytes).ok();
+        let platform = platform.filter(|platform| *platform != Platform::default());
+        (manifest.is_some() || platform.is_some()).then(|| Self { manifest: manifest.unwrap_or_default(), platform })
     }
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Platform {
-    #[serde(default)]
-    os: String,
-}
-
-/// Those that say which image a descriptor of images/index.json is.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Annotations {
-    #[serde(default, rename = "org.opencontainers.image.base.name")]
-    pub(crate) base_name: String,
-    #[serde(default, rename = "org.opencontainers.image.ref.name")]
-    pub(crate) ref_name: String,
-}
-
-/// Go writes an empty list as `null`.
-fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// A list that is refused before it fills the memory: three bytes of JSON are
-/// enough for a descriptor.
-pub(crate) fn descriptors<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
-    struct Bounded;
-    impl<'de> Visitor<'de> for Bounded {
-        type Value = Vec<Descriptor>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {DESCRIPTORS} descriptors")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut all = Vec::new();
-            while let Some(item) = items.next_element()? {
-                if all.len() == DESCRIPTORS {
-                    return Err(serde::de::Error::invalid_length(DESCRIPTORS + 1, &self));
-                }
-                all.push(item);
-            }
-            Ok(all)
-        }
-    }
-    deserializer.deserialize_any(Bounded)
 }
 
 /// Reads the tar to its end, or to where it is damaged. Gives the bytes read
@@ -257,9 +180,9 @@ impl Walk<'_> {
             && reader.chunk()?.first() == Some(&b'{')
         {
             let bytes = read_all(reader, size)?;
-            if let Ok(blob) = model::json::read::<Blob>(&bytes) {
-                let count = blob.layers.len() + blob.manifests.len();
-                self.keep(size + count as u64 * ENTRY)?;
+            if let Some(blob) = Blob::read(&bytes) {
+                let count = blob.manifest.layers().len() + blob.manifest.manifests().len();
+                self.keep(size + count as u64 * DESCRIPTOR)?;
                 self.facts.blobs.insert(hex.to_owned(), blob);
             }
             return Ok(File { digest: Digest::of(&bytes), size, at });

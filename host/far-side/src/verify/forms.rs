@@ -10,6 +10,7 @@ use model::zarf::{self, API_VERSION, BETA_VERSION, Component, beta, differences}
 
 use super::definition::Package;
 use super::facts::Facts;
+use super::signature::BUNDLE;
 use super::{Definition, Problems};
 
 /// Differences that are named.
@@ -204,7 +205,7 @@ impl Package {
         let rules = [
             (charts().any(|chart| chart.version.is_empty()), (0, 65, 0)),
             (self.components().iter().any(|component| !component.image_archives.is_empty()), (0, 68, 0)),
-            (facts.files.contains_key("zarf.bundle.sig"), (0, 71, 0)),
+            (facts.files.contains_key(BUNDLE), (0, 71, 0)),
             (charts().any(|chart| !chart.templated_values_files.is_empty()), (0, 78, 0)),
             (self.naming.without, (0, 86, 0)),
         ];

@@ -8,16 +8,11 @@ use serde::Deserialize;
 
 use super::Problems;
 use super::definition::Package;
-use super::facts::{Descriptor, Facts, LARGEST_MANIFEST, descriptors};
+use super::facts::Facts;
 use model::media_type::{CHART_ARCHIVE, CHART_CONFIG, is_foreign, is_index, is_manifest};
+use model::oci::{BASE_NAME, DEEPEST, Descriptor, LARGEST_MANIFEST, Manifest, Platform};
 
 const INDEX: &str = "images/index.json";
-
-#[derive(Debug, Default, Deserialize)]
-struct Index {
-    #[serde(default, deserialize_with = "descriptors")]
-    manifests: Vec<Descriptor>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,16 +23,18 @@ struct LayoutFile {
 /// The descriptors of images/index.json by reference; empty where it cannot be
 /// read.
 pub(crate) fn by_reference(facts: &Facts) -> BTreeMap<String, Descriptor> {
-    let index: Index = facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-    index.manifests.into_iter().map(|descriptor| (descriptor.annotations.ref_name.clone(), descriptor)).collect()
+    let index: Manifest =
+        facts.texts.get(INDEX).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+    let named = |descriptor: Descriptor| (descriptor.reference().unwrap_or_default().to_owned(), descriptor);
+    index.into_manifests().into_iter().map(named).collect()
 }
 
 /// The archive of what an index calls an image and is a
 /// chart.
 pub(crate) fn chart_of<'a>(facts: &'a Facts, image: &Descriptor) -> Option<&'a Descriptor> {
-    let manifest = facts.blobs.get(image.digest.trim_start_matches("sha256:"))?;
+    let manifest = &facts.blobs.get(image.hex())?.manifest;
     manifest.config.as_ref().filter(|config| config.media_type == CHART_CONFIG)?;
-    manifest.layers.iter().find(|layer| layer.media_type == CHART_ARCHIVE)
+    manifest.layers().iter().find(|layer| layer.media_type == CHART_ARCHIVE)
 }
 
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
@@ -63,7 +60,7 @@ fn check_layout(facts: &Facts, problems: &mut Problems) {
         Some(_) => problems.add_for("layout", "images/oci-layout", "does not say version 1.0.0"),
         None => problems.add_for("missing", "images/oci-layout", "is not in the package"),
     }
-    match facts.texts.get(INDEX).map(|bytes| serde_json::from_slice::<Index>(bytes)) {
+    match facts.texts.get(INDEX).map(|bytes| serde_json::from_slice::<Manifest>(bytes)) {
         Some(Ok(_)) => {}
         Some(Err(error)) => problems.add_for("layout", INDEX, format!("cannot be read: {error}")),
         None => problems.add_for("missing", INDEX, "is not in the package"),
@@ -81,10 +78,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn index(&mut self) {
         let bytes = self.facts.texts.get(INDEX);
-        let index: Index = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let index: Manifest = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
         let mut references = BTreeSet::new();
-        for descriptor in &index.manifests {
-            let (base, name) = (descriptor.annotations.base_name.as_str(), descriptor.annotations.ref_name.as_str());
+        for descriptor in index.manifests() {
+            let base = descriptor.annotations.get(BASE_NAME).map(String::as_str).unwrap_or_default();
+            let name = descriptor.reference().unwrap_or_default();
             if base != name || name.is_empty() {
                 self.problems.add_for("layout", INDEX, format!("calls an image `{base}` and `{name}` at once"));
             }
@@ -96,7 +94,7 @@ impl Walk<'_> {
     }
 
     /// A blob and everything that it refers to.
-    fn descriptor(&mut self, image: &str, descriptor: &Descriptor, depth: u32, of_windows: bool) {
+    fn descriptor(&mut self, image: &str, descriptor: &Descriptor, depth: usize, of_windows: bool) {
         let Descriptor { digest, size, media_type, .. } = descriptor;
         if !self.seen.insert((digest.clone(), *size, of_windows)) {
             return;
@@ -123,15 +121,17 @@ impl Walk<'_> {
         if !is_index(media_type) && !is_manifest(media_type) {
             return;
         }
-        if file.size > LARGEST_MANIFEST || depth > 4 {
+        if file.size > LARGEST_MANIFEST || depth > DEEPEST {
             return self.problems.add_for("layout", &path, "is a manifest that is too large or nested too deeply");
         }
         let Some(blob) = self.facts.blobs.get(hex) else {
             return self.problems.add_for("layout", &path, "is no manifest that can be read");
         };
-        let children =
-            if is_index(media_type) { (None, &blob.manifests) } else { (blob.config.as_ref(), &blob.layers) };
-        for child in children.0.into_iter().chain(children.1) {
+        let named: Vec<&Descriptor> = match is_index(media_type) {
+            true => blob.manifest.manifests().iter().collect(),
+            false => blob.manifest.blobs().collect(),
+        };
+        for child in named {
             // Of an image for Windows that a pinned index names, layers that
             // may not be passed on are not in a package.
             if !of_windows || !is_foreign(&child.media_type) {
@@ -177,15 +177,13 @@ impl Walk<'_> {
 
     fn platform(&mut self, complete: &str, descriptor: &Descriptor, wanted: &str) {
         let blob = |digest: &str| self.facts.blobs.get(digest.trim_start_matches("sha256:"));
-        let config = blob(&descriptor.digest).and_then(|manifest| blob(&manifest.config.as_ref()?.digest));
-        let Some((os, architecture)) =
-            config.and_then(|config| Some((config.os.as_ref()?, config.architecture.as_ref()?)))
-        else {
+        let config = blob(&descriptor.digest).and_then(|found| blob(&found.manifest.config.as_ref()?.digest));
+        // Signatures and the like have a configuration that says nothing.
+        let Some(Platform { os, architecture, .. }) = config.and_then(|config| config.platform.as_ref()) else {
             return;
         };
-        // Signatures and the like have a configuration that says nothing.
-        let is_silent = os.is_empty() && architecture.is_empty();
-        if !is_silent && (os != "linux" || architecture != wanted) {
+        let is_other = |told: &str, wanted: &str| !told.is_empty() && told != wanted;
+        if is_other(os, "linux") || is_other(architecture, wanted) {
             self.problems.add_for(
                 "image",
                 INDEX,

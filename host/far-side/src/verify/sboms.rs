@@ -9,8 +9,9 @@ use serde::de::IgnoredAny;
 
 use super::Problems;
 use super::definition::Package;
-use super::facts::{Descriptor, Facts, Member};
+use super::facts::{Facts, Member};
 use super::images;
+use model::oci::{DEEPEST, Descriptor};
 
 /// Where they all lie.
 pub(crate) const ARCHIVE: &str = "sboms.tar";
@@ -72,20 +73,9 @@ pub(super) fn remark(facts: &Facts, package: &Package) -> Option<String> {
 /// Whether an image, or one of an index, has layers of files: Zarf writes no
 /// SBOM of a chart or a signature.
 fn runs(facts: &Facts, descriptor: &Descriptor, depth: usize) -> bool {
-    let hex = descriptor.digest.trim_start_matches("sha256:");
-    let Some(blob) = facts.blobs.get(hex).filter(|_| depth < 4) else { return false };
-    if !blob.manifests.is_empty() {
-        return blob.manifests.iter().any(|child| runs(facts, child, depth + 1));
-    }
-    let is_layer = |layer: &Descriptor| {
-        let kind = &layer.media_type;
-        kind.contains(".tar") && (kind.contains("image.layer.") || kind.contains("image.rootfs."))
-    };
-    let is_config = |config: &Descriptor| {
-        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"]
-            .contains(&config.media_type.as_str())
-    };
-    blob.config.as_ref().is_some_and(is_config) && blob.layers.iter().all(is_layer)
+    let Some(blob) = facts.blobs.get(descriptor.hex()).filter(|_| depth < DEEPEST) else { return false };
+    let children = blob.manifest.manifests();
+    blob.manifest.runs() || children.iter().any(|child| runs(facts, child, depth + 1))
 }
 
 /// One of an index has its platform behind its name.

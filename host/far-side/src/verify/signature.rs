@@ -13,9 +13,9 @@ use base::error::Result;
 use signing::{Bundle, PublicKey, legacy};
 
 /// What a signature of Zarf is written to today.
-pub(crate) const BUNDLE: &str = "zarf.bundle.sig";
+pub(crate) use seal::package::BUNDLE;
 /// What Zarf before 0.71 wrote, and cosign still can.
-pub(crate) const LEGACY: &str = "zarf.yaml.sig";
+pub(crate) use seal::package::SIGNATURE as LEGACY;
 /// Bytes of a file with a signature.
 pub(crate) const LARGEST: u64 = 1 << 20;
 

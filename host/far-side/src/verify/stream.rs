@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use xxhash_rust::xxh64::Xxh64;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
+use archive::pipe::{Feed, Pipe, fill, pipe};
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 
@@ -98,12 +98,12 @@ impl Source {
 pub(crate) fn read(source: Source) -> Result<(Whole, Pipe, Seen)> {
     let Source { file, path, is_file } = source;
     let is_plain = is_file && path.extension().is_some_and(|extension| extension == "tar");
-    let (feed, bytes) = Pipe::new();
+    let (feed, bytes) = pipe(BUFFER, QUEUE);
     let whole = spawn("verify-read", move || read_and_hash(file, &path, feed))?;
     if is_plain {
         return Ok((Whole(whole), bytes, Seen::default()));
     }
-    let (feed, content) = Pipe::new();
+    let (feed, content) = pipe(BUFFER, QUEUE);
     let seen = Seen::default();
     let noted = seen.clone();
     spawn("verify-zstd", move || decompress(bytes, feed, noted))?;
@@ -130,7 +130,7 @@ fn read_and_hash(mut file: File, path: &Path, feed: Feed) -> Result<(Digest, u64
         if let Some(open) = &feed {
             // Where nobody reads on, the content is damaged: the file is still
             // hashed to its end.
-            if !open.send(Ok(Filled { buffer, length })) {
+            if !open.send(buffer, length) {
                 feed = None;
                 spare = vec![0; BUFFER];
             }
@@ -148,11 +148,11 @@ fn decompress(mut bytes: Pipe, feed: Feed, seen: Seen) {
             let mut buffer = feed.buffer();
             let (length, result) = fill(&mut decoder, &mut buffer);
             unpacked += length as u64;
-            let allowed = RATIO_FREE.saturating_add(decoder.input.taken.saturating_mul(LARGEST_RATIO));
+            let allowed = RATIO_FREE.saturating_add(decoder.input.taken().saturating_mul(LARGEST_RATIO));
             if unpacked > allowed {
                 return Err(io::Error::other(format!("it unpacks to more than {LARGEST_RATIO} times its size")));
             }
-            let wanted = length > 0 && feed.send(Ok(Filled { buffer, length }));
+            let wanted = length > 0 && feed.send(buffer, length);
             result?;
             if !wanted {
                 return Ok(());
@@ -160,7 +160,7 @@ fn decompress(mut bytes: Pipe, feed: Feed, seen: Seen) {
         }
     });
     if let Err(error) = result {
-        feed.send(Err(error));
+        feed.fail(error);
     }
 }
 
@@ -293,92 +293,6 @@ fn begins_with_a_frame(bytes: &mut Pipe) -> io::Result<()> {
     match bytes.fill_buf()?.starts_with(&MAGIC) {
         true => Ok(()),
         false => Err(io::Error::other("it does not begin with a Zstandard frame")),
-    }
-}
-
-/// As much as fits, unless the input ends or fails; what was read before a
-/// failure counts.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
-    let mut length = 0;
-    while length < buffer.len() {
-        match input.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (length, Err(error)),
-        }
-    }
-    (length, Ok(()))
-}
-
-struct Filled {
-    buffer: Vec<u8>,
-    length: usize,
-}
-
-/// The end of a pipe where bytes go in.
-struct Feed {
-    full: SyncSender<io::Result<Filled>>,
-    empty: Receiver<Vec<u8>>,
-}
-
-impl Feed {
-    fn buffer(&self) -> Vec<u8> {
-        self.empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER])
-    }
-
-    /// False when the other end is gone.
-    fn send(&self, filled: io::Result<Filled>) -> bool {
-        self.full.send(filled).is_ok()
-    }
-}
-
-/// The end of a pipe where bytes come out.
-pub(crate) struct Pipe {
-    full: Receiver<io::Result<Filled>>,
-    empty: Sender<Vec<u8>>,
-    current: Filled,
-    at: usize,
-    /// Bytes of the buffers that came so far.
-    taken: u64,
-}
-
-impl Pipe {
-    fn new() -> (Feed, Self) {
-        let (full, receive) = mpsc::sync_channel(QUEUE);
-        let (empty, reuse) = mpsc::channel();
-        let current = Filled { buffer: Vec::new(), length: 0 };
-        (Feed { full, empty: reuse }, Self { full: receive, empty, current, at: 0, taken: 0 })
-    }
-}
-
-impl BufRead for Pipe {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.current.length
-            && let Ok(next) = self.full.recv()
-        {
-            let used = std::mem::replace(&mut self.current, next?);
-            if !used.buffer.is_empty() {
-                let _ = self.empty.send(used.buffer);
-            }
-            self.at = 0;
-            self.taken += self.current.length as u64;
-        }
-        Ok(&self.current.buffer[self.at..self.current.length])
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.at = (self.at + length).min(self.current.length);
-    }
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use super::restrict::{Refused, refused};
+use super::restrict::Refused;
 use super::retry::Cause;
 use rustls::CertificateError;
 
@@ -56,8 +56,8 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> Innermost {
 /// Sorts out what reqwest reports before an answer of `shown` came. A server
 /// that wants a certificate may say so behind the handshake.
 pub(super) fn before_answer(error: &reqwest::Error, shown: &str) -> Failure {
-    if let Some(Refused(why)) = find::<Refused>(error) {
-        return refused(shown, why).into();
+    if let Some(refusal) = find::<Refused>(error) {
+        return refusal.told(shown).into();
     }
     match find::<rustls::Error>(error) {
         Some(tls @ rustls::Error::AlertReceived(_)) => return handshake(tls, shown),

@@ -66,7 +66,7 @@ pub use auth::NO_CREDENTIALS;
 pub use direct::Direct;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
-pub use oci::{LARGEST_MANIFEST, ManifestBytes, SharedBlob};
+pub use oci::{ManifestBytes, SharedBlob};
 pub use outflow::{Opened, Pieces};
 pub use referrers::Aside;
 pub use seen::Seen;

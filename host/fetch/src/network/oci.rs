@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::json;
+use model::oci::LARGEST_MANIFEST;
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde::Deserialize;
 use url::Url;
@@ -22,9 +23,6 @@ use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
 use base::reference::Reference;
 use entitlement::grants::{At, Place, Restriction, host_address};
-
-/// Bytes of a manifest or an index: more can be pushed to no registry.
-pub const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// Bytes of a tag, by the distribution specification.
 const LONGEST_TAG: usize = 128;

@@ -8,6 +8,7 @@
 //! token wherever an upload goes on, and begins a blob that broke off anew.
 
 use bytes::Bytes;
+use model::oci::LARGEST_MANIFEST;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use url::Url;
@@ -16,7 +17,7 @@ use super::Network;
 use super::auth::Subject;
 use super::failure::Failure;
 use super::mirrors::{Endpoint, host_of, shown};
-use super::oci::{ACCEPTED, LARGEST_MANIFEST};
+use super::oci::ACCEPTED;
 use super::outflow::Outflow;
 use super::referrers::lacks_api;
 use super::restrict::Bounds;

@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 
 use model::json;
 use reqwest::header::{ACCEPT, HeaderValue};
-use serde::Deserialize;
 
 use super::Network;
 use super::mirrors::Endpoint;
-use super::oci::{LARGEST_MANIFEST, Trail, get, scope, subject};
+use super::oci::{Trail, get, scope, subject};
 use super::pages::next_page;
 use super::transport::{Request, Tries};
 use base::digest::Digest;
@@ -18,6 +17,7 @@ use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use model::media_type::OCI_INDEX;
+use model::oci::{LARGEST_MANIFEST, Manifest};
 
 /// Manifests about one image that are looked at, and pages of their list.
 const MOST: usize = 200;
@@ -34,17 +34,6 @@ pub struct Aside {
     pub reference: Reference,
     /// Of the manifest.
     pub digest: Digest,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    digest: Digest,
 }
 
 impl Network {
@@ -180,10 +169,10 @@ pub(super) fn lacks_api(error: &Error) -> bool {
 }
 
 fn digests(body: &[u8], name: &str, what: &str) -> Result<Vec<Digest>> {
-    let index: Index =
+    let index: Manifest<Digest> =
         json::read(body).map_err(|_| Error::invalid(format!("{name} sent {what} in an unknown form")))?;
-    if index.manifests.len() > MOST {
+    if index.manifests().len() > MOST {
         return Err(Error::invalid(format!("{name} lists more than {MOST} manifests: {what}")));
     }
-    Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
+    Ok(index.manifests().iter().map(|entry| entry.digest).collect())
 }

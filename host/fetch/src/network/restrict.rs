@@ -87,7 +87,7 @@ impl Bounds {
             },
         };
         let objection = literal(url).and_then(|address| reach.objection(address));
-        objection.map_or(Ok(reach), |Refused(why)| Err(refused(&shown(url), why)))
+        objection.map_or(Ok(reach), |refusal| Err(refusal.told(&shown(url))))
     }
 }
 
@@ -105,25 +105,39 @@ pub(super) enum Reach {
 
 /// Why an address is out of reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its name {0}")]
-pub(super) struct Refused(pub(super) &'static str);
+#[error("its name {why}")]
+pub(super) struct Refused {
+    why: &'static str,
+    hint: &'static str,
+}
+
+impl Refused {
+    /// `what` is what was asked for.
+    pub(super) fn told(self, what: &str) -> Error {
+        Error::new(Class::Plugin, format!("{what} {}", self.why)).hint(self.hint)
+    }
+}
 
 impl Reach {
     pub(super) fn objection(self, address: IpAddr) -> Option<Refused> {
         match (self, kind(address)) {
             (Reach::Everywhere, _) | (_, Kind::Global) | (Reach::Named, Kind::Private) => None,
             (Reach::Outside, Kind::Private) => {
-                Some(Refused("leads to a private address, and its host is not granted by name"))
+                Some(Refused { why: "leads to a private address, and its host is not granted by name", hint: GRANT })
             }
-            (_, Kind::Reserved) => Some(Refused("leads to a link-local or reserved address")),
+            (_, Kind::Reserved) => Some(Refused {
+                why: "leads to a link-local or reserved address",
+                hint: "no grant gives a plugin such an address: let it ask a host that has another one",
+            }),
         }
     }
 }
 
+const GRANT: &str = "grant the plugin a prefix in config/plugins.lock if it is meant to fetch from there";
+
 /// `what` is out of a guest's reach.
 pub(super) fn refused(what: &str, why: &str) -> Error {
-    Error::new(Class::Plugin, format!("{what} {why}"))
-        .hint("grant the plugin a prefix in config/plugins.lock if it is meant to fetch from there")
+    Error::new(Class::Plugin, format!("{what} {why}")).hint(GRANT)
 }
 
 /// The address that is written in the URL itself, which nobody looks up.
@@ -160,10 +174,11 @@ mod tests {
 
     #[test]
     fn the_inside_needs_a_grant_by_name() {
-        let reach = |prefix: &str, url: &str| {
+        let asked = |prefix: &str, url: &str| {
             let restriction = below(&[prefix]);
-            Bounds::Granted(restriction).reach(&Url::parse(url).unwrap()).ok()
+            Bounds::Granted(restriction).reach(&Url::parse(url).unwrap())
         };
+        let reach = |prefix: &str, url: &str| asked(prefix, url).ok();
         assert_eq!(reach("http://127.0.0.1:1/", "http://127.0.0.1:1/x"), Some(Reach::Named));
         assert_eq!(reach("http://a.example/", "http://a.example/x"), Some(Reach::Named));
         assert_eq!(reach("http://*.x.example/", "http://a.x.example/x"), Some(Reach::Outside));
@@ -176,7 +191,12 @@ mod tests {
             "http://0.0.0.0/",
             "http://192.0.0.192/",
         ] {
-            assert_eq!(reach(never, &format!("{never}latest")), None, "{never}");
+            // A hint to grant it would send people in a circle.
+            let error = asked(never, &format!("{never}latest")).unwrap_err();
+            assert!(
+                error.to_string().contains("reserved") && !format!("{:?}", error.hint_text()).contains("plugins.lock"),
+                "{error}"
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use super::NetworkEnvironment;
 use super::direct::Direct;
 use super::mirrors::{host_of, shown};
 use super::names::{Lookup, Names};
-use super::restrict::{Reach, Refused, refused};
+use super::restrict::Reach;
 use base::error::{Error, Result};
 use config::settings::{RegistrySettings, Settings};
 
@@ -113,7 +113,7 @@ impl Clients {
         };
         let found = self.lookup.find(name).await.unwrap_or_default();
         let objection = found.into_iter().find_map(|address| reach.objection(address));
-        objection.map_or(Ok(()), |Refused(why)| Err(refused(&shown(url), why)))
+        objection.map_or(Ok(()), |refusal| Err(refusal.told(&shown(url))))
     }
 
     pub(super) fn direct(&self) -> &Direct {

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::collect::entries;
-use crate::network::LARGEST_MANIFEST;
 use base::digest::Digest;
 use base::error::Result;
 use config::lock_doubts::Witness;
 use disk::fs;
 use entitlement::Asker;
+use model::oci::LARGEST_MANIFEST;
 
 /// Bytes of a receipt: a URL and a few words.
 const LONGEST: u64 = 64 << 10;

@@ -47,7 +47,7 @@ impl Host for Call {
                 let tree = InputTree::unpacked(Tree { root, listing: builder.listing().into() }, &room, takes, time);
                 result.map_err(|error| error.context(format!("`{shown}` can not be unpacked"))).map_err(|error| {
                     match hint {
-                        Some(hint) if error.one_line().contains(TOO_LARGE) => error.hint(hint),
+                        Some(hint) if error.code() == Some(TOO_LARGE) => error.hint(hint),
                         _ => error,
                     }
                 })?;
@@ -253,8 +253,8 @@ fn added(added: writer::Added) -> Added {
 fn as_unsafe(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Step(StepError::InvalidInput(failure)) => {
-            let code = if failure.message.contains(TOO_LARGE) { "too-large" } else { "unsafe-archive" };
-            Refusal::Step(StepError::InvalidInput(Failure { code: code.to_owned(), ..failure }))
+            let code = if failure.code == TOO_LARGE { failure.code } else { "unsafe-archive".to_owned() };
+            Refusal::Step(StepError::InvalidInput(Failure { code, ..failure }))
         }
         other => other,
     }

@@ -7,10 +7,11 @@ use crate::bindings::layers::{Found as WitFound, FoundKind, Host, HostLayer, Wan
 use crate::call::Call;
 use crate::input::InputTree;
 use crate::layer_handle::LayerHandle;
-use crate::limits::{LAYER_PIECE, WANTED, WANTED_BYTES};
+use crate::limits::{LAYER_PIECE, OPEN_LAYERS, WANTED, WANTED_BYTES};
 use crate::stop::Refusal;
 use archive::layer::{Found, Names, Wanted};
 use archive::reader::EntryKind;
+use base::error::{Class, Error};
 
 impl Host for Call {}
 
@@ -26,10 +27,12 @@ impl HostLayer for Call {
         let layer = self.table.get(&layer)?.clone();
         let work = self.work("layer.kept")?;
         let (Some(digest), true) = (layer.digest, work.is_core) else { return Ok(None) };
-        let (desk, plugin) = (work.desk.clone(), work.plugin);
+        let (desk, plugin, room) = (work.desk.clone(), work.plugin, work.names.clone());
         self.blocking("layer.kept", move |_| {
             let Some((names, notes)) = desk.notes(&plugin, &digest)? else { return Ok(None) };
-            layer.known(Names::from_bytes(&names))?;
+            // Where there is no room, reading it says so.
+            let Some(names) = Names::from_bytes(&names, &room) else { return Ok(None) };
+            layer.known(names)?;
             Ok(Some(notes))
         })
         .await
@@ -46,10 +49,16 @@ impl HostLayer for Call {
             ));
         }
         let slot = self.open_files.take()?;
+        let work = self.work("layer.select")?;
+        let room = work.names.clone();
+        let permit = work.layers.clone().try_acquire_owned().map_err(|_| {
+            Error::new(Class::Plugin, format!("more than {OPEN_LAYERS} layers would be read at the same time"))
+                .hint("read one layer to its end, or drop it, before the next is begun")
+        })?;
         let wanted = Wanted { ends, below, beginnings };
         // The thread that decompresses has the leash of the whole call.
         let leash = self.time_of_host().leash();
-        self.blocking("layer.select", move |_| layer.select(wanted, slot, &leash)).await
+        self.blocking("layer.select", move |_| layer.select(wanted, (slot, permit), &room, &leash)).await
     }
 
     async fn next(&mut self, layer: Resource<LayerHandle>) -> Answer<Vec<WitFound>> {

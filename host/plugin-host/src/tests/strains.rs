@@ -127,6 +127,19 @@ fn with_archive(bench: &Bench, configuration: Value, entries: usize) -> Attempt 
     attempt
 }
 
+/// Each has a thread and a window of up to 128 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_layers_are_read_at_the_same_time() {
+    let read = async |times: usize| {
+        let bench = Bench::new();
+        let attempt = with_archive(&bench, json!({"what": "layers", "times": times}), 10);
+        bench.runtime().run(&strains(), &attempt).await
+    };
+    read(4).await.unwrap();
+    let error = read(5).await.unwrap_err();
+    assert_says(&error, Class::Plugin, &["plugin strains 1.0.0", "more than 4 layers would be read at the same time"]);
+}
+
 async fn unpack(settings: PluginSettings, configuration: Value, entries: usize) -> Result<StepOutcome> {
     let bench = Bench::with(settings);
     let attempt = with_archive(&bench, configuration, entries);

@@ -21,7 +21,6 @@ struct Lab {
     output: RefCell<BTreeMap<String, Vec<u8>>>,
     marks: RefCell<BTreeMap<String, Vec<String>>>,
     fetched: RefCell<Vec<String>>,
-    warnings: RefCell<Vec<String>>,
     /// Fetches that fail for a while.
     down: RefCell<BTreeSet<String>>,
     /// What nobody may see, by how it begins.
@@ -51,10 +50,13 @@ impl Lab {
         self.served.insert(url.to_owned(), text.as_bytes().to_vec());
     }
 
-    fn run(&self, charts: &[Chart], images: &[&str], lock: &str, strict: bool) -> Result<Vec<ChartEntry>, StepError> {
-        let images: Vec<String> = images.iter().map(|image| (*image).to_owned()).collect();
+    fn run(&self, charts: &[Chart], lock: &str) -> Result<Vec<ChartEntry>, StepError> {
         let lock = yaml::parse(lock).unwrap();
-        run(self, &Job { charts, images: &images, lock: &lock, strict_images: strict })
+        run(self, &Job { charts, lock: &lock }).map(|(entries, _)| entries)
+    }
+
+    fn search(&self, charts: &[Chart]) -> Searched {
+        run(self, &Job { charts, lock: &Node::empty() }).unwrap().1.remove(0)
     }
 
     fn paths(&self) -> Vec<String> {
@@ -126,9 +128,7 @@ impl Host for Lab {
 
     fn info(&self, _: &str) {}
 
-    fn warn(&self, message: &str) {
-        self.warnings.borrow_mut().push(message.to_owned());
-    }
+    fn warn(&self, _: &str) {}
 
     fn progress(&self, _: u64, _: u64, _: &str) -> Result<(), StepError> {
         Ok(())
@@ -163,7 +163,7 @@ fn a_chart_comes_from_the_first_address_that_has_it() {
     lab.serve("https://cdn.example/app-1.1.0.tgz.prov", "signed");
     lab.local.insert("values/app.yaml".into(), Memory::of(&[("app.yaml", "image: {tag: v7}\n")]));
     let wanted = Chart { values: vec!["./values/app.yaml".into()], ..chart("app", "https://h/charts", "^1.0") };
-    let entry = lab.run(&[wanted], &["org/app:v7"], "", true).unwrap().remove(0);
+    let entry = lab.run(&[wanted], "").unwrap().remove(0);
     assert_eq!((entry.version.as_str(), entry.requested.as_str()), ("1.1.0", "^1.0"));
     assert_eq!(entry.url, "https://cdn.example/app-1.1.0.tgz");
     assert_eq!(entry.images, ["org/app:v7"]);
@@ -174,16 +174,16 @@ fn a_chart_comes_from_the_first_address_that_has_it() {
 #[test]
 fn the_lock_answers_without_an_index() {
     let lab = lab();
-    let open = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], "", false).unwrap().remove(0);
+    let open = lab.run(&[chart("app", "https://h/charts", "1.x")], "").unwrap().remove(0);
     let lock = format!(
         "charts:\n  \"https://h/charts app 1.x\":\n    version: {}\n    url: {}\n    digest: sha256:{}\n",
         open.version, open.url, open.sha256
     );
     lab.fetched.borrow_mut().clear();
-    let locked = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], &lock, false).unwrap().remove(0);
+    let locked = lab.run(&[chart("app", "https://h/charts", "1.x")], &lock).unwrap().remove(0);
     assert_eq!(locked, open);
     lab.marks.borrow_mut().clear();
-    let again = lab.run(&[chart("app", "https://h/charts", "1.x")], &[], &lock, false).unwrap().remove(0);
+    let again = lab.run(&[chart("app", "https://h/charts", "1.x")], &lock).unwrap().remove(0);
     assert_eq!(again, open);
     assert!(!lab.fetched.borrow().iter().any(|address| address.ends_with("index.yaml")), "{:?}", lab.fetched);
 }
@@ -201,7 +201,7 @@ fn a_registry_serves_exact_versions_and_constraints() {
     lab.tags.insert("ghcr.io/org/charts/app".into(), ["1.1.0", "1.2.0_b", "latest"].map(Into::into).into());
     for version in ["1.2.0+b", "^1.0"] {
         let wanted = chart("app", "oci://ghcr.io/org/charts", version);
-        let entry = lab.run(std::slice::from_ref(&wanted), &[], "", false).unwrap().remove(0);
+        let entry = lab.run(std::slice::from_ref(&wanted), "").unwrap().remove(0);
         assert_eq!((entry.version.as_str(), entry.url.as_str()), ("1.2.0+b", "oci://ghcr.io/org/charts/app:1.2.0_b"));
         let lock = format!(
             "charts: {{\"{}\": {{version: 1.2.0+b, url: \"{}\", digest: {digest}}}}}",
@@ -210,7 +210,7 @@ fn a_registry_serves_exact_versions_and_constraints() {
         );
         lab.marks.borrow_mut().clear();
         lab.fetched.borrow_mut().clear();
-        assert_eq!(lab.run(&[wanted], &[], &lock, false).unwrap()[0], entry);
+        assert_eq!(lab.run(&[wanted], &lock).unwrap()[0], entry);
         assert_eq!(lab.fetched.borrow().len(), 1, "{:?}", lab.fetched);
     }
     // `repo` that is the chart itself, and an index that points here.
@@ -220,9 +220,9 @@ fn a_registry_serves_exact_versions_and_constraints() {
     );
     for repo in ["oci://ghcr.io/org/charts/app", "https://h"] {
         lab.marks.borrow_mut().clear();
-        assert_eq!(lab.run(&[chart("app", repo, "1.2.0+b")], &[], "", false).unwrap()[0].version, "1.2.0+b");
+        assert_eq!(lab.run(&[chart("app", repo, "1.2.0+b")], "").unwrap()[0].version, "1.2.0+b");
     }
-    let error = message(&lab.run(&[chart("app", "oci://ghcr.io/org/charts", "9")], &[], "", false).unwrap_err());
+    let error = message(&lab.run(&[chart("app", "oci://ghcr.io/org/charts", "9")], "").unwrap_err());
     assert!(error.contains("no version `9`") && error.contains("1.2.0+b, 1.1.0"), "{error}");
 }
 
@@ -250,7 +250,7 @@ fn provenance_is_carried_if_it_was_there_when_the_chart_was_locked() {
     lab.serve("https://h/web-2.0.0.tgz.prov", "signed too");
     lab.serve("https://h/index.yaml", "entries: {web: [{version: 2.0.0, urls: [web-2.0.0.tgz]}]}");
     let charts = [chart("app", "oci://ghcr.io/org", "1.2.0"), chart("web", "https://h", "2.0.0")];
-    let open = lab.run(&charts, &[], "", false).unwrap();
+    let open = lab.run(&charts, "").unwrap();
     let signed = ["charts/app-1.2.0.tgz.prov", "charts/web-2.0.0.tgz.prov"];
     assert_eq!(open.iter().map(|entry| entry.provenance.as_deref().unwrap()).collect::<Vec<_>>(), signed);
 
@@ -266,12 +266,12 @@ fn provenance_is_carried_if_it_was_there_when_the_chart_was_locked() {
     let with_files = format!("{lock}{files}");
     for (lock, expected) in [(&with_files, signed.map(Some)), (&lock, [None, None])] {
         lab.marks.borrow_mut().clear();
-        let locked = lab.run(&charts, &[], lock, false).unwrap();
+        let locked = lab.run(&charts, lock).unwrap();
         assert_eq!(locked.iter().map(|entry| entry.provenance.as_deref()).collect::<Vec<_>>(), expected, "{lock}");
     }
     lab.served.retain(|_, content| content != b"signed too");
     lab.marks.borrow_mut().clear();
-    let error = message(&lab.run(&charts, &[], &with_files, false).unwrap_err());
+    let error = message(&lab.run(&charts, &with_files).unwrap_err());
     assert!(error.contains("provenance of chart web") && error.contains("1 of 2"), "{error}");
 }
 
@@ -284,7 +284,7 @@ fn an_index_and_the_registry_it_points_to_must_agree() {
     for (listed, agrees) in [(digest.clone(), true), (digest.to_uppercase(), true), ("0".repeat(64), false)] {
         lab.marks.borrow_mut().clear();
         lab.serve("https://h/index.yaml", &index(&listed));
-        let result = lab.run(&[chart("app", "https://h", "1.2.0")], &[], "", false);
+        let result = lab.run(&[chart("app", "https://h", "1.2.0")], "");
         assert_eq!(result.is_ok(), agrees, "{listed}: {result:?}");
         if let Err(error) = result {
             assert_eq!(error.failure().unwrap().code, "integrity");
@@ -298,10 +298,10 @@ fn an_index_and_the_registry_it_points_to_must_agree() {
 fn a_registry_that_refuses_what_is_not_there_is_asked_for_the_chart_itself() {
     let (mut lab, _) = signed();
     lab.private = vec!["ghcr.io/org/app/app".into()];
-    let entry = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.2.0")], &[], "", false).unwrap().remove(0);
+    let entry = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.2.0")], "").unwrap().remove(0);
     assert_eq!(entry.url, "oci://ghcr.io/org/app:1.2.0");
     lab.private = vec!["ghcr.io/".into()];
-    let error = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.3.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("app", "oci://ghcr.io/org/app", "1.3.0")], "").unwrap_err();
     assert_eq!(error.failure().unwrap().code, "auth", "what is refused everywhere is refused");
 }
 
@@ -320,7 +320,7 @@ fn all_bad_charts_are_listed_with_what_is_there() {
         chart("app", "https://nowhere.example", "1"),
         chart("app", "https://h/charts", "1.1.0"),
     ];
-    let error = lab.run(&charts, &[], "", false).unwrap_err();
+    let error = lab.run(&charts, "").unwrap_err();
     let text = message(&error);
     for word in [
         "5 of 6 charts failed",
@@ -345,10 +345,10 @@ fn a_second_attempt_goes_on_with_the_rest() {
     let lab = lab();
     let charts = [chart("app", "https://h/charts", "1.1.0"), chart("app", "https://h/charts", "1.0.0")];
     lab.down.borrow_mut().insert("https://h/charts/app-1.0.0.tgz".into());
-    assert!(matches!(lab.run(&charts, &[], "", false), Err(StepError::Transient(_))));
+    assert!(matches!(lab.run(&charts, ""), Err(StepError::Transient(_))));
     lab.down.borrow_mut().clear();
     lab.fetched.borrow_mut().clear();
-    assert_eq!(lab.run(&charts, &[], "", false).unwrap().len(), 2);
+    assert_eq!(lab.run(&charts, "").unwrap().len(), 2);
     assert!(!lab.fetched.borrow().iter().any(|address| address.contains("1.1.0")), "{:?}", lab.fetched);
     assert!(!lab.paths().iter().any(|path| path.starts_with(WORK)), "{:?}", lab.paths());
 }
@@ -357,13 +357,13 @@ fn a_second_attempt_goes_on_with_the_rest() {
 fn a_wrong_digest_or_another_chart_is_refused() {
     let mut lab = lab();
     lab.serve_chart("https://cdn.example/app-1.1.0.tgz", "app", "1.1.0", "changed: 1\n");
-    let error = lab.run(&[chart("app", "https://h/charts", "1.1.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("app", "https://h/charts", "1.1.0")], "").unwrap_err();
     assert!(message(&error).contains("another digest"), "{error:?}");
     lab.serve_chart("https://h/charts/app-1.0.0.tgz", "other", "1.0.0", "");
-    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], "").unwrap_err();
     assert!(message(&error).contains("holds the chart `other`"), "{error:?}");
     lab.serve_chart("https://h/charts/app-1.0.0.tgz", "app", "1.0.1", "");
-    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("app", "https://h/charts", "1.0.0")], "").unwrap_err();
     assert!(message(&error).contains("version 1.0.1"), "{error:?}");
 }
 
@@ -374,36 +374,20 @@ fn a_local_directory_becomes_an_archive() {
         "./charts/site".into(),
         Memory::of(&[("Chart.yaml", "name: site\nversion: 0.3.0\n"), ("values.yaml", "image: nginx:1.27\n")]),
     );
-    let entry = lab.run(&[chart("site", "./charts/site", "0.3.0")], &["nginx:1.27"], "", true).unwrap().remove(0);
+    let entry = lab.run(&[chart("site", "./charts/site", "0.3.0")], "").unwrap().remove(0);
     assert_eq!((entry.path.as_str(), entry.url.as_str()), ("charts/site-0.3.0.tgz", "./charts/site"));
-    let error = lab.run(&[chart("site", "./charts/site", "2.0.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("site", "./charts/site", "2.0.0")], "").unwrap_err();
     assert!(message(&error).contains("is version 0.3.0"), "{error:?}");
-    let error = lab.run(&[chart("gone", "./charts/gone", "1.0.0")], &[], "", false).unwrap_err();
+    let error = lab.run(&[chart("gone", "./charts/gone", "1.0.0")], "").unwrap_err();
     assert!(message(&error).contains("`./charts/gone` is not there"), "{error:?}");
 }
 
 /// A pod of the image in the values, with appVersion as Helm's own example has it.
 const POD: &str = "{{ if .Values.image }}\nimage: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}\"\n{{ end }}\n";
 
+/// Guards what is told of images: each that nobody knows, with file and line.
 #[test]
-fn images_that_the_package_lacks_are_told_or_refused() {
-    let lab = lab();
-    let charts = [chart("app", "https://h/charts", "1.1.0")];
-    lab.run(&charts, &["docker.io/org/app:1.0.0"], "", true).unwrap();
-    lab.run(&charts, &[], "", false).unwrap();
-    assert!(lab.warnings.borrow()[0].contains("org/app:1.0.0"), "{:?}", lab.warnings);
-    for packaged in [&[][..], &["org/app:v1.0.0"]] {
-        let error = lab.run(&charts, packaged, "", true).unwrap_err();
-        let text = message(&error);
-        let row = "chart app 1.1.0: deploys org/app:1.0.0, which the package lacks\n  add it to `images.additional`";
-        assert!(text.contains(row), "{text}");
-    }
-}
-
-/// Guards the promise of `--strict-images`: what nobody knows for sure does not
-/// pass, one row for each, with file and line.
-#[test]
-fn an_image_that_nobody_knows_is_told_or_refused() {
+fn an_image_that_nobody_knows_is_found_with_its_place() {
     let mut lab = Lab::default();
     lab.serve_chart(
         "https://h/app-1.0.0.tgz",
@@ -413,30 +397,29 @@ fn an_image_that_nobody_knows_is_told_or_refused() {
     );
     lab.serve("https://h/index.yaml", "entries: {app: [{version: 1.0.0, urls: [app-1.0.0.tgz]}]}");
     let charts = [chart("app", "https://h", "1.0.0")];
-    let entry = lab.run(&charts, &[], "", false).unwrap().remove(0);
-    assert_eq!(entry.images, [""; 0], "a reference without a tag is none that a package could hold");
-    assert_eq!(lab.warnings.borrow().len(), 2, "{:?}", lab.warnings);
-    let text = message(&lab.run(&charts, &["org/side:7"], "", true).unwrap_err());
-    assert!(text.starts_with("images of charts that are not in the package: 0, that are not known: 2\n"), "{text}");
-    for row in [
-        "\nchart app 1.0.0: values.yaml:1: `org/side` is not known: it has neither tag nor digest (the package holds docker.io/org/side:7)\n  write",
-        "\nchart app 1.0.0: values.yaml:3: `org/b:1.10` is not known: without quotes it is a number, which Helm prints as `1.1`\n  write",
-    ] {
-        assert!(text.contains(row), "{row}: {text}");
-    }
+    let searched = lab.search(&charts);
+    assert_eq!(searched.images, [""; 0], "a reference without a tag is none that a package could hold");
+    let unknown = searched.unknown.iter().map(|one| format!("{} {}: {}", one.place, one.text, one.why));
+    assert_eq!(
+        unknown.collect::<Vec<_>>(),
+        [
+            "values.yaml:1 org/side: it has neither tag nor digest",
+            "values.yaml:3 org/b:1.10: without quotes it is a number, which Helm prints as `1.1`",
+        ]
+    );
     let values = "sidecar: {image: \"org/side:7\"}\nb: {image: {tag: \"1.10\"}}\n";
     lab.local.insert("v.yaml".into(), Memory::of(&[("v.yaml", values)]));
     lab.marks.borrow_mut().clear();
     let known = [Chart { values: vec!["v.yaml".into()], ..charts[0].clone() }];
-    lab.run(&known, &["org/side:7", "org/b:1.10"], "", true).unwrap();
+    let searched = lab.search(&known);
+    assert!(searched.unknown.is_empty() && searched.images == ["org/side:7", "org/b:1.10"], "{searched:?}");
     // Zarf fills its variables in at the deployment.
     lab.local.insert(
         "v.yaml".into(),
         Memory::of(&[("v.yaml", "sidecar: {image: \"org/side:7\"}\nb: {image: {tag: ###ZARF_VAR_TAG###\n}}\n")]),
     );
     lab.marks.borrow_mut().clear();
-    let text = message(&lab.run(&known, &["org/side:7", "org/b:1.10"], "", true).unwrap_err());
-    assert!(text.contains("v.yaml:2") || text.contains("`org/b:$(ZARF_VAR_TAG)`"), "{text}");
+    assert_eq!(lab.search(&known).unknown[0].text, "org/b:$(ZARF_VAR_TAG)");
 }
 
 #[test]
@@ -453,10 +436,10 @@ fn a_bad_values_file_and_a_twin_are_refused() {
         ("word.yaml", "is not a mapping"),
     ];
     for (file, word) in refused {
-        let error = message(&lab.run(&[with(file)], &[], "", false).unwrap_err());
+        let error = message(&lab.run(&[with(file)], "").unwrap_err());
         assert!(error.contains(word) && error.contains(file), "{error}");
     }
-    lab.run(&[with("none.yaml")], &[], "", false).unwrap();
+    lab.run(&[with("none.yaml")], "").unwrap();
     let twins = [chart("app", "https://h/charts", "1.1.0"), chart("app", "https://h/charts", "^1")];
-    assert!(message(&lab.run(&twins, &[], "", false).unwrap_err()).contains("listed twice"));
+    assert!(message(&lab.run(&twins, "").unwrap_err()).contains("listed twice"));
 }

@@ -12,6 +12,7 @@
 pub mod chart;
 mod command;
 mod events;
+pub mod rendered;
 pub mod scalar;
 pub mod template;
 mod values;

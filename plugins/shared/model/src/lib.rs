@@ -15,8 +15,10 @@ pub mod count;
 pub mod image;
 pub mod json;
 pub mod media_type;
+pub mod oci;
 pub mod pins;
 pub mod problem;
+pub mod rendered;
 pub mod resolve;
 pub mod template;
 pub mod version;
@@ -260,7 +262,10 @@ pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     })
 }
 
-/// What the `manifests` step hands to the others: `components.resolved.json`.
+/// The file in the tree of the `manifests` step that holds [`ResolvedComponents`].
+pub const RESOLVED: &str = "components.resolved.json";
+
+/// What the `manifests` step hands to the others: [`RESOLVED`].
 /// Templates are expanded, duplicates removed, lists in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

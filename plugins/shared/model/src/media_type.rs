@@ -32,3 +32,13 @@ pub fn is_manifest(media_type: &str) -> bool {
 pub fn is_foreign(media_type: &str) -> bool {
     media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
+
+/// Whether it is that of a configuration that says which platform its image is for.
+pub fn is_image_config(media_type: &str) -> bool {
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"].contains(&media_type)
+}
+
+/// Whether it is that of a layer of files: a tar, packed in whichever way.
+pub fn is_layer(media_type: &str) -> bool {
+    media_type.contains(".tar") && (media_type.contains("image.layer.") || media_type.contains("image.rootfs."))
+}

@@ -52,6 +52,23 @@ pub fn is_release_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// A chart's name as a component's: lowercase letters, digits and dashes.
+pub fn component_of(chart: &str) -> String {
+    let name: String =
+        chart.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "chart".to_owned() } else { name.to_owned() }
+}
+
+/// A chart's name as a release's, which starts with a letter.
+pub fn release_of(chart: &str) -> String {
+    if is_release_name(chart) {
+        return chart.to_owned();
+    }
+    let name = component_of(chart);
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("chart-{name}") }
+}
+
 /// Why Zarf's extractor would refuse a path of an archive, or a reader of
 /// checksums.txt would trip over it; None for a path that is fine.
 pub fn path_problem(path: &str) -> Option<&'static str> {

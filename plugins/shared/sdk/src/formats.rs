@@ -2,8 +2,9 @@
 //! needs them.
 //!
 //! These are a contract like the WIT: `formats/` has their JSON Schemas, frozen by
-//! a test, and docs/formats.md says which file of which tree is which. Fields may
-//! be added; what is there stays.
+//! a test, and docs/formats.md says which file of which tree is which. Fields and
+//! kinds may be added, which the types read past; what is there stays. That is why
+//! they can be matched and read outside of this crate, and not built.
 //!
 //! ```no_run
 //! # fn run(inputs: &sdk::Inputs) -> Result<(), sdk::StepError> {
@@ -36,6 +37,7 @@ pub const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// Everything that the package is made of, before it is fetched: templates are
 /// expanded, duplicates removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Components {
     /// `amd64` or `arm64`.
     pub architecture: String,
@@ -53,6 +55,7 @@ pub struct Components {
 
 /// Name and version of the package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Package {
     /// As Zarf calls it.
     pub name: String,
@@ -61,20 +64,48 @@ pub struct Package {
     /// One line, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What settings.yaml wants beside the package, as it writes it; each is one of
+    /// [`Components::files`] as well, where its templates are expanded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carry: Vec<CarriedFile>,
+}
+
+/// A file beside the package: an entry of `carry.files` in settings.yaml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct CarriedFile {
+    /// What it is called in the folder that is carried; may hold `{{arch}}`.
+    pub name: String,
+    /// Where it is downloaded from; may hold `{{arch}}`.
+    pub url: String,
+    /// 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// A file with its checksum; may hold `{{arch}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
 }
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum FileKind {
     /// A binary of kubernetes.
     Kubernetes,
     /// A command-line tool.
     Tool,
+    /// What lies beside the package, in the folder that is carried, and not in it.
+    Carry,
+    /// One that a later version writes.
+    #[serde(other, skip_serializing)]
+    #[schemars(skip)]
+    Other,
 }
 
 /// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct WantedFile {
     /// What it is for.
     pub kind: FileKind,
@@ -87,6 +118,9 @@ pub struct WantedFile {
     /// A file with its checksum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_url: Option<String>,
+    /// What the configuration itself says of the download: 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Whether the URL is an archive to extract from.
     #[serde(default)]
     pub extract: bool,
@@ -97,6 +131,7 @@ pub struct WantedFile {
 
 /// A git repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct WantedRepository {
     /// As components.yaml calls it.
     pub name: String,
@@ -112,6 +147,7 @@ pub struct WantedRepository {
 
 /// A Helm chart to bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct WantedChart {
     /// As its repository calls it.
     pub name: String,
@@ -125,10 +161,24 @@ pub struct WantedChart {
     /// Values files, relative to the folder that holds config/.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Whether deploying the package installs it; written where it does not. One
+    /// that is not installed is carried as an OCI artifact: [`Chart::artifact`].
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub deploy: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// A file that was downloaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct File {
     /// What it is for.
     pub kind: FileKind,
@@ -151,6 +201,7 @@ pub struct File {
 
 /// A chart that was bundled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Chart {
     /// As its Chart.yaml calls it.
     pub name: String,
@@ -179,10 +230,27 @@ pub struct Chart {
     /// References of the images that it deploys, as far as they are known.
     #[serde(default)]
     pub images: Vec<String>,
+    /// What it is as an OCI artifact, where it is not to be installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ChartArtifact>,
+}
+
+/// A chart as registries have it; its layers are the archive and the provenance
+/// file of its [`Chart`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct ChartArtifact {
+    /// The complete spelling: `charts.jetstack.io/charts/cert-manager:v1.16.2`.
+    pub reference: String,
+    /// Its manifest, in the tree.
+    pub manifest: String,
+    /// Its configuration, in the tree.
+    pub config: String,
 }
 
 /// A repository that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Repository {
     /// As components.yaml calls it.
     pub name: String,
@@ -203,6 +271,7 @@ pub struct Repository {
 /// lie in `blobs/sha256/` of the same tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct ImageIndex {
     /// Always 2.
     pub schema_version: u32,
@@ -213,6 +282,7 @@ pub struct ImageIndex {
 /// A content by its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Descriptor {
     /// What the content is.
     pub media_type: String,
@@ -246,5 +316,14 @@ mod tests {
             let text = format!("{}\n", serde_json::to_string_pretty(schema.as_value()).unwrap());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{path} says something else than the type");
         }
+    }
+
+    /// What the types do without is read past, and what is missing has its default.
+    #[test]
+    fn what_an_earlier_or_a_later_version_writes_is_read() {
+        let chart = r#"{"name": "web", "repo": "oci://registry.example.com", "version": "1.0.0", "since": "2"}"#;
+        assert!(serde_json::from_str::<WantedChart>(chart).unwrap().deploy);
+        let file = r#"{"kind": "firmware", "name": "blob", "version": "1", "url": "https://example.com/blob"}"#;
+        assert_eq!(serde_json::from_str::<WantedFile>(file).unwrap().kind, FileKind::Other);
     }
 }

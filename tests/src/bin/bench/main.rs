@@ -12,6 +12,7 @@ mod plugin;
 mod push;
 mod resume;
 mod run;
+mod sbom;
 mod serve;
 mod small;
 mod state;
@@ -24,7 +25,7 @@ use table::Table;
 type Part = fn(&mut Table, usize) -> anyhow::Result<()>;
 
 /// Name, whether it runs unasked, and what it does.
-const PARTS: [(&str, bool, Part); 10] = [
+const PARTS: [(&str, bool, Part); 11] = [
     ("compare", true, compare::measure),
     ("small", true, small::measure),
     ("plugin", true, plugin::measure),
@@ -34,6 +35,7 @@ const PARTS: [(&str, bool, Part); 10] = [
     ("resume", true, resume::measure),
     ("serve", true, serve::measure),
     ("push", true, push::measure),
+    ("sbom", true, sbom::measure),
     ("growth", false, growth::measure),
 ];
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use model::ResolvedComponents;
+use model::{RESOLVED, ResolvedComponents};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ use base::progress::{Event, Level, Observer};
 use base::timestamp::Stamp;
 use config::hash;
 use config::named::NamedPaths;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::pipeline::{Pipeline, RENDER, Runner, StepSpec};
 use config::publish::Published;
 use confine::wall::Wall;
 use disk::tree::Tree;
@@ -275,7 +275,9 @@ impl Run {
         let is_core =
             |spec: &&StepSpec| matches!(&spec.run, Runner::Plugin(name) if project.plugin_pins.pin(name).is_none());
         let will_run = |spec: &&StepSpec| matches!(self.plan.action(&spec.id), Some(Action::Run(_)));
-        let core = self.pipeline().steps.iter().filter(is_core).filter(will_run);
+        // Large, and needed where there are charts.
+        let is_needed = |spec: &&StepSpec| !spec.runs(RENDER);
+        let core = self.pipeline().steps.iter().filter(is_core).filter(will_run).filter(is_needed);
         let sources = core.filter_map(|spec| Executor::of(project, spec).ok()?.into_plugin()).collect();
         self.runtime.load_ahead(sources);
     }
@@ -317,8 +319,13 @@ impl Run {
         if self.pipeline().step(MANIFESTS).is_none() {
             return Ok(None);
         }
-        let tree = tree_of(&self.session.project.layout, MANIFESTS)?;
-        tree.listing.get(preview::COMPONENTS).is_some().then(|| preview::components_of(&tree)).transpose()
+        let project = &self.session.project;
+        let tree = tree_of(&project.layout, MANIFESTS)?;
+        if tree.listing.get(RESOLVED).is_none() {
+            return Ok(None);
+        }
+        let is_done = |id: &str| self.book.is_done(id);
+        preview::with_found(project, preview::components_of(&tree)?, &self.lock.lock(), is_done).map(Some)
     }
 
     /// A step that runs only because one that it needs runs is kept when that

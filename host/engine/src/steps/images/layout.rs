@@ -11,11 +11,11 @@ use disk::fs;
 use disk::tree::TreeBuilder;
 use fetch::store::Store;
 use model::media_type::OCI_INDEX;
+use model::oci::{BASE_NAME, REFERENCE};
 
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-/// Both hold the complete reference: deploying looks for one, publishing for
-/// the other.
-const NAMES: [&str; 2] = ["org.opencontainers.image.base.name", "org.opencontainers.image.ref.name"];
+/// Both hold the complete reference.
+const NAMES: [&str; 2] = [BASE_NAME, REFERENCE];
 
 /// Which of the references are about which, for who writes the definition: no
 /// part of the layout.

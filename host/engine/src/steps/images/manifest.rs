@@ -1,100 +1,28 @@
 //! Manifests and indexes as registries serve them, read strictly, and the
 //! choice of a platform. No I/O.
 
-use std::collections::BTreeMap;
-
 use model::json;
-use model::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_foreign};
-use serde::{Deserialize, Serialize};
+use model::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, is_foreign, is_image_config};
+use model::oci::{Manifest, Platform};
 
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 
-/// Configurations that say which platform an image is for.
-const IMAGE_CONFIGS: &[&str] =
-    &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// A pointer to a blob, by SHA-256.
+pub(super) type Descriptor = model::oci::Descriptor<Digest>;
 
-/// A pointer to a blob. The order of the fields is Go's, hence Zarf's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    #[serde(default)]
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) urls: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) data: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) platform: Option<Platform>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) artifact_type: Option<String>,
+/// What build tools add to an index about one of its images.
+fn is_attestation(descriptor: &Descriptor) -> bool {
+    descriptor.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
 }
 
-impl Descriptor {
-    /// Of something by itself, without what an index adds.
-    pub(super) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self {
-            media_type: media_type.to_owned(),
-            digest,
-            size,
-            urls: Vec::new(),
-            annotations: BTreeMap::new(),
-            data: None,
-            platform: None,
-            artifact_type: None,
-        }
-    }
-
-    /// What it says it is for; an empty platform says nothing.
-    pub(super) fn told_platform(&self) -> Option<&Platform> {
-        self.platform.as_ref().filter(|platform| !platform.os.is_empty() || !platform.architecture.is_empty())
-    }
-
-    /// What build tools add to an index about one of its images.
-    fn is_attestation(&self) -> bool {
-        self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
-    }
-
-    /// Whether an index says that this is an image for Windows.
-    pub(super) fn is_for_windows(&self) -> bool {
-        self.platform.as_ref().is_some_and(|platform| platform.os == "windows")
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Platform {
-    #[serde(default)]
-    pub(super) architecture: String,
-    #[serde(default)]
-    pub(super) os: String,
-    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
-    os_version: Option<String>,
-    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
-    os_features: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    variant: Option<String>,
-}
-
-impl Platform {
-    /// Whether every processor of the architecture runs it: the variant says
-    /// nothing, or the least.
-    fn is_baseline(&self) -> bool {
-        matches!(
-            (self.architecture.as_str(), self.variant.as_deref()),
-            (_, None) | ("amd64", Some("v1")) | ("arm64", Some("v8"))
-        )
-    }
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
-    }
+/// Whether every processor of the architecture runs it: the variant says
+/// nothing, or the least.
+fn is_baseline(platform: &Platform) -> bool {
+    matches!(
+        (platform.architecture.as_str(), platform.variant.as_deref()),
+        (_, None) | ("amd64", Some("v1")) | ("arm64", Some("v8"))
+    )
 }
 
 /// What a reference points to.
@@ -105,18 +33,6 @@ pub(super) enum Document {
     Image { media_type: String, config: Descriptor, layers: Vec<Descriptor> },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raw {
-    schema_version: Option<u64>,
-    media_type: Option<String>,
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    #[serde(rename = "fsLayers")]
-    fs_layers: Option<serde::de::IgnoredAny>,
-}
-
 impl Document {
     /// Reads the bytes. `served_as` is the Content-Type, which counts where
     /// the document does not name its type.
@@ -124,24 +40,24 @@ impl Document {
     /// # Errors
     /// `invalid-input` for what is no manifest, or could be read in two ways.
     pub(super) fn parse(bytes: &[u8], served_as: Option<&str>) -> Result<Self> {
-        let raw: Raw = json::read(bytes)
+        let read: Manifest<Digest> = json::read(bytes)
             .map_err(|error| Error::invalid("the manifest is not one that can be read").caused_by(error))?;
-        if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
+        if read.is_of_schema_1() {
             return Err(Error::invalid("the manifest has docker's schema version 1, which registries gave up")
                 .hint("push the image again with a current client"));
         }
-        let named = raw.media_type.or_else(|| served_as.map(str::to_owned));
-        match (raw.manifests, raw.config) {
-            (Some(_), Some(_)) => Err(Error::invalid("the manifest claims to be an index and an image at once")),
-            (Some(manifests), None) => {
-                Ok(Self::Index { media_type: known(named, &[OCI_INDEX, DOCKER_LIST]), manifests })
-            }
-            (None, Some(config)) => Ok(Self::Image {
-                media_type: known(named, &[OCI_MANIFEST, DOCKER_MANIFEST]),
-                config,
-                layers: raw.layers.unwrap_or_default(),
+        let named = read.media_type.clone().or_else(|| served_as.map(str::to_owned));
+        match (read.is_index(), read.config.is_some()) {
+            (true, true) => Err(Error::invalid("the manifest claims to be an index and an image at once")),
+            (true, false) => Ok(Self::Index {
+                media_type: known(named, &[OCI_INDEX, DOCKER_LIST]),
+                manifests: read.into_manifests(),
             }),
-            (None, None) => Err(Error::invalid("the manifest has neither a config nor manifests")),
+            (false, _) => {
+                let media_type = known(named, &[OCI_MANIFEST, DOCKER_MANIFEST]);
+                let image = read.into_image().map(|(config, layers)| Self::Image { media_type, config, layers });
+                image.ok_or_else(|| Error::invalid("the manifest has neither a config nor manifests"))
+            }
         }
     }
 
@@ -168,7 +84,7 @@ pub(super) fn select<'a>(manifests: &'a [Descriptor], architecture: &str) -> Res
         let platform = manifest.platform.as_ref()?;
         (platform.os == "linux" && platform.architecture == architecture).then_some((platform, manifest))
     });
-    let chosen = fitting.min_by_key(|(platform, _)| !platform.is_baseline());
+    let chosen = fitting.min_by_key(|(platform, _)| !is_baseline(platform));
     chosen.map(|(_, manifest)| manifest).ok_or_else(|| for_another_platform(manifests, architecture))
 }
 
@@ -179,8 +95,8 @@ pub(super) fn candidates(manifests: &[Descriptor], architecture: &str, locked: O
     let of = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture;
     let mut fitting: Vec<&Descriptor> =
         manifests.iter().filter(|manifest| manifest.told_platform().is_some_and(of)).collect();
-    fitting.sort_by_key(|manifest| manifest.told_platform().is_some_and(|platform| !platform.is_baseline()));
-    let untold = |manifest: &&Descriptor| manifest.told_platform().is_none() && !manifest.is_attestation();
+    fitting.sort_by_key(|manifest| manifest.told_platform().is_some_and(|platform| !is_baseline(platform)));
+    let untold = |manifest: &&Descriptor| manifest.told_platform().is_none() && !is_attestation(manifest);
     let mut silent: Vec<&Descriptor> = manifests.iter().filter(untold).collect();
     silent.sort_by_key(|manifest| Some(manifest.digest) != locked);
     fitting.into_iter().chain(silent).cloned().collect()
@@ -209,7 +125,7 @@ pub(super) fn packaged(layers: &[Descriptor], of_windows: bool) -> impl Iterator
 
 /// Whether a configuration says which platform its image is for.
 pub(super) fn tells_platform(config: &Descriptor) -> bool {
-    IMAGE_CONFIGS.contains(&config.media_type.as_str())
+    is_image_config(&config.media_type)
 }
 
 /// Compares the platform that a configuration names with the wanted one.
@@ -244,22 +160,13 @@ mod tests {
     use super::*;
 
     fn descriptor(media_type: &str, platform: Option<(&str, &str, Option<&str>)>, seed: u8) -> Descriptor {
-        Descriptor {
-            media_type: media_type.into(),
-            digest: Digest::of(&[seed]),
-            size: 1,
-            urls: Vec::new(),
-            annotations: BTreeMap::new(),
-            data: None,
-            platform: platform.map(|(os, architecture, variant)| Platform {
-                architecture: architecture.into(),
-                os: os.into(),
-                os_version: None,
-                os_features: Vec::new(),
-                variant: variant.map(str::to_owned),
-            }),
-            artifact_type: None,
-        }
+        let platform = platform.map(|(os, architecture, variant)| Platform {
+            architecture: architecture.into(),
+            os: os.into(),
+            variant: variant.map(str::to_owned),
+            ..Platform::default()
+        });
+        Descriptor { platform, ..Descriptor::new(media_type, Digest::of(&[seed]), 1) }
     }
 
     #[test]

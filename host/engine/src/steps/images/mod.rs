@@ -13,9 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::resolved::resolved;
 use futures_util::StreamExt;
-use model::ResolvedComponents;
 use model::count::counted;
+use model::{RESOLVED, ResolvedComponents};
 
 use self::fetch::Fetch;
 use self::manifest::Descriptor;
@@ -23,7 +24,7 @@ use self::referrers::Policy;
 use self::resolve::{Resolved, Resolver};
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Room, Step, StepContext, at_once};
+use crate::steps::{Room, Step, StepContext, at_once, discovered};
 use ::fetch::network::Network;
 use ::fetch::shared_lock::SharedLock;
 use ::fetch::store::Store;
@@ -31,7 +32,7 @@ use base::error::{Error, Result};
 use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
-use disk::fs;
+use config::pipeline::DISCOVER;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 
@@ -46,9 +47,6 @@ mod tests;
 
 pub(crate) use plan::{parts, pinned, provenance};
 
-/// Of components.resolved.json.
-const LARGEST_COMPONENTS: u64 = 64 << 20;
-
 /// The step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ImagesStep;
@@ -56,8 +54,11 @@ pub(crate) struct ImagesStep;
 impl Step for ImagesStep {
     fn run<'a>(&'a self, cx: &'a StepContext) -> BoxFuture<'a, Result<StepOutcome>> {
         Box::pin(async move {
-            let resolved = components(cx.inputs.get("manifests"))?;
+            let mut resolved = components(cx.inputs.get("manifests"))?;
+            let origins = discovered::added(cx.inputs.get(DISCOVER))?;
+            resolved.images.extend(origins.keys().cloned());
             let work = Work {
+                origins,
                 store: &cx.store,
                 network: cx.network.as_deref(),
                 lock: &cx.lock,
@@ -81,12 +82,8 @@ fn policy(project: &Project) -> Result<Policy> {
 
 /// components.resolved.json out of the tree of the step `manifests`.
 pub(super) fn components(manifests: Option<&Tree>) -> Result<ResolvedComponents> {
-    let name = "components.resolved.json";
     let tree = manifests.ok_or_else(|| Error::invalid("this step needs the step `manifests`"))?;
-    let bytes = fs::read_optional(&tree.path_of(name), LARGEST_COMPONENTS)?
-        .ok_or_else(|| Error::invalid(format!("the tree of the step `manifests` lacks {name}")))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| Error::invalid(format!("cannot read {name} of the step `manifests`")).caused_by(source))
+    resolved(tree)?.ok_or_else(|| Error::invalid(format!("the tree of the step `manifests` lacks {RESOLVED}")))
 }
 
 /// What one run of the step works with.
@@ -100,6 +97,8 @@ struct Work<'a> {
     concurrency: usize,
     room: Option<&'a Room>,
     policy: Policy,
+    /// Of the images that components.yaml does not name, what does.
+    origins: BTreeMap<String, String>,
 }
 
 /// An image that could be resolved.
@@ -165,6 +164,7 @@ impl Work<'_> {
             lock: self.lock,
             architecture,
             progress: self.progress,
+            origins: &self.origins,
         };
         let resolve = |written: &'i str| -> BoxFuture<'_, (&'i str, Result<Resolved>)> {
             Box::pin(async move { (written, self.resolve(&resolver, written).await) })

@@ -7,9 +7,9 @@ use super::resolve::locked_image;
 use base::digest::Digest;
 use base::reference::Reference;
 use config::airgap_lock::LockedImage;
-use fetch::network::LARGEST_MANIFEST;
 use fetch::store::Store;
-use model::media_type::is_index;
+use model::media_type::{CHART_PROVENANCE, is_index};
+use model::oci::LARGEST_MANIFEST;
 
 /// Everything in the store that one image consists of, with its bytes: the
 /// manifests that lead to it first. An index whose size the lock does not tell
@@ -40,15 +40,12 @@ pub(crate) fn pinned(written: &str, architecture: &str, store: &Store) -> Option
     }
 }
 
-/// As helm pushes it beside a chart.
-const PROVENANCE: &str = "application/vnd.cncf.helm.chart.provenance.v1.prov";
-
 /// The provenance file that the manifest of a chart names, where the store
 /// holds the manifest.
 pub(crate) fn provenance(manifest: &Digest, store: &Store) -> Option<(Digest, u64)> {
     let bytes = store.read(manifest, LARGEST_MANIFEST).ok()??;
     let Document::Image { layers, .. } = Document::parse(&bytes, None).ok()? else { return None };
-    layers.iter().find(|layer| layer.media_type == PROVENANCE).map(|layer| (layer.digest, layer.size))
+    layers.iter().find(|layer| layer.media_type == CHART_PROVENANCE).map(|layer| (layer.digest, layer.size))
 }
 
 /// Indexes in one index that are looked into.

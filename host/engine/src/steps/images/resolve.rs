@@ -4,7 +4,7 @@
 //! With a lock entry nothing is asked for by tag. Manifests come from the
 //! store where it has them, so that a rebuild asks for none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::{Descriptor, Document, candidates, for_another_platform, is_for, packaged, tells_platform};
 use base::digest::Digest;
@@ -12,10 +12,11 @@ use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
-use fetch::network::{LARGEST_MANIFEST, Network};
+use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use model::media_type::is_foreign;
+use model::oci::LARGEST_MANIFEST;
 
 /// Manifests that one index may lead to, indexes inside it included.
 const MOST_MANIFESTS: usize = 1000;
@@ -49,6 +50,8 @@ pub(super) struct Resolver<'a> {
     pub(super) lock: &'a SharedLock,
     pub(super) architecture: &'a str,
     pub(super) progress: &'a Progress,
+    /// Of the images that components.yaml does not name, what does.
+    pub(super) origins: &'a BTreeMap<String, String>,
 }
 
 /// A document with its bytes' digest and size.
@@ -90,7 +93,7 @@ impl Resolver<'_> {
         let (resolved, entry) = self.follow(&reference, root, locked.as_ref().map(|locked| locked.manifest)).await?;
         // What is about it is asked for apart.
         let referrers = locked.as_ref().and_then(|locked| locked.referrers.clone());
-        let entry = LockedImage { referrers, ..entry };
+        let entry = LockedImage { referrers, found_in: self.origins.get(written).cloned(), ..entry };
         match locked {
             // Locked when these layers were left out.
             Some(locked)
@@ -108,7 +111,13 @@ impl Resolver<'_> {
                 "bring the entry back from version control, or resolve it again: \
                          `opencenter-airgap update {written}`"
             ))),
-            Some(_) => Ok(resolved),
+            Some(locked) => {
+                // Found there now, and locked before.
+                if entry.found_in.is_some() && entry.found_in != locked.found_in && !self.lock.is_frozen() {
+                    self.lock.enter_image(key, entry)?;
+                }
+                Ok(resolved)
+            }
             None => {
                 let other = self.lock.enter_image(key, entry)?;
                 other.iter().for_each(|told| self.progress.warn(told));
@@ -391,6 +400,7 @@ pub(super) fn locked_image(
         config: locked_blob(config),
         layers: layers.iter().map(locked_blob).collect(),
         referrers: None,
+        found_in: None,
         build: None,
     }
 }

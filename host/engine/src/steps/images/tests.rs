@@ -8,6 +8,7 @@ use super::*;
 use crate::steps::test_support::{edited, network, settings};
 use base::digest::Digest;
 use base::error::Class;
+use disk::fs;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -69,6 +70,7 @@ impl Bench {
             concurrency: 8,
             room: None,
             policy: Policy::default(),
+            origins: BTreeMap::new(),
         };
         let result = work.run(components).await;
         Ran { result, tree, progress }

@@ -1,0 +1,82 @@
+package rendering
+
+import (
+	"fmt"
+	"text/template"
+
+	"github.com/Masterminds/sprig/v3"
+)
+
+// Of what one call of a function makes: bytes, and numbers.
+const (
+	mostText    = 8 << 20
+	mostNumbers = 1 << 20
+)
+
+// bounded are the functions of sprig that make much out of little, with a limit.
+func bounded() template.FuncMap {
+	all := sprig.TxtFuncMap()
+	repeat := all["repeat"].(func(int, string) string)
+	indent := all["indent"].(func(int, string) string)
+	nindent := all["nindent"].(func(int, string) string)
+	until := all["until"].(func(int) []int)
+	untilStep := all["untilStep"].(func(int, int, int) []int)
+	return template.FuncMap{
+		"repeat": func(count int, text string) (string, error) {
+			if err := fits("repeat", count, len(text)); err != nil {
+				return "", err
+			}
+			return repeat(count, text), nil
+		},
+		"indent":  indented("indent", indent),
+		"nindent": indented("nindent", nindent),
+		"until": func(count int) ([]int, error) {
+			if err := numbers("until", 0, count, 1); err != nil {
+				return nil, err
+			}
+			return until(count), nil
+		},
+		"untilStep": func(start, stop, step int) ([]int, error) {
+			if err := numbers("untilStep", start, stop, step); err != nil {
+				return nil, err
+			}
+			return untilStep(start, stop, step), nil
+		},
+	}
+}
+
+func indented(name string, indent func(int, string) string) func(int, string) (string, error) {
+	return func(spaces int, text string) (string, error) {
+		lines := 1
+		for at := range len(text) {
+			if text[at] == '\n' {
+				lines++
+			}
+		}
+		if err := fits(name, spaces, lines); err != nil {
+			return "", err
+		}
+		return indent(spaces, text), nil
+	}
+}
+
+func fits(name string, count, bytes int) error {
+	switch {
+	case count < 0:
+		return fmt.Errorf("`%s` of a negative number", name)
+	case bytes > 0 && count > mostText/bytes:
+		return fmt.Errorf("`%s` makes a text of more than %d MiB", name, mostText>>20)
+	}
+	return nil
+}
+
+func numbers(name string, start, stop, step int) error {
+	distance, step64 := int64(stop)-int64(start), int64(step)
+	if distance < 0 {
+		distance, step64 = -distance, -step64
+	}
+	if step64 > 0 && distance/step64 > mostNumbers {
+		return fmt.Errorf("`%s` makes more than %d numbers", name, mostNumbers)
+	}
+	return nil
+}

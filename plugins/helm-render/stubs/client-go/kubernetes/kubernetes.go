@@ -1,0 +1,2 @@
+// Package kubernetes is what Helm imports for its version alone.
+package kubernetes

@@ -153,7 +153,8 @@ impl Source<'_> {
         let about = self.network.aside(reference, &[digest], self.progress).await?;
         for Aside { digest, .. } in about.into_iter().take(MOST) {
             let signed = self.network.manifest(&reference.at(digest), self.progress).await?;
-            for layer in component_manifest::layers(&signed.bytes).unwrap_or_default().into_iter().take(MOST_LAYERS) {
+            let Ok(signed) = component_manifest::read(&signed.bytes) else { continue };
+            for layer in signed.layers().iter().take(MOST_LAYERS) {
                 if !image::is_signature(&layer.media_type) || layer.size > pin_signature::LARGEST {
                     continue;
                 }

@@ -5,10 +5,8 @@
 //! configuration of its own (`application/vnd.wasm.config.v0+json`), `oras` as that
 //! of an artifact without one. Clients before them used another media type.
 
-use std::collections::BTreeMap;
-
 use model::json;
-use serde::Deserialize;
+use model::oci::{Descriptor, Manifest};
 
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -28,37 +26,13 @@ pub struct Named {
     pub size: u64,
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    layers: Option<Vec<Layer>>,
-    manifests: Option<serde::de::IgnoredAny>,
-}
+type Layer = Descriptor<Digest>;
 
-/// A layer, as a manifest names it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Layer {
-    /// What it is; empty where nothing says so.
-    #[serde(default)]
-    pub media_type: String,
-    /// Of its bytes.
-    pub digest: Digest,
-    /// In bytes.
-    pub size: u64,
-    /// What is said about it.
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// The layers of a manifest, whatever they are.
+/// A manifest of a registry, whatever it is of.
 ///
 /// # Errors
-/// `invalid-input` for what is no manifest.
-pub fn layers(manifest: &[u8]) -> Result<Vec<Layer>> {
-    read(manifest).map(|manifest| manifest.layers.unwrap_or_default())
-}
-
-fn read(manifest: &[u8]) -> Result<Manifest> {
+/// `invalid-input` for what is none.
+pub fn read(manifest: &[u8]) -> Result<Manifest<Digest>> {
     json::read(manifest).map_err(|error| Error::invalid("the manifest is not one that can be read").caused_by(error))
 }
 
@@ -75,17 +49,17 @@ pub fn component(manifest: &[u8]) -> Result<Named> {
         .hint(PUSH));
     }
     let read = read(manifest)?;
-    if read.manifests.is_some() {
+    if read.is_index() {
         return Err(Error::invalid(
             "the reference leads to an index of several manifests, and a plugin is one component",
         )
         .hint("name the manifest of the component by its digest, `oci://…@sha256:…`"));
     }
-    let layers = read.layers.unwrap_or_default();
+    let layers = read.layers();
     let found: Vec<&Layer> = layers.iter().filter(|layer| WASM.contains(&layer.media_type.as_str())).collect();
     match found.as_slice() {
-        [Layer { digest, size, .. }] => Ok(Named { digest: *digest, size: *size }),
-        [] => Err(Error::invalid(format!("the manifest names no WebAssembly but {}", shown(&layers))).hint(PUSH)),
+        [Descriptor { digest, size, .. }] => Ok(Named { digest: *digest, size: *size }),
+        [] => Err(Error::invalid(format!("the manifest names no WebAssembly but {}", shown(layers))).hint(PUSH)),
         several => {
             Err(Error::invalid(format!("the manifest names {} components, and a plugin is one", several.len()))
                 .hint(PUSH))

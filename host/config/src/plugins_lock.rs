@@ -392,7 +392,6 @@ mod tests {
             ("    source: oci://r.example/../a\n", "plugins.lock:6:", ""),
             ("    limits: {memory_mib: 0}\n", "plugins.lock:6:", "0 is out of range"),
             ("    limits: {requests: 1}\n", "plugins.lock:6:", "unknown field `requests`"),
-            ("    manifest: sha256:00\n", "plugins.lock:6:", ""),
             ("    signature: {key: x, media_type: y, content: z}\n", "plugins.lock:6:", "no key"),
         ] {
             let error = pin(more).unwrap_err();

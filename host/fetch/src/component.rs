@@ -65,8 +65,8 @@ pub struct Component {
 pub async fn fetch(network: &Network, store: &Store, wanted: Wanted<'_>, progress: &Progress) -> Result<Component> {
     let source = Source { network, store, wanted, progress };
     match wanted.source {
-        PinSource::Url(url) => source.from_server(url).await,
-        PinSource::Registry(reference) => source.from_registry(reference).await,
+        PinSource::Url(url) => source.at_server(url).await,
+        PinSource::Registry(reference) => source.in_registry(reference).await,
     }
 }
 
@@ -79,7 +79,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    async fn from_server(&self, url: &Url) -> Result<Component> {
+    async fn at_server(&self, url: &Url) -> Result<Component> {
         let Wanted { keys, expected, limit, .. } = self.wanted;
         let bytes = self.download(url, "the plugin", expected, limit).await?;
         let signature = if keys.is_empty() { None } else { Some(self.bundle_beside(url, &Digest::of(&bytes)).await?) };
@@ -118,7 +118,7 @@ impl Source<'_> {
         Err(unsigned(&format!("there is none at {url}{}", BUNDLES.join(&format!(", nor at {url}")))))
     }
 
-    async fn from_registry(&self, reference: &Reference) -> Result<Component> {
+    async fn in_registry(&self, reference: &Reference) -> Result<Component> {
         let Wanted { keys, expected, limit, .. } = self.wanted;
         let manifest = self.network.manifest(reference, self.progress).await?;
         let named = component_manifest::component(&manifest.bytes);
@@ -153,7 +153,8 @@ impl Source<'_> {
         let about = self.network.aside(reference, &[digest], self.progress).await?;
         for Aside { digest, .. } in about.into_iter().take(MOST) {
             let signed = self.network.manifest(&reference.at(digest), self.progress).await?;
-            for layer in component_manifest::layers(&signed.bytes).unwrap_or_default().into_iter().take(MOST_LAYERS) {
+            let Ok(signed) = component_manifest::read(&signed.bytes) else { continue };
+            for layer in signed.layers().iter().take(MOST_LAYERS) {
                 if !image::is_signature(&layer.media_type) || layer.size > pin_signature::LARGEST {
                     continue;
                 }

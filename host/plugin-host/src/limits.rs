@@ -272,3 +272,28 @@ impl CallLimits {
 fn ticks(seconds: u64) -> u64 {
     seconds.saturating_mul(1000) / TICK.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a step's `timeout` and its plugin's own limit the lower one holds, and
+    /// the refusal names it.
+    #[test]
+    fn a_plugins_own_limit_holds_beside_that_of_its_step() {
+        let settings = PluginSettings::default();
+        let own = |step_limit| OwnLimits { step_limit, ..OwnLimits::default() };
+        for (own, timeout, held, named) in [
+            (own(None), Some(20), 20, "`timeout` of the step"),
+            (own(Some(10)), Some(20), 10, "`limits.step_limit` of the plugin"),
+            (own(Some(30)), Some(20), 20, "`timeout` of the step"),
+            (own(Some(10)), None, 10, "`limits.step_limit` of the plugin"),
+            (own(Some(settings.step_limit + 1)), None, settings.step_limit, "`plugins.step_limit`"),
+        ] {
+            let limits = CallLimits::new(&settings, own).within(timeout.map(Duration::from_secs));
+            assert_eq!(limits.step.as_secs(), held);
+            let error = limits.too_long("plugin x");
+            assert!(error.message().contains(named), "{error}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use airgap_tests::file_server::FileServer;
 use airgap_tests::http::Content;
 use airgap_tests::images::{Blob, Image, Index};
 use airgap_tests::project::{self, Project, Run};
-use airgap_tests::registry::{Auth, Options, Registry};
+use airgap_tests::registry::{Auth, Options, Redirects, Registry};
 use airgap_tests::step_component::{self, Said};
 use airgap_tests::tools;
 use base::digest::Digest;
@@ -226,6 +226,10 @@ fn a_signature_is_checked_with_the_key_and_kept() {
         project.run(&[&verify[..], &["config/cosign.pub"]].concat()).success().prints(&["✓ made", &signer]);
         let verified = project.run(&[&verify[..], &["config/stranger.pub", "--json"]].concat()).code(4).json();
         assert_eq!(verified["sound"], false, "{verified:#}");
+        let unsigned = made(version("1.0.1"));
+        project.write("unsigned.wasm", &unsigned);
+        let replace = ["plugin", "add", "unsigned.wasm", "--replace"];
+        project.run(&replace).code(3).says(&["`made` is signed by the key", "no signature was checked", "--key"]);
         project.remove("plugins/made.wasm");
         project.run(&["plugin", "list", "--verify"]).code(4).prints(&["✗ made", "there is no file plugins/made.wasm"]);
         project.run(&["plugin", "remove", "made"]).success();
@@ -270,6 +274,60 @@ fn what_is_signed_by_nobody_or_about_something_else_is_refused() {
     leaves_nothing(&project, &run.says(&["neither `bare.wasm.sigstore.json`", "cosign sign-blob"]));
     let run = project.run(&["plugin", "add", "bare.wasm", "--key", "config/settings.yaml"]).code(2);
     leaves_nothing(&project, &run.says(&["config/settings.yaml", "no key"]));
+}
+
+/// Whoever has a registry may list signatures without end: a few are tried.
+#[test]
+fn a_registry_with_signatures_without_end_is_not_asked_for_all() {
+    let registry = Registry::start();
+    let manifest = push(&registry, "team/made:1", &made(version("1.0.0")));
+    let config = "application/vnd.oci.empty.v1+json";
+    let layers: Vec<Blob> =
+        (0..500).map(|number| Blob::new(BUNDLE, format!("{{\"n\": {number}}}").into_bytes())).collect();
+    let named: Vec<Value> = layers.iter().map(Blob::descriptor).collect();
+    let mut signed: Vec<Value> = Vec::new();
+    for number in 0..60 {
+        let more = json!({ "annotations": { "n": number.to_string() }, "subject": manifest.descriptor() });
+        let blobs = if number == 0 { &layers[..] } else { &[] };
+        signed.push(artifact(&registry, "team/made", config, &named, blobs, &more).descriptor());
+    }
+    let list = |signed: &[Value]| {
+        let list = json!({ "schemaVersion": 2, "manifests": signed });
+        let list = Blob::new("application/vnd.oci.image.index.v1+json", list.to_string().into_bytes());
+        registry.push_manifest("team/made", Some(&format!("sha256-{}", digest(&manifest.digest).hex())), &list);
+    };
+    list(&signed);
+    let project = asking(&[&registry.host()]);
+    let add = ["plugin", "add", &format!("oci://{}", registry.reference("team/made:1")), "--key", "config/cosign.pub"];
+    let run = project.run(&add).code(1);
+    leaves_nothing(&project, &run.says(&["no signature of", "holds", "no Sigstore bundle"]));
+    // The same sixteen each time, and they are asked for once.
+    assert!(registry.requests("GET", "/blobs/").len() <= 16, "{}", registry.requests("GET", "/blobs/").len());
+    assert!(registry.requests("GET", "/manifests/sha256:").len() <= 50);
+    let many: Vec<Value> = (0..300).map(|number| json!({ "mediaType": MANIFEST, "digest": format!("sha256:{}", sha256(format!("{number}").as_bytes())), "size": 1 })).collect();
+    list(&many);
+    let run = project.run(&add).code(1);
+    leaves_nothing(&project, &run.says(&["more than 200 manifests"]));
+}
+
+/// A registry may keep its blobs elsewhere. Behind the wall that is a port that
+/// somebody named.
+#[test]
+fn a_component_may_lie_where_its_registry_sends() {
+    let options = Options { redirects: Some(Redirects::default()), ..Options::default() };
+    let registry = Registry::with(options);
+    push(&registry, "team/made:1", &made(version("1.0.0")));
+    let project = asking(&[&registry.host()]);
+    let source = format!("oci://{}", registry.reference("team/made:1"));
+    let run = project.run(&["plugin", "add", &source]);
+    if run.status.success() {
+        tools::skipped("the wall of `plugin add`: this kernel closes no ports");
+    } else {
+        leaves_nothing(&project, &run.code(1).says(&["the second wall lets no connection", "`security.ports`"]));
+    }
+    let port: u16 = registry.storage().host().rsplit(':').next().unwrap().parse().unwrap();
+    let project = project.with_settings(|settings| settings["security"]["ports"] = json!([port]));
+    project.run(&["plugin", "add", &source, "--replace"]).success().prints(&["pinned made 1.0.0"]);
 }
 
 /// The manifest under a name, as it is served.
@@ -431,7 +489,7 @@ fn what_is_pinned_comes_back_and_other_bytes_do_not() {
     std::fs::remove_dir_all(project.path("plugins")).unwrap();
     // A tag that moved is no matter: the manifest is pinned.
     push(&registry, "team/other:1", &made(Said { name: "other".into(), ..version("6.6.6") }));
-    project.run(&["plugin", "update", "--locked"]).success();
+    project.run(&["plugin", "update", "--locked"]).success().prints(&["brought back made", "brought back other"]);
     project.run(&["plugin", "list", "--verify"]).success().prints(&["✓ made", "✓ other"]);
     assert_eq!(project.read("config/plugins.lock"), lock);
 
@@ -626,6 +684,33 @@ fn no_plugin_takes_a_name_that_is_taken() {
     assert_ne!(std::fs::read(project.path("plugins/second.wasm")).unwrap(), before);
     project.run(&["plugin", "add", &two, "--replace"]).success().prints(&["version: 1 → 2"]);
     assert_ne!(std::fs::read(project.path("plugins/made.wasm")).unwrap(), before);
+}
+
+/// The lock alone makes a component run: where it can not be written nothing is
+/// left of one, and the one before is as it was.
+#[test]
+fn a_lock_that_can_not_be_written_changes_no_component() {
+    let project = Project::new();
+    let outside = tempfile::tempdir().unwrap();
+    let file = outside.path().join("made.wasm").display().to_string();
+    std::fs::write(&file, made(version("1"))).unwrap();
+    let add = ["plugin", "add", &file, "--replace"];
+    symlink("nowhere", project.path("config/plugins.lock")).unwrap();
+    project.run(&add).code(1).says(&["config/plugins.lock", "a link that leads to no file"]);
+    assert_eq!(std::fs::read_dir(project.path("plugins")).unwrap().count(), 0);
+    project.remove("config/plugins.lock");
+    project.run(&add).success();
+    let (lock, before) =
+        (project.read("config/plugins.lock"), std::fs::read(project.path("plugins/made.wasm")).unwrap());
+    std::fs::write(&file, made(version("2"))).unwrap();
+    std::fs::rename(project.path("config/plugins.lock"), outside.path().join("lock")).unwrap();
+    // Somebody else's, as far as a link out of the project goes.
+    std::os::unix::fs::symlink("/proc/version", project.path("config/plugins.lock")).unwrap();
+    assert_ne!(project.run(&add).status.code(), Some(0));
+    assert_eq!(std::fs::read(project.path("plugins/made.wasm")).unwrap(), before);
+    project.remove("config/plugins.lock");
+    project.write("config/plugins.lock", &lock);
+    project.run(&add).success().prints(&["version: 1 → 2"]);
 }
 
 /// Whoever carries the folder carries its plugins: without any interface of a

@@ -35,7 +35,10 @@ use plugin_host::review::{Right, rights};
 use plugin_host::{Description, Runtime, RuntimeOptions, abilities, catalog};
 
 mod add;
+mod candidate;
 mod list;
+mod pinning;
+mod place;
 mod trial;
 mod write;
 

@@ -228,7 +228,7 @@ fn makers(project: &Project, spec: &StepSpec) -> Option<Value> {
 /// Who does a step.
 pub(super) enum Executor {
     Host(HostStep),
-    Plugin(PluginSource),
+    Plugin(Box<PluginSource>),
 }
 
 impl Executor {
@@ -237,7 +237,10 @@ impl Executor {
     pub(super) fn of(project: &Project, spec: &StepSpec) -> Result<Self> {
         match &spec.run {
             Runner::Host(step) => Ok(Self::Host(*step)),
-            Runner::Plugin(name) => catalog::find(name, &project.plugin_pins).map(Self::Plugin),
+            Runner::Plugin(name) => {
+                let found = catalog::find(name, &project.plugin_pins)?;
+                Ok(Self::Plugin(Box::new(found)))
+            }
         }
     }
 
@@ -251,7 +254,7 @@ impl Executor {
     pub(super) fn into_plugin(self) -> Option<PluginSource> {
         match self {
             Self::Host(_) => None,
-            Self::Plugin(source) => Some(source),
+            Self::Plugin(source) => Some(*source),
         }
     }
 }

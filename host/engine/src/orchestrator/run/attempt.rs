@@ -161,7 +161,7 @@ impl Run {
         match executor {
             Executor::Host(step) => steps::of_host(step),
             Executor::Plugin(source) => {
-                Box::new(steps::plugin::PluginStep::new(spec.clone(), source, self.runtime.clone()))
+                Box::new(steps::plugin::PluginStep::new(spec.clone(), *source, self.runtime.clone()))
             }
         }
     }

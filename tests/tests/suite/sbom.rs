@@ -229,7 +229,7 @@ fn links_are_followed_inside_of_the_image() {
     }
     registry.push("links:1", &Image::new(1, &[layer_with(archive.into_inner().unwrap())]));
     let project = project(&registry, &["links:1"]);
-    project.build().success().says(&["`far/lib/apk/db/installed`", "a link to a path of 1199 bytes"]);
+    project.build().success().says(&["`/far/lib/apk/db/installed`", "a link to a path of 1199 bytes"]);
     let document = document(&project, "_links_1");
     assert_eq!(document["distro"]["id"], "debian");
     assert_eq!(document["artifacts"].as_array().unwrap().len(), 2);

@@ -38,8 +38,9 @@ struct Inner {
     definition: Option<String>,
 }
 
-/// What a plugin calls the composed definition of the project.
-const DEFINITION: &str = "definition.json";
+/// What a plugin calls the composed definition of the project, and the step
+/// `manifests` hands on.
+pub const DEFINITION: &str = "definition.json";
 
 impl AsRead {
     fn new(read: Read, local: Local) -> Self {

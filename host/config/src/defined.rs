@@ -48,16 +48,16 @@ pub struct Defined {
 }
 
 /// Where the definition of a project lies, relative to the folder that holds
-/// config/: what settings.yaml says, or `zarf.yaml` where nothing else says what
-/// goes into the package.
+/// config/: what settings.yaml says, or `zarf.yaml` where there are no pins that
+/// say what goes into the package.
 pub(crate) fn find(settings: &Source, layout: &Layout, root: &Path) -> Option<String> {
     // Whatever else is wrong with the settings is told when they are parsed.
     let value: serde_yaml::Value = serde_yaml::from_str(&settings.text).unwrap_or_default();
     if let Some(written) = value.get("definition") {
         return written.as_str().map(|written| written.trim_start_matches("./").to_owned());
     }
-    let is_free = !layout.components().exists() && !layout.catalog().exists();
-    (is_free && root.join(DEFAULT).is_file()).then(|| DEFAULT.to_owned())
+    let has_pins = layout.versions_env().exists() || layout.catalog().exists();
+    (!has_pins && root.join(DEFAULT).is_file()).then(|| DEFAULT.to_owned())
 }
 
 /// A settings.yaml that names the definition at `file`, with the architecture

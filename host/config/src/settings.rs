@@ -511,7 +511,8 @@ pub(crate) fn package_problems(package: &PackageSettings, is_defined: bool, prob
         && package.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && package.name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
         && !package.name.ends_with('-');
-    if !name_fits && !(is_defined && package.name.is_empty()) {
+    let is_named_elsewhere = is_defined && package.name.is_empty();
+    if !name_fits && !is_named_elsewhere {
         problems.push(Problem::new(
             &path.key("name"),
             if package.name.is_empty() {

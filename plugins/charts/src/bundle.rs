@@ -47,6 +47,16 @@ pub struct Job<'a> {
     pub lock: &'a Node,
 }
 
+impl Job<'_> {
+    /// The folder of a chart whose name one of another repository has as well,
+    /// with a slash; empty for the first of a name.
+    fn place(&self, at: usize) -> String {
+        let chart = &self.charts[at];
+        let is_other = |other: &Chart| other.name == chart.name && other.repo != chart.repo;
+        if self.charts[..at].iter().any(is_other) { format!("{at}/") } else { String::new() }
+    }
+}
+
 /// A finished chart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Bundled {
@@ -78,7 +88,7 @@ pub fn run(host: &dyn Host, job: &Job<'_>) -> Result<(Vec<ChartEntry>, Vec<Searc
     for (at, archive) in archives {
         let chart = &job.charts[at];
         host.progress(bundled.len() as u64, total, &chart.name)?;
-        match archive.and_then(|archive| complete(host, at, chart, &archive)) {
+        match archive.and_then(|archive| complete(host, (at, &job.place(at)), chart, &archive)) {
             Ok(one) => drop(bundled.insert(at, one)),
             Err(StepError::Interrupted) => return Err(StepError::Interrupted),
             Err(error) => failures.push((named(chart), error)),
@@ -128,7 +138,7 @@ fn archives(host: &dyn Host, job: &Job<'_>, done: &BTreeMap<usize, Bundled>) -> 
     let (local, remote): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, chart)| resolve::is_folder(&chart.repo));
     let mut archives = Archives::new();
     for (at, chart) in local {
-        archives.insert(at, packaged(host, chart));
+        archives.insert(at, packaged(host, &job.place(at), chart));
     }
     let mut located = Vec::new();
     for (at, result) in resolve::all(host, &remote, job.lock)? {
@@ -151,8 +161,8 @@ fn checked(chart: &Chart, located: Located) -> Result<Located, StepError> {
     Err(StepError::invalid_input("name", format!("{}: name or version cannot be a file name", named(chart))))
 }
 
-fn path_of(name: &str, version: &str) -> String {
-    format!("charts/{name}-{version}.tgz")
+fn path_of(place: &str, name: &str, version: &str) -> String {
+    format!("charts/{place}{name}-{version}.tgz")
 }
 
 /// In rounds: whoever failed at one address goes to its next.
@@ -173,7 +183,7 @@ fn fetch_archives(
         }
         let request = |(at, one): &&(usize, Located)| {
             let chart = &job.charts[*at];
-            let path = path_of(&chart.name, &one.version);
+            let path = path_of(&job.place(*at), &chart.name, &one.version);
             let mut request = request(&one.places[round], path, named(chart)).limit(ARCHIVE_LIMIT);
             request.sha256.clone_from(&one.digest);
             request
@@ -241,7 +251,7 @@ fn provenance_of(located: &Located, archive: &Archive) -> Option<Place> {
 }
 
 /// A directory of the project as an archive.
-fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
+fn packaged(host: &dyn Host, place: &str, chart: &Chart) -> Result<Archive, StepError> {
     let refuse = |why: String| StepError::invalid_input("local-chart", why).context(named(chart));
     let refused = |Refusal { why, hint }| refuse(why).hint(hint);
     let find = |path: &str| host.local(path);
@@ -256,12 +266,17 @@ fn packaged(host: &dyn Host, chart: &Chart) -> Result<Archive, StepError> {
         return Err(refuse(format!("`{}` is version {actual}", chart.repo))
             .hint("correct `version` of the chart in components.yaml"));
     }
-    let artifact = host.write(&path_of(&chart.name, actual), &bytes)?;
+    let artifact = host.write(&path_of(place, &chart.name, actual), &bytes)?;
     Ok(Archive { artifact, version: actual.to_owned(), url: chart.repo.clone(), provenance: None })
 }
 
 /// Loads the archive, adds the values files, and marks the chart as done.
-fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Result<Bundled, StepError> {
+fn complete(
+    host: &dyn Host,
+    (at, place): (usize, &str),
+    chart: &Chart,
+    archive: &Archive,
+) -> Result<Bundled, StepError> {
     let path = &archive.artifact.path;
     let about = match loaded(chart, archive, &host.read(path, ARCHIVE_LIMIT)?) {
         Ok(about) => about,
@@ -274,7 +289,7 @@ fn complete(host: &dyn Host, at: usize, chart: &Chart, archive: &Archive) -> Res
     let (mut overrides, mut firsts, mut has_others) = (Vec::new(), Vec::new(), false);
     for (i, file) in chart.values.iter().enumerate() {
         let (bytes, node, first) = values_file(host, file)?;
-        let path = format!("values/{}-{}-{i}", chart.name, archive.version);
+        let path = format!("values/{place}{}-{}-{i}", chart.name, archive.version);
         host.write(&path, &bytes)?;
         values.push(path);
         has_others |= first.is_some();

@@ -175,12 +175,18 @@ impl Sources<'_> {
         let lost = |(message, hint): (String, &str)| Problem::new("definition", message, hint);
         let place = sources::chart(self.composed.folder(), chart).map_err(lost)?;
         chart.local_path = match place {
-            None => self.local(&chart.local_path, &format!("{component}/charts/{}.tgz", chart.name))?,
+            None => {
+                // Whatever its author calls it: the archive says its version itself.
+                chart.version.clear();
+                self.local(&chart.local_path, &format!("{component}/charts/{}.tgz", chart.name))?
+            }
             Some((repo, name, version)) => {
                 let is_it = |entry: &&model::ChartEntry| {
                     sources::same_chart((&entry.repo, &entry.name, &entry.requested), (&repo, &name, &version))
                 };
                 let entry = self.fetched.charts.iter().find(is_it).ok_or_else(|| missing("chart", &chart.name))?;
+                // What a constraint, a folder or a tag of git turned out to be.
+                chart.version.clone_from(&entry.version);
                 format!("../charts/{}", entry.path)
             }
         };

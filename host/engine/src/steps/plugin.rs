@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
-use base::error::{Error, Result};
+use base::error::{Class, Error, Result};
 use config::airgap_lock::CHARTS;
-use config::pipeline::{RENDER, StepSpec};
+use config::as_read::DEFINITION;
+use config::pipeline::{MANIFESTS, RENDER, StepSpec};
 use config::publish;
 use disk::fs;
 use fetch::desk::Means;
@@ -41,6 +42,9 @@ impl Step for PluginStep {
             let failed = outcome.as_ref().err().map(Error::items).unwrap_or_default();
             failed.iter().try_for_each(|item| cx.journal.failed(item))?;
             let outcome = outcome?;
+            if self.spec.id == MANIFESTS && cx.project.defined.is_some() && cx.output.get(DEFINITION).is_none() {
+                return Err(lost(&self.source.name));
+            }
             if self.source.name == CHARTS {
                 chart_lock::record(&cx.output, &attempt.means.desk(self.source.entitlement()?))?;
             }
@@ -71,6 +75,13 @@ fn to_render(cx: &StepContext) -> Result<bool> {
 fn nothing_to_render(cx: &StepContext) -> Result<StepOutcome> {
     cx.output.write(RENDERED, b"[]", false)?;
     Ok(StepOutcome { summary: "0 charts".to_owned(), items: 0, unit: "charts".to_owned() })
+}
+
+/// A package that lacks all that a definition names would be silently wrong.
+fn lost(plugin: &str) -> Error {
+    let message = format!("the plugin `{plugin}` hands on no `{DEFINITION}`, and the project has a package definition");
+    Error::new(Class::Plugin, message)
+        .hint("use the core plugin for this step, or remove `definition` from config/settings.yaml")
 }
 
 /// What a plugin is given of a step's attempt.

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn rows_are_taken_apart_and_bounded() {
-        let text = "100644 blob aa       3\tcharts/c/Chart.yaml\0100755 blob bb 4\tcharts/c/a b\0160000 commit cc -\tcharts/c/sub\0";
+        let text = "100644 blob aa       3\tcharts/c/Chart.yaml\x00100755 blob bb 4\tcharts/c/a b\x00160000 commit cc -\tcharts/c/sub\0";
         let found = files(text.as_bytes(), "charts/c").unwrap();
         let paths: Vec<(&str, &str)> = found.iter().map(|file| (file.path.as_str(), file.object.as_str())).collect();
         assert_eq!(paths, [("charts/c/Chart.yaml", "aa"), ("charts/c/a b", "bb")]);

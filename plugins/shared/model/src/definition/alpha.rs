@@ -145,8 +145,8 @@ impl Reader<'_> {
         }
         if !import.url.is_empty() {
             let message = format!("it imports `{}` from a registry", shown(&import.url));
-            let hint =
-                "pull the skeleton (`zarf package pull`), unpack it beside the definition, and import it by `path`";
+            let hint = "pull the skeleton (`zarf package pull … -a skeleton`), lay its zarf.yaml and what is in `components/<name>.tar`, \
+             without the first folder, into a folder of the project, and import that by `path`";
             return Err(refused(message, hint));
         }
         Ok(Some(import))

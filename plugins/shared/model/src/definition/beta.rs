@@ -144,7 +144,7 @@ impl Reader<'_> {
             return Err(refused(message, "exactly one must fit: correct `selector` in them"));
         };
         let Read { component: base, values, home: inner, folder } = one;
-        let stack = [stack, &[inner.file.clone()]].concat();
+        let stack = [stack, std::slice::from_ref(&inner.file)].concat();
         let (base, inherited) = self.spec(base, &inner, &YamlPath::root().key("component"), architecture, &stack)?;
         let relative = |path: &String| path::relative_to(path, &folder);
         let schema = Some(&values.schema).filter(|schema| !schema.is_empty());

@@ -62,12 +62,15 @@ pub fn file<'a>(components: &'a ResolvedComponents, wanted: Wanted<'_>) -> Optio
     components.files.iter().filter(|file| file.kind != FileKind::Carry).find(fits)
 }
 
+/// Repository, name and version of a chart.
+pub type ChartKey = (String, String, String);
+
 /// Repository, name and version of a chart; None for a packed one that lies in
 /// the project.
 ///
 /// # Errors
 /// Why its path cannot be used, and what helps.
-pub fn chart(folder: &str, chart: &alpha::Chart) -> Result<Option<(String, String, String)>, (String, &'static str)> {
+pub fn chart(folder: &str, chart: &alpha::Chart) -> Result<Option<ChartKey>, (String, &'static str)> {
     let alpha::Chart { name, version, url, repo_name, git_path, local_path, .. } = chart;
     let called = if repo_name.is_empty() { name } else { repo_name };
     if !local_path.is_empty() {

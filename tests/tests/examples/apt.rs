@@ -21,8 +21,6 @@ use crate::{build_rust, example, has, shell};
 fn component() -> Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     let build = || {
-            return std::fs::read(path).unwrap();
-        }
         let (_project, folder) = example("apt", "rust");
         shell(&folder, "cargo test -q", &[]);
         build_rust(&folder);
@@ -216,6 +214,17 @@ fn apt_brings_packages_from_a_signed_mirror_to_where_there_is_no_network() {
     let Some(system) = system else { return };
     let installed = std::fs::read_to_string(system.path().join("usr/share/greetings/greeter-data")).unwrap();
     assert_eq!(installed, "greeter-data 2.0~rc1\n");
+
+    // The mirror moves on: what is locked stays, and `update` asks again.
+    let update = put_package(&server, "Package: greeter-data\nVersion: 3.0\n");
+    put_suite(&server, &gpg, "rsa@example.com", "noble-updates", &update);
+    site.run(&["build", "--clean"]).success();
+    let held = unpacked(&site);
+    assert!(held.path().join("greeter-data_2.0~rc1_all.deb").is_file());
+    site.run(&["update"]).success();
+    site.run(&["build", "--clean"]).success();
+    let moved = unpacked(&site);
+    assert!(moved.path().join("greeter-data_3.0_all.deb").is_file());
 
     let mut whole = configuration(&keyring);
     whole.as_object_mut().unwrap().remove("exclude");

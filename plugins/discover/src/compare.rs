@@ -74,8 +74,12 @@ fn of_chart(chart: &Chart, found: &mut Discovered) {
             }
         }
     }
+    // A chart that renders to no image at all says nothing about those that it names.
+    let is_silent = seen.is_empty();
+    let how = if is_silent { Found::Searched } else { Found::NamedOnly };
     let named = images.iter().filter(|image| seen.insert(normalized(image)));
-    found.images.extend(named.map(|image| row(image, String::new(), Found::NamedOnly, false)));
+    found.images.extend(named.map(|image| row(image, String::new(), how, false)));
+    found.unknown.extend(unknown.iter().filter(|_| is_silent).cloned().map(unknown_of));
 }
 
 /// Tests last: an image that something else starts as well is no image of a test.
@@ -150,6 +154,13 @@ mod tests {
         let expected = [("a/both:1".to_owned(), "chart app 1.0: templates/job.yaml:7".to_owned())];
         assert_eq!(found.added(), expected);
         assert!(compare(&charts, &packaged, false).added().is_empty());
+    }
+
+    #[test]
+    fn a_chart_that_renders_to_no_image_says_nothing() {
+        let found = compare(&[chart(Some(Vec::new()), &["a/in:1"])], &[], true);
+        assert_eq!(rows(&found), ["a/in:1 Searched "]);
+        assert!(found.problems.is_empty() && found.unknown.len() == 1);
     }
 
     #[test]

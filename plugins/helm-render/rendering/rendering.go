@@ -145,7 +145,7 @@ func rendered(loaded *chart.Chart, top common.Values) ([]Document, *Problem) {
 		}
 	}
 	sort.Strings(names)
-	var documents []Document
+	documents := []Document{}
 	for _, name := range names {
 		of, problem := documentsOf(name, exact[name], marked[name])
 		if problem != nil {

@@ -131,7 +131,7 @@ fn told_unwanted(project: &Project, name: &str, unwanted: &[(&'static str, Strin
     let grants = YamlPath::root().key("plugins").key(name).key("grants");
     let told = unwanted.iter().map(|(key, value)| {
         let place = source.place_of(&spans, &grants.key(key));
-        format!("{place}: the plugin `{name}` is granted `{key}: {value}`, which it does not want: take it away")
+        format!("{place}: the plugin `{name}` is granted `{key}: {value}`, which it does not say it wants: take it away, unless you know better")
     });
     Ok(told.collect())
 }

@@ -191,6 +191,7 @@ fn cosign_plugins(site: &Site) -> Cell {
     }
     project.run(&["plugin", "list", "--verify"]).success().prints(&["✓ blob", "✓ new", "✓ old"]);
     project.write("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+    project.write("charts/web/templates/map.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n");
     let project = project.with_chart(json!({ "name": "web", "repo": "./charts/web", "version": "1.0.0" }));
     let step = json!({ "id": "greeting", "run": { "plugin": "new" }, "configuration": { "name": "world" } });
     project.write("config/pipeline.yaml", json!({ "additional_steps": [step] }).to_string());

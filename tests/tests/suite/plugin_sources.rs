@@ -462,7 +462,7 @@ fn another_version_is_told_apart_and_gets_no_more_than_before() {
     assert!(plugin["differences"].as_array().unwrap().iter().any(|change| change["what"] == "wants"), "{updated:#}");
     // What is granted and not wanted any more is said.
     let run = project.run(&[&update[..], &["--grant-fetch", "https://three.example/"]].concat()).success();
-    run.says(&["warning: `fetch: https://three.example/` is granted, and the plugin does not want it"]);
+    run.says(&["warning: `fetch: https://three.example/` is granted, and the plugin does not say that it wants it"]);
 
     // Another plugin under the old name.
     push(&registry, name, &made(Said { name: "another".into(), ..version("2.0.0") }));
@@ -661,7 +661,7 @@ fn a_lock_by_hand_is_told_with_its_lines() {
     }
     // It runs, and whoever reads the log takes it away.
     lock("plugins/hello.wasm", &good, "    grants:\n      directories: true\n      fetch: [https://example.com/]\n");
-    let unwanted = "`hello` is granted `fetch: https://example.com/`, which it does not want";
+    let unwanted = "`hello` is granted `fetch: https://example.com/`, which it does not say it wants";
     let run = project.run(&["build"]).success();
     run.says(&["warning: config/plugins.lock:8:", unwanted, "config/plugins.lock:7:", "`directories: true`"]);
 }

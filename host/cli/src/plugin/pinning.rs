@@ -146,7 +146,7 @@ impl Pinning<'_> {
         let granted = source.grants().cloned().unwrap_or_default();
         let in_vain = unwanted(description, &granted).into_iter();
         let mut doubts: Vec<String> = in_vain
-            .map(|(key, value)| format!("`{key}: {value}` is granted, and the plugin does not want it"))
+            .map(|(key, value)| format!("`{key}: {value}` is granted, and the plugin does not say that it wants it"))
             .collect();
         let steps = &self.project.pipeline.steps;
         for step in steps.iter().filter(|step| matches!(&step.run, Runner::Plugin(run) if run == self.name)) {

@@ -150,8 +150,8 @@ impl Project {
         let root = root_of(&layout.config);
         let files = Files::read(&layout, &root, &choices)?;
         let mut hashes = files.hashes();
-        let manifest = files.components.as_ref().map(|components| &components.manifest);
-        let named = manifest.map(local::paths).unwrap_or_default().into_iter().map(|(_, written)| written);
+        let named = files.components.iter().flat_map(|components| local::paths(&components.manifest));
+        let named = named.chain(files.pipeline.local_paths()).map(|(_, written)| written);
         let defined = files.defined.iter().flat_map(Defined::local);
         let local = hash_local_paths(named.chain(defined), &layout, &root, &mut hashes)?;
         Ok(Self {
@@ -306,6 +306,9 @@ impl Files {
         if let Some((source, components)) = &components {
             refusals.take(&source.shown, check_local_paths(components, layout, root));
         }
+        if let Some((source, pipeline)) = &pipeline {
+            refusals.take(&source.shown, check_paths_of_steps(source, pipeline, layout, root));
+        }
         refusals.told()?;
         // Without a refusal each of them is there.
         let (Some(versions), Some(catalog), Some(mut settings)) = (versions, catalog, settings) else {
@@ -413,7 +416,7 @@ fn check_pins(
     let generation = catalog.generate(versions)?;
     let mut problems = components::problems(&generation.manifest);
     if is_generated {
-        problems.extend(missing_local_paths(&generation.manifest, layout, root));
+        problems.extend(missing_local_paths(local::paths(&generation.manifest), layout, root));
     }
     refuse_all(problems.iter().map(|problem| catalog.locate(&generation, versions, problem)).collect())
 }
@@ -428,13 +431,20 @@ fn root_of(config: &Path) -> PathBuf {
 }
 
 fn check_local_paths(components: &ComponentsFile, layout: &Layout, root: &Path) -> Result<()> {
-    let problems = missing_local_paths(&components.manifest, layout, root);
+    let problems = missing_local_paths(local::paths(&components.manifest), layout, root);
     let located: Vec<Located> =
         problems.iter().map(|problem| components.source.locate(&components.spans, problem)).collect();
     refuse_all(located)
 }
 
-fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Path) -> Vec<Problem> {
+fn check_paths_of_steps(source: &Source, pipeline: &Pipeline, layout: &Layout, root: &Path) -> Result<()> {
+    let problems = missing_local_paths(pipeline.local_paths(), layout, root);
+    // What can not be read has been refused as that.
+    let Ok(spans) = span::Spans::parse(&source.text) else { return Ok(()) };
+    source.refuse(&spans, &problems)
+}
+
+fn missing_local_paths(named: Vec<(YamlPath, String)>, layout: &Layout, root: &Path) -> Vec<Problem> {
     let hidden = hidden::Hidden::of(layout);
     let problem = |(place, written): (YamlPath, String)| {
         let path = local::resolve(layout, root, &written);
@@ -450,7 +460,7 @@ fn missing_local_paths(manifest: &ComponentManifest, layout: &Layout, root: &Pat
             )
         })
     };
-    local::paths(manifest).into_iter().filter_map(problem).collect()
+    named.into_iter().filter_map(problem).collect()
 }
 
 fn hash_local_paths(

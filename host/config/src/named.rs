@@ -2,7 +2,8 @@
 //!
 //! The host reads components.yaml and catalog.yaml itself before the first step
 //! runs. A plugin's output may only choose among the paths that stand there:
-//! whatever else it names is refused, and [`Hidden`] holds for all of it.
+//! whatever else it names is refused. A step of pipeline.yaml reads those that it
+//! names itself as well, and [`Hidden`] holds for all of it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +16,7 @@ use crate::as_read::AsRead;
 use crate::defined::Defined;
 use crate::hidden::Hidden;
 use crate::local::Content;
+use crate::pipeline::StepSpec;
 use crate::{Project, local};
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
@@ -152,6 +154,14 @@ impl NamedPaths {
         paths.iter().map(|written| self.tree(written, read)).collect()
     }
 
+    /// The local trees that pipeline.yaml lets a step read, as they were `read`.
+    ///
+    /// # Errors
+    /// As [`NamedPaths::trees`].
+    pub fn of_step(&self, spec: &StepSpec, read: &AsRead) -> Result<Vec<LocalTree>> {
+        spec.local.iter().map(|written| self.tree(written, read)).collect()
+    }
+
     fn check(&self, written: &str, step: &str) -> Result<()> {
         if self.named.contains(written) {
             return Ok(());
@@ -171,12 +181,12 @@ impl NamedPaths {
         let base = if full.starts_with(&self.root) { &self.root } else { &self.layout.config };
         let found = full.canonicalize().map_err(|error| {
             let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
-            Error::new(class, format!("the local path `{written}` in config/components.yaml can not be read"))
+            Error::new(class, format!("the local path `{written}` of the configuration can not be read"))
                 .caused_by(error)
                 .hint(format!("it is relative to `{}`", shown(base)))
         })?;
         let refused =
-            |why: String| Err(Error::invalid(format!("the local path `{written}` in config/components.yaml {why}")));
+            |why: String| Err(Error::invalid(format!("the local path `{written}` of the configuration {why}")));
         let Some(inside) = base.canonicalize().ok().filter(|base| found.starts_with(base)) else {
             return refused(format!("leads out of `{}`", shown(base)))
                 .map_err(|error: Error| error.hint("copy what it points to into the project"));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::airgap_lock::CHARTS;
 use crate::settings::Discover;
 use crate::source::Source;
-use crate::{contribute, limits, plugins_lock, publish};
+use crate::{contribute, limits, local, plugins_lock, publish};
 use base::error::{Error, Result};
 
 pub use crate::contribute::{Contribution, Place};
@@ -77,6 +77,10 @@ pub struct StepSpec {
     /// What of the step's tree goes into the package.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contribute: Vec<Contribution>,
+    /// Files and folders of the project that the plugin reads: local paths as
+    /// components.yaml writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
     /// Handed to the plugin as JSON.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub configuration: serde_json::Value,
@@ -163,6 +167,7 @@ impl StepSpec {
             timeout: None,
             publish: Vec::new(),
             contribute: Vec::new(),
+            local: Vec::new(),
             configuration: serde_json::Value::Null,
             written: None,
         }
@@ -357,9 +362,15 @@ impl Pipeline {
         }
         problems.extend(self.order_problems(step));
         problems.extend(patience_problems(step));
+        problems.extend(local_problems(step));
         if !step.configuration.is_null() && !step.configuration.is_object() {
             problems.push(Problem::new(&path.key("configuration"), "is not a mapping", "write `key: value` lines"));
         }
+    }
+
+    /// The local paths that steps read, each with its place.
+    pub(crate) fn local_paths(&self) -> Vec<(YamlPath, String)> {
+        self.steps.iter().flat_map(local_paths).collect()
     }
 
     /// The step with this id; None where there is none.
@@ -392,6 +403,20 @@ fn second(first: &StepSpec, step: &StepSpec) -> Problem {
             "give this one another id; `opencenter-airgap init --pipeline` writes the built-in steps down, to be changed",
         ),
     }
+}
+
+fn local_paths(step: &StepSpec) -> impl Iterator<Item = (YamlPath, String)> {
+    let section = step.place().key("local");
+    step.local.iter().enumerate().map(move |(index, written)| (section.index(index), written.clone()))
+}
+
+/// What is wrong with the local paths of a step as they are written.
+fn local_problems(step: &StepSpec) -> Vec<Problem> {
+    if let (Runner::Host(host), false) = (&step.run, step.local.is_empty()) {
+        let message = format!("the host's step `{}` reads no files of the project", host.as_str());
+        return vec![Problem::new(&step.place().key("local"), message, "remove the line")];
+    }
+    local_paths(step).filter_map(|(place, written)| local::problem(&written, &place)).collect()
 }
 
 /// What a step says about being tried again, and for how long.
@@ -436,6 +461,7 @@ const PIPELINE_HEADER: &str = "\
 #               `to: dist`, and `to: config` for those of the plugin manifest
 #   contribute  what of the step's output goes into the package: `into: files`
 #               or `into: documentation`
+#   local       files and folders of the project that the plugin reads
 #   configuration  handed to the plugin as it is
 steps:
 ";

@@ -1,8 +1,9 @@
-//! Writes the files that its configuration holds: a definition made by hand.
+//! Writes the files that its configuration holds, a definition made by hand, and
+//! those of the trees that it names.
 
 use std::collections::BTreeMap;
 
-use sdk::{Context, Inputs, Sink, Step, StepError, Summary};
+use sdk::{Context, EntryKind, Inputs, Sink, Step, StepError, Summary};
 
 #[derive(serde::Deserialize, sdk::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -10,6 +11,9 @@ use sdk::{Context, Inputs, Sink, Step, StepError, Summary};
 struct Configuration {
     /// Text by path.
     files: BTreeMap<String, String>,
+    /// Names of local trees, whose files are written below the path that they have.
+    #[serde(default)]
+    local: Vec<String>,
 }
 
 struct Guest;
@@ -19,9 +23,15 @@ impl Step for Guest {
     const NAME: &'static str = "authors";
     const SUMMARY: &'static str = "Writes the files that its configuration holds";
 
-    fn run(_: &Context, configuration: Configuration, _: &Inputs, output: &Sink) -> Result<Summary, StepError> {
+    fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         for (path, text) in &configuration.files {
             output.write_text(path, text)?;
+        }
+        for path in &configuration.local {
+            let tree = inputs.get(&format!("local:{path}"))?;
+            for entry in tree.entries("")?.iter().filter(|entry| entry.kind == EntryKind::File) {
+                output.link(tree, &entry.path, &format!("{path}/{}", entry.path))?;
+            }
         }
         Ok(Summary::new(configuration.files.len() as u64, "files"))
     }

@@ -101,9 +101,11 @@ fn pinned(server: &FileServer) -> Project {
     site
 }
 
+/// The step, with the key that lies in the project where it does.
 fn add(site: &Project, configuration: &Value) {
+    let key = Some("config/keys/mirror.asc").filter(|path| site.exists(path));
     let step = json!({
-        "id": "apt", "run": { "plugin": "apt" }, "needs": ["manifests"], "on_failure": "preserve",
+        "id": "apt", "run": { "plugin": "apt" }, "needs": ["manifests"], "on_failure": "preserve", "local": key.as_slice(),
         "configuration": configuration, "contribute": [{ "from": "repository", "into": "files" }],
     });
     site.write("config/pipeline.yaml", json!({ "additional_steps": [step] }).to_string());
@@ -190,12 +192,16 @@ fn apt_brings_packages_from_a_signed_mirror_to_where_there_is_no_network() {
     };
     add(&site, &configuration(&stranger));
     site.run(&["build"]).code(1).says(&["/ubuntu/dists/noble/InRelease: no key of the keyring"]);
+    add(&site, &configuration("config/keys/other.asc"));
+    site.run(&["build", "--clean"]).code(1).says(&["which the step may not read", "local: [config/keys/other.asc]"]);
+    site.write("config/keys/mirror.asc", &keyring);
+    let keyring = "config/keys/mirror.asc";
 
     // What one package fails for keeps none of the others.
     let late = "/ubuntu/pool/hello-words_1.0_all.deb";
     let bytes = server.bytes(late);
     server.remove(late);
-    add(&site, &configuration(&keyring));
+    add(&site, &configuration(keyring));
     site.run(&["build", "--clean"]).code(1).says(&["package hello-words", "1 of 3 packages failed"]);
     server.put(late, bytes);
     site.build();
@@ -226,7 +232,7 @@ fn apt_brings_packages_from_a_signed_mirror_to_where_there_is_no_network() {
     let moved = unpacked(&site);
     assert!(moved.path().join("greeter-data_3.0_all.deb").is_file());
 
-    let mut whole = configuration(&keyring);
+    let mut whole = configuration(keyring);
     whole.as_object_mut().unwrap().remove("exclude");
     add(&site, &whole);
     site.run(&["build", "--clean"]).success();

@@ -204,3 +204,45 @@ fn a_step_says_how_often_it_is_tried_again_and_for_how_long() {
     add(&project, &json!([{ "id": "slow", "run": { "plugin": "loops" }, "timeout": 1 }]));
     project.run(&["build", "--clean"]).code(1).says(&["limit of 1 s (`timeout` of the step)", "config/pipeline.yaml"]);
 }
+
+/// What a step does not name it is not given, whatever other steps name.
+#[test]
+fn a_step_reads_the_files_of_the_project_that_it_names() {
+    let server = FileServer::start();
+    let Some(project) = with_guests(&server, &["authors"]) else { return };
+    project.write("site/motd", "welcome");
+    project.write("config/keys/mirror.asc", "a key");
+    let step = |id: &str, local: &[&str], copied: &[&str]| {
+        json!({
+            "id": id, "run": { "plugin": "authors" }, "needs": ["manifests"], "local": local,
+            "configuration": { "files": {}, "local": copied },
+        })
+    };
+    let both = ["site", "config/keys/mirror.asc"];
+    add(&project, &json!([step("site", &both, &both)]));
+    project.build();
+    assert_eq!(project.read("build/steps/site/site/motd"), "welcome");
+    assert_eq!(project.read("build/steps/site/config/keys/mirror.asc/mirror.asc"), "a key");
+    project.write("site/motd", "go away");
+    project.run(&["build"]).success().says(&["the configuration changed", "site"]);
+    assert_eq!(project.read("build/steps/site/site/motd"), "go away");
+
+    add(&project, &json!([step("site", &both, &both), step("other", &[], &["site"])]));
+    project.run(&["build"]).code(1).says(&["step `other` failed", "there is no input tree `local:site`"]);
+    for (local, says) in [
+        ("gone", "there is nothing at"),
+        ("config/settings.yaml", "is a part of the project that no plugin reads"),
+        ("../other", "leaves the project"),
+        ("/etc/passwd", "is absolute"),
+    ] {
+        add(&project, &json!([step("site", &[local], &[])]));
+        project.run(&["build", "--clean"]).code(3).says(&[
+            "config/pipeline.yaml:1:",
+            "additional_steps[0].local[0]",
+            says,
+        ]);
+    }
+    let host = json!({ "id": "more", "run": { "host": "files" }, "needs": ["manifests"], "local": ["site"] });
+    add(&project, &json!([host]));
+    project.run(&["build", "--clean"]).code(3).says(&["reads no files of the project"]);
+}

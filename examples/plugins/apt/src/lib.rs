@@ -58,7 +58,8 @@ struct Mirror {
     /// `main` where it is missing.
     #[serde(default = "main_alone")]
     components: Vec<String>,
-    /// Armored public keys, one of which signs each suite.
+    /// Armored public keys, one of which signs each suite: the file that holds them,
+    /// which `local` of the step names, or they themselves.
     keyring: String,
 }
 
@@ -75,7 +76,7 @@ impl Step for Apt {
 
     fn run(cx: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         let pins = inputs.get("config")?.read_text_optional("versions.env")?.unwrap_or_default();
-        let sources = sources(cx, &configuration, &pins, output)?;
+        let sources = sources(cx, &configuration, inputs, &pins, output)?;
         let index = read_all(&sources, &configuration.architecture, output)?;
         let chosen = chosen(&index, &configuration)?;
         let packages: Vec<&Package> = chosen.iter().map(|id| index.package(*id)).collect();
@@ -111,10 +112,16 @@ struct Source {
 
 /// Fetches what the configuration names: a signed release for each suite, and its
 /// indexes.
-fn sources(cx: &Context, configuration: &Configuration, pins: &str, output: &Sink) -> Result<Vec<Source>, StepError> {
+fn sources(
+    cx: &Context,
+    configuration: &Configuration,
+    inputs: &Inputs,
+    pins: &str,
+    output: &Sink,
+) -> Result<Vec<Source>, StepError> {
     let mut sources = Vec::new();
     for mirror in &configuration.mirrors {
-        let keyring = Keyring::parse(&mirror.keyring)
+        let keyring = Keyring::parse(&keys(&mirror.keyring, inputs)?)
             .map_err(|why| refused("keyring", format!("`keyring` of {}: {why}", mirror.url)))?;
         for suite in &mirror.suites {
             let suite = ubuntu::filled_in(suite, pins).map_err(|why| refused("suite", why))?;
@@ -134,6 +141,20 @@ fn sources(cx: &Context, configuration: &Configuration, pins: &str, output: &Sin
         }
     }
     Ok(sources)
+}
+
+/// The text of a keyring: what stands in the configuration, or in the file of that
+/// name.
+fn keys(keyring: &str, inputs: &Inputs) -> Result<String, StepError> {
+    if keyring.contains("-----BEGIN") {
+        return Ok(keyring.to_owned());
+    }
+    let tree = inputs.find(&format!("local:{keyring}")).ok_or_else(|| {
+        let message = format!("`keyring` is `{keyring}`, which the step may not read");
+        StepError::missing_input("keyring", message)
+            .hint(format!("add `local: [{keyring}]` to the step in config/pipeline.yaml"))
+    })?;
+    tree.read_text(keyring.rsplit('/').next().unwrap_or(keyring))
 }
 
 fn refused(code: &str, message: String) -> StepError {

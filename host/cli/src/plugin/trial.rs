@@ -25,6 +25,7 @@ use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
 use base::progress::{Observer, Progress, Silent, StepOutcome, text};
 use config::Project;
+use config::named::{LocalTree, NamedPaths};
 use config::pipeline::CONFIG;
 use disk::fs;
 use disk::tree::{Listing, Tree, TreeBuilder};
@@ -180,6 +181,8 @@ struct Trial {
     project: Project,
     runtime: Arc<Runtime>,
     trees: BTreeMap<String, Tree>,
+    /// What pipeline.yaml lets the step of the build read.
+    local: Vec<LocalTree>,
     /// The step's own.
     configuration: Value,
     store: Arc<Store>,
@@ -208,11 +211,11 @@ impl Trial {
         let mut project = Project::unconfigured(Layout::new(own("config"), own("build"), own("dist")))?;
         output.map_or(Ok(()), new_folder)?;
         let mut architecture = project.architecture().to_owned();
-        let mut trees = BTreeMap::new();
+        let (mut trees, mut local) = (BTreeMap::new(), Vec::new());
         let mut configuration = Value::Object(Map::new());
         if let Some(step) = &on.from_build {
             let built = Project::load(layout)?;
-            (trees, configuration) = of_build(&built, step)?;
+            (trees, local, configuration) = of_build(&built, step)?;
             built.architecture().clone_into(&mut architecture);
             project.settings = built.settings;
             project.read = built.read;
@@ -246,6 +249,7 @@ impl Trial {
             project,
             runtime,
             trees,
+            local,
             configuration,
             store,
             observer,
@@ -267,6 +271,7 @@ impl Trial {
         Ok(Attempt {
             attempt: number,
             trees: self.trees.clone(),
+            local: self.local.clone(),
             means: Means::new(self.store.clone(), None, SharedLock::default()),
             asked: self.asked.clone(),
             ..Attempt::aside(step, &self.project, self.told(), output, progress)?
@@ -305,8 +310,9 @@ fn granted(description: &Description) -> Grants {
     Grants { fetch, directories: description.wants.contains(&Want::Directories), ..Grants::default() }
 }
 
-/// The trees that a step of the last build was given, and its configuration.
-fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Value)> {
+/// The trees that a step of the last build was given, the local ones that
+/// pipeline.yaml names for it, and its configuration.
+fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Vec<LocalTree>, Value)> {
     let spec = project.pipeline.step(step).ok_or_else(|| {
         let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
         Error::new(Class::Usage, format!("there is no step `{step}`")).hint(format!("the steps are {}", ids.join(", ")))
@@ -314,7 +320,8 @@ fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Va
     let needs = spec.needs.iter().filter(|need| *need != CONFIG);
     let trees = needs.map(|need| Ok((need.clone(), tree_of(&project.layout, need)?))).collect::<Result<_>>()?;
     let own = if spec.configuration.is_object() { spec.configuration.clone() } else { Value::Object(Map::new()) };
-    Ok((trees, own))
+    let local = NamedPaths::of(project)?.of_step(spec, &project.read)?;
+    Ok((trees, local, own))
 }
 
 fn new_folder(folder: &Path) -> Result<()> {

@@ -11,7 +11,8 @@ use base::error::{Class, Error, Result};
 use config::Project;
 use config::airgap_lock::AirgapLock;
 use config::lock_names::provenance_of;
-use config::pipeline::Pipeline;
+use config::pipeline::{Pipeline, Runner, StepSpec};
+use entitlement::Asker;
 
 /// What an update works on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,15 +41,31 @@ struct Candidate {
 /// # Errors
 /// `usage` for a name that means nothing, with near ones.
 pub fn select(project: &Project, names: &[String]) -> Result<Selection> {
-    if names.is_empty() {
+    let mut selection = if names.is_empty() {
         let all = [Kind::Image, Kind::File, Kind::Repository, Kind::Chart].into();
-        return Ok(Selection { keys: vec!["*".to_owned()], steps: steps(&project.pipeline, &all) });
-    }
-    // Of what is not generated yet the lock knows nothing either.
-    let is_known = project.components.is_some() || project.defined.is_some();
-    let resolved = is_known.then(|| project.resolved()).transpose()?;
-    let candidates = candidates(&project.lock, resolved.as_ref());
-    choose(&candidates, names, &project.pipeline)
+        Selection { keys: vec!["*".to_owned()], steps: steps(&project.pipeline, &all) }
+    } else {
+        // Of what is not generated yet the lock knows nothing either.
+        let is_known = project.components.is_some() || project.defined.is_some();
+        let resolved = is_known.then(|| project.resolved()).transpose()?;
+        let candidates = candidates(&project.lock, resolved.as_ref());
+        choose(&candidates, names, &project.pipeline)?
+    };
+    selection.steps.extend(of_pinned(&project.pipeline, &project.lock, &selection.keys));
+    Ok(selection)
+}
+
+/// The steps whose pinned plugins fetched what is forgotten.
+fn of_pinned(pipeline: &Pipeline, lock: &AirgapLock, keys: &[String]) -> BTreeSet<String> {
+    let mut forgotten = lock.clone();
+    forgotten.forget(keys);
+    let lost = lock.lacking_in(&forgotten);
+    let askers: BTreeSet<Asker> = lost.of_plugins().map(|(asker, ..)| asker).collect();
+    let lost_some = |spec: &&StepSpec| match &spec.run {
+        Runner::Plugin(name) => askers.contains(&Asker::Pinned(name.clone())),
+        Runner::Host(_) => false,
+    };
+    pipeline.steps.iter().filter(lost_some).map(|spec| spec.id.clone()).collect()
 }
 
 fn choose(candidates: &BTreeSet<Candidate>, names: &[String], pipeline: &Pipeline) -> Result<Selection> {
@@ -136,7 +153,7 @@ fn named(resolved: &ResolvedComponents, lock: &AirgapLock, add: &mut impl FnMut(
 
 /// The steps of the pipeline that fetch these kinds.
 fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> BTreeSet<String> {
-    let fetches = |spec: &&config::pipeline::StepSpec| kind_of(spec).is_some_and(|kind| kinds.contains(&kind));
+    let fetches = |spec: &&StepSpec| kind_of(spec).is_some_and(|kind| kinds.contains(&kind));
     pipeline.steps.iter().filter(fetches).map(|spec| spec.id.clone()).collect()
 }
 
@@ -263,5 +280,22 @@ mod tests {
         assert_eq!(distance("abc", "abc"), 0);
         assert_eq!(short("docker.io/library/nginx:1.27@sha256:00"), "nginx");
         assert_eq!(short("https://h/x/"), "x");
+    }
+
+    /// What a pinned plugin fetched is asked for again by its own step.
+    #[test]
+    fn a_pinned_plugin_that_fetched_runs_again() {
+        let mut pipeline = Pipeline::built_in();
+        for name in ["apt", "policy"] {
+            pipeline.steps.push(StepSpec::new(name, Runner::Plugin(name.to_owned())));
+        }
+        let file = LockedFile { sha256: Digest::of(b""), size: 0, checksum: None, build: None };
+        let lock =
+            AirgapLock::of_file(&Asker::Pinned("apt".to_owned()), "https://m.example/dists/noble/InRelease", file);
+        let steps = |key: &str| of_pinned(&pipeline, &lock, &[key.to_owned()]).into_iter().collect::<Vec<_>>();
+        assert_eq!(
+            [steps("*"), steps("InRelease"), steps("helm")],
+            [vec!["apt".to_owned()], vec!["apt".to_owned()], vec![]]
+        );
     }
 }

@@ -36,7 +36,7 @@ impl Step for PluginStep {
             if self.spec.runs(RENDER) && !to_render(cx)? {
                 return nothing_to_render(cx);
             }
-            let attempt = attempt(&self.spec, cx);
+            let attempt = attempt(&self.spec, cx)?;
             let outcome = self.runtime.run(&self.source, &attempt).await;
             // What failed of it is listed as that of any other step is.
             let failed = outcome.as_ref().err().map(Error::items).unwrap_or_default();
@@ -85,8 +85,8 @@ fn lost(plugin: &str) -> Error {
 }
 
 /// What a plugin is given of a step's attempt.
-fn attempt(spec: &StepSpec, cx: &StepContext) -> Attempt {
-    Attempt {
+fn attempt(spec: &StepSpec, cx: &StepContext) -> Result<Attempt> {
+    Ok(Attempt {
         step: spec.id.clone(),
         attempt: cx.attempt,
         epoch: cx.epoch,
@@ -101,7 +101,7 @@ fn attempt(spec: &StepSpec, cx: &StepContext) -> Attempt {
         named: cx.named.clone(),
         read: cx.project.read.clone(),
         largest_unpacked: cx.project.settings.security.largest_unpacked_gib.saturating_mul(1 << 30),
-        local: Vec::new(),
+        local: cx.named.of_step(spec, &cx.project.read)?,
         asked: Asked::default(),
-    }
+    })
 }

@@ -525,9 +525,36 @@ mod tests {
         built_in.check().unwrap();
         assert_eq!(unplaced(parse(&built_in.to_text()).unwrap()), built_in);
         let ids: Vec<&str> = built_in.steps.iter().map(|step| step.id.as_str()).collect();
-        assert_eq!(ids, ["config", "manifests", "images", "files", "repos", "charts", "zarf_gen", "sbom", "package"]);
-        let published: Vec<&str> = built_in.steps[8].publish.iter().map(|publish| publish.from.as_str()).collect();
+        let first = ["config", "manifests", "images", "files", "repos", "charts"];
+        let then = ["render", "discover", "zarf_gen", "sbom", "package"];
+        assert_eq!(ids, [&first[..], &then[..]].concat());
+        let published: Vec<&str> = built_in.steps[10].publish.iter().map(|publish| publish.from.as_str()).collect();
         assert!(published.contains(&"*.tar") && published.contains(&"*.tar.zst"), "packages come in both forms");
+    }
+
+    /// Guards who waits for what is found in charts: nobody but the package, unless it
+    /// is added to the package.
+    #[test]
+    fn a_setting_says_what_becomes_of_charts() {
+        let with = |discover| {
+            let pipeline = Pipeline::built_in().discovering(discover);
+            pipeline.check().unwrap();
+            pipeline
+        };
+        let reads = |pipeline: &Pipeline| -> Vec<String> {
+            let reads = pipeline.steps.iter().filter(|step| step.needs.iter().any(|need| need == DISCOVER));
+            reads.map(|step| step.id.clone()).collect()
+        };
+        assert_eq!(with(Discover::Report), Pipeline::built_in());
+        assert_eq!(reads(&with(Discover::Report)), [""; 0]);
+        assert_eq!(reads(&with(Discover::Add)), ["images", "zarf_gen", "package"]);
+        let off = with(Discover::Off);
+        assert!(off.step("render").is_none());
+        assert_eq!(off.step("discover").unwrap().needs, ["manifests", "charts"]);
+        let mut written = Pipeline::built_in();
+        let written_step = written.steps.iter_mut().find(|step| step.id == "render").unwrap();
+        written_step.written = Some(Written { path: YamlPath::root(), configuration: String::new() });
+        assert!(written.discovering(Discover::Off).step("render").is_some(), "what is written down stays");
     }
 
     #[test]

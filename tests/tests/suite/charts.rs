@@ -186,10 +186,10 @@ fn images_that_the_package_lacks_are_refused_where_that_is_asked_for() {
     assert_eq!(project.packages(), [""; 0].map(std::path::PathBuf::from));
 }
 
-/// Guards `--strict-images`: what only a rendering would tell is not guessed, but
-/// listed with its place, and the build that wants certainty fails on each of them.
+/// Guards `--strict-images`: what only a rendering tells is listed with its place, and
+/// the build that wants certainty fails on each of them.
 #[test]
-fn an_image_that_nobody_knows_is_told_and_refused_where_that_is_asked_for() {
+fn an_image_that_only_rendering_tells_is_told_and_refused_where_that_is_asked_for() {
     let server = FileServer::start();
     let template = "spec:\n  containers:\n    - image: quay.io/org/app:{{ .Values.image.tag }}\n    - image: \"quay.io/org/{{ .Release.Name }}:1\"\n";
     let files =
@@ -198,12 +198,9 @@ fn an_image_that_nobody_knows_is_told_and_refused_where_that_is_asked_for() {
     server.put("/charts/index.yaml", index(&[("app", "1.0.0", "app-1.0.0.tgz", &archive)]));
     server.put("/charts/app-1.0.0.tgz", archive);
     let project = Project::new().with_file_server(&server.host()).with_chart(wanted(&server, "1.0.0"));
-    let places = [
-        "values.yaml:2",
-        "prints as `1.1`",
-        "templates/pod.yaml:4",
-        "`quay.io/org/{{ .Release.Name }}:1` is not known",
-    ];
+    // Rendering knows what the search does not.
+    let places =
+        ["deploys quay.io/org/app:1.1 (templates/pod.yaml:3)", "deploys quay.io/org/app:1 (templates/pod.yaml:4)"];
     project.run(&["build"]).success().says(&places);
     let run = project.run(&["build", "--strict-images"]).code(1).says(&places);
     let rows = run.stderr.lines().filter(|line| line.contains("✗ chart app 1.0.0"));
@@ -225,7 +222,7 @@ fn strict_images_concern_the_charts_alone() {
     let metrics: Value = serde_json::from_str(&project.read("build/metrics.json")).unwrap();
     for step in metrics["steps"].as_array().unwrap() {
         let id = step["id"].as_str().unwrap();
-        assert_eq!(step["ran"], id == "charts", "{id}: {metrics:#}");
+        assert_eq!(step["ran"], id == "discover", "{id}: {metrics:#}");
     }
 }
 

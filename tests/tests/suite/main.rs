@@ -37,6 +37,7 @@ mod plugin_sources;
 mod plugins;
 mod policy;
 mod push;
+mod rendering;
 mod repos;
 mod resume;
 mod sbom;

@@ -139,6 +139,8 @@ mod tests {
                 "files",
                 "repos",
                 "charts",
+                "render",
+                "discover",
                 "notes",
                 "images",
                 "zarf_gen",

@@ -193,6 +193,6 @@ mod tests {
         assert_eq!(pipeline.in_order(), ["manifests", "policy", "package", "other", "report", "mail"]);
         assert!(pipeline.comes_after("mail", "package") && !pipeline.comes_after("policy", "package"));
         assert_eq!(pipeline.cycle(), None);
-        assert_eq!(Pipeline::built_in().waits_for("package").len(), 8);
+        assert_eq!(Pipeline::built_in().waits_for("package").len(), 10);
     }
 }

@@ -211,7 +211,7 @@ mod tests {
 
         let mut facts = done();
         facts.get_mut("charts").unwrap().status = Status::Failed;
-        assert_eq!(running(&facts, &nothing), ["charts", "zarf_gen", "sbom", "package"]);
+        assert_eq!(running(&facts, &nothing), ["charts", "render", "discover", "zarf_gen", "sbom", "package"]);
 
         let mut facts = done();
         facts.get_mut("images").unwrap().broken_output =

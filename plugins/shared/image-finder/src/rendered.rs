@@ -3,7 +3,7 @@
 
 use model::rendered::Document;
 
-use crate::values::Doubt;
+use crate::values::{Doubt, Found, has_tag};
 use crate::{find, yaml};
 
 /// An image, or what may be one.
@@ -23,7 +23,13 @@ pub fn images(document: &Document) -> Vec<Image> {
     let is_resource = |root: &&yaml::Node| root.text_of("kind") != Some("CustomResourceDefinition");
     let found = roots.iter().filter(is_resource).flat_map(find);
     let line = |line: u32| document.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or_default();
-    found.map(|found| Image { line: line(found.line), image: found.image, doubt: found.doubt }).collect()
+    let image = |found: Found| {
+        // In a text a word alone may be a part of what somebody puts together.
+        let is_part = found.path.is_empty() && !has_tag(&found.image);
+        let doubt = found.doubt.or(is_part.then_some(Doubt::NoTag));
+        Image { line: line(found.line), image: found.image, doubt }
+    };
+    found.map(image).collect()
 }
 
 #[cfg(test)]
@@ -50,6 +56,14 @@ mod tests {
         let text = "kind: ConfigMap\ndata:\n  pod.yaml: |\n    spec:\n      image: a/b:1\n";
         assert_eq!(rows(text), ["a/b:1 104"]);
         assert_eq!(rows("kind: CustomResourceDefinition\nspec: {image: a/b:1}\n"), [""; 0]);
+    }
+
+    #[test]
+    fn lists_in_the_environment_and_parts_in_texts_are_told_apart() {
+        let env = "kind: Pod\nspec:\n  containers:\n  - env:\n    - name: X_IMAGES\n      value: |\n        1=a/k:1\n        2=a/k:2\n";
+        assert_eq!(rows(env), ["a/k:1 105", "a/k:2 105"]);
+        let text = "kind: ConfigMap\ndata:\n  values: |\n    hub: docker.io/istio\n    image: proxyv2\n";
+        assert_eq!(rows(text), ["proxyv2 104 ?"]);
     }
 
     #[test]

@@ -295,8 +295,14 @@ impl Finder {
     fn environment(&mut self, map: &Node) {
         let (Some(name), Some(value)) = (map.text_of("name"), map.get("value")) else { return };
         let name = name.to_ascii_uppercase();
-        if let Some(text) = value.text().filter(|_| name.contains("IMAGE")) {
-            self.argument_value(text, value, name.ends_with("IMAGE") || name.ends_with("IMAGES"));
+        let Some(text) = value.text().filter(|_| name.contains("IMAGE")) else { return };
+        let is_sure = name.ends_with("IMAGE") || name.ends_with("IMAGES");
+        // strimzi: a line for each version, `3.9.0=quay.io/…:tag`.
+        if text.trim().contains('\n') {
+            let images = text.split_whitespace().filter_map(|line| line.rsplit('=').next());
+            images.for_each(|image| self.argument_value(image, value, is_sure));
+        } else {
+            self.argument_value(text, value, is_sure);
         }
     }
 

@@ -326,12 +326,17 @@ mod tests {
         assert_eq!(start_all(&mut book), ["manifests"], "the configuration is valid already");
         complete(&mut book, "manifests");
         assert_eq!(start_all(&mut book), ["images", "files", "repos", "charts"]);
-        for id in ["charts", "files", "repos"] {
+        complete(&mut book, "charts");
+        assert_eq!(start_all(&mut book), ["render"], "beside the downloads");
+        for id in ["files", "repos"] {
             complete(&mut book, id);
             assert!(book.ready().is_none());
         }
+        complete(&mut book, "render");
+        assert_eq!(start_all(&mut book), ["discover"]);
         complete(&mut book, "images");
         assert_eq!(start_all(&mut book), ["zarf_gen"]);
+        complete(&mut book, "discover");
         complete(&mut book, "zarf_gen");
         assert_eq!(start_all(&mut book), ["sbom"]);
         complete(&mut book, "sbom");
@@ -351,6 +356,10 @@ mod tests {
         start_all(&mut book);
         assert_eq!(fail(&mut book, "images", Class::NotFound, false), None);
         ["files", "repos", "charts"].iter().for_each(|id| complete(&mut book, id));
+        for id in ["render", "discover"] {
+            assert_eq!(start_all(&mut book), [id]);
+            complete(&mut book, id);
+        }
         assert!(book.ready().is_none() && !book.is_finished());
         let reports = book.into_reports();
         let zarf_gen = reports.iter().find(|row| row.id == "zarf_gen").unwrap();

@@ -28,10 +28,12 @@ use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Event, Level, Observer};
 use base::timestamp::Stamp;
+use config::Project;
 use config::hash;
 use config::named::NamedPaths;
-use config::pipeline::{Pipeline, RENDER, Runner, StepSpec};
+use config::pipeline::{DISCOVER, Pipeline, RENDER, Runner, StepSpec};
 use config::publish::Published;
+use config::settings::Discover;
 use confine::wall::Wall;
 use disk::tree::Tree;
 use fetch::network::{Network, NetworkEnvironment};
@@ -110,12 +112,28 @@ pub struct Run {
     errors: Vec<RunError>,
 }
 
+/// Who asks for all images of charts needs the step that finds them, which a
+/// pipeline.yaml of before it has not.
+fn check_finder(project: &Project, options: &Options) -> Result<()> {
+    let asked = match project.settings.images.discover {
+        _ if options.strict_images => "`--strict-images`",
+        Discover::Add => "`images.discover: add`",
+        Discover::Off | Discover::Report => return Ok(()),
+    };
+    if project.pipeline.steps.iter().any(|step| step.runs(DISCOVER)) {
+        return Ok(());
+    }
+    Err(Error::configuration(format!("{asked} needs a step that runs the plugin `{DISCOVER}`, and config/pipeline.yaml has none"))
+        .hint("`opencenter-airgap init --pipeline` in another folder writes the built-in steps, `render` and `discover` among them: take them over"))
+}
+
 impl Run {
     /// Plans the run; nothing is started.
     ///
     /// # Errors
     /// `configuration` where a plugin of the pipeline is not there; `local`.
     pub fn prepare(mut session: Session, mut options: Options, environment: Environment) -> Result<Self> {
+        check_finder(&session.project, &options)?;
         if session.is_doubtful() {
             options.verify_outputs = true;
             let text = "the last run was cut short or found damage: what is finished is compared with its record";

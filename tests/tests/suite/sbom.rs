@@ -135,7 +135,7 @@ fn a_layer_is_read_once_and_the_documents_are_the_same_everywhere() {
         .unwrap()
         .iter()
         .filter(|package| package["SPDXID"].as_str().is_some_and(|id| id.starts_with("SPDXRef-Plugin-")));
-    assert_eq!(plugins.count(), 5, "every plugin of the pipeline is a package");
+    assert_eq!(plugins.count(), 7, "every plugin of the pipeline is a package");
     // Notes go with the layers that they are on.
     let kept = |project: &Project| walk(&project.path("build/store/read")).len();
     assert_eq!(kept(&first), 2);

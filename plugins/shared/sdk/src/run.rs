@@ -28,9 +28,10 @@ pub fn parse_configuration<C: DeserializeOwned + JsonSchema>(text: &str) -> Resu
     if let Value::Object(fields) = &mut value {
         let schema = schema_for!(C);
         let declared = schema.get("properties").and_then(Value::as_object);
-        if let Some(declared) = declared {
-            fields.retain(|name, _| !HOST_FIELDS.contains(&name.as_str()) || declared.contains_key(name));
-        }
+        // A configuration without any field says so by taking no other.
+        let takes_any = declared.is_none() && schema.get("additionalProperties") != Some(&Value::Bool(false));
+        let is_declared = |name: &str| takes_any || declared.is_some_and(|declared| declared.contains_key(name));
+        fields.retain(|name, _| !HOST_FIELDS.contains(&name.as_str()) || is_declared(name));
     }
     serde_json::from_value(value).map_err(refuse)
 }
@@ -82,6 +83,16 @@ mod tests {
         let StepError::InvalidInput(failure) = error else { panic!("{error:?}") };
         assert_eq!(failure.code, "configuration");
         assert!(failure.message.contains("unknown field `greting`"), "{}", failure.message);
+    }
+
+    /// A step without any setting runs beside all that the host tells.
+    #[test]
+    fn host_fields_vanish_where_nothing_is_declared() {
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        parse_configuration::<Nothing>(r#"{"architecture": "arm64", "strict_images": true}"#).unwrap();
+        parse_configuration::<Nothing>(r#"{"greting": "hi"}"#).unwrap_err();
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub enum Place {
     Documentation,
     /// What is deployed: a file or a folder.
     Files,
-    /// SBOMs; refused with a hint, for no package has a place for those of a step.
+    /// The SBOMs of the package, beside those of its images: a document of Syft's
+    /// JSON.
     Sboms,
 }
 
@@ -58,19 +59,20 @@ pub struct Told<'a> {
     pub at: &'a str,
 }
 
-/// What the steps contribute, in the order of the pipeline.
-pub fn told(steps: &[StepSpec]) -> Vec<Told<'_>> {
+/// What the steps contribute, in the order of the pipeline, as far as a step is
+/// the one that takes it: documents and files stand in the definition, SBOMs do
+/// not.
+pub fn told<'a>(steps: &'a [StepSpec], taker: &StepSpec) -> Vec<Told<'a>> {
+    let takes = |what: &&Contribution| match what.into {
+        Place::Documentation | Place::Files => taker.runs(DEFINITION),
+        Place::Sboms => taker.runs(PACKAGE),
+    };
     let of = |step| move |what| Told { step, what, at: &what.at };
-    steps.iter().flat_map(|step| step.contribute.iter().map(of(step.id.as_str()))).collect()
-}
-
-/// Whether a step lists in the definition what is contributed.
-pub fn lists(step: &StepSpec) -> bool {
-    step.runs(DEFINITION)
+    steps.iter().flat_map(|step| step.contribute.iter().filter(takes).map(of(step.id.as_str()))).collect()
 }
 
 fn reads(step: &StepSpec) -> bool {
-    lists(step) || step.runs(PACKAGE)
+    step.runs(DEFINITION) || step.runs(PACKAGE)
 }
 
 /// Hands what is contributed to those who list and pack it.
@@ -150,15 +152,15 @@ fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
         return Some(Problem::new(&at.key("from"), error.message(), "name a file of the step's tree"));
     }
     match (into, target) {
-        (Place::Sboms, _) => Some(Problem::new(
-            &at.key("into"),
-            "the SBOMs in a package are those of its images, which the step `sbom` makes",
-            "publish them beside the package: `publish: [{from: …, to: dist}]`",
-        )),
-        (Place::Documentation, Some(_)) => Some(Problem::new(
+        (Place::Documentation | Place::Sboms, Some(_)) => Some(Problem::new(
             &at.key("target"),
             "documents are not deployed anywhere",
             "remove the line, or write `into: files`",
+        )),
+        (Place::Sboms, None) if !is_document(from) => Some(Problem::new(
+            &at.key("from"),
+            format!("`{}` is no name of an SBOM: Zarf and grype look for `.json`", shown(zarf::base_name(from))),
+            "give the file a plain name that ends in `.json`, with Syft's JSON in it",
         )),
         (Place::Files, Some(target)) => bad_target(target, &at.key("target")),
         (Place::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
@@ -168,6 +170,11 @@ fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
         )),
         _ => None,
     }
+}
+
+fn is_document(from: &str) -> bool {
+    let name = zarf::base_name(from);
+    publish::has_plain_name(name) && name.ends_with(".json")
 }
 
 fn bad_target(target: &str, at: &YamlPath) -> Option<Problem> {

@@ -38,7 +38,7 @@ impl Handed {
             "charts" => Self { own_lock: true, ..Self::NOTHING },
             "helm-render" => of(&["api_versions"]),
             "discover" => of(&["strict_images", "discover"]),
-            "package" => Self { clock: true, ..of(&["architecture", "format", "plugins"]) },
+            "package" => Self { clock: true, ..of(&["architecture", "format", "plugins", "contributions"]) },
             "zarf-yaml" => of(&["contributions"]),
             "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
             "scan" => Self::NOTHING,

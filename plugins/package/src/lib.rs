@@ -42,6 +42,32 @@ pub struct Configuration {
     pub format: Format,
     /// From the host: which plugins made what is packaged.
     pub plugins: Vec<Plugin>,
+    /// From the host: SBOMs that steps contribute.
+    pub contributions: Vec<Contribution>,
+}
+
+/// A document in the tree of a step, as pipeline.yaml says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(crate = "sdk::schemars")]
+pub struct Contribution {
+    /// The step that makes it.
+    pub step: String,
+    /// Its path in the tree.
+    pub from: String,
+    /// Where in the package it goes.
+    pub into: Place,
+    /// Where that is written: `config/pipeline.yaml:12:9`.
+    pub at: String,
+}
+
+/// Where in the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(crate = "sdk::schemars")]
+pub enum Place {
+    /// Among the SBOMs.
+    Sboms,
 }
 
 /// A plugin of the pipeline.
@@ -66,7 +92,13 @@ pub struct Plugin {
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { definition: "zarf_gen".into(), architecture: None, format: Format::default(), plugins: Vec::new() }
+        Self {
+            definition: "zarf_gen".into(),
+            architecture: None,
+            format: Format::default(),
+            plugins: Vec::new(),
+            contributions: Vec::new(),
+        }
     }
 }
 
@@ -86,7 +118,8 @@ impl Step for PackageStep {
             format::choose(package, configuration.format, &configuration.definition, &trees)?;
         warning.iter().for_each(sdk::log::warn);
         let mut plan = plan::plan(&package, &configuration.definition, &trees)?;
-        sboms::add_to(&mut plan, &package, &trees)?.iter().for_each(sdk::log::warn);
+        let contributed = &configuration.contributions;
+        sboms::add_to(&mut plan, &package, contributed, &trees)?.iter().for_each(sdk::log::warn);
         left_out(&plan.unnamed).iter().for_each(sdk::log::warn);
         let file = package.file_name();
         let compression = if package.definition.metadata.uncompressed { Compression::None } else { Compression::Zstd };

@@ -98,11 +98,14 @@ fn before_and_after_decide_what_a_failure_keeps_from_happening() {
     assert_eq!(server.paths().len(), asked, "nothing is fetched that a step in front of it refuses");
 }
 
+/// As little of a document of Syft as there can be.
+const SYFT: &str = r#"{"artifacts": [], "schema": {"version": "16.0.0"}}"#;
+
 #[test]
 fn what_is_contributed_is_in_the_package_and_in_its_list() {
     let server = FileServer::start();
     let Some(project) = with_guests(&server, &["authors"]) else { return };
-    let files = json!({ "notes.md": "read me", "etc/motd": "welcome", "repo/a.deb": "a", "repo/b/c.deb": "c", "beside.txt": "b" });
+    let files = json!({ "notes.md": "read me", "etc/motd": "welcome", "repo/a.deb": "a", "repo/b/c.deb": "c", "beside.txt": "b", "site.json": SYFT });
     add(
         &project,
         &json!([{
@@ -111,6 +114,7 @@ fn what_is_contributed_is_in_the_package_and_in_its_list() {
                 { "from": "notes.md", "into": "documentation" },
                 { "from": "etc/motd", "into": "files", "target": "/etc/motd" },
                 { "from": "repo", "into": "files" },
+                { "from": "site.json", "into": "sboms" },
             ],
             "publish": [{ "from": "beside.txt", "to": "dist" }],
         }]),
@@ -119,6 +123,7 @@ fn what_is_contributed_is_in_the_package_and_in_its_list() {
     assert_eq!(project.read("dist/beside.txt"), "b");
     let package = Package::open(&project.package());
     assert_eq!(package.nested("documentation.tar")["notes.md"], b"read me");
+    assert_eq!(package.nested("sboms.tar")["site.json"], SYFT.as_bytes());
     let component = package.nested("components/site.tar");
     assert_eq!(component["site/files/0/motd"], b"welcome");
     assert_eq!(component["site/files/1/repo/b/c.deb"], b"c");

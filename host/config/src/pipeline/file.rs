@@ -185,7 +185,7 @@ mod tests {
             ("  - {id: a, run: {plugin: p}, retries: 21}\n", "2:", "no number of retries"),
             ("  - {id: a, run: {plugin: p}, timeout: 0}\n", "2:", "no number of seconds"),
             ("  - {id: a, run: {host: images}, timeout: 9}\n", "2:", "has no time limit"),
-            ("  - {id: a, run: {plugin: p}, contribute: [{from: x, into: sboms}]}\n", "2:", "those of its images"),
+            ("  - {id: a, run: {plugin: p}, contribute: [{from: x, into: sboms}]}\n", "2:", "look for `.json`"),
             ("  - {id: a, run: {plugin: p}, contribute: [{from: ../x, into: files}]}\n", "2:", "`..`"),
             (
                 "  - {id: a, run: {plugin: p}, contribute: [{from: x, into: files, target: x}]}\n",

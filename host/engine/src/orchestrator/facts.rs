@@ -195,11 +195,10 @@ fn api_versions(project: &Project) -> Option<&[String]> {
     Some(project.settings.images.api_versions.as_slice()).filter(|versions| !versions.is_empty())
 }
 
-/// What the steps contribute, for who lists it: nobody else, and nothing where
+/// What the steps contribute, for who takes it: nobody else, and nothing where
 /// nothing is contributed, as before there was any.
 fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'a>>> {
-    let told = contribute::told(&project.pipeline.steps);
-    (contribute::lists(spec) && !told.is_empty()).then_some(told)
+    Some(contribute::told(&project.pipeline.steps, spec)).filter(|told| !told.is_empty())
 }
 
 /// The core plugins that are told who made what.

@@ -766,7 +766,7 @@ mod tests {
              media_type: application/vnd.oci.image.manifest.v1+json\n    size: 400\n    config: {{digest: {}, size: 6}}\n    layers:\n      \
              - {{digest: {}, size: 1}}\n      - {{digest: {}, size: 2}}\n    referrers:\n      - manifest: {}\n        tag: sha256-00.sig\n        \
              media_type: m\n        size: 7\n        blobs:\n          - {{digest: {}, size: 1}}\n          - {{digest: {}, size: 2}}\n    \
-             build: \"20260131T120000Z-00ab12\"\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
+             found_in: \"chart c 1.10: templates/pod.yaml:3\"\n    build: \"20260131T120000Z-00ab12\"\n\ncharts:\n  \"https://h c >=1.0.0, <2\":\n    version: \"1.10\"\n    \
              url: https://h/c-1.10.tgz\n    digest: {}\n    by: plugin charts\n    build: \"20260131T120000Z-00ab12\"\n\nrepositories:\n  https://h/r.git main:\n    commit: \"{}\"\n    ref: refs/tags/v1\n    tag: \"{}\"\n    build: \"20260131T120000Z-00ab12\"\n{}{}",
             digest("index"),
             digest("manifest"),

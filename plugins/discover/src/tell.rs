@@ -14,12 +14,12 @@ use sdk::StepError;
 /// `invalid-input` where something is lacking, and it is strict.
 pub fn tell(found: &Discovered, packaged: &[String], is_strict: bool) -> Result<(), StepError> {
     let (rows, notes) = rows(found, packaged);
-    notes.iter().for_each(|note| sdk::log::info(note));
+    notes.iter().for_each(sdk::log::info);
     if rows.is_empty() {
         return Ok(());
     }
     if !is_strict {
-        rows.iter().for_each(|(row, hint)| sdk::log::warn(&in_one_line(&format!("{row}; {hint}"))));
+        rows.iter().for_each(|(row, hint)| sdk::log::warn(in_one_line(&format!("{row}; {hint}"))));
         return Ok(());
     }
     let lacking = found.images.iter().filter(|one| is_lacking(one)).count();

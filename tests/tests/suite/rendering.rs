@@ -186,7 +186,7 @@ fn rendering_finds_what_helm_renders() {
             expected.difference(found).collect::<Vec<_>>()
         );
     }
-    assert_eq!(expected.difference(&rendered).collect::<Vec<_>>(), [&String::new(); 0], "nothing is missed");
+    assert_eq!(expected.difference(&rendered).collect::<Vec<_>>(), Vec::<&String>::new(), "nothing is missed");
 }
 
 /// A HelmRelease whose chart lies beside it: its values, those of a ConfigMap, and what

@@ -58,7 +58,8 @@ fn cold_cache(table: &mut Table, workload: &Workload) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn empty_cache() -> anyhow::Result<PathBuf> {
+/// A folder for a cache that nobody has used.
+pub(crate) fn empty_cache() -> anyhow::Result<PathBuf> {
     let folder = target_folder().join("bench-cold-cache");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;

@@ -10,6 +10,7 @@ mod growth;
 mod many;
 mod plugin;
 mod push;
+mod rendering;
 mod resume;
 mod run;
 mod sbom;
@@ -25,7 +26,7 @@ use table::Table;
 type Part = fn(&mut Table, usize) -> anyhow::Result<()>;
 
 /// Name, whether it runs unasked, and what it does.
-const PARTS: [(&str, bool, Part); 11] = [
+const PARTS: [(&str, bool, Part); 12] = [
     ("compare", true, compare::measure),
     ("small", true, small::measure),
     ("plugin", true, plugin::measure),
@@ -36,6 +37,7 @@ const PARTS: [(&str, bool, Part); 11] = [
     ("serve", true, serve::measure),
     ("push", true, push::measure),
     ("sbom", true, sbom::measure),
+    ("rendering", true, rendering::measure),
     ("growth", false, growth::measure),
 ];
 

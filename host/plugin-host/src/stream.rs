@@ -113,8 +113,11 @@ impl FileWriter {
         Ok(Self(Arc::new(Mutex::new(State { open: Some(open), late: None }))))
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.lock().open.is_some()
+    /// Whether the call still has to hear how it ends: it is open, or was closed
+    /// and failed then, which nobody was told.
+    pub(super) fn is_owed(&self) -> bool {
+        let state = self.lock();
+        state.open.is_some() || state.late.is_some()
     }
 
     /// Completes the file, or says what went wrong when it was completed.

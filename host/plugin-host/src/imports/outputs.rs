@@ -46,7 +46,7 @@ impl HostSink for Call {
         let started = Instant::now();
         let (slot, time) = (self.open_files.take()?, self.time_of_host());
         let work = self.work("sink.create")?;
-        work.writers.retain(FileWriter::is_open);
+        work.writers.retain(FileWriter::is_owed);
         let writing = Writing { output: work.cx.output.clone(), ledger: work.ledger.clone(), time };
         let writer = FileWriter::create(writing, slot, &path, executable)?;
         work.writers.push(writer.clone());

@@ -5,7 +5,7 @@
 /// that was freed, up to 32 MiB, and keeps what every thread has freed since: a
 /// build has tens of MiB of those.
 #[cfg(target_env = "gnu")]
-const LARGE: libc::c_int = 128 << 10;
+const LARGE: libc::c_int = 1 << 20;
 
 /// Has large buffers given back. Before anything is allocated.
 #[cfg(target_env = "gnu")]

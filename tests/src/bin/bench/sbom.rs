@@ -1,28 +1,28 @@
-//! The step that makes SBOMs, over layers of one GiB, beside `syft scan` of the
+//! The step that makes SBOMs, over layers of one GiB at most, beside `syft scan` of the
 //! same image, where `make interop` has built syft; taking turns.
 
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use airgap_tests::images::{Blob, Image, Layer, OCI_LAYER_GZIP, half_noise, tar_of};
+use airgap_tests::digest::sha256;
+use airgap_tests::images::{Blob, Image, Layer, OCI_LAYER_GZIP};
 use airgap_tests::measure::{cost, median};
 use airgap_tests::project::{Project, target_folder};
 use airgap_tests::registry::Registry;
 use airgap_tests::tools::Skopeo;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::Write as _;
-use std::time::Duration;
 
 use crate::compare::MEMORY;
 use crate::run::{build, metrics, settle, steps};
 use crate::table::{Table, Target, Unit};
 
-const LAYERS: u64 = 4;
-/// Files of a layer, and bytes of each: 256 MiB.
-const FILES: u64 = 4096;
-const FILE: usize = 64 << 10;
-/// Packages of Debian in each layer.
-const PACKAGES: usize = 500;
+const LAYERS: usize = 4;
+/// Bytes of a layer before it is packed, and of one file at most.
+const LAYER: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
 
 pub(crate) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
     let syft = target_folder().parent().expect("target/ has profiles").join("interop/bin/syft");
@@ -31,14 +31,16 @@ pub(crate) fn measure(table: &mut Table, rounds: usize) -> anyhow::Result<()> {
         return Ok(());
     };
     let registry = Registry::start();
-    registry.push("bench/app:1", &Image::new(1, &(0..LAYERS).map(layer).collect::<Vec<_>>()));
+    let (layers, files, bytes) = layers();
+    registry.push("bench/app:1", &Image::new(1, &layers));
+    drop(layers);
     let reference = registry.reference("bench/app:1");
     let layout = tempfile::tempdir()?;
     let target = format!("oci:{}:1", layout.path().display());
     let mut copy = skopeo.command();
     copy.args(["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{reference}"), &target]);
     anyhow::ensure!(cost(&mut copy).status.success(), "{copy:?} failed");
-    table.begin("The SBOM of 1 GiB of layers: 16,384 files, 2,000 packages");
+    table.begin(&format!("The SBOM of {} MiB of this machine's programs: {files} files", bytes >> 20));
     let (mut ours, mut theirs, mut memory, mut their_memory) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..rounds {
         settle();
@@ -69,27 +71,64 @@ fn step(project: &Project) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(took.ok_or_else(|| anyhow::anyhow!("the build has no step sbom"))?))
 }
 
-/// As registries hold them: half of it shrinks, and it is packed.
-fn layer(number: u64) -> Layer {
-    let files: Vec<(String, Vec<u8>)> = (0..FILES)
-        .map(|file| (format!("usr/lib/{number}/{file}.so"), half_noise(number * FILES + file, FILE)))
-        .chain([("var/lib/dpkg/status".to_owned(), status(number).into_bytes())])
-        .collect();
-    let named: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
-    let tar = tar_of(&named);
-    let diff_id = format!("sha256:{}", airgap_tests::digest::sha256(&tar));
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&tar).expect("memory takes it");
-    Layer { blob: Blob::new(OCI_LAYER_GZIP, encoder.finish().expect("memory takes it")), diff_id }
+/// The programs and libraries of this machine, which are what images are made of:
+/// four layers of 256 MiB at most, and the list of its packages in the first.
+fn layers() -> (Vec<Layer>, usize, u64) {
+    let mut open: Vec<PathBuf> = ["/usr/local", "/usr/share", "/usr/lib", "/usr/bin"].map(PathBuf::from).into();
+    let mut packed = vec![Builder::default()];
+    let status = std::fs::read("/var/lib/dpkg/status").unwrap_or_default();
+    packed[0].add("var/lib/dpkg/status", &status);
+    let (mut files, mut bytes) = (1, status.len() as u64);
+    while let Some(path) = open.pop() {
+        let Ok(about) = path.symlink_metadata() else { continue };
+        if about.is_dir() {
+            let mut inside: Vec<PathBuf> =
+                std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            inside.sort();
+            open.extend(inside);
+            continue;
+        }
+        let Some(content) = std::fs::read(&path).ok().filter(|_| about.is_file() && about.len() <= LARGEST) else {
+            continue;
+        };
+        if packed.last().is_some_and(|layer| layer.bytes + about.len() > LAYER) {
+            if packed.len() == LAYERS {
+                break;
+            }
+            packed.push(Builder::default());
+        }
+        let name = path.to_string_lossy().trim_start_matches('/').to_owned();
+        packed.last_mut().into_iter().for_each(|layer| layer.add(&name, &content));
+        (files, bytes) = (files + 1, bytes + about.len());
+    }
+    (packed.into_iter().map(Builder::finish).collect(), files, bytes)
 }
 
-/// Each layer has those of the layers below as well.
-fn status(layer: u64) -> String {
-    let packages = 0..PACKAGES * (layer as usize + 1);
-    let entry = |number| {
-        format!(
-            "Package: lib{number}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.{number}-1\nMaintainer: Nobody <nobody@example.com>\nDescription: a library\n\n"
-        )
-    };
-    packages.map(entry).collect()
+/// A layer in the making: packed as registries hold them.
+struct Builder {
+    tar: tar::Builder<GzEncoder<Vec<u8>>>,
+    bytes: u64,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { tar: tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast())), bytes: 0 }
+    }
+}
+
+impl Builder {
+    fn add(&mut self, path: &str, content: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        self.tar.append_data(&mut header, path, content).expect("memory takes it");
+        self.bytes += content.len() as u64;
+    }
+
+    fn finish(self) -> Layer {
+        let packed = self.tar.into_inner().and_then(GzEncoder::finish).expect("memory takes it");
+        let mut tar = Vec::new();
+        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut tar).expect("it is whole");
+        Layer { diff_id: format!("sha256:{}", sha256(&tar)), blob: Blob::new(OCI_LAYER_GZIP, packed) }
+    }
 }

@@ -102,10 +102,13 @@ impl Source<'_> {
 
     /// The first bundle that is there counts.
     async fn bundle_beside(&self, url: &Url, component: &Digest) -> Result<PinSignature> {
-        for ending in BUNDLES {
+        let places = BUNDLES.map(|ending| {
             let mut beside = url.clone();
             beside.set_path(&format!("{}{ending}", url.path()));
-            match self.download(&beside, "the signature", None, pin_signature::LARGEST).await {
+            beside
+        });
+        for beside in &places {
+            match self.download(beside, "the signature", None, pin_signature::LARGEST).await {
                 Ok(bundle) => {
                     return PinSignature::of_component(self.wanted.keys, component, &bundle)
                         .map_err(|error| error.context(beside.to_string()));
@@ -115,7 +118,7 @@ impl Source<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Err(unsigned(&format!("there is none at {url}{}", BUNDLES.join(&format!(", nor at {url}")))))
+        Err(unsigned(&format!("there is none at {}", places.map(String::from).join(", nor at "))))
     }
 
     async fn in_registry(&self, reference: &Reference) -> Result<Component> {

@@ -17,9 +17,19 @@ use config::source::Source;
 use entitlement::grants::{Grants, Rules};
 use model::problem::YamlPath;
 
-/// What the host tells every step beside its own configuration.
-const PROVIDED: [&str; 7] =
-    ["package", "architecture", "force_regenerate", "strict_images", "plugins", "format", "contributions"];
+/// What the host may tell a step beside its own configuration.
+const PROVIDED: [&str; 10] = [
+    "package",
+    "architecture",
+    "force_regenerate",
+    "strict_images",
+    "plugins",
+    "format",
+    "contributions",
+    "sbom",
+    "discover",
+    "api_versions",
+];
 
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

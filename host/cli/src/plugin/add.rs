@@ -66,7 +66,9 @@ pub(super) struct UpdateArgs {
     #[command(flatten)]
     terms: Terms,
     /// Bring back the very bytes that are pinned; other ones are refused
-    #[arg(long, conflicts_with_all = ["grant_fetch", "grant_credentials", "grant_directories", "limit"])]
+    #[arg(long, conflicts_with_all = [
+        "grant_fetch", "grant_credentials", "grant_directories", "limit", "key", "keep_grants",
+    ])]
     locked: bool,
 }
 
@@ -216,12 +218,11 @@ pub(super) fn update(args: &UpdateArgs, project: &Project, ui: &Ui, variables: &
     let bench = Bench::set_up(project, &folder, &addresses, ui, variables)?;
     let mut rows = Vec::new();
     for (name, old, source) in wanted {
-        let keys = trusted(&keys, &old)?;
         let (replace_core, terms) = (old.replace_core, &args.terms);
         let pinning = Pinning { project, bench: &bench, name: &name, replace_core, terms, old: Some(&old) };
         rows.push(match args.locked {
             true => restore(&pinning, &old, &source, ui, variables)?,
-            false => renew(&pinning, &old, &source, &keys, ui, variables)?,
+            false => renew(&pinning, &old, &source, &trusted(&keys, &old)?, ui, variables)?,
         });
     }
     ui.data(&Updated { event: "plugins-updated", plugins: &rows });
@@ -246,8 +247,8 @@ fn with_sources(project: &Project, named: Option<&str>) -> Result<Vec<(String, P
     pins.iter().filter_map(from).collect()
 }
 
-/// A plugin that was signed stays signed by the same key, unless another one is
-/// named.
+/// A plugin that was signed stays signed by the same key, unless other ones are
+/// named, on the command line or by the settings.
 fn trusted(keys: &[PublicKey], old: &Pin) -> Result<Vec<PublicKey>> {
     match (&old.signature, keys) {
         (Some(signature), []) => Ok(vec![signature.key()?]),

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::oci::{LARGEST_MANIFEST, REFERENCE as NAME};
+use model::oci::{LARGEST_INDEX, LARGEST_MANIFEST, REFERENCE as NAME};
 use model::problem::shown;
 use model::zarf::alpha::ImageArchive;
 
@@ -88,7 +88,7 @@ impl Reading {
                         one: `skopeo copy docker-archive:x.tar oci-archive:y.tar:name:tag`";
             return Err(Error::invalid(format!("the archive {why}")).hint(hint));
         }
-        let bytes = fs::read_optional(&tree.root().join(&index), LARGEST_MANIFEST)?.unwrap_or_default();
+        let bytes = fs::read_optional(&tree.root().join(&index), LARGEST_INDEX)?.unwrap_or_default();
         match Document::parse(&bytes, None)? {
             Document::Index { manifests, .. } => Ok(Unpacked { tree, prefix, manifests }),
             Document::Image { .. } => Err(Error::invalid("index.json of the archive is no index")),

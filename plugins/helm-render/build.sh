@@ -40,8 +40,10 @@ install_go() {
 }
 
 sources() { find "$own" "$root/wit" "$root/host/workbench" -type f ! -name '*.md' -print0 | sort -z | xargs -0 sha256sum; }
-digest=$({ sources; go_version; } | sha256sum)
-[ -f "$out" ] && [ "$(cat "$made/built" 2>/dev/null)" = "$digest" ] && exit 0
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# What it is made of: all that may change its bytes.
+made_of() { { sources; echo "$version"; go_version; } | sha256sum; }
+[ -f "$out" ] && [ "$(cat "$made/built" 2>/dev/null)" = "$(made_of)" ] && exit 0
 
 if ! can_build && ! install_go; then
   echo "error: Go $needed or newer is not installed; the plugin helm-render is compiled by it" >&2
@@ -49,7 +51,6 @@ if ! can_build && ! install_go; then
   exit 1
 fi
 
-version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # It works for a second, and is not worth being compiled well.
 tool() { CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=false cargo run --quiet --release --locked --target-dir "$root/target/guests" -p airgap-workbench --example go-step -- "$@"; }
 
@@ -64,4 +65,4 @@ tool bindings helm-render "$made/module"
 }
 tool componentize "$made/core.wasm" "$made/component.wasm"
 cmp -s "$made/component.wasm" "$out" || mv "$made/component.wasm" "$out"
-echo "$digest" >"$made/built"
+made_of >"$made/built"

@@ -54,8 +54,10 @@ impl Step for DiscoverImages {
     fn run(_: &Context, configuration: Configuration, inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
         let components: ResolvedComponents = inputs.get("manifests")?.read_json(model::RESOLVED)?;
         let charts = charts(inputs)?;
-        let found = compare(&charts, &components.images, configuration.discover == Discover::Add);
-        tell::tell(&found, &components.images, configuration.strict_images)?;
+        let archived = components.image_archives.iter().flat_map(|archive| archive.images.iter().cloned());
+        let packaged: Vec<String> = components.images.iter().cloned().chain(archived).collect();
+        let found = compare(&charts, &packaged, configuration.discover == Discover::Add);
+        tell::tell(&found, &packaged, configuration.strict_images)?;
         output.write_json(DISCOVERED, &found)?;
         let added = found.added().len();
         let count = found.images.len();

@@ -68,12 +68,7 @@ fn is_lacking(one: &DiscoveredImage) -> bool {
 fn problem(chart: &Rendered) -> String {
     let Rendered { name, version, problem, .. } = chart;
     let Some(problem) = problem else { return format!("chart {name} {version}: cannot be rendered") };
-    let place = match (problem.template.as_str(), problem.line) {
-        ("", _) => String::new(),
-        (template, 0) => format!("{template}: "),
-        (template, line) => format!("{template}:{line}: "),
-    };
-    format!("chart {name} {version}: cannot be rendered: {place}{}", problem.message)
+    format!("chart {name} {version}: cannot be rendered: {}", problem.told())
 }
 
 /// The image of the same repository that is packaged, which may or may not be the

@@ -152,12 +152,9 @@ impl Gathered {
             let part = |key: &str| from.text_of(key).unwrap_or_default().to_owned();
             let resource = self.values.get(&(part("kind"), release.own_namespace.clone(), part("name")))?;
             let key = from.text_of("valuesKey").unwrap_or("values.yaml");
-            let text = ["stringData", "data"].iter().find_map(|data| resource.get(data)?.text_of(key))?;
-            let text = if resource.text_of("kind") == Some("Secret") && resource.at("stringData").is_none() {
-                return None;
-            } else {
-                text
-            };
+            // `data` of a Secret is base64.
+            let data = if resource.text_of("kind") == Some("Secret") { "stringData" } else { "data" };
+            let text = resource.get(data)?.text_of(key)?;
             match from.text_of("targetPath") {
                 Some(path) => Some(at_path(path, text)),
                 None => Some(text.to_owned()),

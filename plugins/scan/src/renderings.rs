@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use image_finder::Doubt;
 use image_finder::rendered;
 use model::image::{ImageName, normalized};
-use model::rendered::{Document, RENDERED, Rendered};
+use model::rendered::{Document, Problem, RENDERED, Rendered};
 use sdk::{Inputs, StepError};
 
 use crate::gather::{PLACES, Place};
@@ -79,10 +79,7 @@ impl Rendering {
             })
         });
         let images = found.collect();
-        let problem = row.problem.map(|problem| match (problem.template.as_str(), problem.line) {
-            ("", _) => problem.message,
-            (template, line) => format!("{}:{line}: {}", below(template), problem.message),
-        });
+        let problem = row.problem.map(|problem| Problem { template: below(&problem.template), ..problem }.told());
         Self { release: place.release, problem, images }
     }
 

@@ -324,6 +324,21 @@ fn a_definition_in_v1beta1_is_built() {
     assert_eq!((&beta["components"][0]["optional"], &beta["components"][0]["import"]), (&json!(true), &Value::Null));
 }
 
+/// What a chart deploys and an archive holds is in the package: nothing is lacking.
+#[test]
+fn images_out_of_archives_are_no_images_that_are_lacking() {
+    let text = "kind: ZarfPackageConfig\nmetadata: {name: x, version: '1'}\ncomponents:\n- name: a\n  \
+                imageArchives: [{path: saved.tar, images: [web:1]}]\n  \
+                charts: [{name: app, version: 1.0.0, namespace: n, localPath: app}]\n";
+    let project = defined(text);
+    project.write("saved.tar", saved(&Image::small(3, 2_000), "web:1"));
+    project.write("app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n");
+    project.write("app/templates/pod.yaml", "kind: Pod\nspec:\n  containers:\n  - image: web:1\n");
+    project.run(&["build", "--strict-images"]).success();
+    project.write("app/templates/pod.yaml", "kind: Pod\nspec:\n  containers:\n  - image: web:2\n");
+    project.run(&["build", "--clean", "--strict-images"]).code(1).says(&["web:2"]);
+}
+
 /// Archives of images that are cut, or hold something else than they say.
 #[test]
 fn bad_archives_of_images_are_named() {

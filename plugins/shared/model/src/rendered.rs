@@ -68,6 +68,17 @@ pub struct Problem {
     pub line: u32,
 }
 
+impl Problem {
+    /// The place, as far as it is known, and the message, in one line.
+    pub fn told(&self) -> String {
+        match (self.template.as_str(), self.line) {
+            ("", _) => self.message.clone(),
+            (template, 0) => format!("{template}: {}", self.message),
+            (template, line) => format!("{template}:{line}: {}", self.message),
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
 fn is_zero(line: &u32) -> bool {
     *line == 0

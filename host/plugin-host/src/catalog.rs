@@ -284,10 +284,10 @@ mod tests {
 
     use super::*;
     use base::error::Class;
-    use config::plugins_lock;
+    use config::core_plugins;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {
-        let replaces = if plugins_lock::core(name).is_some() { "    replace_core: true\n" } else { "" };
+        let replaces = if core_plugins::core(name).is_some() { "    replace_core: true\n" } else { "" };
         let text =
             format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n{replaces}", digest.hex());
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn the_core_plugins_carry_the_digest_of_their_bytes() {
         let names: Vec<&str> = EMBEDDED.iter().map(|core| core.name).collect();
-        assert_eq!(names, plugins_lock::CORE.map(|(name, _)| name), "config knows what is replaced");
+        assert_eq!(names, core_plugins::CORE.map(|(name, _)| name), "config knows what is replaced");
         for embedded in EMBEDDED {
             assert_eq!(embedded.digest, Digest::of(embedded.bytes), "{}", embedded.name);
             assert!(embedded.source().is_core());

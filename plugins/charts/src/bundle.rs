@@ -16,6 +16,7 @@ use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
+use model::chart;
 use model::definition::sources::export_of;
 use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
@@ -27,7 +28,6 @@ use crate::host::Host;
 use crate::images;
 use crate::local;
 use crate::resolve::{self, ArchiveLocation, Located, WORK, named};
-use crate::url;
 use model::version::{Constraint, Version, compare};
 
 /// In front of the path of a folder that the step `repos` took out of a git
@@ -247,7 +247,7 @@ fn fetch_provenance(
 /// without what was not there when it was locked.
 fn provenance_of(located: &Located, archive: &Archive) -> Option<ArchiveLocation> {
     let looked_for = !located.is_locked && !archive.url.starts_with("oci://");
-    located.provenance.clone().or_else(|| looked_for.then(|| ArchiveLocation::Url(url::provenance_of(&archive.url))))
+    located.provenance.clone().or_else(|| looked_for.then(|| ArchiveLocation::Url(chart::provenance_of(&archive.url))))
 }
 
 /// A directory of the project as an archive.

@@ -112,7 +112,8 @@ fn doubted(kind: &str, address: &str, entry: &impl Statement) -> Option<String> 
 mod tests {
     use super::*;
     use base::digest::Digest;
-    use config::airgap_lock::{CHARTS, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::airgap_lock::{LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::core_plugins::CHARTS;
 
     fn manifest() -> ArtifactManifest {
         let item = |source: &str, content: &str| {

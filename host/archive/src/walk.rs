@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::writer::{Content, Entry};
+use super::entry::{Content, Entry};
 use base::error::{Error, Result};
 
 /// The mode of a directory that no entry names.

@@ -2,6 +2,7 @@
 //! binary, and those that plugins.lock pins. Finding one needs no engine.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use model::problem::{Problem, YamlPath};
@@ -187,8 +188,8 @@ impl fmt::Debug for PluginSource {
 /// `configuration` for an unknown name, and for a pin whose file is missing, is
 /// not what was pinned, or is not signed by whom it must be.
 pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
-    if pins.pin(name).is_some() {
-        return pinned(name, pins);
+    if let Some((pin, path)) = pins.pin(name) {
+        return pinned(name, pin, &path, pins);
     }
     if let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) {
         return Ok(embedded.source());
@@ -224,13 +225,10 @@ pub fn check(project: &Project) -> Result<()> {
     refuse_all(problems)
 }
 
-fn pinned(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
-    let Some((pin, path)) = pins.pin(name) else {
-        return Err(Error::configuration(format!("plugin `{name}` is not pinned")));
-    };
+fn pinned(name: &str, pin: &Pin, path: &Path, pins: &PluginsLock) -> Result<PluginSource> {
     pins.check_signer(name)?;
-    let shown = layout::shown(&path);
-    let bytes = fs::read_optional(&path, COMPONENT_BYTES)
+    let shown = layout::shown(path);
+    let bytes = fs::read_optional(path, COMPONENT_BYTES)
         .map_err(|error| error.context(format!("plugin `{name}` can not be read")))?
         .ok_or_else(|| missing(name, &shown))?;
     check_digest(name, &shown, pin, &bytes)?;

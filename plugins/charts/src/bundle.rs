@@ -18,6 +18,7 @@ use chart_loader::{Refusal, install};
 use image_finder::Node;
 use model::chart;
 use model::definition::sources::export_of;
+use model::line::in_one_line;
 use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
@@ -469,10 +470,6 @@ fn why(chart: &str, error: &StepError) -> String {
     let Some(failure) = error.failure() else { return "interrupted".to_owned() };
     let why = failure.message.strip_prefix(chart).unwrap_or(&failure.message);
     in_one_line(why.trim_start_matches([':', ' ']))
-}
-
-fn in_one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

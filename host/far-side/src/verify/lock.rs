@@ -6,7 +6,7 @@
 //! which is compared with the package itself before.
 
 use super::Problems;
-use super::beside::{ArtifactManifest, Image, Item, Repository};
+use super::artifact_manifest::{ArtifactManifest, Image, Item, Repository};
 use config::airgap_lock::{AirgapLock, LockChange, Statement};
 use config::lock_doubts::{NO_BUILD, Nobody, listed};
 

@@ -3,12 +3,12 @@
 use wasmtime::component::Resource;
 
 use super::Answer;
+use crate::bindings::Refusal;
 use crate::bindings::layers::{Found as WitFound, FoundKind, Host, HostLayer, Wanted as WitWanted};
 use crate::call::Call;
 use crate::input::InputTree;
 use crate::layer_handle::LayerHandle;
 use crate::limits::{LAYER_PIECE, OPEN_LAYERS, WANTED, WANTED_BYTES};
-use crate::stop::Refusal;
 use archive::layer::{Found, LayerFilter, Names};
 use archive::reader::EntryKind;
 use base::error::{Class, Error};

@@ -16,6 +16,7 @@ pub mod count;
 pub mod definition;
 pub mod image;
 pub mod json;
+pub mod line;
 pub mod media_type;
 pub mod oci;
 pub mod pins;

@@ -4,7 +4,8 @@
 //! [`compose()`] reads the file and what it imports through [`Files`], keeps the
 //! components of the architecture and flavor that are asked for, merges each
 //! with what it imports ([`alpha`] and [`beta`] are Zarf's rules for either
-//! form), and fills in package templates ([`template`]). What a build cannot do
+//! form; [`skeleton`] for what comes from a registry), and fills in package
+//! templates ([`template`]). What a build cannot do
 //! is refused where it stands ([`refuse`]). [`sources`] says what of the result
 //! has to be fetched, as resolved components, and finds each source again among
 //! what was fetched. Nothing here does I/O.
@@ -13,6 +14,7 @@ mod alpha;
 mod beta;
 pub mod path;
 mod refuse;
+mod skeleton;
 pub mod sources;
 mod template;
 
@@ -65,6 +67,23 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read.
     fn look(&mut self, path: &str) -> Result<Found, String>;
+
+    /// The skeleton package at `url` (`oci://registry/repository:tag`), which a
+    /// component imports; None where it is not fetched yet.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn skeleton(&mut self, url: &str) -> Result<Option<Skeleton>, String>;
+}
+
+/// What was fetched of a skeleton package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeleton {
+    /// Its zarf.yaml.
+    pub text: String,
+    /// The folder that holds one folder for each component with files, relative
+    /// to the one that holds config/.
+    pub folder: String,
 }
 
 /// Why a definition is not taken, and where that stands.
@@ -108,6 +127,12 @@ pub struct Composed {
     /// them fills it in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
+    /// The URLs of the skeletons that it imports, each once.
+    #[serde(skip)]
+    pub skeletons: Vec<String>,
+    /// Those of them that are not fetched yet: what they would add is missing.
+    #[serde(skip)]
+    pub unfetched: Vec<String>,
 }
 
 impl Composed {
@@ -134,10 +159,10 @@ impl Composed {
 /// # Errors
 /// Everything that was refused, at least one thing.
 pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Composed, Vec<Refusal>> {
-    let mut reader = Reader { files, choice, refusals: Vec::new(), read: 0, components: 0 };
+    let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
     match composed {
-        Ok(composed) if reader.refusals.is_empty() => Ok(composed),
+        Ok(composed) if reader.refusals.is_empty() => Ok(reader.with_skeletons(composed)),
         Ok(_) => Err(reader.refusals),
         Err(refusal) => {
             // What ended it comes last: the rest stands before it in the files.
@@ -165,10 +190,12 @@ pub fn compose_components(
         ("metadata".into(), Value::Mapping(metadata)),
         ("components".into(), Value::Sequence(components.to_vec())),
     ]);
-    let mut reader = Reader { files, choice, refusals: Vec::new(), read: 0, components: 0 };
+    let mut reader = Reader::new(files, choice);
     match reader.compose_alpha(&home, Value::Mapping(document)) {
         Ok((definition, schemas)) if reader.refusals.is_empty() => {
-            Ok(Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() })
+            let composed =
+                Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
+            Ok(reader.with_skeletons(composed))
         }
         Ok(_) => Err(reader.refusals),
         Err(refusal) => {
@@ -186,7 +213,7 @@ impl Composed {
     pub fn extend(&mut self, others: Composed) -> Result<(), Vec<Refusal>> {
         let up: Vec<&str> = self.folder().split('/').filter(|part| !part.is_empty()).map(|_| "..").collect();
         let up = up.join("/");
-        let Composed { definition, schemas, .. } = others;
+        let Composed { definition, schemas, skeletons, unfetched, .. } = others;
         for component in definition.components {
             if self.definition.components.iter().any(|known| known.name == component.name) {
                 return Err(vec![Refusal {
@@ -202,6 +229,8 @@ impl Composed {
         self.definition.variables.extend(definition.variables);
         self.definition.constants.extend(definition.constants);
         self.schemas.extend(schemas);
+        self.skeletons = alpha::once(std::mem::take(&mut self.skeletons).into_iter().chain(skeletons));
+        self.unfetched = alpha::once(std::mem::take(&mut self.unfetched).into_iter().chain(unfetched));
         self.beta = None;
         Ok(())
     }
@@ -217,6 +246,8 @@ struct Reader<'a> {
     refusals: Vec<Refusal>,
     read: usize,
     components: usize,
+    skeletons: Vec<String>,
+    unfetched: Vec<String>,
 }
 
 /// Where a definition lies.
@@ -254,6 +285,18 @@ impl Home {
     }
 }
 
+impl<'a> Reader<'a> {
+    fn new(files: &'a mut dyn Files, choice: &'a Choice) -> Self {
+        let (refusals, skeletons, unfetched) = (Vec::new(), Vec::new(), Vec::new());
+        Self { files, choice, refusals, read: 0, components: 0, skeletons, unfetched }
+    }
+
+    fn with_skeletons(self, composed: Composed) -> Composed {
+        let once = |urls: Vec<String>| alpha::once(urls.into_iter());
+        Composed { skeletons: once(self.skeletons), unfetched: once(self.unfetched), ..composed }
+    }
+}
+
 impl Reader<'_> {
     fn compose(&mut self, file: &str) -> Refused<Composed> {
         let home = Home::of(file);
@@ -276,13 +319,19 @@ impl Reader<'_> {
         Ok(composed(definition, None, schemas))
     }
 
-    /// The text of a file that is there.
-    fn text(&mut self, home: &Home) -> Refused<String> {
+    /// One more definition is read.
+    fn reads(&mut self, home: &Home) -> Refused<()> {
         self.read += 1;
         if self.read > MOST_IMPORTS {
             let message = format!("more than {MOST_IMPORTS} definitions would be read");
             return Err(home.refusal(message, "import each component once, and not through so many others"));
         }
+        Ok(())
+    }
+
+    /// The text of a file that is there.
+    fn text(&mut self, home: &Home) -> Refused<String> {
+        self.reads(home)?;
         match self.files.look(&home.file) {
             Ok(Found::Text(text)) => Ok(text),
             Ok(Found::Directory) => {
@@ -299,7 +348,11 @@ impl Reader<'_> {
 
     fn documents(&mut self, home: &Home) -> Refused<Documents> {
         let text = self.text(home)?;
-        let documents = Documents::parse(&text).map_err(|why| home.refusal(why, "correct the file"))?;
+        self.parsed(home, &text)
+    }
+
+    fn parsed(&mut self, home: &Home, text: &str) -> Refused<Documents> {
+        let documents = Documents::parse(text).map_err(|why| home.refusal(why, "correct the file"))?;
         if let Some(version) = documents.unknown.first() {
             let message = format!("holds a document of `{}`, which this version does not know", shown(version));
             return Err(home.refusal(message, "remove that document"));

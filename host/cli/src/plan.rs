@@ -126,6 +126,12 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
     lines.extend(table::render(&rows, ui.width()));
     lines.push(String::new());
     lines.extend(fetches(&preview.outlook, ui));
+    if !preview.outlook.unfetched.is_empty() {
+        lines.push(
+            "The definition imports, and what that names is in none of these numbers before it is fetched:".to_owned(),
+        );
+        lines.extend(preview.outlook.unfetched.iter().map(|url| format!("  {url}")));
+    }
     lines.extend(disk(&preview.outlook));
     if !preview.outlook.unnamed.is_empty() {
         let entries = counted(preview.outlook.unnamed.len(), "entry", "entries");
@@ -226,6 +232,7 @@ fn sizeless(outlook: &Outlook) -> Vec<String> {
         (Kind::File, "file", "files"),
         (Kind::Chart, "chart", "charts"),
         (Kind::Repository, "repository", "repositories"),
+        (Kind::Skeleton, "skeleton", "skeletons"),
     ];
     let count = |kind| outlook.to_fetch.iter().filter(|need| need.kind == kind).filter(is_unsized).count();
     let counts = kinds.into_iter().map(|(kind, one, many)| (count(kind), one, many));

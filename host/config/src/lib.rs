@@ -27,6 +27,7 @@ use crate::plugins_lock::PluginsLock;
 use crate::settings::Settings;
 use crate::source::{Located, Refusals, Source, refuse_all};
 use crate::versions_env::VersionsEnv;
+use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
 
@@ -41,6 +42,7 @@ pub mod defined;
 pub mod edit;
 pub mod hash;
 mod hidden;
+pub mod imports;
 pub mod limits;
 pub mod local;
 mod lock_copy;
@@ -112,6 +114,9 @@ pub struct Choices {
     pub flavor: Option<String>,
     /// Values of package templates, by name.
     pub set: BTreeMap<String, String>,
+    /// The manifests of imported skeletons, by URL, that this command has seen and
+    /// airgap.lock does not hold yet: nothing that anybody chose.
+    pub seen: BTreeMap<String, Digest>,
 }
 
 impl Choices {
@@ -122,7 +127,7 @@ impl Choices {
     }
 
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.flavor.is_none() && self.set.is_empty()
     }
 }
 
@@ -233,6 +238,18 @@ impl Project {
         manifests.chain(self.defined.iter().flat_map(Defined::of_others)).collect()
     }
 
+    /// The URLs of the skeletons that the definition imports, for any
+    /// architecture.
+    pub fn skeletons(&self) -> Vec<&str> {
+        self.defined.iter().flat_map(Defined::skeletons).collect()
+    }
+
+    /// Those of them that are not fetched yet, so that nobody knows all that the
+    /// definition names.
+    pub fn unfetched(&self) -> &[String] {
+        self.defined.as_ref().map_or(&[], |defined| &defined.unfetched)
+    }
+
     /// components.yaml as it would be generated from the catalog alone.
     ///
     /// # Errors
@@ -320,8 +337,9 @@ impl Files {
         choices.apply(&mut settings);
         let added = components.as_ref().map(|(_, components)| components);
         let has_added = added.is_some_and(|components| !components.manifest.components.is_empty());
+        let known = imports::Known::new(lock.as_ref().map_or(&AirgapLock::default(), |(_, lock)| lock), &choices.seen);
         let defined = (definition.is_some() || has_added)
-            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, layout, root))
+            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, (layout, root), &known))
             .transpose()?;
         if let Some(defined) = defined.as_ref().filter(|_| definition.is_some()) {
             defined.name(&mut settings, &settings_source.shown)?;

@@ -10,6 +10,7 @@ use model::ComponentManifest;
 use model::problem::{Problem, YamlPath, shown};
 
 use super::hidden::Hidden;
+use super::imports;
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -59,8 +60,12 @@ pub fn problem(written: &str, path: &YamlPath) -> Option<Problem> {
 }
 
 /// Where a written path lies: below the folder that holds config/. A leading
-/// `config/` means the configuration folder, whatever it is called.
+/// `config/` means the configuration folder, whatever it is called, and
+/// [`imports::AT`] that of the skeletons.
 pub fn resolve(layout: &Layout, root: &Path, written: &str) -> PathBuf {
+    if let Some(below) = imports::below(written) {
+        return layout.imports().join(below);
+    }
     let relative = written.trim_start_matches("./");
     match relative.strip_prefix("config/") {
         Some(inside) => layout.config.join(inside),
@@ -84,8 +89,8 @@ pub fn paths(manifest: &ComponentManifest) -> Vec<(YamlPath, String)> {
 
 /// The directories that the local chart at `written` takes in by `file://`
 /// dependencies, and those that they take in, as if they were written in the
-/// manifest too. What leaves the project or is not there is left out: whoever
-/// packages the chart names it.
+/// manifest too. What leaves the project, or the skeleton that the chart is of, or
+/// is not there is left out: whoever packages the chart names it.
 ///
 /// # Errors
 /// `local` where a description cannot be read.
@@ -96,6 +101,9 @@ pub fn dependencies(layout: &Layout, root: &Path, written: &str) -> Result<Vec<S
         for repository in repositories(&resolve(layout, root, &chart))? {
             let Some(path) = repository.strip_prefix("file://") else { continue };
             let Some(path) = joined(&chart, path).filter(|path| resolve(layout, root, path).is_dir()) else { continue };
+            if imports::skeleton_of(&path) != imports::skeleton_of(written) {
+                continue;
+            }
             if path != written && !found.contains(&path) && found.len() < CHARTS {
                 found.push(path.clone());
                 open.push(path);
@@ -185,7 +193,7 @@ impl Content {
         Self::of(followed(layout, root, path), &Hidden::of(layout))
     }
 
-    fn of(root: PathBuf, hidden: &Hidden) -> Result<Self> {
+    pub(crate) fn of(root: PathBuf, hidden: &Hidden) -> Result<Self> {
         let mut hasher = Hasher::new();
         let mut entries = BTreeMap::new();
         add(&root, hidden, &mut hasher, &mut entries)?;

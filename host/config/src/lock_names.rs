@@ -51,6 +51,13 @@ impl Names {
         self.charts.extend(charts.map(|chart| AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version)));
     }
 
+    /// The same with what the definition imports from registries.
+    #[must_use]
+    pub fn with_skeletons(mut self, urls: &[&str]) -> Self {
+        self.files.extend(urls.iter().map(|url| (*url).to_owned()));
+        self
+    }
+
     fn names_image(&self, key: &str) -> bool {
         key.split_once(' ')
             .is_some_and(|(image, platform)| self.images.contains(image) && self.platforms.contains(platform))

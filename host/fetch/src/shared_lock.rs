@@ -274,6 +274,14 @@ impl SharedLock {
         Ok(before.map(|before| contradicted(&key, &now.commit, &before.commit)))
     }
 
+    /// Takes up what the same command resolved before it shared the lock.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn take_up(&self, found: &AirgapLock) -> Result<()> {
+        self.add(found)
+    }
+
     /// The digest that an address gave this asker, where the lock says.
     pub(crate) fn said_to(&self, asker: &Asker, address: &str) -> Option<LockedFile> {
         self.inner().lock.file(asker, address).cloned()

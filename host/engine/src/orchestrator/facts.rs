@@ -77,7 +77,8 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
         Some(Kind::Chart) => !doubted.charts.is_empty(),
         Some(Kind::Image) => !doubted.images.is_empty(),
         Some(Kind::Repository) => !doubted.repositories.is_empty(),
-        None => false,
+        // What is imported is there before any step.
+        Some(Kind::Skeleton) | None => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Kind {
     Chart,
     /// A git repository.
     Repository,
+    /// A skeleton package that the definition imports.
+    Skeleton,
 }
 
 impl fmt::Display for Kind {
@@ -46,6 +48,7 @@ impl fmt::Display for Kind {
             Self::File => "file",
             Self::Chart => "chart",
             Self::Repository => "repository",
+            Self::Skeleton => "skeleton",
         })
     }
 }
@@ -121,6 +124,8 @@ pub trait Held {
     /// The provenance file of a chart in a registry, where the chart's manifest
     /// is there and names one.
     fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)>;
+    /// What a skeleton is made of beside its manifest, where that is there.
+    fn skeleton(&self, manifest: &Digest) -> Vec<(Digest, u64)>;
     /// Whether the clone of this name holds these objects.
     fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool;
 }
@@ -137,6 +142,31 @@ pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held
     let remote = components.charts.iter().filter(|chart| !is_folder(chart));
     let charts = remote.map(|chart| chart_need(chart, lock, held));
     images.chain(files).chain(repositories).chain(charts).collect()
+}
+
+/// What the definition imports from registries, by their URLs.
+pub fn skeletons(urls: &[&str], lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
+    urls.iter().map(|url| skeleton_need(url, lock, held)).collect()
+}
+
+fn skeleton_need(url: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.files.get(url).filter(|locked| locked.build.is_some());
+    let parts = locked.map(|locked| held.skeleton(&locked.sha256)).unwrap_or_default();
+    let blobs = locked.map(|locked| (locked.sha256, locked.size)).into_iter().chain(parts);
+    Need {
+        kind: Kind::Skeleton,
+        item: url.to_owned(),
+        key: url.to_owned(),
+        origin: host(url),
+        address: url.to_owned(),
+        is_locked: locked.is_some(),
+        is_resolved: locked.is_some(),
+        differs: None,
+        parts: blobs.map(|(digest, size)| part(digest, Some(size), held)).collect(),
+        // The index, the manifest in it, and the definition.
+        requests: if locked.is_some() { 0 } else { 3 },
+        has_clone: false,
+    }
 }
 
 fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
@@ -473,6 +503,9 @@ mod tests {
         }
         fn partial(&self, digest: &Digest) -> u64 {
             self.partials.get(digest).copied().unwrap_or(0)
+        }
+        fn skeleton(&self, _: &Digest) -> Vec<(Digest, u64)> {
+            vec![(digest("zarf.yaml"), 9)]
         }
         fn image(&self, _: &str, locked: &LockedImage) -> Vec<(Digest, u64)> {
             let blobs = std::iter::once(&locked.config).chain(&locked.layers);

@@ -31,6 +31,7 @@ use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
+use fetch::skeleton::Parts;
 use fetch::store::Store;
 use plugin_host::catalog;
 use plugin_host::catalog::PluginIdentity;
@@ -110,6 +111,10 @@ pub struct Outlook {
     pub disk: Vec<Demand>,
     /// What a build of all steps drops from airgap.lock.
     pub unnamed: Vec<LockChange>,
+    /// The skeletons that are imported and not fetched yet: what they name is not
+    /// known, and in no other list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unfetched: Vec<String>,
     /// What nobody can vouch for of airgap.lock, and is resolved again.
     pub doubted: Vec<LockChange>,
     /// What the planned steps need, there already or not.
@@ -142,6 +147,10 @@ impl Held for OnDisk<'_> {
 
     fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)> {
         images::provenance(manifest, self.store)
+    }
+
+    fn skeleton(&self, manifest: &Digest) -> Vec<(Digest, u64)> {
+        Parts::held(self.store, manifest).iter().flat_map(Parts::blobs).collect()
     }
 
     fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool {
@@ -203,6 +212,10 @@ fn beginning(project: &Project, state: Option<&BuildState>, options: &Options) -
     if options.clean {
         return Ok((Begins::Anew, Vec::new()));
     }
+    if !project.unfetched().is_empty() {
+        // What it is made of can not be compared yet.
+        return Ok((Begins::GoesOn, Vec::new()));
+    }
     match standing(state, project) {
         Standing::Unchanged => Ok((Begins::GoesOn, Vec::new())),
         Standing::FinishedAndChanged(changes) => Ok((Begins::Anew, changes)),
@@ -232,11 +245,14 @@ pub fn outlook(
     all.retain(|need| packaged.contains(&need.kind));
     let is_packed = project.pipeline.steps.iter().filter(runs).any(packs);
     let package = is_packed.then(|| Total::of(&all));
-    let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
+    let skeletons = needs::skeletons(&project.skeletons(), &lock, &held);
+    let needed = all.into_iter().filter(|need| running.contains(&need.kind));
+    let needed: Vec<Need> = skeletons.into_iter().chain(needed).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
     let runners = Runners::of(project);
-    let names = || Names::new(components, &project.of_architectures(), runners.clone());
+    let names =
+        || Names::new(components, &project.of_architectures(), runners.clone()).with_skeletons(&project.skeletons());
     let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
@@ -244,6 +260,7 @@ pub fn outlook(
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { shared.unnamed(&names()) } else { Vec::new() },
         doubted: if plan.is_whole() { shared.doubts(components, &runners) } else { Vec::new() },
+        unfetched: project.unfetched().to_vec(),
         total,
         needed,
     })

@@ -58,7 +58,8 @@ fn named(cx: &StepContext) -> Result<AirgapLock> {
     if cx.inputs.contains_key(MANIFESTS) {
         let mut components = images::components(cx.inputs.get(MANIFESTS))?;
         components.images.extend(discovered::added(cx.inputs.get(DISCOVER))?.into_keys());
-        lock.prune(&Names::new(&components, &cx.project.of_architectures(), Runners::of(&cx.project)));
+        let names = Names::new(&components, &cx.project.of_architectures(), Runners::of(&cx.project));
+        lock.prune(&names.with_skeletons(&cx.project.skeletons()));
     }
     Ok(lock)
 }

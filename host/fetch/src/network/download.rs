@@ -170,7 +170,7 @@ fn whole(store: &Store, receipt: &Receipt) -> Result<Option<u64>> {
 ///
 /// # Errors
 /// `local`, `disk-full`.
-pub(super) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
+pub(crate) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
     let (Fetched { digest, size }, asker) = (fetched, from.asker());
     let (by, at, build) = (asker.clone(), address.to_owned(), build.to_owned());
     let credentials = from.credentials();

@@ -66,6 +66,7 @@ mod upload_notes;
 pub use asked::held_at;
 pub use auth::NO_CREDENTIALS;
 pub use direct::Direct;
+pub(crate) use download::seen;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{ManifestBytes, SharedBlob};

@@ -111,7 +111,8 @@ impl Run {
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
         let runners = Runners::of(&project);
-        let names = Names::new(&components, &project.of_architectures(), runners.clone());
+        let names =
+            Names::new(&components, &project.of_architectures(), runners.clone()).with_skeletons(&project.skeletons());
         if self.options.locked {
             let useless =
                 Useless { unnamed: self.lock.unnamed(&names), doubted: self.lock.doubts(&components, &runners) };

@@ -4,7 +4,8 @@
 //! [`compose()`] reads the file and what it imports through [`Files`], keeps the
 //! components of the architecture and flavor that are asked for, merges each
 //! with what it imports ([`alpha`] and [`beta`] are Zarf's rules for either
-//! form), and fills in package templates ([`template`]). What a build cannot do
+//! form; [`skeleton`] for what comes from a registry), and fills in package
+//! templates ([`template`]). What a build cannot do
 //! is refused where it stands ([`refuse`]). [`sources`] says what of the result
 //! has to be fetched, as resolved components, and finds each source again among
 //! what was fetched. The [`reader`] asks for files, and notes what is wrong.
@@ -16,6 +17,7 @@ mod merge;
 pub mod path;
 mod reader;
 mod refuse;
+mod skeleton;
 pub mod sources;
 mod template;
 
@@ -26,7 +28,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::problem::YamlPath;
 use crate::zarf::{self, Definition, KIND};
-use reader::{Home, Reader, Refused};
+use reader::{Home, Reader, Refused, Skeletons};
 
 /// What decides about a definition besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,23 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read.
     fn look(&mut self, path: &str) -> Result<Found, String>;
+
+    /// The skeleton package at `url` (`oci://registry/repository:tag`), which a
+    /// component imports; None where it is not fetched yet.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn skeleton(&mut self, url: &str) -> Result<Option<Skeleton>, String>;
+}
+
+/// What was fetched of a skeleton package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeleton {
+    /// Its zarf.yaml.
+    pub text: String,
+    /// The folder that holds one folder for each component with files, relative
+    /// to the one that holds config/.
+    pub folder: String,
 }
 
 /// Why a definition is not taken, and where that stands.
@@ -103,9 +122,21 @@ pub struct Composed {
     /// them fills it in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
+    /// The URLs of the skeletons that it imports, each once.
+    #[serde(skip)]
+    pub skeletons: Vec<String>,
+    /// Those of them that are not fetched yet: what they would add is missing.
+    #[serde(skip)]
+    pub unfetched: Vec<String>,
 }
 
 impl Composed {
+    fn with_skeletons(self, skeletons: Skeletons) -> Self {
+        let Skeletons { imported, unfetched } = skeletons;
+        let once = |urls: Vec<String>| merge::once(urls.into_iter());
+        Self { skeletons: once(imported), unfetched: once(unfetched), ..self }
+    }
+
     /// The folder of the definition, relative to the one that holds config/;
     /// empty where it is that one.
     pub fn folder(&self) -> &str {
@@ -131,7 +162,8 @@ impl Composed {
 pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Composed, Vec<Refusal>> {
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
-    reader.finished(composed)
+    let (composed, skeletons) = reader.finished(composed)?;
+    Ok(composed.with_skeletons(skeletons))
 }
 
 /// Composes components that stand by themselves in `file`, whose paths are
@@ -154,8 +186,9 @@ pub fn compose_components(
     ]);
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose_alpha(&home, Value::Mapping(document));
-    let (definition, schemas) = reader.finished(composed)?;
-    Ok(Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() })
+    let ((definition, schemas), skeletons) = reader.finished(composed)?;
+    let composed = Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
+    Ok(composed.with_skeletons(skeletons))
 }
 
 impl Composed {
@@ -166,7 +199,7 @@ impl Composed {
     pub fn extend(&mut self, others: Composed) -> Result<(), Vec<Refusal>> {
         let up: Vec<&str> = self.folder().split('/').filter(|part| !part.is_empty()).map(|_| "..").collect();
         let up = up.join("/");
-        let Composed { definition, schemas, .. } = others;
+        let Composed { definition, schemas, skeletons, unfetched, .. } = others;
         for component in definition.components {
             if self.definition.components.iter().any(|known| known.name == component.name) {
                 return Err(vec![Refusal {
@@ -182,6 +215,8 @@ impl Composed {
         self.definition.variables.extend(definition.variables);
         self.definition.constants.extend(definition.constants);
         self.schemas.extend(schemas);
+        self.skeletons = merge::once(std::mem::take(&mut self.skeletons).into_iter().chain(skeletons));
+        self.unfetched = merge::once(std::mem::take(&mut self.unfetched).into_iter().chain(unfetched));
         self.beta = None;
         Ok(())
     }

@@ -26,8 +26,18 @@ pub(super) struct Reader<'a> {
     pub(super) files: &'a mut dyn Files,
     pub(super) choice: &'a Choice,
     pub(super) refusals: Vec<Refusal>,
+    pub(super) skeletons: Skeletons,
     read: usize,
     components: usize,
+}
+
+/// The URLs of skeleton packages that were met.
+#[derive(Debug, Default)]
+pub(super) struct Skeletons {
+    /// That components import.
+    pub(super) imported: Vec<String>,
+    /// Those of them that are not fetched yet.
+    pub(super) unfetched: Vec<String>,
 }
 
 /// Where a definition lies.
@@ -67,14 +77,14 @@ impl Home {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(files: &'a mut dyn Files, choice: &'a Choice) -> Self {
-        Self { files, choice, refusals: Vec::new(), read: 0, components: 0 }
+        Self { files, choice, refusals: Vec::new(), skeletons: Skeletons::default(), read: 0, components: 0 }
     }
 
-    /// What was composed, unless anything was refused on the way. What ended it
-    /// comes last: the rest stands before it in the files.
-    pub(super) fn finished<T>(mut self, composed: Refused<T>) -> Result<T, Vec<Refusal>> {
+    /// What was composed, and out of what of registries, unless anything was refused
+    /// on the way. What ended it comes last: the rest stands before it in the files.
+    pub(super) fn finished<T>(mut self, composed: Refused<T>) -> Result<(T, Skeletons), Vec<Refusal>> {
         match composed {
-            Ok(composed) if self.refusals.is_empty() => Ok(composed),
+            Ok(composed) if self.refusals.is_empty() => Ok((composed, self.skeletons)),
             Ok(_) => Err(self.refusals),
             Err(refusal) => {
                 self.refusals.push(*refusal);
@@ -85,13 +95,19 @@ impl<'a> Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The text of a file that is there.
-    pub(super) fn text(&mut self, home: &Home) -> Refused<String> {
+    /// One more definition is read.
+    pub(super) fn reads(&mut self, home: &Home) -> Refused<()> {
         self.read += 1;
         if self.read > MOST_IMPORTS {
             let message = format!("more than {MOST_IMPORTS} definitions would be read");
             return Err(home.refusal(message, "import each component once, and not through so many others"));
         }
+        Ok(())
+    }
+
+    /// The text of a file that is there.
+    pub(super) fn text(&mut self, home: &Home) -> Refused<String> {
+        self.reads(home)?;
         match self.files.look(&home.file) {
             Ok(Found::Text(text)) => Ok(text),
             Ok(Found::Directory) => {
@@ -108,7 +124,11 @@ impl Reader<'_> {
 
     pub(super) fn documents(&mut self, home: &Home) -> Refused<Documents> {
         let text = self.text(home)?;
-        let documents = Documents::parse(&text).map_err(|why| home.refusal(why, "correct the file"))?;
+        self.parsed(home, &text)
+    }
+
+    pub(super) fn parsed(&mut self, home: &Home, text: &str) -> Refused<Documents> {
+        let documents = Documents::parse(text).map_err(|why| home.refusal(why, "correct the file"))?;
         if let Some(version) = documents.unknown.first() {
             let message = format!("holds a document of `{}`, which this version does not know", shown(version));
             return Err(home.refusal(message, "remove that document"));

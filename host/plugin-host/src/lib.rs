@@ -85,6 +85,7 @@ mod tests;
 use bindings::{BuildStepPre, step};
 use call::{Call, Maker, RunScope};
 use catalog::PluginSource;
+use code::Code;
 use directories::Directories;
 use engine::Machine;
 use handed::Handed;
@@ -271,10 +272,11 @@ impl Runtime {
     }
 
     /// Code that lies where it can be called.
-    async fn placed(&self, source: &PluginSource, code: Vec<u8>) -> Result<Loaded> {
+    async fn placed(&self, source: &PluginSource, code: Code) -> Result<Loaded> {
         let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
         blocking(move || {
-            let component = code::load(&machine.engine, &code)
+            let component = code
+                .load(&machine.engine)
                 .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
             link(&machine, &subject, &component)
         })

@@ -658,7 +658,7 @@ async fn core_plugins_load_fast_once_they_are_compiled() {
             let before = started.elapsed();
             runtime.prepare(&embedded.source(), &Progress::silent("prepare")).await.unwrap();
             let spent = started.elapsed() - before;
-            println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.bytes.len() >> 10);
+            println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.size >> 10);
         }
         println!("{round}: all in {:?}", started.elapsed());
         // Loose, for a busy machine: some 20 ms each is usual.

@@ -1,7 +1,7 @@
 //! What the charts that were met render to, from the trees of an earlier pass and of
 //! the plugin that renders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_finder::Doubt;
 use image_finder::rendered;
@@ -14,7 +14,10 @@ use crate::kustomize::Replaced;
 
 /// By the place of a chart.
 #[derive(Default)]
-pub struct Renderings(BTreeMap<String, Vec<Rendering>>);
+pub struct Renderings {
+    all: BTreeMap<String, Vec<Rendering>>,
+    packaged: BTreeSet<String>,
+}
 
 /// A chart with one set of values.
 pub struct Rendering {
@@ -55,15 +58,24 @@ impl Renderings {
                 Some(path) => tree.read_json(path)?,
                 None => Vec::new(),
             };
+            if place.is_packaged {
+                all.packaged.insert(place.chart.clone());
+            }
             let (chart, rendering) = (place.chart.clone(), Rendering::of(place, row, &documents));
-            all.0.entry(chart).or_default().push(rendering);
+            all.all.entry(chart).or_default().push(rendering);
         }
         Ok(all)
     }
 
     /// Of the chart that was met at a place.
     pub fn of(&self, chart: &str) -> &[Rendering] {
-        self.0.get(chart).map_or(&[], Vec::as_slice)
+        self.all.get(chart).map_or(&[], Vec::as_slice)
+    }
+
+    /// The charts that no file names: they are those of the last build, which releases
+    /// deploy.
+    pub fn packaged(&self) -> BTreeSet<String> {
+        self.packaged.clone()
     }
 }
 

@@ -151,5 +151,5 @@ pub(super) fn look(bench: &Bench, candidate: &Candidate) -> Result<LookedAt> {
         Some(address) => error.context(format!("what {address} gave is not used")),
         None => error,
     })?;
-    Ok(LookedAt { contract: contract_of(source.bytes()), source, description })
+    Ok(LookedAt { contract: contract_of(&source.component()?), source, description })
 }

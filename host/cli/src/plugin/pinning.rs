@@ -119,7 +119,7 @@ impl Pinning<'_> {
         let Some(bytes) = there else { return remembered() };
         let version = old.version.as_deref().unwrap_or("unknown");
         let source = PluginSource::new(self.name, version, bytes, Grants::default()).ok()?;
-        let contract = contract_of(source.bytes());
+        let contract = source.component().ok().and_then(|component| contract_of(&component));
         bench.describe(&source).ok().map(|description| (description, contract))
     }
 

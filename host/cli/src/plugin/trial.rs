@@ -381,7 +381,7 @@ fn copy(output: &TreeBuilder, listing: &Listing, folder: &Path) -> Result<()> {
 /// Looks at everything that a step promises.
 fn checks(trial: &Trial, keep: Option<&Path>) -> Result<Vec<Check>> {
     let Description { name, version, summary, .. } = &trial.description;
-    let contract = contract_of(trial.source.bytes()).unwrap_or_else(|| "an unknown version".to_owned());
+    let contract = contract_of(&trial.source.component()?).unwrap_or_else(|| "an unknown version".to_owned());
     let mut checks = vec![
         passed("contract", format!("a step of {contract}")),
         passed("describe", format!("{name} {version}: {summary}")),

@@ -4,7 +4,7 @@
 use std::io;
 
 use sdk::StepError;
-use sdk::layer::{FoundKind, Layer, LayerFile};
+use sdk::layer::{Found, FoundKind, Layer, LayerFile};
 
 use crate::found::{Notes, Unread};
 use crate::kinds::{self, Content, Reader};
@@ -18,26 +18,67 @@ impl Content for LayerFile<'_> {
     }
 }
 
-/// What a layer holds, and whether it had to be read.
+/// Layers that are read at the same time: as many as the host lets.
+const AT_ONCE: usize = 4;
+
+/// What each layer holds; `told` hears of each, and whether it had to be read.
+///
+/// The host unpacks them side by side while they take turns here, a wanted file
+/// each.
 ///
 /// # Errors
 /// Where the build is stopped, or the host fails. A layer that cannot be read
 /// is no failure: the notes say so.
-pub fn notes(layer: &Layer) -> Result<(Notes, bool), StepError> {
-    let kept = layer.kept()?;
-    if let Some(notes) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        return Ok((notes, false));
+pub fn notes(
+    layers: &[Option<&Layer>],
+    told: &mut dyn FnMut(bool) -> Result<(), StepError>,
+) -> Result<Vec<Notes>, StepError> {
+    let mut notes: Vec<Notes> = layers.iter().map(|_| Notes::default()).collect();
+    let mut waiting = layers.iter().enumerate().filter_map(|(index, layer)| layer.map(|layer| (index, layer)));
+    let mut open: Vec<(usize, &Layer)> = Vec::new();
+    loop {
+        while open.len() < AT_ONCE {
+            let Some((index, layer)) = waiting.next() else { break };
+            match kept(layer)? {
+                Some(kept) => {
+                    notes[index] = kept;
+                    told(false)?;
+                }
+                None => {
+                    layer.select(&kinds::wanted())?;
+                    open.push((index, layer));
+                }
+            }
+        }
+        if open.is_empty() {
+            return Ok(notes);
+        }
+        let mut goes_on = Vec::new();
+        for (index, layer) in open {
+            if turn(layer, &mut notes[index])? {
+                goes_on.push((index, layer));
+            } else {
+                told(true)?;
+            }
+        }
+        open = goes_on;
     }
-    let mut notes = Notes::default();
-    layer.select(&kinds::wanted())?;
-    let read = read(layer, &mut notes);
-    notes.unread.sort();
-    // Only what was read to its end can be kept.
-    let whole = read.and_then(|()| layer.keep(&serde_json::to_vec(&notes)?));
-    if let Err(error) = whole {
+}
+
+/// What an earlier build noted.
+fn kept(layer: &Layer) -> Result<Option<Notes>, StepError> {
+    Ok(layer.kept()?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// One wanted file further; false at the end.
+fn turn(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let result = step(layer, notes);
+    if let Err(error) = result {
+        notes.unread.sort();
         notes.unread.insert(0, Unread { path: String::new(), why: why(error)? });
+        return Ok(false);
     }
-    Ok((notes, true))
+    result
 }
 
 /// What a bad layer is to blame for.
@@ -48,28 +89,34 @@ fn why(error: StepError) -> Result<String, StepError> {
     }
 }
 
-fn read(layer: &Layer, notes: &mut Notes) -> Result<(), StepError> {
-    loop {
-        let found = layer.next()?;
-        if found.is_empty() {
-            return Ok(());
+fn step(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let found = layer.next()?;
+    if found.is_empty() {
+        // Only what was read to its end can be kept.
+        notes.unread.sort();
+        layer.keep(&serde_json::to_vec(&notes)?)?;
+        return Ok(false);
+    }
+    for found in found {
+        note(layer, found, notes);
+    }
+    Ok(true)
+}
+
+fn note(layer: &Layer, found: Found, notes: &mut Notes) {
+    let by_name = kinds::reader_of(&found.path) != Reader::Go;
+    if found.kind != FoundKind::File {
+        if by_name && notes.links.len() < MOST_LINKS {
+            // That of a hard link is from the root already.
+            let is_hard = found.kind == FoundKind::HardLink;
+            let target = if is_hard { found.target } else { target(&found.path, &found.target) };
+            notes.links.push((found.path, target));
         }
-        for found in found {
-            let by_name = kinds::reader_of(&found.path) != Reader::Go;
-            if found.kind != FoundKind::File && by_name && notes.links.len() < MOST_LINKS {
-                // That of a hard link is from the root already.
-                let is_hard = found.kind == FoundKind::HardLink;
-                let target = if is_hard { found.target.clone() } else { target(&found.path, &found.target) };
-                notes.links.push((found.path.clone(), target));
-            }
-            if found.kind != FoundKind::File {
-                continue;
-            }
-            match kinds::read(&found.path, found.size, &mut layer.reader(), &mut notes.unread) {
-                Ok(seen) => notes.found.extend(seen),
-                Err(why) => notes.unread.push(Unread { path: found.path.clone(), why }),
-            }
-        }
+        return;
+    }
+    match kinds::read(&found.path, found.size, &mut layer.reader(), &mut notes.unread) {
+        Ok(seen) => notes.found.extend(seen),
+        Err(why) => notes.unread.push(Unread { path: found.path, why }),
     }
 }
 

@@ -29,4 +29,4 @@ pub mod ustar;
 mod walk;
 pub mod writer;
 
-pub use writer::{Added, ArchiveWriter, Compression, Content, Entry};
+pub use writer::{Added, ArchiveWriter, Compression, Content, NewMember};

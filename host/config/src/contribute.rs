@@ -17,15 +17,15 @@ use disk::tree;
 /// Who lists in the definition what the package holds.
 const DEFINITION: &str = "zarf-yaml";
 
-/// A file, or for [`Place::Files`] a folder, that goes into the package.
+/// A file, or for [`PackagePart::Files`] a folder, that goes into the package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contribution {
     /// A path in the step's tree.
     pub from: String,
     /// Where in the package it goes.
-    pub into: Place,
-    /// Of [`Place::Files`]: where it is deployed to, an absolute path; else its
+    pub into: PackagePart,
+    /// Of [`PackagePart::Files`]: where it is deployed to, an absolute path; else its
     /// name in the folder for files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -37,7 +37,7 @@ pub struct Contribution {
 /// Where in the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum PackagePart {
     /// The documents that Zarf shows of a package; `from` is a file.
     Documentation,
     /// What is deployed: a file or a folder.
@@ -64,8 +64,8 @@ pub struct Told<'a> {
 /// not.
 pub fn told<'a>(steps: &'a [StepSpec], taker: &StepSpec) -> Vec<Told<'a>> {
     let takes = |what: &&Contribution| match what.into {
-        Place::Documentation | Place::Files => taker.runs(DEFINITION),
-        Place::Sboms => taker.runs(PACKAGE),
+        PackagePart::Documentation | PackagePart::Files => taker.runs(DEFINITION),
+        PackagePart::Sboms => taker.runs(PACKAGE),
     };
     let of = |step| move |what| Told { step, what, at: &what.at };
     steps.iter().flat_map(|step| step.contribute.iter().filter(takes).map(of(step.id.as_str()))).collect()
@@ -90,7 +90,7 @@ pub(super) fn connect(steps: &mut [StepSpec]) {
 /// declarations tell.
 pub(super) fn problems(pipeline: &Pipeline) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut names: BTreeMap<(Place, String), &str> = BTreeMap::new();
+    let mut names: BTreeMap<(PackagePart, String), &str> = BTreeMap::new();
     for step in pipeline.steps.iter().filter(|step| !step.contribute.is_empty()) {
         let section = step.place().key("contribute");
         problems.extend(misplaced(pipeline, step, &section));
@@ -152,18 +152,18 @@ fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
         return Some(Problem::new(&at.key("from"), error.message(), "name a file of the step's tree"));
     }
     match (into, target) {
-        (Place::Documentation | Place::Sboms, Some(_)) => Some(Problem::new(
+        (PackagePart::Documentation | PackagePart::Sboms, Some(_)) => Some(Problem::new(
             &at.key("target"),
             "documents are not deployed anywhere",
             "remove the line, or write `into: files`",
         )),
-        (Place::Sboms, None) if !is_document(from) => Some(Problem::new(
+        (PackagePart::Sboms, None) if !is_document(from) => Some(Problem::new(
             &at.key("from"),
             format!("`{}` is no name of an SBOM: Zarf and grype look for `.json`", shown(zarf::base_name(from))),
             "give the file a plain name that ends in `.json`, with Syft's JSON in it",
         )),
-        (Place::Files, Some(target)) => bad_target(target, &at.key("target")),
-        (Place::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
+        (PackagePart::Files, Some(target)) => bad_target(target, &at.key("target")),
+        (PackagePart::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
             &at.key("from"),
             format!("`{}` is no name of a document: {}", shown(zarf::base_name(from)), publish::PLAIN),
             "give the file another name",
@@ -191,7 +191,7 @@ fn bad_target(target: &str, at: &YamlPath) -> Option<Problem> {
 fn collision(contribution: &Contribution, at: &YamlPath, other: &str) -> Problem {
     let (other, name) = (shown(other), shown(contribution.name()));
     match contribution.into {
-        Place::Files => Problem::new(
+        PackagePart::Files => Problem::new(
             at,
             format!("the step `{other}` contributes a file that is deployed to `{name}`"),
             "give one of them another `target`",

@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::{contribute, limits, local, plugins_lock, publish};
 use base::error::{Error, Result};
 
-pub use crate::contribute::{Contribution, Place};
+pub use crate::contribute::{Contribution, PackagePart};
 pub use crate::publish::{Publish, Target};
 
 mod file;

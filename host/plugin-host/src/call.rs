@@ -50,7 +50,7 @@ pub(super) struct Call {
     pub(super) progress: Progress,
     pub(super) talk: Talk,
     /// None for `describe`.
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<RunScope>,
     /// Where directories were granted.
     pub(super) opened: Option<Opened>,
     pub(super) open_files: OpenFiles,
@@ -115,7 +115,7 @@ pub(super) struct Maker {
 }
 
 /// What `run` may touch.
-pub(super) struct Work {
+pub(super) struct RunScope {
     pub(super) cx: Attempt,
     /// Where the call asks for what lies outside of it.
     pub(super) desk: Desk,
@@ -148,7 +148,7 @@ pub(super) struct Work {
     busy: mpsc::Sender<()>,
 }
 
-/// The other end of [`Work`]'s `busy`.
+/// The other end of [`RunScope`]'s `busy`.
 pub(super) struct Idle(mpsc::Receiver<()>);
 
 impl Idle {
@@ -165,11 +165,11 @@ pub(super) struct Setup<'a> {
     pub(super) epoch: u64,
     pub(super) progress: Progress,
     pub(super) directories: Option<&'a Directories>,
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<RunScope>,
     pub(super) open_files: OpenFiles,
 }
 
-impl Work {
+impl RunScope {
     pub(super) fn new(
         cx: Attempt,
         desk: Desk,
@@ -233,7 +233,7 @@ impl Call {
     ///
     /// # Errors
     /// Stops a `describe` that called `function`.
-    pub(super) fn work(&mut self, function: &'static str) -> std::result::Result<&mut Work, Refusal> {
+    pub(super) fn work(&mut self, function: &'static str) -> std::result::Result<&mut RunScope, Refusal> {
         self.work.as_mut().ok_or(Refusal::Stop(Stop::NotInDescribe(function)))
     }
 
@@ -311,7 +311,7 @@ impl<'a> Running<'a> {
         table.set_max_capacity(HANDLES);
         let cancel = progress.cancellation().clone();
         let host_time = HostTime::new(subject, limits, cancel.clone());
-        let watch = |work: &Work, directories: &Directories| {
+        let watch = |work: &RunScope, directories: &Directories| {
             let (out, beside) = (directories.out(), directories.work());
             Watch::new(out, beside, work.ledger.clone(), work.room.clone(), host_time.clone())
         };
@@ -381,7 +381,7 @@ impl<'a> Running<'a> {
     /// What the work fails at; `plugin` where a limit is used up.
     pub(super) fn conclude<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Work, Leash) -> Box<dyn FnOnce() -> Result<T> + Send>,
+        work: impl FnOnce(&RunScope, Leash) -> Box<dyn FnOnce() -> Result<T> + Send>,
     ) -> BoxFuture<'static, Result<T>> {
         let call = self.store.data();
         match &call.work {

@@ -35,7 +35,7 @@ use super::host_time::HostTime;
 use super::limits::{IDENTITIES, LISTED_ENTRIES, LOCAL_DEPTH};
 use super::open_files::Slot;
 use super::stop::Stop;
-use super::watch::{Amount, Place, Watch, count_below};
+use super::watch::{Amount, GuestDirectory, Watch, count_below};
 use base::error::{Class, Error};
 
 /// Links `wasi:filesystem` in place of wasmtime's.
@@ -89,7 +89,7 @@ impl Identities {
 
 /// One descriptor.
 struct Held {
-    place: Place,
+    place: GuestDirectory,
     /// Directories between it and the one that the guest was given.
     depth: usize,
     /// None for the ones that it was given.
@@ -222,9 +222,9 @@ impl preopens::Host for View<'_> {
         if let Some(opened) = &mut self.0.opened {
             for (fd, name) in &given {
                 let place = match name.as_str() {
-                    "/out" => Place::Out,
-                    "/work" => Place::Work,
-                    _ => Place::In,
+                    "/out" => GuestDirectory::Out,
+                    "/work" => GuestDirectory::Work,
+                    _ => GuestDirectory::In,
                 };
                 opened.descriptors.insert(fd.rep(), Held { place, depth: 0, slot: None });
             }
@@ -498,7 +498,7 @@ struct Writing {
     file: Arc<File>,
     /// Where the next byte goes; None at the end of the file.
     at: Option<u64>,
-    place: Place,
+    place: GuestDirectory,
     watch: Watch,
     _slot: Option<Arc<Slot>>,
 }

@@ -76,7 +76,7 @@ pub mod worker;
 mod tests;
 
 use bindings::{BuildStepPre, step};
-use call::{Call, Maker, Running, Setup, Work};
+use call::{Call, Maker, RunScope, Running, Setup};
 use catalog::PluginSource;
 use directories::Directories;
 use engine::Machine;
@@ -170,7 +170,7 @@ impl Runtime {
         let progress = cx.progress.clone().within(limits.allowance(&subject));
         let allowed = Attempt { progress, ..cx.clone() };
         let maker = Maker { digest: source.digest, is_core: source.is_core(), identity };
-        let (work, idle) = Work::new(allowed, desk, maker, &limits, inputs);
+        let (work, idle) = RunScope::new(allowed, desk, maker, &limits, inputs);
         let setup = Setup {
             subject: &subject,
             limits: &limits,

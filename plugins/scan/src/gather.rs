@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::scanner::Replaced;
 
-/// In the tree with the charts: what each row of render.json is, a list of [`Place`].
+/// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
 /// Charts, and HelmReleases, that are rendered.
 const MOST: usize = 2000;
 
 /// Where a rendered chart was met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Occurrence {
     /// The folder or archive of the chart, as it is shown.
     pub chart: String,
     /// `file:line` of the HelmRelease that deploys it; None of the chart by itself.
@@ -124,7 +124,7 @@ impl Gathered {
         let (mut list, mut places) = (ToRender::default(), Vec::new());
         for (place, met) in &self.charts {
             list.charts.push(to_render(met, &model::zarf::release_of(&met.name), "default", Vec::new()));
-            places.push(Place { chart: place.clone(), release: None, replaced: Vec::new() });
+            places.push(Occurrence { chart: place.clone(), release: None, replaced: Vec::new() });
         }
         for release in self.releases.iter().take(MOST) {
             let Some((place, met)) = self.charts.iter().find(|(place, _)| lies_at(place, &release.chart)) else {
@@ -138,7 +138,7 @@ impl Gathered {
             }
             list.charts.push(to_render(met, &release.name, &release.namespace, values));
             let replaced = crate::scanner::post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
-            places.push(Place { chart: place.clone(), release: Some(release.place.clone()), replaced });
+            places.push(Occurrence { chart: place.clone(), release: Some(release.place.clone()), replaced });
         }
         output.write_json(TO_RENDER, &list)?;
         output.write_json(PLACES, &places)?;

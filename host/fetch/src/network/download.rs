@@ -12,7 +12,7 @@ use super::auth::Subject;
 use super::mirrors::{host_of, shown};
 use super::restrict::Bounds;
 use super::seen::Seen;
-use super::transfer::{Wanted, blocking};
+use super::transfer::{TransferRequest, blocking};
 use super::transport::Request;
 use super::{Fetched, Network};
 use crate::shared_lock::SharedLock;
@@ -23,7 +23,7 @@ use base::error::{Error, Result};
 use base::progress::Progress;
 use config::airgap_lock::LockedFile;
 use config::lock_doubts::contradicted;
-use entitlement::grants::{At, Granting, Place, Restriction};
+use entitlement::grants::{At, Granting, Restriction, SettingsAddress};
 use entitlement::{Asker, Granted};
 
 /// A file to fetch.
@@ -240,7 +240,7 @@ impl Network {
         let (host, source) = (host_of(&url), shown(&url));
         let bounds = Bounds::of(download.from.reach().map(|reach| mirrored(reach, written, &url)));
         bounds.reach(&url)?;
-        let wanted = Wanted {
+        let wanted = TransferRequest {
             key,
             identity,
             expected: known.as_ref().map(|known| known.digest),
@@ -265,7 +265,7 @@ fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     let place = granted.and_then(|written| {
         let granting = reach.grant_for(&written).ok()?;
         let by_name = granting == Granting::Named || written.host() != url.host();
-        Some(Place { what: At::Exactly(url.clone()), by_name })
+        Some(SettingsAddress { what: At::Exactly(url.clone()), by_name })
     });
     reach.with_place(place)
 }

@@ -30,7 +30,7 @@ use base::leash::Leash;
 
 /// What waits for the reader: pieces of content, each of one decompressed chunk
 /// at most, and batches of entries.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 /// Names of one layer. The largest layers in use have some hundred thousand.
 pub const MOST_NAMES: usize = 4_000_000;
 /// What is given at once of links and wanted files.
@@ -84,6 +84,8 @@ pub struct LayerReader {
     files: u64,
     open: Option<OpenFile>,
     is_over: bool,
+    /// What was heard before its turn.
+    heard: Option<io::Result<Told>>,
 }
 
 /// The file that came last.
@@ -126,7 +128,7 @@ impl LayerReader {
         let walk = Walk::new(file, wanted, tell, asked.clone(), leash.clone()).map_err(unreadable)?;
         thread::Builder::new().name("layer".to_owned()).spawn(move || walk.run()).map_err(unreadable)?;
         let (names, taken, shown) = (Vec::new(), Taken::none(room), shown.to_owned());
-        Ok(Self { told, asked, names, taken, shown, files: 0, open: None, is_over: false })
+        Ok(Self { told, asked, names, taken, shown, files: 0, open: None, is_over: false, heard: None })
     }
 
     /// What comes next: links, up to and with the next wanted file, which
@@ -157,9 +159,10 @@ impl LayerReader {
         Ok(Vec::new())
     }
 
-    fn hear(&self, leash: &Leash) -> Result<Told> {
+    fn hear(&mut self, leash: &Leash) -> Result<Told> {
         leash.check()?;
-        let told = self.told.recv().unwrap_or_else(|_| Err(io::Error::other("nobody unpacks it any more")));
+        let hear = || self.told.recv().unwrap_or_else(|_| Err(io::Error::other("nobody unpacks it any more")));
+        let told = self.heard.take().unwrap_or_else(hear);
         told.map_err(|error| damaged(&self.shown, leash, error))
     }
 
@@ -218,6 +221,14 @@ impl LayerReader {
         let Some(file) = &mut self.open else { return Ok(0) };
         let passed = file.pass(length);
         self.asked.set(self.files, file.at);
+        // What waits and was passed over would keep the walk from going on.
+        while file.used == file.piece.len() && self.heard.is_none() {
+            match self.told.try_recv() {
+                Ok(Ok(Told::Content { at, bytes })) => file.take(at, bytes),
+                Ok(other) => self.heard = Some(other),
+                Err(_) => break,
+            }
+        }
         Ok(passed)
     }
 

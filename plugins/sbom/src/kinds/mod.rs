@@ -11,7 +11,7 @@ pub mod rpm;
 
 use std::io::{self, Read};
 
-use crate::found::{Found, Unread, What};
+use crate::found::{Found, Package, Unread, What};
 
 /// A file that is read front to back, parts of which can be passed over.
 pub trait Content: Read {
@@ -37,7 +37,7 @@ pub type Why = String;
 const MOST_PACKAGES: usize = 100_000;
 
 /// Whether these are as many as a file may say.
-fn few(packages: &[crate::found::Package]) -> Result<(), Why> {
+fn few(packages: &[Package]) -> Result<(), Why> {
     match packages.len() <= MOST_PACKAGES {
         true => Ok(()),
         false => Err(format!("it names more than {MOST_PACKAGES} packages")),
@@ -147,8 +147,12 @@ pub fn read(path: &str, size: u64, content: &mut dyn Content, unread: &mut Vec<U
         Reader::Java => java::read(path, content, unread)?,
         Reader::Go => go::read(size, content)?,
     };
-    let what = What::Packages(packages);
-    Ok((what != What::Packages(Vec::new())).then(|| Found { path: path.to_owned(), what }))
+    Ok(found(path, packages))
+}
+
+/// What a file says that names packages; None where it names none.
+pub fn found(path: &str, packages: Vec<Package>) -> Option<Found> {
+    (!packages.is_empty()).then(|| Found { path: path.to_owned(), what: What::Packages(packages) })
 }
 
 /// A text of at most `limit` bytes; what is no UTF-8 becomes U+FFFD.

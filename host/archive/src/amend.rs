@@ -12,9 +12,9 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::damage::damaged;
 use super::frames::{self, Treatment};
 use super::index::{Frame, Indexed};
-use super::random::damaged;
 use super::survey::{Found, Opened};
 use super::{ArchiveWriter, Compression, NewMember};
 use base::digest::{Digest, Hasher};

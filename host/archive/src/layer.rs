@@ -11,6 +11,7 @@
 //! An image has as many layers as it likes, so the names that are held of all
 //! of them have a [`Room`] together.
 
+mod marks;
 mod names;
 mod walk;
 
@@ -22,6 +23,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use self::names::Taken;
+pub use self::marks::Marks;
 pub use self::names::{Names, Room};
 use self::walk::{Asked, Told, Walk};
 use super::reader::EntryKind;
@@ -45,6 +47,8 @@ pub struct LayerFilter {
     pub below: Vec<String>,
     /// Files whose content begins so.
     pub beginnings: Vec<Vec<u8>>,
+    /// Of those only what holds one of these, where there are any.
+    pub marks: Marks,
 }
 
 impl LayerFilter {
@@ -67,6 +71,8 @@ pub struct Found {
     pub kind: EntryKind,
     /// Bytes.
     pub size: u64,
+    /// At which of them reading begins.
+    pub begin: u64,
     /// Whether somebody may execute it, by its mode.
     pub executable: bool,
     /// Where a link points: a symlink as written, a hard link from the root.
@@ -146,7 +152,7 @@ impl LayerReader {
                     self.keep(names)?;
                     if let Some(last) = found.last().filter(|_| is_file) {
                         self.files += 1;
-                        self.open = Some(OpenFile { size: last.size, at: 0, piece: Vec::new(), used: 0 });
+                        self.open = Some(OpenFile { size: last.size, at: last.begin, piece: Vec::new(), used: 0 });
                     }
                     if !found.is_empty() {
                         return Ok(found);
@@ -286,6 +292,7 @@ mod tests {
             ends: vec!["/lib/dpkg/status".into(), ".jar".into()],
             below: vec!["/status.d/".into()],
             beginnings: vec![b"\x7fELF".to_vec()],
+            marks: Marks::default(),
         }
     }
 
@@ -416,6 +423,36 @@ mod tests {
             assert!(layer.next(&leash).unwrap().is_empty() && layer.next(&leash).unwrap().is_empty());
         }
         assert!(first.names().hides("c"));
+    }
+
+    /// Guards where reading begins, and that nothing is told of a file without a mark.
+    #[test]
+    fn of_marked_files_what_lies_behind_the_mark_is_read() {
+        let mut long = [&b"\x7fELF"[..], &[1; 700_000 - 4]].concat();
+        long.truncate(700_000 / 16 * 16);
+        let begin = long.len() as u64;
+        long[48..52].copy_from_slice(b"MARK");
+        long[67..72].copy_from_slice(b"MARK2");
+        long.extend(b"MARK1 and more");
+        let plain = [&b"\x7fELF"[..], &[0; 600_000]].concat();
+        let tar = tar_of(&[
+            (b"without", Kind::File, &plain),
+            (b"with", Kind::File, &long),
+            (b"a.jar", Kind::File, b"MARK"),
+            (b"text", Kind::File, b"MARK1"),
+        ]);
+        let marks = Marks::new(vec![b"MARK1".to_vec(), b"MARK2".to_vec()]).unwrap();
+        let (mut layer, leash) = (open(&tar, LayerFilter { marks, ..wanted() }), Leash::endless());
+        let found = layer.next(&leash).unwrap();
+        assert_eq!((found[0].path.as_str(), found[0].begin, found[0].size), ("with", begin, long.len() as u64));
+        assert_eq!(layer.read(100, &leash).unwrap(), b"MARK1 and more");
+        let found = layer.next(&leash).unwrap();
+        assert_eq!((found[0].path.as_str(), found[0].begin), ("a.jar", 0));
+        assert_eq!(layer.read(100, &leash).unwrap(), b"MARK");
+        assert!(layer.next(&leash).unwrap().is_empty());
+        for marks in [vec![vec![0; 17]], vec![b"abc".to_vec()], vec![b"abcde".to_vec(), b"abxde".to_vec()]] {
+            assert!(Marks::new(marks).is_err());
+        }
     }
 
     /// Guards that what a reader comes to know depends on how far it read, and not

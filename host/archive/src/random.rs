@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::damage::{damaged, invalid};
 use super::index::{Index, Indexed};
 use super::pieces::{Buffers, Pieces};
 use base::error::{Error, Result};
@@ -63,21 +64,6 @@ impl Archive {
     pub fn reader(&self, entry: &Indexed) -> io::Result<impl Read + '_> {
         self.pieces.entry(entry, AHEAD)
     }
-}
-
-pub(super) fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-/// An error of a package that was opened.
-pub fn damaged(path: &Path, source: io::Error) -> Error {
-    let why = match source.kind() {
-        io::ErrorKind::InvalidData => source.to_string(),
-        io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),
-        _ => return Error::io("cannot read", path, source),
-    };
-    Error::integrity(format!("`{}` is damaged: {why}", path.display()))
-        .hint("`opencenter-airgap verify` says what is wrong with it")
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use zstd::stream::read::Decoder;
 
+use super::damage::{damaged, invalid};
 use super::frames;
 use super::index::{Frame, Index, Indexed};
 use super::pieces::{Buffers, Pieces};
-use super::random::{damaged, invalid};
 use super::reader::{EntryKind, TarReader};
 use super::ustar;
 use base::digest::{Digest, Hasher};

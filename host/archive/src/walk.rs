@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::writer::{Content, NewMember};
+use super::entry::{Content, NewMember};
 use base::error::{Error, Result};
 
 /// The mode of a directory that no entry names.

@@ -13,7 +13,7 @@ use base::error::{Class, Result};
 use base::exit_code::ExitCode;
 use base::layout::Layout;
 use base::progress::{Silent, text};
-use config::{Project, plugins_lock};
+use config::{Project, core_plugins};
 use confine::wall::Wall;
 use engine::orchestrator::aside::Aside;
 use engine::orchestrator::needs::{Kind, Need};
@@ -159,7 +159,7 @@ const DIGITS: usize = 12;
 
 fn replacement(project: &Project, name: &str) -> String {
     let path = project.plugin_pins.pin(name).map(|(pin, _)| pin.path.display().to_string()).unwrap_or_default();
-    let decides = plugins_lock::core(name).unwrap_or_default();
+    let decides = core_plugins::core(name).unwrap_or_default();
     format!("{path} replaces the core plugin `{name}`: it decides {decides}.")
 }
 

@@ -43,6 +43,8 @@ pub struct Defined {
     others: Vec<Composed>,
     /// As it is handed to plugins: JSON.
     pub(crate) text: String,
+    /// Whether a chart of it lies in a git repository.
+    pub(crate) has_charts_in_git: bool,
     /// What was read, by path.
     sources: BTreeMap<String, Source>,
 }
@@ -95,7 +97,7 @@ impl Defined {
         layout: &Layout,
         root: &Path,
     ) -> Result<Self> {
-        let mut disk = Disk { layout, root, hidden: Hidden::of(layout), sources: BTreeMap::new() };
+        let mut disk = Disk::new(layout, root);
         let named = versions.get("TARGET_ARCH").or(settings.package.architecture.as_deref());
         let choice = |architecture: &str, is_pinned: bool| Choice {
             architecture: architecture.to_owned(),
@@ -112,14 +114,14 @@ impl Defined {
         let composed = of(&own);
         let composed = composed.map_err(|refusals| disk.refused(&refusals))?;
         let architecture = composed.definition.metadata.architecture.clone();
-        disk.check(&composed)?;
+        let has_charts_in_git = !disk.checked(&composed)?.exports.is_empty();
         let other = ARCHITECTURES.iter().filter(|other| **other != architecture);
         let others = other.filter_map(|other| all_of(file, added, &choice(other, true), &mut disk).ok()).collect();
         let composed = Composed { folders: disk.folders(&composed), ..composed };
         let text = serde_json::to_string(&composed)
             .map_err(|source| Error::configuration("the definition cannot be handed on").caused_by(source))?;
         disk.sources.remove(COMPONENTS);
-        Ok(Self { composed, others, text, sources: disk.sources })
+        Ok(Self { composed, others, text, has_charts_in_git, sources: disk.sources })
     }
 
     /// Takes the package's name and version from the definition.
@@ -199,12 +201,6 @@ impl Defined {
         paths
     }
 
-    /// Whether a chart of it lies in a git repository.
-    pub(crate) fn has_charts_in_git(&self) -> bool {
-        let mut components = ResolvedComponents::default();
-        sources::add_to(&mut components, &self.composed).is_ok() && !components.exports.is_empty()
-    }
-
     /// Of what plugins are handed.
     pub fn digest(&self) -> Digest {
         Digest::of(self.text.as_bytes())
@@ -240,6 +236,8 @@ fn all_of(
 struct Disk<'a> {
     layout: &'a Layout,
     root: &'a Path,
+    /// The folders that it may lie in, as they are without links.
+    roots: Vec<PathBuf>,
     hidden: Hidden,
     /// By path, relative to the root.
     sources: BTreeMap<String, Source>,
@@ -262,24 +260,30 @@ impl Files for Disk<'_> {
     }
 }
 
+impl<'a> Disk<'a> {
+    fn new(layout: &'a Layout, root: &'a Path) -> Self {
+        let roots = [root, &layout.config].iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        Self { layout, root, roots, hidden: Hidden::of(layout), sources: BTreeMap::new() }
+    }
+}
+
 impl Disk<'_> {
     /// Where a path lies; None where there is nothing.
     fn inside(&self, path: &str) -> std::result::Result<Option<PathBuf>, String> {
         let full = local::resolve(self.layout, self.root, path);
         let Ok(found) = full.canonicalize() else { return Ok(None) };
-        let is_in = |folder: &Path| folder.canonicalize().is_ok_and(|folder| found.starts_with(folder));
-        if !is_in(self.root) && !is_in(&self.layout.config) {
+        if !self.roots.iter().any(|folder| found.starts_with(folder)) {
             return Err("is a link that leaves the folder that holds config/".to_owned());
         }
-        if self.hidden.hides_at(self.root, &found) || self.hidden.hides_at(&self.layout.config, &found) {
+        if self.roots.iter().any(|folder| self.hidden.hides_below(folder, &found)) {
             return Err("is a part of the project that no definition names".to_owned());
         }
         Ok(Some(found))
     }
 
-    /// Whether every source can be had, as far as that is known before anything
-    /// is fetched.
-    fn check(&self, composed: &Composed) -> Result<()> {
+    /// What a definition names, where every source can be had as far as that is
+    /// known before anything is fetched.
+    fn checked(&self, composed: &Composed) -> Result<ResolvedComponents> {
         let mut components = ResolvedComponents::default();
         sources::add_to(&mut components, composed).map_err(|refusals| self.refused(&refusals))?;
         let mut located = Vec::new();
@@ -297,7 +301,7 @@ impl Disk<'_> {
             let needle = plain.rsplit('/').next().unwrap_or(plain);
             located.push(self.locate_text(&composed.file, needle, &Problem::new(&YamlPath::root(), why, hint)));
         }
-        refuse_all(located)
+        refuse_all(located).map(|()| components)
     }
 
     fn folders(&self, composed: &Composed) -> Vec<String> {

@@ -36,6 +36,7 @@ mod catalog;
 pub mod component_manifest;
 pub mod components;
 pub mod contribute;
+pub mod core_plugins;
 pub mod defined;
 pub mod edit;
 pub mod hash;
@@ -59,6 +60,7 @@ pub mod settings;
 mod shape;
 pub mod source;
 mod span;
+mod step;
 mod versions_env;
 mod web;
 pub mod written;
@@ -274,7 +276,8 @@ impl Files {
     /// that are needed for it are sound.
     fn read(layout: &Layout, root: &Path, choices: &Choices) -> Result<Self> {
         let mut refusals = Refusals::default();
-        let definition = Source::read(&layout.settings())?.and_then(|settings| defined::find(&settings, layout, root));
+        let settings = Source::read(&layout.settings())?;
+        let definition = settings.as_ref().and_then(|settings| defined::find(settings, layout, root));
         let has_pins = definition.is_none() || layout.versions_env().exists() || layout.catalog().exists();
         let pins = |path: PathBuf| match has_pins {
             true => Source::read_required(&path),
@@ -282,7 +285,7 @@ impl Files {
         };
         let versions_source = pins(layout.versions_env())?;
         let catalog_source = pins(layout.catalog())?;
-        let settings_source = Source::read_required(&layout.settings())?;
+        let settings_source = settings.ok_or_else(|| Source::missing(&layout.settings()))?;
         if definition.is_none() && !choices.is_empty() {
             return Err(Error::new(
                 Class::Usage,
@@ -338,7 +341,7 @@ impl Files {
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
         let mut pipeline = pipeline.discovering(settings.images.discover);
-        if defined.as_ref().is_some_and(Defined::has_charts_in_git) {
+        if defined.as_ref().is_some_and(|defined| defined.has_charts_in_git) {
             pipeline.charts_need_repositories();
         }
         let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();

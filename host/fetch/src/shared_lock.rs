@@ -29,8 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
-use crate::desk::SeenChart;
-use crate::network::Seen;
+use crate::seen::{Seen, SeenChart};
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure, Result};
 use config::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository, Statement};

@@ -14,8 +14,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::attempt::LOCK;
-use super::bindings::trees::{Entry, EntryKind};
 use super::host_time::HostTime;
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
@@ -33,6 +31,32 @@ use disk::tree::{Artifact, Tree};
 
 /// Bytes that are read between two questions to the leash.
 const PIECE: usize = 1 << 20;
+
+/// What references resolved to: a step that resolves some prefers it.
+pub(super) const LOCK: &str = "airgap.lock";
+
+/// What lies in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// In the tree.
+    pub(super) path: String,
+    pub(super) kind: EntryKind,
+    /// Bytes of a file, else 0.
+    pub(super) size: u64,
+    pub(super) executable: bool,
+    /// `sha256:…`, where the host knows it.
+    pub(super) digest: Option<String>,
+    /// Of a link.
+    pub(super) target: Option<String>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    File,
+    Directory,
+    Symlink,
+}
 
 /// A read-only tree. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::catalog::{EMBEDDED, PluginSource};
 use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::drift::Drift;
-use archive::writer::{ArchiveWriter, Compression, NewMember};
+use archive::{ArchiveWriter, Compression, NewMember};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::Layout;
@@ -697,7 +697,7 @@ async fn whether_a_configuration_fits_is_asked_once() {
     let progress = Progress::silent("review");
     let description = runtime().describe(&guest("hello"), &progress).await.unwrap();
     let misfits = async |runtime: Arc<Runtime>, configuration: Value| {
-        runtime.misfits(&guest("hello"), &description, configuration, &["package"], &progress).await
+        runtime.misfits(&guest("hello"), &description, configuration, &progress).await
     };
     let fits = json!({"name": "x"});
     assert_eq!(misfits(runtime(), fits.clone()).await.unwrap(), Vec::<String>::new());

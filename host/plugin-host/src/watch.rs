@@ -13,39 +13,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::amount::Amount;
 use super::host_time::HostTime;
 use super::ledger::Ledger;
 use super::room::Room;
 use super::stop::Stop;
 use base::error::Result;
 use disk::fs::walk;
-
-/// Bytes and names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) bytes: u64,
-    /// Files, directories and links.
-    pub(super) files: u64,
-}
-
-impl Amount {
-    pub(super) fn bytes(bytes: u64) -> Self {
-        Self { bytes, files: 0 }
-    }
-
-    /// One name for something of so many bytes.
-    pub(super) fn file(bytes: u64) -> Self {
-        Self { bytes, files: 1 }
-    }
-
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_add(other.bytes), files: self.files.saturating_add(other.files) }
-    }
-
-    pub(super) fn minus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_sub(other.bytes), files: self.files.saturating_sub(other.files) }
-    }
-}
 
 /// Which directory of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

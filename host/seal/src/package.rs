@@ -6,8 +6,9 @@ use std::path::Path;
 
 use archive::NewMember;
 use archive::amend::{To, amend};
+use archive::damage::damaged;
 use archive::pieces::Buffers;
-use archive::random::{Archive, damaged};
+use archive::random::Archive;
 use archive::survey::{self, Opened};
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -16,13 +17,8 @@ use disk::fs;
 use signing::{Bundle, PrivateKey};
 
 use crate::definition;
+use crate::members::{BUNDLE, DEFINITION, SIGNATURE};
 
-/// The definition.
-pub const DEFINITION: &str = "zarf.yaml";
-/// What a signature is written to.
-pub const BUNDLE: &str = "zarf.bundle.sig";
-/// What Zarf before 0.71 wrote.
-pub const SIGNATURE: &str = "zarf.yaml.sig";
 /// What lies at the end of a package and is replaced.
 const REPLACED: [&str; 3] = [BUNDLE, SIGNATURE, DEFINITION];
 

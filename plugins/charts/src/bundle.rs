@@ -16,7 +16,9 @@ use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
+use model::chart;
 use model::definition::sources::export_of;
+use model::line::in_one_line;
 use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
@@ -27,7 +29,6 @@ use crate::host::Host;
 use crate::images;
 use crate::local;
 use crate::resolve::{self, ArchiveLocation, Located, WORK, named};
-use crate::url;
 use model::version::{Constraint, Version, compare};
 
 /// In front of the path of a folder that the step `repos` took out of a git
@@ -247,7 +248,7 @@ fn fetch_provenance(
 /// without what was not there when it was locked.
 fn provenance_of(located: &Located, archive: &Archive) -> Option<ArchiveLocation> {
     let looked_for = !located.is_locked && !archive.url.starts_with("oci://");
-    located.provenance.clone().or_else(|| looked_for.then(|| ArchiveLocation::Url(url::provenance_of(&archive.url))))
+    located.provenance.clone().or_else(|| looked_for.then(|| ArchiveLocation::Url(chart::provenance_of(&archive.url))))
 }
 
 /// A directory of the project as an archive.
@@ -469,10 +470,6 @@ fn why(chart: &str, error: &StepError) -> String {
     let Some(failure) = error.failure() else { return "interrupted".to_owned() };
     let why = failure.message.strip_prefix(chart).unwrap_or(&failure.message);
     in_one_line(why.trim_start_matches([':', ' ']))
-}
-
-fn in_one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

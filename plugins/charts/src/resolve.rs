@@ -8,10 +8,10 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use image_finder::Node;
-use model::Chart;
 use model::definition::sources::IN_GIT;
 use model::image::normalized;
 use model::problem::shown;
+use model::{Chart, chart};
 use sdk::StepError;
 use sdk::fetch::Request;
 
@@ -154,7 +154,7 @@ impl<'a> Locked<'a> {
             let address = url::resolve(&chart.repo, address)
                 .map_err(|why| StepError::invalid_input("lock", format!("airgap.lock, {}: {why}", named(chart))))?;
             let provenance =
-                Some(url::provenance_of(&address)).filter(|address| is_known(address)).map(ArchiveLocation::Url);
+                Some(chart::provenance_of(&address)).filter(|address| is_known(address)).map(ArchiveLocation::Url);
             return Ok(located(ArchiveLocation::Url(address), provenance));
         }
         let provenance = match oci::tag_of(address).filter(|_| is_known(address)) {

@@ -7,8 +7,9 @@
 use model::image::ImageName;
 use model::{Image, Images};
 
-use crate::merge::{Mode, place};
+use crate::mode::Mode;
 use crate::note::Notes;
+use crate::place::place;
 
 /// Merges `auto_discover`, the list that the generator and `scan` write.
 pub fn merge_images(base: &Images, generated: &Images, current: &Images, mode: Mode, notes: &mut Notes) -> Vec<Image> {

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use airgap_package::definition;
 use airgap_package::format::Forms;
-use airgap_package::plan::{self, Member, Source};
+use airgap_package::parts::{Member, Source};
+use airgap_package::plan;
 use airgap_package::seal;
 use airgap_package::sources::{Found, Sources};
 use archive::{ArchiveWriter, Compression, NewMember};

@@ -6,10 +6,10 @@ use sdk::{StepError, Tree};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::contents::{Contents, Placed};
 use crate::found::{Found, Notes, Release, Unread, What};
 use crate::kinds::{self, Reader};
 use crate::layers;
-use crate::subject::{Contents, Placed, Subject};
 
 /// Links of one image that are followed, and the steps of one.
 const MOST_LINKS: usize = 200;
@@ -230,7 +230,7 @@ impl View<'_> {
         }
         let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
         let ends = targets.keys().map(|target| format!("/{target}")).collect();
-        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new() })?;
+        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new(), marks: Vec::new() })?;
         while !targets.is_empty() {
             let found = again.next().unwrap_or_default();
             let Some(last) = found.last() else { return Ok(()) };
@@ -288,9 +288,4 @@ fn under(found: Found, target: &str) -> Found {
         What::Release(_) => found,
         What::Packages(_) => Found { path: target.to_owned(), ..found },
     }
-}
-
-/// The subject of an image's documents.
-pub fn subject(image: &Image) -> Subject {
-    Subject::Image(Box::new(image.clone()))
 }

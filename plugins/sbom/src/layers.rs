@@ -6,8 +6,9 @@ use std::io;
 use sdk::StepError;
 use sdk::layer::{Found, FoundKind, Layer, LayerFile};
 
-use crate::found::{self, Notes, Unread};
-use crate::kinds::{self, Content, Reader, Why, go};
+use crate::content::Content;
+use crate::found::{Notes, Unread};
+use crate::kinds::{self, Reader};
 
 /// Links whose path is wanted, of one layer.
 const MOST_LINKS: usize = 10_000;
@@ -35,7 +36,7 @@ pub fn notes(
 ) -> Result<Vec<Notes>, StepError> {
     let mut notes: Vec<Notes> = layers.iter().map(|_| Notes::default()).collect();
     let mut waiting = layers.iter().enumerate().filter_map(|(index, layer)| layer.map(|layer| (index, layer)));
-    let mut open: Vec<Turns<'_>> = Vec::new();
+    let mut open: Vec<(usize, &Layer)> = Vec::new();
     loop {
         while open.len() < AT_ONCE {
             let Some((index, layer)) = waiting.next() else { break };
@@ -46,16 +47,16 @@ pub fn notes(
                 }
                 None => {
                     layer.select(&kinds::wanted())?;
-                    open.push(Turns { index, layer, search: None });
+                    open.push((index, layer));
                 }
             }
         }
         if open.is_empty() {
             return Ok(notes);
         }
-        for mut turns in std::mem::take(&mut open) {
-            if turns.turn(&mut notes[turns.index])? {
-                open.push(turns);
+        for (index, layer) in std::mem::take(&mut open) {
+            if turn(layer, &mut notes[index])? {
+                open.push((index, layer));
             } else {
                 told(true)?;
             }
@@ -68,87 +69,47 @@ fn kept(layer: &Layer) -> Result<Option<Notes>, StepError> {
     Ok(layer.kept()?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// A layer that is read in turn with others.
-///
-/// Whatever takes the host long, as passing over most of a binary, is asked for at
-/// the end of a turn: the host does it while the others have theirs.
-struct Turns<'a> {
-    index: usize,
-    layer: &'a Layer,
-    /// The binary that is being looked through.
-    search: Option<(String, LayerFile<'a>, go::Search)>,
+/// One wanted file further; false at the end.
+fn turn(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let result = next(layer, notes);
+    if let Err(error) = result {
+        notes.unread.sort();
+        notes.unread.insert(0, Unread { path: String::new(), why: why(error)? });
+        return Ok(false);
+    }
+    result
 }
 
-impl<'a> Turns<'a> {
-    /// A step further; false at the end.
-    fn turn(&mut self, notes: &mut Notes) -> Result<bool, StepError> {
-        let result = match self.search.take() {
-            Some((path, content, search)) => self.go_on(path, content, search, notes),
-            None => self.next(notes),
-        };
-        if let Err(error) = result {
-            notes.unread.sort();
-            notes.unread.insert(0, Unread { path: String::new(), why: why(error)? });
-            return Ok(false);
-        }
-        result
+fn next(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let found = layer.next()?;
+    if found.is_empty() {
+        // Only what was read to its end can be kept.
+        notes.unread.sort();
+        layer.keep(&serde_json::to_vec(&notes)?)?;
+        return Ok(false);
     }
+    for found in found {
+        match found.kind {
+            FoundKind::File => file(layer, found, notes)?,
+            _ => link(found, notes),
+        }
+    }
+    Ok(true)
+}
 
-    fn next(&mut self, notes: &mut Notes) -> Result<bool, StepError> {
-        let found = self.layer.next()?;
-        if found.is_empty() {
-            // Only what was read to its end can be kept.
-            notes.unread.sort();
-            self.layer.keep(&serde_json::to_vec(&notes)?)?;
-            return Ok(false);
-        }
-        for found in found {
-            match found.kind {
-                FoundKind::File => self.file(found, notes)?,
-                _ => link(found, notes),
-            }
-        }
-        Ok(true)
+fn file(layer: &Layer, found: Found, notes: &mut Notes) -> Result<(), StepError> {
+    let Found { path, size, begin, .. } = found;
+    let mut content = layer.reader();
+    let seen = match begin {
+        0 => kinds::read(&path, size, &mut content, &mut notes.unread),
+        _ => kinds::read_mark(&path, &mut content),
+    };
+    match seen {
+        Ok(seen) => notes.found.extend(seen),
+        Err(why) => notes.unread.push(Unread { path, why }),
     }
-
-    fn file(&mut self, found: Found, notes: &mut Notes) -> Result<(), StepError> {
-        let Found { path, size, .. } = found;
-        let mut content = self.layer.reader();
-        if kinds::reader_of(&path) != Reader::Go {
-            let seen = kinds::read(&path, size, &mut content, &mut notes.unread);
-            return self.noted(path, seen, notes);
-        }
-        match go::Search::begin(size, &mut content) {
-            Ok(Some(search)) => self.search = Some((path, content, search)),
-            Ok(None) => return self.noted(path, Ok(None), notes),
-            Err(why) => return self.noted(path, Err(why), notes),
-        }
-        Ok(())
-    }
-
-    fn go_on(
-        &mut self,
-        path: String,
-        mut content: LayerFile<'a>,
-        mut search: go::Search,
-        notes: &mut Notes,
-    ) -> Result<bool, StepError> {
-        match search.go_on(&mut content) {
-            Ok(None) => self.search = Some((path, content, search)),
-            Ok(Some(packages)) => self.noted(path.clone(), Ok(kinds::found(&path, packages)), notes)?,
-            Err(why) => self.noted(path, Err(why), notes)?,
-        }
-        Ok(true)
-    }
-
-    /// What a file says, of which nothing more is wanted.
-    fn noted(&self, path: String, seen: Result<Option<found::Found>, Why>, notes: &mut Notes) -> Result<(), StepError> {
-        match seen {
-            Ok(seen) => notes.found.extend(seen),
-            Err(why) => notes.unread.push(Unread { path, why }),
-        }
-        self.layer.skip(u64::MAX).map(drop)
-    }
+    // The host passes over the rest while other layers have their turn.
+    layer.skip(u64::MAX).map(drop)
 }
 
 fn link(found: Found, notes: &mut Notes) {

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::DeflateDecoder;
 use memchr::memmem;
 
-use crate::kinds::{Content, Why};
+use crate::content::{Content, Why};
 
 /// Bytes that all members of an archive may unpack to, those of nested ones
 /// included.

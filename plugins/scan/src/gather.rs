@@ -12,7 +12,7 @@ use model::rendered::{ChartToRender, TO_RENDER, ToRender};
 use sdk::{Sink, StepError};
 use serde::{Deserialize, Serialize};
 
-use crate::scanner::Replaced;
+use crate::kustomize::{Replaced, post_rendered};
 
 /// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
@@ -137,7 +137,7 @@ impl Gathered {
                 values.push(path);
             }
             list.charts.push(to_render(met, &release.name, &release.namespace, values));
-            let replaced = crate::scanner::post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
+            let replaced = post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
             places.push(Occurrence { chart: place.clone(), release: Some(release.place.clone()), replaced });
         }
         output.write_json(TO_RENDER, &list)?;

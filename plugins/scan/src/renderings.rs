@@ -10,7 +10,7 @@ use model::rendered::{Document, Problem, RENDERED, Rendered};
 use sdk::{Inputs, StepError};
 
 use crate::gather::{Occurrence, PLACES};
-use crate::scanner::Replaced;
+use crate::kustomize::Replaced;
 
 /// By the place of a chart.
 #[derive(Default)]

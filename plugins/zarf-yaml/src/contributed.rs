@@ -8,7 +8,7 @@ use sdk::{Entry, EntryKind, Inputs, JsonSchema, StepError, Tree};
 use serde::{Deserialize, Serialize};
 
 use crate::Configuration;
-use crate::compose::Problem;
+use crate::problem::Problem;
 
 /// As the host tells of it: what pipeline.yaml says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

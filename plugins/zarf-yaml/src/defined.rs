@@ -17,22 +17,11 @@ use model::problem::shown;
 use model::zarf::{self, Chart, Component, Definition, base_name};
 
 use crate::Configuration;
-use crate::compose::{
-    Problem, add_components, arrange, check_delivered, metadata, provenance, require_of, with_what_is_about,
-};
+use crate::compose::{add_components, arrange, check_delivered, metadata, provenance, require_of, with_what_is_about};
 use crate::contributed;
+use crate::copies::Copy;
 use crate::inputs::Fetched;
-
-/// A local file or folder, and where it goes in the tree of the definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// As the components write it: `./charts/web`.
-    pub from: String,
-    /// `sources/web/files/0/web.conf`.
-    pub to: String,
-    /// Whether it is a folder.
-    pub is_folder: bool,
-}
+use crate::problem::Problem;
 
 /// The definition, and what has to be laid beside it.
 ///
@@ -92,12 +81,7 @@ fn name(definition: &mut Definition, components: &ResolvedComponents) {
 fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
     let named = |list: &mut dyn Iterator<Item = String>| list.collect::<BTreeSet<String>>();
     let components = &composed.definition.components;
-    let images = named(
-        &mut components
-            .iter()
-            .flat_map(|one| &one.images)
-            .map(|image| normalized(image.strip_prefix("oci://").unwrap_or(image))),
-    );
+    let images = named(&mut components.iter().flat_map(|one| &one.images).map(|image| normalized(image)));
     let mut alone = ResolvedComponents::default();
     // It was added without a refusal when the components were resolved.
     let _ = sources::add_to(&mut alone, composed);

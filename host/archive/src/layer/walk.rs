@@ -95,12 +95,12 @@ impl Walk {
         while let Some(header) = self.tar.next_entry()? {
             let path = rooted(&header.path);
             self.names.push(name_of(&path, header.kind == EntryKind::Directory));
-            let is_wanted = self.is_wanted(&path, header.kind)?;
-            let is_file = is_wanted && header.kind == EntryKind::File;
-            self.found.extend(is_wanted.then(|| found(&path, header)));
+            let begin = self.begin_of(&path, header.kind)?;
+            let is_file = begin.is_some() && header.kind == EntryKind::File;
+            self.found.extend(begin.map(|begin| found(&path, begin, header)));
             if is_file {
                 self.pass(true)?;
-                self.hand_over()?;
+                self.hand_over(begin.unwrap_or_default())?;
             } else if self.names.len() >= STRIDE || self.found.len() >= BATCH {
                 self.pass(false)?;
             }
@@ -108,13 +108,34 @@ impl Walk {
         Ok(())
     }
 
-    fn is_wanted(&mut self, path: &str, kind: EntryKind) -> io::Result<bool> {
-        Ok(match kind {
-            EntryKind::File => self.wanted.path(path) || self.begins_as_wanted()?,
-            EntryKind::HardLink => self.wanted.path(path),
+    /// Where reading an entry begins; None for what is not wanted.
+    fn begin_of(&mut self, path: &str, kind: EntryKind) -> io::Result<Option<u64>> {
+        let is_wanted = match kind {
+            EntryKind::File | EntryKind::HardLink => self.wanted.path(path),
             EntryKind::Symlink => true,
             EntryKind::Directory | EntryKind::Other(_) => false,
-        })
+        };
+        if is_wanted || kind != EntryKind::File || !self.begins_as_wanted()? {
+            return Ok(is_wanted.then_some(0));
+        }
+        if self.wanted.marks.are_wanted() { self.mark() } else { Ok(Some(0)) }
+    }
+
+    /// Passes over what lies before the first mark of a file.
+    fn mark(&mut self) -> io::Result<Option<u64>> {
+        let mut at = 0;
+        loop {
+            // Chunks are whole blocks, but for the last.
+            let chunk = self.tar.chunk()?;
+            let (length, found) = (chunk.len(), self.wanted.marks.find(chunk));
+            let passed = found.unwrap_or(length);
+            self.tar.consume(passed);
+            at += passed as u64;
+            match found {
+                None if length > 0 => {}
+                found => return Ok(found.map(|_| at)),
+            }
+        }
     }
 
     fn begins_as_wanted(&mut self) -> io::Result<bool> {
@@ -133,10 +154,10 @@ impl Walk {
         self.tell(Told::Passed { names, found, is_file })
     }
 
-    /// The content of the file that was found last, as far as it is wanted.
-    fn hand_over(&mut self) -> io::Result<()> {
+    /// The content of the file that was found last, from `at` on, as far as it is
+    /// wanted.
+    fn hand_over(&mut self, mut at: u64) -> io::Result<()> {
         self.files += 1;
-        let mut at = 0;
         while let Some(from) = self.asked.from(self.files) {
             let chunk = self.tar.chunk()?;
             let (length, begin) = (chunk.len(), from.max(at));
@@ -164,7 +185,7 @@ fn left() -> io::Error {
     io::Error::other("nobody reads the layer any more")
 }
 
-fn found(path: &str, header: Header) -> Found {
+fn found(path: &str, begin: u64, header: Header) -> Found {
     let target = match header.kind {
         EntryKind::HardLink => rooted(&header.target)[1..].to_owned(),
         _ => header.target,
@@ -173,6 +194,7 @@ fn found(path: &str, header: Header) -> Found {
         path: path.trim_start_matches('/').to_owned(),
         kind: header.kind,
         size: header.size,
+        begin,
         executable: header.mode & 0o111 != 0,
         target,
     }

@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use model::ResolvedComponents;
 use serde::Serialize;
 
+use super::listed::in_memory;
 use super::needs::needs;
 use super::outputs::tree_of;
-use super::preview::{OnDisk, in_memory};
+use super::preview::OnDisk;
 use crate::state::BuildState;
 use base::digest::Digest;
 use base::error::{Error, Result};

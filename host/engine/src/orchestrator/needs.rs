@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::chart::provenance_of;
 use model::definition::sources::IN_GIT;
 use model::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
@@ -17,9 +18,10 @@ use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
 use base::reference::Reference;
 use config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
+use config::core_plugins::CHARTS;
 use config::local::is_local;
 use config::lock_doubts::listed;
-use config::lock_names::provenance_of;
+use config::pipeline::{HostStep, Runner, StepSpec};
 use config::repository::is_commit;
 use fetch::shared_lock::UNLOCK;
 
@@ -45,6 +47,17 @@ impl fmt::Display for Kind {
             Self::Chart => "chart",
             Self::Repository => "repository",
         })
+    }
+}
+
+/// What a step fetches, by who does its work.
+pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
+    match &spec.run {
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
+        Runner::Plugin(name) => (name == CHARTS).then_some(Kind::Chart),
     }
 }
 

@@ -7,30 +7,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::resolved::resolved;
-use model::{RESOLVED, ResolvedComponents};
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use super::facts::facts;
-use super::needs::{self, Held, Kind, Need, Requests, Total, Useless};
+use super::listed::{components_of, with_found};
+use super::needs::{self, Held, Kind, Need, Requests, Total, Useless, kind_of};
 use super::outputs::tree_of;
 use super::plan::{Action, Plan, PlannedStep, plan};
 use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::state::BuildState;
-use crate::steps::{discovered, images, repos};
+use crate::steps::{images, repos};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use config::Project;
-use config::airgap_lock::{AirgapLock, LockChange, LockedImage};
+use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{DISCOVER, HostStep, Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
-use config::settings::Discover;
-use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
@@ -277,65 +275,4 @@ impl Outlook {
 /// What the steps for which `chosen` holds fetch.
 fn kinds(pipeline: &Pipeline, chosen: impl Fn(&StepSpec) -> bool) -> BTreeSet<Kind> {
     pipeline.steps.iter().filter(|spec| chosen(spec)).filter_map(kind_of).collect()
-}
-
-/// What a step fetches, by who does its work.
-pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
-    match &spec.run {
-        Runner::Host(HostStep::Images) => Some(Kind::Image),
-        Runner::Host(HostStep::Files) => Some(Kind::File),
-        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
-        Runner::Host(HostStep::Config) => None,
-        Runner::Plugin(name) => (name == "charts").then_some(Kind::Chart),
-    }
-}
-
-/// The resolved components in the tree of the step that publishes them.
-///
-/// # Errors
-/// `state` where they are missing or damaged.
-pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
-    let damaged = || {
-        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&tree.path_of(RESOLVED))))
-            .hint(format!("run `opencenter-airgap build --step {MANIFESTS}` to make it again"))
-    };
-    resolved(tree).map_err(|error| damaged().caused_by(error))?.ok_or_else(damaged)
-}
-
-/// The components with the images that are found in charts, where those are added:
-/// as the step that finds them found them, where it `is_done`, else as the lock
-/// knows them from another build.
-///
-/// # Errors
-/// `state`, `invalid-input` where the list of that step is missing or damaged.
-pub(crate) fn with_found(
-    project: &Project,
-    mut components: ResolvedComponents,
-    lock: &AirgapLock,
-    is_done: impl Fn(&str) -> bool,
-) -> Result<ResolvedComponents> {
-    if project.settings.images.discover != Discover::Add {
-        return Ok(components);
-    }
-    let finder = project.pipeline.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.as_str());
-    match finder.filter(|id| is_done(id)) {
-        Some(id) => components.images.extend(discovered::added(Some(&tree_of(&project.layout, id)?))?.into_keys()),
-        None => add_locked(project, &mut components, lock),
-    }
-    Ok(components)
-}
-
-fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &AirgapLock) {
-    let platform = format!("linux/{}", project.architecture());
-    let named: BTreeSet<String> = components.images.iter().cloned().collect();
-    components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
-}
-
-/// What the configuration names as it is now, and what the lock says was found in
-/// charts.
-///
-/// # Errors
-/// `configuration`.
-pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
-    with_found(project, project.resolved()?, &project.lock, |_| false)
 }

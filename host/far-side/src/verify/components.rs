@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::zarf::{self, Component, RepositoryUrl};
 
-use super::definition::Package;
 use super::facts::{Facts, Member};
+use super::package::Package;
 use super::{Problems, charts};
 
 pub(super) fn check(facts: &mut Facts, package: &Package, problems: &mut Problems) {

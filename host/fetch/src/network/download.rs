@@ -9,17 +9,19 @@
 use url::Url;
 
 use super::auth::Subject;
+use super::blocking::blocking;
+use super::contradiction::contradicts;
 use super::mirrors::{host_of, shown};
 use super::restrict::Bounds;
-use super::seen::Seen;
-use super::transfer::{TransferRequest, blocking};
+use super::transfer::TransferRequest;
 use super::transport::Request;
 use super::{Fetched, Network};
+use crate::seen::Seen;
 use crate::shared_lock::SharedLock;
 use crate::store::receipts::Receipt;
 use crate::store::{Identity, Store};
 use base::digest::Digest;
-use base::error::{Error, Result};
+use base::error::Result;
 use base::progress::Progress;
 use config::airgap_lock::LockedFile;
 use config::lock_doubts::contradicted;
@@ -94,13 +96,6 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
         }
         (None, None) => Ok(None),
     }
-}
-
-/// Something is not what airgap.lock says.
-pub(super) fn contradicts(found: &str, locked: &str, name: &str) -> Error {
-    Error::integrity(format!("{found}, but config/airgap.lock says {locked}")).hint(format!(
-        "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {name}`"
-    ))
 }
 
 /// What the store may answer a download with, without any network.

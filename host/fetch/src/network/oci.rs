@@ -9,12 +9,13 @@ use serde::Deserialize;
 use url::Url;
 
 use super::auth::Subject;
+use super::blocking::blocking;
 use super::failure::Failure;
 use super::mirrors::{Endpoint, host_of, shown};
 use super::pages::next_page;
 use super::party::Party;
 use super::restrict::Bounds;
-use super::transfer::{TransferRequest, blocking};
+use super::transfer::TransferRequest;
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::store::{Identity, Store};

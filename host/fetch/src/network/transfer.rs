@@ -10,14 +10,16 @@ use std::time::Duration;
 use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 
 use super::auth::Subject;
-use super::download::contradicts;
+use super::blocking::blocking;
+use super::buffer::Buffer;
+use super::contradiction::contradicts;
 use super::failure::Failure;
 use super::range::{Answered, Held, Verdict, judge};
 use super::sink::Sink;
 use super::transport::{Answer, Piece, Request, Tries, silent};
 use super::{Fetched, Network};
 use crate::store::partial::SYNC_TIME;
-use crate::store::{Identity, Partial, Store};
+use crate::store::{Identity, Store};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
@@ -46,29 +48,6 @@ pub(super) struct TransferRequest<'a> {
     pub(super) source: &'a str,
     pub(super) request: Request,
     pub(super) subject: Subject<'a>,
-}
-
-/// What is there so far.
-#[derive(Debug)]
-pub(super) enum Buffer {
-    Small(Vec<u8>),
-    Large(Box<Partial>),
-}
-
-impl Buffer {
-    fn written(&self) -> u64 {
-        match self {
-            Buffer::Small(bytes) => bytes.len() as u64,
-            Buffer::Large(partial) => partial.written(),
-        }
-    }
-
-    fn identity(&self) -> Option<&Identity> {
-        match self {
-            Buffer::Small(_) => None,
-            Buffer::Large(partial) => Some(partial.identity()),
-        }
-    }
 }
 
 /// What has been tried so far.
@@ -447,13 +426,4 @@ fn wrong_digest(wanted: &TransferRequest<'_>, found: Digest) -> Error {
     }
     Error::integrity(format!("{} from {} has the digest {found} instead of {expected}", wanted.what, wanted.source))
         .hint("the server, or a proxy on the way, delivers other bytes than it announces: nothing of it was kept")
-}
-
-/// Runs what blocks on a thread where it may.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(panicked)?
-}
-
-pub(super) fn panicked(error: tokio::task::JoinError) -> Error {
-    Error::new(Class::Local, "a writing thread failed").caused_by(error)
 }

@@ -7,15 +7,14 @@ use super::Answer;
 use super::outputs::wit;
 use crate::archive_handle::{Archive, ArchiveHandle};
 use crate::bindings::OutputSink;
+use crate::bindings::Refusal;
 use crate::bindings::archives::{Added, Compression, Content as WitContent, Host, HostArchive, Limits, Member};
 use crate::bindings::types::{Artifact as WitArtifact, Failure, StepError};
 use crate::call::Call;
-use crate::input::InputTree;
+use crate::input::{self, InputTree};
 use crate::limits::{ENTRY_BYTES, OPEN_ARCHIVES, PACKED_FILES};
-use crate::stop::Refusal;
 use archive::unpack::{Source, TOO_LARGE, UnpackLimits, unpack};
-use archive::writer;
-use archive::writer::{ArchiveWriter, Content, NewMember};
+use archive::{ArchiveWriter, Content, NewMember};
 use base::error::{Class, Error, Result};
 use base::layout::UNPACKED;
 use base::leash::Leash;
@@ -71,8 +70,8 @@ impl HostArchive for Call {
             Err(refusal) => return Err(refusal.into_error()),
         };
         let compression = match compression {
-            Compression::None => writer::Compression::None,
-            Compression::Zstd => writer::Compression::Zstd,
+            Compression::None => archive::Compression::None,
+            Compression::Zstd => archive::Compression::Zstd,
         };
         let slot = work.archives.clone().try_acquire_owned().map_err(|_| {
             Error::new(Class::Plugin, format!("more than {OPEN_ARCHIVES} archives would be written at the same time"))
@@ -234,7 +233,7 @@ fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<New
     let mut entries = Vec::new();
     for entry in tree.entries("", leash)? {
         leash.check()?;
-        if entry.kind != crate::bindings::trees::EntryKind::File {
+        if entry.kind != input::EntryKind::File {
             continue;
         }
         let located = tree.locate(&entry.path)?;
@@ -245,7 +244,7 @@ fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<New
     Ok(entries)
 }
 
-fn added(added: writer::Added) -> Added {
+fn added(added: archive::Added) -> Added {
     Added { path: added.path, sha256: added.digest.hex(), size: added.size }
 }
 

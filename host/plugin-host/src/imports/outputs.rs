@@ -9,11 +9,11 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::Answer;
 use crate::bindings::OutputSink;
+use crate::bindings::Refusal;
 use crate::bindings::outputs::{Host, HostSink};
 use crate::bindings::types::Artifact as WitArtifact;
 use crate::call::{Call, RunScope};
 use crate::input::{InputTree, Located, hash_file};
-use crate::stop::Refusal;
 use crate::stream::{FileWriter, Writing};
 use base::error::{Class, Error, Result};
 use base::leash::Leash;

@@ -9,13 +9,16 @@ use std::io::Read;
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::{Content, Why};
+use crate::content::{Content, Why};
 use crate::found::{Kind, Package};
 
 /// ELF, Mach-O and PE.
 pub const BEGINNINGS: [&[u8]; 3] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"MZ"];
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
+/// Sizes of a pointer, and all flags.
+const POINTERS: [u8; 2] = [4, 8];
+const FLAGS: std::ops::Range<u8> = 0..4;
 /// Magic, size of a pointer, flags, padding.
 const HEADER: usize = 32;
 const INLINE: u8 = 2;
@@ -28,61 +31,41 @@ const WINDOW: usize = 256 << 10;
 const LARGEST_INFO: u64 = 4 << 20;
 const DEVEL: &str = "(devel)";
 
+/// What build information begins with, wherever it lies.
+pub fn marks() -> Vec<Vec<u8>> {
+    let pairs = POINTERS.into_iter().flat_map(|pointer| FLAGS.map(move |flags| [pointer, flags]));
+    pairs.map(|pair| [MAGIC, &pair[..]].concat()).collect()
+}
+
+/// Reads build information that begins here.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_mark(content: &mut dyn Content) -> Result<Vec<Package>, Why> {
+    Window { content, bytes: Vec::new(), at: 0 }.info(0).map(|info| packages(&info))
+}
+
 /// Reads a binary. Nothing comes of one that Go did not make.
 ///
 /// # Errors
 /// Where it is one of Go's and its information cannot be read.
 pub fn read(size: u64, content: &mut dyn Content) -> Result<Vec<Package>, Why> {
-    let Some(mut search) = Search::begin(size, content)? else { return Ok(Vec::new()) };
-    loop {
-        if let Some(packages) = search.go_on(content)? {
-            return Ok(packages);
-        }
+    let mut head = Vec::new();
+    content.take(HEAD as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
+    if !BEGINNINGS.iter().any(|beginning| head.starts_with(beginning)) {
+        return Ok(Vec::new());
     }
-}
-
-/// A binary that is being looked through, a window at a time.
-pub struct Search {
-    window: Window,
-    /// Where there is nothing to be found any more.
-    end: u64,
-}
-
-impl Search {
-    /// Reads what a binary begins with, and passes over what is of no interest.
-    /// None where it cannot be one of Go's.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn begin(size: u64, content: &mut dyn Content) -> Result<Option<Self>, Why> {
-        let mut head = Vec::new();
-        content.take(HEAD as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
-        if !BEGINNINGS.iter().any(|beginning| head.starts_with(beginning)) {
-            return Ok(None);
-        }
-        let (begin, length) = if head.starts_with(b"\x7fELF") { segment(&head).unwrap_or((0, 0)) } else { (0, size) };
-        if length == 0 || begin >= size {
-            return Ok(None);
-        }
-        let mut window = Window { bytes: head, at: 0 };
-        if begin > 0 {
-            window.go_to(begin, content)?;
-        }
-        Ok(Some(Self { window, end: begin.saturating_add(length) }))
+    let (begin, length) = if head.starts_with(b"\x7fELF") { segment(&head).unwrap_or((0, 0)) } else { (0, size) };
+    if length == 0 || begin >= size {
+        return Ok(Vec::new());
     }
-
-    /// A window further; None while there may be something to find.
-    ///
-    /// # Errors
-    /// Where it is one of Go's and its information cannot be read.
-    pub fn go_on(&mut self, content: &mut dyn Content) -> Result<Option<Vec<Package>>, Why> {
-        let window = &mut self.window;
-        if let Some(place) = window.magic() {
-            return window.info(place, content).map(|info| Some(packages(&info)));
-        }
-        window.leave();
-        let is_over = window.end() >= self.end || !window.grow(WINDOW, content)?;
-        Ok(is_over.then(Vec::new))
+    let mut window = Window { content, bytes: head, at: 0 };
+    if begin > 0 {
+        window.go_to(begin)?;
+    }
+    match window.find(length)? {
+        Some(info) => Ok(packages(&info)),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -111,7 +94,8 @@ fn segment(head: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// Part of a file.
-struct Window {
+struct Window<'a> {
+    content: &'a mut dyn Content,
     bytes: Vec<u8>,
     /// Of the first of the bytes in the file.
     at: u64,
@@ -124,66 +108,67 @@ struct Info {
     modules: String,
 }
 
-impl Window {
-    fn end(&self) -> u64 {
-        self.at + self.bytes.len() as u64
-    }
-
+impl Window<'_> {
     /// Begins anew at a later place of the file.
-    fn go_to(&mut self, place: u64, content: &mut dyn Content) -> Result<(), Why> {
-        let end = self.end();
+    fn go_to(&mut self, place: u64) -> Result<(), Why> {
+        let end = self.at + self.bytes.len() as u64;
         if place < end {
             let passed = usize::try_from(place - self.at).unwrap_or(usize::MAX).min(self.bytes.len());
             self.bytes.drain(..passed);
         } else {
             self.bytes.clear();
-            content.pass(place - end).map_err(|error| error.to_string())?;
+            self.content.pass(place - end).map_err(|error| error.to_string())?;
         }
         self.at = place;
         Ok(())
     }
 
     /// Adds at most `length` bytes, and says whether there were any.
-    fn grow(&mut self, length: usize, content: &mut dyn Content) -> Result<bool, Why> {
-        let read = content.take(length as u64).read_to_end(&mut self.bytes);
+    fn grow(&mut self, length: usize) -> Result<bool, Why> {
+        let read = (&mut *self.content).take(length as u64).read_to_end(&mut self.bytes);
         Ok(read.map_err(|error| error.to_string())? > 0)
     }
 
-    /// Where the build information begins.
-    fn magic(&self) -> Option<usize> {
-        let mut found = memmem::find_iter(&self.bytes, MAGIC);
-        found.find(|place| (self.at + *place as u64).is_multiple_of(16))
-    }
-
-    /// Drops what was looked through.
-    fn leave(&mut self) {
-        let kept = self.bytes.len().saturating_sub(HEADER) / 16 * 16;
-        self.bytes.drain(..kept);
-        self.at += kept as u64;
+    /// Looks through `length` bytes from here on.
+    fn find(&mut self, length: u64) -> Result<Option<Info>, Why> {
+        let end = self.at.saturating_add(length);
+        let finder = memmem::Finder::new(MAGIC);
+        loop {
+            let found = finder.find_iter(&self.bytes).find(|place| (self.at + *place as u64).is_multiple_of(16));
+            if let Some(place) = found {
+                return self.info(place).map(Some);
+            }
+            let kept = self.bytes.len().saturating_sub(HEADER) / 16 * 16;
+            self.bytes.drain(..kept);
+            self.at += kept as u64;
+            if self.at + self.bytes.len() as u64 >= end || !self.grow(WINDOW)? {
+                return Ok(None);
+            }
+        }
     }
 
     /// Reads what lies behind the magic at `place`.
-    fn info(&mut self, place: usize, content: &mut dyn Content) -> Result<Info, Why> {
+    fn info(&mut self, place: usize) -> Result<Info, Why> {
         self.bytes.drain(..place);
-        while self.bytes.len() < HEADER && self.grow(WINDOW, content)? {}
+        while self.bytes.len() < HEADER && self.grow(WINDOW)? {}
         let flags = self.bytes.get(MAGIC.len() + 1).copied().unwrap_or(0);
         if flags & INLINE == 0 {
             return Err("it was built by Go 1.17 or older, whose build information lies all over the file".to_owned());
         }
         let mut at = HEADER;
-        let version = self.text(&mut at, content)?;
-        let modules = self.text(&mut at, content)?;
+        let version = self.text(&mut at)?;
+        let modules = self.text(&mut at)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let inside = modules.get(FENCE..modules.len().saturating_sub(FENCE)).unwrap_or_default();
         Ok(Info { version: text(&version), modules: text(inside) })
     }
 
     /// A length of seven bits in a byte, and so many bytes.
-    fn text(&mut self, at: &mut usize, content: &mut dyn Content) -> Result<Vec<u8>, Why> {
+    fn text(&mut self, at: &mut usize) -> Result<Vec<u8>, Why> {
         let cut = || "its build information is cut".to_owned();
         let (mut length, mut shift) = (0u64, 0);
         loop {
-            while self.bytes.len() <= *at && self.grow(WINDOW, content)? {}
+            while self.bytes.len() <= *at && self.grow(WINDOW)? {}
             let byte = *self.bytes.get(*at).ok_or_else(cut)?;
             *at += 1;
             length |= u64::from(byte & 0x7f) << shift;
@@ -199,7 +184,7 @@ impl Window {
             return Err(format!("its build information has {length} bytes"));
         }
         let end = *at + usize::try_from(length).unwrap_or(usize::MAX);
-        while self.bytes.len() < end && self.grow(WINDOW, content)? {}
+        while self.bytes.len() < end && self.grow(WINDOW)? {}
         let text = self.bytes.get(*at..end).ok_or_else(cut)?.to_vec();
         *at = end;
         Ok(text)

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Content, Why};
+use crate::content::{Content, Why};
 use crate::found::{Kind, Package, Unread};
 use crate::zip::{self, Budget, Member};
 

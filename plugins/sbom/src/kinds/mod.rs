@@ -9,35 +9,16 @@ pub mod os_release;
 pub mod python;
 pub mod rpm;
 
-use std::io::{self, Read};
+use std::io::Read;
 
+use crate::content::{Content, Why};
 use crate::found::{Found, Package, Unread, What};
-
-/// A file that is read front to back, parts of which can be passed over.
-pub trait Content: Read {
-    /// Passes over at most `length` bytes, and says how many.
-    ///
-    /// # Errors
-    /// As reading does.
-    fn pass(&mut self, length: u64) -> io::Result<u64>;
-}
-
-impl Content for &[u8] {
-    fn pass(&mut self, length: u64) -> io::Result<u64> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.len());
-        *self = &self[length..];
-        Ok(length as u64)
-    }
-}
-
-/// Why a file says nothing.
-pub type Why = String;
 
 /// Packages of one file: a system has some thousands.
 const MOST_PACKAGES: usize = 100_000;
 
 /// Whether these are as many as a file may say.
-fn few(packages: &[Package]) -> Result<(), Why> {
+fn few(packages: &[crate::found::Package]) -> Result<(), Why> {
     match packages.len() <= MOST_PACKAGES {
         true => Ok(()),
         false => Err(format!("it names more than {MOST_PACKAGES} packages")),
@@ -104,6 +85,7 @@ pub fn wanted() -> sdk::layer::Wanted {
         ends: ENDS.iter().map(|(end, _)| (*end).to_owned()).collect(),
         below: vec![STATUS_FOLDER.to_owned()],
         beginnings: go::BEGINNINGS.iter().map(|beginning| beginning.to_vec()).collect(),
+        marks: go::marks(),
     }
 }
 
@@ -150,8 +132,15 @@ pub fn read(path: &str, size: u64, content: &mut dyn Content, unread: &mut Vec<U
     Ok(found(path, packages))
 }
 
-/// What a file says that names packages; None where it names none.
-pub fn found(path: &str, packages: Vec<Package>) -> Option<Found> {
+/// Reads a file from where one of [`go::marks`] lies in it.
+///
+/// # Errors
+/// Why it could not be read.
+pub fn read_mark(path: &str, content: &mut dyn Content) -> Result<Option<Found>, Why> {
+    Ok(found(path, go::read_mark(content)?))
+}
+
+fn found(path: &str, packages: Vec<Package>) -> Option<Found> {
     (!packages.is_empty()).then(|| Found { path: path.to_owned(), what: What::Packages(packages) })
 }
 

@@ -20,6 +20,7 @@
 use model::image::ImageName;
 
 use crate::command::{self, Command, Named};
+use crate::naming::{ends_in_image, has_tag, is_flag_of_image, is_list_of_images, is_template, names_an_image};
 use crate::template::EACH;
 use crate::yaml::{Node, Value};
 
@@ -410,12 +411,6 @@ impl Finder {
     }
 }
 
-/// Templates of Helm, variables of Flux, kustomize and shells, and those of Zarf,
-/// which fills values files at the deployment.
-pub(crate) fn is_template(text: &str) -> bool {
-    ["{{", "${", "$(", "###ZARF_"].iter().any(|mark| text.contains(mark))
-}
-
 /// Whether one of the parts of a reference has white space around or in it; not in
 /// what a template makes of it.
 fn blank(parts: &[&str]) -> Option<Doubt> {
@@ -501,32 +496,11 @@ fn parts<'a>(key: &str, map: &'a Node, place: NodeContext) -> Option<Parts<'a>> 
     (described && !is_place).then_some(Parts { registry, repository, tag, digest, whole: false })
 }
 
-pub(crate) fn names_an_image(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    key.ends_with("image") || matches!(key.as_str(), "imagename" | "imagerepository" | "image_repo")
-}
-
-pub(crate) fn is_list_of_images(key: &str) -> bool {
-    key.to_ascii_lowercase().ends_with("images")
-}
-
 /// Of a list or map of images, whose fields may be about other things.
 fn may_be_an_image(key: &str, text: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_other = ["registry", "policy", "secret", "repository", "tag", "digest", "version", "name", "hub", "url"];
     text.contains(['/', ':']) && !text.contains("://") && !is_other.iter().any(|word| key.contains(word))
-}
-
-/// `--sidecarImage`, `-image`, `--prometheus-config-reloader`.
-pub(crate) fn is_flag_of_image(flag: &str) -> bool {
-    let flag = flag.to_ascii_lowercase();
-    flag.starts_with('-') && (flag.contains("image") || flag.contains("reloader"))
-}
-
-/// `--image`, and `--image-repository`, which is one without its tag.
-pub(crate) fn ends_in_image(flag: &str) -> bool {
-    let flag = flag.to_ascii_lowercase();
-    ["image", "images", "image-repository", "imagerepository", "image-repo"].iter().any(|end| flag.ends_with(end))
 }
 
 /// `imageTag` beside `image`, `sidecarImageTag` beside `sidecarImage`,
@@ -539,10 +513,6 @@ fn tag_beside<'a>(map: &'a Node, key: &str) -> Option<&'a Node> {
     let count = if stem == "image" { names.len() } else { 3 };
     let is_said = |node: &&Node| node.text().is_some_and(|text| !text.is_empty());
     names.iter().take(count).find_map(|name| map.get(name).filter(is_said))
-}
-
-pub(crate) fn has_tag(text: &str) -> bool {
-    text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@
 //! where it would have written its own.
 
 use super::{Run, log};
+use crate::orchestrator::listed::in_memory;
 use crate::orchestrator::needs;
 use crate::orchestrator::needs::Useless;
-use crate::orchestrator::preview::in_memory;
 use crate::orchestrator::report::RunError;
 use crate::state::BuildState;
 use base::digest::Digest;

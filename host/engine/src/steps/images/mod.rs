@@ -36,7 +36,7 @@ use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
 use config::as_read::AsRead;
-use config::pipeline::DISCOVER;
+use config::core_plugins::DISCOVER;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 

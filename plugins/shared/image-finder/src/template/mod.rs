@@ -14,6 +14,7 @@ mod lines;
 mod mentions;
 mod parse;
 mod places;
+mod words;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

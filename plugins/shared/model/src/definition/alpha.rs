@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::{DEEPEST, Found, Home, Reader, Refused, path, refuse, template};
+use super::reader::{DEEPEST, Home, Reader, Refused};
+use super::{Found, merge, path, refuse, template};
 use crate::problem::{YamlPath, shown};
 use crate::zarf::Definition;
 use crate::zarf::alpha::{Action, ActionSet, Chart, Component, Manifest};
@@ -43,33 +44,9 @@ impl Reader<'_> {
         let architecture = self.architecture(home, &package.definition.kind, &metadata.architecture)?;
         package.definition.metadata.architecture.clone_from(&architecture);
         let Resolved { definition, schemas } = self.resolve(package, &architecture, &[])?;
-        if definition.components.is_empty() {
-            return Err(home.at(
-                &YamlPath::root().key("components"),
-                "",
-                format!("no component is for {}", self.target(&architecture)),
-                "choose another flavor or architecture, or correct `only` of the components",
-            ));
-        }
-        self.unique(home, definition.components.iter().map(|component| component.name.as_str()));
+        self.check_names(home, definition.components.iter().map(|component| &*component.name), &architecture, "only")?;
         let definition = self.filled(home, &definition, &architecture)?;
         Ok((definition, schemas))
-    }
-
-    pub(super) fn target(&self, architecture: &str) -> String {
-        match self.choice.flavor.as_str() {
-            "" => format!("`{architecture}` without a flavor"),
-            flavor => format!("`{architecture}` and the flavor `{}`", shown(flavor)),
-        }
-    }
-
-    pub(super) fn unique<'a>(&mut self, home: &Home, names: impl Iterator<Item = &'a str>) {
-        let mut seen = BTreeSet::new();
-        for name in names.filter(|name| !seen.insert((*name).to_owned())) {
-            let message = format!("two components are called `{}`", shown(name));
-            let path = YamlPath::root().key("components");
-            self.refusals.push(*home.at(&path, name, message, "rename one of them, or choose by `only`"));
-        }
     }
 
     fn filled(&mut self, home: &Home, definition: &Definition, architecture: &str) -> Refused<Definition> {
@@ -117,8 +94,8 @@ impl Reader<'_> {
     }
 
     fn applies(&self, component: &Component, architecture: &str) -> bool {
-        let fits = |wanted: &str, asked: &str| wanted.is_empty() || wanted == asked;
-        fits(&component.only.cluster.architecture, architecture) && fits(&component.only.flavor, &self.choice.flavor)
+        let only = &component.only;
+        self.fits(&only.cluster.architecture, &only.flavor, architecture)
     }
 
     fn import(&mut self, home: &Home, place: &YamlPath, component: &Component) -> Refused<Option<Import>> {
@@ -273,8 +250,8 @@ impl Merged {
         definition.variables = by_name(std::mem::take(&mut definition.variables), self.variables);
         definition.constants = by_name(std::mem::take(&mut definition.constants), self.constants);
         let values = self.values.into_iter().chain(std::mem::take(&mut definition.values.files));
-        definition.values.files = once(values.map(|file| path::relative_to(&file, "")));
-        let schemas = once(self.schemas.into_iter().map(|schema| path::joined("", &schema)));
+        definition.values.files = merge::once(values.map(|file| path::relative_to(&file, "")));
+        let schemas = merge::once(self.schemas.into_iter().map(|schema| path::joined("", &schema)));
         Resolved { definition, schemas }
     }
 }
@@ -284,12 +261,6 @@ fn by_name(own: Vec<Value>, imported: Vec<Value>) -> Vec<Value> {
     let mut seen = BTreeSet::new();
     let name = |value: &Value| value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     own.into_iter().chain(imported).filter(|value| seen.insert(name(value))).collect()
-}
-
-/// Each text once, in order.
-pub(super) fn once(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    texts.filter(|text| seen.insert(text.clone())).collect()
 }
 
 /// The imported component with its sources as the importing definition says
@@ -355,18 +326,12 @@ fn actions_over(base: &mut ActionSet, over: ActionSet) {
     join(&mut base.on_failure, over.on_failure);
 }
 
-fn replace(text: &mut String, over: String) {
-    if !over.is_empty() {
-        *text = over;
-    }
-}
-
 fn chart_over(charts: &mut Vec<Chart>, over: Chart) {
     let Some(chart) = charts.iter_mut().find(|chart| chart.name == over.name) else { return charts.push(over) };
-    replace(&mut chart.namespace, over.namespace);
-    replace(&mut chart.release_name, over.release_name);
-    replace(&mut chart.version, over.version);
-    replace(&mut chart.url, over.url);
+    merge::replace(&mut chart.namespace, over.namespace);
+    merge::replace(&mut chart.release_name, over.release_name);
+    merge::replace(&mut chart.version, over.version);
+    merge::replace(&mut chart.url, over.url);
     chart.values_files.extend(over.values_files);
     chart.templated_values_files.extend(over.templated_values_files);
     chart.variables.extend(over.variables);
@@ -377,7 +342,7 @@ fn manifest_over(manifests: &mut Vec<Manifest>, over: Manifest) {
     let Some(manifest) = manifests.iter_mut().find(|manifest| manifest.name == over.name) else {
         return manifests.push(over);
     };
-    replace(&mut manifest.namespace, over.namespace);
+    merge::replace(&mut manifest.namespace, over.namespace);
     manifest.files.extend(over.files);
     manifest.kustomizations.extend(over.kustomizations);
 }

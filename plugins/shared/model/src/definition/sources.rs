@@ -164,7 +164,7 @@ pub fn same_repository(known: &Repository, url: &str, reference: Option<&str>) -
 pub fn local(composed: &Composed) -> Vec<String> {
     let folder = composed.folder();
     let all = places(composed).into_iter().filter(|(_, _, source)| !is_url(source));
-    super::alpha::once(all.filter_map(|(_, _, source)| of_project(folder, &source).ok()))
+    super::merge::once(all.filter_map(|(_, _, source)| of_project(folder, &source).ok()))
 }
 
 /// What a definition adds to the components of a build: images, files, charts,

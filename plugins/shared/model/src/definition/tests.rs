@@ -1,5 +1,6 @@
 //! Definitions in memory, composed.
 
+use super::reader::{DEEPEST, MOST_IMPORTS};
 use super::*;
 
 #[derive(Default)]

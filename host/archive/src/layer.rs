@@ -1,8 +1,9 @@
 //! Reads the layer of an image front to back, in one pass and in memory that
 //! stays the same, and unpacks nothing to disk.
 //!
-//! A thread of its own decompresses and [walks](walk) ahead of who reads. The
-//! reader says beforehand what it [`LayerFilter`]; everything else passes by, but for
+//! A thread of its own decompresses and [walks](walk) ahead of who reads, so that
+//! several layers come forward while one reader takes them in turn. The reader says
+//! beforehand what it wants ([`LayerFilter`]); everything else passes by, but for
 //! its name: [`Names`] tells afterwards what the layer hides of those below it, by
 //! the rules of the OCI image format for removals (`.wh.…`).
 //!

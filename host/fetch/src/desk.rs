@@ -16,7 +16,7 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::progress::{Level, Progress};
 use base::reference::{Reference, blob_address, manifest_address};
-use config::airgap_lock::{AirgapLock, LockedChart, Statement};
+use config::airgap_lock::{AirgapLock, ChartKey, LockedChart, Statement};
 use config::lock_doubts::Witness as _;
 use disk::fs;
 use disk::tree::{Artifact, TreeBuilder};
@@ -316,7 +316,7 @@ impl Desk {
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The key in airgap.lock.
-    pub key: String,
+    pub key: ChartKey,
     /// The exact version that it is.
     pub version: String,
     /// Where the archive came from: a URL, or `oci://` and the reference of the manifest.
@@ -328,12 +328,12 @@ pub struct Resolved {
 /// A chart whose address the host saw give its archive. Only a desk makes one.
 #[derive(Clone, Debug)]
 pub struct SeenChart {
-    key: String,
+    key: ChartKey,
     chart: LockedChart,
 }
 
 impl SeenChart {
-    pub(crate) fn into_entry(self) -> (String, LockedChart) {
+    pub(crate) fn into_entry(self) -> (ChartKey, LockedChart) {
         (self.key, self.chart)
     }
 }

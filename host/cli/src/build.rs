@@ -21,6 +21,7 @@ use base::layout::{Layout, shown};
 use base::progress::{Observer, Progress, text};
 use config::Project;
 use config::airgap_lock::AirgapLock;
+use config::pipeline::StepId;
 use disk::fs;
 use engine::carry;
 use engine::carry::Filled;
@@ -99,20 +100,22 @@ enum OnChange {
     Restart,
 }
 
+/// The id of a step of the pipeline.
+fn known_step(project: &Project, id: &str) -> Result<StepId> {
+    project.pipeline.step(id).map(|spec| spec.id.clone()).ok_or_else(|| {
+        let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
+        Error::new(Class::Usage, format!("there is no step `{id}`")).hint(format!("the steps are {}", ids.join(", ")))
+    })
+}
+
 impl BuildArgs {
     fn options(&self, project: &Project) -> Result<Options> {
-        if let Some(only) = &self.step
-            && !project.pipeline.steps.iter().any(|spec| spec.id == *only)
-        {
-            let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
-            return Err(Error::new(Class::Usage, format!("there is no step `{only}`"))
-                .hint(format!("the steps are {}", ids.join(", "))));
-        }
+        let only = self.step.as_deref().map(|only| known_step(project, only)).transpose()?;
         Ok(Options {
             clean: self.clean,
             request: Request {
                 no_resume: self.no_resume,
-                only: self.step.clone().map(|step| [step].into()),
+                only: only.map(|step| [step].into()),
                 force_regenerate: self.force_regenerate,
             },
             on_change: match self.on_change {

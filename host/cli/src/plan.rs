@@ -157,7 +157,7 @@ fn row(step: &PreviewedStep) -> Vec<String> {
             (by, digest.trim_start_matches("sha256:").chars().take(DIGITS).collect())
         }
     };
-    vec![step.planned.id.clone(), by, digest, what.to_owned(), why]
+    vec![step.planned.id.to_string(), by, digest, what.to_owned(), why]
 }
 
 /// Of a digest, to tell one from another.

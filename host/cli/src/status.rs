@@ -108,7 +108,7 @@ fn row(step: &StepState, held: bool, layout: &Layout) -> Vec<String> {
         _ => String::new(),
     };
     vec![
-        step.id.clone(),
+        step.id.to_string(),
         word(step, held).to_owned(),
         step.duration_ms.filter(|_| has_ended(step)).map(text::duration).unwrap_or_default(),
         items,
@@ -298,7 +298,7 @@ fn next(
     };
     let planned = plan(&project.pipeline, &facts, &Request::default());
     let runs = |step: &PlannedStep| match &step.action {
-        plan::Action::Run(reason) => Some(NextStep { id: step.id.clone(), reason: reason.to_string() }),
+        plan::Action::Run(reason) => Some(NextStep { id: step.id.to_string(), reason: reason.to_string() }),
         _ => None,
     };
     let steps: Vec<NextStep> = planned.steps.iter().filter_map(runs).collect();

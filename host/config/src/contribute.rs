@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::core_plugins::{PACKAGE, ZARF_YAML};
 use super::publish;
 use super::step::{Contribution, PackagePart, StepSpec};
+use super::step_id::StepId;
 use disk::tree;
 
 /// As the plugin `zarf-yaml` is told of one.
@@ -45,17 +46,17 @@ fn reads(step: &StepSpec) -> bool {
 
 /// Hands what is contributed to those who list and pack it.
 pub(super) fn connect(steps: &mut [StepSpec]) {
-    let contributors: Vec<String> =
+    let contributors: Vec<StepId> =
         steps.iter().filter(|step| !step.contribute.is_empty()).map(|step| step.id.clone()).collect();
     for step in steps.iter_mut().filter(|step| reads(step)) {
         let missing = contributors.iter().filter(|id| !step.needs.contains(id) && **id != step.id);
-        let missing: Vec<String> = missing.cloned().collect();
+        let missing: Vec<StepId> = missing.cloned().collect();
         step.needs.extend(missing);
     }
 }
 
 /// Whether the step of the first id waits for that of the second.
-type ComesAfter<'a> = &'a dyn Fn(&str, &str) -> bool;
+type ComesAfter<'a> = &'a dyn Fn(&StepId, &StepId) -> bool;
 
 /// Everything that is wrong with what the steps contribute, as far as their
 /// declarations tell.

@@ -37,8 +37,9 @@ impl Known {
     /// What airgap.lock holds and somebody vouches for, and what was `seen` since.
     pub(crate) fn new(lock: &AirgapLock, seen: &BTreeMap<String, Digest>) -> Self {
         let locked = lock.files_of(&Asker::Host).into_iter().flatten();
-        let locked = locked.filter(|(url, file)| url.starts_with("oci://") && file.build.is_some());
-        let mut known: BTreeMap<String, Digest> = locked.map(|(url, file)| (url.clone(), file.sha256)).collect();
+        let locked = locked.filter(|(url, file)| url.as_str().starts_with("oci://") && file.build.is_some());
+        let mut known: BTreeMap<String, Digest> =
+            locked.map(|(url, file)| (url.as_str().to_owned(), file.sha256)).collect();
         known.extend(seen.iter().map(|(url, digest)| (url.clone(), *digest)));
         Self(known)
     }

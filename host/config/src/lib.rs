@@ -63,6 +63,7 @@ mod shape;
 pub mod source;
 mod span;
 mod step;
+mod step_id;
 mod versions_env;
 mod web;
 pub mod written;

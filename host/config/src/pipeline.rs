@@ -17,6 +17,7 @@ use base::error::Result;
 pub use crate::step::{
     CONFIG, Contribution, HostStep, MANIFESTS, OnFailure, PackagePart, Publish, Runner, StepSpec, Target, Written,
 };
+pub use crate::step_id::StepId;
 
 mod built_in;
 mod file;
@@ -37,19 +38,19 @@ impl Pipeline {
     /// the built-in pipeline, and what is added to the package is known to those who
     /// pull, define and list it.
     #[must_use]
-    pub fn discovering(mut self, discover: Discover) -> Self {
+    pub(crate) fn discovering(mut self, discover: Discover) -> Self {
         if discover == Discover::Off {
             self.steps.retain(|step| step.written.is_some() || !step.runs(RENDER));
         }
-        let ids: BTreeSet<String> = self.steps.iter().map(|step| step.id.clone()).collect();
+        let ids: BTreeSet<StepId> = self.steps.iter().map(|step| step.id.clone()).collect();
         let finder = self.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.clone());
         for step in &mut self.steps {
             if step.written.is_none() {
                 step.needs.retain(|need| ids.contains(need));
             }
             let reads = step.run == Runner::Host(HostStep::Images) || step.runs(ZARF_YAML) || step.runs(PACKAGE);
-            let is_new = |finder: &&String| reads && discover == Discover::Add && !step.needs.contains(finder);
-            let added: Vec<String> = finder.iter().filter(is_new).cloned().collect();
+            let is_new = |finder: &&StepId| reads && discover == Discover::Add && !step.needs.contains(finder);
+            let added: Vec<StepId> = finder.iter().filter(is_new).cloned().collect();
             step.needs.extend(added);
         }
         self
@@ -125,7 +126,7 @@ mod tests {
             pipeline.check().unwrap();
             pipeline
         };
-        let reads = |pipeline: &Pipeline| -> Vec<String> {
+        let reads = |pipeline: &Pipeline| -> Vec<StepId> {
             let reads = pipeline.steps.iter().filter(|step| step.needs.iter().any(|need| need == DISCOVER));
             reads.map(|step| step.id.clone()).collect()
         };

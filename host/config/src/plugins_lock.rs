@@ -273,12 +273,20 @@ fn check_signature(pin: &Pin) -> Result<()> {
     })
 }
 
+/// What a plugin may be called, in words.
+pub(crate) const NAME_RULE: &str = "use up to 64 lowercase letters, digits and `-`";
+
 /// Names appear in file names, logs and on the command line.
-pub fn check_name(name: &str) -> Result<()> {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('-') {
-        return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default()))
-            .hint("use up to 64 lowercase letters, digits and `-`"));
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain) && !name.starts_with('-')
+}
+
+/// Whether a plugin may be pinned under this name: nor may it look like that of
+/// a core plugin.
+pub fn check_name(name: &str) -> Result<()> {
+    if !is_name(name) {
+        return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default())).hint(NAME_RULE));
     }
     match CORE.iter().find(|(core, _)| *core != name && looks(core) == looks(name)) {
         None => Ok(()),

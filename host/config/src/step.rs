@@ -8,6 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::core_plugins;
+use crate::step_id::StepId;
 
 /// The step that loads and checks the configuration; the host does it before
 /// anything else.
@@ -19,7 +20,8 @@ pub const MANIFESTS: &str = "manifests";
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
     /// Unique in the pipeline, and the name of its tree: `images`.
-    pub id: String,
+    #[serde(deserialize_with = "as_written")]
+    pub id: StepId,
     /// For people: "Container images". The id where it is missing.
     #[serde(default)]
     pub name: String,
@@ -27,14 +29,14 @@ pub struct StepSpec {
     #[serde(with = "serde_yaml::with::singleton_map")]
     pub run: Runner,
     /// Step ids whose trees this step reads.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<String>,
+    #[serde(default, deserialize_with = "all_as_written", skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<StepId>,
     /// Step ids that wait for this one, without reading its tree.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<String>,
+    pub before: Vec<StepId>,
     /// Step ids that this one waits for, without reading their trees.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<String>,
+    pub after: Vec<StepId>,
     /// What becomes of an attempt that failed.
     #[serde(default)]
     pub on_failure: OnFailure,
@@ -176,10 +178,11 @@ pub enum PackagePart {
 }
 
 impl StepSpec {
-    /// A step of this id and name that waits for nothing.
+    /// A step of this id and name that waits for nothing. The pipeline that it comes
+    /// into is checked with its id.
     pub fn new(id: &str, run: Runner) -> Self {
         Self {
-            id: id.to_owned(),
+            id: StepId::as_written(id),
             name: id.to_owned(),
             run,
             needs: Vec::new(),
@@ -220,36 +223,38 @@ impl StepSpec {
     }
 }
 
+/// Of pipeline.yaml, whose ids are checked with everything else in it.
+fn as_written<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<StepId, D::Error> {
+    String::deserialize(deserializer).map(|id| StepId::as_written(&id))
+}
+
+fn all_as_written<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<StepId>, D::Error> {
+    Vec::<String>::deserialize(deserializer).map(|ids| ids.iter().map(|id| StepId::as_written(id)).collect())
+}
+
 /// A step id, or a list of them.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<StepId>, D::Error> {
     deserializer.deserialize_any(OneOrMany)
 }
 
 struct OneOrMany;
 
 impl<'de> Visitor<'de> for OneOrMany {
-    type Value = Vec<String>;
+    type Value = Vec<StepId>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a step id, or a list of them")
     }
 
     fn visit_str<E: serde::de::Error>(self, id: &str) -> std::result::Result<Self::Value, E> {
-        Ok(vec![id.to_owned()])
+        Ok(vec![StepId::as_written(id)])
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Self::Value, A::Error> {
         let mut ids = Vec::new();
-        while let Some(id) = list.next_element()? {
-            ids.push(id);
+        while let Some(id) = list.next_element::<String>()? {
+            ids.push(StepId::as_written(&id));
         }
         Ok(ids)
     }
-}
-
-/// Step ids and plugin names: they become file names and table columns.
-pub(crate) fn is_id(text: &str) -> bool {
-    text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'_' | b'-'))
 }

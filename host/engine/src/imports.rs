@@ -103,7 +103,7 @@ fn asked_again(project: &Project, options: &Options) -> Vec<String> {
 }
 
 fn seen(found: &AirgapLock) -> BTreeMap<String, Digest> {
-    found.files.iter().map(|(url, file)| (url.clone(), file.sha256)).collect()
+    found.files.iter().map(|(url, file)| (url.as_str().to_owned(), file.sha256)).collect()
 }
 
 struct Importer<'a> {

@@ -1,12 +1,12 @@
 //! The pipeline of every project that has no pipeline.yaml.
 
-use super::{HostStep, OnFailure, Pipeline, Publish, Runner, StepSpec, Target};
+use super::{HostStep, OnFailure, Pipeline, Publish, Runner, StepId, StepSpec, Target};
 
 impl Pipeline {
     /// The pipeline of every project that has no pipeline.yaml.
     pub fn built_in() -> Self {
         let step = |id: &str, name: &str, run: Runner, needs: &[&str], on_failure: OnFailure, publish: Vec<Publish>| {
-            let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+            let needs = needs.iter().map(|need| StepId::as_written(need)).collect();
             StepSpec { name: name.to_owned(), needs, on_failure, publish, ..StepSpec::new(id, run) }
         };
         let host = Runner::Host;

@@ -6,8 +6,8 @@ use model::problem::{Problem, YamlPath, shown};
 
 use super::{CONFIG, HostStep, MANIFESTS, Pipeline, Runner, StepSpec, Written, local_paths};
 use crate::core_plugins::MANIFEST;
-use crate::step::is_id;
-use crate::{contribute, limits, local, publish};
+use crate::step_id::RULE;
+use crate::{contribute, limits, local, plugins_lock, publish};
 use base::error::{Error, Result};
 
 /// How often a step may say that it is tried again.
@@ -77,12 +77,8 @@ impl Pipeline {
 
     fn step_problems(&self, step: &StepSpec, problems: &mut Vec<Problem>) {
         let path = &step.place();
-        if !is_id(&step.id) {
-            problems.push(Problem::new(
-                &path.key("id"),
-                format!("`{}` is no step id", shown(&step.id)),
-                "use at most 63 lowercase letters, digits, `_` and `-`, a letter first",
-            ));
+        if !step.id.is_sound() {
+            problems.push(Problem::new(&path.key("id"), format!("`{}` is no step id", shown(&step.id)), RULE));
         }
         match &step.run {
             run if (step.id == CONFIG) != (*run == Runner::Host(HostStep::Config)) => problems.push(Problem::new(
@@ -90,10 +86,10 @@ impl Pipeline {
                 format!("the step `{CONFIG}` and the host's `{CONFIG}` are one: it is loaded before anything runs"),
                 format!("write `id: {CONFIG}` and `run: {{host: {CONFIG}}}`, or another id and another runner"),
             )),
-            Runner::Plugin(name) if !is_id(name) => problems.push(Problem::new(
+            Runner::Plugin(name) if !plugins_lock::is_name(name) => problems.push(Problem::new(
                 &path.key("run").key("plugin"),
                 format!("`{}` is no plugin name", shown(name)),
-                "use at most 63 lowercase letters, digits, `_` and `-`, a letter first",
+                plugins_lock::NAME_RULE,
             )),
             _ => {}
         }

@@ -232,7 +232,7 @@ mod tests {
     use model::Repository;
 
     use super::*;
-    use config::airgap_lock::LockedFile;
+    use config::airgap_lock::{FileKey, LockedFile};
     use config::pipeline::Pipeline;
 
     #[test]
@@ -244,8 +244,8 @@ mod tests {
             build: Some("1".into()),
         };
         let mut lock = AirgapLock::default();
-        lock.files.insert("https://h/yq".into(), file("yq"));
-        lock.files.insert("https://h/old".into(), file("old"));
+        lock.files.insert(FileKey::of("https://h/yq"), file("yq"));
+        lock.files.insert(FileKey::of("https://h/old"), file("old"));
         let components: ResolvedComponents = serde_json::from_value(serde_json::json!({
             "architecture": "amd64", "package": { "name": "p", "version": "1" }, "repositories": [], "images": [], "charts": [],
             "files": [{ "kind": "tool", "name": "yq", "version": "4", "url": "https://h/yq" }],
@@ -279,7 +279,7 @@ mod tests {
         let done = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-01T00:00:00Z"));
         let mut failed = BuildState { ..done.clone() }.after(Some(&done));
         assert_eq!(failed.unfinished_since, Some(done.created_at));
-        failed.steps.push(crate::state::StepState::default());
+        failed.steps.push(crate::state::StepState::new(&Pipeline::built_in().steps[0]));
         let again = BuildState::new(&Pipeline { steps: Vec::new() }, at("2030-01-05T00:00:00Z"));
         assert_eq!(again.clone().after(Some(&failed)).unfinished_since, failed.unfinished_since);
         assert_eq!(again.after(None).unfinished_since, None);

@@ -53,9 +53,10 @@ pub(crate) fn with_found(
 }
 
 fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &AirgapLock) {
-    let platform = format!("linux/{}", project.architecture());
     let named: BTreeSet<String> = components.images.iter().cloned().collect();
-    components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
+    components
+        .images
+        .extend(lock.found_images(project.architecture()).filter(|image| !named.contains(*image)).map(str::to_owned));
 }
 
 /// What the configuration names as it is now, and what the lock says was found in

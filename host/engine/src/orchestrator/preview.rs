@@ -27,7 +27,7 @@ use config::Project;
 use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepId, StepSpec, Target};
 use config::runners::Runners;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
@@ -57,7 +57,7 @@ pub struct PreviewedStep {
     #[serde(flatten)]
     pub planned: PlannedStep,
     /// Ids of the steps that are complete before it begins.
-    pub waits_for: Vec<String>,
+    pub waits_for: Vec<StepId>,
     /// Who does it.
     pub by: Maker,
 }
@@ -194,7 +194,7 @@ pub fn preview(
 }
 
 fn previewed(project: &Project, planned: PlannedStep) -> Option<PreviewedStep> {
-    let waits_for = project.pipeline.waits_for(&planned.id).into_iter().map(str::to_owned).collect();
+    let waits_for = project.pipeline.waits_for(&planned.id).into_iter().cloned().collect();
     let by = match &project.pipeline.step(&planned.id)?.run {
         Runner::Host(step) => Maker::Host { host: *step },
         Runner::Plugin(name) => {

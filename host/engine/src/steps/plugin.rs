@@ -87,7 +87,7 @@ fn lost(plugin: &str) -> Error {
 /// What a plugin is given of a step's attempt.
 fn attempt(spec: &StepSpec, cx: &StepContext) -> Result<Attempt> {
     Ok(Attempt {
-        step: spec.id.clone(),
+        step: spec.id.to_string(),
         attempt: cx.attempt,
         epoch: cx.epoch,
         timeout: spec.timeout.map(Duration::from_secs),

@@ -27,7 +27,7 @@ use self::pin::Pin;
 use self::source::Source;
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Step, StepContext, at_once};
+use crate::steps::{Step, StepContext, at_once, not_here};
 use base::error::{Class, Error, Result};
 use base::layout::RESERVED;
 use base::progress::{Level, Progress, StepOutcome};
@@ -308,8 +308,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn unreachable_offline(source: &Source) -> Error {
     let wanted = source.reference.as_deref().or(source.commit.as_deref()).unwrap_or("HEAD");
-    Error::new(Class::NotFound, format!("repository `{}` ({}) at {wanted} is not in build/", source.name, source.url))
-        .hint("run once without --offline")
+    not_here(format!("repository `{}` ({}) at {wanted} is not in build/", source.name, source.url))
 }
 
 /// Two names for one repository would share a folder in the package.

@@ -133,7 +133,7 @@ fn steps(project: &Project) -> Vec<StepRow> {
 fn row(step: &StepSpec, project: &Project) -> StepRow {
     let program = concat!("opencenter-airgap ", env!("CARGO_PKG_VERSION"));
     let of_host = |name: &str| StepRow {
-        id: step.id.clone(),
+        id: step.id.to_string(),
         runner: "host".to_owned(),
         name: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

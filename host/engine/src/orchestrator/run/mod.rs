@@ -32,7 +32,7 @@ use config::Project;
 use config::core_plugins::{DISCOVER, RENDER};
 use config::hash;
 use config::named::NamedPaths;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::pipeline::{Pipeline, Runner, StepId, StepSpec};
 use config::publish::Published;
 use config::settings::Discover;
 use confine::wall::Wall;
@@ -229,7 +229,7 @@ impl Run {
     /// Steps that will run are no longer complete: a kill from here on must
     /// not find the record of an output that is being replaced.
     fn reopen_planned(&mut self) {
-        let planned: BTreeSet<String> = self
+        let planned: BTreeSet<StepId> = self
             .plan
             .steps
             .iter()
@@ -361,7 +361,7 @@ impl Run {
 
     fn keep(&mut self, step: StepIndex, spec: &StepSpec, reason: &str) {
         self.book.keep(step, reason);
-        self.environment.observer.observe(&Event::StepSkipped { step: spec.id.clone(), reason: reason.to_owned() });
+        self.environment.observer.observe(&Event::StepSkipped { step: spec.id.to_string(), reason: reason.to_owned() });
     }
 
     fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
@@ -372,7 +372,7 @@ impl Run {
 
     fn input_trees(&self, spec: &StepSpec) -> Result<BTreeMap<String, Tree>> {
         let needs = spec.needs.iter().filter(|need| *need != CONFIG);
-        needs.map(|need| Ok((need.clone(), tree_of(&self.session.project.layout, need)?))).collect()
+        needs.map(|need| Ok((need.to_string(), tree_of(&self.session.project.layout, need)?))).collect()
     }
 
     fn handle(&mut self, message: Message, tasks: &mut JoinSet<Message>) -> Result<()> {
@@ -482,7 +482,7 @@ impl Run {
 
 /// How the published files of the finished steps look, where it is another way
 /// than they were left.
-type Looks = BTreeMap<String, Vec<(usize, Option<String>)>>;
+type Looks = BTreeMap<StepId, Vec<(usize, Option<String>)>>;
 
 fn looks(session: &Session) -> Looks {
     let layout = &session.project.layout;
@@ -494,8 +494,8 @@ fn looks(session: &Session) -> Looks {
 
 /// What turned out to be what was recorded, although it looks otherwise, is
 /// not read again the next time.
-fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<String, Facts>, now: Timestamp) -> Result<()> {
-    let is_sound = |id: &String| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
+fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<StepId, Facts>, now: Timestamp) -> Result<()> {
+    let is_sound = |id: &StepId| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
     let sound: Looks = looks.into_iter().filter(|(id, _)| is_sound(id)).collect();
     if sound.is_empty() {
         return Ok(());

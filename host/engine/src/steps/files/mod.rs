@@ -21,7 +21,7 @@ use url::Url;
 
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Step, StepContext, at_once};
+use crate::steps::{Step, StepContext, at_once, not_here};
 use archive::unpack::{Source, extract_one};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -159,7 +159,7 @@ impl FilesRun<'_> {
         } else {
             self.store.link(&digest, self.output, &path, true)?
         };
-        let checksum = self.lock.lock().files.get(&file.url).and_then(|entry| entry.checksum.clone());
+        let checksum = self.lock.lock().files.get(file.url.as_str()).and_then(|entry| entry.checksum.clone());
         Ok(entry(file, path, &artifact, checksum))
     }
 
@@ -167,7 +167,7 @@ impl FilesRun<'_> {
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
         let mut download =
             Download { name: Some(file.name.clone()), ..Download::of(Granted::to_host(file.url.clone()), label(file)) };
-        let locked = self.lock.lock().files.get(&file.url).cloned();
+        let locked = self.lock.lock().files.get(file.url.as_str()).cloned();
         let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
         if is_vouched && let Some(there) = cached_aside(self.store, &download, self.lock).await? {
             self.progress.expects(there.size());
@@ -355,7 +355,7 @@ fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {
         (None, true) => format!("no checksum is known for {}", file.url),
         (_, false) => format!("{} is not in the store", file.url),
     };
-    Error::new(Class::NotFound, why).hint("run once without --offline")
+    not_here(why)
 }
 
 /// Names that can not be file names, or that two files claim.

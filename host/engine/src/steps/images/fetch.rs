@@ -13,10 +13,10 @@ use super::manifest::check_platform;
 use super::resolve::LARGEST_CONFIG;
 use super::{Item, origin};
 use crate::state::journal::Journal;
-use crate::steps::at_once;
 use crate::steps::failures::{Failures, is_fatal};
+use crate::steps::{at_once, not_here};
 use base::digest::Digest;
-use base::error::{Class, Error, Result};
+use base::error::{Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
 use fetch::network::{Network, SharedBlob};
@@ -132,10 +132,8 @@ impl Fetch<'_> {
 
     async fn fetch(&self, blob: &NeededBlob<'_>) -> Result<()> {
         self.progress.check()?;
-        let network = self.network.ok_or_else(|| {
-            Error::new(Class::NotFound, format!("the blob {} is not in the store", blob.digest))
-                .hint("run once without --offline")
-        })?;
+        let missing = || not_here(format!("the blob {} is not in the store", blob.digest));
+        let network = self.network.ok_or_else(missing)?;
         let repositories = in_turn(&blob.sources);
         let (digest, size, urls) = (blob.digest, Some(blob.size), &blob.urls);
         let wanted = SharedBlob { digest, size, repositories: &repositories, urls };

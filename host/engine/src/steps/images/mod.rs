@@ -26,7 +26,7 @@ use self::referrers::Policy;
 use self::resolve::{Resolved, Resolver};
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Room, Step, StepContext, at_once, discovered};
+use crate::steps::{GO_ONLINE, Room, Step, StepContext, at_once, discovered};
 use ::fetch::network::Network;
 use ::fetch::shared_lock::SharedLock;
 use ::fetch::store::Store;
@@ -246,11 +246,7 @@ impl ImagesRun<'_> {
     }
 
     fn explain(&self, error: Error) -> Error {
-        if self.network.is_none() {
-            error.hint("these are not in the store: run once without --offline")
-        } else {
-            error
-        }
+        if self.network.is_none() { error.hint(format!("these are not in the store: {GO_ONLINE}")) } else { error }
     }
 }
 

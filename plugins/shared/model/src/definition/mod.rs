@@ -8,7 +8,7 @@
 //! templates ([`template`]). What a build cannot do
 //! is refused where it stands ([`refuse`]). [`sources`] says what of the result
 //! has to be fetched, as resolved components, and finds each source again among
-//! what was fetched. The [`reader`] asks for files, and notes what is wrong.
+//! what was fetched. The `reader` asks for files, and notes what is wrong.
 //! Nothing here does I/O.
 
 mod alpha;

@@ -154,7 +154,7 @@ pub fn repository(written: &str) -> Option<(String, Option<String>)> {
 }
 
 /// The component that a repository is, by its URL and reference.
-pub fn same_repository(known: &Repository, url: &str, reference: Option<&str>) -> bool {
+pub(crate) fn same_repository(known: &Repository, url: &str, reference: Option<&str>) -> bool {
     let commit = known.commit.as_deref().filter(|commit| *commit != "HEAD");
     known.url == url && known.reference.as_deref().or(commit) == reference
 }

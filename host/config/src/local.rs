@@ -344,6 +344,7 @@ fn part(hasher: &mut Hasher, kind: u8, name: &str, content: &[u8]) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ use base::error::Result;
 
 /// One entry to be added.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct NewMember {
     /// Path inside the archive.
     pub path: String,
     /// Permission bits.
@@ -35,7 +35,7 @@ pub enum Content {
     Directory,
 }
 
-impl Entry {
+impl NewMember {
     /// A file at `path` with `bytes` as its content.
     pub fn bytes(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), mode, content: Content::Bytes(bytes) }

@@ -1,9 +1,10 @@
 //! Reads the layer of an image front to back, in one pass and in memory that
 //! stays the same, and unpacks nothing to disk.
 //!
-//! A thread of its own decompresses ahead of who reads. The reader
-//! says beforehand what it [`Wanted`]; everything else passes by, but for its
-//! name: [`Names`] tells afterwards what the layer hides of those below it, by
+//! A thread of its own decompresses and [walks](walk) ahead of who reads, so that
+//! several layers come forward while one reader takes them in turn. The reader says
+//! beforehand what it wants ([`LayerFilter`]); everything else passes by, but for
+//! its name: [`Names`] tells afterwards what the layer hides of those below it, by
 //! the rules of the OCI image format for removals (`.wh.…`).
 //!
 //! A layer comes from outside: names may be no UTF-8 (they are read with U+FFFD
@@ -11,48 +12,47 @@
 //! An image has as many layers as it likes, so the names that are held of all
 //! of them have a [`Room`] together.
 
+mod marks;
+mod names;
+mod walk;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use xxhash_rust::xxh64::xxh64;
-
-use super::pipe::{Feed, Pipe, fill, pipe};
-use super::reader::{EntryKind, TarReader};
+pub use self::marks::Marks;
+use self::names::Taken;
+pub use self::names::{Names, Room};
+use self::walk::{Asked, Told, Walk};
+use super::reader::EntryKind;
 use base::error::{Error, Result};
 use base::leash::Leash;
 
-/// Bytes that pass at once from the thread that decompresses: whole blocks of
-/// the tar.
-const CHUNK: usize = 256 * 1024;
-/// Chunks that wait for the reader.
+/// What waits for the reader: pieces of content, each of one decompressed chunk
+/// at most, and batches of entries.
 const AHEAD: usize = 4;
 /// Names of one layer. The largest layers in use have some hundred thousand.
-pub const MOST_NAMES: usize = 4_000_000;
-/// Names between two questions to the leash and to the room.
-const STRIDE: usize = 4096;
+const MOST_NAMES: usize = 4_000_000;
 /// What is given at once of links and wanted files.
 const BATCH: usize = 1000;
-/// Nothing honest shrinks by more than this factor once it is large.
-const LARGEST_RATIO: u64 = 1000;
-const RATIO_FREE: u64 = 1 << 30;
-const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// What a reader wants to see of a layer. Paths begin with `/`.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct LayerFilter {
     /// Files whose path ends so.
     pub ends: Vec<String>,
     /// Files that lie below a folder of this path, wherever that lies.
     pub below: Vec<String>,
     /// Files whose content begins so.
     pub beginnings: Vec<Vec<u8>>,
+    /// Of those only what holds one of these, where there are any.
+    pub marks: Marks,
 }
 
-impl Wanted {
+impl LayerFilter {
     fn path(&self, path: &str) -> bool {
         self.ends.iter().any(|end| path.ends_with(end.as_str()))
             || self.below.iter().any(|folder| path.contains(folder.as_str()))
@@ -72,65 +72,53 @@ pub struct Found {
     pub kind: EntryKind,
     /// Bytes.
     pub size: u64,
+    /// At which of them reading begins.
+    pub begin: u64,
     /// Whether somebody may execute it, by its mode.
     pub executable: bool,
     /// Where a link points: a symlink as written, a hard link from the root.
     pub target: String,
 }
 
-/// For the names of layers that are held at the same time.
-#[derive(Clone, Debug)]
-pub struct Room {
-    left: Arc<AtomicUsize>,
-    most: usize,
-}
-
-impl Room {
-    /// For so many, each of eight bytes.
-    pub fn new(most: usize) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(most)), most }
-    }
-}
-
-/// Room that is taken, until it is dropped.
-#[derive(Debug)]
-struct Taken {
-    room: Room,
-    count: usize,
-}
-
-impl Taken {
-    fn none(room: &Room) -> Self {
-        Self { room: room.clone(), count: 0 }
-    }
-
-    /// Whether there was as much left.
-    fn add(&mut self, count: usize) -> bool {
-        let take = |left: usize| left.checked_sub(count);
-        let is_taken = self.room.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-        self.count += if is_taken { count } else { 0 };
-        is_taken
-    }
-
-    fn give_back(&mut self, count: usize) {
-        self.room.left.fetch_add(count, Ordering::Relaxed);
-        self.count -= count;
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.give_back(self.count);
-    }
-}
-
 /// A layer that is being read.
 pub struct LayerReader {
-    tar: TarReader<Pipe>,
-    wanted: Wanted,
+    told: Receiver<io::Result<Told>>,
+    asked: Arc<Asked>,
     names: Vec<u64>,
     taken: Taken,
     shown: String,
+    /// Files that came so far; the last of them may be open.
+    files: u64,
+    open: Option<OpenFile>,
+    is_over: bool,
+    /// What was heard before its turn.
+    heard: Option<io::Result<Told>>,
+}
+
+/// The file that came last.
+struct OpenFile {
+    size: u64,
+    /// Bytes that were read or passed over.
+    at: u64,
+    /// What came of it and was not read yet.
+    piece: Vec<u8>,
+    used: usize,
+}
+
+impl OpenFile {
+    /// Passes over at most `length` bytes, and says how many.
+    fn pass(&mut self, length: u64) -> u64 {
+        let length = length.min(self.size - self.at);
+        self.at += length;
+        self.used = usize::try_from(length).map_or(self.piece.len(), |length| self.used + length).min(self.piece.len());
+        length
+    }
+
+    /// A piece that begins at this byte, of which some may be behind already.
+    fn take(&mut self, begin: u64, bytes: Vec<u8>) {
+        self.used = usize::try_from(self.at.saturating_sub(begin)).unwrap_or(usize::MAX).min(bytes.len());
+        self.piece = bytes;
+    }
 }
 
 impl LayerReader {
@@ -139,11 +127,15 @@ impl LayerReader {
     ///
     /// # Errors
     /// `local` where the file cannot be read.
-    pub fn open(path: &Path, shown: &str, wanted: Wanted, room: &Room, leash: &Leash) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("cannot read", path, error))?;
-        let content = ahead(file, leash.clone()).map_err(|error| Error::io("cannot read", path, error))?;
-        let tar = TarReader::lenient(content);
-        Ok(Self { tar, wanted, names: Vec::new(), taken: Taken::none(room), shown: shown.to_owned() })
+    pub fn open(path: &Path, shown: &str, wanted: LayerFilter, room: &Room, leash: &Leash) -> Result<Self> {
+        let unreadable = |error| Error::io("cannot read", path, error);
+        let file = File::open(path).map_err(unreadable)?;
+        let (tell, told) = mpsc::sync_channel(AHEAD);
+        let asked = Arc::new(Asked::default());
+        let walk = Walk::new(file, wanted, tell, asked.clone(), leash.clone()).map_err(unreadable)?;
+        thread::Builder::new().name("layer".to_owned()).spawn(move || walk.run()).map_err(unreadable)?;
+        let (names, taken, shown) = (Vec::new(), Taken::none(room), shown.to_owned());
+        Ok(Self { told, asked, names, taken, shown, files: 0, open: None, is_over: false, heard: None })
     }
 
     /// What comes next: links, up to and with the next wanted file, which
@@ -153,71 +145,47 @@ impl LayerReader {
     /// `invalid-input` where it is no tar, is damaged, or holds too much; what
     /// the leash ends with.
     pub fn next(&mut self, leash: &Leash) -> Result<Vec<Found>> {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            let Some((found, is_file)) = self.advance(leash)? else { break };
-            batch.extend(found);
-            if is_file {
-                break;
+        self.open = None;
+        self.asked.set(self.files + 1, 0);
+        while !self.is_over {
+            match self.hear(leash)? {
+                Told::Passed { names, found, is_file } => {
+                    self.keep(names)?;
+                    if let Some(last) = found.last().filter(|_| is_file) {
+                        self.files += 1;
+                        self.open = Some(OpenFile { size: last.size, at: last.begin, piece: Vec::new(), used: 0 });
+                    }
+                    if !found.is_empty() {
+                        return Ok(found);
+                    }
+                }
+                Told::Content { .. } => {}
+                Told::End => self.is_over = true,
             }
         }
-        Ok(batch)
+        Ok(Vec::new())
     }
 
-    /// One entry further: what there is to say of it, and whether it is a file
-    /// that is wanted. None at the end.
-    fn advance(&mut self, leash: &Leash) -> Result<Option<(Option<Found>, bool)>> {
-        let Some(header) = self.tar.next_entry().map_err(|error| damaged(&self.shown, leash, error))? else {
-            return Ok(None);
-        };
-        if self.names.len().is_multiple_of(STRIDE) {
-            leash.check()?;
-            self.make_room()?;
-        }
-        let path = rooted(&header.path);
-        self.names.push(name_of(&path, header.kind == EntryKind::Directory));
-        if self.names.len() > MOST_NAMES {
+    fn hear(&mut self, leash: &Leash) -> Result<Told> {
+        leash.check()?;
+        let hear = || self.told.recv().unwrap_or_else(|_| Err(io::Error::other("nobody unpacks it any more")));
+        let told = self.heard.take().unwrap_or_else(hear);
+        told.map_err(|error| damaged(&self.shown, leash, error))
+    }
+
+    fn keep(&mut self, names: Vec<u64>) -> Result<()> {
+        if self.names.len() + names.len() > MOST_NAMES {
             let why = format!("`{}` holds more than {MOST_NAMES} files: what follows is not read", self.shown);
             return Err(Error::invalid(why));
         }
-        let is_wanted = match header.kind {
-            EntryKind::File => self.wanted.path(&path) || self.begins_as_wanted(leash)?,
-            EntryKind::HardLink => self.wanted.path(&path),
-            EntryKind::Symlink => true,
-            EntryKind::Directory | EntryKind::Other(_) => false,
-        };
-        let target = if header.kind == EntryKind::HardLink { rooted(&header.target) } else { header.target };
-        let found = is_wanted.then(|| Found {
-            path: path.trim_start_matches('/').to_owned(),
-            kind: header.kind,
-            size: header.size,
-            executable: header.mode & 0o111 != 0,
-            target: if header.kind == EntryKind::HardLink { target[1..].to_owned() } else { target },
-        });
-        Ok(Some((found, is_wanted && header.kind == EntryKind::File)))
-    }
-
-    /// For the names that come next.
-    fn make_room(&mut self) -> Result<()> {
-        if self.taken.add(STRIDE) {
-            return Ok(());
+        if !self.taken.add(names.len()) {
+            let (shown, most) = (&self.shown, self.taken.most());
+            let why =
+                format!("`{shown}` and the layers beside it hold more than {most} files: what follows is not read");
+            return Err(Error::invalid(why));
         }
-        let why = format!(
-            "`{}` and the layers beside it hold more than {} files: what follows is not read",
-            self.shown, self.taken.room.most
-        );
-        Err(Error::invalid(why))
-    }
-
-    fn begins_as_wanted(&mut self, leash: &Leash) -> Result<bool> {
-        if self.wanted.beginnings.is_empty() {
-            return Ok(false);
-        }
-        // Content begins where a block does, and so do chunks: one holds the
-        // whole first block.
-        let Self { tar, wanted, shown, .. } = self;
-        let start = tar.chunk().map_err(|error| damaged(shown, leash, error))?;
-        Ok(wanted.begins(start))
+        self.names.extend(names);
+        Ok(())
     }
 
     /// At most `length` further bytes of the file that was found last; empty at
@@ -229,39 +197,58 @@ impl LayerReader {
         leash.check()?;
         let mut bytes = Vec::new();
         while bytes.len() < length {
-            let chunk = self.tar.chunk().map_err(|error| damaged(&self.shown, leash, error))?;
-            let taken = chunk.len().min(length - bytes.len());
+            let Some(file) = self.open.as_mut().filter(|file| file.at < file.size) else { break };
+            let rest = file.piece.get(file.used..).unwrap_or_default();
+            let taken = rest.len().min(length - bytes.len());
+            bytes.extend_from_slice(&rest[..taken]);
+            file.pass(taken as u64);
             if taken == 0 {
-                break;
+                self.hear_content(leash)?;
             }
-            bytes.extend_from_slice(&chunk[..taken]);
-            self.tar.consume(taken);
         }
         Ok(bytes)
     }
 
-    /// Passes over at most `length` bytes of it, and says how many.
+    /// The next piece of the open file.
+    fn hear_content(&mut self, leash: &Leash) -> Result<()> {
+        match (self.hear(leash)?, &mut self.open) {
+            (Told::Content { at, bytes }, Some(file)) => file.take(at, bytes),
+            _ => return Err(Error::invalid(format!("`{}` ends in the middle of a file", self.shown))),
+        }
+        Ok(())
+    }
+
+    /// Passes over at most `length` bytes of it, and says how many. What is wrong
+    /// with them comes up with what is read next.
     ///
     /// # Errors
-    /// As [`LayerReader::next`].
+    /// What the leash ends with.
     pub fn skip(&mut self, length: u64, leash: &Leash) -> Result<u64> {
-        let mut left = length;
-        while left > 0 {
-            leash.check()?;
-            let chunk = self.tar.chunk().map_err(|error| damaged(&self.shown, leash, error))?.len();
-            let taken = chunk.min(usize::try_from(left).unwrap_or(usize::MAX));
-            if taken == 0 {
-                break;
+        leash.check()?;
+        let Some(file) = &mut self.open else { return Ok(0) };
+        let passed = file.pass(length);
+        self.asked.set(self.files, file.at);
+        // What waits and was passed over would keep the walk from going on.
+        while file.used == file.piece.len() && self.heard.is_none() {
+            match self.told.try_recv() {
+                Ok(Ok(Told::Content { at, bytes })) => file.take(at, bytes),
+                Ok(other) => self.heard = Some(other),
+                Err(_) => break,
             }
-            self.tar.consume(taken);
-            left -= taken as u64;
         }
-        Ok(length - left)
+        Ok(passed)
     }
 
     /// The names of what was read.
-    pub fn names(self) -> Names {
-        Names::of(self.names, self.taken)
+    pub fn names(mut self) -> Names {
+        Names::of(std::mem::take(&mut self.names), self.taken.all())
+    }
+}
+
+impl Drop for LayerReader {
+    /// The thread ends with the chunk that it is at.
+    fn drop(&mut self) {
+        self.asked.set(u64::MAX, 0);
     }
 }
 
@@ -270,142 +257,11 @@ fn damaged(shown: &str, leash: &Leash, error: io::Error) -> Error {
     leash.check().err().unwrap_or_else(|| Error::invalid(format!("`{shown}` can not be read: {error}")))
 }
 
-/// As seen from the root of the image, with a `/` in front: `.` and `..` lead
-/// nowhere.
-fn rooted(path: &str) -> String {
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    let mut rooted = String::with_capacity(path.len() + 1);
-    if path.split('/').all(is_plain) {
-        rooted.push('/');
-        rooted.push_str(path);
-        return rooted;
-    }
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.iter().for_each(|part| {
-        rooted.push('/');
-        rooted.push_str(part);
-    });
-    if rooted.is_empty() { "/".to_owned() } else { rooted }
-}
-
-/// The names of a layer, each as eight bytes of a hash.
-#[derive(Debug)]
-pub struct Names {
-    hashes: Vec<u64>,
-    _taken: Taken,
-}
-
-fn name_of(path: &str, is_directory: bool) -> u64 {
-    xxh64(path.as_bytes(), u64::from(is_directory))
-}
-
-impl Names {
-    fn of(mut hashes: Vec<u64>, mut taken: Taken) -> Self {
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.shrink_to_fit();
-        taken.give_back(taken.count.saturating_sub(hashes.len()));
-        Self { hashes, _taken: taken }
-    }
-
-    fn has(&self, path: &str, is_directory: bool) -> bool {
-        self.hashes.binary_search(&name_of(path, is_directory)).is_ok()
-    }
-
-    /// Whether the layer removes or replaces what layers below it have at
-    /// `path`: by the same name, by a removal of it or of a folder above it, or
-    /// by something that is no folder in a folder's place.
-    pub fn hides(&self, path: &str) -> bool {
-        let path = rooted(path);
-        if self.hashes.is_empty() {
-            return false;
-        }
-        if self.has(&path, false) || self.has(&path, true) {
-            return true;
-        }
-        let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-        ends.push(path.len());
-        ends.windows(2).any(|ends| {
-            let (folder, name) = (&path[..ends[0]], &path[ends[0] + 1..ends[1]]);
-            let is_above = ends[1] < path.len();
-            self.has(&format!("{folder}/.wh.{name}"), false)
-                || self.has(&format!("{folder}/.wh..wh..opq"), false)
-                || (is_above && self.has(&path[..ends[1]], false))
-        })
-    }
-
-    /// To be kept.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.hashes.iter().flat_map(|name| name.to_le_bytes()).collect()
-    }
-
-    /// What was kept; the bytes are those that were written. None where there
-    /// is no room for them.
-    pub fn from_bytes(bytes: &[u8], room: &Room) -> Option<Self> {
-        let hashes = bytes.as_chunks::<8>().0;
-        let mut taken = Taken::none(room);
-        let has_room = taken.add(hashes.len());
-        has_room.then(|| Self { hashes: hashes.iter().map(|hash| u64::from_le_bytes(*hash)).collect(), _taken: taken })
-    }
-}
-
-/// The bytes of a file, decompressed by a thread of their own.
-fn ahead(file: File, leash: Leash) -> io::Result<Pipe> {
-    let length = file.metadata()?.len();
-    let (feed, content) = pipe(CHUNK, AHEAD);
-    let work = move || {
-        let mut left = RATIO_FREE.saturating_add(length.saturating_mul(LARGEST_RATIO));
-        let result = decoder(file).and_then(|mut decoder| {
-            while next(&mut decoder, &feed, &mut left, &leash)? {}
-            Ok(())
-        });
-        if let Err(error) = result {
-            feed.fail(error);
-        }
-    };
-    thread::Builder::new().name("layer".to_owned()).spawn(work)?;
-    Ok(content)
-}
-
-/// One chunk further; false at the end, and where nobody reads on.
-fn next(decoder: &mut dyn Read, feed: &Feed, left: &mut u64, leash: &Leash) -> io::Result<bool> {
-    leash.check().map_err(io::Error::other)?;
-    let mut buffer = feed.buffer();
-    let (length, result) = fill(decoder, &mut buffer);
-    let rest = left.checked_sub(length as u64);
-    *left = rest.ok_or_else(|| io::Error::other(format!("it unpacks to more than {LARGEST_RATIO} times its size")))?;
-    let goes_on = length > 0 && feed.send(buffer, length);
-    result?;
-    Ok(goes_on)
-}
-
-fn decoder(file: File) -> io::Result<Box<dyn Read>> {
-    let mut file = BufReader::with_capacity(CHUNK, file);
-    let start = file.fill_buf()?;
-    Ok(if start.starts_with(b"\x1f\x8b") {
-        Box::new(flate2::bufread::MultiGzDecoder::new(file))
-    } else if start.starts_with(b"\x28\xb5\x2f\xfd") {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(file)?;
-        decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-        Box::new(decoder)
-    } else if start.starts_with(b"\xfd7zXZ\0") {
-        Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, 128 * 1024))
-    } else {
-        Box::new(file)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
+    use super::walk::STRIDE;
     use super::*;
     use crate::ustar::{Kind, TRAILER, header, padding};
 
@@ -426,17 +282,18 @@ mod tests {
         bytes
     }
 
-    fn open(bytes: &[u8], wanted: Wanted) -> LayerReader {
+    fn open(bytes: &[u8], wanted: LayerFilter) -> LayerReader {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         LayerReader::open(file.path(), "layer", wanted, &Room::new(MOST_NAMES), &Leash::endless()).unwrap()
     }
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn wanted() -> LayerFilter {
+        LayerFilter {
             ends: vec!["/lib/dpkg/status".into(), ".jar".into()],
             below: vec!["/status.d/".into()],
             beginnings: vec![b"\x7fELF".to_vec()],
+            marks: Marks::default(),
         }
     }
 
@@ -499,22 +356,22 @@ mod tests {
         let tar = tar_of(&vec![(&b"a"[..], Kind::File, &b""[..]); 5000]);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&tar).unwrap();
-        let (room, leash) = (Room::new(3 * STRIDE), Leash::endless());
+        let (room, leash) = (Room::new(2 * STRIDE), Leash::endless());
         let read = || {
-            let mut layer = LayerReader::open(file.path(), "layer", Wanted::default(), &room, &leash).unwrap();
+            let mut layer = LayerReader::open(file.path(), "layer", LayerFilter::default(), &room, &leash).unwrap();
             layer.next(&leash).map(|_| layer)
         };
         let first = read().unwrap();
         let error = read().err().unwrap();
-        assert!(error.message().contains("the layers beside it hold more than 12288 files"), "{error}");
+        assert!(error.message().contains("the layers beside it hold more than 8192 files"), "{error}");
         // All have one name, which is held once.
         let held: Vec<Names> = std::iter::once(first).map(LayerReader::names).collect();
         let again: Vec<Names> = (0..3).map(|_| read().unwrap().names()).collect();
-        assert_eq!(room.left.load(Ordering::Relaxed), 3 * STRIDE - 4);
+        assert_eq!(room.left(), 2 * STRIDE - 4);
         let kept = again[0].to_bytes();
         assert!(Names::from_bytes(&kept, &Room::new(0)).is_none());
         drop((held, again));
-        assert_eq!(room.left.load(Ordering::Relaxed), 3 * STRIDE);
+        assert_eq!(room.left(), 2 * STRIDE);
     }
 
     #[test]
@@ -531,6 +388,92 @@ mod tests {
             let error = read.unwrap_err();
             assert!(error.message().starts_with("`layer` can not be read: "), "{error}");
         }
+    }
+
+    /// Bytes that tell where they lie.
+    fn numbered(length: u32) -> Vec<u8> {
+        (0..length / 4).flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// Guards that what is passed over, and what waits meanwhile, is counted right:
+    /// files are much longer than what may wait.
+    #[test]
+    fn layers_that_take_turns_give_their_own_bytes() {
+        let long = numbered(12 << 20);
+        let tar = tar_of(&[(b"a.jar", Kind::File, &long), (b"b.jar", Kind::File, b"end"), (b"c", Kind::File, &long)]);
+        let leash = Leash::endless();
+        let mut layers = [open(&tar, wanted()), open(&tar, wanted())];
+        for layer in &mut layers {
+            assert_eq!(layer.next(&leash).unwrap()[0].path, "a.jar");
+        }
+        let mut at = 0;
+        for (skipped, read) in [(0, 100), (300_000, 8), (5 << 20, 700_000), (1, 3), (0, 400_000)] {
+            at += skipped;
+            for layer in &mut layers {
+                assert_eq!(layer.skip(skipped as u64, &leash).unwrap(), skipped as u64);
+                assert_eq!(layer.read(read, &leash).unwrap(), long[at..at + read], "at {at}");
+            }
+            at += read;
+        }
+        let [mut first, mut second] = layers;
+        assert_eq!(first.skip(u64::MAX, &leash).unwrap(), (long.len() - at) as u64);
+        assert!(first.read(1, &leash).unwrap().is_empty());
+        for layer in [&mut first, &mut second] {
+            assert_eq!(layer.next(&leash).unwrap()[0].path, "b.jar");
+            assert_eq!(layer.read(100, &leash).unwrap(), b"end");
+            assert!(layer.next(&leash).unwrap().is_empty() && layer.next(&leash).unwrap().is_empty());
+        }
+        assert!(first.names().hides("c"));
+    }
+
+    /// Guards where reading begins, and that nothing is told of a file without a mark.
+    #[test]
+    fn of_marked_files_what_lies_behind_the_mark_is_read() {
+        let mut long = [&b"\x7fELF"[..], &[1; 700_000 - 4]].concat();
+        long.truncate(700_000 / 16 * 16);
+        let begin = long.len() as u64;
+        long[48..52].copy_from_slice(b"MARK");
+        long[67..72].copy_from_slice(b"MARK2");
+        long.extend(b"MARK1 and more");
+        let plain = [&b"\x7fELF"[..], &[0; 600_000]].concat();
+        let tar = tar_of(&[
+            (b"without", Kind::File, &plain),
+            (b"with", Kind::File, &long),
+            (b"a.jar", Kind::File, b"MARK"),
+            (b"text", Kind::File, b"MARK1"),
+        ]);
+        let marks = Marks::new(vec![b"MARK1".to_vec(), b"MARK2".to_vec()]).unwrap();
+        let (mut layer, leash) = (open(&tar, LayerFilter { marks, ..wanted() }), Leash::endless());
+        let found = layer.next(&leash).unwrap();
+        assert_eq!((found[0].path.as_str(), found[0].begin, found[0].size), ("with", begin, long.len() as u64));
+        assert_eq!(layer.read(100, &leash).unwrap(), b"MARK1 and more");
+        let found = layer.next(&leash).unwrap();
+        assert_eq!((found[0].path.as_str(), found[0].begin), ("a.jar", 0));
+        assert_eq!(layer.read(100, &leash).unwrap(), b"MARK");
+        assert!(layer.next(&leash).unwrap().is_empty());
+        for marks in [vec![vec![0; 17]], vec![b"abc".to_vec()], vec![b"abcde".to_vec(), b"abxde".to_vec()]] {
+            assert!(Marks::new(marks).is_err());
+        }
+    }
+
+    /// Guards that what a reader comes to know depends on how far it read, and not
+    /// on how far the thread ahead of it is.
+    #[test]
+    fn a_layer_that_is_left_hides_what_was_read() {
+        let tar = tar_of(&[(b"a.jar", Kind::File, b"1"), (b"b.jar", Kind::File, b"2"), (b"c", Kind::File, b"")]);
+        let (mut layer, leash) = (open(&tar, wanted()), Leash::endless());
+        layer.next(&leash).unwrap();
+        let names = layer.names();
+        assert_eq!(["a.jar", "b.jar", "c"].map(|path| names.hides(path)), [true, false, false]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_never_looks_whole() {
+        let tar = tar_of(&[(b"a.jar", Kind::File, &numbered(2 << 20))]);
+        let (mut layer, leash) = (open(&tar[..1 << 20], wanted()), Leash::endless());
+        layer.next(&leash).unwrap();
+        let error = layer.read(2 << 20, &leash).unwrap_err();
+        assert!(error.message().contains("ends in the middle of an entry"), "{error}");
     }
 
     #[test]

@@ -31,5 +31,5 @@ pub mod ustar;
 mod walk;
 mod writer;
 
-pub use entry::{Content, Entry};
+pub use entry::{Content, NewMember};
 pub use writer::{Added, ArchiveWriter, Compression};

@@ -71,7 +71,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::{ArchiveWriter, Compression, Entry};
+    use crate::{ArchiveWriter, Compression, NewMember};
     use base::digest::Digest;
 
     fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -89,12 +89,12 @@ mod tests {
         for (at, &size) in sizes.iter().enumerate() {
             let name = if at == 3 { long.clone() } else { format!("e{at}") };
             let bytes = if at % 2 == 0 { noise(at as u64, size) } else { b"name: value\n".repeat(size / 12 + 1) };
-            writer.add(Entry::bytes(&name, 0o644, bytes.clone())).unwrap();
+            writer.add(NewMember::bytes(&name, 0o644, bytes.clone())).unwrap();
             contents.push((name, bytes));
         }
         let members =
             ["m/a", "m/deep/b", &format!("m/{long}")].map(|name| (name.to_owned(), noise(9, name.len() * 10)));
-        let nested = members.iter().map(|(name, bytes)| Entry::bytes(name, 0o600, bytes.clone())).collect();
+        let nested = members.iter().map(|(name, bytes)| NewMember::bytes(name, 0o600, bytes.clone())).collect();
         writer.add_nested("nested.tar", 0o644, nested).unwrap();
         contents.extend(members);
         writer.finish().unwrap();

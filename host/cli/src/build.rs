@@ -18,11 +18,15 @@ use super::wall::{self, Runs};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
-use base::progress::{Progress, text};
+use base::progress::{Observer, Progress, text};
 use config::Project;
+use config::airgap_lock::AirgapLock;
+use config::pipeline::StepId;
 use disk::fs;
 use engine::carry;
 use engine::carry::Filled;
+use engine::imports;
+use engine::imports::Surroundings;
 use engine::orchestrator::plan::Request;
 use engine::orchestrator::report::Report;
 use engine::orchestrator::run::Run;
@@ -96,20 +100,22 @@ enum OnChange {
     Restart,
 }
 
+/// The id of a step of the pipeline.
+fn known_step(project: &Project, id: &str) -> Result<StepId> {
+    project.pipeline.step(id).map(|spec| spec.id.clone()).ok_or_else(|| {
+        let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
+        Error::new(Class::Usage, format!("there is no step `{id}`")).hint(format!("the steps are {}", ids.join(", ")))
+    })
+}
+
 impl BuildArgs {
     fn options(&self, project: &Project) -> Result<Options> {
-        if let Some(only) = &self.step
-            && !project.pipeline.steps.iter().any(|spec| spec.id == *only)
-        {
-            let ids: Vec<&str> = project.pipeline.steps.iter().map(|spec| spec.id.as_str()).collect();
-            return Err(Error::new(Class::Usage, format!("there is no step `{only}`"))
-                .hint(format!("the steps are {}", ids.join(", "))));
-        }
+        let only = self.step.as_deref().map(|only| known_step(project, only)).transpose()?;
         Ok(Options {
             clean: self.clean,
             request: Request {
                 no_resume: self.no_resume,
-                only: self.step.clone().map(|step| [step].into()),
+                only: only.map(|step| [step].into()),
                 force_regenerate: self.force_regenerate,
             },
             on_change: match self.on_change {
@@ -121,14 +127,15 @@ impl BuildArgs {
             strict_images: self.strict_images,
             verify_outputs: self.verify_outputs,
             refresh: None,
+            found: AirgapLock::default(),
         })
     }
 }
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
-    let options = args.options(&project)?;
+    let project = Project::load_with(layout.clone(), args.choices.choices()?)?;
+    let mut options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
     let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
@@ -146,8 +153,9 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         attended.gracefully(ui);
         return super::plan::run(&project, &options, &layout, &looker, ui);
     }
-    super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
+    let project = Arc::new(brought(project, &mut options, observer.clone(), &attended, variables)?);
+    super::plan::refuse_drift(&project, &options, &looker)?;
     let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
     let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
@@ -170,6 +178,19 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
             Ok(exit_code(&report))
         }
     }
+}
+
+/// The project with what its definition imports from registries.
+pub(super) fn brought(
+    project: Project,
+    options: &mut Options,
+    observer: Arc<dyn Observer>,
+    attended: &Attended,
+    variables: &Variables,
+) -> Result<Project> {
+    let cancel = attended.cancellation();
+    let surroundings = Surroundings { observer, cancel, network: variables.network.clone(), now: Timestamp::now() };
+    attended.wait(imports::fetch(project, options, &surroundings))
 }
 
 /// What is to be done with a finished build.

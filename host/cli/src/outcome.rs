@@ -142,7 +142,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
         let result = if step.ran { step.summary.clone() } else { step.reason.clone() };
         rows.push(vec![
             symbol.to_owned(),
-            step.id.clone(),
+            step.id.to_string(),
             if step.ran { text::duration(step.duration_ms) } else { String::new() },
             items,
             size(counts.bytes_fetched),

@@ -17,16 +17,20 @@ use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::Layout;
 use config::Project;
+use config::core_plugins::{CHARTS, RENDER};
 use config::named::LocalTree;
-use config::pipeline::RENDER;
 use config::settings::Discover;
 use disk::fs;
+use disk::tree::Tree;
 use engine::orchestrator::aside::{Aside, Made};
+use engine::orchestrator::outputs::tree_of;
 
 /// The plugin that reads, and what it writes.
 const PLUGIN: &str = "scan";
 const REPORT: &str = "scan.json";
 const REPORT_LIMIT: u64 = 256 << 20;
+/// In the tree of the step `charts`.
+const CHARTS_LIST: &str = "charts.json";
 
 /// List the images that Helm charts, values, Flux resources, Kubernetes
 /// manifests and Kubespray's defaults name
@@ -165,14 +169,24 @@ fn scanned(aside: &Aside<'_>, project: &Project, local: &[LocalTree]) -> Result<
     if project.settings.images.discover == Discover::Off {
         return aside.run(PLUGIN, PLUGIN, none(), local.to_vec());
     }
-    let gathered = aside.run(PLUGIN, PLUGIN, serde_json::json!({ "gather": true }), local.to_vec())?;
+    let packaged = packaged(project);
+    let packaged: Vec<(&str, &Tree)> = packaged.iter().map(|tree| ("packaged", tree)).collect();
+    let gather = serde_json::json!({ "gather": true });
+    let gathered = aside.run_with(PLUGIN, PLUGIN, gather, local.to_vec(), &packaged)?;
     let bytes = fs::read_optional(&gathered.tree.path_of(TO_RENDER), REPORT_LIMIT)?.unwrap_or_default();
     if serde_json::from_slice::<ToRender>(&bytes).is_ok_and(|list| list.charts.is_empty()) {
         return aside.run(PLUGIN, PLUGIN, none(), local.to_vec());
     }
     let versions = serde_json::json!({ "api_versions": project.settings.images.api_versions });
-    let rendered = aside.run_with(RENDER, RENDER, versions, Vec::new(), &[("charts", &gathered)])?;
-    aside.run_with(PLUGIN, PLUGIN, none(), local.to_vec(), &[("gathered", &gathered), ("render", &rendered)])
+    let rendered = aside.run_with(RENDER, RENDER, versions, Vec::new(), &[("charts", &gathered.tree)])?;
+    let made = [("gathered", &gathered.tree), ("render", &rendered.tree)];
+    aside.run_with(PLUGIN, PLUGIN, none(), local.to_vec(), &made)
+}
+
+/// The charts that the last build has: HelmReleases may deploy them.
+fn packaged(project: &Project) -> Option<Tree> {
+    let tree = tree_of(&project.layout, CHARTS).ok()?;
+    tree.listing.get(CHARTS_LIST).is_some().then_some(tree)
 }
 
 fn write(project: &Project, found: &Found) -> Result<Vec<String>> {

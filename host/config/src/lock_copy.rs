@@ -20,7 +20,7 @@ impl AirgapLock {
             ..Self::default()
         };
         copy.charts.retain(|_, chart| chart.asker() == *asker);
-        copy.repositories.retain(|key, _| !may_be_secret(key));
+        copy.repositories.retain(|key, _| !may_be_secret(key.url()));
         copy
     }
 
@@ -33,14 +33,13 @@ impl AirgapLock {
 }
 
 /// Whether a URL holds a user, a password or a query.
-fn may_be_secret(key: &str) -> bool {
-    let url = Url::parse(key.split(' ').next().unwrap_or_default());
-    url.is_ok_and(|url| !url.username().is_empty() || url.password().is_some() || url.query().is_some())
+fn may_be_secret(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some() || url.query().is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::airgap_lock::{LockedFile, LockedRepository};
+    use super::super::airgap_lock::{FileKey, LockedFile, LockedRepository, RepositoryKey};
     use super::*;
     use base::digest::Digest;
 
@@ -55,14 +54,14 @@ mod tests {
         };
         let mut lock = AirgapLock::of_file(&mine, "https://h/mine", file("a"));
         lock.absorb(&AirgapLock::of_file(&other, "https://h/theirs", file("b")));
-        lock.files.insert("https://h/tool?token=x".into(), file("c"));
+        lock.files.insert(FileKey::of("https://h/tool?token=x"), file("c"));
         let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build: None };
-        for key in ["https://h/r.git v1", "https://token@h/r.git v1", "https://h/r.git?key=x v1"] {
-            lock.repositories.insert(key.into(), repository.clone());
+        for url in ["https://h/r.git", "https://token@h/r.git", "https://h/r.git?key=x"] {
+            lock.repositories.insert(RepositoryKey::new(url, "v1"), repository.clone());
         }
         let copy = lock.copy_for(&mine);
-        assert_eq!(copy.files.keys().collect::<Vec<_>>(), ["https://h/mine"]);
-        assert_eq!(copy.repositories.keys().collect::<Vec<_>>(), ["https://h/r.git v1"]);
+        assert_eq!(copy.files.keys().map(FileKey::as_str).collect::<Vec<_>>(), ["https://h/mine"]);
+        assert_eq!(copy.repositories.keys().map(RepositoryKey::as_str).collect::<Vec<_>>(), ["https://h/r.git v1"]);
         assert!(copy.core.is_empty() && copy.plugins.is_empty());
         assert!(lock.copy_for(&Asker::Pinned("new".into())).files.is_empty());
     }

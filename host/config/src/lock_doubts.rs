@@ -12,9 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use model::{Chart, ResolvedComponents};
+use model::ResolvedComponents;
 
-use super::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedFile, Statement};
+use super::airgap_lock::{
+    AirgapLock, ChartKey, ImageKey, LockChange, LockedChart, LockedFile, RepositoryKey, Statement,
+};
 use crate::runners::Runners;
 use base::digest::Digest;
 use base::reference::Reference;
@@ -71,7 +73,7 @@ impl AirgapLock {
     /// 1 may be anybody's. A chart counts with its archive where its version is
     /// no constraint: which version one led to, no archive says.
     fn hear(&mut self, runners: &Runners, witness: &dyn Witness) {
-        let in_list = self.files.iter().map(|(address, file)| (None, address.clone(), file.clone()));
+        let in_list = self.files.iter().map(|(address, file)| (None, address.as_str().to_owned(), file.clone()));
         let of_plugins = self.of_plugins().map(|(asker, at, file)| (Some(asker), at.to_owned(), file.clone()));
         let unsaid: Vec<(Option<Asker>, String, LockedFile)> =
             in_list.chain(of_plugins).filter(|(.., file)| !file.is_vouched()).collect();
@@ -84,14 +86,14 @@ impl AirgapLock {
             let askers: Vec<&Asker> = owner.as_ref().map_or_else(|| runners.askers().collect(), |owner| vec![owner]);
             let seen: Vec<(Asker, LockedFile)> = askers.into_iter().filter_map(saw).collect();
             if !seen.is_empty() && owner.is_none() {
-                self.files.remove(&address);
+                self.files.remove(address.as_str());
             }
             for (asker, file) in seen {
                 heard.insert((asker.clone(), address.clone()));
                 self.absorb(&Self::of_file(&asker, &address, file));
             }
         }
-        let builds: BTreeMap<String, String> = self
+        let builds: BTreeMap<ChartKey, String> = self
             .charts
             .iter()
             .filter(|(key, chart)| !chart.is_vouched() && is_exact(key, chart))
@@ -129,15 +131,13 @@ impl AirgapLock {
     /// another architecture needs waits for a build of that one.
     #[must_use]
     pub fn concerning(mut self, components: &ResolvedComponents) -> Self {
-        let platform = format!("linux/{}", components.architecture);
-        let image_keys = components.images.iter().map(|image| Self::image_key(image, &platform));
-        let images: BTreeSet<String> = image_keys.collect();
-        let repositories: BTreeSet<String> = components.repositories.iter().map(Self::repository_key).collect();
-        let chart_key = |chart: &Chart| Self::chart_key(&chart.repo, &chart.name, &chart.version);
-        let charts: BTreeSet<String> = components.charts.iter().map(chart_key).collect();
+        let image_key = |image: &String| ImageKey::of(image, &components.architecture);
+        let images: BTreeSet<ImageKey> = components.images.iter().map(image_key).collect();
+        let repositories: BTreeSet<RepositoryKey> = components.repositories.iter().map(RepositoryKey::of).collect();
+        let charts: BTreeSet<ChartKey> = components.charts.iter().map(ChartKey::of).collect();
         self.images.retain(|key, _| images.contains(key));
         self.repositories.retain(|key, _| repositories.contains(key));
-        self.files.retain(|url, _| components.files.iter().any(|file| file.url == *url));
+        self.files.retain(|url, _| components.files.iter().any(|file| file.url == url.as_str()));
         self.charts.retain(|key, _| charts.contains(key));
         self
     }
@@ -150,7 +150,7 @@ impl AirgapLock {
         let mut entries = self.entries();
         entries.retain(|entry| !parts.has(entry));
         for entry in &mut entries {
-            let chart = self.charts.get(&entry.key).filter(|_| entry.kind == "chart");
+            let chart = self.charts.get(entry.key.as_str()).filter(|_| entry.kind == "chart");
             entry.why = match chart {
                 Some(chart) if !runners.has(&chart.asker()) => {
                     Some(format!("the {} resolved it, which does not run here", chart.asker()))
@@ -205,9 +205,9 @@ impl AirgapLock {
 }
 
 /// Whether the configuration names this very version.
-fn is_exact(key: &str, chart: &LockedChart) -> bool {
+fn is_exact(key: &ChartKey, chart: &LockedChart) -> bool {
     let bare = |version: &str| version.trim_start_matches('v').to_owned();
-    key.rsplit(' ').next().is_some_and(|wanted| bare(wanted) == bare(&chart.version))
+    bare(key.version()) == bare(&chart.version)
 }
 
 /// What a step says where an entry that could not be vouched for said
@@ -246,8 +246,9 @@ pub fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::airgap_lock::{CHARTS, LockedChart, LockedFile};
+    use super::super::airgap_lock::{FileKey, LockedChart, LockedFile};
     use super::*;
+    use crate::core_plugins::CHARTS;
     use crate::pipeline::Pipeline;
     use crate::plugins_lock::PluginsLock;
 
@@ -268,11 +269,11 @@ mod tests {
     fn lock() -> AirgapLock {
         let mut lock = AirgapLock::of_file(&Asker::Core(CHARTS.into()), "https://h/c.tgz", file("c", Some("1")));
         lock.absorb(&AirgapLock::of_file(&Asker::Pinned("sbom".into()), "https://h/db", file("db", None)));
-        lock.files.insert("https://h/old".into(), file("old", None));
-        lock.files.insert("https://h/new".into(), file("new", Some("1")));
-        lock.charts.insert("r old 1".into(), chart(None, None));
-        lock.charts.insert("r core 1".into(), chart(None, Some("1")));
-        lock.charts.insert("r pinned 1".into(), chart(Some(CHARTS), Some("1")));
+        lock.files.insert(FileKey::of("https://h/old"), file("old", None));
+        lock.files.insert(FileKey::of("https://h/new"), file("new", Some("1")));
+        lock.charts.insert(ChartKey::new("r", "old", "1"), chart(None, None));
+        lock.charts.insert(ChartKey::new("r", "core", "1"), chart(None, Some("1")));
+        lock.charts.insert(ChartKey::new("r", "pinned", "1"), chart(Some(CHARTS), Some("1")));
         lock
     }
 
@@ -308,11 +309,11 @@ mod tests {
         let mut merged = whole.clone();
         merged.absorb(&lock);
         assert_eq!(merged, whole);
-        lock.files.insert("https://h/old".into(), file("old", Some("2")));
+        lock.files.insert(FileKey::of("https://h/old"), file("old", Some("2")));
         merged.absorb(&lock);
         assert_eq!(merged.files["https://h/old"].build.as_deref(), Some("2"));
         assert!(whole.diff(&merged).is_empty(), "the same bytes are no difference");
-        lock.files.insert("https://h/old".into(), file("old", Some("3")));
+        lock.files.insert(FileKey::of("https://h/old"), file("old", Some("3")));
         merged.absorb(&lock);
         assert_eq!(merged.files["https://h/old"].build.as_deref(), Some("2"), "nothing is new");
     }
@@ -323,7 +324,7 @@ mod tests {
         let runners = Runners::new(&Pipeline::built_in(), &PluginsLock::default());
         let lock = |change: &dyn Fn(&mut AirgapLock)| {
             let mut lock = AirgapLock::of_file(&Asker::Core(CHARTS.into()), "https://h/c.tgz", file("c", Some("1")));
-            lock.charts.insert("r c 1".into(), chart(None, Some("1")));
+            lock.charts.insert(ChartKey::new("r", "c", "1"), chart(None, Some("1")));
             change(&mut lock);
             let doubted = lock.take_doubtful(&runners, &Nobody);
             doubted.told(&lock, &runners).iter().map(|entry| entry.why.clone().unwrap()).collect::<Vec<_>>()
@@ -398,10 +399,10 @@ mod tests {
         let (host, charts) = (Asker::Host, Asker::Core(CHARTS.into()));
         let mut old = AirgapLock::default();
         for (url, text) in [("https://h/tool", "tool"), ("https://h/c.tgz", "c"), ("https://h/planted", "planted")] {
-            old.files.insert(url.into(), file(text, None));
+            old.files.insert(FileKey::of(url), file(text, None));
         }
-        old.charts.insert("r c 1.0.0".into(), chart(None, None));
-        old.charts.insert("r c ^1".into(), chart(None, None));
+        old.charts.insert(ChartKey::new("r", "c", "1.0.0"), chart(None, None));
+        old.charts.insert(ChartKey::new("r", "c", "^1"), chart(None, None));
         let all = Saw(vec![
             (host.clone(), "https://h/tool", Digest::of(b"tool")),
             (charts.clone(), "https://h/c.tgz", Digest::of(b"c")),

@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 
 use model::ResolvedComponents;
+use model::chart::provenance_of;
 
-use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
+use super::airgap_lock::keys::platform;
+use super::airgap_lock::{AirgapLock, ChartKey, ImageKey, LockChange, LockedChart, RepositoryKey};
 use super::catalog::ARCHITECTURES;
 use crate::runners::Runners;
 use entitlement::Asker;
@@ -23,9 +25,10 @@ pub struct Names {
     images: BTreeSet<String>,
     /// `linux/amd64`: what images may be locked for.
     platforms: BTreeSet<String>,
-    charts: BTreeSet<String>,
+    charts: BTreeSet<ChartKey>,
+    /// Addresses.
     files: BTreeSet<String>,
-    repositories: BTreeSet<String>,
+    repositories: BTreeSet<RepositoryKey>,
     /// Who fetches, and what each may.
     runners: Runners,
 }
@@ -35,7 +38,7 @@ impl Names {
     /// other architectures, and what the plugins that run may fetch.
     pub fn new(components: &ResolvedComponents, others: &[ResolvedComponents], runners: Runners) -> Self {
         let platforms = ARCHITECTURES.iter().copied().chain([components.architecture.as_str()]);
-        let platforms = platforms.map(|architecture| format!("linux/{architecture}")).collect();
+        let platforms = platforms.map(platform).collect();
         let mut names = Self { runners, platforms, ..Self::default() };
         names.add(components);
         others.iter().for_each(|components| names.add(components));
@@ -45,14 +48,19 @@ impl Names {
     fn add(&mut self, components: &ResolvedComponents) {
         self.images.extend(components.images.iter().cloned());
         self.files.extend(components.files.iter().map(|file| file.url.clone()));
-        self.repositories.extend(components.repositories.iter().map(AirgapLock::repository_key));
-        let charts = components.charts.iter();
-        self.charts.extend(charts.map(|chart| AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version)));
+        self.repositories.extend(components.repositories.iter().map(RepositoryKey::of));
+        self.charts.extend(components.charts.iter().map(ChartKey::of));
     }
 
-    fn names_image(&self, key: &str) -> bool {
-        key.split_once(' ')
-            .is_some_and(|(image, platform)| self.images.contains(image) && self.platforms.contains(platform))
+    /// The same with what the definition imports from registries.
+    #[must_use]
+    pub fn with_skeletons(mut self, urls: &[&str]) -> Self {
+        self.files.extend(urls.iter().map(|url| (*url).to_owned()));
+        self
+    }
+
+    fn names_image(&self, key: &ImageKey) -> bool {
+        self.images.contains(key.reference()) && self.platforms.contains(key.platform())
     }
 
     /// Why nothing names an entry.
@@ -81,21 +89,13 @@ impl Parts {
     }
 }
 
-/// The provenance file that lies beside the archive of a chart.
-pub fn provenance_of(archive: &str) -> String {
-    match archive.split_once('?') {
-        Some((path, query)) => format!("{path}.prov?{query}"),
-        None => format!("{archive}.prov"),
-    }
-}
-
 impl AirgapLock {
     /// Drops what nothing names.
     pub fn prune(&mut self, names: &Names) {
         self.images.retain(|key, _| names.names_image(key));
         self.charts.retain(|key, _| names.charts.contains(key));
         self.repositories.retain(|key, _| names.repositories.contains(key));
-        self.files.retain(|url, _| names.files.contains(url));
+        self.files.retain(|url, _| names.files.contains(url.as_str()));
         let of_charts = self.parts_of_charts();
         self.retain_of_plugins(|asker, address, _| match asker {
             Asker::Pinned(_) => names.runners.covers(asker, address),
@@ -134,7 +134,7 @@ mod tests {
     use model::ComponentManifest;
 
     use super::*;
-    use crate::airgap_lock::{LockedBlob, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use crate::airgap_lock::{FileKey, LockedBlob, LockedChart, LockedFile, LockedImage, LockedRepository};
     use crate::pipeline::Pipeline;
     use crate::plugins_lock::PluginsLock;
     use crate::source::Source;
@@ -173,12 +173,23 @@ mod tests {
         let repository =
             LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build: Some("1".into()) };
         AirgapLock {
-            images: images.iter().map(|key| ((*key).to_owned(), image.clone())).collect(),
-            charts: charts.iter().map(|(key, url)| ((*key).to_owned(), chart(url))).collect(),
-            files: files.iter().map(|key| ((*key).to_owned(), file())).collect(),
-            repositories: repositories.iter().map(|key| ((*key).to_owned(), repository.clone())).collect(),
+            images: images.iter().map(|key| (two(key, ImageKey::new), image.clone())).collect(),
+            charts: charts
+                .iter()
+                .map(|(key, url)| {
+                    (two(key, |repo, rest| two(rest, |name, version| ChartKey::new(repo, name, version))), chart(url))
+                })
+                .collect(),
+            files: files.iter().map(|address| (FileKey::of(address), file())).collect(),
+            repositories: repositories.iter().map(|key| (two(key, RepositoryKey::new), repository.clone())).collect(),
             ..AirgapLock::default()
         }
+    }
+
+    /// A key of a text of two words, the second of which may have more.
+    fn two<T>(text: &str, key: impl FnOnce(&str, &str) -> T) -> T {
+        let (first, rest) = text.split_once(' ').unwrap();
+        key(first, rest)
     }
 
     fn file() -> LockedFile {
@@ -222,15 +233,12 @@ mod tests {
         let names = names(Runners::new(&Pipeline::built_in(), &PluginsLock::default()));
         let unnamed: Vec<String> = both.unnamed(&names).iter().map(|change| change.key.clone()).collect();
         let of_plugins: Vec<String> = stale.of_plugins().map(|(_, address, _)| address.to_owned()).collect();
-        let expected: Vec<&String> = stale
-            .images
-            .keys()
-            .chain(stale.charts.keys())
-            .chain(stale.files.keys())
-            .chain(stale.repositories.keys())
-            .chain(&of_plugins)
-            .collect();
-        assert_eq!(unnamed.iter().collect::<Vec<_>>(), expected);
+        let images = stale.images.keys().map(ToString::to_string);
+        let charts = stale.charts.keys().map(ToString::to_string);
+        let files = stale.files.keys().map(ToString::to_string);
+        let repositories = stale.repositories.keys().map(ToString::to_string);
+        let expected: Vec<String> = images.chain(charts).chain(files).chain(repositories).chain(of_plugins).collect();
+        assert_eq!(unnamed, expected);
         both.prune(&names);
         assert_eq!(both, kept);
         assert!(kept.unnamed(&names).is_empty());
@@ -253,7 +261,7 @@ mod tests {
         let whole = and(whole, &Asker::Core("licences".into()), &granted);
         let mut pruned = whole.clone();
         pruned.prune(&names(Runners::new(&pipeline, &pins)));
-        assert_eq!(pruned.plugins["licences"].keys().collect::<Vec<_>>(), granted.iter().collect::<Vec<_>>());
+        assert_eq!(pruned.plugins["licences"].keys().map(FileKey::as_str).collect::<Vec<_>>(), granted);
         assert!(pruned.files.is_empty() && pruned.core.is_empty(), "the grant is that of the plugin alone");
         let mut collected = whole.clone();
         collected.prune_plugins(&Runners::new(&pipeline, &pins));
@@ -263,12 +271,5 @@ mod tests {
             gone.prune(&names(runners));
             assert!(gone.plugins.is_empty(), "it is pinned, or in the pipeline, and not both");
         }
-    }
-
-    /// As the charts plugin names it.
-    #[test]
-    fn a_provenance_file_lies_beside_its_archive() {
-        assert_eq!(provenance_of("https://h/a.tgz"), "https://h/a.tgz.prov");
-        assert_eq!(provenance_of("https://h/a.tgz?x=1?y"), "https://h/a.tgz.prov?x=1?y");
     }
 }

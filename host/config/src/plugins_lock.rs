@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
 
+use crate::core_plugins::{CORE, core};
 use crate::limits::OwnLimits;
 use crate::pin_signature::PinSignature;
 use crate::pin_source::PinSource;
@@ -47,27 +48,6 @@ use signing::PublicKey;
 
 /// Of the file's format.
 pub const FORMAT: u32 = 1;
-
-/// The plugins that are part of the binary, and what each of them decides.
-pub const CORE: [(&str, &str); 8] = [
-    (
-        "manifest",
-        "which components, images, charts, files and repositories the package holds, and where the host fetches them \
-         from, with your credentials",
-    ),
-    ("charts", "which charts and values go into the package, and from where they come"),
-    ("helm-render", "what charts render to, and so which images they deploy"),
-    ("discover", "which images of charts are told to be lacking, and with `images.discover: add` go into the package"),
-    ("zarf-yaml", "what a deployment of the package does"),
-    ("package", "every byte of the package, its checksum and its list"),
-    ("sbom", "what the SBOMs say is in the package"),
-    ("scan", "which images `scan` finds"),
-];
-
-/// What the core plugin of a name decides; None where there is none.
-pub fn core(name: &str) -> Option<&'static str> {
-    CORE.iter().find(|(core, _)| *core == name).map(|(_, decides)| *decides)
-}
 
 /// config/plugins.lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,12 +273,20 @@ fn check_signature(pin: &Pin) -> Result<()> {
     })
 }
 
+/// What a plugin may be called, in words.
+pub(crate) const NAME_RULE: &str = "use up to 64 lowercase letters, digits and `-`";
+
 /// Names appear in file names, logs and on the command line.
-pub fn check_name(name: &str) -> Result<()> {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('-') {
-        return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default()))
-            .hint("use up to 64 lowercase letters, digits and `-`"));
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain) && !name.starts_with('-')
+}
+
+/// Whether a plugin may be pinned under this name: nor may it look like that of
+/// a core plugin.
+pub fn check_name(name: &str) -> Result<()> {
+    if !is_name(name) {
+        return Err(Error::configuration(format!("`{}` is not a plugin name", name.escape_default())).hint(NAME_RULE));
     }
     match CORE.iter().find(|(core, _)| *core != name && looks(core) == looks(name)) {
         None => Ok(()),

@@ -10,10 +10,10 @@ impl AirgapLock {
     /// Forgets every entry whose key contains one of `names`; `*` is all.
     pub fn forget(&mut self, names: &[String]) {
         let named = |key: &str| names.iter().any(|name| name == "*" || key.contains(name.as_str()));
-        self.images.retain(|key, _| !named(key));
-        self.charts.retain(|key, _| !named(key));
-        self.files.retain(|key, _| !named(key));
-        self.repositories.retain(|key, _| !named(key));
+        self.images.retain(|key, _| !named(key.as_str()));
+        self.charts.retain(|key, _| !named(key.as_str()));
+        self.files.retain(|key, _| !named(key.as_str()));
+        self.repositories.retain(|key, _| !named(key.as_str()));
         self.retain_of_plugins(|_, address, _| !named(address));
     }
 
@@ -58,8 +58,8 @@ impl AirgapLock {
     }
 }
 
-fn lacking<T: Statement>(here: &BTreeMap<String, T>, there: &BTreeMap<String, T>) -> BTreeMap<String, T> {
-    let differs = |(key, value): &(&String, &T)| there.get(*key).is_none_or(|known| !known.settles(value));
+fn lacking<K: Ord + Clone, T: Statement>(here: &BTreeMap<K, T>, there: &BTreeMap<K, T>) -> BTreeMap<K, T> {
+    let differs = |(key, value): &(&K, &T)| there.get(*key).is_none_or(|known| !known.settles(value));
     here.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -69,20 +69,21 @@ fn lacking_sections(here: &Sections, there: &Sections) -> Sections {
     here.iter().map(lacking).filter(|(_, files)| !files.is_empty()).collect()
 }
 
-fn absorb<T: Statement>(into: &mut BTreeMap<String, T>, from: &BTreeMap<String, T>) {
+fn absorb<K: Ord + Clone, T: Statement>(into: &mut BTreeMap<K, T>, from: &BTreeMap<K, T>) {
     let new = lacking(from, into);
     into.extend(new);
 }
 
 fn retain(sections: &mut Sections, stays: impl Fn(&str, &str, &LockedFile) -> bool) {
     for (name, files) in &mut *sections {
-        files.retain(|address, file| stays(name, address, file));
+        files.retain(|address, file| stays(name, address.as_str(), file));
     }
     sections.retain(|_, files| !files.is_empty());
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::airgap_lock::FileKey;
     use super::*;
     use base::digest::Digest;
 
@@ -90,7 +91,7 @@ mod tests {
         let mut lock = AirgapLock::default();
         for (url, size) in entries {
             let file = LockedFile { sha256: Digest::of(b"x"), size: *size, checksum: None, build: Some("1".into()) };
-            lock.files.insert((*url).to_owned(), file);
+            lock.files.insert(FileKey::of(url), file);
         }
         lock
     }

@@ -17,7 +17,7 @@ use base::digest::Digest;
 use base::error::{Error, Result};
 use base::progress::{Level, Progress};
 use base::reference::{Reference, blob_address, manifest_address};
-use config::airgap_lock::{AirgapLock, LockedChart, Statement};
+use config::airgap_lock::{AirgapLock, ChartKey, LockedChart, Statement};
 use config::lock_doubts::Witness as _;
 use disk::fs;
 use disk::tree::{Artifact, TreeBuilder};
@@ -317,7 +317,7 @@ impl Desk {
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// The key in airgap.lock.
-    pub key: String,
+    pub key: ChartKey,
     /// The exact version that it is.
     pub version: String,
     /// Where the archive came from: a URL, or `oci://` and the reference of the manifest.

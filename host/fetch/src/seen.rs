@@ -2,7 +2,7 @@
 //! desk alone a [`SeenChart`].
 
 use base::digest::Digest;
-use config::airgap_lock::LockedChart;
+use config::airgap_lock::{ChartKey, LockedChart};
 use entitlement::Asker;
 
 /// That an address gave these bytes to this asker, and that they lie in the
@@ -71,16 +71,16 @@ impl Seen {
 /// A chart whose address the host saw give its archive. Only a desk makes one.
 #[derive(Clone, Debug)]
 pub struct SeenChart {
-    key: String,
+    key: ChartKey,
     chart: LockedChart,
 }
 
 impl SeenChart {
-    pub(crate) fn new(key: String, chart: LockedChart) -> Self {
+    pub(crate) fn new(key: ChartKey, chart: LockedChart) -> Self {
         Self { key, chart }
     }
 
-    pub(crate) fn into_entry(self) -> (String, LockedChart) {
+    pub(crate) fn into_entry(self) -> (ChartKey, LockedChart) {
         (self.key, self.chart)
     }
 }

@@ -32,7 +32,9 @@ use serde::{Deserialize, Serialize};
 use crate::seen::{Seen, SeenChart};
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure, Result};
-use config::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository, Statement};
+use config::airgap_lock::{
+    AirgapLock, ImageKey, LockChange, LockedFile, LockedImage, LockedRepository, RepositoryKey, Statement,
+};
 use config::lock_doubts::{Witness, contradicted};
 use config::lock_names::Names;
 use config::runners::Runners;
@@ -252,26 +254,34 @@ impl SharedLock {
     ///
     /// # Errors
     /// As [`SharedLock::enter`].
-    pub fn enter_image(&self, key: String, image: LockedImage) -> Result<Option<String>> {
+    pub fn enter_image(&self, key: ImageKey, image: LockedImage) -> Result<Option<String>> {
         let image = LockedImage { build: Some(self.build.to_string()), ..image };
         let now = image.root();
         let lock = AirgapLock { images: [(key.clone(), image)].into(), ..AirgapLock::default() };
         self.add(&lock)?;
         let before = self.inner().doubted.images.get(&key).map(LockedImage::root);
-        Ok(before.filter(|before| *before != now).map(|before| contradicted(&key, &now, &before)))
+        Ok(before.filter(|before| *before != now).map(|before| contradicted(key.as_str(), &now, &before)))
     }
 
     /// The same of the step `repos`.
     ///
     /// # Errors
     /// As [`SharedLock::enter`].
-    pub fn enter_repository(&self, key: String, repository: LockedRepository) -> Result<Option<String>> {
+    pub fn enter_repository(&self, key: RepositoryKey, repository: LockedRepository) -> Result<Option<String>> {
         let repository = LockedRepository { build: Some(self.build.to_string()), ..repository };
         let now = repository.clone();
         let lock = AirgapLock { repositories: [(key.clone(), repository)].into(), ..AirgapLock::default() };
         self.add(&lock)?;
         let before = self.inner().doubted.repositories.get(&key).filter(|before| !before.agrees_with(&now)).cloned();
-        Ok(before.map(|before| contradicted(&key, &now.commit, &before.commit)))
+        Ok(before.map(|before| contradicted(key.as_str(), &now.commit, &before.commit)))
+    }
+
+    /// Takes up what the same command resolved before it shared the lock.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn take_up(&self, found: &AirgapLock) -> Result<()> {
+        self.add(found)
     }
 
     /// The digest that an address gave this asker, where the lock says.
@@ -501,7 +511,7 @@ mod tests {
     fn file(url: &str) -> AirgapLock {
         let locked =
             LockedFile { sha256: Digest::of(url.as_bytes()), size: 1, checksum: None, build: Some("1".into()) };
-        AirgapLock { files: [(url.to_owned(), locked)].into(), ..AirgapLock::default() }
+        AirgapLock { files: [(config::airgap_lock::FileKey::of(url), locked)].into(), ..AirgapLock::default() }
     }
 
     fn both(one: &AirgapLock, other: &AirgapLock) -> AirgapLock {

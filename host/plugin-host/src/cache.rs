@@ -5,7 +5,8 @@
 //! a receipt with the digests of component, engine and code, sealed with a key
 //! that lies outside of the folder. Both are opened without following links,
 //! must belong to the user, and are read whole and checked before the code is
-//! used; it is never mapped, so that nobody can change it underneath us.
+//! used. What is used is what was read, in memory of ours: the file is never mapped,
+//! so that nobody can change it underneath us.
 //!
 //! An entry that is missing, foreign, torn or of another engine is a miss,
 //! never a failure: the component is compiled again.
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
+use super::code::Code;
 use super::limits::{COMPILED_BYTES, COMPILED_ENTRIES};
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
@@ -90,15 +92,16 @@ impl Cache {
     }
 
     /// The compiled component, if a good one is there: what was stored.
-    pub(super) fn load(&self, engine: &Engine, component: Digest) -> Option<Vec<u8>> {
+    pub(super) fn load(&self, engine: &Engine, component: Digest) -> Option<Code> {
         let name = Name::new(engine, component);
         let receipt: Receipt = self.unseal(&self.folder.join(name.receipt()), RECEIPT_BYTES)?;
         let expected = (component, name.engine);
         if (receipt.component, receipt.engine) != expected || receipt.size > COMPILED_BYTES {
             return None;
         }
-        let code = read_private(&self.folder.join(name.code()), receipt.size)?;
-        (Digest::of(&code) == receipt.code).then_some(code)
+        let file = open_private(&self.folder.join(name.code()), receipt.size)?;
+        let (code, digest) = Code::read(&mut file.take(receipt.size)).ok()?;
+        (digest == receipt.code).then_some(code)
     }
 
     /// Keeps a compiled component. What can not be written is not kept.
@@ -233,18 +236,21 @@ fn read_key(path: &Path) -> Option<[u8; KEY]> {
     read_private(path, KEY as u64)?.try_into().ok()
 }
 
-/// A file of at most `limit` bytes that is the user's own and no link.
+/// What such a file holds.
 fn read_private(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let file = open_private(path, limit)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata().ok()?.len().min(limit)).ok()?);
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A file of at most `limit` bytes that is the user's own and no link.
+fn open_private(path: &Path, limit: u64) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
     let metadata = file.metadata().ok()?;
     let trusted = metadata.is_file() && metadata.uid() == own_uid() && metadata.mode() & 0o022 == 0;
-    if !trusted || metadata.len() > limit {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
-    file.take(limit).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    (trusted && metadata.len() <= limit).then_some(file)
 }
 
 fn own_uid() -> u32 {

@@ -45,7 +45,7 @@ pub(super) struct Call {
     pub(super) progress: Progress,
     pub(super) talk: Talk,
     /// None for `describe`.
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<RunScope>,
     /// Where directories were granted.
     pub(super) opened: Option<Opened>,
     pub(super) open_files: OpenFiles,
@@ -110,7 +110,7 @@ pub(super) struct Maker {
 }
 
 /// What `run` may touch.
-pub(super) struct Work {
+pub(super) struct RunScope {
     pub(super) cx: Attempt,
     /// Where the call asks for what lies outside of it.
     pub(super) desk: Desk,
@@ -143,7 +143,7 @@ pub(super) struct Work {
     busy: mpsc::Sender<()>,
 }
 
-/// The other end of [`Work`]'s `busy`.
+/// The other end of [`RunScope`]'s `busy`.
 pub(super) struct Idle(mpsc::Receiver<()>);
 
 impl Idle {
@@ -153,7 +153,7 @@ impl Idle {
     }
 }
 
-impl Work {
+impl RunScope {
     pub(super) fn new(
         cx: Attempt,
         desk: Desk,
@@ -217,7 +217,7 @@ impl Call {
     ///
     /// # Errors
     /// Stops a `describe` that called `function`.
-    pub(super) fn work(&mut self, function: &'static str) -> std::result::Result<&mut Work, Refusal> {
+    pub(super) fn work(&mut self, function: &'static str) -> std::result::Result<&mut RunScope, Refusal> {
         self.work.as_mut().ok_or(Refusal::Stop(Stop::NotInDescribe(function)))
     }
 

@@ -1,9 +1,10 @@
 //! Which bytes run under which name: the core plugins, compiled into the
 //! binary, and those that plugins.lock pins. Finding one needs no engine.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
@@ -28,10 +29,12 @@ pub struct Embedded {
     pub name: &'static str,
     /// The version of this program.
     pub version: &'static str,
-    /// Of the bytes, computed when the binary was built.
+    /// Of the component, computed when the binary was built.
     pub digest: Digest,
-    /// The component.
-    pub bytes: &'static [u8],
+    /// Bytes of the component.
+    pub size: usize,
+    /// The component, packed with zstd.
+    packed: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -43,7 +46,7 @@ impl Embedded {
             name: self.name.to_owned(),
             version: self.version.to_owned(),
             digest: self.digest,
-            bytes: Bytes::Embedded(self.bytes),
+            bytes: Bytes::Embedded { packed: self.packed, size: self.size },
             grants: None,
             replaces_core: false,
             limits: OwnLimits::default(),
@@ -85,7 +88,11 @@ pub struct PluginSource {
 
 #[derive(Clone)]
 enum Bytes {
-    Embedded(&'static [u8]),
+    /// Packed: it is compiled once, and never looked at again.
+    Embedded {
+        packed: &'static [u8],
+        size: usize,
+    },
     Read(Arc<[u8]>),
 }
 
@@ -124,10 +131,15 @@ impl PluginSource {
     }
 
     /// The component.
-    pub fn bytes(&self) -> &[u8] {
+    ///
+    /// # Errors
+    /// `local` where this program is damaged, which holds the core plugins packed.
+    pub fn component(&self) -> Result<Cow<'_, [u8]>> {
         match &self.bytes {
-            Bytes::Embedded(bytes) => bytes,
-            Bytes::Read(bytes) => bytes,
+            Bytes::Embedded { packed, size } => unpack(packed, *size).map(Cow::Owned).map_err(|error| {
+                Error::local(format!("the core plugin {} can not be unpacked", self.name)).caused_by(error)
+            }),
+            Bytes::Read(bytes) => Ok(Cow::Borrowed(bytes)),
         }
     }
 
@@ -170,6 +182,10 @@ impl PluginSource {
     pub(super) fn wants_directories(&self) -> bool {
         self.grants.as_ref().is_some_and(|grants| grants.directories)
     }
+}
+
+fn unpack(packed: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    zstd::bulk::decompress(packed, size)
 }
 
 impl fmt::Debug for PluginSource {
@@ -278,14 +294,13 @@ fn check_digest(name: &str, shown: &str, pin: &Pin, bytes: &[u8]) -> Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use base::error::Class;
-    use config::plugins_lock;
+    use config::core_plugins;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {
-        let replaces = if plugins_lock::core(name).is_some() { "    replace_core: true\n" } else { "" };
+        let replaces = if core_plugins::core(name).is_some() { "    replace_core: true\n" } else { "" };
         let text =
             format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n{replaces}", digest.hex());
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
@@ -295,9 +310,10 @@ mod tests {
     #[test]
     fn the_core_plugins_carry_the_digest_of_their_bytes() {
         let names: Vec<&str> = EMBEDDED.iter().map(|core| core.name).collect();
-        assert_eq!(names, plugins_lock::CORE.map(|(name, _)| name), "config knows what is replaced");
+        assert_eq!(names, core_plugins::CORE.map(|(name, _)| name), "config knows what is replaced");
         for embedded in EMBEDDED {
-            assert_eq!(embedded.digest, Digest::of(embedded.bytes), "{}", embedded.name);
+            let source = embedded.source();
+            assert_eq!(embedded.digest, Digest::of(&source.component().unwrap()), "{}", embedded.name);
             assert!(embedded.source().is_core());
         }
     }
@@ -307,7 +323,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write_new(&root.path().join("p.wasm"), b"mine").unwrap();
         let source = find("charts", &lock(root.path(), "charts", Digest::of(b"mine"))).unwrap();
-        assert_eq!((source.bytes(), source.is_core()), (b"mine".as_slice(), false));
+        assert_eq!((&*source.component().unwrap(), source.is_core()), (b"mine".as_slice(), false));
         assert!(source.identity().replaces_core);
         assert_eq!(identity("charts", &lock(root.path(), "charts", Digest::of(b"mine"))), Some(source.identity()));
         assert_eq!(identity("charts", &PluginsLock::default()).unwrap().digest, EMBEDDED[1].digest);

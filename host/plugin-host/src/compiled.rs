@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use super::catalog::PluginSource;
+use super::code::Code;
 use super::subject::Subject;
+
 use super::worker::{self, Question, Task};
 use super::{Runtime, blocking, limits, subject_of, validate};
 use base::digest::Digest;
@@ -19,7 +21,7 @@ impl Runtime {
     /// # Errors
     /// `plugin` where it can not be compiled or met a limit; `interrupted`;
     /// `local`, and where it is of a third party and nobody asked for a wall.
-    pub(super) async fn compiled(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Vec<u8>> {
+    pub(super) async fn compiled(self: &Arc<Self>, source: &PluginSource, progress: &Progress) -> Result<Code> {
         if let Some(code) = self.kept(source).await? {
             return Ok(code);
         }
@@ -31,7 +33,7 @@ impl Runtime {
             if let Some(cache) = runtime.cache() {
                 cache.store(&machine.engine, digest, &code);
             }
-            Ok(code)
+            Ok(Code::of(code))
         })
         .await
     }
@@ -40,7 +42,7 @@ impl Runtime {
     ///
     /// # Errors
     /// `local` where it is of a third party and nobody asked for a wall.
-    pub(super) async fn kept(self: &Arc<Self>, source: &PluginSource) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn kept(self: &Arc<Self>, source: &PluginSource) -> Result<Option<Code>> {
         if !source.is_core() && self.options.wall == Wall::Unasked {
             let subject = subject_of(source, None);
             return Err(Error::local(format!("{subject} is of a third party, and no wall was asked for")));
@@ -54,7 +56,8 @@ impl Runtime {
     }
 
     async fn compile(&self, source: &PluginSource, subject: Subject, progress: &Progress) -> Result<Vec<u8>> {
-        validate::check_component(&subject.to_string(), source.bytes())?;
+        let component = source.component()?;
+        validate::check_component(&subject.to_string(), &component)?;
         let question = Question {
             about: &subject.to_string(),
             verb: "compiled",
@@ -64,7 +67,7 @@ impl Runtime {
             time: Limit::CompileTime,
             task: Task::Compile { subject },
         };
-        let compiled = worker::ask(&self.options.worker, &question, source.bytes(), progress.cancellation()).await;
+        let compiled = worker::ask(&self.options.worker, &question, &component, progress.cancellation()).await;
         if compiled.is_err() {
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(source.digest);
         }

@@ -67,7 +67,8 @@ impl Runtime {
         subject: &Subject,
         progress: &Progress,
     ) -> Result<Said> {
-        let code = self.compiled(source, progress).await?;
+        let code = self.compiled(source, progress).await?.into_bytes();
+        let code = code.map_err(|error| Error::local(format!("cannot read the code of {subject}")).caused_by(error))?;
         let settings = self.options.settings.clone();
         let own = source.limits;
         let memory = CallLimits::describe(&settings, own).memory as u64;

@@ -36,7 +36,7 @@ use super::limits::{LISTED_ENTRIES, LOCAL_DEPTH};
 use super::open_files::Slot;
 use super::opened::{Held, Listing, ends_the_call, refused};
 use super::stop::Stop;
-use super::watch::{Place, Watch, count_below};
+use super::watch::{GuestDirectory, Watch, count_below};
 use base::error::{Class, Error};
 
 /// Links `wasi:filesystem` in place of wasmtime's.
@@ -165,9 +165,9 @@ impl preopens::Host for View<'_> {
         if let Some(opened) = &mut self.0.opened {
             for (fd, name) in &given {
                 let place = match name.as_str() {
-                    "/out" => Place::Out,
-                    "/work" => Place::Work,
-                    _ => Place::In,
+                    "/out" => GuestDirectory::Out,
+                    "/work" => GuestDirectory::Work,
+                    _ => GuestDirectory::In,
                 };
                 opened.descriptors.insert(fd.rep(), Held { place, depth: 0, slot: None });
             }
@@ -441,7 +441,7 @@ struct Writing {
     file: Arc<File>,
     /// Where the next byte goes; None at the end of the file.
     at: Option<u64>,
-    place: Place,
+    place: GuestDirectory,
     watch: Watch,
     _slot: Option<Arc<Slot>>,
 }

@@ -6,6 +6,7 @@
 
 use super::catalog::PluginSource;
 use crate::catalog::PluginIdentity;
+use config::core_plugins::{CHARTS, DISCOVER, MANIFEST, PACKAGE, RENDER, SBOM, SCAN, ZARF_YAML};
 
 /// What one plugin is handed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,14 @@ impl Handed {
         let of = |fields| Self { fields: Some(fields), ..Self::NOTHING };
         match plugin.name.as_str() {
             _ if !is_core => Self::EVERYTHING,
-            "manifest" => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
-            "charts" => Self { own_lock: true, ..Self::NOTHING },
-            "helm-render" => of(&["api_versions"]),
-            "discover" => of(&["strict_images", "discover"]),
-            "package" => Self { clock: true, ..of(&["architecture", "format", "plugins", "contributions"]) },
-            "zarf-yaml" => of(&["contributions"]),
-            "sbom" => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
-            "scan" => Self::NOTHING,
+            MANIFEST => Self { config: true, ..of(&["package", "architecture", "force_regenerate"]) },
+            CHARTS => Self { own_lock: true, ..Self::NOTHING },
+            RENDER => of(&["api_versions"]),
+            DISCOVER => of(&["strict_images", "discover"]),
+            PACKAGE => Self { clock: true, ..of(&["architecture", "format", "plugins", "contributions"]) },
+            ZARF_YAML => of(&["contributions"]),
+            SBOM => Self { clock: true, ..of(&["package", "architecture", "plugins", "sbom"]) },
+            SCAN => Self::NOTHING,
             _ => Self::EVERYTHING,
         }
     }

@@ -83,8 +83,9 @@ pub mod worker;
 mod tests;
 
 use bindings::{BuildStepPre, step};
-use call::{Call, Maker, Work};
+use call::{Call, Maker, RunScope};
 use catalog::PluginSource;
+use code::Code;
 use directories::Directories;
 use engine::Machine;
 use handed::Handed;
@@ -179,7 +180,7 @@ impl Runtime {
         let progress = cx.progress.clone().within(limits.allowance(&subject));
         let allowed = Attempt { progress, ..cx.clone() };
         let maker = Maker { digest: source.digest, is_core: source.is_core(), identity };
-        let (work, idle) = Work::new(allowed, desk, maker, &limits, inputs);
+        let (work, idle) = RunScope::new(allowed, desk, maker, &limits, inputs);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
@@ -271,10 +272,11 @@ impl Runtime {
     }
 
     /// Code that lies where it can be called.
-    async fn placed(&self, source: &PluginSource, code: Vec<u8>) -> Result<Loaded> {
+    async fn placed(&self, source: &PluginSource, code: Code) -> Result<Loaded> {
         let (machine, subject) = (self.machine()?, subject_of(source, None).to_string());
         blocking(move || {
-            let component = code::load(&machine.engine, &code)
+            let component = code
+                .load(&machine.engine)
                 .ok_or_else(|| Error::local(format!("the code of {subject} is not of this engine")))?;
             link(&machine, &subject, &component)
         })

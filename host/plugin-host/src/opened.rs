@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::{FsError, FsResult};
 use super::limits::IDENTITIES;
 use super::open_files::Slot;
 use super::stop::Stop;
-use super::watch::{Place, Watch};
+use super::watch::{GuestDirectory, Watch};
 use base::error::{Class, Error};
 
 /// What a guest holds of its directories.
@@ -49,7 +49,7 @@ impl Identities {
 
 /// One descriptor.
 pub(super) struct Held {
-    pub(super) place: Place,
+    pub(super) place: GuestDirectory,
     /// Directories between it and the one that the guest was given.
     pub(super) depth: usize,
     /// None for the ones that it was given.

@@ -8,7 +8,7 @@ use wasmtime::component::ResourceTable;
 
 use super::bindings::{BuildStep, BuildStepPre, step};
 use super::budget::Budget;
-use super::call::{Call, GuestTime, Talk, Work};
+use super::call::{Call, GuestTime, RunScope, Talk};
 use super::clock::VirtualClock;
 use super::console::Console;
 use super::directories::Directories;
@@ -35,7 +35,7 @@ pub(super) struct Setup<'a> {
     pub(super) epoch: u64,
     pub(super) progress: Progress,
     pub(super) directories: Option<&'a Directories>,
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<RunScope>,
     pub(super) open_files: OpenFiles,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Running<'a> {
         table.set_max_capacity(HANDLES);
         let cancel = progress.cancellation().clone();
         let host_time = HostTime::new(subject, limits, cancel.clone());
-        let watch = |work: &Work, directories: &Directories| {
+        let watch = |work: &RunScope, directories: &Directories| {
             let (out, beside) = (directories.out(), directories.work());
             Watch::new(out, beside, work.ledger.clone(), work.room.clone(), host_time.clone())
         };
@@ -130,7 +130,7 @@ impl<'a> Running<'a> {
     /// What the work fails at; `plugin` where a limit is used up.
     pub(super) fn conclude<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Work, Leash) -> Box<dyn FnOnce() -> Result<T> + Send>,
+        work: impl FnOnce(&RunScope, Leash) -> Box<dyn FnOnce() -> Result<T> + Send>,
     ) -> BoxFuture<'static, Result<T>> {
         let call = self.store.data();
         match &call.work {

@@ -16,7 +16,7 @@ use super::catalog::{EMBEDDED, PluginSource};
 use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::drift::Drift;
-use archive::{ArchiveWriter, Compression, Entry};
+use archive::{ArchiveWriter, Compression, NewMember};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::Layout;
@@ -517,8 +517,8 @@ async fn a_plugins_output_opens_no_local_path() {
 async fn archives_are_unpacked_for_a_call_and_gone_after_it() {
     let bench = Bench::new();
     let mut writer = ArchiveWriter::create(bench.path("archive.tar.zst"), Compression::Zstd).unwrap();
-    writer.add(Entry::bytes("one", 0o644, b"1".to_vec())).unwrap();
-    writer.add(Entry::bytes("two/three", 0o755, b"3".to_vec())).unwrap();
+    writer.add(NewMember::bytes("one", 0o644, b"1".to_vec())).unwrap();
+    writer.add(NewMember::bytes("two/three", 0o755, b"3".to_vec())).unwrap();
     let (digest, size) = writer.finish().unwrap();
     let mut attempt = bench.attempt(json!({"path": "archive.tar.zst"}));
     let tree = TreeBuilder::new(bench.path("build/steps/archives"));
@@ -658,7 +658,7 @@ async fn core_plugins_load_fast_once_they_are_compiled() {
             let before = started.elapsed();
             runtime.prepare(&embedded.source(), &Progress::silent("prepare")).await.unwrap();
             let spent = started.elapsed() - before;
-            println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.bytes.len() >> 10);
+            println!("{round}: {} ({} KiB) in {spent:?}", embedded.name, embedded.size >> 10);
         }
         println!("{round}: all in {:?}", started.elapsed());
         // Loose, for a busy machine: some 20 ms each is usual.

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use archive::Entry;
+use archive::NewMember;
 use archive::amend::{To, amend};
 use archive::damage::damaged;
 use archive::pieces::Buffers;
@@ -51,7 +51,7 @@ pub fn sign(path: &Path, known: Digest, key: &PrivateKey, placing: Placing, leas
     let text = definition::signed(&definition_of(path, &opened)?)?;
     let bundle = Bundle::of_message(key, &Digest::of(text.as_bytes()))?;
     let entries =
-        vec![Entry::bytes(BUNDLE, MODE, bundle.to_json()?), Entry::bytes(DEFINITION, MODE, text.into_bytes())];
+        vec![NewMember::bytes(BUNDLE, MODE, bundle.to_json()?), NewMember::bytes(DEFINITION, MODE, text.into_bytes())];
     let amended = |to| amend((path, &opened), known, to, &REPLACED, entries, leash);
     if placing == Placing::InPlace && opened.is_tight() && has_one_name(path)? {
         return amended(To::Itself);

@@ -21,7 +21,7 @@ use signing::{Bundle, PrivateKey};
 /// The predicate's type: SLSA's provenance, version 1 (slsa.dev/spec/v1.0/provenance).
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters and steps mean, which docs/package-format.md says.
-pub const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
+const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
 const BUILDER: &str = "urn:opencenter-airgap:builder";
 const TOOL: &str = "opencenter-airgap";
 
@@ -39,7 +39,7 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildDefinition {
-    /// How the parameters are to be read: [`BUILD_TYPE`].
+    /// How the parameters are to be read: `urn:opencenter-airgap:build:1`.
     pub build_type: String,
     /// What the user decides.
     pub external_parameters: Parameters,
@@ -202,17 +202,15 @@ fn materials(lock: &AirgapLock) -> Vec<Material> {
         annotations: BTreeMap::from([("kind".to_owned(), kind.to_owned())]),
     };
     let images = lock.images.iter().map(|(key, image)| {
-        let (reference, platform) = key.split_once(' ').unwrap_or((key, ""));
-        let mut found = material("image", format!("oci://{reference}"), sha256(&image.root()));
-        found.annotations.insert("platform".to_owned(), platform.to_owned());
+        let mut found = material("image", format!("oci://{}", key.reference()), sha256(&image.root()));
+        found.annotations.insert("platform".to_owned(), key.platform().to_owned());
         found
     });
     let charts = lock.charts.values().map(|chart| material("chart", chart.url.clone(), sha256(&chart.digest)));
-    let files = lock.files.iter().map(|(url, file)| material("file", url.clone(), sha256(&file.sha256)));
+    let files = lock.files.iter().map(|(url, file)| material("file", url.to_string(), sha256(&file.sha256)));
     let repositories = lock.repositories.iter().map(|(key, repository)| {
-        let (url, reference) = key.rsplit_once(' ').unwrap_or((key, ""));
         let commit = ("gitCommit".to_owned(), repository.commit.clone());
-        material("repository", format!("git+{url}@{reference}"), commit)
+        material("repository", format!("git+{}@{}", key.url(), key.reference()), commit)
     });
     let of_plugins = lock.of_plugins().map(|(asker, address, file)| {
         let mut found = material("file", address.to_owned(), sha256(&file.sha256));
@@ -310,7 +308,7 @@ pub fn renewed(bytes: &[u8], before: &Digest, after: &Digest, key: &PrivateKey) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::airgap_lock::{LockedFile, LockedRepository};
+    use config::airgap_lock::{FileKey, LockedFile, LockedRepository, RepositoryKey};
 
     fn made(lock: &AirgapLock, hashes: &ConfigHashes) -> Statement {
         let made = Made {
@@ -328,10 +326,12 @@ mod tests {
         let mut lock = AirgapLock::default();
         let build = Some(build.to_owned());
         let file = LockedFile { sha256: Digest::of(b"f"), size: 1, checksum: None, build: build.clone() };
-        lock.files.insert("https://h/f".into(), file);
+        lock.files.insert(FileKey::of("https://h/f"), file);
         let commit = "0".repeat(40);
-        lock.repositories
-            .insert("https://h/r.git v1".into(), LockedRepository { commit, reference: None, tag: None, build });
+        lock.repositories.insert(
+            RepositoryKey::new("https://h/r.git", "v1"),
+            LockedRepository { commit, reference: None, tag: None, build },
+        );
         lock
     }
 

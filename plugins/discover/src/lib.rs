@@ -61,8 +61,12 @@ impl Step for DiscoverImages {
         output.write_json(DISCOVERED, &found)?;
         let added = found.added().len();
         let count = found.images.len();
-        let message = counted(count, "image", "images");
-        let message = if added == 0 { message } else { format!("{message}, {added} added") };
+        let mut message = counted(count, "image", "images");
+        for (number, what) in [(added, "added"), (tell::lacking(&found).count(), "lacking")] {
+            if number > 0 {
+                message.push_str(&format!(", {number} {what}"));
+            }
+        }
         Ok(Summary::new(count as u64, "images").message(message))
     }
 }

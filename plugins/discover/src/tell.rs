@@ -14,20 +14,20 @@ use sdk::StepError;
 /// # Errors
 /// `invalid-input` where something is lacking, and it is strict.
 pub fn tell(found: &Discovered, packaged: &[String], is_strict: bool) -> Result<(), StepError> {
-    let (rows, notes) = rows(found, packaged);
-    notes.iter().for_each(sdk::log::info);
-    if rows.is_empty() {
+    let kinds = kinds(found, packaged);
+    named_only(found).iter().for_each(sdk::log::info);
+    if kinds.iter().all(|kind| kind.rows.is_empty()) {
         return Ok(());
     }
     if !is_strict {
-        rows.iter().for_each(|(row, hint)| sdk::log::warn(in_one_line(&format!("{row}; {hint}"))));
+        kinds.iter().flat_map(warnings).for_each(sdk::log::warn);
         return Ok(());
     }
-    let lacking = found.images.iter().filter(|one| is_lacking(one)).count();
-    let rows: Vec<String> = rows.iter().map(|(row, hint)| format!("{}\n  {hint}", in_one_line(row))).collect();
+    let rows: Vec<String> = kinds.iter().flat_map(items).collect();
     let message = format!(
-        "images of charts that are not in the package: {lacking}, that are not known: {}, charts that cannot be \
+        "images of charts that are not in the package: {}, that are not known: {}, charts that cannot be \
          rendered: {}\n{}",
+        lacking(found).count(),
         found.unknown.len(),
         found.problems.len(),
         rows.join("\n")
@@ -36,22 +36,73 @@ pub fn tell(found: &Discovered, packaged: &[String], is_strict: bool) -> Result<
         .hint("`--strict-images` wants every image known and packaged"))
 }
 
-type Rows = Vec<(String, &'static str)>;
+/// What is told, and what helps against all of it.
+struct Kind {
+    /// Of which chart, and what.
+    rows: Vec<(String, String)>,
+    /// What they are together.
+    what: &'static str,
+    hint: &'static str,
+}
 
-/// What is told, each with what helps; and what is only noted.
-fn rows(found: &Discovered, packaged: &[String]) -> (Rows, Vec<String>) {
-    let packaged: BTreeSet<String> = packaged.iter().map(|image| normalized(image)).collect();
-    let mut rows: Rows = found.problems.iter().map(|chart| (problem(chart), PROBLEM)).collect();
-    for one in found.images.iter().filter(|one| is_lacking(one)) {
-        let place = if one.place.is_empty() { String::new() } else { format!(" ({})", one.place) };
-        rows.push((format!("chart {}: deploys {}{place}, which the package lacks", one.chart, one.image), LACKING));
+/// Rows of one kind that are told one by one, where they are warnings.
+const SCREEN: usize = 30;
+
+/// Each in a line, and what helps once. Of very many, a line for each chart.
+fn warnings(kind: &Kind) -> Vec<String> {
+    let Kind { rows, what, hint } = kind;
+    let line = |(chart, row): &(String, String)| in_one_line(&format!("chart {chart}: {row}"));
+    match rows.as_slice() {
+        [] => Vec::new(),
+        [row] => vec![format!("{}; {hint}", line(row))],
+        rows => {
+            let mut lines: Vec<String> = if rows.len() <= SCREEN {
+                rows.iter().map(line).collect()
+            } else {
+                rows.chunk_by(|one, next| one.0 == next.0).map(|of| folded(&line(&of[0]), of.len() - 1)).collect()
+            };
+            let list = if rows.len() <= SCREEN { "" } else { ", which build/steps/discover/discovered.json lists" };
+            lines.push(format!("{} {what}{list}: {hint}", rows.len()));
+            lines
+        }
     }
-    for UnknownOfChart { chart, unknown } in &found.unknown {
+}
+
+fn folded(first: &str, others: usize) -> String {
+    if others == 0 { first.to_owned() } else { format!("{first}, and {others} more") }
+}
+
+/// The same as the rows of an error.
+fn items(kind: &Kind) -> Vec<String> {
+    let mut lines: Vec<String> =
+        kind.rows.iter().map(|(chart, row)| in_one_line(&format!("chart {chart}: {row}"))).collect();
+    if let Some(last) = lines.last_mut() {
+        last.push_str(&format!("\n  {}", kind.hint));
+    }
+    lines
+}
+
+fn kinds(found: &Discovered, packaged: &[String]) -> [Kind; 3] {
+    let packaged: BTreeSet<String> = packaged.iter().map(|image| normalized(image)).collect();
+    let problems = found.problems.iter().map(problem).collect();
+    let lacking = lacking(found).map(|one| {
+        let place = if one.place.is_empty() { String::new() } else { format!(" ({})", one.place) };
+        (one.chart.clone(), format!("deploys {}{place}, which the package lacks", one.image))
+    });
+    let unknown = found.unknown.iter().map(|UnknownOfChart { chart, unknown }| {
         let near = near(&unknown.text, &packaged).map(|near| format!(" (the package holds {near})"));
         let (text, place, why) = (&unknown.text, &unknown.place, &unknown.why);
-        let row = format!("chart {chart}: {place}: `{text}` is not known: {why}{}", near.unwrap_or_default());
-        rows.push((row, UNKNOWN));
-    }
+        (chart.clone(), format!("{place}: `{text}` is not known: {why}{}", near.unwrap_or_default()))
+    });
+    [
+        Kind { rows: problems, what: "charts can not be rendered", hint: PROBLEM },
+        Kind { rows: lacking.collect(), what: "images that charts deploy are lacking", hint: LACKING },
+        Kind { rows: unknown.collect(), what: "images of charts are not known", hint: UNKNOWN },
+    ]
+}
+
+/// What is only noted.
+fn named_only(found: &Discovered) -> Vec<String> {
     let named = found.images.iter().filter(|one| one.found == Found::NamedOnly && !one.is_packaged);
     let note = |one: &DiscoveredImage| {
         format!(
@@ -59,17 +110,22 @@ fn rows(found: &Discovered, packaged: &[String]) -> (Rows, Vec<String>) {
             one.chart, one.image
         )
     };
-    (rows, named.map(note).collect())
+    named.map(note).collect()
+}
+
+/// The images that the package lacks.
+pub fn lacking(found: &Discovered) -> impl Iterator<Item = &DiscoveredImage> {
+    found.images.iter().filter(|one| is_lacking(one))
 }
 
 fn is_lacking(one: &DiscoveredImage) -> bool {
     one.found != Found::NamedOnly && !one.is_packaged && !one.is_added && !one.is_test
 }
 
-fn problem(chart: &Rendered) -> String {
+fn problem(chart: &Rendered) -> (String, String) {
     let Rendered { name, version, problem, .. } = chart;
-    let Some(problem) = problem else { return format!("chart {name} {version}: cannot be rendered") };
-    format!("chart {name} {version}: cannot be rendered: {}", problem.told())
+    let why = problem.as_ref().map(|problem| format!(": {}", problem.told()));
+    (format!("{name} {version}"), format!("cannot be rendered{}", why.unwrap_or_default()))
 }
 
 /// The image of the same repository that is packaged, which may or may not be the
@@ -80,8 +136,35 @@ fn near<'a>(text: &str, packaged: &'a BTreeSet<String>) -> Option<&'a String> {
     packaged.iter().find(|image| repository(image).as_ref() == Some(&name))
 }
 
-const LACKING: &str = "add it to `images.additional` in components.yaml, let `images.discover: add` in settings.yaml do \
-                       so, or switch it off in a values file of the chart";
+const LACKING: &str = "add what is lacking to `images.additional` in components.yaml, let `images.discover: add` in \
+                       settings.yaml do so, or switch it off in a values file of the chart";
 const UNKNOWN: &str = "write the whole reference, its tag in quotes, into a values file of the chart; where the chart has no value for it, look which image it is, package it, and build without `--strict-images`";
 const PROBLEM: &str = "Helm refuses it as well: write the values that it wants into a values file of the chart; until \
                        then its images are those that the static search finds";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(charts: usize, images: usize) -> Kind {
+        let row = |at: usize| (format!("c{} 1.0.0", at / images), format!("deploys a/b:{at}"));
+        Kind { rows: (0..charts * images).map(row).collect(), what: "images are lacking", hint: "add them" }
+    }
+
+    /// Guards that a screen of warnings can be read: what helps is said once, and very many
+    /// are a line for each chart.
+    #[test]
+    fn what_helps_is_said_once_and_very_many_are_folded() {
+        assert_eq!(warnings(&kind(0, 1)), Vec::<String>::new());
+        assert_eq!(warnings(&kind(1, 1)), ["chart c0 1.0.0: deploys a/b:0; add them"]);
+        assert_eq!(
+            warnings(&kind(1, 2)),
+            ["chart c0 1.0.0: deploys a/b:0", "chart c0 1.0.0: deploys a/b:1", "2 images are lacking: add them"]
+        );
+        let many = warnings(&kind(50, 10));
+        assert_eq!(many.len(), 51);
+        assert_eq!(many[1], "chart c1 1.0.0: deploys a/b:10, and 9 more");
+        assert!(many[50].starts_with("500 images are lacking, which build/steps/discover/discovered.json lists: "));
+        assert_eq!(items(&kind(2, 1)), ["chart c0 1.0.0: deploys a/b:0", "chart c1 1.0.0: deploys a/b:1\n  add them"]);
+    }
+}

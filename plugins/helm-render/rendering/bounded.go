@@ -2,6 +2,7 @@ package rendering
 
 import (
 	"fmt"
+	"strings"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
@@ -17,6 +18,8 @@ const (
 func bounded() template.FuncMap {
 	all := sprig.TxtFuncMap()
 	repeat := all["repeat"].(func(int, string) string)
+	cat := all["cat"].(func(...any) string)
+	replace := all["replace"].(func(string, string, string) string)
 	indent := all["indent"].(func(int, string) string)
 	nindent := all["nindent"].(func(int, string) string)
 	until := all["until"].(func(int) []int)
@@ -27,6 +30,18 @@ func bounded() template.FuncMap {
 				return "", err
 			}
 			return repeat(count, text), nil
+		},
+		"printf": func(format string, values ...any) (string, error) {
+			return short("printf", fmt.Sprintf(format, values...))
+		},
+		"print":   func(values ...any) (string, error) { return short("print", fmt.Sprint(values...)) },
+		"println": func(values ...any) (string, error) { return short("println", fmt.Sprintln(values...)) },
+		"cat":     func(values ...any) (string, error) { return short("cat", cat(values...)) },
+		"replace": func(old, new, text string) (string, error) {
+			if err := fits("replace", strings.Count(text, old), len(new)); err != nil {
+				return "", err
+			}
+			return replace(old, new, text), nil
 		},
 		"indent":  indented("indent", indent),
 		"nindent": indented("nindent", nindent),
@@ -58,6 +73,11 @@ func indented(name string, indent func(int, string) string) func(int, string) (s
 		}
 		return indent(spaces, text), nil
 	}
+}
+
+// short is a text that may be made longer once more.
+func short(name, text string) (string, error) {
+	return text, fits(name, len(text), 1)
 }
 
 func fits(name string, count, bytes int) error {

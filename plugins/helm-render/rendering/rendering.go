@@ -189,12 +189,35 @@ func once(loaded *chart.Chart, top common.Values, meter *meter) (map[string]stri
 // Where Helm says that something went wrong.
 var place = regexp.MustCompile(`([^\s():"<>]+/templates/[^\s():"<>]+):(\d+)`)
 
+// What is put into the sources, which messages quote.
+var (
+	ownText = regexp.MustCompile(`\(` + textFunction + `(?: \d+)* ?`)
+	own     = regexp.MustCompile(`\{\{airgap\w+(?: \d+)*\}\}| ?\| ?` + wroteFunction + `(?: \d+)*`)
+)
+
+func withoutMarks(message string) string {
+	message = own.ReplaceAllString(message, "")
+	for {
+		found := ownText.FindStringIndex(message)
+		if found == nil {
+			return message
+		}
+		// Where the message breaks off there is no end.
+		end, is := pastOne(message, found[0])
+		if !is {
+			message = message[:found[0]] + message[found[1]:]
+			continue
+		}
+		message = message[:found[0]] + message[found[1]:end-1] + message[end:]
+	}
+}
+
 // Bytes of a message.
 const mostWords = 1000
 
 // told is an error in one line, with the place that it names last: the deepest.
 func told(err error) *Problem {
-	problem := &Problem{Message: strings.Join(strings.Fields(err.Error()), " ")}
+	problem := &Problem{Message: strings.Join(strings.Fields(withoutMarks(err.Error())), " ")}
 	if found := place.FindAllStringSubmatch(problem.Message, -1); found != nil {
 		last := found[len(found)-1]
 		problem.Template = last[1]

@@ -6,6 +6,9 @@ import (
 	"compress/gzip"
 	"strings"
 	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/engine"
 )
 
 func packed(files map[string]string) []byte {
@@ -71,9 +74,23 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		{"{{ repeat 100000000 \"x\" }}", "more than 8 MiB", 1},
 		{"{{ range until 2000000000 }}{{ end }}", "numbers", 1},
 		{"{{ .Values.a.b.c }}", "nil pointer", 1},
+		// Nothing of it is text of a template.
+		{"a: |\n{{- range until 1000000 }}\n{{- $.Values.long -}}\n{{- end }}", "more than 32 MiB", 3},
+		{"{{- range until 1000000 }}{{- $.Values -}}{{- end }}", "more than 32 MiB", 1},
+		{"\n{{ tpl \"{{ range until 1000000 }}{{ $.Values.long }}{{ end }}\" . }}", "more than 32 MiB", 2},
+		{"{{ $x := tpl .Values.endless . }}", "more than 32 MiB", 1},
+		{"\n{{ . | tpl (print .Values.endless \")\") | quote }}", "more than 32 MiB", 2},
+		{"{{ define \"a\" }}{{ range until 1000000 }}{{ $.Values.long }}{{ end }}{{ end }}{{ if (include \"a\" .) }}{{ end }}", "more than 32 MiB", 1},
+		{"{{ $x := \"ab\" }}{{ range until 60 }}{{ $x = printf \"%s%s\" $x $x }}{{ end }}", "`printf` makes a text of more than 8 MiB", 1},
+		{"{{ $x := \"ab\" }}{{ range until 60 }}{{ $x = replace \"b\" $x $x }}{{ end }}", "`replace` makes a text of more than 8 MiB", 1},
+		{"{{ tpl \"a: {{ .Values.a.b }}\" . }}", "nil pointer", 1},
+		{"{{ tpl \"a: {{ if }}\" . }}", "missing value for if", 1},
 		{"{{ range .Values.text }}{{ end }}", "range can't iterate over", 1},
 	} {
-		_, problem := Render(job(map[string]string{"templates/x.yaml": one.template}, "text: true\n"))
+		_, problem := Render(job(map[string]string{"templates/x.yaml": one.template}, "text: true\nlong: "+strings.Repeat("x", 1000)+"\nendless: '{{ range until 1000000 }}{{ $.Values.long }}{{ end }}'\n"))
+		if problem != nil && strings.Contains(problem.Message, "airgap") {
+			t.Errorf("what is ours is told: %s", problem.Message)
+		}
 		if problem == nil || !strings.Contains(problem.Message, one.says) || problem.Line != one.line ||
 			problem.Template != "app/templates/x.yaml" {
 			t.Errorf("%q: %+v", one.template, problem)
@@ -125,5 +142,32 @@ func TestWhatZarfFillsInIsNoComment(t *testing.T) {
 	documents, problem := Render(job(map[string]string{"templates/x.yaml": "a: {{ .Values.tag }}\n"}, "tag: ###ZARF_VAR_TAG###\n"))
 	if problem != nil || documents[0].Text != "a: $(ZARF_VAR_TAG)\n" {
 		t.Fatal(problem, documents)
+	}
+}
+
+// Guards that counting changes nothing of what is written: trimming, quotes,
+// chains, missing and addressable values, texts that are templates.
+func TestWhatIsCountedIsWrittenAsItWas(t *testing.T) {
+	template := "a: {{ .Values.none }}\nb: {{ .Capabilities.KubeVersion }}\nc: {{- \" }} \" -}} {{ `}}` }}{{ '}' }}\n" +
+		"d: {{ (dict \"k\" 3).k }} {{ 1.50 }} {{ true }} {{ list 1 \"x\" nil }}\n" +
+		"e: {{ tpl (print .Values.text \" ) \") . }} {{ . | tpl .Values.text }} {{ tpl \"{{ tpl .Values.text . }}\" . | quote }}\n" +
+		"f: {{ $x := 4 }}{{ $x = 5 }}{{ $x\n -}}\n  {{- /* none */ -}}\n\ng: {{ with tpl .Values.text . }}{{ . }}{{ end }}{{ .Values.list }}\n" +
+		"h: {{ if not .Values.none }}{{ .Values.text | trunc 3 -}} {{- end }}{{ template \"t\" (tpl .Values.text .) }}{{ define \"t\" }}<{{ . }}>{{ end }}\n"
+	made := job(map[string]string{"templates/x.yaml": template}, "text: 'q{{ .Release.Name -}} '\nlist: [a, {b: 1}]\n")
+	loaded, values, _ := load(made)
+	capabilities, _ := capabilities(made)
+	coalesced, err := util.CoalesceValues(loaded, values)
+	plain, failed := engine.Engine{}.Render(loaded, top(made, loaded, coalesced, capabilities))
+	if err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	meter := &meter{}
+	markAll(loaded, meter)
+	counted, problem := once(loaded, top(made, loaded, coalesced, capabilities), meter)
+	if problem != nil || counted["app/templates/x.yaml"] != plain["app/templates/x.yaml"] {
+		t.Fatalf("%+v\n%q\n%q", problem, counted, plain)
+	}
+	if meter.bytes < 2*len("app") {
+		t.Error("nothing is counted")
 	}
 }

@@ -120,15 +120,25 @@ func Run(_ airgap.Context, configuration string, inputs []airgap.NamedTree, outp
 		return *failure
 	}
 	return wit.Ok[airgap.Summary, types.StepError](airgap.Summary{
-		Message: counted(len(rows)), Items: uint64(len(rows)), Unit: "charts",
+		Message: counted(rows), Items: uint64(len(rows)), Unit: "charts",
 	})
 }
 
-func counted(charts int) string {
-	if charts == 1 {
-		return "1 chart"
+func counted(rows []row) string {
+	message := fmt.Sprintf("%d charts", len(rows))
+	if len(rows) == 1 {
+		message = "1 chart"
 	}
-	return fmt.Sprintf("%d charts", charts)
+	refused := 0
+	for _, row := range rows {
+		if row.Problem != nil {
+			refused++
+		}
+	}
+	if refused > 0 {
+		message += fmt.Sprintf(", %d not rendered", refused)
+	}
+	return message
 }
 
 // wantedOf finds the list among the trees, which may be none.

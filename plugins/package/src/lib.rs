@@ -62,7 +62,7 @@ pub struct Contribution {
     /// Its path in the tree.
     pub from: String,
     /// Where in the package it goes.
-    pub into: Place,
+    pub into: PackagePart,
     /// Where that is written: `config/pipeline.yaml:12:9`.
     pub at: String,
 }
@@ -71,7 +71,7 @@ pub struct Contribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(crate = "sdk::schemars")]
-pub enum Place {
+pub enum PackagePart {
     /// Among the SBOMs.
     Sboms,
 }

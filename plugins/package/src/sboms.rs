@@ -187,7 +187,7 @@ mod tests {
         let add = |tree: &Memory, from: &str| {
             let mut plan = Plan { images: vec![image("h/b:1")], ..Plan::default() };
             let at = "config/pipeline.yaml:3:9".to_owned();
-            let what = Contribution { step: "apt".into(), from: from.into(), into: crate::Place::Sboms, at };
+            let what = Contribution { step: "apt".into(), from: from.into(), into: crate::PackagePart::Sboms, at };
             let done = add_to(&mut plan, &read(DEFINITION, Some("amd64")).unwrap(), &[what], tree);
             done.map(|_| plan.tars.remove(0).members.into_iter().map(|member| member.path).collect::<Vec<_>>())
         };

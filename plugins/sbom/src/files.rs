@@ -103,9 +103,10 @@ pub fn contents(tree: &Tree, file: &FileEntry) -> Result<Contents, StepError> {
     };
     if is_archive(tree, &file.path)? {
         let layer = Layer::open(tree, &file.path)?;
-        let (notes, _) = layers::notes(&layer)?;
-        notes.found.into_iter().for_each(|found| place(found, true));
-        unread.extend(notes.unread);
+        for notes in layers::notes(&[Some(&layer)], &mut |_| Ok(()))? {
+            notes.found.into_iter().for_each(|found| place(found, true));
+            unread.extend(notes.unread);
+        }
     } else {
         let mut content = Streamed(tree.reader(&file.path)?);
         match kinds::read(&file.path, file.size, &mut content, &mut unread) {

@@ -129,7 +129,7 @@ fn path_of(descriptor: &Descriptor) -> String {
     format!("blobs/{}", descriptor.digest.replace(':', "/"))
 }
 
-/// What an image holds. `told` hears of each layer before it is looked at.
+/// What an image holds. `told` hears of each layer, and whether it was read.
 ///
 /// # Errors
 /// Where the build is stopped, or the host fails.
@@ -139,19 +139,15 @@ pub fn contents(
     told: &mut dyn FnMut(bool) -> Result<(), StepError>,
 ) -> Result<Contents, StepError> {
     let mut layers = Vec::new();
-    let mut notes = Vec::new();
     for descriptor in &image.layers {
-        if !tree.exists(&path_of(descriptor))? {
-            let why = format!("the layer {} is not in the package", descriptor.digest);
-            layers.push(None);
-            notes.push(Notes { unread: vec![Unread { path: String::new(), why }], ..Notes::default() });
-            continue;
-        }
-        let layer = Layer::open(tree, &path_of(descriptor))?;
-        let (found, was_read) = layers::notes(&layer)?;
-        told(was_read)?;
-        layers.push(Some(layer));
-        notes.push(found);
+        let path = path_of(descriptor);
+        layers.push(if tree.exists(&path)? { Some(Layer::open(tree, &path)?) } else { None });
+    }
+    let open: Vec<Option<&Layer>> = layers.iter().map(Option::as_ref).collect();
+    let mut notes = layers::notes(&open, told)?;
+    for (index, descriptor) in image.layers.iter().enumerate().filter(|(index, _)| layers[*index].is_none()) {
+        let why = format!("the layer {} is not in the package", descriptor.digest);
+        notes[index].unread.push(Unread { path: String::new(), why });
     }
     let mut view = View { tree, image, layers, notes };
     view.follow_links()?;
@@ -234,7 +230,7 @@ impl View<'_> {
         }
         let again = Layer::open(self.tree, &path_of(&self.image.layers[index]))?;
         let ends = targets.keys().map(|target| format!("/{target}")).collect();
-        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new() })?;
+        again.select(&sdk::layer::Wanted { ends, below: Vec::new(), beginnings: Vec::new(), marks: Vec::new() })?;
         while !targets.is_empty() {
             let found = again.next().unwrap_or_default();
             let Some(last) = found.last() else { return Ok(()) };

@@ -4,7 +4,7 @@
 use std::io;
 
 use sdk::StepError;
-use sdk::layer::{FoundKind, Layer, LayerFile};
+use sdk::layer::{Found, FoundKind, Layer, LayerFile};
 
 use crate::content::Content;
 use crate::found::{Notes, Unread};
@@ -19,26 +19,107 @@ impl Content for LayerFile<'_> {
     }
 }
 
-/// What a layer holds, and whether it had to be read.
+/// Layers that are read at the same time: as many as the host lets.
+const AT_ONCE: usize = 4;
+
+/// What each layer holds; `told` hears of each, and whether it had to be read.
+///
+/// The host unpacks them side by side while they take turns here, a wanted file
+/// each.
 ///
 /// # Errors
 /// Where the build is stopped, or the host fails. A layer that cannot be read
 /// is no failure: the notes say so.
-pub fn notes(layer: &Layer) -> Result<(Notes, bool), StepError> {
-    let kept = layer.kept()?;
-    if let Some(notes) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        return Ok((notes, false));
+pub fn notes(
+    layers: &[Option<&Layer>],
+    told: &mut dyn FnMut(bool) -> Result<(), StepError>,
+) -> Result<Vec<Notes>, StepError> {
+    let mut notes: Vec<Notes> = layers.iter().map(|_| Notes::default()).collect();
+    let mut waiting = layers.iter().enumerate().filter_map(|(index, layer)| layer.map(|layer| (index, layer)));
+    let mut open: Vec<(usize, &Layer)> = Vec::new();
+    loop {
+        while open.len() < AT_ONCE {
+            let Some((index, layer)) = waiting.next() else { break };
+            match kept(layer)? {
+                Some(kept) => {
+                    notes[index] = kept;
+                    told(false)?;
+                }
+                None => {
+                    layer.select(&kinds::wanted())?;
+                    open.push((index, layer));
+                }
+            }
+        }
+        if open.is_empty() {
+            return Ok(notes);
+        }
+        for (index, layer) in std::mem::take(&mut open) {
+            if turn(layer, &mut notes[index])? {
+                open.push((index, layer));
+            } else {
+                told(true)?;
+            }
+        }
     }
-    let mut notes = Notes::default();
-    layer.select(&kinds::wanted())?;
-    let read = read(layer, &mut notes);
-    notes.unread.sort();
-    // Only what was read to its end can be kept.
-    let whole = read.and_then(|()| layer.keep(&serde_json::to_vec(&notes)?));
-    if let Err(error) = whole {
+}
+
+/// What an earlier build noted.
+fn kept(layer: &Layer) -> Result<Option<Notes>, StepError> {
+    Ok(layer.kept()?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// One wanted file further; false at the end.
+fn turn(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let result = next(layer, notes);
+    if let Err(error) = result {
+        notes.unread.sort();
         notes.unread.insert(0, Unread { path: String::new(), why: why(error)? });
+        return Ok(false);
     }
-    Ok((notes, true))
+    result
+}
+
+fn next(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
+    let found = layer.next()?;
+    if found.is_empty() {
+        // Only what was read to its end can be kept.
+        notes.unread.sort();
+        layer.keep(&serde_json::to_vec(&notes)?)?;
+        return Ok(false);
+    }
+    for found in found {
+        match found.kind {
+            FoundKind::File => file(layer, found, notes)?,
+            _ => link(found, notes),
+        }
+    }
+    Ok(true)
+}
+
+fn file(layer: &Layer, found: Found, notes: &mut Notes) -> Result<(), StepError> {
+    let Found { path, size, begin, .. } = found;
+    let mut content = layer.reader();
+    let seen = match begin {
+        0 => kinds::read(&path, size, &mut content, &mut notes.unread),
+        _ => kinds::read_mark(&path, &mut content),
+    };
+    match seen {
+        Ok(seen) => notes.found.extend(seen),
+        Err(why) => notes.unread.push(Unread { path, why }),
+    }
+    // The host passes over the rest while other layers have their turn.
+    layer.skip(u64::MAX).map(drop)
+}
+
+fn link(found: Found, notes: &mut Notes) {
+    if kinds::reader_of(&found.path) == Reader::Go || notes.links.len() >= MOST_LINKS {
+        return;
+    }
+    // That of a hard link is from the root already.
+    let is_hard = found.kind == FoundKind::HardLink;
+    let target = if is_hard { found.target } else { target(&found.path, &found.target) };
+    notes.links.push((found.path, target));
 }
 
 /// What a bad layer is to blame for.
@@ -46,31 +127,6 @@ fn why(error: StepError) -> Result<String, StepError> {
     match error {
         StepError::InvalidInput(failure) => Ok(failure.message),
         other => Err(other),
-    }
-}
-
-fn read(layer: &Layer, notes: &mut Notes) -> Result<(), StepError> {
-    loop {
-        let found = layer.next()?;
-        if found.is_empty() {
-            return Ok(());
-        }
-        for found in found {
-            let by_name = kinds::reader_of(&found.path) != Reader::Go;
-            if found.kind != FoundKind::File && by_name && notes.links.len() < MOST_LINKS {
-                // That of a hard link is from the root already.
-                let is_hard = found.kind == FoundKind::HardLink;
-                let target = if is_hard { found.target.clone() } else { target(&found.path, &found.target) };
-                notes.links.push((found.path.clone(), target));
-            }
-            if found.kind != FoundKind::File {
-                continue;
-            }
-            match kinds::read(&found.path, found.size, &mut layer.reader(), &mut notes.unread) {
-                Ok(seen) => notes.found.extend(seen),
-                Err(why) => notes.unread.push(Unread { path: found.path.clone(), why }),
-            }
-        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Step for Sbom {
             output.write_json("sboms.json", &List::default())?;
             return Ok(Summary::new(0, "SBOMs").message("none: `package.sbom` is off"));
         }
-        let mut work = Work::new(cx, &configuration, output);
+        let mut work = SbomRun::new(cx, &configuration, output);
         work.images(inputs)?;
         work.fetched(inputs)?;
         work.finish()
@@ -134,7 +134,7 @@ impl Step for Sbom {
 }
 
 /// One run of the step.
-struct Work<'a> {
+struct SbomRun<'a> {
     cx: &'a Context,
     output: &'a Sink,
     /// The step with the definition.
@@ -149,7 +149,7 @@ struct Work<'a> {
     warned: usize,
 }
 
-impl<'a> Work<'a> {
+impl<'a> SbomRun<'a> {
     fn new(cx: &'a Context, configuration: &'a Configuration, output: &'a Sink) -> Self {
         let Package { name, version } = &configuration.package;
         let root = "SPDXRef-Package".to_owned();

@@ -32,26 +32,28 @@ struct Release {
 }
 
 impl Flux {
-    /// Takes up a resource of Flux; anything else is left alone.
-    pub fn resource(&mut self, kind: &str, root: &Node, file: &str) {
+    /// Takes up a resource of Flux; anything else is left alone. Returns which of
+    /// [`Flux::charts`] a HelmRelease deploys.
+    pub fn resource(&mut self, kind: &str, root: &Node, file: &str) -> Option<usize> {
         let text = |path: &str| root.at(path).and_then(Node::text).map(str::to_owned);
         let namespace = text("metadata.namespace").unwrap_or_default();
         match kind {
             "HelmRepository" | "OCIRepository" => {
-                let Some(url) = text("spec.url") else { return };
+                let url = text("spec.url")?;
                 let version = text("spec.ref.semver").or(text("spec.ref.tag"));
                 let key = (kind.to_owned(), namespace, text("metadata.name").unwrap_or_default());
                 self.sources.insert(key, Source { url, version });
+                None
             }
             "HelmRelease" => self.release(root, &namespace, file),
-            _ => {}
+            _ => None,
         }
     }
 
-    fn release(&mut self, root: &Node, namespace: &str, file: &str) {
+    fn release(&mut self, root: &Node, namespace: &str, file: &str) -> Option<usize> {
         let spec = root.at("spec.chart.spec");
         let reference = spec.and_then(|spec| spec.get("sourceRef")).or_else(|| root.at("spec.chartRef"));
-        let Some(reference) = reference else { return };
+        let reference = reference?;
         let part = |key: &str, default: &str| reference.text_of(key).unwrap_or(default).to_owned();
         self.releases.push(Release {
             chart: spec.and_then(|spec| spec.text_of("chart")).map(str::to_owned),
@@ -60,6 +62,7 @@ impl Flux {
             file: file.to_owned(),
             line: spec.unwrap_or(reference).line,
         });
+        Some(self.releases.len() - 1)
     }
 
     /// The charts of all releases.

@@ -1,5 +1,7 @@
 //! The charts that are met, packed for the plugin that renders them: each with its
-//! own values, and once more for each HelmRelease of Flux that deploys it.
+//! own values, and once more for each HelmRelease of Flux that deploys it. A release
+//! whose chart lies in a repository is rendered where the last build has that chart
+//! ([`Packaged`]).
 //!
 //! Written are `charts/<n>.tgz`, `values/<n>-<i>.yaml`, and two lists in the same
 //! order: render.json, and places.json with what each is.
@@ -9,30 +11,38 @@ use std::collections::BTreeMap;
 use image_finder::scalar::Scalar;
 use image_finder::yaml::{self, Node, Value};
 use model::rendered::{ChartToRender, TO_RENDER, ToRender};
-use sdk::{Sink, StepError};
+use model::version::{Constraint, Version};
+use sdk::{Sink, StepError, Tree, formats};
 use serde::{Deserialize, Serialize};
 
+use crate::archive::ARCHIVE_LIMIT;
+use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
+use crate::report;
 
-/// In the tree with the charts: what each row of render.json is, a list of [`Place`].
+/// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
 /// Charts, and HelmReleases, that are rendered.
 const MOST: usize = 2000;
 
 /// Where a rendered chart was met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Occurrence {
     /// The folder or archive of the chart, as it is shown.
     pub chart: String,
     /// `file:line` of the HelmRelease that deploys it; None of the chart by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// Whether it is a chart of the last build, and no file that was named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_packaged: bool,
     /// The images that the release replaces in what its chart renders to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Replaced>,
 }
 
 /// A chart that was met.
+#[derive(Clone)]
 struct Met {
     name: String,
     version: String,
@@ -45,15 +55,55 @@ struct Met {
 pub struct Gathered {
     /// By place.
     charts: BTreeMap<String, Met>,
+    flux: Flux,
     releases: Vec<Release>,
     /// By kind, namespace and name: what `valuesFrom` refers to.
     values: BTreeMap<(String, String, String), Node>,
 }
 
-/// A HelmRelease whose chart is a folder of the same repository.
+/// The charts of the last build.
+pub struct Packaged<'a> {
+    tree: &'a Tree,
+    charts: Vec<formats::Chart>,
+}
+
+impl<'a> Packaged<'a> {
+    /// # Errors
+    /// A list that can not be read.
+    pub fn read(tree: &'a Tree) -> Result<Self, StepError> {
+        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)? })
+    }
+
+    /// The one that a release would get, were it installed with this package.
+    fn find(&self, wanted: &report::Chart) -> Option<&formats::Chart> {
+        let of = |chart: &&formats::Chart| chart.name == wanted.name && is_same_repository(&chart.repo, &wanted.repo);
+        let constraint = Constraint::parse(&wanted.version);
+        let fits = |chart: &&formats::Chart| {
+            let version = Version::parse(&chart.version);
+            wanted.version == chart.version
+                || constraint.as_ref().zip(version).is_some_and(|(wanted, is)| wanted.fits(&is))
+        };
+        let mut same = self.charts.iter().filter(of);
+        same.clone().find(|chart| chart.requested == wanted.version).or_else(|| same.find(fits))
+    }
+}
+
+fn is_same_repository(one: &str, other: &str) -> bool {
+    !one.is_empty() && one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// Where a HelmRelease has its chart from.
+enum Origin {
+    /// A folder of the same repository.
+    Folder(String),
+    /// A repository of charts: which of [`Flux::charts`].
+    Repository(usize),
+}
+
+/// A HelmRelease.
 struct Release {
     place: String,
-    chart: String,
+    chart: Origin,
     name: String,
     namespace: String,
     /// Of the resource itself.
@@ -79,7 +129,10 @@ impl Gathered {
 
     /// Takes a file of resources.
     pub fn resources(&mut self, file: &str, text: &str) {
-        if !["HelmRelease", "ConfigMap", "Secret"].iter().any(|kind| text.contains(kind)) {
+        if !["HelmRelease", "HelmRepository", "OCIRepository", "ConfigMap", "Secret"]
+            .iter()
+            .any(|kind| text.contains(kind))
+        {
             return;
         }
         for root in yaml::documents(text).0 {
@@ -91,6 +144,7 @@ impl Gathered {
         let text = |path: &str| root.at(path).and_then(Node::text).map(str::to_owned);
         let own_namespace = text("metadata.namespace").unwrap_or_default();
         let name = text("metadata.name").unwrap_or_default();
+        let wanted = root.text_of("kind").and_then(|kind| self.flux.resource(kind, &root, file));
         match root.text_of("kind") {
             Some(kind @ ("ConfigMap" | "Secret")) => {
                 self.values.insert((kind.to_owned(), own_namespace, name), root);
@@ -99,7 +153,11 @@ impl Gathered {
                 let spec = root.at("spec.chart.spec");
                 let source = spec.and_then(|spec| spec.at("sourceRef.kind")).and_then(Node::text);
                 let chart = spec.and_then(|spec| spec.text_of("chart")).map(str::to_owned);
-                let (Some("GitRepository" | "Bucket"), Some(chart)) = (source, chart) else { return };
+                let chart = match (source, chart, wanted) {
+                    (Some("GitRepository" | "Bucket"), Some(chart), _) => Origin::Folder(chart),
+                    (_, _, Some(wanted)) => Origin::Repository(wanted),
+                    _ => return,
+                };
                 let target = text("spec.targetNamespace");
                 let prefixed = target.as_ref().map_or_else(|| name.clone(), |target| format!("{target}-{name}"));
                 let line = root.at("metadata.name").map_or(root.line, |node| node.line);
@@ -119,30 +177,43 @@ impl Gathered {
     /// Writes the lists. Returns how many there are to render.
     ///
     /// # Errors
-    /// Those of writing.
-    pub fn write(self, output: &Sink) -> Result<u64, StepError> {
+    /// Those of writing, and of reading a packaged chart.
+    pub fn write(mut self, packaged: Option<&Packaged<'_>>, output: &Sink) -> Result<u64, StepError> {
         let (mut list, mut places) = (ToRender::default(), Vec::new());
         for (place, met) in &self.charts {
             list.charts.push(to_render(met, &model::zarf::release_of(&met.name), "default", Vec::new()));
-            places.push(Place { chart: place.clone(), release: None, replaced: Vec::new() });
+            places.push(Occurrence { chart: place.clone(), release: None, is_packaged: false, replaced: Vec::new() });
         }
+        let wanted = std::mem::take(&mut self.flux).charts();
+        let mut copied = BTreeMap::new();
         for release in self.releases.iter().take(MOST) {
-            let Some((place, met)) = self.charts.iter().find(|(place, _)| lies_at(place, &release.chart)) else {
-                continue;
+            let found = match &release.chart {
+                Origin::Folder(chart) => self.met_at(chart),
+                Origin::Repository(at) => match packaged.zip(wanted.get(*at)) {
+                    Some((packaged, wanted)) => copy(packaged, wanted, &mut copied, output)?,
+                    None => None,
+                },
             };
+            let Some((place, met)) = found else { continue };
             let mut values = Vec::new();
             for (i, text) in self.values_of(release).into_iter().enumerate() {
                 let path = format!("values/{}-{i}.yaml", places.len());
                 output.write(&path, text.as_bytes(), false)?;
                 values.push(path);
             }
-            list.charts.push(to_render(met, &release.name, &release.namespace, values));
+            list.charts.push(to_render(&met, &release.name, &release.namespace, values));
             let replaced = post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
-            places.push(Place { chart: place.clone(), release: Some(release.place.clone()), replaced });
+            let is_packaged = matches!(release.chart, Origin::Repository(_));
+            places.push(Occurrence { chart: place, release: Some(release.place.clone()), is_packaged, replaced });
         }
         output.write_json(TO_RENDER, &list)?;
         output.write_json(PLACES, &places)?;
         Ok(places.len() as u64)
+    }
+
+    fn met_at(&self, chart: &str) -> Option<(String, Met)> {
+        let found = self.charts.iter().find(|(place, _)| lies_at(place, chart));
+        found.map(|(place, met)| (place.clone(), met.clone()))
     }
 
     /// Values files in their order: what `valuesFrom` names, then its own.
@@ -162,6 +233,25 @@ impl Gathered {
         });
         named.chain(release.root.at("spec.values").map(json)).collect()
     }
+}
+
+/// The packaged chart that a release wants, copied once, and what it is called.
+fn copy(
+    packaged: &Packaged<'_>,
+    wanted: &report::Chart,
+    copied: &mut BTreeMap<String, Met>,
+    output: &Sink,
+) -> Result<Option<(String, Met)>, StepError> {
+    let Some(chart) = packaged.find(wanted) else { return Ok(None) };
+    let place = chart.path.rsplit('/').next().unwrap_or(&chart.path).to_owned();
+    if let Some(met) = copied.get(&chart.path) {
+        return Ok(Some((place, met.clone())));
+    }
+    let path = format!("charts/packaged-{}.tgz", copied.len());
+    output.write(&path, &packaged.tree.read(&chart.path, ARCHIVE_LIMIT)?, false)?;
+    let met = Met { name: chart.name.clone(), version: chart.version.clone(), path };
+    copied.insert(chart.path.clone(), met.clone());
+    Ok(Some((place, met)))
 }
 
 fn to_render(met: &Met, release: &str, namespace: &str, values: Vec<String>) -> ChartToRender {

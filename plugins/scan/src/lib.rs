@@ -28,12 +28,15 @@ pub mod report;
 pub mod scanner;
 pub mod tree;
 
-use gather::Gathered;
+use gather::{Gathered, Packaged};
 use renderings::Renderings;
 use scanner::Scanner;
 
 /// Of one file; no manifest that people write comes near.
 const FILE_LIMIT: u64 = 8 << 20;
+
+/// The tree with the charts of the last build, where there is one.
+const PACKAGED: &str = "packaged";
 
 /// What the step accepts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -81,7 +84,8 @@ fn gathered(inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
             gather_tree(tree, path, &mut gathered, output)?;
         }
     }
-    Ok(Summary::new(gathered.write(output)?, "charts"))
+    let packaged = inputs.find(PACKAGED).map(Packaged::read).transpose()?;
+    Ok(Summary::new(gathered.write(packaged.as_ref(), output)?, "charts"))
 }
 
 /// What can not be read is told by the second pass.

@@ -1,7 +1,7 @@
 //! What the charts that were met render to, from the trees of an earlier pass and of
 //! the plugin that renders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_finder::Doubt;
 use image_finder::rendered;
@@ -9,12 +9,15 @@ use model::image::{ImageName, normalized};
 use model::rendered::{Document, Problem, RENDERED, Rendered};
 use sdk::{Inputs, StepError};
 
-use crate::gather::{PLACES, Place};
+use crate::gather::{Occurrence, PLACES};
 use crate::kustomize::Replaced;
 
 /// By the place of a chart.
 #[derive(Default)]
-pub struct Renderings(BTreeMap<String, Vec<Rendering>>);
+pub struct Renderings {
+    all: BTreeMap<String, Vec<Rendering>>,
+    packaged: BTreeSet<String>,
+}
 
 /// A chart with one set of values.
 pub struct Rendering {
@@ -47,7 +50,7 @@ impl Renderings {
         let (Some(gathered), Some(tree)) = (inputs.find("gathered"), inputs.find("render")) else {
             return Ok(Self::default());
         };
-        let places: Vec<Place> = gathered.read_json(PLACES)?;
+        let places: Vec<Occurrence> = gathered.read_json(PLACES)?;
         let rows: Vec<Rendered> = tree.read_json(RENDERED)?;
         let mut all = Self::default();
         for (place, row) in places.into_iter().zip(rows) {
@@ -55,20 +58,29 @@ impl Renderings {
                 Some(path) => tree.read_json(path)?,
                 None => Vec::new(),
             };
+            if place.is_packaged {
+                all.packaged.insert(place.chart.clone());
+            }
             let (chart, rendering) = (place.chart.clone(), Rendering::of(place, row, &documents));
-            all.0.entry(chart).or_default().push(rendering);
+            all.all.entry(chart).or_default().push(rendering);
         }
         Ok(all)
     }
 
     /// Of the chart that was met at a place.
     pub fn of(&self, chart: &str) -> &[Rendering] {
-        self.0.get(chart).map_or(&[], Vec::as_slice)
+        self.all.get(chart).map_or(&[], Vec::as_slice)
+    }
+
+    /// The charts that no file names: they are those of the last build, which releases
+    /// deploy.
+    pub fn packaged(&self) -> BTreeSet<String> {
+        self.packaged.clone()
     }
 }
 
 impl Rendering {
-    fn of(place: Place, row: Rendered, documents: &[Document]) -> Self {
+    fn of(place: Occurrence, row: Rendered, documents: &[Document]) -> Self {
         let below = |template: &str| template.split_once('/').map_or(template, |(_, below)| below).to_owned();
         let found = documents.iter().filter(|document| !document.is_test()).flat_map(|document| {
             rendered::images(document).into_iter().map(|image| Found {

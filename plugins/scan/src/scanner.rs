@@ -145,6 +145,9 @@ impl Scanner {
 
     /// Everything that was found.
     pub fn finish(mut self) -> Report {
+        for chart in self.renderings.packaged() {
+            self.chart_images(&chart, Vec::new());
+        }
         self.kubespray.report(&mut self.report);
         self.report.charts = self.flux.charts();
         self.report.sorted()

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use model::ResolvedComponents;
 use model::definition::Composed;
 use model::definition::path::{is_url, of_project};
-use model::definition::sources::{self, Wanted};
+use model::definition::sources::{self, FileSource};
 use model::image::normalized;
 use model::problem::shown;
 use model::zarf::{self, Chart, Component, Definition, base_name};
@@ -89,7 +89,7 @@ fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
         let wanted = fetched.components.files.iter().find(|file| file.name == entry.name);
         wanted.is_some_and(|file| {
             let extract = file.binary.as_deref().filter(|_| file.extract);
-            sources::file(&alone, Wanted { url: &file.url, sha256: None, extract }).is_some()
+            sources::file(&alone, FileSource { url: &file.url, sha256: None, extract }).is_some()
         })
     };
     let is_chart = |entry: &model::ChartEntry| {
@@ -123,7 +123,7 @@ impl Sources<'_> {
             let is_local = !is_url(&file.source);
             if !is_local || !file.extract_path.is_empty() {
                 let path = if is_local { self.path(&file.source)? } else { String::new() };
-                let mut wanted = Wanted::of_file(file);
+                let mut wanted = FileSource::of_file(file);
                 if is_local {
                     wanted.url = &path;
                 }
@@ -209,13 +209,13 @@ impl Sources<'_> {
     /// A manifest or values file.
     fn text(&mut self, source: &str, to: &str) -> Result<String, Problem> {
         if is_url(source) {
-            return Ok(self.fetched_file(Wanted::of_url(source))?.0);
+            return Ok(self.fetched_file(FileSource::of_url(source))?.0);
         }
         self.local(source, to)
     }
 
     /// Path and digest of a file that was fetched.
-    fn fetched_file(&self, wanted: Wanted<'_>) -> Result<(String, String), Problem> {
+    fn fetched_file(&self, wanted: FileSource<'_>) -> Result<(String, String), Problem> {
         let file = sources::file(&self.fetched.components, wanted).ok_or_else(|| missing("file", wanted.url))?;
         let entry = self.fetched.files.iter().find(|entry| entry.name == file.name);
         let entry = entry.ok_or_else(|| missing("file", wanted.url))?;

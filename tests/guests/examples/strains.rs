@@ -92,7 +92,12 @@ impl Step for Guest {
                 let mut held = Vec::new();
                 for _ in 0..times {
                     let layer = sdk::layer::Layer::open(made, "archive.tar")?;
-                    layer.select(&sdk::layer::Wanted { ends: vec![], below: vec![], beginnings: vec![] })?;
+                    layer.select(&sdk::layer::Wanted {
+                        ends: vec![],
+                        below: vec![],
+                        beginnings: vec![],
+                        marks: vec![],
+                    })?;
                     held.push(layer);
                 }
                 return Ok(Summary::new(held.len() as u64, "layers"));

@@ -1,12 +1,14 @@
 //! Guards that packages are what the real programs take: each release of Zarf,
 //! helm, crane, oras and cosign work on packages of each format, and what came
 //! of it is the table of docs/package-format.md; syft and grype on the SBOMs;
-//! definitions that lie in a project are composed as Zarf composes them.
+//! definitions that lie in a project are composed as Zarf composes them; charts
+//! are rendered as helm renders them.
 //!
 //! `make interop` builds the programs and runs this; `make interop-cluster`
 //! runs it against an API server. Words on the command line choose rows; the
 //! table is then left alone.
 
+mod charts;
 mod cluster;
 mod definitions;
 mod far_side;
@@ -74,6 +76,9 @@ fn run(words: &[String]) -> Option<Vec<Table>> {
     }
     if words.is_empty() || words.iter().any(|word| word == "definitions") {
         definitions::run();
+    }
+    if words.is_empty() || words.iter().any(|word| word == "charts") {
+        charts::run();
     }
     println!("{} s", begun.elapsed().as_secs());
     let mut columns = Vec::new();

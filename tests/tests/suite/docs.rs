@@ -9,7 +9,8 @@
 //! `<!-- scene: served -->` the same with its package served, and a registry to
 //! push to, on ports that take the places of 5001 and 5000 in the text, `<!-- scene: interrupted -->` after a kill, `<!-- scene: plugin -->` one with
 //! a component in plugins/, `<!-- scene: added -->` one with that component as a step,
-//! `<!-- scene: carried -->` one with it and its author's signature in media/. `<!-- exit: 75 -->` is the exit code of the block's
+//! `<!-- scene: carried -->` one with it and its author's signature in media/, `<!-- scene: lacking -->` one with a
+//! chart in charts/ that deploys what the package lacks, and a HelmRelease of it in clusters/. `<!-- exit: 75 -->` is the exit code of the block's
 //! last command.
 //!
 //! What the documents list is what there is: events, variables, fields, paths.
@@ -20,6 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use airgap_tests::fault::{Fault, Gate, On};
+use airgap_tests::images::Image;
 use airgap_tests::platform::Platform;
 use airgap_tests::project::{self, Project};
 use airgap_tests::serving::Serving;
@@ -144,6 +146,26 @@ const DEFINED: &[(&str, &str)] = &[
     ("deploy/site.conf", "site: north\n"),
 ];
 
+/// A chart, and what deploys it in a cluster with Flux.
+const LACKING: &[(&str, &str)] = &[
+    ("charts/shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.4.0\nappVersion: 2.4.1\n"),
+    (
+        "charts/shop/values.yaml",
+        "registry: REGISTRY\ntag: \"\"\nmetrics: {enabled: false, image: REGISTRY/shop/metrics:1}\n",
+    ),
+    (
+        "charts/shop/templates/front.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: front}\nspec:\n  containers:\n  - name: front\n    image: \
+         {{ .Values.registry }}/shop/front:{{ .Values.tag | default .Chart.AppVersion }}\n  {{- if .Values.metrics.enabled }}\n  \
+         - {name: metrics, image: {{ .Values.metrics.image }}}\n  {{- end }}\n",
+    ),
+    (
+        "clusters/shop.yaml",
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: shop, namespace: shop}\nspec:\n  \
+         chart: {spec: {chart: ./charts/shop, sourceRef: {kind: GitRepository, name: site}}}\n  values: {tag: 2.5.0}\n",
+    ),
+];
+
 /// Where the documents have the server and a registry listen.
 const SERVED: &str = "127.0.0.1:5001";
 const PUSHED: &str = "127.0.0.1:5000";
@@ -193,6 +215,14 @@ impl Stage {
                 project.write("media/author.pub", key.public().to_pem());
                 project.write("media/hello.wasm.sigstore.json", crate::plugin_sources::bundle(&bytes, &key));
                 project.write("media/hello.wasm", bytes);
+            }
+            "lacking" => {
+                for tag in ["2.4.1", "2.5.0"] {
+                    platform.registry.push(&format!("shop/front:{tag}"), &Image::small(24, 3_000));
+                }
+                let host = platform.registry.host();
+                LACKING.iter().for_each(|(path, text)| project.write(path, text.replace("REGISTRY", &host)));
+                project.run(&["add", "chart", "shop", "--repo", "./charts/shop", "--version", "1.4.0"]).success();
             }
             "defined" => DEFINED.iter().for_each(|(path, text)| project.write(path, text)),
             "empty" | "configured" => {}

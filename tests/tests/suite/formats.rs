@@ -82,6 +82,8 @@ fn what_a_build_writes_fits_its_schema() {
         ("manifests/components.resolved.json", "components.resolved"),
         ("files/files.json", "files"),
         ("charts/charts.json", "charts"),
+        ("render/rendered.json", "rendered"),
+        ("discover/discovered.json", "discovered"),
         ("repos/repos.json", "repos"),
         ("images/index.json", "images.index"),
     ] {

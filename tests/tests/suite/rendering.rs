@@ -3,9 +3,9 @@
 //! be rendered is told and is no crash.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use airgap_tests::charts::chart;
+use airgap_tests::charts::{chart, corpus, corpus_folder, corpus_images, index};
+use airgap_tests::file_server::FileServer;
 use airgap_tests::images::Image;
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
@@ -108,16 +108,24 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
             "templates/x.yaml:",
             "more than 32 MiB",
         ),
+        ("values", "{{- range until 100000 }}{{ $.Values.long }}{{ end }}", "templates/x.yaml:1: ", "more than 32 MiB"),
+        ("texts", "{{ tpl .Values.endless . }}", "templates/x.yaml:1: ", "more than 32 MiB"),
+        (
+            "doubles",
+            "{{ $x := \"ab\" }}{{ range until 60 }}{{ $x = print $x $x }}{{ end }}",
+            "templates/x.yaml:1: ",
+            "more than 8 MiB",
+        ),
         ("broken", "a: b\n{{ if true }}\n c: [d\n{{ end }}\n", "templates/x.yaml:", "not YAML"),
         ("shapes", "{{ range .Values.text }}{{ end }}", "templates/x.yaml:1: ", "range can't iterate over"),
     ];
+    let long = "0123456789".repeat(100);
+    let values = format!(
+        "text: word\nimage: org/searched:1\nlong: {long:?}\nendless: \"{{{{ range until 100000 }}}}{{{{ $.Values.long }}}}{{{{ end }}}}\"\n"
+    );
     let mut project = Project::new();
     for (name, template, ..) in table {
-        project = with_local(
-            project,
-            name,
-            &[("templates/x.yaml", template), ("values.yaml", "text: word\nimage: org/searched:1\n")],
-        );
+        project = with_local(project, name, &[("templates/x.yaml", template), ("values.yaml", &values)]);
     }
     project.write("charts/newer/Chart.yaml", "apiVersion: v2\nname: newer\nversion: 1.0.0\nkubeVersion: '>=9.0.0'\n");
     let project = project.with_chart(json!({ "name": "newer", "repo": "./charts/newer", "version": "1.0.0" }));
@@ -128,28 +136,16 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
         assert!(line.contains(place) && line.contains(says), "{line}");
     }
     run.says(&["requires kubeVersion: >=9.0.0", "chart fails 1.0.0: deploys org/searched:1"]);
-    project.run(&["build", "--strict-images"]).code(1).says(&["charts that cannot be rendered: 9"]);
-}
-
-fn corpus() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/charts")
+    project.run(&["build", "--strict-images"]).code(1).says(&["charts that cannot be rendered: 12"]);
 }
 
 /// Writes the charts of the corpus into `folder` of the project.
-fn write_corpus(project: &Project, folder: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for file in std::fs::read_dir(corpus()).unwrap() {
-        let path = file.unwrap().path();
-        let Some(name) = path.file_name().unwrap().to_str().unwrap().strip_suffix(".txt").map(str::to_owned) else {
-            continue;
-        };
-        for part in std::fs::read_to_string(&path).unwrap().split("-- ").filter(|part| part.contains(" --\n")) {
-            let (file, text) = part.split_once(" --\n").unwrap();
-            project.write(&format!("{folder}/{name}/{file}"), text);
-        }
-        names.insert(name);
+fn write_corpus(project: &Project, folder: &str) -> usize {
+    let charts = corpus();
+    for (name, files) in &charts {
+        files.iter().for_each(|(file, text)| project.write(&format!("{folder}/{name}/{file}"), text));
     }
-    names
+    charts.len()
 }
 
 /// What `scan` finds of the corpus: `<chart> <image>`.
@@ -163,19 +159,18 @@ fn scanned(project: &Project, kept: impl Fn(&Value) -> bool) -> BTreeSet<String>
     found["images"].as_array().unwrap().iter().filter(|image| kept(image)).map(row).collect()
 }
 
-/// Recall and precision against what the real `helm template` of Helm 4.2 rendered when
-/// tests/corpus/charts/rendered.list was written; and the number that the static search
+/// Recall and precision against what the real `helm template` of Helm 4.2 renders, which is
+/// rendered.list: `make interop` holds it to that; and the number that the static search
 /// alone reaches. The table of docs/find-images.md is that.
 #[test]
 fn rendering_finds_what_helm_renders() {
-    let expected: BTreeSet<String> =
-        std::fs::read_to_string(corpus().join("rendered.list")).unwrap().lines().map(str::to_owned).collect();
+    let expected: BTreeSet<String> = corpus_images().into_iter().collect();
     let project = Project::new();
-    assert!(write_corpus(&project, "charts").len() >= 40);
+    assert!(write_corpus(&project, "charts") >= 40);
     let rendered = scanned(&project, |image| image["found"] == "rendered");
     settings(&project, "{discover: off}");
     let searched = scanned(&project, |_| true);
-    let docs = std::fs::read_to_string(corpus().join("../../../docs/find-images.md")).unwrap();
+    let docs = std::fs::read_to_string(corpus_folder().join("../../../docs/find-images.md")).unwrap();
     for (how, found) in [("by rendering", &rendered), ("by searching alone", &searched)] {
         let (hits, beside) = (expected.intersection(found).count(), found.difference(&expected).count());
         let row = format!("| {how} | {hits} of {} | {beside} |", expected.len());
@@ -210,6 +205,51 @@ fn helm_releases_are_followed() {
         "mirror.test/side:9",
         "add chart cert-manager --repo https://charts.jetstack.io --version '1.x'",
     ]);
+}
+
+/// A HelmRelease whose chart lies in a repository: offered with repository and version, and
+/// once a build has that chart, rendered with the values of the release.
+#[test]
+fn helm_releases_of_repositories_are_rendered_once_a_build_has_the_chart() {
+    let server = FileServer::start();
+    let template = "kind: Pod\nspec:\n  containers:\n  - image: org/web:{{ .Values.tag }}-{{ .Release.Namespace }}\n  {{- if .Values.side }}\n  - image: org/side:1\n  {{- end }}\n";
+    let archive = chart("web", "1.2.3", &[("templates/pod.yaml", template), ("values.yaml", "tag: \"1\"\n")]);
+    server.put("/charts/index.yaml", index(&[("web", "1.2.3", "web-1.2.3.tgz", &archive)]).into_bytes());
+    server.put("/charts/web-1.2.3.tgz", archive);
+    let repo = server.url("/charts");
+    let project = Project::new().with_file_server(&server.host());
+    project.write(
+        "in/source.yaml",
+        format!("kind: HelmRepository\nmetadata: {{name: r, namespace: flux}}\nspec: {{url: \"{repo}/\"}}\n"),
+    );
+    let release = |name: &str, version: &str, values: &str| {
+        format!(
+            "kind: HelmRelease\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  targetNamespace: prod\n  chart: {{spec: {{chart: web, version: {version}, sourceRef: {{kind: HelmRepository, name: r, namespace: flux}}}}}}\n  values: {values}\n  postRenderers: [{{kustomize: {{images: [{{name: org/side, newTag: \"9\"}}]}}}}]\n"
+        )
+    };
+    project.write("in/web.yaml", release("web", "1.x", "{tag: v7, side: true}"));
+    project.write("in/newer.yaml", release("newer", "\">=2\"", "{tag: v8}"));
+    let run = project.run(&["scan", "--write", "in"]).success();
+    let _ =
+        run.prints(&[&format!("opencenter-airgap add chart web --repo {repo}/ --version '1.x'"), "--version '>=2'"]);
+    project.run(&["add", "chart", "web", "--repo", &repo, "--version", "1.2.3"]).success();
+    project.run(&["build", "--step", "charts"]).success();
+    let run = project.run(&["scan", "--json", "in"]).success();
+    let found = run.json_lines().into_iter().find(|line| line["event"] == "scanned").unwrap();
+    let row = |image: &Value| {
+        let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {}:{} {} {}", text("image"), text("file"), image["line"], text("found"), text("release"))
+    };
+    let rows: BTreeSet<String> = found["images"].as_array().unwrap().iter().map(row).collect();
+    for expected in [
+        "org/web:v7-prod web-1.2.3.tgz/templates/pod.yaml:4 rendered in/web.yaml:2",
+        "org/side:9 web-1.2.3.tgz/templates/pod.yaml:6 rendered in/web.yaml:2",
+    ] {
+        assert!(rows.contains(expected), "{expected} is not in {rows:#?}");
+    }
+    assert!(!rows.iter().any(|row| row.contains("v8")), "the build has no chart that fits: {rows:#?}");
+    let run = project.run(&["scan", "--write", "in"]).success();
+    let _ = run.prints(&["rendered for in/web.yaml:2", "added org/web:v7-prod"]);
 }
 
 /// A packed chart is rendered as an unpacked one is, and what an operator takes in

@@ -88,7 +88,7 @@ fn rows(project: &Project) -> Vec<Row> {
     let pins = &project.plugin_pins;
     let steps = |name: &str| {
         let runs = project.pipeline.steps.iter().filter(|step| step.runs(name));
-        runs.map(|step| step.id.clone()).collect::<Vec<_>>()
+        runs.map(|step| step.id.to_string()).collect::<Vec<_>>()
     };
     let core = EMBEDDED.iter().filter(|core| pins.pin(core.name).is_none()).map(|core| Row {
         name: core.name.to_owned(),

@@ -16,7 +16,7 @@ use config::pin_source::PinSource;
 use config::pipeline::Runner;
 use config::plugins_lock::{Pin, PluginsLock};
 use config::source::Source;
-use config::{Project, plugins_lock, written};
+use config::{Project, core_plugins, written};
 use disk::fs;
 use entitlement::grants::Grants;
 use plugin_host::catalog::PluginSource;
@@ -119,7 +119,7 @@ impl Pinning<'_> {
         let Some(bytes) = there else { return remembered() };
         let version = old.version.as_deref().unwrap_or("unknown");
         let source = PluginSource::new(self.name, version, bytes, Grants::default()).ok()?;
-        let contract = contract_of(source.bytes());
+        let contract = source.component().ok().and_then(|component| contract_of(&component));
         bench.describe(&source).ok().map(|description| (description, contract))
     }
 
@@ -250,7 +250,7 @@ fn check_signer(project: &Project, source: Option<&Source>, text: &str, name: &s
 /// # Errors
 /// `configuration`.
 pub(super) fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
-    match (plugins_lock::core(name), replace_core) {
+    match (core_plugins::core(name), replace_core) {
         (Some(decides), false) => Err(Error::configuration(format!(
             "`{name}` is the name of a core plugin: this one would replace it, and decide {decides}, in every build"
         ))

@@ -318,7 +318,7 @@ fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Ve
         Error::new(Class::Usage, format!("there is no step `{step}`")).hint(format!("the steps are {}", ids.join(", ")))
     })?;
     let needs = spec.needs.iter().filter(|need| *need != CONFIG);
-    let trees = needs.map(|need| Ok((need.clone(), tree_of(&project.layout, need)?))).collect::<Result<_>>()?;
+    let trees = needs.map(|need| Ok((need.to_string(), tree_of(&project.layout, need)?))).collect::<Result<_>>()?;
     let own = if spec.configuration.is_object() { spec.configuration.clone() } else { Value::Object(Map::new()) };
     let local = NamedPaths::of(project)?.of_step(spec, &project.read)?;
     Ok((trees, local, own))
@@ -381,7 +381,7 @@ fn copy(output: &TreeBuilder, listing: &Listing, folder: &Path) -> Result<()> {
 /// Looks at everything that a step promises.
 fn checks(trial: &Trial, keep: Option<&Path>) -> Result<Vec<Check>> {
     let Description { name, version, summary, .. } = &trial.description;
-    let contract = contract_of(trial.source.bytes()).unwrap_or_else(|| "an unknown version".to_owned());
+    let contract = contract_of(&trial.source.component()?).unwrap_or_else(|| "an unknown version".to_owned());
     let mut checks = vec![
         passed("contract", format!("a step of {contract}")),
         passed("describe", format!("{name} {version}: {summary}")),

@@ -9,46 +9,41 @@ use std::collections::BTreeSet;
 
 use model::problem::{Problem, shown};
 
-use super::{CONFIG, Pipeline, StepSpec};
-use crate::publish;
+use super::{CONFIG, Pipeline, StepId, StepSpec};
+use crate::core_plugins::PACKAGE;
 
 impl Pipeline {
     /// The ids of the steps that have to be complete before `id` begins, each
     /// once, in the order of the pipeline.
-    pub fn waits_for(&self, id: &str) -> Vec<&str> {
+    pub fn waits_for(&self, id: &str) -> Vec<&StepId> {
         let Some(step) = self.step(id) else { return Vec::new() };
-        let mut ids: BTreeSet<&str> = self.declared(step).collect();
-        if step.runs(publish::PACKAGE) {
+        let mut ids: BTreeSet<&StepId> = self.declared(step).collect();
+        if step.runs(PACKAGE) {
             let later = self.packages_and_later();
-            ids.extend(self.steps.iter().map(|step| step.id.as_str()).filter(|id| !later.contains(id)));
+            ids.extend(self.steps.iter().map(|step| &step.id).filter(|id| !later.contains(id)));
         }
-        self.steps.iter().map(|step| step.id.as_str()).filter(|id| ids.contains(id)).collect()
+        self.steps.iter().map(|step| &step.id).filter(|id| ids.contains(id)).collect()
     }
 
     /// What a step waits for because a declaration says so.
-    fn declared<'a>(&'a self, step: &'a StepSpec) -> impl Iterator<Item = &'a str> {
-        let own = step.needs.iter().chain(&step.after).map(String::as_str);
+    fn declared<'a>(&'a self, step: &'a StepSpec) -> impl Iterator<Item = &'a StepId> {
+        let own = step.needs.iter().chain(&step.after);
         let before = self.steps.iter().filter(|other| other.before.contains(&step.id));
-        own.chain(before.map(|other| other.id.as_str()))
+        own.chain(before.map(|other| &other.id))
     }
 
     /// The steps that make a package, and those that wait for one.
-    fn packages_and_later(&self) -> BTreeSet<&str> {
-        let makers = self.steps.iter().filter(|step| step.runs(publish::PACKAGE));
-        self.with_later(makers.map(|step| step.id.as_str()).collect())
+    fn packages_and_later(&self) -> BTreeSet<&StepId> {
+        let makers = self.steps.iter().filter(|step| step.runs(PACKAGE));
+        self.with_later(makers.map(|step| &step.id).collect())
     }
 
     /// These steps, and every one that waits for one of them.
-    fn with_later<'a>(&'a self, mut found: BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    fn with_later<'a>(&'a self, mut found: BTreeSet<&'a StepId>) -> BTreeSet<&'a StepId> {
         loop {
             let waits = |step: &&StepSpec| self.declared(step).any(|id| found.contains(id));
-            let later: Vec<&str> = self
-                .steps
-                .iter()
-                .filter(|step| !found.contains(step.id.as_str()))
-                .filter(waits)
-                .map(|step| step.id.as_str())
-                .collect();
+            let others = self.steps.iter().filter(|step| !found.contains(&step.id));
+            let later: Vec<&StepId> = others.filter(waits).map(|step| &step.id).collect();
             if later.is_empty() {
                 return found;
             }
@@ -57,25 +52,26 @@ impl Pipeline {
     }
 
     /// Whether `id` waits for `other`, at whatever distance.
-    pub(crate) fn comes_after(&self, id: &str, other: &str) -> bool {
+    pub(crate) fn comes_after(&self, id: &StepId, other: &StepId) -> bool {
         self.with_later([other].into()).contains(id) && id != other
     }
 
     /// Puts each step after what it waits for; else the order stays. In a circle
     /// it stays as well.
     pub(super) fn sort(&mut self) {
-        let order: Vec<String> = self.in_order().into_iter().map(str::to_owned).collect();
+        let order: Vec<StepId> = self.in_order().into_iter().cloned().collect();
         let at = |step: &StepSpec| order.iter().position(|id| *id == step.id).unwrap_or(usize::MAX);
         self.steps.sort_by_key(at);
     }
 
     /// The ids in the order of the pipeline, but each after what it waits for.
     /// What waits in a circle is missing.
-    pub fn in_order(&self) -> Vec<&str> {
-        let mut order: Vec<&str> = Vec::new();
+    pub fn in_order(&self) -> Vec<&StepId> {
+        let mut order: Vec<&StepId> = Vec::new();
         while order.len() < self.steps.len() {
-            let ids = self.steps.iter().map(|step| step.id.as_str());
-            let is_free = |id: &&str| !order.contains(id) && self.waits_for(id).iter().all(|need| order.contains(need));
+            let ids = self.steps.iter().map(|step| &step.id);
+            let is_free =
+                |id: &&StepId| !order.contains(id) && self.waits_for(id).iter().all(|need| order.contains(need));
             match ids.into_iter().find(is_free) {
                 Some(id) => order.push(id),
                 None => break,
@@ -99,7 +95,7 @@ impl Pipeline {
                     format!("the step `{}` {verb} itself", shown(id))
                 } else if self.step(id).is_none() {
                     format!("the step `{}` {verb} `{}`, which does not exist", shown(&step.id), shown(id))
-                } else if key == "before" && id == CONFIG {
+                } else if key == "before" && *id == CONFIG {
                     format!("nothing runs before `{CONFIG}`, which reads this file")
                 } else {
                     continue;
@@ -110,7 +106,7 @@ impl Pipeline {
         problems
     }
 
-    fn remedy(&self, step: &StepSpec, id: &str) -> String {
+    fn remedy(&self, step: &StepSpec, id: &StepId) -> String {
         if *id == step.id || self.step(id).is_some() {
             return format!("remove `{}` there", shown(id));
         }
@@ -125,7 +121,7 @@ impl Pipeline {
 
     /// The first circle, as the way around it.
     pub(super) fn cycle(&self) -> Option<Problem> {
-        let index_of = |id: &str| self.steps.iter().position(|step| step.id == id);
+        let index_of = |id: &StepId| self.steps.iter().position(|step| step.id == *id);
         let mut done = vec![false; self.steps.len()];
         for start in 0..self.steps.len() {
             // Depth first with an explicit way: each entry is a step and how
@@ -171,7 +167,7 @@ mod tests {
     use super::*;
 
     fn step(id: &str, plugin: &str, needs: &[&str]) -> StepSpec {
-        let needs = needs.iter().map(|&need| need.to_owned()).collect();
+        let needs = needs.iter().map(|need| StepId::as_written(need)).collect();
         StepSpec { needs, ..StepSpec::new(id, Runner::Plugin(plugin.to_owned())) }
     }
 
@@ -191,7 +187,9 @@ mod tests {
         assert_eq!(pipeline.waits_for("other"), ["policy", "manifests"], "packages do not wait for each other");
         assert_eq!(pipeline.waits_for("mail"), ["report"]);
         assert_eq!(pipeline.in_order(), ["manifests", "policy", "package", "other", "report", "mail"]);
-        assert!(pipeline.comes_after("mail", "package") && !pipeline.comes_after("policy", "package"));
+        let is_after =
+            |id: &str, other: &str| pipeline.comes_after(&StepId::as_written(id), &StepId::as_written(other));
+        assert!(is_after("mail", "package") && !is_after("policy", "package"));
         assert_eq!(pipeline.cycle(), None);
         assert_eq!(Pipeline::built_in().waits_for("package").len(), 10);
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::MANIFESTS;
 use super::facts::made_with;
-use super::preview::{components_of, in_memory};
+use super::listed::{components_of, in_memory};
 use base::error::{Error, Result};
 use base::progress::{Observer, Progress};
 use config::Project;
@@ -54,7 +54,7 @@ impl Aside<'_> {
         self.run_with(step, name, configuration, local, &[])
     }
 
-    /// The same, with what other such runs made as further inputs.
+    /// The same, with further trees as inputs: what other such runs made, or a build.
     ///
     /// # Errors
     /// As [`Aside::run`].
@@ -64,13 +64,13 @@ impl Aside<'_> {
         name: &str,
         configuration: Value,
         local: Vec<LocalTree>,
-        made: &[(&str, &Made)],
+        trees: &[(&str, &Tree)],
     ) -> Result<Made> {
         let folder = fs::scratch(self.temporary)?;
         let output = TreeBuilder::new(folder.path().join("tree"));
         fs::create_dir_all(output.root())?;
         let progress = Progress::new(step, self.observer.clone(), self.cancel.clone());
-        let trees = made.iter().map(|(id, made)| ((*id).to_owned(), made.tree.clone())).collect();
+        let trees = trees.iter().map(|(id, tree)| ((*id).to_owned(), (*tree).clone())).collect();
         let attempt =
             Attempt { local, trees, ..Attempt::aside(step, self.project, configuration, output.clone(), progress)? };
         let source = catalog::find(name, &self.project.plugin_pins)?;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::needs::Kind;
+use super::listed::in_memory;
+use super::needs::{Kind, kind_of};
 use super::plan::Facts;
-use super::preview::{in_memory, kind_of};
 use super::session::Options;
 use super::{MANIFESTS, outputs};
 use crate::state::{BuildState, Status};
@@ -18,7 +18,8 @@ use base::error::Result;
 use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
 use config::contribute::Told;
-use config::pipeline::{DISCOVER, HostStep, RENDER, Runner, StepSpec};
+use config::core_plugins::{DISCOVER, PACKAGE, RENDER, SBOM};
+use config::pipeline::{HostStep, Runner, StepId, StepSpec};
 use config::settings::Discover;
 use config::{Project, contribute, hash, publish};
 use disk::fs;
@@ -36,14 +37,14 @@ pub fn facts(
     state: Option<&BuildState>,
     options: &Options,
     source_date_epoch: Option<u64>,
-) -> Result<BTreeMap<String, Facts>> {
+) -> Result<BTreeMap<StepId, Facts>> {
     let mut facts = BTreeMap::new();
     let Some(state) = state else { return Ok(facts) };
     let epoch = epoch(project, Some(state), source_date_epoch);
     let decided = transaction::decided(&project.layout);
     let doubted = options.lock(project)?.doubted(&in_memory(project)?);
     for spec in &project.pipeline.steps {
-        if decided.contains(&spec.id) {
+        if decided.iter().any(|id| spec.id == id.as_str()) {
             facts.insert(spec.id.clone(), Facts { status: Status::Completed, ..Facts::default() });
             continue;
         }
@@ -76,7 +77,8 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
         Some(Kind::Chart) => !doubted.charts.is_empty(),
         Some(Kind::Image) => !doubted.images.is_empty(),
         Some(Kind::Repository) => !doubted.repositories.is_empty(),
-        None => false,
+        // What is imported is there before any step.
+        Some(Kind::Skeleton) | None => false,
     }
 }
 
@@ -100,9 +102,9 @@ pub(super) fn made_from(
     strict_images: bool,
     epoch: u64,
 ) -> Digest {
-    let tree = |need: &String| Some(state?.step(need)?.outputs.as_ref()?.digest);
+    let tree = |need: &StepId| Some(state?.step(need)?.outputs.as_ref()?.digest);
     let signed_with = publish::makes_package(spec).then(|| signed_with(project)).flatten();
-    let trees: BTreeMap<&String, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
+    let trees: BTreeMap<&StepId, Option<Digest>> = spec.needs.iter().map(|need| (need, tree(need).flatten())).collect();
     // Only these are read before the configuration is fixed.
     let pins = [hash::VERSIONS_ENV, hash::CATALOG].map(|name| project.hashes.files.get(name));
     let handed = plugin.map(|plugin| handed(project, plugin));
@@ -202,7 +204,7 @@ fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'
 }
 
 /// The core plugins that are told who made what.
-const MAKERS: [&str; 2] = ["package", "sbom"];
+const MAKERS: [&str; 2] = [PACKAGE, SBOM];
 
 /// Which plugins made what is packaged, for the core plugins that write the
 /// package's list and its SBOM. One in their place need not know what to do

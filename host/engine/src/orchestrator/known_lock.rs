@@ -84,7 +84,7 @@ fn differences(known: &AirgapLock, present: &AirgapLock) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::airgap_lock::LockedFile;
+    use config::airgap_lock::{FileKey, LockedFile};
 
     fn lock(files: &[(&str, &str)]) -> AirgapLock {
         let file = |text: &str| LockedFile {
@@ -94,7 +94,7 @@ mod tests {
             build: Some("1".into()),
         };
         AirgapLock {
-            files: files.iter().map(|(url, text)| ((*url).to_owned(), file(text))).collect(),
+            files: files.iter().map(|(url, text)| (FileKey::of(url), file(text))).collect(),
             ..AirgapLock::default()
         }
     }

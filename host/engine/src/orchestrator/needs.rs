@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::chart::provenance_of;
 use model::definition::sources::IN_GIT;
 use model::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
@@ -16,10 +17,11 @@ use crate::steps::images::distinct;
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
 use base::reference::Reference;
-use config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
+use config::airgap_lock::{AirgapLock, ChartKey, ImageKey, LockChange, LockedChart, LockedImage, RepositoryKey};
+use config::core_plugins::CHARTS;
 use config::local::is_local;
 use config::lock_doubts::listed;
-use config::lock_names::provenance_of;
+use config::pipeline::{HostStep, Runner, StepSpec};
 use config::repository::is_commit;
 use fetch::shared_lock::UNLOCK;
 
@@ -35,6 +37,8 @@ pub enum Kind {
     Chart,
     /// A git repository.
     Repository,
+    /// A skeleton package that the definition imports.
+    Skeleton,
 }
 
 impl fmt::Display for Kind {
@@ -44,7 +48,19 @@ impl fmt::Display for Kind {
             Self::File => "file",
             Self::Chart => "chart",
             Self::Repository => "repository",
+            Self::Skeleton => "skeleton",
         })
+    }
+}
+
+/// What a step fetches, by who does its work.
+pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
+    match &spec.run {
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
+        Runner::Plugin(name) => (name == CHARTS).then_some(Kind::Chart),
     }
 }
 
@@ -108,6 +124,8 @@ pub trait Held {
     /// The provenance file of a chart in a registry, where the chart's manifest
     /// is there and names one.
     fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)>;
+    /// What a skeleton is made of beside its manifest, where that is there.
+    fn skeleton(&self, manifest: &Digest) -> Vec<(Digest, u64)>;
     /// Whether the clone of this name holds these objects.
     fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool;
 }
@@ -126,6 +144,31 @@ pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held
     images.chain(files).chain(repositories).chain(charts).collect()
 }
 
+/// What the definition imports from registries, by their URLs.
+pub fn skeletons(urls: &[&str], lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
+    urls.iter().map(|url| skeleton_need(url, lock, held)).collect()
+}
+
+fn skeleton_need(url: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.files.get(url).filter(|locked| locked.build.is_some());
+    let parts = locked.map(|locked| held.skeleton(&locked.sha256)).unwrap_or_default();
+    let blobs = locked.map(|locked| (locked.sha256, locked.size)).into_iter().chain(parts);
+    Need {
+        kind: Kind::Skeleton,
+        item: url.to_owned(),
+        key: url.to_owned(),
+        origin: host(url),
+        address: url.to_owned(),
+        is_locked: locked.is_some(),
+        is_resolved: locked.is_some(),
+        differs: None,
+        parts: blobs.map(|(digest, size)| part(digest, Some(size), held)).collect(),
+        // The index, the manifest in it, and the definition.
+        requests: if locked.is_some() { 0 } else { 3 },
+        has_clone: false,
+    }
+}
+
 fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
     let there = held.blob(&digest);
     let partial = if there.is_some() { 0 } else { held.partial(&digest) };
@@ -133,7 +176,7 @@ fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
 }
 
 fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
-    let key = AirgapLock::image_key(image, &format!("linux/{architecture}"));
+    let key = ImageKey::of(image, architecture);
     let locked = lock.images.get(&key);
     let known = locked.cloned().or_else(|| held.pinned(image, architecture));
     let parts = known.as_ref().map(|known| held.image(image, known)).unwrap_or_default();
@@ -146,7 +189,7 @@ fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Hel
     Need {
         kind: Kind::Image,
         item: image.to_owned(),
-        key,
+        key: key.to_string(),
         origin: reference.map_or_else(String::new, |reference| reference.registry().to_owned()),
         address: image.to_owned(),
         is_locked: locked.is_some(),
@@ -160,7 +203,7 @@ fn image_need(image: &str, architecture: &str, lock: &AirgapLock, held: &dyn Hel
 }
 
 fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
-    let locked = lock.files.get(&file.url);
+    let locked = lock.files.get(file.url.as_str());
     Need {
         kind: Kind::File,
         item: file.url.clone(),
@@ -177,7 +220,7 @@ fn file_need(file: &ResolvedFile, lock: &AirgapLock, held: &dyn Held) -> Need {
 }
 
 fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
-    let key = AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version);
+    let key = ChartKey::of(chart);
     let locked = lock.charts.get(&key);
     let of_plugin = |locked: &LockedChart, address: &str| lock.file(&locked.asker(), address).cloned();
     let archive = |locked: &LockedChart| {
@@ -201,7 +244,7 @@ fn chart_need(chart: &Chart, lock: &AirgapLock, held: &dyn Held) -> Need {
     Need {
         kind: Kind::Chart,
         item: format!("{} {} ({})", chart.name, chart.version, chart.repo),
-        key,
+        key: key.to_string(),
         origin: host(&chart.repo),
         address: chart.repo.clone(),
         is_locked: locked.is_some(),
@@ -218,7 +261,7 @@ fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) 
     let commit = repository.commit.as_deref().filter(|commit| !commit.is_empty() && *commit != "HEAD");
     let reference = repository.reference.as_deref().filter(|reference| !reference.is_empty());
     let named = if reference.is_none() { commit } else { reference.filter(|reference| is_commit(reference)) };
-    let key = AirgapLock::repository_key(repository);
+    let key = RepositoryKey::of(repository);
     let locked = lock.repositories.get(&key);
     let differs = named.or(commit).zip(locked).and_then(|(pinned, locked)| {
         let differs = pinned != locked.commit;
@@ -229,7 +272,7 @@ fn repository_need(repository: &Repository, lock: &AirgapLock, held: &dyn Held) 
     Need {
         kind: Kind::Repository,
         item: format!("{} ({})", repository.name, repository.url),
-        key,
+        key: key.to_string(),
         origin: host(&repository.url),
         address: repository.url.clone(),
         is_locked: locked.is_some(),
@@ -443,7 +486,7 @@ mod tests {
     use model::FileKind;
 
     use super::*;
-    use config::airgap_lock::{LockedBlob, LockedChart, LockedFile};
+    use config::airgap_lock::{FileKey, LockedBlob, LockedChart, LockedFile};
 
     #[derive(Default)]
     struct Disk {
@@ -460,6 +503,9 @@ mod tests {
         }
         fn partial(&self, digest: &Digest) -> u64 {
             self.partials.get(digest).copied().unwrap_or(0)
+        }
+        fn skeleton(&self, _: &Digest) -> Vec<(Digest, u64)> {
+            vec![(digest("zarf.yaml"), 9)]
         }
         fn image(&self, _: &str, locked: &LockedImage) -> Vec<(Digest, u64)> {
             let blobs = std::iter::once(&locked.config).chain(&locked.layers);
@@ -535,21 +581,21 @@ mod tests {
     fn lock() -> AirgapLock {
         let url = "https://charts.example:8443/x/web-1.0.3.tgz".to_owned();
         let of_charts =
-            [(url.clone(), LockedFile { sha256: digest("chart"), size: 7, checksum: None, build: None })].into();
+            [(FileKey::of(&url), LockedFile { sha256: digest("chart"), size: 7, checksum: None, build: None })].into();
         AirgapLock {
             images: [
-                ("nginx:1.27 linux/amd64".into(), image("m1", &[("base", 100), ("one", 50)])),
-                ("quay.io/a/b:2 linux/amd64".into(), image("m2", &[("base", 100), ("two", 70)])),
+                (ImageKey::of("nginx:1.27", "amd64"), image("m1", &[("base", 100), ("one", 50)])),
+                (ImageKey::of("quay.io/a/b:2", "amd64"), image("m2", &[("base", 100), ("two", 70)])),
             ]
             .into(),
             files: [(
-                "https://files.example/yq".into(),
+                FileKey::of("https://files.example/yq"),
                 LockedFile { sha256: digest("yq"), size: 30, checksum: None, build: None },
             )]
             .into(),
             core: [("charts".into(), of_charts)].into(),
             charts: [(
-                "https://charts.example:8443/x web ~1.0".into(),
+                ChartKey::new("https://charts.example:8443/x", "web", "~1.0"),
                 LockedChart { version: "1.0.3".into(), url, digest: digest("chart"), by: None, build: None },
             )]
             .into(),
@@ -595,7 +641,7 @@ mod tests {
         components.images.push("new:1".into());
         components.images.push(format!("nginx@{}", digest("else")));
         let mut lock = lock();
-        lock.images.insert(format!("nginx@{} linux/amd64", digest("else")), image("m1", &[]));
+        lock.images.insert(ImageKey::of(&format!("nginx@{}", digest("else")), "amd64"), image("m1", &[]));
         let error = drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).unwrap();
         let named: Vec<&str> = error.items().iter().map(|item| item.item.as_str()).collect();
         assert_eq!(named.len(), 3, "{named:?}");
@@ -615,9 +661,9 @@ mod tests {
         components.repositories[0].commit = Some("a".repeat(40));
         let mut lock = lock();
         let entry = |commit: String| serde_json::from_value(serde_json::json!({ "commit": commit })).unwrap();
-        lock.repositories.insert("https://git.example/base.git v1".into(), entry("b".repeat(40)));
+        lock.repositories.insert(RepositoryKey::new("https://git.example/base.git", "v1"), entry("b".repeat(40)));
         assert_eq!(drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).unwrap().items().len(), 1);
-        lock.repositories.insert("https://git.example/base.git v1".into(), entry("a".repeat(40)));
+        lock.repositories.insert(RepositoryKey::new("https://git.example/base.git", "v1"), entry("a".repeat(40)));
         assert!(drift(&needs(&components, &lock, &Disk::default()), &Useless::default()).is_none());
     }
 
@@ -730,10 +776,10 @@ mod tests {
     fn a_locked_provenance_file_is_needed_with_its_chart() {
         let mut lock = lock();
         let provenance = "https://charts.example:8443/x/web-1.0.3.tgz.prov".to_owned();
-        lock.core
-            .entry("charts".into())
-            .or_default()
-            .insert(provenance, LockedFile { sha256: digest("prov"), size: 3, checksum: None, build: None });
+        lock.core.entry("charts".into()).or_default().insert(
+            FileKey::of(&provenance),
+            LockedFile { sha256: digest("prov"), size: 3, checksum: None, build: None },
+        );
         let mut disk = Disk::default();
         disk.blobs.insert(digest("chart"), 7);
         let all = needs(&components(), &lock, &disk);
@@ -746,7 +792,7 @@ mod tests {
         lock.core
             .entry("charts".into())
             .or_default()
-            .insert(url.clone(), LockedFile { sha256: digest("manifest"), size: 9, checksum: None, build: None });
+            .insert(FileKey::of(&url), LockedFile { sha256: digest("manifest"), size: 9, checksum: None, build: None });
         lock.charts.values_mut().for_each(|chart| chart.url.clone_from(&url));
         let parts = |disk: &Disk| {
             let all = needs(&components(), &lock, disk);

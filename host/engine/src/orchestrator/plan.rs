@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::outputs::Broken;
 use crate::state::Status;
 use base::error::Class;
-use config::pipeline::Pipeline;
+use config::pipeline::{Pipeline, StepId};
 use plugin_host::catalog::PluginIdentity;
 
 /// What is known about a step before anything runs.
@@ -35,7 +35,7 @@ pub struct Request {
     /// Ignore recorded completion.
     pub no_resume: bool,
     /// Only these steps and what they still need; None for the whole pipeline.
-    pub only: Option<BTreeSet<String>>,
+    pub only: Option<BTreeSet<StepId>>,
     /// Regenerate the component manifest.
     pub force_regenerate: bool,
 }
@@ -72,7 +72,7 @@ pub enum Reason {
     Asked,
     /// A step that it waits for runs; skipped after all when what it is made
     /// from turns out to be the same.
-    Needs(String),
+    Needs(StepId),
 }
 
 impl fmt::Display for Reason {
@@ -102,7 +102,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedStep {
     /// The step's id.
-    pub id: String,
+    pub id: StepId,
     /// What happens to it.
     #[serde(flatten)]
     pub action: Action,
@@ -127,7 +127,7 @@ impl Plan {
 
 /// Plans a build. The pipeline has been checked: ids are unique, needs exist,
 /// there is no circle.
-pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Request) -> Plan {
+pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<StepId, Facts>, request: &Request) -> Plan {
     let wanted = request.only.as_ref().map(|only| with_needs(pipeline, only));
     let mut steps: Vec<PlannedStep> = Vec::new();
     for id in pipeline.in_order() {
@@ -136,13 +136,14 @@ pub fn plan(pipeline: &Pipeline, facts: &BTreeMap<String, Facts>, request: &Requ
         } else if let Some(reason) = reason(id, facts.get(id), request) {
             Action::Run(reason)
         } else {
-            let runs = |need: &&str| steps.iter().any(|step| step.id == *need && matches!(step.action, Action::Run(_)));
+            let runs =
+                |need: &&StepId| steps.iter().any(|step| step.id == **need && matches!(step.action, Action::Run(_)));
             match pipeline.waits_for(id).into_iter().find(runs) {
-                Some(need) => Action::Run(Reason::Needs(need.to_owned())),
+                Some(need) => Action::Run(Reason::Needs(need.clone())),
                 None => Action::Keep,
             }
         };
-        steps.push(PlannedStep { id: id.to_owned(), action });
+        steps.push(PlannedStep { id: id.clone(), action });
     }
     Plan { steps }
 }
@@ -177,12 +178,12 @@ fn reason(id: &str, facts: Option<&Facts>, request: &Request) -> Option<Reason> 
 }
 
 /// Steps and everything they wait for, directly or not.
-fn with_needs(pipeline: &Pipeline, ids: &BTreeSet<String>) -> BTreeSet<String> {
+fn with_needs(pipeline: &Pipeline, ids: &BTreeSet<StepId>) -> BTreeSet<StepId> {
     let mut found = BTreeSet::new();
-    let mut open: Vec<String> = ids.iter().cloned().collect();
+    let mut open: Vec<StepId> = ids.iter().cloned().collect();
     while let Some(id) = open.pop() {
         if found.insert(id.clone()) {
-            open.extend(pipeline.waits_for(&id).into_iter().map(str::to_owned));
+            open.extend(pipeline.waits_for(&id).into_iter().cloned());
         }
     }
     found
@@ -193,15 +194,19 @@ mod tests {
     use super::*;
     use base::digest::Digest;
 
+    fn id(id: &str) -> StepId {
+        StepId::parse(id).unwrap()
+    }
+
     /// One row per way in which a build can be found.
     #[test]
     fn what_runs_and_why() {
         let pipeline = Pipeline::built_in();
-        let done = || -> BTreeMap<String, Facts> {
+        let done = || -> BTreeMap<StepId, Facts> {
             let complete = Facts { status: Status::Completed, ..Facts::default() };
             pipeline.steps.iter().map(|spec| (spec.id.clone(), complete.clone())).collect()
         };
-        let running = |facts: &BTreeMap<String, Facts>, request: &Request| -> Vec<String> {
+        let running = |facts: &BTreeMap<StepId, Facts>, request: &Request| -> Vec<StepId> {
             let plan = plan(&pipeline, facts, request);
             plan.steps.iter().filter(|step| matches!(step.action, Action::Run(_))).map(|step| step.id.clone()).collect()
         };
@@ -219,7 +224,7 @@ mod tests {
         let found = plan(&pipeline, &facts, &nothing);
         assert_eq!(found.action("images"), Some(&Action::Run(Reason::OutputBroken("`x` is missing".into()))));
         assert_eq!(found.action("files"), Some(&Action::Keep));
-        assert_eq!(found.action("package"), Some(&Action::Run(Reason::Needs("images".into()))));
+        assert_eq!(found.action("package"), Some(&Action::Run(Reason::Needs(id("images")))));
 
         let mut facts = done();
         facts.get_mut("zarf_gen").unwrap().is_stale = true;
@@ -238,7 +243,7 @@ mod tests {
         facts.get_mut("package").unwrap().plugin = plugin(b"new");
         assert_eq!(running(&facts, &nothing), ["package"]);
 
-        let only = Request { only: Some(["charts".into()].into()), ..Request::default() };
+        let only = Request { only: Some([id("charts")].into()), ..Request::default() };
         assert_eq!(running(&done(), &only), ["charts"]);
         let mut facts = done();
         facts.get_mut("manifests").unwrap().status = Status::Running;
@@ -246,7 +251,7 @@ mod tests {
         assert_eq!(plan(&pipeline, &facts, &only).action("images"), Some(&Action::Leave));
 
         let forced = Request { force_regenerate: true, ..Request::default() };
-        assert_eq!(running(&done(), &forced).first().map(String::as_str), Some("manifests"));
+        assert_eq!(running(&done(), &forced).first().map(StepId::as_str), Some("manifests"));
         let again = Request { no_resume: true, ..Request::default() };
         assert_eq!(running(&done(), &again).len(), pipeline.steps.len());
     }

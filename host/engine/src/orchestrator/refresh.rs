@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use model::chart::provenance_of;
 use model::{Repository, ResolvedComponents};
 
-use super::needs::Kind;
-use super::preview::kind_of;
+use super::needs::{Kind, kind_of};
 use base::error::{Class, Error, Result};
 use config::Project;
-use config::airgap_lock::AirgapLock;
-use config::lock_names::provenance_of;
-use config::pipeline::{Pipeline, Runner, StepSpec};
+use config::airgap_lock::{AirgapLock, ChartKey, FileKey, ImageKey, RepositoryKey};
+use config::pipeline::{Pipeline, Runner, StepId, StepSpec};
 use entitlement::Asker;
 
 /// What an update works on.
@@ -20,7 +19,7 @@ pub struct Selection {
     /// Keys of entries, or `*` for all.
     pub keys: Vec<String>,
     /// The steps that resolve them.
-    pub steps: BTreeSet<String>,
+    pub steps: BTreeSet<StepId>,
 }
 
 /// Near names that an error lists.
@@ -56,7 +55,7 @@ pub fn select(project: &Project, names: &[String]) -> Result<Selection> {
 }
 
 /// The steps whose pinned plugins fetched what is forgotten.
-fn of_pinned(pipeline: &Pipeline, lock: &AirgapLock, keys: &[String]) -> BTreeSet<String> {
+fn of_pinned(pipeline: &Pipeline, lock: &AirgapLock, keys: &[String]) -> BTreeSet<StepId> {
     let mut forgotten = lock.clone();
     forgotten.forget(keys);
     let lost = lock.lacking_in(&forgotten);
@@ -99,13 +98,13 @@ fn candidates(lock: &AirgapLock, resolved: Option<&ResolvedComponents>) -> BTree
         named(resolved, lock, &mut add);
     }
     for key in lock.images.keys() {
-        add(Kind::Image, key.split(' ').next().unwrap_or_default(), key.clone());
+        add(Kind::Image, key.reference(), key.to_string());
     }
     for key in lock.charts.keys() {
-        add(Kind::Chart, key.split(' ').nth(1).unwrap_or_default(), key.clone());
+        add(Kind::Chart, key.name(), key.to_string());
     }
     for key in lock.repositories.keys() {
-        add(Kind::Repository, key.split(' ').next().unwrap_or_default(), key.clone());
+        add(Kind::Repository, key.url(), key.to_string());
     }
     let of_files: BTreeSet<String> = candidates
         .iter()
@@ -114,7 +113,7 @@ fn candidates(lock: &AirgapLock, resolved: Option<&ResolvedComponents>) -> BTree
         .collect();
     // What no binary or tool names was fetched for a chart.
     let of_plugins = lock.of_plugins().map(|(_, address, _)| address);
-    for key in lock.files.keys().map(String::as_str).chain(of_plugins).filter(|key| !of_files.contains(*key)) {
+    for key in lock.files.keys().map(FileKey::as_str).chain(of_plugins).filter(|key| !of_files.contains(*key)) {
         candidates.insert(Candidate { kind: Kind::Chart, name: key.to_owned(), key: key.to_owned() });
     }
     candidates
@@ -124,7 +123,7 @@ fn candidates(lock: &AirgapLock, resolved: Option<&ResolvedComponents>) -> BTree
 fn named(resolved: &ResolvedComponents, lock: &AirgapLock, add: &mut impl FnMut(Kind, &str, String)) {
     let architecture = &resolved.architecture;
     for image in &resolved.images {
-        add(Kind::Image, image, AirgapLock::image_key(image, &format!("linux/{architecture}")));
+        add(Kind::Image, image, ImageKey::of(image, architecture).to_string());
     }
     for file in &resolved.files {
         add(Kind::File, &file.name, file.url.clone());
@@ -133,26 +132,26 @@ fn named(resolved: &ResolvedComponents, lock: &AirgapLock, add: &mut impl FnMut(
         }
     }
     for chart in &resolved.charts {
-        let key = AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version);
+        let key = ChartKey::of(chart);
         if let Some(locked) = lock.charts.get(&key) {
             add(Kind::Chart, &chart.name, locked.url.clone());
             add(Kind::Chart, &chart.name, provenance_of(&locked.url));
         }
-        add(Kind::Chart, &chart.name, key);
+        add(Kind::Chart, &chart.name, key.to_string());
     }
     for Repository { name, url, reference, .. } in &resolved.repositories {
-        let own = |key: &&String| {
-            key.split(' ').next() == Some(url) && reference.as_ref().is_none_or(|r| key.ends_with(r.as_str()))
+        let own = |key: &&RepositoryKey| {
+            key.url() == url && reference.as_ref().is_none_or(|reference| key.reference().ends_with(reference.as_str()))
         };
         match lock.repositories.keys().find(own) {
-            Some(key) => add(Kind::Repository, name, key.clone()),
+            Some(key) => add(Kind::Repository, name, key.to_string()),
             None => add(Kind::Repository, name, format!("{url} ")),
         }
     }
 }
 
 /// The steps of the pipeline that fetch these kinds.
-fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> BTreeSet<String> {
+fn steps(pipeline: &Pipeline, kinds: &BTreeSet<Kind>) -> BTreeSet<StepId> {
     let fetches = |spec: &&StepSpec| kind_of(spec).is_some_and(|kind| kinds.contains(&kind));
     pipeline.steps.iter().filter(fetches).map(|spec| spec.id.clone()).collect()
 }
@@ -220,10 +219,14 @@ mod tests {
     fn all() -> BTreeSet<Candidate> {
         let mut lock = AirgapLock::default();
         lock.files.insert(
-            "https://charts.example/web-1.tgz".into(),
+            FileKey::of("https://charts.example/web-1.tgz"),
             LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None },
         );
         candidates(&lock, Some(&manifest().resolve(&Package::default(), "amd64").unwrap()))
+    }
+
+    fn ids(ids: &[&str]) -> BTreeSet<StepId> {
+        ids.iter().filter_map(|id| StepId::parse(id)).collect()
     }
 
     fn chosen(names: &[&str]) -> Result<Selection> {
@@ -235,33 +238,33 @@ mod tests {
     fn an_exact_name_means_that_thing_and_nothing_else() {
         let helm = chosen(&["helm"]).unwrap();
         assert_eq!(helm.keys, ["https://get.example/SUMS", "https://get.example/helm-amd64"]);
-        assert_eq!(helm.steps, ["files"].map(str::to_owned).into());
-        assert_eq!(chosen(&["web"]).unwrap().steps, ["charts"].map(str::to_owned).into());
+        assert_eq!(helm.steps, ids(&["files"]));
+        assert_eq!(chosen(&["web"]).unwrap().steps, ids(&["charts"]));
         assert_eq!(chosen(&["base"]).unwrap().keys, ["https://git.example/gitops.git "]);
-        assert_eq!(chosen(&["base"]).unwrap().steps, ["repos"].map(str::to_owned).into());
+        assert_eq!(chosen(&["base"]).unwrap().steps, ids(&["repos"]));
     }
 
     #[test]
     fn a_part_means_everything_that_contains_it() {
         let found = chosen(&["nginx", "get.example/y"]).unwrap();
         assert_eq!(found.keys, ["https://get.example/yq", "nginx:1.27 linux/amd64"]);
-        assert_eq!(found.steps, ["images", "files"].map(str::to_owned).into());
-        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ["charts"].map(str::to_owned).into());
+        assert_eq!(found.steps, ids(&["images", "files"]));
+        assert_eq!(chosen(&["charts.example"]).unwrap().steps, ids(&["charts"]));
     }
 
     /// The archive alone would come back as the chart's own entry has it.
     #[test]
     fn a_part_of_a_charts_address_means_the_whole_chart() {
         let mut lock = AirgapLock::default();
-        let (key, url) = ("https://charts.example web ~1", "https://cdn.example/web-1.tgz");
+        let (key, url) = (ChartKey::new("https://charts.example", "web", "~1"), "https://cdn.example/web-1.tgz");
         let chart =
             LockedChart { version: "1.0.0".into(), url: url.into(), digest: Digest::of(b"x"), by: None, build: None };
-        lock.charts.insert(key.into(), chart);
+        lock.charts.insert(key.clone(), chart);
         let file = LockedFile { sha256: Digest::of(b"x"), size: 1, checksum: None, build: None };
-        lock.core.entry("charts".into()).or_default().insert(url.into(), file);
+        lock.core.entry("charts".into()).or_default().insert(FileKey::of(url), file);
         let all = candidates(&lock, Some(&manifest().resolve(&Package::default(), "amd64").unwrap()));
         let found = choose(&all, &["cdn.example".to_owned()], &Pipeline::built_in()).unwrap();
-        assert_eq!(found.keys, [url, &format!("{url}.prov"), key].map(str::to_owned));
+        assert_eq!(found.keys, [url, &format!("{url}.prov"), key.as_str()].map(str::to_owned));
     }
 
     #[test]
@@ -292,10 +295,7 @@ mod tests {
         let file = LockedFile { sha256: Digest::of(b""), size: 0, checksum: None, build: None };
         let lock =
             AirgapLock::of_file(&Asker::Pinned("apt".to_owned()), "https://m.example/dists/noble/InRelease", file);
-        let steps = |key: &str| of_pinned(&pipeline, &lock, &[key.to_owned()]).into_iter().collect::<Vec<_>>();
-        assert_eq!(
-            [steps("*"), steps("InRelease"), steps("helm")],
-            [vec!["apt".to_owned()], vec!["apt".to_owned()], vec![]]
-        );
+        let steps = |key: &str| of_pinned(&pipeline, &lock, &[key.to_owned()]);
+        assert_eq!([steps("*"), steps("InRelease"), steps("helm")], [ids(&["apt"]), ids(&["apt"]), ids(&[])]);
     }
 }

@@ -7,6 +7,7 @@ use base::error::Error;
 use base::exit_code::ExitCode;
 use base::progress::Counts;
 use base::timestamp::Stamp;
+use config::pipeline::StepId;
 use config::publish::Published;
 
 /// The result of one run of `build`.
@@ -35,7 +36,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub struct RunError {
     /// The id of the step that failed; None for what ended the run as a whole.
-    pub step: Option<String>,
+    pub step: Option<StepId>,
     /// Why.
     pub error: Error,
 }
@@ -50,7 +51,7 @@ impl RunError {
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
     /// The step's id.
-    pub id: String,
+    pub id: StepId,
     /// What people call it.
     pub name: String,
     /// Where it stands at the end.

@@ -17,7 +17,7 @@ use base::digest::Digest;
 use base::error::{Class, Error};
 use base::progress::Counts;
 use config::hash::ConfigHashes;
-use config::pipeline::{CONFIG, MANIFESTS, Pipeline};
+use config::pipeline::{CONFIG, MANIFESTS, Pipeline, StepId, StepSpec};
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -77,51 +77,77 @@ pub enum Status {
 }
 
 /// One step of the pipeline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepState {
     /// The step's id in the pipeline.
-    pub id: String,
+    pub id: StepId,
     /// What people call it.
+    #[serde(default)]
     pub name: String,
     /// Where it stands.
+    #[serde(default)]
     pub status: Status,
     /// Attempts in this build.
+    #[serde(default)]
     pub attempts: u32,
     /// When the last attempt began. None before the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Stamp>,
     /// When its outputs were committed. None while they are not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Stamp>,
     /// Milliseconds of the last attempt that ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// The plugin of the last attempt; None where the host itself does the step.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginIdentity>,
     /// How far the last attempt was when it ended; None where it never said.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ItemProgress>,
     /// Of the last attempt: how many items are done, and which failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Items>,
     /// What it made; None before it was completed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Outputs>,
     /// Why the last attempt failed; None where it did not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
     /// What it made when it was last completed, on one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// What it fetched and found in the store: in all attempts of the run that completed it, or
     /// in the last attempt where that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// What the outputs were made from: plugin, configuration, input trees.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Digest>,
+}
+
+impl StepState {
+    /// A step of which nothing is done.
+    pub fn new(spec: &StepSpec) -> Self {
+        Self {
+            id: spec.id.clone(),
+            name: spec.name.clone(),
+            status: Status::Pending,
+            attempts: 0,
+            started_at: None,
+            completed_at: None,
+            duration_ms: None,
+            plugin: None,
+            progress: None,
+            items: None,
+            outputs: None,
+            error: None,
+            summary: None,
+            counts: None,
+            inputs: None,
+        }
+    }
 }
 
 /// Folded from the journal when the attempt ended.
@@ -211,11 +237,7 @@ impl From<&Error> for RecordedError {
 impl BuildState {
     /// A build in which nothing has happened.
     pub fn new(pipeline: &Pipeline, now: Timestamp) -> Self {
-        let steps = pipeline
-            .steps
-            .iter()
-            .map(|spec| StepState { id: spec.id.clone(), name: spec.name.clone(), ..StepState::default() })
-            .collect();
+        let steps = pipeline.steps.iter().map(StepState::new).collect();
         Self {
             format: FORMAT,
             build_id: format!("{}-{:06x}", now.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(0..1 << 24)),
@@ -295,16 +317,14 @@ impl BuildState {
     /// Takes over the steps of a pipeline: states of steps that are still
     /// there are kept, new ones are pending.
     pub(crate) fn align(&mut self, pipeline: &Pipeline) {
-        let mut old: BTreeMap<String, StepState> =
+        let mut old: BTreeMap<StepId, StepState> =
             std::mem::take(&mut self.steps).into_iter().map(|step| (step.id.clone(), step)).collect();
         self.steps = pipeline
             .steps
             .iter()
             .map(|spec| {
-                let mut step = old.remove(&spec.id).unwrap_or_default();
-                step.id.clone_from(&spec.id);
-                step.name.clone_from(&spec.name);
-                step
+                let step = old.remove(&spec.id).unwrap_or_else(|| StepState::new(spec));
+                StepState { name: spec.name.clone(), ..step }
             })
             .collect();
     }

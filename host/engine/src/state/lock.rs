@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use base::error::{Class, Error, Result};
 use base::layout::shown;
+use base::timestamp::Stamp;
 use disk::fs;
 
 /// Who holds a build.
@@ -24,8 +25,22 @@ pub struct Holder {
     pub pid: u32,
     /// "build", "clean".
     pub command: String,
-    /// RFC 3339, UTC.
-    pub since: String,
+    /// When it took the lock; None where nothing tells.
+    #[serde(serialize_with = "or_nothing", deserialize_with = "stamp")]
+    pub since: Option<Stamp>,
+}
+
+/// A time that is not known is written as an empty text.
+#[expect(clippy::ref_option, reason = "serde hands in references")]
+fn or_nothing<S: Serializer>(since: &Option<Stamp>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    match since {
+        Some(since) => since.serialize(serializer),
+        None => serializer.serialize_str(""),
+    }
+}
+
+fn stamp<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Stamp>, D::Error> {
+    Ok(String::deserialize(deserializer)?.parse().ok())
 }
 
 /// The lock, held until it is dropped.
@@ -47,8 +62,7 @@ impl BuildLock {
         let mut file = fs::open_rw(path)?;
         lock(&file, path)?;
         let is_doubtful = is_written(&file);
-        let holder =
-            Holder { pid: std::process::id(), command: command.to_owned(), since: base::timestamp::rfc3339(now) };
+        let holder = Holder { pid: std::process::id(), command: command.to_owned(), since: Some(now.into()) };
         // Who holds it is told for people: a failure to write it is no reason
         // not to build. It is synced, so that a power loss leaves it there.
         let text = serde_json::to_vec(&holder).unwrap_or_default();
@@ -112,13 +126,16 @@ pub fn holder(path: &Path) -> Option<Holder> {
     }
     let mut text = String::new();
     (&file).take(4096).read_to_string(&mut text).ok()?;
-    let unknown = Holder { pid: 0, command: "unknown".to_owned(), since: String::new() };
+    let unknown = Holder { pid: 0, command: "unknown".to_owned(), since: None };
     Some(serde_json::from_str(&text).unwrap_or(unknown))
 }
 
 fn held(path: &Path) -> Error {
     let who = match holder(path) {
-        Some(Holder { pid, command, since }) if pid != 0 => format!("process {pid} (`{command}`, since {since})"),
+        Some(Holder { pid, command, since: Some(since) }) if pid != 0 => {
+            format!("process {pid} (`{command}`, since {since})")
+        }
+        Some(Holder { pid, command, since: None }) if pid != 0 => format!("process {pid} (`{command}`)"),
         _ => "another process".to_owned(),
     };
     Error::new(Class::Held, format!("{who} holds the build in `{}`", shown(path.parent().unwrap_or(path))))

@@ -9,7 +9,7 @@ use model::definition::sources::IN_GIT;
 
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
-use config::airgap_lock::AirgapLock;
+use config::airgap_lock::ChartKey;
 use disk::fs;
 use disk::tree::TreeBuilder;
 use fetch::desk::{Desk, Resolved};
@@ -44,7 +44,7 @@ fn resolved(row: &ChartEntry, output: &TreeBuilder) -> Result<Resolved> {
         Error::new(Class::Plugin, message)
     })?;
     Ok(Resolved {
-        key: AirgapLock::chart_key(&row.repo, &row.name, &row.requested),
+        key: ChartKey::new(&row.repo, &row.name, &row.requested),
         version: row.version.clone(),
         url: row.url.clone(),
         digest: artifact.digest,
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
     use crate::steps::test_support::edited;
-    use config::airgap_lock::{AirgapLock, LockedFile};
+    use config::airgap_lock::{AirgapLock, FileKey, LockedFile};
     use entitlement::grants::Rules;
     use entitlement::{Asker, Entitlement};
     use fetch::desk::Means;
@@ -157,7 +157,7 @@ mod tests {
             let sha256 = lab.store.insert_bytes(text.as_bytes()).unwrap();
             let file = LockedFile { sha256, size: text.len() as u64, checksum: None, build: Some("1".into()) };
             let of_charts =
-                |lock: &mut AirgapLock| lock.core.entry("charts".into()).or_default().insert(url.into(), file);
+                |lock: &mut AirgapLock| lock.core.entry("charts".into()).or_default().insert(FileKey::of(url), file);
             lab.lock = edited(&lab.lock, |lock| drop(of_charts(lock)));
         };
         lock_manifest(&mut lab, &format!(r#"{{"layers":[{{"digest":"{}"}}]}}"#, Digest::of(b"other")));

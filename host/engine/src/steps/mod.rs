@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt as _};
 use model::ResolvedComponents;
 
 use crate::state::journal::Journal;
-use base::error::Result;
+use base::error::{Class, Error, Result};
 use base::progress::{Progress, StepOutcome};
 use config::Project;
 use config::named::NamedPaths;
@@ -34,6 +34,14 @@ pub(crate) mod repos;
 mod seal;
 #[cfg(test)]
 mod test_support;
+
+/// What to do where a server alone has what is missing, and none is asked.
+pub(crate) const GO_ONLINE: &str = "run once without --offline";
+
+/// That something is missing which a server alone has, and none is asked.
+pub(crate) fn not_here(what: impl Into<String>) -> Error {
+    Error::new(Class::NotFound, what).hint(GO_ONLINE)
+}
 
 /// Whether the disks have room for what a running build still writes. Cheap to
 /// clone.

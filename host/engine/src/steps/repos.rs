@@ -27,7 +27,7 @@ use self::pin::Pin;
 use self::source::Source;
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Step, StepContext, at_once};
+use crate::steps::{Step, StepContext, at_once, not_here};
 use base::error::{Class, Error, Result};
 use base::layout::RESERVED;
 use base::progress::{Level, Progress, StepOutcome};
@@ -68,7 +68,7 @@ impl Step for ReposStep {
         Box::pin(async move {
             let components = super::images::components(cx.inputs.get("manifests"))?;
             let settings = &cx.project.settings;
-            let work = Work {
+            let work = ReposRun {
                 build: &cx.project.layout.build,
                 online: cx.network.is_some(),
                 network: &settings.network,
@@ -108,7 +108,7 @@ fn authorities(settings: &NetworkSettings, config: &Path, output: &TreeBuilder) 
 }
 
 /// What one run of the step works with.
-struct Work<'a> {
+struct ReposRun<'a> {
     /// build/, where the clones lie.
     build: &'a Path,
     online: bool,
@@ -131,7 +131,7 @@ struct Packaged {
     fetched: bool,
 }
 
-impl Work<'_> {
+impl ReposRun<'_> {
     async fn run(&self, repositories: &[Repository]) -> Result<StepOutcome> {
         let total = repositories.len() as u64;
         if let Some(journal) = self.journal {
@@ -308,8 +308,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn unreachable_offline(source: &Source) -> Error {
     let wanted = source.reference.as_deref().or(source.commit.as_deref()).unwrap_or("HEAD");
-    Error::new(Class::NotFound, format!("repository `{}` ({}) at {wanted} is not in build/", source.name, source.url))
-        .hint("run once without --offline")
+    not_here(format!("repository `{}` ({}) at {wanted} is not in build/", source.name, source.url))
 }
 
 /// Two names for one repository would share a folder in the package.

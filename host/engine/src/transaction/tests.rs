@@ -24,17 +24,16 @@ fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path().join("config"), folder.path().join("build"), folder.path().join("dist"));
     let mut state = ExclusiveState::open(&layout, "test", now()).unwrap();
-    let spec = StepSpec {
-        name: "S".into(),
-        on_failure: OnFailure::Preserve,
-        ..StepSpec::new("s", Runner::Host(HostStep::Files))
-    };
-    state.replace(BuildState::new(&Pipeline { steps: vec![spec] }, now()), now()).unwrap();
+    state.replace(BuildState::new(&Pipeline { steps: vec![spec()] }, now()), now()).unwrap();
     Bench { _folder: folder, layout, state }
 }
 
+fn spec() -> StepSpec {
+    StepSpec { name: "S".into(), on_failure: OnFailure::Preserve, ..StepSpec::new("s", Runner::Host(HostStep::Files)) }
+}
+
 fn done() -> StepState {
-    StepState { id: "s".into(), status: Status::Completed, ..StepState::default() }
+    StepState { status: Status::Completed, ..StepState::new(&spec()) }
 }
 
 fn read(path: PathBuf) -> Option<String> {

@@ -48,12 +48,10 @@ pub fn package(contents: &Contents) -> Result<Side> {
 pub fn lock(lock: &AirgapLock, beside: Option<&Contents>) -> Side {
     let mut side = Side::default();
     for (key, image) in &lock.images {
-        let Some((written, platform)) = key.rsplit_once(' ') else { continue };
-        let architecture = platform.split('/').nth(1).unwrap_or_default();
-        if beside.is_some_and(|package| package.architecture != architecture) {
+        if beside.is_some_and(|package| package.architecture != key.architecture()) {
             continue;
         }
-        let reference = model::image::normalized(written);
+        let reference = model::image::normalized(key.reference());
         let (repository, tag) = split_image(&reference);
         side.add("image", repository, tag, &digest(image, &reference, beside));
         side.bytes.insert(image.manifest.hex(), image.size);
@@ -62,16 +60,15 @@ pub fn lock(lock: &AirgapLock, beside: Option<&Contents>) -> Side {
         }
     }
     for (key, chart) in &lock.charts {
-        let name = key.split(' ').nth(1).unwrap_or(key);
-        side.add("chart", name, &chart.version, &chart.digest.hex());
+        side.add("chart", key.name(), &chart.version, &chart.digest.hex());
     }
     for (url, file) in &lock.files {
         let sha256 = file.sha256.hex();
-        side.add("file", url, "", content(url, &sha256));
+        side.add("file", url.as_str(), "", content(url.as_str(), &sha256));
         side.bytes.insert(sha256, file.size);
     }
     for (key, repository) in &lock.repositories {
-        side.add("repository", key.split(' ').next().unwrap_or(key), "", &repository.commit);
+        side.add("repository", key.url(), "", &repository.commit);
     }
     for (_, _, file) in lock.of_plugins() {
         side.bytes.insert(file.sha256.hex(), file.size);

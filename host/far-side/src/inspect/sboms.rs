@@ -137,15 +137,15 @@ fn digest_of(content: &mut dyn Read) -> std::io::Result<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use archive::{ArchiveWriter, Compression, Entry};
+    use archive::{ArchiveWriter, Compression, NewMember};
 
-    fn package(folder: &Path, members: Vec<Entry>) -> std::path::PathBuf {
+    fn package(folder: &Path, members: Vec<NewMember>) -> std::path::PathBuf {
         let path = folder.join("p.tar.zst");
         let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
         if !members.is_empty() {
             writer.add_nested(SBOMS, 0o644, members).unwrap();
         }
-        writer.add(Entry::bytes("zarf.yaml".to_owned(), 0o600, b"x".to_vec())).unwrap();
+        writer.add(NewMember::bytes("zarf.yaml".to_owned(), 0o600, b"x".to_vec())).unwrap();
         writer.finish().unwrap();
         path
     }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn documents_come_out_as_they_were_and_names_lead_nowhere() {
         let folder = tempfile::tempdir().unwrap();
-        let document = |name: &str| Entry::bytes(name.to_owned(), 0o644, b"{}".to_vec());
+        let document = |name: &str| NewMember::bytes(name.to_owned(), 0o644, b"{}".to_vec());
         let out = folder.path().join("out/deep");
         let path = package(folder.path(), vec![document("b.json"), document("a.json")]);
         assert_eq!(take_out(&path, &out).unwrap(), ["a.json", "b.json"]);

@@ -36,7 +36,7 @@ pub(crate) use images::{Referrer, spelled_registry};
 pub(crate) use library::Carried;
 pub use library::Library;
 pub use log::{Request, Totals, Watch};
-pub use print::{Format, Place, configuration};
+pub use print::{Format, ServerAddress, configuration};
 pub(crate) use repositories::Repository;
 pub use server::{Server, Service};
 pub use tls::{Identity, names};

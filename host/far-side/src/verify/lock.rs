@@ -7,7 +7,7 @@
 
 use super::Problems;
 use super::artifact_manifest::{ArtifactManifest, Image, Item, Repository};
-use config::airgap_lock::{AirgapLock, LockChange, Statement};
+use config::airgap_lock::{AirgapLock, LockChange, RepositoryKey, Statement};
 use config::lock_doubts::{NO_BUILD, Nobody, listed};
 
 /// Endings of what is packaged as what lies in it: its own digest the package
@@ -72,8 +72,7 @@ fn file_problem(file: &Item, lock: &AirgapLock) -> Option<String> {
 
 fn image_problem(image: &Image, lock: &AirgapLock) -> Option<String> {
     let source = image.source.as_deref()?;
-    let of_it = |key: &str| key.strip_prefix(source).is_some_and(|rest| rest.starts_with(' '));
-    let mut entries = lock.images.iter().filter(|(key, _)| of_it(key)).peekable();
+    let mut entries = lock.images.iter().filter(|(key, _)| key.reference() == source).peekable();
     if entries.peek().is_none() {
         return Some(unknown("image", source));
     }
@@ -84,8 +83,8 @@ fn image_problem(image: &Image, lock: &AirgapLock) -> Option<String> {
 
 fn repository_problem(repository: &Repository, lock: &AirgapLock) -> Option<String> {
     let (commit, source) = (repository.commit.as_deref()?, repository.source.as_str());
-    let of_it = |key: &str| {
-        let rest = key.split(' ').next().and_then(|url| source.strip_prefix(url));
+    let of_it = |key: &RepositoryKey| {
+        let rest = source.strip_prefix(key.url());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
     };
     let mut entries = lock.repositories.iter().filter(|(key, _)| of_it(key)).peekable();
@@ -112,7 +111,8 @@ fn doubted(kind: &str, address: &str, entry: &impl Statement) -> Option<String> 
 mod tests {
     use super::*;
     use base::digest::Digest;
-    use config::airgap_lock::{CHARTS, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::airgap_lock::{ChartKey, FileKey, ImageKey, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::core_plugins::CHARTS;
 
     fn manifest() -> ArtifactManifest {
         let item = |source: &str, content: &str| {
@@ -138,18 +138,20 @@ mod tests {
             build: build.clone(),
         };
         let mut lock = AirgapLock::default();
-        lock.files.insert("https://h/yq".into(), file("yq"));
-        lock.files.insert("https://h/helm.tar.gz".into(), file("the archive"));
+        lock.files.insert(FileKey::of("https://h/yq"), file("yq"));
+        lock.files.insert(FileKey::of("https://h/helm.tar.gz"), file("the archive"));
         let (url, digest) = ("https://h/c.tgz".to_owned(), Digest::of(b"chart"));
-        lock.core.entry(CHARTS.into()).or_default().insert(url.clone(), file("chart"));
-        lock.charts
-            .insert("r c 1".into(), LockedChart { version: "1".into(), url, digest, by: None, build: build.clone() });
+        lock.core.entry(CHARTS.into()).or_default().insert(FileKey::of(&url), file("chart"));
+        lock.charts.insert(
+            ChartKey::new("r", "c", "1"),
+            LockedChart { version: "1".into(), url, digest, by: None, build: build.clone() },
+        );
         let image = serde_json::json!({ "manifest": Digest::of(b"i"), "media_type": "m", "size": 1,
             "config": { "digest": Digest::of(b"c"), "size": 1 } });
         let image: LockedImage = serde_json::from_value(image).unwrap();
-        lock.images.insert("nginx:1 linux/amd64".into(), LockedImage { build: build.clone(), ..image });
+        lock.images.insert(ImageKey::of("nginx:1", "amd64"), LockedImage { build: build.clone(), ..image });
         let repository = LockedRepository { commit: "0".repeat(40), reference: None, tag: None, build };
-        lock.repositories.insert("https://h/r.git v1".into(), repository);
+        lock.repositories.insert(RepositoryKey::new("https://h/r.git", "v1"), repository);
         lock
     }
 
@@ -195,7 +197,7 @@ mod tests {
             (
                 |lock| {
                     let entry = lock.repositories.pop_first().unwrap().1;
-                    lock.repositories.insert("https://h/other.git v1".into(), entry);
+                    lock.repositories.insert(RepositoryKey::new("https://h/other.git", "v1"), entry);
                 },
                 "says nothing of the repository",
             ),

@@ -13,7 +13,7 @@ use super::blocking::blocking;
 use super::contradiction::contradicts;
 use super::mirrors::{host_of, shown};
 use super::restrict::Bounds;
-use super::transfer::Wanted;
+use super::transfer::TransferRequest;
 use super::transport::Request;
 use super::{Fetched, Network};
 use crate::seen::Seen;
@@ -25,7 +25,7 @@ use base::error::Result;
 use base::progress::Progress;
 use config::airgap_lock::LockedFile;
 use config::lock_doubts::contradicted;
-use entitlement::grants::{At, Granting, Place, Restriction};
+use entitlement::grants::{At, Granting, Restriction, SettingsAddress};
 use entitlement::{Asker, Granted};
 
 /// A file to fetch.
@@ -102,7 +102,7 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
 ///
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
-pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
+pub(super) fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
     let Some(known) = known(download, lock)? else { return Ok(None) };
     let (asker, url) = (download.from.asker(), download.url());
     match known.build {
@@ -149,7 +149,7 @@ pub(crate) fn held<P>(store: &Store, from: &Granted<P>, address: &str, digest: &
 ///
 /// # Errors
 /// `local`.
-pub fn seen_again(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+pub(crate) fn seen_again(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
     let Some(receipt) = store.receipt(asker, address, digest)? else { return Ok(None) };
     let size = whole(store, &receipt)?;
     Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(Some(receipt.build))))
@@ -170,7 +170,7 @@ fn whole(store: &Store, receipt: &Receipt) -> Result<Option<u64>> {
 ///
 /// # Errors
 /// `local`, `disk-full`.
-pub(super) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
+pub(crate) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
     let (Fetched { digest, size }, asker) = (fetched, from.asker());
     let (by, at, build) = (asker.clone(), address.to_owned(), build.to_owned());
     let credentials = from.credentials();
@@ -235,7 +235,7 @@ impl Network {
         let (host, source) = (host_of(&url), shown(&url));
         let bounds = Bounds::of(download.from.reach().map(|reach| mirrored(reach, written, &url)));
         bounds.reach(&url)?;
-        let wanted = Wanted {
+        let wanted = TransferRequest {
             key,
             identity,
             expected: known.as_ref().map(|known| known.digest),
@@ -260,7 +260,7 @@ fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     let place = granted.and_then(|written| {
         let granting = reach.grant_for(&written).ok()?;
         let by_name = granting == Granting::Named || written.host() != url.host();
-        Some(Place { what: At::Exactly(url.clone()), by_name })
+        Some(SettingsAddress { what: At::Exactly(url.clone()), by_name })
     });
     reach.with_place(place)
 }

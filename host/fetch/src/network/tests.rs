@@ -614,7 +614,7 @@ async fn what_nobody_vouches_for_is_fetched_and_compared() {
         let network = network(&settings(&[]));
         let seen = network.download(&files.store, &download(&url), &lock, &files.progress).await.unwrap();
         assert_eq!((seen.digest(), files.server.log().len()), (Digest::of(b"the tool"), 1));
-        assert_eq!(lock.lock().files[&url].build.as_deref(), Some("2"));
+        assert_eq!(lock.lock().files[url.as_str()].build.as_deref(), Some("2"));
         let warnings = files.progress.warnings();
         assert_eq!(warnings.len(), usize::from(warns), "{warnings:?}");
         assert!(!warns || warnings[0].contains(&Digest::of(b"planted").to_string()), "{warnings:?}");
@@ -627,7 +627,7 @@ async fn a_file_is_locked_at_first_sight_and_checked_ever_after() {
     let url = files.server.put("/tool", Noise::new(1).bytes(SIZE));
     let settings = settings(&[]);
     let first = files.get(&settings, &download(&url)).await.unwrap();
-    assert_eq!(files.lock.lock().files[&url].sha256, first.digest());
+    assert_eq!(files.lock.lock().files[url.as_str()].sha256, first.digest());
     let there = cached(&files.store, &download(&url), &files.lock).unwrap().unwrap();
     assert_eq!((there.digest(), there.build()), (first.digest(), Some("none")), "the lock says in which build");
 
@@ -651,7 +651,7 @@ async fn a_file_is_locked_at_first_sight_and_checked_ever_after() {
     // What may change is neither checked nor locked.
     let mutable = Download { mutable: true, ..download(&url) };
     assert_ne!(files.get(&settings, &mutable).await.unwrap().digest(), first.digest());
-    assert_eq!(files.lock.lock().files[&url].sha256, first.digest());
+    assert_eq!(files.lock.lock().files[url.as_str()].sha256, first.digest());
 }
 
 /// Nobody knows the digest: only a validator allows to go on.

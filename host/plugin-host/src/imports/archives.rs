@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::input::{self, InputTree};
 use crate::limits::{ENTRY_BYTES, OPEN_ARCHIVES, PACKED_FILES};
 use archive::unpack::{Source, TOO_LARGE, UnpackLimits, unpack};
-use archive::{ArchiveWriter, Content, Entry};
+use archive::{ArchiveWriter, Content, NewMember};
 use base::error::{Class, Error, Result};
 use base::layout::UNPACKED;
 use base::leash::Leash;
@@ -158,7 +158,7 @@ impl Call {
         function: &'static str,
         trees: &[Resource<InputTree>],
         members: Vec<Member>,
-    ) -> Answer<Vec<Entry>> {
+    ) -> Answer<Vec<NewMember>> {
         let trees: Vec<InputTree> =
             trees.iter().map(|tree| self.table.get(tree).cloned()).collect::<std::result::Result<_, _>>()?;
         let find = move |leash: &Leash| {
@@ -172,7 +172,7 @@ impl Call {
         &mut self,
         function: &'static str,
         archive: &Resource<ArchiveHandle>,
-        entries: Vec<Entry>,
+        entries: Vec<NewMember>,
     ) -> Answer<Vec<Added>> {
         self.charge(archive, &entries)?;
         let job = self.table.get(archive)?.job(move |writer, leash| {
@@ -186,7 +186,7 @@ impl Call {
     /// that a file goes in: that much lies on the disk already, and it is what
     /// packing is for. What it unpacked goes again, so that counts each time.
     /// Core plugins pack what the configuration names.
-    fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
+    fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[NewMember]) -> Answer<()> {
         let path = self.table.get(archive)?.path.clone();
         let work = self.work("archive.add")?;
         if work.is_core {
@@ -212,24 +212,24 @@ impl Call {
     }
 }
 
-fn entry_of(trees: &[InputTree], member: Member) -> Result<Entry> {
+fn entry_of(trees: &[InputTree], member: Member) -> Result<NewMember> {
     let Member { path, mode, content } = member;
     Ok(match content {
-        WitContent::Bytes(bytes) => Entry::bytes(path, mode, bytes),
-        WitContent::Directory => Entry::directory(path, mode),
+        WitContent::Bytes(bytes) => NewMember::bytes(path, mode, bytes),
+        WitContent::Directory => NewMember::directory(path, mode),
         WitContent::File((index, source)) => {
             let tree = usize::try_from(index).ok().and_then(|index| trees.get(index));
             let tree = tree.ok_or_else(|| {
                 Error::invalid(format!("member `{}` names tree {index} of {}", path.escape_debug(), trees.len()))
             })?;
             let located = tree.locate(&source)?;
-            Entry::file(path, mode, located.path, located.size, located.digest)
+            NewMember::file(path, mode, located.path, located.size, located.digest)
         }
     })
 }
 
 /// Everything of a tree, below `prefix` in the archive.
-fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
+fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<NewMember>> {
     let mut entries = Vec::new();
     for entry in tree.entries("", leash)? {
         leash.check()?;
@@ -239,7 +239,7 @@ fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<Ent
         let located = tree.locate(&entry.path)?;
         let path = if prefix.is_empty() { entry.path } else { format!("{prefix}/{}", entry.path) };
         let mode = if located.executable { 0o755 } else { 0o644 };
-        entries.push(Entry::file(path, mode, located.path, located.size, located.digest));
+        entries.push(NewMember::file(path, mode, located.path, located.size, located.digest));
     }
     Ok(entries)
 }

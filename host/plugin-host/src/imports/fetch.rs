@@ -13,7 +13,7 @@ use crate::bindings::OutputSink;
 use crate::bindings::Refusal;
 use crate::bindings::fetch::{FetchError, FetchErrorKind, Host, Request, Source};
 use crate::bindings::types::Artifact as WitArtifact;
-use crate::call::{Call, Work};
+use crate::call::{Call, RunScope};
 use crate::drift::Drift;
 use crate::ledger::Ledger;
 use crate::limits::{FAILURE_MESSAGE, REQUESTS, TAGS, UNIT};
@@ -107,7 +107,7 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn of(work: &Work) -> Self {
+    fn of(work: &RunScope) -> Self {
         Self {
             desk: work.desk.clone(),
             output: work.cx.output.clone(),

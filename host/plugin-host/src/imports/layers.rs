@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::input::InputTree;
 use crate::layer_handle::LayerHandle;
 use crate::limits::{LAYER_PIECE, OPEN_LAYERS, WANTED, WANTED_BYTES};
-use archive::layer::{Found, Names, Wanted};
+use archive::layer::{Found, LayerFilter, Marks, Names};
 use archive::reader::EntryKind;
 use base::error::{Class, Error};
 
@@ -40,8 +40,8 @@ impl HostLayer for Call {
 
     async fn select(&mut self, layer: Resource<LayerHandle>, wanted: WitWanted) -> Answer<()> {
         let layer = self.table.get(&layer)?.clone();
-        let WitWanted { ends, below, beginnings } = wanted;
-        let lengths = ends.iter().chain(&below).map(String::len).chain(beginnings.iter().map(Vec::len));
+        let WitWanted { ends, below, beginnings, marks } = wanted;
+        let lengths = ends.iter().chain(&below).map(String::len).chain(beginnings.iter().chain(&marks).map(Vec::len));
         if lengths.clone().count() > WANTED || lengths.max().unwrap_or(0) > WANTED_BYTES {
             return Err(Refusal::invalid(
                 "too-large",
@@ -55,7 +55,7 @@ impl HostLayer for Call {
             Error::new(Class::Plugin, format!("more than {OPEN_LAYERS} layers would be read at the same time"))
                 .hint("read one layer to its end, or drop it, before the next is begun")
         })?;
-        let wanted = Wanted { ends, below, beginnings };
+        let wanted = LayerFilter { ends, below, beginnings, marks: Marks::new(marks)? };
         // The thread that decompresses has the leash of the whole call.
         let leash = self.time_of_host().leash();
         self.blocking("layer.select", move |_| layer.select(wanted, (slot, permit), &room, &leash)).await
@@ -112,11 +112,11 @@ impl HostLayer for Call {
 }
 
 fn wit(found: Found) -> WitFound {
-    let Found { path, kind, size, executable, target } = found;
+    let Found { path, kind, size, begin, executable, target } = found;
     let kind = match kind {
         EntryKind::Symlink => FoundKind::Symlink,
         EntryKind::HardLink => FoundKind::HardLink,
         EntryKind::File | EntryKind::Directory | EntryKind::Other(_) => FoundKind::File,
     };
-    WitFound { path, kind, size, executable, target }
+    WitFound { path, kind, size, begin, executable, target }
 }

@@ -94,8 +94,7 @@ async fn ask_process(program: &Path, question: &Question<'_>, body: &[u8]) -> Re
         return Err(question.time.exceeded(waited));
     };
     let Exchanged { status, answer, printed } = exchanged.map_err(failed)?;
-    let read = frame::read::<Answer, _>(answer.as_slice());
-    match read.and_then(|(head, incoming)| Ok((head, incoming.body(question.answer)?))) {
+    match frame::taken_apart(answer, question.answer) {
         Ok((Answer::Done, body)) if status.success() => Ok(body),
         Ok((Answer::Failed(told), _)) if status.success() => Err(told.into_error()),
         Ok(_) => Err(ended(question, status, None, &printed)),

@@ -67,6 +67,25 @@ impl<R: Read> Incoming<R> {
     }
 }
 
+/// Head and body of a message that is there as a whole, whose memory the body keeps.
+///
+/// # Errors
+/// As [`read`], and where the body breaks off or is longer than `limit`.
+pub(super) fn taken_apart<H: DeserializeOwned>(mut message: Vec<u8>, limit: u64) -> io::Result<(H, Vec<u8>)> {
+    let (head, Incoming { input, length }) = read(message.as_slice())?;
+    if length > limit {
+        return Err(too_long("body", length, limit));
+    }
+    let front = message.len() - input.len();
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    if input.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    message.truncate(front + length);
+    message.drain(..front);
+    Ok((head, message))
+}
+
 /// Memory is taken as bytes come: a length is only what somebody says.
 fn exactly(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -93,9 +112,14 @@ mod tests {
         out
     }
 
+    /// As it comes, and as a whole: both are the same.
     fn read_whole(bytes: &[u8], limit: u64) -> io::Result<(String, Vec<u8>)> {
-        let (head, incoming) = read(bytes)?;
-        Ok((head, incoming.body(limit)?))
+        let streamed = read(bytes).and_then(|(head, incoming)| Ok((head, incoming.body(limit)?)));
+        let whole = taken_apart::<String>([bytes, b"surplus"].concat(), limit);
+        if bytes.len() >= 24 {
+            assert_eq!(whole.as_ref().ok(), streamed.as_ref().ok());
+        }
+        streamed
     }
 
     #[test]

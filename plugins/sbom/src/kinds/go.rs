@@ -16,6 +16,9 @@ use crate::found::{Kind, Package};
 pub const BEGINNINGS: [&[u8]; 3] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"MZ"];
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
+/// Sizes of a pointer, and all flags.
+const POINTERS: [u8; 2] = [4, 8];
+const FLAGS: std::ops::Range<u8> = 0..4;
 /// Magic, size of a pointer, flags, padding.
 const HEADER: usize = 32;
 const INLINE: u8 = 2;
@@ -27,6 +30,20 @@ const WINDOW: usize = 256 << 10;
 /// Bytes of a list of modules; kubernetes has 40 KiB.
 const LARGEST_INFO: u64 = 4 << 20;
 const DEVEL: &str = "(devel)";
+
+/// What build information begins with, wherever it lies.
+pub fn marks() -> Vec<Vec<u8>> {
+    let pairs = POINTERS.into_iter().flat_map(|pointer| FLAGS.map(move |flags| [pointer, flags]));
+    pairs.map(|pair| [MAGIC, &pair[..]].concat()).collect()
+}
+
+/// Reads build information that begins here.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_mark(content: &mut dyn Content) -> Result<Vec<Package>, Why> {
+    Window { content, bytes: Vec::new(), at: 0 }.info(0).map(|info| packages(&info))
+}
 
 /// Reads a binary. Nothing comes of one that Go did not make.
 ///

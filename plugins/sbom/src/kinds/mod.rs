@@ -12,7 +12,7 @@ pub mod rpm;
 use std::io::Read;
 
 use crate::content::{Content, Why};
-use crate::found::{Found, Unread, What};
+use crate::found::{Found, Package, Unread, What};
 
 /// Packages of one file: a system has some thousands.
 const MOST_PACKAGES: usize = 100_000;
@@ -85,6 +85,7 @@ pub fn wanted() -> sdk::layer::Wanted {
         ends: ENDS.iter().map(|(end, _)| (*end).to_owned()).collect(),
         below: vec![STATUS_FOLDER.to_owned()],
         beginnings: go::BEGINNINGS.iter().map(|beginning| beginning.to_vec()).collect(),
+        marks: go::marks(),
     }
 }
 
@@ -128,8 +129,19 @@ pub fn read(path: &str, size: u64, content: &mut dyn Content, unread: &mut Vec<U
         Reader::Java => java::read(path, content, unread)?,
         Reader::Go => go::read(size, content)?,
     };
-    let what = What::Packages(packages);
-    Ok((what != What::Packages(Vec::new())).then(|| Found { path: path.to_owned(), what }))
+    Ok(found(path, packages))
+}
+
+/// Reads a file from where one of [`go::marks`] lies in it.
+///
+/// # Errors
+/// Why it could not be read.
+pub fn read_mark(path: &str, content: &mut dyn Content) -> Result<Option<Found>, Why> {
+    Ok(found(path, go::read_mark(content)?))
+}
+
+fn found(path: &str, packages: Vec<Package>) -> Option<Found> {
+    (!packages.is_empty()).then(|| Found { path: path.to_owned(), what: What::Packages(packages) })
 }
 
 /// A text of at most `limit` bytes; what is no UTF-8 becomes U+FFFD.

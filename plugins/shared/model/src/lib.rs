@@ -10,6 +10,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub mod catalog;
+pub mod chart;
 pub mod condition;
 pub mod count;
 pub mod definition;

@@ -39,6 +39,6 @@ pub fn is_image_config(media_type: &str) -> bool {
 }
 
 /// Whether it is that of a layer of files: a tar, packed in whichever way.
-pub fn is_layer(media_type: &str) -> bool {
+pub(crate) fn is_layer(media_type: &str) -> bool {
     media_type.contains(".tar") && (media_type.contains("image.layer.") || media_type.contains("image.rootfs."))
 }

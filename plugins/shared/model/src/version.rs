@@ -42,7 +42,7 @@ impl Version {
     }
 
     /// Whether it comes before a release: `1.0.0-rc.1`.
-    pub fn is_prerelease(&self) -> bool {
+    pub(crate) fn is_prerelease(&self) -> bool {
         !self.prerelease.is_empty()
     }
 }

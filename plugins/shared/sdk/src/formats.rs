@@ -25,6 +25,10 @@ pub const COMPONENTS: &str = "components.resolved.json";
 pub const FILES: &str = "files.json";
 /// In the tree of `charts`: a list of [`Chart`].
 pub const CHARTS: &str = "charts.json";
+/// In the tree of `render`: a list of [`RenderedChart`].
+pub const RENDERED: &str = "rendered.json";
+/// In the tree of `discover`: [`Discovered`].
+pub const DISCOVERED: &str = "discovered.json";
 /// In the tree of `repos`: a list of [`Repository`].
 pub const REPOSITORIES: &str = "repos.json";
 /// In the tree of `images`: an OCI image index, [`ImageIndex`].
@@ -248,6 +252,131 @@ pub struct ChartArtifact {
     pub config: String,
 }
 
+/// What became of a chart that was to be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct RenderedChart {
+    /// As its Chart.yaml calls it.
+    pub name: String,
+    /// The exact version.
+    pub version: String,
+    /// The file in the tree that holds what it renders to, a list of
+    /// [`RenderedDocument`]; missing where it could not be rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Why it could not be rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<RenderingProblem>,
+}
+
+/// Why a chart could not be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct RenderingProblem {
+    /// As Helm says it, in one line.
+    pub message: String,
+    /// The template that is the reason, where one is: `app/templates/pod.yaml`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
+    /// Of the template, from 1; 0 where it is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub line: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(line: &u32) -> bool {
+    *line == 0
+}
+
+/// A resource as Helm sends it to a cluster, hooks and tests among them, notes and
+/// the folder `crds/` not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct RenderedDocument {
+    /// The template that writes it: `app/charts/db/templates/pod.yaml`.
+    pub template: String,
+    /// The YAML.
+    pub text: String,
+    /// For each line of the text the line of the template; 0 where it is not known.
+    pub lines: Vec<u32>,
+    /// When it is sent, where it is a hook: `pre-install`, `test`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
+}
+
+/// What is known about the images of the charts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Discovered {
+    /// Chart by chart.
+    pub images: Vec<DiscoveredImage>,
+    /// What is an image, nobody knows which.
+    pub unknown: Vec<UnknownImage>,
+    /// The charts that could not be rendered.
+    pub problems: Vec<RenderedChart>,
+}
+
+/// An image of a chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct DiscoveredImage {
+    /// The reference as it is written.
+    pub image: String,
+    /// Name and version of the chart: `cert-manager 1.16.2`.
+    pub chart: String,
+    /// `templates/deployment.yaml:62`; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
+    /// How it was found.
+    pub found: Found,
+    /// Whether only `helm test` starts it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_test: bool,
+    /// Whether the components name it.
+    pub is_packaged: bool,
+    /// Whether it goes into the package because of this.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_added: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// How an image was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Found {
+    /// What the chart renders to names it.
+    Rendered,
+    /// The chart could not be rendered or renders to no image, and its values or
+    /// templates name it.
+    Searched,
+    /// Its values or templates name it, and what it renders to does not: an operator
+    /// may pull it, or it is switched off.
+    NamedOnly,
+    /// One that a later version writes.
+    #[serde(other, skip_serializing)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// What names an image that nobody knows for sure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct UnknownImage {
+    /// Name and version of the chart.
+    pub chart: String,
+    /// As far as it is written.
+    pub text: String,
+    /// `templates/pod.yaml:12`.
+    pub place: String,
+    /// Continues "it is not known: ".
+    pub why: String,
+}
+
 /// A repository that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
@@ -304,10 +433,13 @@ mod tests {
     /// A plugin that was built against a schema reads what later versions write.
     #[test]
     fn the_schemas_are_frozen() {
-        let schemas: [(&str, Schema); 5] = [
+        let schemas: [(&str, Schema); 8] = [
             ("components.resolved", schema_for!(Components)),
             ("files", schema_for!(Vec<File>)),
             ("charts", schema_for!(Vec<Chart>)),
+            ("rendered", schema_for!(Vec<RenderedChart>)),
+            ("rendered.documents", schema_for!(Vec<RenderedDocument>)),
+            ("discovered", schema_for!(Discovered)),
             ("repos", schema_for!(Vec<Repository>)),
             ("images.index", schema_for!(ImageIndex)),
         ];
@@ -325,5 +457,8 @@ mod tests {
         assert!(serde_json::from_str::<WantedChart>(chart).unwrap().deploy);
         let file = r#"{"kind": "firmware", "name": "blob", "version": "1", "url": "https://example.com/blob"}"#;
         assert_eq!(serde_json::from_str::<WantedFile>(file).unwrap().kind, FileKind::Other);
+        let image = r#"{"image": "a/b:1", "chart": "c 1.0.0", "found": "guessed", "is_packaged": false}"#;
+        let image = serde_json::from_str::<DiscoveredImage>(image).unwrap();
+        assert_eq!((image.found, image.is_added, image.place.as_str()), (Found::Other, false, ""));
     }
 }

@@ -15,7 +15,7 @@ const PIECE: u64 = 256 << 10;
 /// # fn step(images: &sdk::Tree) -> Result<(), sdk::StepError> {
 /// use sdk::layer::{Layer, Wanted};
 /// let layer = Layer::open(images, "blobs/sha256/0123")?;
-/// layer.select(&Wanted { ends: vec!["/lib/apk/db/installed".into()], below: vec![], beginnings: vec![] })?;
+/// layer.select(&Wanted { ends: vec!["/lib/apk/db/installed".into()], below: vec![], beginnings: vec![], marks: vec![] })?;
 /// loop {
 ///     let found = layer.next()?;
 ///     let Some(last) = found.last() else { break };

@@ -141,7 +141,7 @@ impl Run {
             }
         });
         self.book.start(index, Open { transaction, progress, started: Instant::now(), started_at, inputs: key });
-        self.turn.events.push(Event::StepStarted { step: id, attempt, why });
+        self.turn.events.push(Event::StepStarted { step: id.to_string(), attempt, why });
         self.turn.starting.push(Box::pin(async move {
             let result = match has_room {
                 Ok(()) => step.run(&cx).await,
@@ -213,7 +213,8 @@ impl Run {
         let counts = self.book.counts_with(index, open.progress.counters().read());
         let duration_ms = millis(open.started.elapsed());
         let now = self.now();
-        let recorded = self.session.state.get().and_then(|state| state.step(id)).cloned().unwrap_or_default();
+        let recorded = self.session.state.get().and_then(|state| state.step(id)).cloned();
+        let recorded = recorded.unwrap_or_else(|| StepState::new(&spec));
         let step = StepState {
             status: Status::Completed,
             started_at: Some(open.started_at),
@@ -395,7 +396,7 @@ impl Run {
             return Ok(());
         };
         self.environment.observer.observe(&Event::StepRetrying {
-            step: self.book.spec(index).id.clone(),
+            step: self.book.spec(index).id.to_string(),
             attempt: self.book.next_attempt(index),
             wait_ms: millis(pause),
             message: error.one_line(),
@@ -434,7 +435,11 @@ impl Run {
                 }
             }
         });
-        self.turn.events.push(Event::StepFailed { step: id.clone(), class: error.class(), message: error.one_line() });
+        self.turn.events.push(Event::StepFailed {
+            step: id.to_string(),
+            class: error.class(),
+            message: error.one_line(),
+        });
         self.book.stop(index, error.one_line());
         self.errors.push(RunError { step: Some(id), error });
     }

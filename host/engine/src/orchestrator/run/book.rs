@@ -17,7 +17,7 @@ use crate::orchestrator::report::StepReport;
 use crate::state::{BuildState, Status};
 use base::error::Error;
 use base::progress::Counts;
-use config::pipeline::{HostStep, Pipeline, Runner, StepSpec};
+use config::pipeline::{HostStep, Pipeline, Runner, StepId, StepSpec};
 use config::settings::RetrySettings;
 
 /// A step of the book that handed it out.
@@ -27,13 +27,13 @@ pub(super) struct StepIndex(usize);
 /// One entry for each step, in the order of the pipeline. `T` is what the loop
 /// keeps of a running attempt.
 pub(super) struct Book<T> {
-    entries: Vec<Entry<T>>,
+    entries: Vec<StepEntry<T>>,
 }
 
-struct Entry<T> {
+struct StepEntry<T> {
     spec: Arc<StepSpec>,
     /// Ids of the steps that are complete before it begins.
-    waits_for: Vec<String>,
+    waits_for: Vec<StepId>,
     action: Action,
     phase: Phase<T>,
     report: StepReport,
@@ -66,13 +66,13 @@ impl<T> Book<T> {
     pub(super) fn new(pipeline: &Pipeline, plan: &Plan, state: Option<&BuildState>) -> Self {
         let entry = |spec: &StepSpec| {
             let action = plan.action(&spec.id).cloned().unwrap_or(Action::Leave);
-            let waits_for = pipeline.waits_for(&spec.id).into_iter().map(str::to_owned).collect();
-            Entry::new(spec, waits_for, action, state)
+            let waits_for = pipeline.waits_for(&spec.id).into_iter().cloned().collect();
+            StepEntry::new(spec, waits_for, action, state)
         };
         Self { entries: pipeline.steps.iter().map(entry).collect() }
     }
 
-    fn entry(&mut self, step: StepIndex) -> &mut Entry<T> {
+    fn entry(&mut self, step: StepIndex) -> &mut StepEntry<T> {
         &mut self.entries[step.0]
     }
 
@@ -85,7 +85,7 @@ impl<T> Book<T> {
     /// step that is left out keeps those waiting that wait for it: they are left
     /// out as well.
     pub(super) fn ready(&self) -> Option<StepIndex> {
-        let ready = |entry: &Entry<T>| {
+        let ready = |entry: &StepEntry<T>| {
             matches!(entry.phase, Phase::Waiting) && entry.waits_for.iter().all(|id| self.is_done(id))
         };
         self.entries.iter().position(ready).map(StepIndex)
@@ -223,7 +223,7 @@ impl<T> Book<T> {
     /// failed one it waited for.
     pub(super) fn into_reports(mut self) -> Vec<StepReport> {
         let stopped = self.entries.iter().filter(|entry| matches!(entry.phase, Phase::Stopped));
-        let stopped: Vec<String> = stopped.map(|entry| entry.spec.id.clone()).collect();
+        let stopped: Vec<StepId> = stopped.map(|entry| entry.spec.id.clone()).collect();
         for entry in self.entries.iter_mut().filter(|entry| matches!(entry.phase, Phase::Waiting)) {
             if let Some(failed) = entry.waits_for.iter().find(|id| stopped.contains(id)) {
                 entry.report.reason = format!("waits for `{failed}`, which failed");
@@ -233,8 +233,8 @@ impl<T> Book<T> {
     }
 }
 
-impl<T> Entry<T> {
-    fn new(spec: &StepSpec, waits_for: Vec<String>, action: Action, state: Option<&BuildState>) -> Self {
+impl<T> StepEntry<T> {
+    fn new(spec: &StepSpec, waits_for: Vec<StepId>, action: Action, state: Option<&BuildState>) -> Self {
         let recorded = state.and_then(|state| state.step(&spec.id));
         let (phase, reason) = match &action {
             // Loaded in every run, before the plan is made.
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn id(book: &Book<&'static str>, step: StepIndex) -> String {
-        book.spec(step).id.clone()
+        book.spec(step).id.to_string()
     }
 
     /// Starts whatever is ready, and names it.
@@ -364,7 +364,7 @@ mod tests {
         let reports = book.into_reports();
         let zarf_gen = reports.iter().find(|row| row.id == "zarf_gen").unwrap();
         assert_eq!(zarf_gen.reason, "waits for `images`, which failed");
-        let rows: Vec<(String, Status)> = reports.into_iter().map(|row| (row.id, row.status)).collect();
+        let rows: Vec<(String, Status)> = reports.into_iter().map(|row| (row.id.to_string(), row.status)).collect();
         assert!(
             rows.contains(&("images".into(), Status::Failed)) && rows.contains(&("zarf_gen".into(), Status::Pending))
         );
@@ -395,7 +395,8 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_left_and_does_not_count() {
-        let mut book = book(&Request { only: Some(["files".to_owned()].into()), ..Request::default() });
+        let mut book =
+            book(&Request { only: Some(StepId::parse("files").into_iter().collect()), ..Request::default() });
         assert_eq!(start_all(&mut book), ["manifests"]);
         complete(&mut book, "manifests");
         assert_eq!(start_all(&mut book), ["files"]);

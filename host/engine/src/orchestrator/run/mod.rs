@@ -22,16 +22,17 @@ use super::outputs::{self, tree_of};
 use super::plan::{Action, Facts, Plan, Reason, plan};
 use super::report::{Report, RunError};
 use super::session::{Options, Session};
-use super::{CONFIG, MANIFESTS, preview};
+use super::{CONFIG, MANIFESTS, listed, preview};
 use crate::state::Status;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Event, Level, Observer};
 use base::timestamp::Stamp;
 use config::Project;
+use config::core_plugins::{DISCOVER, RENDER};
 use config::hash;
 use config::named::NamedPaths;
-use config::pipeline::{DISCOVER, Pipeline, RENDER, Runner, StepSpec};
+use config::pipeline::{Pipeline, Runner, StepId, StepSpec};
 use config::publish::Published;
 use config::settings::Discover;
 use confine::wall::Wall;
@@ -228,7 +229,7 @@ impl Run {
     /// Steps that will run are no longer complete: a kill from here on must
     /// not find the record of an output that is being replaced.
     fn reopen_planned(&mut self) {
-        let planned: BTreeSet<String> = self
+        let planned: BTreeSet<StepId> = self
             .plan
             .steps
             .iter()
@@ -343,7 +344,7 @@ impl Run {
             return Ok(None);
         }
         let is_done = |id: &str| self.book.is_done(id);
-        preview::with_found(project, preview::components_of(&tree)?, &self.lock.lock(), is_done).map(Some)
+        listed::with_found(project, listed::components_of(&tree)?, &self.lock.lock(), is_done).map(Some)
     }
 
     /// A step that runs only because one that it needs runs is kept when that
@@ -360,7 +361,7 @@ impl Run {
 
     fn keep(&mut self, step: StepIndex, spec: &StepSpec, reason: &str) {
         self.book.keep(step, reason);
-        self.environment.observer.observe(&Event::StepSkipped { step: spec.id.clone(), reason: reason.to_owned() });
+        self.environment.observer.observe(&Event::StepSkipped { step: spec.id.to_string(), reason: reason.to_owned() });
     }
 
     fn key(&self, spec: &StepSpec, plugin: Option<&PluginSource>) -> Digest {
@@ -371,7 +372,7 @@ impl Run {
 
     fn input_trees(&self, spec: &StepSpec) -> Result<BTreeMap<String, Tree>> {
         let needs = spec.needs.iter().filter(|need| *need != CONFIG);
-        needs.map(|need| Ok((need.clone(), tree_of(&self.session.project.layout, need)?))).collect()
+        needs.map(|need| Ok((need.to_string(), tree_of(&self.session.project.layout, need)?))).collect()
     }
 
     fn handle(&mut self, message: Message, tasks: &mut JoinSet<Message>) -> Result<()> {
@@ -481,7 +482,7 @@ impl Run {
 
 /// How the published files of the finished steps look, where it is another way
 /// than they were left.
-type Looks = BTreeMap<String, Vec<(usize, Option<String>)>>;
+type Looks = BTreeMap<StepId, Vec<(usize, Option<String>)>>;
 
 fn looks(session: &Session) -> Looks {
     let layout = &session.project.layout;
@@ -493,8 +494,8 @@ fn looks(session: &Session) -> Looks {
 
 /// What turned out to be what was recorded, although it looks otherwise, is
 /// not read again the next time.
-fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<String, Facts>, now: Timestamp) -> Result<()> {
-    let is_sound = |id: &String| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
+fn remember_looks(session: &mut Session, looks: Looks, facts: &BTreeMap<StepId, Facts>, now: Timestamp) -> Result<()> {
+    let is_sound = |id: &StepId| facts.get(id).is_some_and(|facts| facts.broken_output.is_none());
     let sound: Looks = looks.into_iter().filter(|(id, _)| is_sound(id)).collect();
     if sound.is_empty() {
         return Ok(());

@@ -21,7 +21,7 @@ use url::Url;
 
 use super::failures::{Failures, is_fatal};
 use crate::state::journal::Journal;
-use crate::steps::{Step, StepContext, at_once};
+use crate::steps::{Step, StepContext, at_once, not_here};
 use archive::unpack::{Source, extract_one};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -61,7 +61,7 @@ impl Step for FilesStep {
         Box::pin(async move {
             let resolved = super::images::components(cx.inputs.get("manifests"))?;
             let settings = &cx.project.settings;
-            let work = Work {
+            let work = FilesRun {
                 store: &cx.store,
                 network: cx.network.as_deref(),
                 lock: &cx.lock,
@@ -80,7 +80,7 @@ impl Step for FilesStep {
 }
 
 /// What one run of the step works with.
-struct Work<'a> {
+struct FilesRun<'a> {
     store: &'a Store,
     network: Option<&'a Network>,
     lock: &'a SharedLock,
@@ -96,7 +96,7 @@ struct Work<'a> {
     local: AsRead,
 }
 
-impl Work<'_> {
+impl FilesRun<'_> {
     async fn run(&self, files: &[ResolvedFile]) -> Result<StepOutcome> {
         let total = files.len();
         self.progress.items(0, Some(total as u64), "files", "");
@@ -159,7 +159,7 @@ impl Work<'_> {
         } else {
             self.store.link(&digest, self.output, &path, true)?
         };
-        let checksum = self.lock.lock().files.get(&file.url).and_then(|entry| entry.checksum.clone());
+        let checksum = self.lock.lock().files.get(file.url.as_str()).and_then(|entry| entry.checksum.clone());
         Ok(entry(file, path, &artifact, checksum))
     }
 
@@ -167,7 +167,7 @@ impl Work<'_> {
     async fn fetch(&self, file: &ResolvedFile) -> Result<Digest> {
         let mut download =
             Download { name: Some(file.name.clone()), ..Download::of(Granted::to_host(file.url.clone()), label(file)) };
-        let locked = self.lock.lock().files.get(&file.url).cloned();
+        let locked = self.lock.lock().files.get(file.url.as_str()).cloned();
         let is_vouched = locked.as_ref().is_some_and(|locked| self.is_vouched(file, locked));
         if is_vouched && let Some(there) = cached_aside(self.store, &download, self.lock).await? {
             self.progress.expects(there.size());
@@ -225,7 +225,7 @@ impl Work<'_> {
 
     /// Refuses what can not be the file that is wanted.
     fn looked_at(&self, file: &ResolvedFile, digest: Digest) -> Result<Digest> {
-        let wanted = look::Wanted {
+        let wanted = look::ExpectedFile {
             name: &file.name,
             is_source: file.extract,
             origin: &file.url,
@@ -304,7 +304,7 @@ impl Work<'_> {
             let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
             // What its publisher packed may be any text, but no other system's.
             let origin = format!("`{name}` in {url}");
-            let wanted = look::Wanted {
+            let wanted = look::ExpectedFile {
                 name: &name,
                 is_source: false,
                 origin: &origin,
@@ -355,7 +355,7 @@ fn missing_offline(file: &ResolvedFile, is_unvouched: bool) -> Error {
         (None, true) => format!("no checksum is known for {}", file.url),
         (_, false) => format!("{} is not in the store", file.url),
     };
-    Error::new(Class::NotFound, why).hint("run once without --offline")
+    not_here(why)
 }
 
 /// Names that can not be file names, or that two files claim.

@@ -30,7 +30,7 @@ impl Bench {
         let tree = TreeBuilder::new(self.folder.path().join("tree"));
         let progress = Progress::silent("files");
         let network = network(&settings(&[]));
-        let work = Work {
+        let work = FilesRun {
             store: &self.store,
             network: online.then_some(&network),
             lock: &self.lock,
@@ -88,7 +88,7 @@ async fn a_web_page_is_no_tool_unless_a_checksum_says_so() {
     bench.run(&[known], true).await.0.unwrap();
     let url = bench.server.put("/tool", "a program");
     bench.run(&[file("other", &url)], true).await.0.unwrap();
-    assert!(bench.lock.lock().files.contains_key(&url));
+    assert!(bench.lock.lock().files.contains_key(url.as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,12 @@
 use std::collections::BTreeSet;
 
 use super::manifest::{Descriptor, Document};
-use super::resolve::{Resolved, Resolver, lock_key, locked_blob};
+use super::resolve::{Resolved, Resolver, locked_blob};
+use crate::steps::not_here;
 use base::digest::Digest;
-use base::error::{Class, Error, Result};
+use base::error::{Error, Result};
 use base::reference::Reference;
-use config::airgap_lock::LockedReferrer;
+use config::airgap_lock::{ImageKey, LockedReferrer};
 use config::settings::ImagesSettings;
 use fetch::network::Aside;
 use signing::image::is_signature;
@@ -87,7 +88,7 @@ impl Resolver<'_> {
         if !policy.asks(&resolved.reference) {
             return Ok(());
         }
-        let key = lock_key(written, self.architecture);
+        let key = ImageKey::of(written, self.architecture);
         let locked = self.lock.lock().images.get(&key).cloned();
         let known = locked.as_ref().and_then(|locked| locked.referrers.clone());
         let about = subjects(locked.as_ref().map(|locked| locked.root()), resolved);
@@ -135,10 +136,7 @@ impl Resolver<'_> {
 
     /// Asks the registry.
     async fn find(&self, image: &Reference, about: &[Digest]) -> Result<Vec<Referrer>> {
-        let network = self.network.ok_or_else(|| {
-            Error::new(Class::NotFound, "what the registry holds about the image is not known")
-                .hint("run once without --offline")
-        })?;
+        let network = self.network.ok_or_else(|| not_here("what the registry holds about the image is not known"))?;
         let mut found: Vec<Referrer> = Vec::new();
         for Aside { reference, digest } in network.aside(image, about, self.progress).await? {
             found.extend(self.referrer(&reference, image.at(digest)).await?);
@@ -195,10 +193,7 @@ impl Resolver<'_> {
         }
         let (store, digest) = (self.store.clone(), *digest);
         let bytes = super::resolve::blocking(move || store.read(&digest, LARGEST_SIGNATURE)).await?;
-        bytes.ok_or_else(|| {
-            Error::new(Class::NotFound, format!("the signature {digest} is not in the store"))
-                .hint("run once without --offline")
-        })
+        bytes.ok_or_else(|| not_here(format!("the signature {digest} is not in the store")))
     }
 }
 

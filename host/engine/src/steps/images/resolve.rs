@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::{Descriptor, Document, candidates, for_another_platform, is_for, packaged, tells_platform};
+use crate::steps::not_here;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use base::reference::Reference;
-use config::airgap_lock::{AirgapLock, LockedBlob, LockedImage, Statement as _};
+use config::airgap_lock::{ImageKey, LockedBlob, LockedImage, Statement as _};
 use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
@@ -52,16 +53,19 @@ pub(super) struct Resolver<'a> {
     pub(super) origins: &'a BTreeMap<String, String>,
 }
 
+impl Resolved {
+    /// One whose index or lock says the platform, and of which nothing is carried beside.
+    fn new(reference: &Reference, descriptor: Descriptor, manifests: BTreeSet<Digest>, blobs: Vec<Descriptor>) -> Self {
+        let reference = reference.clone();
+        Self { reference, descriptor, manifests, blobs, platform_of: None, carried: Vec::new() }
+    }
+}
+
 /// A document with its bytes' digest and size.
 pub(super) struct Loaded {
     pub(super) document: Document,
     digest: Digest,
     size: u64,
-}
-
-/// The key of an image in airgap.lock.
-pub(super) fn lock_key(written: &str, architecture: &str) -> String {
-    AirgapLock::image_key(written, &format!("linux/{architecture}"))
 }
 
 impl Resolver<'_> {
@@ -74,7 +78,7 @@ impl Resolver<'_> {
     pub(super) async fn resolve(&self, written: &str) -> Result<Resolved> {
         self.progress.check()?;
         let reference = Reference::parse(written)?;
-        let key = lock_key(written, self.architecture);
+        let key = ImageKey::of(written, self.architecture);
         let locked = self.lock.lock().images.get(&key).cloned();
         let root = match &locked {
             Some(locked) => {
@@ -147,9 +151,7 @@ impl Resolver<'_> {
     }
 
     async fn fetch(&self, reference: &Reference) -> Result<Loaded> {
-        let network = self.network.ok_or_else(|| {
-            Error::new(Class::NotFound, "the manifest is not in the store").hint("run once without --offline")
-        })?;
+        let network = self.network.ok_or_else(|| not_here("the manifest is not in the store"))?;
         let manifest = network.manifest(reference, self.progress).await?;
         let loaded = Loaded::new(&manifest.bytes, manifest.digest, Some(&manifest.media_type))?;
         let store = self.store.clone();
@@ -176,15 +178,10 @@ impl Resolver<'_> {
                         .hint("choose a tag that has this platform, or another TARGET_ARCH"));
                 }
                 let entry = locked_image(None, &descriptor, &config, &layers);
-                let resolved = Resolved {
-                    reference: reference.clone(),
-                    descriptor,
-                    manifests: BTreeSet::from([root.digest]),
-                    platform_of: tells_platform(&config).then_some(config.digest),
-                    blobs: blobs(&config, packaged(&layers, false)),
-                    carried: Vec::new(),
-                };
-                Ok((resolved, entry))
+                let blobs = blobs(&config, packaged(&layers, false));
+                let resolved = Resolved::new(reference, descriptor, BTreeSet::from([root.digest]), blobs);
+                let platform_of = tells_platform(&config).then_some(config.digest);
+                Ok((Resolved { platform_of, ..resolved }, entry))
             }
             Document::Index { manifests, .. } if reference.digest() == Some(root.digest) => {
                 self.whole(reference, descriptor, &manifests, locked).await
@@ -251,11 +248,7 @@ impl Resolver<'_> {
                 network.blob(reference, &config.digest, Some(config.size), self.store, self.progress).await?;
             }
             None if self.store.get(&config.digest).is_none() => {
-                return Err(Error::new(
-                    Class::NotFound,
-                    "the configuration that tells the platform is not in the store",
-                )
-                .hint("run once without --offline"));
+                return Err(not_here("the configuration that tells the platform is not in the store"));
             }
             None => {}
         }
@@ -274,15 +267,9 @@ impl Resolver<'_> {
     ) -> Result<(Resolved, LockedImage)> {
         let Chosen { descriptor, config, layers } = self.choose(reference, manifests, locked).await?;
         let entry = locked_image(Some(index), &descriptor, &config, &layers);
-        let resolved = Resolved {
-            reference: reference.clone(),
-            manifests: BTreeSet::from([descriptor.digest]),
-            descriptor,
-            blobs: blobs(&config, packaged(&layers, false)),
-            platform_of: None,
-            carried: Vec::new(),
-        };
-        Ok((resolved, entry))
+        let manifests = BTreeSet::from([descriptor.digest]);
+        let blobs = blobs(&config, packaged(&layers, false));
+        Ok((Resolved::new(reference, descriptor, manifests, blobs), entry))
     }
 
     /// A pinned index stays what it is: everything it names is stored, other
@@ -323,15 +310,7 @@ impl Resolver<'_> {
         }
         all.sort_by_key(|blob| blob.digest);
         all.dedup_by_key(|blob| blob.digest);
-        let resolved = Resolved {
-            reference: reference.clone(),
-            descriptor: root,
-            manifests,
-            blobs: all,
-            platform_of: None,
-            carried: Vec::new(),
-        };
-        Ok((resolved, entry))
+        Ok((Resolved::new(reference, root, manifests, all), entry))
     }
 
     async fn child(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Loaded> {

@@ -8,6 +8,7 @@ use super::*;
 use crate::steps::test_support::{edited, network, settings};
 use base::digest::Digest;
 use base::error::Class;
+use config::airgap_lock::ImageKey;
 use disk::fs;
 
 struct Bench {
@@ -42,7 +43,7 @@ impl Bench {
     fn made_of(&self, images: &[&str]) -> BTreeSet<Digest> {
         let lock = self.lock.lock().clone();
         let of = |written: &String| {
-            let parts = parts(written, &lock.images[&resolve::lock_key(written, "amd64")], &self.store);
+            let parts = parts(written, &lock.images[&ImageKey::of(written, "amd64")], &self.store);
             parts.into_iter().map(|part| part.0)
         };
         self.components(images).images.iter().flat_map(of).collect()
@@ -60,7 +61,7 @@ impl Bench {
         let tree = TreeBuilder::new(self.folder.path().join("tree"));
         let progress = Progress::silent("images");
         let network = network(&settings(&[&self.registry.host()]));
-        let work = Work {
+        let work = ImagesRun {
             store: &self.store,
             network: online.then_some(&network),
             lock: &self.lock,
@@ -205,7 +206,7 @@ async fn a_locked_image_is_never_looked_up_again() {
     bench.registry.push_index("a:1", &index);
     bench.run(&["a:1"]).await.succeeded();
     let locked = bench.lock.lock().clone();
-    let entry = &locked.images[&format!("{} linux/amd64", bench.registry.reference("a:1"))];
+    let entry = &locked.images[&ImageKey::of(&bench.registry.reference("a:1"), "amd64")];
     assert_eq!(entry.index.unwrap().to_string(), index.manifest.digest);
     assert_eq!(entry.manifest.to_string(), index.images[1].digest());
 
@@ -317,7 +318,7 @@ async fn a_hand_edited_lock_is_not_believed() {
     let mut bench = bench();
     bench.registry.push("a:1", &Image::small(1, 1000));
     bench.run(&["a:1"]).await.succeeded();
-    let key = format!("{} linux/amd64", bench.registry.reference("a:1"));
+    let key = ImageKey::of(&bench.registry.reference("a:1"), "amd64");
     bench.lock = edited(&bench.lock, |lock| lock.images.get_mut(&key).unwrap().size += 1);
     let error = bench.run(&["a:1"]).await.result.unwrap_err();
     assert_eq!(error.items()[0].class, Class::Configuration);

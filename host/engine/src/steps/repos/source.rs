@@ -5,7 +5,7 @@ use model::problem::YamlPath;
 use model::zarf::RepositoryUrl;
 
 use base::error::{Error, Result};
-use config::airgap_lock::AirgapLock;
+use config::airgap_lock::RepositoryKey;
 use config::components::name_problem;
 use config::repository::{self, is_commit};
 
@@ -24,7 +24,7 @@ pub(super) struct Source {
     /// The folder in the package: `<repo>-<crc32>`.
     pub folder: String,
     /// The key in airgap.lock.
-    pub lock_key: String,
+    pub lock_key: RepositoryKey,
 }
 
 impl Source {
@@ -48,7 +48,7 @@ impl Source {
         let folder = RepositoryUrl::folder(&zarf_reference).ok_or_else(|| {
             Error::invalid(format!("Zarf cannot name the repository `{}`", model::problem::shown(name)))
         })?;
-        let lock_key = AirgapLock::repository_key(repository);
+        let lock_key = RepositoryKey::of(repository);
         Ok(Self { name: name.clone(), url: url.clone(), reference, commit, zarf_reference, folder, lock_key })
     }
 
@@ -110,10 +110,10 @@ mod tests {
             let source = Source::new(&repository("https://h:1/a", reference, pinned)).unwrap();
             (source.named_commit().is_some(), source.lock_key)
         };
-        assert_eq!(named(None, Some(commit)), (true, format!("https://h:1/a {commit}")));
-        assert_eq!(named(Some(commit), None), (true, format!("https://h:1/a {commit}")));
-        assert_eq!(named(Some("v1"), Some(commit)), (false, "https://h:1/a v1".to_owned()));
-        assert_eq!(named(None, None), (false, "https://h:1/a HEAD".to_owned()));
+        assert_eq!(named(None, Some(commit)), (true, RepositoryKey::new("https://h:1/a", commit)));
+        assert_eq!(named(Some(commit), None), (true, RepositoryKey::new("https://h:1/a", commit)));
+        assert_eq!(named(Some("v1"), Some(commit)), (false, RepositoryKey::new("https://h:1/a", "v1")));
+        assert_eq!(named(None, None), (false, RepositoryKey::new("https://h:1/a", "HEAD")));
         assert_eq!(Source::new(&repository("ssh://git@h:1/a", None, None)).unwrap().origin(), "h:1");
     }
 }

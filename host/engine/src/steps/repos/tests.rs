@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::steps::test_support::edited;
 use base::progress::Silent;
+use config::airgap_lock::RepositoryKey;
 use disk::tree::TreeBuilder;
 
 const REFUSED_PORT: &str = "http://127.0.0.1:1/x.git";
@@ -77,7 +78,7 @@ impl Lab {
         fs::create_dir_all(&build).unwrap();
         let network = NetworkSettings::default();
         let retries = RetrySettings { requests: 2, backoff: 0.01, ..RetrySettings::default() };
-        let work = Work {
+        let work = ReposRun {
             build: &build,
             online: self.online,
             network: &network,
@@ -135,7 +136,7 @@ async fn a_branch_is_packaged_with_its_history_and_nothing_else() {
     assert_eq!(git_in(&git_dir, &["rev-list", "--count", "HEAD"]), "5");
     assert_eq!(git_in(&git_dir, &["remote", "get-url", "online-upstream"]), lab.url());
     git_in(&git_dir, &["fsck", "--strict", "--full"]);
-    let locked = lab.lock.lock().repositories[&format!("{} main", lab.url())].clone();
+    let locked = lab.lock.lock().repositories[&RepositoryKey::new(&lab.url(), "main")].clone();
     assert_eq!((locked.commit, locked.reference), (entry.commit, Some("refs/heads/main".to_owned())));
 }
 

@@ -100,7 +100,12 @@ async fn a_part_of_other_content_is_never_appended() {
         while let Err(error) = files.get(&settings, &wanted).await {
             assert_eq!(error.class(), Class::Transient, "{error:?}");
         }
-        assert_eq!(files.lock.lock().files[wanted.from.at()].sha256, Digest::of(&new), "{}", mirrored.render_log());
+        assert_eq!(
+            files.lock.lock().files[wanted.from.at().as_str()].sha256,
+            Digest::of(&new),
+            "{}",
+            mirrored.render_log()
+        );
     }
 }
 

@@ -36,7 +36,7 @@ impl Written {
 
 /// What the lines above say of the next one.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct LineContext {
     document: u32,
     /// Documents that deploy no image, and the branches in which they say so:
     /// the pods of `helm test`, definitions of resources.
@@ -80,7 +80,7 @@ pub(super) struct Looked<'l, 'a> {
 impl<'a> Reader<'a, '_> {
     /// Every site of what is deployed.
     pub(super) fn told(self) -> impl Iterator<Item = Site> {
-        let Place { apart, .. } = self.place;
+        let LineContext { apart, .. } = self.place;
         let is_apart = move |written: &Written| {
             apart.iter().any(|(document, at)| *document == written.document && written.branches.starts_with(at))
         };
@@ -89,8 +89,8 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn end_document(&mut self) {
         self.end_wait();
-        let Place { document, apart, .. } = std::mem::take(&mut self.place);
-        self.place = Place { document: document.saturating_add(1), apart, ..Place::default() };
+        let LineContext { document, apart, .. } = std::mem::take(&mut self.place);
+        self.place = LineContext { document: document.saturating_add(1), apart, ..LineContext::default() };
     }
 
     pub(super) fn end_line(&mut self, world: &mut World<'a>) {

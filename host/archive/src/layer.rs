@@ -35,7 +35,7 @@ use base::leash::Leash;
 /// at most, and batches of entries.
 const AHEAD: usize = 4;
 /// Names of one layer. The largest layers in use have some hundred thousand.
-pub const MOST_NAMES: usize = 4_000_000;
+const MOST_NAMES: usize = 4_000_000;
 /// What is given at once of links and wanted files.
 const BATCH: usize = 1000;
 

@@ -39,6 +39,7 @@ pub(super) struct Variables {
 }
 
 impl Variables {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub(super) fn read() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let either = |upper: &str, lower: &str| text(lower).or_else(|| text(upper));

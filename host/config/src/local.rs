@@ -352,6 +352,7 @@ fn part(hasher: &mut Hasher, kind: u8, name: &str, content: &[u8]) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use super::*;
 

@@ -213,6 +213,7 @@ impl NamedPaths {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -100,6 +100,7 @@ pub fn was_saved(path: &Path, meanwhile: &str) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -89,6 +89,7 @@ fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test is started once more, and told so by a variable")]
 mod tests {
     use std::fs::File;
     use std::net::{TcpListener, TcpStream, UdpSocket};

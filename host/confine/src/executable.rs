@@ -35,6 +35,7 @@ fn is_below(path: &Path, folders: &[PathBuf]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use super::*;
     use disk::fs;

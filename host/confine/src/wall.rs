@@ -166,6 +166,7 @@ fn let_execute(ruleset: RulesetCreated, openings: &Openings) -> Result<RulesetCr
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests try what the wall forbids")]
 mod tests {
     use std::fs::File;
     use std::net::{TcpListener, TcpStream};

@@ -11,14 +11,14 @@
 //! An entry that is missing, foreign, torn or of another engine is a miss,
 //! never a failure: the component is compiled again.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::hash::{Hash, Hasher as StdHasher};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
@@ -246,8 +246,8 @@ fn read_private(path: &Path, limit: u64) -> Option<Vec<u8>> {
 
 /// A file of at most `limit` bytes that is the user's own and no link.
 fn open_private(path: &Path, limit: u64) -> Option<File> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits()).ok()?;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
     let metadata = file.metadata().ok()?;
     let trusted = metadata.is_file() && metadata.uid() == own_uid() && metadata.mode() & 0o022 == 0;
     (trusted && metadata.len() <= limit).then_some(file)
@@ -258,6 +258,7 @@ fn own_uid() -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::Duration;

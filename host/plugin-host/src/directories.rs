@@ -135,6 +135,7 @@ fn refusal(path: &str, why: &str) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use super::*;
     use crate::limits::CallLimits;

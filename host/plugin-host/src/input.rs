@@ -612,6 +612,7 @@ pub(super) fn read_file(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay links")]
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -21,7 +21,7 @@ use signing::{Bundle, PrivateKey};
 /// The predicate's type: SLSA's provenance, version 1 (slsa.dev/spec/v1.0/provenance).
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// What the parameters and steps mean, which docs/package-format.md says.
-pub const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
+const BUILD_TYPE: &str = "urn:opencenter-airgap:build:1";
 const BUILDER: &str = "urn:opencenter-airgap:builder";
 const TOOL: &str = "opencenter-airgap";
 
@@ -39,7 +39,7 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildDefinition {
-    /// How the parameters are to be read: [`BUILD_TYPE`].
+    /// How the parameters are to be read: `urn:opencenter-airgap:build:1`.
     pub build_type: String,
     /// What the user decides.
     pub external_parameters: Parameters,

@@ -56,7 +56,7 @@ struct Image {
 ///
 /// # Errors
 /// As [`verify`]; `integrity` where it is about another image.
-pub fn verify_image(key: &PublicKey, text: &[u8], signature: &str, image: &[Digest]) -> Result<()> {
+pub(crate) fn verify_image(key: &PublicKey, text: &[u8], signature: &str, image: &[Digest]) -> Result<()> {
     verify(key, &Digest::of(text), signature)?;
     let signed: SimpleSigning = serde_json::from_slice(text)
         .map_err(|error| Error::invalid("what was signed names no image").caused_by(error))?;

@@ -130,6 +130,7 @@ fn recover_now(bench: &mut Bench) -> Vec<Recovered> {
 }
 
 /// Copies `from` to `to` as it is, so that a commit can be stopped anywhere.
+#[expect(clippy::disallowed_methods, reason = "a copy of a test needs no sync")]
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in from.read_dir().unwrap().flatten() {

@@ -266,7 +266,7 @@ pub fn read(path: &Path) -> Result<Contents> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_through(path: &Path, archive: Archive) -> Result<Contents> {
+pub(crate) fn read_through(path: &Path, archive: Archive) -> Result<Contents> {
     told(path, glance_through(path, archive)?)
 }
 

@@ -14,4 +14,5 @@ pub mod locked;
 pub(crate) mod names;
 pub mod sboms;
 
-pub use contents::{Contents, read, read_through};
+pub(crate) use contents::read_through;
+pub use contents::{Contents, read};

@@ -17,7 +17,12 @@ use entitlement::Granted;
 ///
 /// # Errors
 /// `local`.
-pub async fn held_at(store: &Store, from: &Granted<Reference>, address: &str, digest: Digest) -> Result<Option<Seen>> {
+pub(crate) async fn held_at(
+    store: &Store,
+    from: &Granted<Reference>,
+    address: &str,
+    digest: Digest,
+) -> Result<Option<Seen>> {
     let (store, from, address) = (store.clone(), from.clone(), address.to_owned());
     blocking(move || held(&store, &from, &address, &digest)).await
 }

@@ -102,7 +102,7 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
 ///
 /// # Errors
 /// `integrity` when the lock says something else than the checksum.
-pub fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
+pub(super) fn cached(store: &Store, download: &Download, lock: &SharedLock) -> Result<Option<Seen>> {
     let Some(known) = known(download, lock)? else { return Ok(None) };
     let (asker, url) = (download.from.asker(), download.url());
     match known.build {
@@ -149,7 +149,7 @@ pub(crate) fn held<P>(store: &Store, from: &Granted<P>, address: &str, digest: &
 ///
 /// # Errors
 /// `local`.
-pub fn seen_again(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
+pub(crate) fn seen_again(store: &Store, asker: &Asker, address: &str, digest: &Digest) -> Result<Option<Seen>> {
     let Some(receipt) = store.receipt(asker, address, digest)? else { return Ok(None) };
     let size = whole(store, &receipt)?;
     Ok(size.map(|size| Seen::new(asker, address, *digest, size).in_build(Some(receipt.build))))

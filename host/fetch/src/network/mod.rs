@@ -63,11 +63,14 @@ mod transport;
 mod upload;
 mod upload_notes;
 
-pub use asked::held_at;
+pub(crate) use asked::held_at;
 pub use auth::NO_CREDENTIALS;
 pub use direct::Direct;
+#[cfg(test)]
+use download::cached;
 pub(crate) use download::seen;
-pub use download::{Download, cached, cached_aside, remember, seen_again};
+pub(crate) use download::seen_again;
+pub use download::{Download, cached_aside, remember};
 pub use failure::has_no_address;
 pub use oci::{ManifestBytes, SharedBlob};
 pub use outflow::{Opened, Pieces};

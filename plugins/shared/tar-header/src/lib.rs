@@ -107,10 +107,13 @@ pub fn check_unused(block: &[u8; BLOCK]) -> Result<(), Bad> {
     if is_star(block) { [476..488, 488..500].into_iter().try_for_each(check) } else { Ok(()) }
 }
 
+/// Key and value of a PAX header.
+type Record = (Vec<u8>, Vec<u8>);
+
 /// What headers said about the next member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<Record>,
     name: Vec<u8>,
     target: Vec<u8>,
 }
@@ -285,7 +288,7 @@ fn octal(field: &[u8]) -> Option<i64> {
 }
 
 /// The records `<length> <key>=<value>\n` of a PAX header.
-fn records(mut rest: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Bad> {
+fn records(mut rest: &[u8]) -> Result<Vec<Record>, Bad> {
     let mut all = Vec::new();
     while !rest.is_empty() {
         let (key, value, after) = record(rest).ok_or(Bad::Record)?;
@@ -311,7 +314,7 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// The last record of a key; an empty one says nothing.
-fn value<'a>(records: &'a [(Vec<u8>, Vec<u8>)], key: &[u8]) -> Option<&'a [u8]> {
+fn value<'a>(records: &'a [Record], key: &[u8]) -> Option<&'a [u8]> {
     let last = records.iter().rev().find(|(name, _)| name == key);
     last.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
 }
@@ -419,7 +422,7 @@ mod tests {
         let fields = Fields::parse(&block(b"a", b'0', b"1", b"")).unwrap();
         assert_eq!(said(b"9 size=x\n").unwrap().member(fields), Err(Bad::PaxSize));
         assert_eq!(said(b"8 uid=x\n").unwrap().check_unused(), Err(Bad::PaxNumber));
-        assert_eq!(said(b"12 mtime=1.x\n").unwrap().check_unused(), Err(Bad::PaxTime));
+        assert_eq!(said(b"13 mtime=1.x\n").unwrap().check_unused(), Err(Bad::PaxTime));
         let mut owner = block(b"a", b'0', b"1", b"ustar\x0000");
         owner[108..111].copy_from_slice(b"9\0\0");
         assert_eq!(check_unused(&sealed(owner)), Err(Bad::NotOctal(Field::Unused)));

@@ -337,7 +337,7 @@ async fn a_blob_that_is_cut_short_is_fetched_again() {
     let ran = bench.run(&["a:1"]).await.succeeded();
     let digest = &image.layers[0].digest;
     let path = ran.tree.root().join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
-    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1000).unwrap();
+    disk::fs::truncate(&disk::fs::open_rw(&path).unwrap(), &path, 1000).unwrap();
     fs::remove_dir_all(ran.tree.root()).unwrap();
     bench.registry.forget();
     let again = bench.run(&["a:1"]).await.succeeded();

@@ -5,7 +5,7 @@
 //! [fault](crate::fault) whose rule matches changes it: the connection is cut,
 //! the status replaced, a range ignored. Ranges, `If-Range`, `HEAD` and
 //! keep-alive are handled here, so that handlers only name content. Every
-//! request is [logged](Entry) with the bytes that were sent for it.
+//! request is [logged](LoggedRequest) with the bytes that were sent for it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -180,7 +180,7 @@ impl<F: Fn(&Request) -> Response + Send + Sync + 'static> Handler for F {
 
 /// One request in the log.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LoggedRequest {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -197,14 +197,14 @@ pub struct Entry {
     pub ended: Option<Duration>,
 }
 
-impl Entry {
+impl LoggedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// How many requests were under way when each of these began, itself included.
-pub fn in_flight(log: &[Entry]) -> Vec<usize> {
+pub fn in_flight(log: &[LoggedRequest]) -> Vec<usize> {
     let under_way =
         |at: Duration| log.iter().filter(|entry| entry.at <= at && entry.ended.is_none_or(|ended| ended > at)).count();
     log.iter().map(|entry| under_way(entry.at)).collect()
@@ -213,7 +213,7 @@ pub fn in_flight(log: &[Entry]) -> Vec<usize> {
 struct Shared {
     handler: Box<dyn Handler>,
     faults: Faults,
-    log: Mutex<Vec<Entry>>,
+    log: Mutex<Vec<LoggedRequest>>,
     changed: Condvar,
     stopping: AtomicBool,
     in_flight: AtomicUsize,
@@ -289,12 +289,12 @@ impl Server {
     }
 
     /// Every request so far.
-    pub fn log(&self) -> Vec<Entry> {
+    pub fn log(&self) -> Vec<LoggedRequest> {
         locked(&self.shared.log).clone()
     }
 
     /// The requests so far whose path contains `part`.
-    pub fn requests(&self, method: &str, part: &str) -> Vec<Entry> {
+    pub fn requests(&self, method: &str, part: &str) -> Vec<LoggedRequest> {
         self.log().into_iter().filter(|entry| entry.method == method && entry.path.contains(part)).collect()
     }
 
@@ -316,7 +316,7 @@ impl Server {
     ///
     /// # Panics
     /// After `limit`, with the log.
-    pub fn wait_until(&self, limit: Duration, condition: impl Fn(&[Entry]) -> bool) {
+    pub fn wait_until(&self, limit: Duration, condition: impl Fn(&[LoggedRequest]) -> bool) {
         let deadline = Instant::now() + limit;
         let mut log = locked(&self.shared.log);
         while !condition(&log) {
@@ -346,7 +346,7 @@ impl Drop for Server {
     }
 }
 
-fn render(log: &[Entry]) -> String {
+fn render(log: &[LoggedRequest]) -> String {
     use std::fmt::Write as _;
     log.iter().fold(String::new(), |mut text, entry| {
         let range = entry.header("range").unwrap_or("-");
@@ -420,7 +420,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<End> {
 
 fn record(shared: &Shared, request: &Request) -> usize {
     let mut log = locked(&shared.log);
-    log.push(Entry {
+    log.push(LoggedRequest {
         method: request.method.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
@@ -435,7 +435,7 @@ fn record(shared: &Shared, request: &Request) -> usize {
     log.len() - 1
 }
 
-fn update(shared: &Shared, number: usize, change: impl FnOnce(&mut Entry)) {
+fn update(shared: &Shared, number: usize, change: impl FnOnce(&mut LoggedRequest)) {
     // The log may have been cleared in between.
     if let Some(entry) = locked(&shared.log).get_mut(number) {
         change(entry);
@@ -568,12 +568,15 @@ impl Exchange<'_> {
 
     fn send(&self, request: &Request, response: Response, header: &RangeHeader, line: &Line) -> io::Result<End> {
         let total = response.content.size();
-        let range =
-            if response.ranges && response.status == 200 { wanted_range(request, &response) } else { Wanted::All };
+        let range = if response.ranges && response.status == 200 {
+            wanted_range(request, &response)
+        } else {
+            RequestedRange::All
+        };
         let (status, start, end) = match range {
-            Wanted::All => (response.status, 0, total),
-            Wanted::Part(start, end) if start < total => (206, start, end.min(total)),
-            Wanted::Part(..) => {
+            RequestedRange::All => (response.status, 0, total),
+            RequestedRange::Part(start, end) if start < total => (206, start, end.min(total)),
+            RequestedRange::Part(..) => {
                 let refused = Response::new(416, "").with("content-range", format!("bytes */{total}"));
                 return self.send(request, refused, header, line);
             }
@@ -706,19 +709,19 @@ enum RangeHeader {
     Missing,
 }
 
-enum Wanted {
+enum RequestedRange {
     All,
     /// Start and exclusive end.
     Part(u64, u64),
 }
 
-fn wanted_range(request: &Request, response: &Response) -> Wanted {
+fn wanted_range(request: &Request, response: &Response) -> RequestedRange {
     let stale = request.header("if-range").is_some_and(|validator| {
         response.header("etag") != Some(validator) && response.header("last-modified") != Some(validator)
     });
     match request.range() {
-        Some((start, end)) if !stale => Wanted::Part(start, end.map_or(u64::MAX, |end| end.saturating_add(1))),
-        _ => Wanted::All,
+        Some((start, end)) if !stale => RequestedRange::Part(start, end.map_or(u64::MAX, |end| end.saturating_add(1))),
+        _ => RequestedRange::All,
     }
 }
 

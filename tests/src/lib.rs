@@ -29,6 +29,7 @@ pub mod platform;
 pub mod project;
 pub mod registry;
 pub mod serving;
+pub mod skeletons;
 pub mod soak;
 pub mod stand_ins;
 pub mod step_component;

@@ -488,13 +488,21 @@ impl Run {
         self
     }
 
-    /// stdout as one JSON value.
+    /// What a command came to: the one JSON value on stdout. Before it there may
+    /// be lines of the log, as one that says that a plugin is compiled, which is
+    /// there with a cold cache alone.
     ///
     /// # Panics
-    /// When it is not.
+    /// When it is anything else.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|err| panic!("JSON expected ({err}) of\n{self}"))
+        if let Ok(value) = serde_json::from_str(&self.stdout) {
+            return value;
+        }
+        let mut lines = self.json_lines();
+        let last = lines.pop().unwrap_or_else(|| panic!("JSON expected of\n{self}"));
+        assert!(lines.iter().all(|line| line["event"] == "log"), "one JSON value expected of\n{self}");
+        last
     }
 
     /// stdout as one JSON value per line.

@@ -12,11 +12,11 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::damage::damaged;
 use super::frames::{self, Treatment};
 use super::index::{Frame, Indexed};
-use super::random::damaged;
 use super::survey::{Found, Opened};
-use super::{ArchiveWriter, Compression, Entry};
+use super::{ArchiveWriter, Compression, NewMember};
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 use base::leash::Leash;
@@ -47,7 +47,7 @@ pub fn amend(
     known: Digest,
     to: To<'_>,
     replaced: &[&str],
-    entries: Vec<Entry>,
+    entries: Vec<NewMember>,
     leash: Leash,
 ) -> Result<(Digest, u64)> {
     let broken = |source| damaged(from, source);
@@ -231,12 +231,15 @@ mod tests {
         let mut writer = ArchiveWriter::create(path.to_owned(), compression).unwrap();
         let mut random = fastrand::Rng::with_seed(1);
         let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(5_000_000).collect();
-        let members = vec![Entry::bytes("web/a", 0o600, b"a\n".repeat(9)), Entry::bytes("web/b", 0o644, noise.clone())];
+        let members =
+            vec![NewMember::bytes("web/a", 0o600, b"a\n".repeat(9)), NewMember::bytes("web/b", 0o644, noise.clone())];
         writer.add_nested("components/web.tar", 0o644, members).unwrap();
-        writer.add(Entry::bytes(format!("images/blobs/sha256/{}", Digest::of(&noise).hex()), 0o644, noise)).unwrap();
-        writer.add(Entry::bytes("checksums.txt", 0o600, b"some lines\n".repeat(300))).unwrap();
+        writer
+            .add(NewMember::bytes(format!("images/blobs/sha256/{}", Digest::of(&noise).hex()), 0o644, noise))
+            .unwrap();
+        writer.add(NewMember::bytes("checksums.txt", 0o600, b"some lines\n".repeat(300))).unwrap();
         for (name, bytes) in last {
-            writer.add(Entry::bytes(*name, 0o600, bytes.to_vec())).unwrap();
+            writer.add(NewMember::bytes(*name, 0o600, bytes.to_vec())).unwrap();
         }
         writer.finish().unwrap().0
     }
@@ -246,7 +249,7 @@ mod tests {
 
     fn amended(from: &Path, known: Digest, to: To<'_>) -> Result<(Digest, u64)> {
         let opened = survey::open(from, from.parent(), &Buffers::new(1)).unwrap();
-        let entries = AFTER.map(|(name, bytes)| Entry::bytes(name, 0o600, bytes.to_vec()));
+        let entries = AFTER.map(|(name, bytes)| NewMember::bytes(name, 0o600, bytes.to_vec()));
         amend((from, &opened), known, to, &REPLACED, entries.to_vec(), Leash::endless())
     }
 

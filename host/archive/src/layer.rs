@@ -2,7 +2,7 @@
 //! stays the same, and unpacks nothing to disk.
 //!
 //! A thread of its own decompresses ahead of who reads. The reader
-//! says beforehand what it [`Wanted`]; everything else passes by, but for its
+//! says beforehand what it [`LayerFilter`]; everything else passes by, but for its
 //! name: [`Names`] tells afterwards what the layer hides of those below it, by
 //! the rules of the OCI image format for removals (`.wh.…`).
 //!
@@ -43,7 +43,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// What a reader wants to see of a layer. Paths begin with `/`.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct LayerFilter {
     /// Files whose path ends so.
     pub ends: Vec<String>,
     /// Files that lie below a folder of this path, wherever that lies.
@@ -52,7 +52,7 @@ pub struct Wanted {
     pub beginnings: Vec<Vec<u8>>,
 }
 
-impl Wanted {
+impl LayerFilter {
     fn path(&self, path: &str) -> bool {
         self.ends.iter().any(|end| path.ends_with(end.as_str()))
             || self.below.iter().any(|folder| path.contains(folder.as_str()))
@@ -127,7 +127,7 @@ impl Drop for Taken {
 /// A layer that is being read.
 pub struct LayerReader {
     tar: TarReader<Pipe>,
-    wanted: Wanted,
+    wanted: LayerFilter,
     names: Vec<u64>,
     taken: Taken,
     shown: String,
@@ -139,7 +139,7 @@ impl LayerReader {
     ///
     /// # Errors
     /// `local` where the file cannot be read.
-    pub fn open(path: &Path, shown: &str, wanted: Wanted, room: &Room, leash: &Leash) -> Result<Self> {
+    pub fn open(path: &Path, shown: &str, wanted: LayerFilter, room: &Room, leash: &Leash) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("cannot read", path, error))?;
         let content = ahead(file, leash.clone()).map_err(|error| Error::io("cannot read", path, error))?;
         let tar = TarReader::lenient(content);
@@ -426,14 +426,14 @@ mod tests {
         bytes
     }
 
-    fn open(bytes: &[u8], wanted: Wanted) -> LayerReader {
+    fn open(bytes: &[u8], wanted: LayerFilter) -> LayerReader {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         LayerReader::open(file.path(), "layer", wanted, &Room::new(MOST_NAMES), &Leash::endless()).unwrap()
     }
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn wanted() -> LayerFilter {
+        LayerFilter {
             ends: vec!["/lib/dpkg/status".into(), ".jar".into()],
             below: vec!["/status.d/".into()],
             beginnings: vec![b"\x7fELF".to_vec()],
@@ -501,7 +501,7 @@ mod tests {
         file.write_all(&tar).unwrap();
         let (room, leash) = (Room::new(3 * STRIDE), Leash::endless());
         let read = || {
-            let mut layer = LayerReader::open(file.path(), "layer", Wanted::default(), &room, &leash).unwrap();
+            let mut layer = LayerReader::open(file.path(), "layer", LayerFilter::default(), &room, &leash).unwrap();
             layer.next(&leash).map(|_| layer)
         };
         let first = read().unwrap();

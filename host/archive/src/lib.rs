@@ -14,6 +14,8 @@
 //! an image as it lies there. Threads hand bytes on through a [`pipe`].
 
 pub mod amend;
+pub mod damage;
+mod entry;
 mod frames;
 mod guard;
 pub mod index;
@@ -27,6 +29,7 @@ pub mod survey;
 pub mod unpack;
 pub mod ustar;
 mod walk;
-pub mod writer;
+mod writer;
 
-pub use writer::{Added, ArchiveWriter, Compression, Content, Entry};
+pub use entry::{Content, NewMember};
+pub use writer::{Added, ArchiveWriter, Compression};

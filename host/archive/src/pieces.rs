@@ -19,9 +19,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 use zstd::bulk::Decompressor;
 
+use super::damage::invalid;
 use super::frames::{self, BLOCK_HEADER, FRAME_HEADER, RAW_BLOCK};
 use super::index::{Frame, Index, Indexed};
-use super::random::invalid;
 use super::reader::TarReader;
 
 /// Bytes of a piece at most.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::damage::{damaged, invalid};
 use super::index::{Index, Indexed};
 use super::pieces::{Buffers, Pieces};
 use base::error::{Error, Result};
@@ -65,27 +66,12 @@ impl Archive {
     }
 }
 
-pub(super) fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-/// An error of a package that was opened.
-pub fn damaged(path: &Path, source: io::Error) -> Error {
-    let why = match source.kind() {
-        io::ErrorKind::InvalidData => source.to_string(),
-        io::ErrorKind::UnexpectedEof => "it ends early".to_owned(),
-        _ => return Error::io("cannot read", path, source),
-    };
-    Error::integrity(format!("`{}` is damaged: {why}", path.display()))
-        .hint("`opencenter-airgap verify` says what is wrong with it")
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::{ArchiveWriter, Compression, Entry};
+    use crate::{ArchiveWriter, Compression, NewMember};
     use base::digest::Digest;
 
     fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -103,12 +89,12 @@ mod tests {
         for (at, &size) in sizes.iter().enumerate() {
             let name = if at == 3 { long.clone() } else { format!("e{at}") };
             let bytes = if at % 2 == 0 { noise(at as u64, size) } else { b"name: value\n".repeat(size / 12 + 1) };
-            writer.add(Entry::bytes(&name, 0o644, bytes.clone())).unwrap();
+            writer.add(NewMember::bytes(&name, 0o644, bytes.clone())).unwrap();
             contents.push((name, bytes));
         }
         let members =
             ["m/a", "m/deep/b", &format!("m/{long}")].map(|name| (name.to_owned(), noise(9, name.len() * 10)));
-        let nested = members.iter().map(|(name, bytes)| Entry::bytes(name, 0o600, bytes.clone())).collect();
+        let nested = members.iter().map(|(name, bytes)| NewMember::bytes(name, 0o600, bytes.clone())).collect();
         writer.add_nested("nested.tar", 0o644, nested).unwrap();
         contents.extend(members);
         writer.finish().unwrap();

@@ -1,14 +1,13 @@
 //! A tar parser for input that nobody vouches for: one pass, no seeking,
 //! bounded memory.
 //!
-//! Reads what Go's `archive/tar` reads: USTAR, PAX (path, link path and size),
-//! GNU long names, base-256 numbers. Headers that describe other headers may be
-//! 64 KiB long, more is refused. Errors are `io::Error`s of the kind
+//! Headers say what Go's `archive/tar` reads in them (`tar_header`); those that
+//! describe other headers may be 64 KiB long, more is refused. Errors are `io::Error`s of the kind
 //! `InvalidData` with a text that says what is wrong.
 
 use std::io::{self, BufRead, Read};
 
-use super::ustar::{self, BLOCK};
+use tar_header::{BLOCK, Bad, Field, Fields, Member, Said, padding};
 
 /// Bytes of a PAX header or a GNU long name.
 const LARGEST_EXTENSION: u64 = 64 * 1024;
@@ -60,15 +59,6 @@ pub struct TarReader<R> {
     lenient: bool,
 }
 
-/// What headers said about the next one.
-#[derive(Default)]
-struct Extension {
-    path: Option<String>,
-    target: Option<String>,
-    size: Option<u64>,
-    sparse: bool,
-}
-
 impl<R: BufRead> TarReader<R> {
     /// A parser of the uncompressed tar that `inner` gives, from its beginning.
     pub fn new(inner: R) -> Self {
@@ -84,26 +74,20 @@ impl<R: BufRead> TarReader<R> {
     /// Skips what is left of the current entry and reads the next header; None
     /// at the end of the archive.
     pub fn next_entry(&mut self) -> io::Result<Option<Header>> {
-        let mut extension = Extension::default();
+        let mut said = Said::default();
         let mut at = None;
         loop {
             self.skip_content()?;
             let at = *at.get_or_insert(self.position);
             let Some(block) = self.header_block()? else { return Ok(None) };
-            let flag = block[156];
-            let size = number(&block[124..136], "size")?;
-            match flag {
-                b'x' => self.read_pax(size, &mut extension)?,
+            let fields = Fields::parse(&block).map_err(told)?;
+            let size = fields.content().map_err(told)?;
+            match fields.flag {
+                b'x' => said.pax(&self.read_extension(size)?).map_err(told)?,
                 b'g' => self.read_extension(size).map(drop)?,
-                b'L' => {
-                    let bytes = self.read_extension(size)?;
-                    extension.path = Some(self.text(trim_nul(&bytes))?);
-                }
-                b'K' => {
-                    let bytes = self.read_extension(size)?;
-                    extension.target = Some(self.text(trim_nul(&bytes))?);
-                }
-                _ => return self.entry(&block, extension, at).map(Some),
+                b'L' => said.long_name(&self.read_extension(size)?),
+                b'K' => said.long_target(&self.read_extension(size)?),
+                _ => return self.entry(said.member(fields).map_err(told)?, at).map(Some),
             }
         }
     }
@@ -147,8 +131,7 @@ impl<R: BufRead> TarReader<R> {
         Ok(())
     }
 
-    /// A block that is not empty and whose checksum is right; None after two
-    /// empty ones, or where the input ends.
+    /// A block that is not empty; None after two empty ones, or where the input ends.
     fn header_block(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
         let Some(block) = self.block()? else { return Ok(None) };
         if block.iter().all(|byte| *byte == 0) {
@@ -156,13 +139,6 @@ impl<R: BufRead> TarReader<R> {
                 Some(second) if second.iter().any(|byte| *byte != 0) => Err(invalid("a single empty block")),
                 _ => Ok(None),
             };
-        }
-        let claimed = number(&block[148..156], "checksum")?;
-        let signed: i64 = block.iter().map(|byte| i64::from(*byte as i8)).sum::<i64>()
-            - block[148..156].iter().map(|byte| i64::from(*byte as i8)).sum::<i64>()
-            + 8 * i64::from(b' ');
-        if claimed != ustar::checksum(&block) && i64::try_from(claimed) != Ok(signed) {
-            return Err(invalid("a header with a wrong checksum"));
         }
         Ok(Some(block))
     }
@@ -184,72 +160,36 @@ impl<R: BufRead> TarReader<R> {
         let mut bytes = vec![0; size as usize];
         self.inner.read_exact(&mut bytes).map_err(early)?;
         self.position += size;
-        self.padding = ustar::padding(size) as u64;
+        self.padding = padding(size);
         Ok(bytes)
     }
 
-    fn read_pax(&mut self, size: u64, extension: &mut Extension) -> io::Result<()> {
-        let bytes = self.read_extension(size)?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let (key, value, after) = pax_record(rest).ok_or_else(|| invalid("a malformed PAX record"))?;
-            match key {
-                b"path" => extension.path = Some(self.text(value)?),
-                b"linkpath" => extension.target = Some(self.text(value)?),
-                b"size" => {
-                    let size = text(value)?.parse().map_err(|_| invalid("a PAX size that is no number"))?;
-                    extension.size = Some(size);
-                }
-                key if key.starts_with(b"GNU.sparse") && self.lenient => extension.sparse = true,
-                key if key.starts_with(b"GNU.sparse") => return Err(invalid("a sparse file")),
-                _ => {}
-            }
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, block: &[u8; BLOCK], extension: Extension, at: u64) -> io::Result<Header> {
-        let ustar = block[257..262] == *b"ustar";
-        let path = match extension.path {
-            Some(path) => path,
-            None => self.plain_path(block, block[257..265] == *b"ustar\x0000")?,
-        };
-        let kind = match block[156] {
-            0 if path.ends_with('/') => EntryKind::Directory,
+    fn entry(&mut self, member: Member, at: u64) -> io::Result<Header> {
+        let kind = match member.flag {
             0 | b'0' => EntryKind::File,
             b'1' => EntryKind::HardLink,
             b'2' => EntryKind::Symlink,
             b'5' => EntryKind::Directory,
             other => EntryKind::Other(other),
         };
-        let kind = if extension.sparse { EntryKind::Other(b'S') } else { kind };
-        let size = match (kind, extension.size) {
-            (EntryKind::Directory | EntryKind::Symlink | EntryKind::HardLink, _) => 0,
-            (_, Some(size)) => size,
-            (_, None) => number(&block[124..136], "size")?,
+        let kind = match member.is_sparse && member.flag != b'S' {
+            true if !self.lenient => return Err(invalid("a sparse file")),
+            true => EntryKind::Other(b'S'),
+            false => kind,
         };
-        if size > u64::MAX / 2 {
-            return Err(invalid("a size beyond all bounds"));
-        }
-        let target = match extension.target {
-            Some(target) => target,
-            None => self.text(trim_nul(&block[157..257]))?,
-        };
-        self.left = size;
-        self.padding = ustar::padding(size) as u64;
-        let mode = number(&block[100..108], "mode")? as u32 & 0o7777;
-        Ok(Header { path, kind, target, mode, size, ustar, at })
+        let (path, target) = (self.text(&member.name)?, self.text(&member.target)?);
+        self.left = member.content;
+        self.padding = padding(member.content);
+        let mode = member.mode as u32 & 0o7777;
+        Ok(Header { path, kind, target, mode, size: member.content, ustar: member.ustar, at })
     }
 
     fn text(&self, bytes: &[u8]) -> io::Result<String> {
-        if self.lenient { Ok(String::from_utf8_lossy(trim_nul(bytes)).into_owned()) } else { text(bytes) }
-    }
-
-    fn plain_path(&self, block: &[u8; BLOCK], has_prefix: bool) -> io::Result<String> {
-        let name = self.text(trim_nul(&block[..100]))?;
-        let prefix = if has_prefix { self.text(trim_nul(&block[345..500]))? } else { String::new() };
-        Ok(if prefix.is_empty() { name } else { format!("{prefix}/{name}") })
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) if self.lenient => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            Err(_) => Err(invalid("a name that is not UTF-8")),
+        }
     }
 }
 
@@ -264,49 +204,27 @@ impl<R: BufRead> Read for TarReader<R> {
     }
 }
 
-/// Key, value and the bytes behind a record `<length> <key>=<value>\n`.
-fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
-    let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
-    if length <= space + 1 || length > bytes.len() {
-        return None;
+/// What is wrong with a header, in words.
+fn told(bad: Bad) -> io::Error {
+    match bad {
+        Bad::Checksum => invalid("a header with a wrong checksum"),
+        Bad::NotOctal(field) => invalid(format!("a {} that is not octal", name_of(field))),
+        Bad::TooLarge(field) => invalid(format!("a {} beyond all bounds", name_of(field))),
+        Bad::NegativeSize => invalid("a size beyond all bounds"),
+        Bad::Record => invalid("a malformed PAX record"),
+        Bad::PaxSize => invalid("a PAX size that is no number"),
+        Bad::PaxNumber => invalid("a PAX number that is none"),
+        Bad::PaxTime => invalid("a PAX time that is none"),
     }
-    let (record, after) = bytes.split_at(length);
-    let record = record[space + 1..].strip_suffix(b"\n")?;
-    let equals = record.iter().position(|byte| *byte == b'=')?;
-    Some((&record[..equals], &record[equals + 1..], after))
 }
 
-/// Octal digits between spaces and NULs, or base-256 with the high bit set.
-fn number(field: &[u8], what: &str) -> io::Result<u64> {
-    if field[0] & 0x80 != 0 {
-        let mut value: u64 = u64::from(field[0] & 0x7f);
-        for byte in &field[1..] {
-            if value >> 56 != 0 {
-                return Err(invalid(format!("a {what} beyond all bounds")));
-            }
-            value = value << 8 | u64::from(*byte);
-        }
-        return Ok(value);
+fn name_of(field: Field) -> &'static str {
+    match field {
+        Field::Checksum => "checksum",
+        Field::Mode => "mode",
+        Field::Size => "size",
+        Field::Unused => "number",
     }
-    let digits = field.iter().copied().skip_while(|byte| matches!(byte, b' ' | 0));
-    let mut value = 0;
-    for byte in digits.take_while(|byte| !matches!(byte, b' ' | 0)) {
-        if !(b'0'..=b'7').contains(&byte) {
-            return Err(invalid(format!("a {what} that is not octal")));
-        }
-        value = value << 3 | u64::from(byte - b'0');
-    }
-    Ok(value)
-}
-
-fn trim_nul(bytes: &[u8]) -> &[u8] {
-    bytes.iter().position(|byte| *byte == 0).map_or(bytes, |end| &bytes[..end])
-}
-
-fn text(bytes: &[u8]) -> io::Result<String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("a name that is not UTF-8"))?;
-    if text.contains('\0') { Err(invalid("a name with a NUL")) } else { Ok(text.to_owned()) }
 }
 
 fn invalid(what: impl std::fmt::Display) -> io::Error {
@@ -324,7 +242,7 @@ fn early(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ustar::{Kind, TRAILER, header};
+    use crate::ustar::{self, Kind, TRAILER, header};
 
     fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -399,7 +317,7 @@ mod tests {
     fn headers_about_headers_are_bounded() {
         let mut bytes = header("x", Kind::File, 0o644, LARGEST_EXTENSION + 1).unwrap();
         bytes[156] = b'L';
-        let sum = ustar::checksum(bytes[..BLOCK].try_into().unwrap());
+        let sum = tar_header::checksum(bytes[..BLOCK].try_into().unwrap());
         bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
         let error = TarReader::new(bytes.as_slice()).next_entry().unwrap_err();
         assert!(error.to_string().contains("extended header"), "{error}");

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use zstd::stream::read::Decoder;
 
+use super::damage::{damaged, invalid};
 use super::frames;
 use super::index::{Frame, Index, Indexed};
 use super::pieces::{Buffers, Pieces};
-use super::random::{damaged, invalid};
 use super::reader::{EntryKind, TarReader};
 use super::ustar;
 use base::digest::{Digest, Hasher};
@@ -299,7 +299,7 @@ impl<R: Read> Read for Hashed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ArchiveWriter, Compression, Entry};
+    use crate::{ArchiveWriter, Compression, NewMember};
 
     fn noise(length: usize) -> Vec<u8> {
         let mut random = fastrand::Rng::with_seed(length as u64);
@@ -308,16 +308,16 @@ mod tests {
 
     fn written(path: &Path, compression: Compression) {
         let mut writer = ArchiveWriter::create(path.to_owned(), compression).unwrap();
-        writer.add(Entry::bytes("zarf.yaml", 0o644, b"a: b\n".repeat(100))).unwrap();
+        writer.add(NewMember::bytes("zarf.yaml", 0o644, b"a: b\n".repeat(100))).unwrap();
         for size in [0, 1, 300_000, (4 << 20) + 5] {
             let content = noise(size);
-            writer.add(Entry::bytes(format!("{BLOBS}{}", Digest::of(&content).hex()), 0o644, content)).unwrap();
+            writer.add(NewMember::bytes(format!("{BLOBS}{}", Digest::of(&content).hex()), 0o644, content)).unwrap();
         }
         let long = format!("web/{}", "x".repeat(200));
         let members = ["web/a", "web/b/c", &long];
-        let members = members.map(|name| Entry::bytes(name, 0o600, noise(name.len() * 1000)));
+        let members = members.map(|name| NewMember::bytes(name, 0o600, noise(name.len() * 1000)));
         writer.add_nested("components/web.tar", 0o644, members.to_vec()).unwrap();
-        writer.add(Entry::bytes("text", 0o644, b"text\n".repeat(1_000_000))).unwrap();
+        writer.add(NewMember::bytes("text", 0o644, b"text\n".repeat(1_000_000))).unwrap();
         writer.finish().unwrap();
     }
 

@@ -575,11 +575,11 @@ mod tests {
     const LINK: tar::EntryType = tar::EntryType::Symlink;
     const HARD: tar::EntryType = tar::EntryType::Link;
 
-    struct Place {
+    struct Scratch {
         directory: tempfile::TempDir,
     }
 
-    impl Place {
+    impl Scratch {
         fn with(bytes: &[u8]) -> Self {
             let place = Self { directory: tempfile::tempdir().unwrap() };
             fs::write_new(&place.source(), bytes).unwrap();
@@ -642,7 +642,7 @@ mod tests {
             zip_of(&[("d/tool", "binary"), ("LICENSE", "text")]),
         ];
         for bytes in all {
-            let place = Place::with(&bytes);
+            let place = Scratch::with(&bytes);
             assert_eq!(place.one(None).unwrap(), b"binary");
             assert_eq!(place.one(Some("d/tool")).unwrap(), b"binary");
             assert_eq!(place.one(Some("./d/tool")).unwrap(), b"binary");
@@ -655,11 +655,11 @@ mod tests {
 
     #[test]
     fn a_compressed_file_is_its_own_member() {
-        let place = Place::with(&gzip(b"just a binary"));
+        let place = Scratch::with(&gzip(b"just a binary"));
         assert_eq!(place.one(None).unwrap(), b"just a binary");
         fs::remove_file(&place.out()).unwrap();
         assert!(place.unpack().unwrap().get("archive").is_some());
-        assert!(Place::with(b"neither").one(None).is_err());
+        assert!(Scratch::with(b"neither").one(None).is_err());
     }
 
     #[test]
@@ -679,12 +679,12 @@ mod tests {
             &[("d", tar::EntryType::Char, "")],
         ];
         for entries in cases {
-            let error = Place::with(&tar_of(entries)).unpack().unwrap_err();
+            let error = Scratch::with(&tar_of(entries)).unpack().unwrap_err();
             assert_eq!(error.class(), Class::InvalidInput, "{entries:?}");
             assert!(error.message().contains("unsafe archive"), "{}", error.message());
         }
-        assert!(Place::with(&zip_of(&[("../x", "")])).unpack().is_err());
-        assert!(Place::with(&zip_of(&[("\\x", "")])).unpack().is_err());
+        assert!(Scratch::with(&zip_of(&[("../x", "")])).unpack().is_err());
+        assert!(Scratch::with(&zip_of(&[("\\x", "")])).unpack().is_err());
     }
 
     /// unzip and Helm read them so.
@@ -692,7 +692,7 @@ mod tests {
     fn archives_of_windows_have_folders() {
         let tar = tar_of(&[("d\\l", LINK, "bin\\tool"), ("d\\bin\\tool", FILE, "binary")]);
         for bytes in [gzip(&tar), zip_of(&[("d\\", ""), ("d\\bin\\tool", "binary"), ("d\\l", "binary")])] {
-            let place = Place::with(&bytes);
+            let place = Scratch::with(&bytes);
             assert_eq!(place.one(Some("d/bin/tool")).unwrap(), b"binary");
             fs::remove_file(&place.out()).unwrap();
             let tree = place.unpack().unwrap();
@@ -703,7 +703,7 @@ mod tests {
     #[test]
     fn links_inside_become_files() {
         let tar = tar_of(&[("d/l", LINK, "../tool"), ("h", HARD, "tool"), ("tool", FILE, "binary")]);
-        let tree = Place::with(&tar).unpack().unwrap();
+        let tree = Scratch::with(&tar).unpack().unwrap();
         for path in ["d/l", "h"] {
             assert_eq!(tree.get(path).unwrap().digest, Digest::of(b"binary"));
         }
@@ -713,24 +713,24 @@ mod tests {
     fn bombs_are_refused() {
         let zeros = "0".repeat(900_000);
         let many = tar_of(&[("a", FILE, &zeros), ("b", FILE, &zeros)]);
-        assert!(Place::with(&gzip(&many)).unpack().unwrap_err().message().contains("unpacks to more"));
-        let lone = Place::with(&gzip(&vec![0; 2_000_000]));
+        assert!(Scratch::with(&gzip(&many)).unpack().unwrap_err().message().contains("unpacks to more"));
+        let lone = Scratch::with(&gzip(&vec![0; 2_000_000]));
         assert!(lone.one(None).is_err());
         assert!(!lone.out().exists(), "nothing is left behind");
         let files: Vec<String> = (0..101).map(|index| index.to_string()).collect();
         let files: Vec<_> = files.iter().map(|path| (path.as_str(), FILE, "")).collect();
-        assert!(Place::with(&tar_of(&files)).unpack().is_err());
+        assert!(Scratch::with(&tar_of(&files)).unpack().is_err());
     }
 
     #[test]
     fn what_a_zip_says_of_itself_is_believed_before_anything_is_written() {
         let names: Vec<String> = (0..101).map(|index| index.to_string()).collect();
         let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
-        let many = Place::with(&zip_of(&entries));
+        let many = Scratch::with(&zip_of(&entries));
         assert!(many.unpack().unwrap_err().code() == Some(TOO_LARGE));
         assert!(!many.out().exists());
         let zeros = "0".repeat(600_000);
-        let large = Place::with(&zip_of(&[("a", &zeros), ("b", &zeros)]));
+        let large = Scratch::with(&zip_of(&[("a", &zeros), ("b", &zeros)]));
         assert!(large.unpack().is_err() && !large.out().exists());
     }
 
@@ -740,23 +740,23 @@ mod tests {
         let deep = |name: &str| format!("{name}/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/f");
         let paths = ["a", "b", "c", "d"].map(deep);
         let of = |count: usize| -> Vec<_> { paths.iter().take(count).map(|path| (path.as_str(), FILE, "")).collect() };
-        Place::with(&tar_of(&of(4))).unpack().unwrap();
+        Scratch::with(&tar_of(&of(4))).unpack().unwrap();
         let names: Vec<String> = (0..20).map(|index| index.to_string()).collect();
         let more = of(4).into_iter().chain(names.iter().map(|name| (name.as_str(), FILE, "")));
-        let error = Place::with(&tar_of(&more.collect::<Vec<_>>())).unpack().unwrap_err();
+        let error = Scratch::with(&tar_of(&more.collect::<Vec<_>>())).unpack().unwrap_err();
         assert!(error.message().contains("1000000 bytes or 100 entries"), "{error}");
 
         let zeros = "0".repeat(300_000);
         let linked = [("a", FILE, zeros.as_str()), ("b", HARD, "a"), ("c", LINK, "a"), ("d", HARD, "a")];
-        Place::with(&tar_of(&linked[..3])).unpack().unwrap();
-        assert!(Place::with(&tar_of(&linked)).unpack().unwrap_err().code() == Some(TOO_LARGE));
+        Scratch::with(&tar_of(&linked[..3])).unpack().unwrap();
+        assert!(Scratch::with(&tar_of(&linked)).unpack().unwrap_err().code() == Some(TOO_LARGE));
     }
 
     #[test]
     fn what_is_nested_too_deep_is_refused() {
         let path = |depth: usize| vec!["d"; depth].join("/");
-        Place::with(&zip_of(&[(&path(tree::DEPTH), "")])).unpack().unwrap();
-        let error = Place::with(&zip_of(&[(&path(tree::DEPTH + 1), "")])).unpack().unwrap_err();
+        Scratch::with(&zip_of(&[(&path(tree::DEPTH), "")])).unpack().unwrap();
+        let error = Scratch::with(&zip_of(&[(&path(tree::DEPTH + 1), "")])).unpack().unwrap_err();
         assert!(error.message().contains("nested more than 64 deep"), "{error}");
     }
 
@@ -765,7 +765,7 @@ mod tests {
         let tar = tar_of(&[("../x", FILE, "")]);
         let damaged = gzip(&tar)[..60].to_vec();
         for bytes in [tar, damaged, b"neither".to_vec(), zip_of(&[("../x", "")])] {
-            let place = Place::with(&bytes);
+            let place = Scratch::with(&bytes);
             let error = place.unpack().unwrap_err();
             assert!(error.message().contains("`made/archive`"), "{error}");
             let host = place.directory.path().to_string_lossy().into_owned();
@@ -777,14 +777,14 @@ mod tests {
     fn a_leash_ends_the_work_with_what_it_says() {
         let leash = Leash::endless().until(std::time::Instant::now(), Error::new(Class::Plugin, "enough"));
         for bytes in [tar_of(&[("a", FILE, "")]), gzip(&tar_of(&[("a", FILE, "")])), zip_of(&[("a", "")]), gzip(b"a")] {
-            let error = Place::with(&bytes).unpack_within(&leash).unwrap_err();
+            let error = Scratch::with(&bytes).unpack_within(&leash).unwrap_err();
             assert_eq!((error.class(), error.message()), (Class::Plugin, "enough"));
         }
     }
 
     #[test]
     fn a_missing_or_ambiguous_member_lists_what_is_there() {
-        let place = Place::with(&tar_of(&[("a/tool", FILE, "1"), ("b/tool", FILE, "2"), ("c", FILE, "")]));
+        let place = Scratch::with(&tar_of(&[("a/tool", FILE, "1"), ("b/tool", FILE, "2"), ("c", FILE, "")]));
         let error = place.one(None).unwrap_err();
         assert_eq!(error.hint_text().unwrap(), "set `binary` to one of: a/tool, b/tool");
         let error = place.one(Some("x/tool")).unwrap_err();
@@ -800,9 +800,9 @@ mod tests {
             for at in (0..bytes.len()).step_by(3) {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 0x55;
-                let _ = Place::with(&damaged).one(None);
+                let _ = Scratch::with(&damaged).one(None);
                 if at % 7 == 0 {
-                    let _ = Place::with(&bytes[..at]).one(None);
+                    let _ = Scratch::with(&bytes[..at]).one(None);
                 }
             }
         }

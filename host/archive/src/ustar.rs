@@ -7,7 +7,7 @@
 use base::error::{Error, Result};
 
 /// Tar counts in blocks of this many bytes.
-pub const BLOCK: usize = 512;
+pub const BLOCK: usize = tar_header::BLOCK;
 /// Two empty blocks end a tar.
 pub(crate) const TRAILER: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
@@ -55,8 +55,7 @@ pub fn header(path: &str, kind: Kind, mode: u32, size: u64) -> Result<Vec<u8>> {
 
 /// Zero bytes after a content of `size` bytes.
 pub fn padding(size: u64) -> usize {
-    let over = (size % BLOCK as u64) as usize;
-    if over == 0 { 0 } else { BLOCK - over }
+    tar_header::padding(size) as usize
 }
 
 /// Prefix and name of a path that USTAR can hold.
@@ -137,16 +136,10 @@ fn octal(field: &mut [u8], mut value: u64) {
 }
 
 fn seal(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
-    let sum = checksum(&block);
+    let sum = tar_header::checksum(&block);
     octal(&mut block[148..155], sum);
     block[155] = b' ';
     block
-}
-
-/// The sum of a header's bytes with the checksum field taken as spaces.
-pub fn checksum(block: &[u8; BLOCK]) -> u64 {
-    let outside = block[..148].iter().chain(&block[156..]);
-    outside.map(|byte| u64::from(*byte)).sum::<u64>() + 8 * u64::from(b' ')
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::writer::{Content, Entry};
+use super::entry::{Content, NewMember};
 use base::error::{Error, Result};
 
 /// The mode of a directory that no entry names.
@@ -17,10 +17,10 @@ const DIRECTORIES: usize = 100_000;
 ///
 /// # Errors
 /// A path that appears twice, or as a file and as a directory.
-pub(super) fn in_walk_order(entries: Vec<Entry>) -> Result<Vec<Entry>> {
+pub(super) fn in_walk_order(entries: Vec<NewMember>) -> Result<Vec<NewMember>> {
     // Components compare before their separators do, which is what sorting
     // per directory means: `a/b` comes before `a.b`.
-    let mut sorted: BTreeMap<Vec<String>, Entry> = BTreeMap::new();
+    let mut sorted: BTreeMap<Vec<String>, NewMember> = BTreeMap::new();
     for entry in entries {
         let key: Vec<String> = entry.path.split('/').map(str::to_owned).collect();
         if let Some(previous) = sorted.insert(key, entry) {
@@ -29,7 +29,7 @@ pub(super) fn in_walk_order(entries: Vec<Entry>) -> Result<Vec<Entry>> {
     }
     for parent in parents(&sorted)? {
         let path = parent.join("/");
-        let entry = sorted.entry(parent).or_insert_with(|| Entry::directory(path, DIRECTORY));
+        let entry = sorted.entry(parent).or_insert_with(|| NewMember::directory(path, DIRECTORY));
         if !matches!(entry.content, Content::Directory) {
             return Err(twice(&entry.path));
         }
@@ -39,7 +39,7 @@ pub(super) fn in_walk_order(entries: Vec<Entry>) -> Result<Vec<Entry>> {
 
 /// The directories above the entries, each once: entries that share one are
 /// neighbours.
-fn parents(sorted: &BTreeMap<Vec<String>, Entry>) -> Result<Vec<Vec<String>>> {
+fn parents(sorted: &BTreeMap<Vec<String>, NewMember>) -> Result<Vec<Vec<String>>> {
     let mut parents: Vec<Vec<String>> = Vec::new();
     let mut previous: &[String] = &[];
     for key in sorted.keys() {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn paths(given: &[&str]) -> Result<Vec<String>> {
-        let entries = given.iter().map(|path| Entry::bytes(*path, 0o644, Vec::new())).collect();
+        let entries = given.iter().map(|path| NewMember::bytes(*path, 0o644, Vec::new())).collect();
         Ok(in_walk_order(entries)?.into_iter().map(|entry| entry.path).collect())
     }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_named_directory_keeps_its_mode_and_others_get_0700() {
-        let entries = vec![Entry::bytes("w/charts/x", 0o644, Vec::new()), Entry::directory("w/charts", 0o755)];
+        let entries = vec![NewMember::bytes("w/charts/x", 0o644, Vec::new()), NewMember::directory("w/charts", 0o755)];
         let modes: Vec<u32> = in_walk_order(entries).unwrap().iter().map(|entry| entry.mode).collect();
         assert_eq!(modes, [0o700, 0o755, 0o644]);
     }

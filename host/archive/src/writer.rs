@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::entry::{Content, NewMember};
 use super::frames::{Probe, Treatment};
 use super::index::{Indexed, List};
 use super::pipeline::Pipeline;
@@ -34,74 +35,6 @@ pub enum Compression {
     None,
     /// Zstandard: what is compressed already is stored, text is compressed.
     Zstd,
-}
-
-/// One entry to be added.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Path inside the archive.
-    pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// What it is, and where its bytes come from.
-    pub content: Content,
-}
-
-/// Where the bytes of an entry come from.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A file whose content is at hand.
-    Bytes(Vec<u8>),
-    /// A file whose content is read from the disk.
-    File {
-        /// Where it lies.
-        path: PathBuf,
-        /// Bytes; a file that has become longer or shorter is refused.
-        size: u64,
-        /// Checked while streaming, where it is known.
-        digest: Option<Digest>,
-    },
-    /// A directory, which has no content.
-    Directory,
-}
-
-impl Entry {
-    /// A file at `path` with `bytes` as its content.
-    pub fn bytes(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), mode, content: Content::Bytes(bytes) }
-    }
-
-    /// A file at `path` whose content, of `size` bytes, is that of `file`; see
-    /// [`Content::File`].
-    pub fn file(path: impl Into<String>, mode: u32, file: PathBuf, size: u64, digest: Option<Digest>) -> Self {
-        Self { path: path.into(), mode, content: Content::File { path: file, size, digest } }
-    }
-
-    /// A directory at `path`.
-    pub fn directory(path: impl Into<String>, mode: u32) -> Self {
-        Self { path: path.into(), mode, content: Content::Directory }
-    }
-
-    fn kind(&self) -> Kind {
-        if matches!(self.content, Content::Directory) { Kind::Directory } else { Kind::File }
-    }
-
-    fn size(&self) -> u64 {
-        match &self.content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File { size, .. } => *size,
-            Content::Directory => 0,
-        }
-    }
-
-    fn header(&self) -> Result<Vec<u8>> {
-        ustar::header(&self.path, self.kind(), self.mode & 0o777, self.size())
-    }
-
-    /// Bytes that the entry takes in a tar.
-    fn length(&self) -> Result<u64> {
-        Ok(self.header()?.len() as u64 + self.size() + ustar::padding(self.size()) as u64)
-    }
 }
 
 /// What was added: digest and size of the content.
@@ -194,7 +127,7 @@ impl ArchiveWriter {
     /// A path that Zarf would refuse or that was added before; a file that
     /// cannot be read, has another size, or differs from its digest. After an
     /// error nothing more can be added.
-    pub fn add(&mut self, entry: Entry) -> Result<Added> {
+    pub fn add(&mut self, entry: NewMember) -> Result<Added> {
         let added = self.claim(&entry.path).and_then(|()| self.put_entry(&entry, None));
         self.ended(added)
     }
@@ -206,7 +139,7 @@ impl ArchiveWriter {
         let entries = tree.listing.artifacts.iter().map(|artifact| {
             let path = if prefix.is_empty() { artifact.path.clone() } else { format!("{prefix}/{}", artifact.path) };
             let mode = if artifact.executable { 0o755 } else { 0o644 };
-            Entry::file(path, mode, tree.path_of(&artifact.path), artifact.size, Some(artifact.digest))
+            NewMember::file(path, mode, tree.path_of(&artifact.path), artifact.size, Some(artifact.digest))
         });
         entries.map(|entry| self.add(entry)).collect()
     }
@@ -214,7 +147,7 @@ impl ArchiveWriter {
     /// Adds an uncompressed tar with these members as one file. Members are
     /// put into the order of Go's `filepath.Walk`; directories that they need
     /// and that are not among them get mode 0700.
-    pub fn add_nested(&mut self, path: &str, mode: u32, members: Vec<Entry>) -> Result<Added> {
+    pub fn add_nested(&mut self, path: &str, mode: u32, members: Vec<NewMember>) -> Result<Added> {
         let added = self.claim(path).and_then(|()| self.put_nested(path, mode, members));
         self.ended(added)
     }
@@ -285,7 +218,7 @@ impl ArchiveWriter {
         Error::local(format!("the archive `{}` is incomplete after an earlier error", self.path.display()))
     }
 
-    fn put_nested(&mut self, path: &str, mode: u32, members: Vec<Entry>) -> Result<Added> {
+    fn put_nested(&mut self, path: &str, mode: u32, members: Vec<NewMember>) -> Result<Added> {
         for member in &members {
             check_path(&member.path).map_err(|error| error.context(format!("cannot put it into `{path}`")))?;
         }
@@ -318,7 +251,7 @@ impl ArchiveWriter {
     }
 
     /// Header, content and padding; all of it also into `outer`.
-    fn put_entry(&mut self, entry: &Entry, mut outer: Option<&mut Hasher>) -> Result<Added> {
+    fn put_entry(&mut self, entry: &NewMember, mut outer: Option<&mut Hasher>) -> Result<Added> {
         let header = entry.header()?;
         let (size, at, is_member) = (entry.size(), self.position, outer.is_some());
         let (treatment, digest) = match &entry.content {
@@ -524,11 +457,11 @@ mod tests {
         assert_eq!(added[0].path, "files/bin/tool");
         assert_eq!(added[1].digest, Digest::of(&noise(1, 5_000_000)));
         for index in 0..20 {
-            writer.add(Entry::bytes(format!("small/{index}"), 0o600, prose(index, 700))).unwrap();
-            writer.add(Entry::bytes(format!("small/{index}.gz"), 0o600, noise(index, 900))).unwrap();
+            writer.add(NewMember::bytes(format!("small/{index}"), 0o600, prose(index, 700))).unwrap();
+            writer.add(NewMember::bytes(format!("small/{index}.gz"), 0o600, noise(index, 900))).unwrap();
         }
         let tool = tree.listing.get("bin/tool").unwrap();
-        let member = Entry::file("x/files/0/tool", 0o700, tree.path_of("bin/tool"), tool.size, Some(tool.digest));
+        let member = NewMember::file("x/files/0/tool", 0o700, tree.path_of("bin/tool"), tool.size, Some(tool.digest));
         writer.add_nested("components/x.tar", 0o644, vec![member]).unwrap();
         let (digest, size) = writer.finish().unwrap();
         let bytes = std::fs::read(&path).unwrap();
@@ -569,7 +502,7 @@ mod tests {
         progress.items(1, Some(2), "parts", "images");
         let writer = ArchiveWriter::create(directory.path().join("a.tar"), Compression::Zstd).unwrap();
         let mut writer = writer.watched_by(progress);
-        writer.add(Entry::file("blob", 0o644, source, 3 << 20, None)).unwrap();
+        writer.add(NewMember::file("blob", 0o644, source, 3 << 20, None)).unwrap();
         let told = told.0.lock().unwrap();
         assert!(told[1].starts_with("1/Some(2) parts ") && told[1].ends_with(" packed"), "{told:?}");
         assert!(told.len() < 10, "not for every chunk: {told:?}");
@@ -605,10 +538,10 @@ mod tests {
         for (size, digest) in cases {
             let path = directory.path().join("a.tar");
             let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
-            let error = writer.add(Entry::file("blob", 0o644, source.clone(), size, digest)).unwrap_err();
+            let error = writer.add(NewMember::file("blob", 0o644, source.clone(), size, digest)).unwrap_err();
             assert_eq!(error.class(), Class::Integrity);
             assert!(error.message().contains("blob") && error.hint_text().unwrap().contains("the next build"));
-            assert!(writer.add(Entry::bytes("more", 0o644, Vec::new())).is_err(), "nothing follows half an entry");
+            assert!(writer.add(NewMember::bytes("more", 0o644, Vec::new())).is_err(), "nothing follows half an entry");
             drop(writer);
             assert!(!path.exists(), "an unfinished archive is removed");
         }
@@ -619,11 +552,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for paths in [["a", "a"], ["a", "../b"], ["a", "aux.c"]] {
             let mut writer = ArchiveWriter::create(directory.path().join("a.tar"), Compression::None).unwrap();
-            writer.add(Entry::bytes(paths[0], 0o644, Vec::new())).unwrap();
-            assert!(writer.add(Entry::bytes(paths[1], 0o644, Vec::new())).is_err());
+            writer.add(NewMember::bytes(paths[0], 0o644, Vec::new())).unwrap();
+            assert!(writer.add(NewMember::bytes(paths[1], 0o644, Vec::new())).is_err());
         }
         let mut writer = ArchiveWriter::create(directory.path().join("a.tar"), Compression::None).unwrap();
-        let error = writer.add_nested("n.tar", 0o644, vec![Entry::bytes("x/nul", 0o644, Vec::new())]).unwrap_err();
+        let error = writer.add_nested("n.tar", 0o644, vec![NewMember::bytes("x/nul", 0o644, Vec::new())]).unwrap_err();
         assert!(error.one_line().contains("n.tar") && error.one_line().contains("nul"));
     }
 
@@ -636,7 +569,7 @@ mod tests {
         let mut writer = ArchiveWriter::with_workers(full.to_path_buf(), Compression::Zstd, 1).unwrap();
         writer.finished = true; // Keeps the device: only a file of ours is removed.
         let error = (0..100)
-            .find_map(|index| writer.add(Entry::bytes(format!("{index}"), 0o644, noise(index, 1 << 20))).err())
+            .find_map(|index| writer.add(NewMember::bytes(format!("{index}"), 0o644, noise(index, 1 << 20))).err())
             .unwrap();
         assert_eq!(error.class(), Class::DiskFull);
     }

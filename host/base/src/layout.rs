@@ -26,6 +26,7 @@ pub const RESERVED: &[&str] = &[
     "metrics.json",
     "resolved.jsonl",
     "known-lock.yaml",
+    "imports",
 ];
 
 /// Names in the folder of an attempt: where archives are unpacked for a plugin,
@@ -101,6 +102,10 @@ impl Layout {
     /// The verified blobs and the unfinished ones.
     pub fn store(&self) -> PathBuf {
         self.build.join("store")
+    }
+    /// The skeleton packages that definitions import from registries, unpacked.
+    pub fn imports(&self) -> PathBuf {
+        self.build.join("imports")
     }
     /// The committed trees of all steps, each with its listing beside it.
     pub fn steps(&self) -> PathBuf {

@@ -18,11 +18,14 @@ use super::wall::{self, Runs};
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
-use base::progress::{Progress, text};
+use base::progress::{Observer, Progress, text};
 use config::Project;
+use config::airgap_lock::AirgapLock;
 use disk::fs;
 use engine::carry;
 use engine::carry::Filled;
+use engine::imports;
+use engine::imports::Surroundings;
 use engine::orchestrator::plan::Request;
 use engine::orchestrator::report::Report;
 use engine::orchestrator::run::Run;
@@ -121,14 +124,15 @@ impl BuildArgs {
             strict_images: self.strict_images,
             verify_outputs: self.verify_outputs,
             refresh: None,
+            found: AirgapLock::default(),
         })
     }
 }
 
 pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
-    let options = args.options(&project)?;
+    let project = Project::load_with(layout.clone(), args.choices.choices()?)?;
+    let mut options = args.options(&project)?;
     check_outside(&project, options.offline, variables)?;
     let key = if args.plan { None } else { signer::of_project(&project, variables)? };
     let runs = if args.plan { Runs::LookAhead } else { Runs::Pipeline };
@@ -146,8 +150,9 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
         attended.gracefully(ui);
         return super::plan::run(&project, &options, &layout, &looker, ui);
     }
-    super::plan::refuse_drift(&project, &options, &looker)?;
     let observer = ui.observer();
+    let project = Arc::new(brought(project, &mut options, observer.clone(), &attended, variables)?);
+    super::plan::refuse_drift(&project, &options, &looker)?;
     let carrying = Carrying { folder: args.carry.as_deref(), layout: &layout, hash: options.verify_outputs };
     let built = project.clone();
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
@@ -170,6 +175,19 @@ pub(super) fn run(args: &BuildArgs, layout: Layout, ui: &Ui, variables: &Variabl
             Ok(exit_code(&report))
         }
     }
+}
+
+/// The project with what its definition imports from registries.
+pub(super) fn brought(
+    project: Project,
+    options: &mut Options,
+    observer: Arc<dyn Observer>,
+    attended: &Attended,
+    variables: &Variables,
+) -> Result<Project> {
+    let cancel = attended.cancellation();
+    let surroundings = Surroundings { observer, cancel, network: variables.network.clone(), now: Timestamp::now() };
+    attended.wait(imports::fetch(project, options, &surroundings))
 }
 
 /// What is to be done with a finished build.

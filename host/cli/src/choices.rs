@@ -31,6 +31,6 @@ impl ChoiceArgs {
             // As Zarf does: templates are written in capitals.
             set.insert(key.to_uppercase(), value.to_owned());
         }
-        Ok(Choices { flavor: self.flavor.clone(), set })
+        Ok(Choices { flavor: self.flavor.clone(), set, ..Choices::default() })
     }
 }

@@ -80,6 +80,9 @@ fn render(garbage: &Garbage, dry_run: bool) -> Vec<String> {
     for clone in &garbage.clones {
         lines.push(format!("{verb} the clone {}, {}", clone.path, text::bytes(clone.bytes)));
     }
+    for skeleton in &garbage.imports {
+        lines.push(format!("{verb} the skeleton {}, {}", skeleton.path, text::bytes(skeleton.bytes)));
+    }
     for entry in &garbage.entries {
         lines.push(format!("{verb} from airgap.lock: {}", entry.entry()));
     }

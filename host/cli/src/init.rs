@@ -11,6 +11,7 @@ use super::ui::Ui;
 use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::{Layout, shown};
+use config::Project;
 use config::pipeline::Pipeline;
 use disk::fs;
 
@@ -77,6 +78,11 @@ pub(super) fn run(args: &InitArgs, layout: &Layout, ui: &Ui) -> Result<ExitCode>
         Some(_) => "run `opencenter-airgap build --plan`, which tells what would be fetched".to_owned(),
         None => format!("look at {} (the pins), then run `opencenter-airgap build`", shown(&layout.versions_env())),
     };
+    // What is wrong with a definition the plan tells with its line.
+    let imported = from.and_then(|_| Project::load(layout.clone()).ok());
+    for url in imported.iter().flat_map(|project| project.unfetched()) {
+        ui.say(&format!("imports {url}, which a build fetches first"));
+    }
     ui.say(&format!("\nNext: {next}."));
     ui.data(&Written { event: "initialized", written, kept });
     Ok(ExitCode::Done)

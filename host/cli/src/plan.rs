@@ -13,7 +13,7 @@ use base::error::{Class, Result};
 use base::exit_code::ExitCode;
 use base::layout::Layout;
 use base::progress::{Silent, text};
-use config::{Project, plugins_lock};
+use config::{Project, core_plugins};
 use confine::wall::Wall;
 use engine::orchestrator::aside::Aside;
 use engine::orchestrator::needs::{Kind, Need};
@@ -126,6 +126,12 @@ fn render(preview: &Preview, holder: Option<&Holder>, ui: &Ui) -> Vec<String> {
     lines.extend(table::render(&rows, ui.width()));
     lines.push(String::new());
     lines.extend(fetches(&preview.outlook, ui));
+    if !preview.outlook.unfetched.is_empty() {
+        lines.push(
+            "The definition imports, and what that names is in none of these numbers before it is fetched:".to_owned(),
+        );
+        lines.extend(preview.outlook.unfetched.iter().map(|url| format!("  {url}")));
+    }
     lines.extend(disk(&preview.outlook));
     if !preview.outlook.unnamed.is_empty() {
         let entries = counted(preview.outlook.unnamed.len(), "entry", "entries");
@@ -159,7 +165,7 @@ const DIGITS: usize = 12;
 
 fn replacement(project: &Project, name: &str) -> String {
     let path = project.plugin_pins.pin(name).map(|(pin, _)| pin.path.display().to_string()).unwrap_or_default();
-    let decides = plugins_lock::core(name).unwrap_or_default();
+    let decides = core_plugins::core(name).unwrap_or_default();
     format!("{path} replaces the core plugin `{name}`: it decides {decides}.")
 }
 
@@ -226,6 +232,7 @@ fn sizeless(outlook: &Outlook) -> Vec<String> {
         (Kind::File, "file", "files"),
         (Kind::Chart, "chart", "charts"),
         (Kind::Repository, "repository", "repositories"),
+        (Kind::Skeleton, "skeleton", "skeletons"),
     ];
     let count = |kind| outlook.to_fetch.iter().filter(|need| need.kind == kind).filter(is_unsized).count();
     let counts = kinds.into_iter().map(|(kind, one, many)| (count(kind), one, many));

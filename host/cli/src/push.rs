@@ -14,7 +14,7 @@ use base::exit_code::ExitCode;
 use base::progress::{Progress, text};
 use config::settings::{RegistrySettings, Settings};
 use far_side::push;
-use far_side::push::{Item, Report, Targets, Wanted};
+use far_side::push::{Item, PushFilter, Report, Targets};
 use far_side::serve::Library;
 use fetch::network::Network;
 
@@ -157,9 +157,9 @@ fn tell(args: &PushArgs, items: &[Item], remark: impl Fn(usize) -> &'static str,
 }
 
 impl PushArgs {
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> PushFilter {
         let both = self.images == self.charts;
-        Wanted {
+        PushFilter {
             images: both || self.images,
             charts: both || self.charts,
             pattern: self.pattern.clone(),

@@ -17,9 +17,8 @@ use base::error::{Class, Error, Result};
 use base::exit_code::ExitCode;
 use base::layout::Layout;
 use config::Project;
-use config::airgap_lock::CHARTS;
+use config::core_plugins::{CHARTS, RENDER};
 use config::named::LocalTree;
-use config::pipeline::RENDER;
 use config::settings::Discover;
 use disk::fs;
 use disk::tree::Tree;
@@ -208,7 +207,9 @@ fn is_offered(chart: &FoundChart, project: &Project) -> bool {
 fn show(found: &Found, written: &[String], writes: Option<&Project>, ui: &Ui) {
     let mut rows: Vec<Vec<String>> = found.images.iter().map(FoundImage::row).collect();
     rows.extend(found.charts.iter().map(|chart| {
-        let named = format!("chart {} {} of {}", chart.name, chart.version, chart.repo);
+        // One that lies in a folder has no repository of charts.
+        let of = if chart.repo.is_empty() { String::new() } else { format!(" of {}", chart.repo) };
+        let named = format!("chart {} {}{of}", chart.name, chart.version);
         vec![named, format!("{}:{}", chart.file, chart.line), String::new()]
     }));
     if rows.is_empty() {

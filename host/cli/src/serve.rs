@@ -18,7 +18,7 @@ use base::error::{Error, Result};
 use base::exit_code::ExitCode;
 use base::progress::text;
 use far_side::serve;
-use far_side::serve::{Identity, Library, Place, Request, Server, Service, Totals, Users, Watch};
+use far_side::serve::{Identity, Library, Request, Server, ServerAddress, Service, Totals, Users, Watch};
 
 /// Serve what packages hold: a registry, charts, files and git repositories
 ///
@@ -140,7 +140,7 @@ pub(super) fn run(args: &ServeArgs, ui: &Ui) -> Result<ExitCode> {
 
 fn print(args: &ServeArgs, of: For, library: &Library, ui: &Ui) {
     let base = args.base(args.listen);
-    let place = Place { base: &base, is_self_signed: args.tls_self_signed };
+    let place = ServerAddress { base: &base, is_self_signed: args.tls_self_signed };
     let configuration = serve::configuration(of.into(), library, &place);
     ui.say_all(configuration.lines());
     ui.data(&Printed { event: "configuration", configuration: &configuration });

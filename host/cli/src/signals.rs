@@ -66,6 +66,12 @@ impl Attended {
         done
     }
 
+    /// The same for what comes before a run.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.is_graceful.store(true, Ordering::Relaxed);
+        self.runtime.block_on(work)
+    }
+
     /// Runs to the end, or to the first signal.
     pub(super) fn drive(&self, run: Run) -> Report {
         self.is_graceful.store(true, Ordering::Relaxed);

@@ -190,6 +190,10 @@ struct Next {
     /// Whether the last run may have left something else than it recorded: the
     /// next one compares.
     compares: bool,
+    /// The skeletons that the definition imports and nobody has fetched yet:
+    /// without them nothing can be said of the steps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unfetched: Vec<String>,
     steps: Vec<NextStep>,
 }
 
@@ -243,10 +247,14 @@ impl Next {
                  restart`."
             ),
             Action::Begin => format!("Next: {reason}"),
+            Action::Build if !self.unfetched.is_empty() => {
+                "Next: `opencenter-airgap build` fetches what the definition imports, and goes on".to_owned()
+            }
             Action::Build => "Next: `opencenter-airgap build` runs".to_owned(),
             Action::Nothing => "Next: nothing to do.".to_owned(),
         });
         lines.extend(self.steps.iter().map(|step| format!("  {}: {}", step.id, step.reason)));
+        lines.extend(self.unfetched.iter().map(|url| format!("  not fetched yet: {url}")));
         lines
     }
 }
@@ -266,7 +274,14 @@ fn next(
         Ok(project) => project,
         Err(error) => return Next::new(Action::Mend, error.one_line()),
     };
-    let Some(state) = state else { return Next::new(Action::Begin, "`opencenter-airgap build` begins one.") };
+    let unfetched = project.unfetched().to_vec();
+    let Some(state) = state else {
+        return Next { unfetched, ..Next::new(Action::Begin, "`opencenter-airgap build` begins one.") };
+    };
+    if !unfetched.is_empty() {
+        let (completes, compares) = (decided(layout), is_doubtful(layout, Some(state)));
+        return Next { action: Action::Build, completes, compares, unfetched, ..Next::default() };
+    }
     match standing(state, &project) {
         Standing::UnfinishedAndChanged(changes) => {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -288,5 +303,6 @@ fn next(
     };
     let steps: Vec<NextStep> = planned.steps.iter().filter_map(runs).collect();
     let action = if steps.is_empty() { Action::Nothing } else { Action::Build };
-    Next { action, reason: None, completes: decided(layout), compares: is_doubtful(layout, Some(state)), steps }
+    let (completes, compares) = (decided(layout), is_doubtful(layout, Some(state)));
+    Next { action, completes, compares, steps, ..Next::default() }
 }

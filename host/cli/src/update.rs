@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::build::check_outside;
+use super::build::{brought, check_outside};
 use super::choices::ChoiceArgs;
 use super::environment::Variables;
 use super::signals::Attended;
@@ -48,19 +48,20 @@ struct Updated<'a> {
 
 pub(super) fn run(args: &UpdateArgs, layout: Layout, ui: &Ui, variables: &Variables) -> Result<ExitCode> {
     let epoch = variables.epoch()?;
-    let project = Arc::new(Project::load_with(layout.clone(), args.choices.choices()?)?);
+    let project = Project::load_with(layout.clone(), args.choices.choices()?)?;
     check_outside(&project, false, variables)?;
     let wall = wall::raise(&project, Runs::Pipeline, ui, variables)?;
     // The first threads: they stand behind the wall.
     let attended = Attended::begin(ui)?;
     let before = project.lock.clone();
     let Selection { keys, steps } = refresh::select(&project, &args.names)?;
-    let options = Options {
+    let mut options = Options {
         request: Request { only: Some(steps), ..Request::default() },
         refresh: Some(keys),
         ..Options::default()
     };
     let observer = ui.observer();
+    let project = Arc::new(brought(project, &mut options, observer.clone(), &attended, variables)?);
     let session = Session::open(project, &options, observer.as_ref(), Timestamp::now())?;
     let environment = variables.of_run(observer, attended.cancellation(), epoch, wall, None);
     let report = attended.drive(Run::prepare(session, options, environment)?);

@@ -20,11 +20,12 @@ use std::fmt;
 use std::path::Path;
 
 use model::Repository;
+use model::chart::provenance_of;
 use model::problem::{Problem, YamlPath};
 use model::yaml_text::{flow_scalar, scalar};
 use serde::{Deserialize, Serialize};
 
-use crate::lock_names::provenance_of;
+use crate::core_plugins::CHARTS;
 use crate::source::Source;
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -183,9 +184,6 @@ impl LockedImage {
         self.index.unwrap_or(self.manifest)
     }
 }
-
-/// The core plugin that resolves charts.
-pub const CHARTS: &str = "charts";
 
 impl LockedChart {
     /// The plugin that resolved it.

@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::local::{Content, Entry};
+use super::local::{Content, LocalEntry};
 use super::source::Source;
 use super::{hash, written};
 use crate::publish::Published;
@@ -80,7 +80,7 @@ impl AsRead {
     pub fn local_file(&self, written: &str) -> Result<PathBuf> {
         let absent = || Error::new(Class::NotFound, format!("the configuration names no file `{written}`"));
         let content = self.local(written).ok_or_else(absent)?;
-        let Some(Entry::File { digest, .. }) = content.get("") else {
+        let Some(LocalEntry::File { digest, .. }) = content.get("") else {
             return Err(Error::invalid(format!("`{written}` is a folder, and a file is needed")));
         };
         let failed = |source| Error::io("cannot read", content.root(), source);

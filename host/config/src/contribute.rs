@@ -8,44 +8,12 @@ use std::collections::BTreeMap;
 
 use model::problem::{Problem, YamlPath, shown};
 use model::zarf;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::pipeline::{Pipeline, StepSpec};
-use super::publish::{self, PACKAGE};
+use super::core_plugins::{PACKAGE, ZARF_YAML};
+use super::publish;
+use super::step::{Contribution, PackagePart, StepSpec};
 use disk::tree;
-
-/// Who lists in the definition what the package holds.
-const DEFINITION: &str = "zarf-yaml";
-
-/// A file, or for [`Place::Files`] a folder, that goes into the package.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Contribution {
-    /// A path in the step's tree.
-    pub from: String,
-    /// Where in the package it goes.
-    pub into: Place,
-    /// Of [`Place::Files`]: where it is deployed to, an absolute path; else its
-    /// name in the folder for files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// Where it stands: `config/pipeline.yaml:12:9`.
-    #[serde(skip)]
-    pub at: String,
-}
-
-/// Where in the package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Place {
-    /// The documents that Zarf shows of a package; `from` is a file.
-    Documentation,
-    /// What is deployed: a file or a folder.
-    Files,
-    /// The SBOMs of the package, beside those of its images: a document of Syft's
-    /// JSON.
-    Sboms,
-}
 
 /// As the plugin `zarf-yaml` is told of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,15 +32,15 @@ pub struct Told<'a> {
 /// not.
 pub fn told<'a>(steps: &'a [StepSpec], taker: &StepSpec) -> Vec<Told<'a>> {
     let takes = |what: &&Contribution| match what.into {
-        Place::Documentation | Place::Files => taker.runs(DEFINITION),
-        Place::Sboms => taker.runs(PACKAGE),
+        PackagePart::Documentation | PackagePart::Files => taker.runs(ZARF_YAML),
+        PackagePart::Sboms => taker.runs(PACKAGE),
     };
     let of = |step| move |what| Told { step, what, at: &what.at };
     steps.iter().flat_map(|step| step.contribute.iter().filter(takes).map(of(step.id.as_str()))).collect()
 }
 
 fn reads(step: &StepSpec) -> bool {
-    step.runs(DEFINITION) || step.runs(PACKAGE)
+    step.runs(ZARF_YAML) || step.runs(PACKAGE)
 }
 
 /// Hands what is contributed to those who list and pack it.
@@ -86,14 +54,17 @@ pub(super) fn connect(steps: &mut [StepSpec]) {
     }
 }
 
+/// Whether the step of the first id waits for that of the second.
+type ComesAfter<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 /// Everything that is wrong with what the steps contribute, as far as their
 /// declarations tell.
-pub(super) fn problems(pipeline: &Pipeline) -> Vec<Problem> {
+pub(super) fn problems(steps: &[StepSpec], comes_after: ComesAfter<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut names: BTreeMap<(Place, String), &str> = BTreeMap::new();
-    for step in pipeline.steps.iter().filter(|step| !step.contribute.is_empty()) {
+    let mut names: BTreeMap<(PackagePart, String), &str> = BTreeMap::new();
+    for step in steps.iter().filter(|step| !step.contribute.is_empty()) {
         let section = step.place().key("contribute");
-        problems.extend(misplaced(pipeline, step, &section));
+        problems.extend(misplaced(steps, comes_after, step, &section));
         for (index, contribution) in step.contribute.iter().enumerate() {
             let at = section.index(index);
             if let Some(problem) = refused(contribution, &at) {
@@ -117,10 +88,11 @@ impl Contribution {
 }
 
 /// Whether anybody takes what the step contributes.
-fn misplaced(pipeline: &Pipeline, step: &StepSpec, at: &YamlPath) -> Option<Problem> {
+fn misplaced(steps: &[StepSpec], comes_after: ComesAfter<'_>, step: &StepSpec, at: &YamlPath) -> Option<Problem> {
+    let waits = |reader: &&StepSpec| step.id == reader.id || comes_after(&step.id, &reader.id);
     let id = shown(&step.id);
-    for plugin in [DEFINITION, PACKAGE] {
-        let mut readers = pipeline.steps.iter().filter(|reader| reader.runs(plugin));
+    for plugin in [ZARF_YAML, PACKAGE] {
+        let mut readers = steps.iter().filter(|reader| reader.runs(plugin));
         let Some(first) = readers.next() else {
             return Some(Problem::new(
                 at,
@@ -128,7 +100,7 @@ fn misplaced(pipeline: &Pipeline, step: &StepSpec, at: &YamlPath) -> Option<Prob
                 "publish it beside the package: `publish: [{from: …, to: dist}]`",
             ));
         };
-        if let Some(later) = std::iter::once(first).chain(readers).find(|reader| waits(pipeline, step, reader)) {
+        if let Some(later) = std::iter::once(first).chain(readers).find(waits) {
             return Some(Problem::new(
                 at,
                 format!(
@@ -142,28 +114,24 @@ fn misplaced(pipeline: &Pipeline, step: &StepSpec, at: &YamlPath) -> Option<Prob
     None
 }
 
-fn waits(pipeline: &Pipeline, step: &StepSpec, reader: &StepSpec) -> bool {
-    step.id == reader.id || pipeline.comes_after(&step.id, &reader.id)
-}
-
 fn refused(contribution: &Contribution, at: &YamlPath) -> Option<Problem> {
     let Contribution { from, into, target, .. } = contribution;
     if let Err(error) = tree::check_path(from) {
         return Some(Problem::new(&at.key("from"), error.message(), "name a file of the step's tree"));
     }
     match (into, target) {
-        (Place::Documentation | Place::Sboms, Some(_)) => Some(Problem::new(
+        (PackagePart::Documentation | PackagePart::Sboms, Some(_)) => Some(Problem::new(
             &at.key("target"),
             "documents are not deployed anywhere",
             "remove the line, or write `into: files`",
         )),
-        (Place::Sboms, None) if !is_document(from) => Some(Problem::new(
+        (PackagePart::Sboms, None) if !is_document(from) => Some(Problem::new(
             &at.key("from"),
             format!("`{}` is no name of an SBOM: Zarf and grype look for `.json`", shown(zarf::base_name(from))),
             "give the file a plain name that ends in `.json`, with Syft's JSON in it",
         )),
-        (Place::Files, Some(target)) => bad_target(target, &at.key("target")),
-        (Place::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
+        (PackagePart::Files, Some(target)) => bad_target(target, &at.key("target")),
+        (PackagePart::Documentation, None) if !publish::has_plain_name(zarf::base_name(from)) => Some(Problem::new(
             &at.key("from"),
             format!("`{}` is no name of a document: {}", shown(zarf::base_name(from)), publish::PLAIN),
             "give the file another name",
@@ -191,7 +159,7 @@ fn bad_target(target: &str, at: &YamlPath) -> Option<Problem> {
 fn collision(contribution: &Contribution, at: &YamlPath, other: &str) -> Problem {
     let (other, name) = (shown(other), shown(contribution.name()));
     match contribution.into {
-        Place::Files => Problem::new(
+        PackagePart::Files => Problem::new(
             at,
             format!("the step `{other}` contributes a file that is deployed to `{name}`"),
             "give one of them another `target`",

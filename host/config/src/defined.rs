@@ -6,11 +6,11 @@
 //! fetched. What it names is read like the rest of the configuration: hashed once,
 //! and handed out as it was then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use model::ResolvedComponents;
-use model::definition::{Choice, Composed, Files, Found, Refusal, compose, compose_components, sources};
+use model::definition::{Choice, Composed, Files, Found, Refusal, Skeleton, compose, compose_components, sources};
 use model::image::ImageName;
 use model::problem::{Problem, YamlPath, shown};
 
@@ -23,7 +23,7 @@ use crate::source::{Located, Source, refuse_all};
 use crate::span::Spans;
 use crate::versions_env::VersionsEnv;
 use crate::web::url_problem;
-use crate::{local, repository};
+use crate::{imports, local, repository};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -41,8 +41,12 @@ pub struct Defined {
     pub composed: Composed,
     /// For the other ones, where it has components for them.
     others: Vec<Composed>,
+    /// The URLs of what it imports and nobody has fetched yet.
+    pub(crate) unfetched: Vec<String>,
     /// As it is handed to plugins: JSON.
     pub(crate) text: String,
+    /// Whether a chart of it lies in a git repository.
+    pub(crate) has_charts_in_git: bool,
     /// What was read, by path.
     sources: BTreeMap<String, Source>,
 }
@@ -92,10 +96,10 @@ impl Defined {
         components: Option<&ComponentsFile>,
         settings: &Settings,
         versions: &VersionsEnv,
-        layout: &Layout,
-        root: &Path,
+        (layout, root): (&Layout, &Path),
+        known: &imports::Known,
     ) -> Result<Self> {
-        let mut disk = Disk { layout, root, hidden: Hidden::of(layout), sources: BTreeMap::new() };
+        let mut disk = Disk::new(layout, root, known);
         let named = versions.get("TARGET_ARCH").or(settings.package.architecture.as_deref());
         let choice = |architecture: &str, is_pinned: bool| Choice {
             architecture: architecture.to_owned(),
@@ -112,14 +116,16 @@ impl Defined {
         let composed = of(&own);
         let composed = composed.map_err(|refusals| disk.refused(&refusals))?;
         let architecture = composed.definition.metadata.architecture.clone();
-        disk.check(&composed)?;
+        let has_charts_in_git = !disk.checked(&composed)?.exports.is_empty();
         let other = ARCHITECTURES.iter().filter(|other| **other != architecture);
-        let others = other.filter_map(|other| all_of(file, added, &choice(other, true), &mut disk).ok()).collect();
+        let others: Vec<Composed> =
+            other.filter_map(|other| all_of(file, added, &choice(other, true), &mut disk).ok()).collect();
         let composed = Composed { folders: disk.folders(&composed), ..composed };
         let text = serde_json::to_string(&composed)
             .map_err(|source| Error::configuration("the definition cannot be handed on").caused_by(source))?;
         disk.sources.remove(COMPONENTS);
-        Ok(Self { composed, others, text, sources: disk.sources })
+        let unfetched = composed.unfetched.clone();
+        Ok(Self { composed, others, unfetched, text, has_charts_in_git, sources: disk.sources })
     }
 
     /// Takes the package's name and version from the definition.
@@ -199,10 +205,9 @@ impl Defined {
         paths
     }
 
-    /// Whether a chart of it lies in a git repository.
-    pub(crate) fn has_charts_in_git(&self) -> bool {
-        let mut components = ResolvedComponents::default();
-        sources::add_to(&mut components, &self.composed).is_ok() && !components.exports.is_empty()
+    /// The URLs of the skeletons that it imports, for any architecture, each once.
+    pub(crate) fn skeletons(&self) -> BTreeSet<&str> {
+        std::iter::once(&self.composed).chain(&self.others).flat_map(|one| &one.skeletons).map(String::as_str).collect()
     }
 
     /// Of what plugins are handed.
@@ -240,8 +245,12 @@ fn all_of(
 struct Disk<'a> {
     layout: &'a Layout,
     root: &'a Path,
+    /// The folders that it may lie in, as they are without links.
+    roots: Vec<PathBuf>,
     hidden: Hidden,
-    /// By path, relative to the root.
+    /// What was fetched of other definitions.
+    known: &'a imports::Known,
+    /// By path, relative to the root, or the URL of a skeleton.
     sources: BTreeMap<String, Source>,
 }
 
@@ -260,26 +269,53 @@ impl Files for Disk<'_> {
         self.sources.insert(path.to_owned(), Source { shown: path.to_owned(), ..source });
         Ok(Found::Text(text))
     }
+
+    fn skeleton(&mut self, url: &str) -> std::result::Result<Option<Skeleton>, String> {
+        let Some(manifest) = self.known.get(url) else { return Ok(None) };
+        let folder = imports::written(manifest);
+        if let Some(source) = self.sources.get(url) {
+            return Ok(Some(Skeleton { text: source.text.clone(), folder }));
+        }
+        let path = imports::folder(self.layout, manifest);
+        if !imports::is_whole(&path) {
+            return Ok(None);
+        }
+        let source = Source::read(&path.join(imports::DEFINITION)).map_err(|error| error.one_line())?;
+        let Some(source) = source else { return Ok(None) };
+        let text = source.text.clone();
+        self.sources.insert(url.to_owned(), Source { shown: url.to_owned(), ..source });
+        Ok(Some(Skeleton { text, folder }))
+    }
+}
+
+impl<'a> Disk<'a> {
+    fn new(layout: &'a Layout, root: &'a Path, known: &'a imports::Known) -> Self {
+        let roots = [root, &layout.config].iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        Self { layout, root, roots, hidden: Hidden::of(layout), known, sources: BTreeMap::new() }
+    }
 }
 
 impl Disk<'_> {
     /// Where a path lies; None where there is nothing.
     fn inside(&self, path: &str) -> std::result::Result<Option<PathBuf>, String> {
         let full = local::resolve(self.layout, self.root, path);
+        if imports::below(path).is_some() {
+            // Checked as a whole when its definition was read.
+            return Ok(full.exists().then_some(full));
+        }
         let Ok(found) = full.canonicalize() else { return Ok(None) };
-        let is_in = |folder: &Path| folder.canonicalize().is_ok_and(|folder| found.starts_with(folder));
-        if !is_in(self.root) && !is_in(&self.layout.config) {
+        if !self.roots.iter().any(|folder| found.starts_with(folder)) {
             return Err("is a link that leaves the folder that holds config/".to_owned());
         }
-        if self.hidden.hides_at(self.root, &found) || self.hidden.hides_at(&self.layout.config, &found) {
+        if self.roots.iter().any(|folder| self.hidden.hides_below(folder, &found)) {
             return Err("is a part of the project that no definition names".to_owned());
         }
         Ok(Some(found))
     }
 
-    /// Whether every source can be had, as far as that is known before anything
-    /// is fetched.
-    fn check(&self, composed: &Composed) -> Result<()> {
+    /// What a definition names, where every source can be had as far as that is
+    /// known before anything is fetched.
+    fn checked(&self, composed: &Composed) -> Result<ResolvedComponents> {
         let mut components = ResolvedComponents::default();
         sources::add_to(&mut components, composed).map_err(|refusals| self.refused(&refusals))?;
         let mut located = Vec::new();
@@ -297,7 +333,7 @@ impl Disk<'_> {
             let needle = plain.rsplit('/').next().unwrap_or(plain);
             located.push(self.locate_text(&composed.file, needle, &Problem::new(&YamlPath::root(), why, hint)));
         }
-        refuse_all(located)
+        refuse_all(located).map(|()| components)
     }
 
     fn folders(&self, composed: &Composed) -> Vec<String> {

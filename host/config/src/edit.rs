@@ -111,7 +111,7 @@ pub(crate) fn merge_discovered(source: &Source, images: &[String]) -> Result<(St
     if added.is_empty() {
         return Ok((source.text.clone(), added));
     }
-    let entries: Vec<Entry> = added.iter().map(|image| Entry::image(image)).collect();
+    let entries: Vec<ListItem> = added.iter().map(|image| ListItem::image(image)).collect();
     let text = insert(source, &spans, &["images", "auto_discover"], &entries, &after)?;
     Ok((text, added))
 }
@@ -173,13 +173,13 @@ fn refuse_unsound(after: &ComponentManifest, path: &YamlPath) -> Result<()> {
 }
 
 /// One list entry, ready to be written in either style.
-struct Entry {
+struct ListItem {
     fields: Vec<(&'static str, String)>,
     flags: Vec<(&'static str, bool)>,
     lists: Vec<(&'static str, Vec<String>)>,
 }
 
-impl Entry {
+impl ListItem {
     fn image(reference: &str) -> Self {
         Self { fields: vec![("image", reference.to_owned())], flags: Vec::new(), lists: Vec::new() }
     }
@@ -217,13 +217,13 @@ impl Entry {
     }
 }
 
-fn entry_of(addition: &Addition) -> Entry {
-    let mut entry = Entry { fields: Vec::new(), flags: Vec::new(), lists: Vec::new() };
+fn entry_of(addition: &Addition) -> ListItem {
+    let mut entry = ListItem { fields: Vec::new(), flags: Vec::new(), lists: Vec::new() };
     let mut field = |key: &'static str, value: Option<&String>| {
         entry.fields.extend(value.map(|value| (key, value.clone())));
     };
     match addition {
-        Addition::Image(image) => return Entry::image(image),
+        Addition::Image(image) => return ListItem::image(image),
         Addition::Chart(chart) => {
             field("name", Some(&chart.name));
             field("repo", Some(&chart.repo));
@@ -260,7 +260,7 @@ fn insert(
     source: &Source,
     spans: &Spans,
     list: &[&str],
-    entries: &[Entry],
+    entries: &[ListItem],
     after: &ComponentManifest,
 ) -> Result<String> {
     let text = Text::of(&source.text).insert(spans, list, entries);
@@ -292,7 +292,7 @@ impl<'a> Text<'a> {
         Self { lines: text.split_inclusive('\n').collect(), newline }
     }
 
-    fn insert(&self, spans: &Spans, list: &[&str], entries: &[Entry]) -> String {
+    fn insert(&self, spans: &Spans, list: &[&str], entries: &[ListItem]) -> String {
         let mut node = spans.root();
         for (depth, key) in list.iter().enumerate() {
             let Some(mapping) = node.as_mapping() else { break };
@@ -313,7 +313,7 @@ impl<'a> Text<'a> {
     }
 
     /// Behind the last entry of a list that has some.
-    fn add_items(&self, list: &Node, entries: &[Entry]) -> String {
+    fn add_items(&self, list: &Node, entries: &[ListItem]) -> String {
         let Some(items) = list.as_sequence() else { return self.unchanged() };
         let plain = items.last().is_some_and(|item| item.as_scalar().is_some());
         if let Some(close) = self.flow_end(list, '[', ']') {
@@ -330,7 +330,7 @@ impl<'a> Text<'a> {
     }
 
     /// `keys` below a mapping that lacks the first of them.
-    fn add_keys(&self, mapping: &Node, depth: usize, keys: &[&str], entries: &[Entry]) -> String {
+    fn add_keys(&self, mapping: &Node, depth: usize, keys: &[&str], entries: &[ListItem]) -> String {
         if depth == 0 {
             let blank = self.lines.last().is_some_and(|line| !line.trim().is_empty());
             let mut lines = if blank { vec![(0, String::new())] } else { Vec::new() };
@@ -349,7 +349,7 @@ impl<'a> Text<'a> {
     }
 
     /// Below a key that has nothing, `null`, `[]` or `{}` as its value.
-    fn fill(&self, (line, column): (usize, usize), keys: &[&str], entries: &[Entry]) -> String {
+    fn fill(&self, (line, column): (usize, usize), keys: &[&str], entries: &[ListItem]) -> String {
         let index = line - 1;
         let Some(text) = self.lines.get(index) else { return self.unchanged() };
         let body = text.trim_end_matches(['\n', '\r']);
@@ -450,7 +450,7 @@ fn start_line(node: &Node) -> Option<usize> {
 }
 
 /// `keys` one below the other, and the entries below the last.
-fn nested(indent: usize, keys: &[&str], entries: &[Entry]) -> Vec<(usize, String)> {
+fn nested(indent: usize, keys: &[&str], entries: &[ListItem]) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> =
         keys.iter().enumerate().map(|(depth, key)| (indent + 2 * depth, format!("{key}:"))).collect();
     let below = indent + 2 * keys.len();

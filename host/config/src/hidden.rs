@@ -18,12 +18,12 @@ const GIT: &str = ".git";
 
 /// What is hidden in one project, as it lies on the disk now. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Hidden(Arc<[Place]>);
+pub struct Hidden(Arc<[FileId]>);
 
 /// Device and inode.
-type Place = (u64, u64);
+type FileId = (u64, u64);
 
-fn place(metadata: &Metadata) -> Place {
+fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
@@ -31,12 +31,14 @@ impl Hidden {
     pub fn of(layout: &Layout) -> Self {
         let files = [layout.settings(), layout.plugins_lock(), layout.airgap_lock()];
         let folders = [layout.build.clone(), layout.dist.clone()];
-        Self(files.iter().chain(&folders).filter_map(|path| path.metadata().ok()).map(|found| place(&found)).collect())
+        Self(
+            files.iter().chain(&folders).filter_map(|path| path.metadata().ok()).map(|found| file_id(&found)).collect(),
+        )
     }
 
     /// Whether an entry of a directory is hidden, and all that lies below it.
     pub fn hides(&self, name: &str, metadata: &Metadata) -> bool {
-        name.eq_ignore_ascii_case(GIT) || self.0.contains(&place(metadata))
+        name.eq_ignore_ascii_case(GIT) || self.0.contains(&file_id(metadata))
     }
 
     /// The same for an entry that was not looked at yet; what is not there is

@@ -27,6 +27,7 @@ use crate::plugins_lock::PluginsLock;
 use crate::settings::Settings;
 use crate::source::{Located, Refusals, Source, refuse_all};
 use crate::versions_env::VersionsEnv;
+use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
 
@@ -36,10 +37,12 @@ mod catalog;
 pub mod component_manifest;
 pub mod components;
 pub mod contribute;
+pub mod core_plugins;
 pub mod defined;
 pub mod edit;
 pub mod hash;
 mod hidden;
+pub mod imports;
 pub mod limits;
 pub mod local;
 mod lock_copy;
@@ -59,6 +62,7 @@ pub mod settings;
 mod shape;
 pub mod source;
 mod span;
+mod step;
 mod versions_env;
 mod web;
 pub mod written;
@@ -110,6 +114,9 @@ pub struct Choices {
     pub flavor: Option<String>,
     /// Values of package templates, by name.
     pub set: BTreeMap<String, String>,
+    /// The manifests of imported skeletons, by URL, that this command has seen and
+    /// airgap.lock does not hold yet: nothing that anybody chose.
+    pub seen: BTreeMap<String, Digest>,
 }
 
 impl Choices {
@@ -120,7 +127,7 @@ impl Choices {
     }
 
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.flavor.is_none() && self.set.is_empty()
     }
 }
 
@@ -231,6 +238,18 @@ impl Project {
         manifests.chain(self.defined.iter().flat_map(Defined::of_others)).collect()
     }
 
+    /// The URLs of the skeletons that the definition imports, for any
+    /// architecture.
+    pub fn skeletons(&self) -> Vec<&str> {
+        self.defined.iter().flat_map(Defined::skeletons).collect()
+    }
+
+    /// Those of them that are not fetched yet, so that nobody knows all that the
+    /// definition names.
+    pub fn unfetched(&self) -> &[String] {
+        self.defined.as_ref().map_or(&[], |defined| &defined.unfetched)
+    }
+
     /// components.yaml as it would be generated from the catalog alone.
     ///
     /// # Errors
@@ -274,7 +293,8 @@ impl Files {
     /// that are needed for it are sound.
     fn read(layout: &Layout, root: &Path, choices: &Choices) -> Result<Self> {
         let mut refusals = Refusals::default();
-        let definition = Source::read(&layout.settings())?.and_then(|settings| defined::find(&settings, layout, root));
+        let settings = Source::read(&layout.settings())?;
+        let definition = settings.as_ref().and_then(|settings| defined::find(settings, layout, root));
         let has_pins = definition.is_none() || layout.versions_env().exists() || layout.catalog().exists();
         let pins = |path: PathBuf| match has_pins {
             true => Source::read_required(&path),
@@ -282,7 +302,7 @@ impl Files {
         };
         let versions_source = pins(layout.versions_env())?;
         let catalog_source = pins(layout.catalog())?;
-        let settings_source = Source::read_required(&layout.settings())?;
+        let settings_source = settings.ok_or_else(|| Source::missing(&layout.settings()))?;
         if definition.is_none() && !choices.is_empty() {
             return Err(Error::new(
                 Class::Usage,
@@ -317,8 +337,9 @@ impl Files {
         choices.apply(&mut settings);
         let added = components.as_ref().map(|(_, components)| components);
         let has_added = added.is_some_and(|components| !components.manifest.components.is_empty());
+        let known = imports::Known::new(lock.as_ref().map_or(&AirgapLock::default(), |(_, lock)| lock), &choices.seen);
         let defined = (definition.is_some() || has_added)
-            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, layout, root))
+            .then(|| Defined::read(definition.as_deref(), added, &settings, &versions, (layout, root), &known))
             .transpose()?;
         if let Some(defined) = defined.as_ref().filter(|_| definition.is_some()) {
             defined.name(&mut settings, &settings_source.shown)?;
@@ -338,7 +359,7 @@ impl Files {
         let mut plain = Vec::new();
         let pipeline = noted(hash::PIPELINE, pipeline, &mut plain).unwrap_or_else(Pipeline::built_in);
         let mut pipeline = pipeline.discovering(settings.images.discover);
-        if defined.as_ref().is_some_and(Defined::has_charts_in_git) {
+        if defined.as_ref().is_some_and(|defined| defined.has_charts_in_git) {
             pipeline.charts_need_repositories();
         }
         let mut plugin_pins = noted(hash::PLUGINS_LOCK, pins, &mut plain).unwrap_or_default();

@@ -10,6 +10,7 @@ use model::ComponentManifest;
 use model::problem::{Problem, YamlPath, shown};
 
 use super::hidden::Hidden;
+use super::imports;
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -59,8 +60,12 @@ pub fn problem(written: &str, path: &YamlPath) -> Option<Problem> {
 }
 
 /// Where a written path lies: below the folder that holds config/. A leading
-/// `config/` means the configuration folder, whatever it is called.
+/// `config/` means the configuration folder, whatever it is called, and
+/// [`imports::AT`] that of the skeletons.
 pub fn resolve(layout: &Layout, root: &Path, written: &str) -> PathBuf {
+    if let Some(below) = imports::below(written) {
+        return layout.imports().join(below);
+    }
     let relative = written.trim_start_matches("./");
     match relative.strip_prefix("config/") {
         Some(inside) => layout.config.join(inside),
@@ -84,8 +89,8 @@ pub fn paths(manifest: &ComponentManifest) -> Vec<(YamlPath, String)> {
 
 /// The directories that the local chart at `written` takes in by `file://`
 /// dependencies, and those that they take in, as if they were written in the
-/// manifest too. What leaves the project or is not there is left out: whoever
-/// packages the chart names it.
+/// manifest too. What leaves the project, or the skeleton that the chart is of, or
+/// is not there is left out: whoever packages the chart names it.
 ///
 /// # Errors
 /// `local` where a description cannot be read.
@@ -96,6 +101,9 @@ pub fn dependencies(layout: &Layout, root: &Path, written: &str) -> Result<Vec<S
         for repository in repositories(&resolve(layout, root, &chart))? {
             let Some(path) = repository.strip_prefix("file://") else { continue };
             let Some(path) = joined(&chart, path).filter(|path| resolve(layout, root, path).is_dir()) else { continue };
+            if imports::skeleton_of(&path) != imports::skeleton_of(written) {
+                continue;
+            }
             if path != written && !found.contains(&path) && found.len() < CHARTS {
                 found.push(path.clone());
                 open.push(path);
@@ -145,13 +153,13 @@ pub struct Content {
     /// Where it lies; canonical, where it is in the project.
     root: PathBuf,
     /// By path below the root; the root itself is the empty path.
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, LocalEntry>,
     digest: Digest,
 }
 
 /// One file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum LocalEntry {
     /// A regular file.
     File {
         /// Of its content.
@@ -185,7 +193,7 @@ impl Content {
         Self::of(followed(layout, root, path), &Hidden::of(layout))
     }
 
-    fn of(root: PathBuf, hidden: &Hidden) -> Result<Self> {
+    pub(crate) fn of(root: PathBuf, hidden: &Hidden) -> Result<Self> {
         let mut hasher = Hasher::new();
         let mut entries = BTreeMap::new();
         add(&root, hidden, &mut hasher, &mut entries)?;
@@ -204,17 +212,17 @@ impl Content {
 
     /// Whether it is one file.
     pub fn is_file(&self) -> bool {
-        matches!(self.get(""), Some(Entry::File { .. }))
+        matches!(self.get(""), Some(LocalEntry::File { .. }))
     }
 
     /// The entry at a path below the root, `/` between its parts; the root itself is the empty
     /// path.
-    pub fn get(&self, path: &str) -> Option<&Entry> {
+    pub fn get(&self, path: &str) -> Option<&LocalEntry> {
         self.entries.get(path)
     }
 
     /// Everything below the root, in the order of the names.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &LocalEntry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry)).filter(|(path, _)| !path.is_empty())
     }
 
@@ -230,7 +238,7 @@ impl Content {
                 ".." => drop(at.pop()?),
                 _ => at.push(name),
             }
-            let Some(Entry::Link { target }) = self.get(&at.join("/")) else { continue };
+            let Some(LocalEntry::Link { target }) = self.get(&at.join("/")) else { continue };
             links += 1;
             if links > LINKS || target.starts_with('/') {
                 return None;
@@ -253,7 +261,7 @@ fn followed(layout: &Layout, root: &Path, path: PathBuf) -> PathBuf {
 
 /// Everything at and below `path`, parents first and in the order of names;
 /// what is still to come waits in a list.
-fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher, entries: &mut BTreeMap<String, Entry>) -> Result<()> {
+fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher, entries: &mut BTreeMap<String, LocalEntry>) -> Result<()> {
     let mut pending = vec![(path.to_owned(), String::new())];
     while let Some((path, name)) = pending.pop() {
         check_size(&path, &name, entries.len() + 1)?;
@@ -261,17 +269,17 @@ fn add(path: &Path, hidden: &Hidden, hasher: &mut Hasher, entries: &mut BTreeMap
         let entry = if kind.is_symlink() {
             let target = std::fs::read_link(&path).map_err(|source| Error::io("cannot read", &path, source))?;
             part(hasher, b'l', &name, target.as_os_str().as_encoded_bytes());
-            Entry::Link { target: target.to_string_lossy().into_owned() }
+            LocalEntry::Link { target: target.to_string_lossy().into_owned() }
         } else if kind.is_dir() {
             part(hasher, b'd', &name, b"");
             let below = children(&path)?.into_iter().rev().map(|child| (path.join(&child), child));
             let shown = below.filter(|(path, child)| !hidden.hides_entry(child, path));
             pending.extend(shown.map(|(path, child)| (path, format!("{name}/{child}"))));
-            Entry::Directory
+            LocalEntry::Directory
         } else {
             let executable = kind.permissions().mode() & 0o100 != 0;
             let (digest, size) = add_file(&path, &name, hasher)?;
-            Entry::File { digest, size, executable }
+            LocalEntry::File { digest, size, executable }
         };
         entries.insert(name.trim_start_matches('/').to_owned(), entry);
     }
@@ -375,8 +383,8 @@ mod tests {
             std::os::unix::fs::symlink(target, at(name)).unwrap();
         }
         let content = Content::read(&layout(project.path()), project.path(), "./chart").unwrap();
-        assert!(!content.is_file() && content.get("t") == Some(&Entry::Directory));
-        let run = Entry::File { digest: Digest::of(b"22"), size: 2, executable: true };
+        assert!(!content.is_file() && content.get("t") == Some(&LocalEntry::Directory));
+        let run = LocalEntry::File { digest: Digest::of(b"22"), size: 2, executable: true };
         assert_eq!(content.get("t/run"), Some(&run));
         for (path, found) in [
             ("a", Some("a")),

@@ -246,8 +246,9 @@ pub fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::airgap_lock::{CHARTS, LockedChart, LockedFile};
+    use super::super::airgap_lock::{LockedChart, LockedFile};
     use super::*;
+    use crate::core_plugins::CHARTS;
     use crate::pipeline::Pipeline;
     use crate::plugins_lock::PluginsLock;
 

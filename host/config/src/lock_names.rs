@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use model::ResolvedComponents;
+use model::chart::provenance_of;
 
 use super::airgap_lock::{AirgapLock, LockChange, LockedChart};
 use super::catalog::ARCHITECTURES;
@@ -50,6 +51,13 @@ impl Names {
         self.charts.extend(charts.map(|chart| AirgapLock::chart_key(&chart.repo, &chart.name, &chart.version)));
     }
 
+    /// The same with what the definition imports from registries.
+    #[must_use]
+    pub fn with_skeletons(mut self, urls: &[&str]) -> Self {
+        self.files.extend(urls.iter().map(|url| (*url).to_owned()));
+        self
+    }
+
     fn names_image(&self, key: &str) -> bool {
         key.split_once(' ')
             .is_some_and(|(image, platform)| self.images.contains(image) && self.platforms.contains(platform))
@@ -78,14 +86,6 @@ impl Parts {
                 Some(by) => self.0.contains(&(key.clone(), by.clone())),
                 None => self.0.range((key.clone(), Asker::Host)..).next().is_some_and(|(at, _)| at == key),
             }
-    }
-}
-
-/// The provenance file that lies beside the archive of a chart.
-pub fn provenance_of(archive: &str) -> String {
-    match archive.split_once('?') {
-        Some((path, query)) => format!("{path}.prov?{query}"),
-        None => format!("{archive}.prov"),
     }
 }
 
@@ -263,12 +263,5 @@ mod tests {
             gone.prune(&names(runners));
             assert!(gone.plugins.is_empty(), "it is pinned, or in the pipeline, and not both");
         }
-    }
-
-    /// As the charts plugin names it.
-    #[test]
-    fn a_provenance_file_lies_beside_its_archive() {
-        assert_eq!(provenance_of("https://h/a.tgz"), "https://h/a.tgz.prov");
-        assert_eq!(provenance_of("https://h/a.tgz?x=1?y"), "https://h/a.tgz.prov?x=1?y");
     }
 }

@@ -15,6 +15,7 @@ use model::ResolvedComponents;
 use crate::as_read::AsRead;
 use crate::defined::Defined;
 use crate::hidden::Hidden;
+use crate::imports;
 use crate::local::Content;
 use crate::pipeline::StepSpec;
 use crate::{Project, local};
@@ -178,7 +179,12 @@ impl NamedPaths {
 
     fn tree(&self, written: &str, read: &AsRead) -> Result<LocalTree> {
         let full = local::resolve(&self.layout, &self.root, written);
-        let base = if full.starts_with(&self.root) { &self.root } else { &self.layout.config };
+        let imports = self.layout.imports();
+        let base = match imports::below(written) {
+            Some(_) => &imports,
+            None if full.starts_with(&self.root) => &self.root,
+            None => &self.layout.config,
+        };
         let found = full.canonicalize().map_err(|error| {
             let class = if error.kind() == io::ErrorKind::NotFound { Class::NotFound } else { Class::Local };
             Error::new(class, format!("the local path `{written}` of the configuration can not be read"))

@@ -79,13 +79,19 @@ impl PinSignature {
 
     /// The same, by the first of these keys that it holds by.
     fn by_one_of(mut self, keys: &[PublicKey], component: &Digest) -> Result<Self> {
+        self.key = self.held_by(keys, component)?.to_pem();
+        Ok(self)
+    }
+
+    /// The first of these keys that it holds by.
+    ///
+    /// # Errors
+    /// As [`Self::verify`] for the first of them; `configuration` where there is none.
+    pub fn held_by<'k>(&self, keys: &'k [PublicKey], component: &Digest) -> Result<&'k PublicKey> {
         let mut refused = None;
         for key in keys {
             match self.verify(key, component) {
-                Ok(()) => {
-                    self.key = key.to_pem();
-                    return Ok(self);
-                }
+                Ok(()) => return Ok(key),
                 Err(error) => refused = refused.or(Some(error)),
             }
         }

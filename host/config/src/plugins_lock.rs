@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
 
+use crate::core_plugins::{CORE, core};
 use crate::limits::OwnLimits;
 use crate::pin_signature::PinSignature;
 use crate::pin_source::PinSource;
@@ -47,27 +48,6 @@ use signing::PublicKey;
 
 /// Of the file's format.
 pub const FORMAT: u32 = 1;
-
-/// The plugins that are part of the binary, and what each of them decides.
-pub const CORE: [(&str, &str); 8] = [
-    (
-        "manifest",
-        "which components, images, charts, files and repositories the package holds, and where the host fetches them \
-         from, with your credentials",
-    ),
-    ("charts", "which charts and values go into the package, and from where they come"),
-    ("helm-render", "what charts render to, and so which images they deploy"),
-    ("discover", "which images of charts are told to be lacking, and with `images.discover: add` go into the package"),
-    ("zarf-yaml", "what a deployment of the package does"),
-    ("package", "every byte of the package, its checksum and its list"),
-    ("sbom", "what the SBOMs say is in the package"),
-    ("scan", "which images `scan` finds"),
-];
-
-/// What the core plugin of a name decides; None where there is none.
-pub fn core(name: &str) -> Option<&'static str> {
-    CORE.iter().find(|(core, _)| *core == name).map(|(_, decides)| *decides)
-}
 
 /// config/plugins.lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use model::problem::{Problem, YamlPath, shown};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline::StepSpec;
+use super::core_plugins::{MANIFEST, PACKAGE};
+use super::step::{Publish, StepSpec, Target};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use disk::tree;
@@ -37,33 +38,10 @@ pub struct Published {
     pub stamp: Option<String>,
 }
 
-/// A file that becomes visible outside build/ with its step's commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Publish {
-    /// A path in the tree; a leading `*` matches any beginning of a name in
-    /// the root of the tree. One that matches nothing publishes nothing.
-    pub from: String,
-    /// The folder that it goes into.
-    pub to: Target,
-}
-
-/// A folder outside build/.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// config/, which decides what the next build does.
-    Config,
-    /// dist/, which holds what is handed on.
-    Dist,
-}
-
-/// Who publishes into config/, and what.
-pub(super) const MANIFEST: &str = "manifest";
+/// What the plugin `manifest` publishes into config/.
 const CONFIGURATION: [&str; 2] = ["components.yaml", "components.base.yaml"];
 
-/// Who publishes the package, and what that is called.
-pub(super) const PACKAGE: &str = "package";
+/// How the names of the package begin.
 const PACKAGE_FILES: &str = "zarf-package-";
 /// The list of what the package that was built last holds.
 pub const PACKAGE_LIST: &str = "artifact-manifest.json";

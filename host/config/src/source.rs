@@ -60,12 +60,15 @@ impl Source {
     /// # Errors
     /// `configuration` where the file is missing, too long or not UTF-8.
     pub(crate) fn read_required(path: &Path) -> Result<Self> {
-        Self::read(path)?.ok_or_else(|| {
-            Error::configuration(format!("{} is missing", layout::shown(path))).hint(
-                "run the command in the folder that holds config/, or name it with `--config-dir`; where there is none \
-                       yet, `opencenter-airgap init` writes it",
-            )
-        })
+        Self::read(path)?.ok_or_else(|| Self::missing(path))
+    }
+
+    /// That a file is not there which has to be.
+    pub(crate) fn missing(path: &Path) -> Error {
+        Error::configuration(format!("{} is missing", layout::shown(path))).hint(
+            "run the command in the folder that holds config/, or name it with `--config-dir`; where there is none \
+             yet, `opencenter-airgap init` writes it",
+        )
     }
 
     /// # Errors

@@ -188,13 +188,13 @@ pub struct Restriction {
     /// `*.`.
     pub by_name: bool,
     /// One place more: where the settings send what is asked for.
-    place: Option<Place>,
+    place: Option<SettingsAddress>,
 }
 
 /// A place that was not granted itself: a grant covers what was asked for, and
 /// the settings say where that is.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct SettingsAddress {
     /// Which addresses are this place.
     pub what: At,
     /// Whether it may have a private address: the user's own mirrors may.
@@ -227,7 +227,7 @@ impl Restriction {
 
     /// The same with the place to which the settings send what is asked for.
     #[must_use]
-    pub fn with_place(&self, place: Option<Place>) -> Self {
+    pub fn with_place(&self, place: Option<SettingsAddress>) -> Self {
         Self { place, ..self.clone() }
     }
 
@@ -343,7 +343,7 @@ mod tests {
     fn a_place_is_one_address_or_what_lies_below_one() {
         let url = |text: &str| Url::parse(text).unwrap();
         let granted = Restriction::below(&["https://*.example.com/"]);
-        let with = |what: At| granted.with_place(Some(Place { what, by_name: true }));
+        let with = |what: At| granted.with_place(Some(SettingsAddress { what, by_name: true }));
         let exactly = with(At::Exactly(url("http://127.0.0.1:1/m/a%25b?v=1")));
         assert_eq!(exactly.grant_for(&url("http://127.0.0.1:1/m/a%25b?v=2")), Ok(Granting::Named));
         assert!(exactly.grant_for(&url("http://127.0.0.1:1/m/a%25b/c")).is_err());

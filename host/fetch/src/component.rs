@@ -34,7 +34,7 @@ const MOST_LAYERS: usize = 16;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct ComponentRequest<'a> {
     /// Where it lies.
     pub source: &'a PinSource,
     /// One of these must have signed it; nobody where there are none.
@@ -62,7 +62,12 @@ pub struct Component {
 /// Those of [`Network::download`] and [`Network::manifest`]; `integrity` where
 /// it is not what was expected, or no signature holds; `invalid-input` where
 /// there is something else.
-pub async fn fetch(network: &Network, store: &Store, wanted: Wanted<'_>, progress: &Progress) -> Result<Component> {
+pub async fn fetch(
+    network: &Network,
+    store: &Store,
+    wanted: ComponentRequest<'_>,
+    progress: &Progress,
+) -> Result<Component> {
     let source = Source { network, store, wanted, progress };
     match wanted.source {
         PinSource::Url(url) => source.at_server(url).await,
@@ -74,13 +79,13 @@ pub async fn fetch(network: &Network, store: &Store, wanted: Wanted<'_>, progres
 struct Source<'a> {
     network: &'a Network,
     store: &'a Store,
-    wanted: Wanted<'a>,
+    wanted: ComponentRequest<'a>,
     progress: &'a Progress,
 }
 
 impl Source<'_> {
     async fn at_server(&self, url: &Url) -> Result<Component> {
-        let Wanted { keys, expected, limit, .. } = self.wanted;
+        let ComponentRequest { keys, expected, limit, .. } = self.wanted;
         let bytes = self.download(url, "the plugin", expected, limit).await?;
         let signature = if keys.is_empty() { None } else { Some(self.bundle_beside(url, &Digest::of(&bytes)).await?) };
         Ok(Component { bytes, manifest: None, signature })
@@ -122,7 +127,7 @@ impl Source<'_> {
     }
 
     async fn in_registry(&self, reference: &Reference) -> Result<Component> {
-        let Wanted { keys, expected, limit, .. } = self.wanted;
+        let ComponentRequest { keys, expected, limit, .. } = self.wanted;
         let manifest = self.network.manifest(reference, self.progress).await?;
         let named = component_manifest::component(&manifest.bytes);
         let Named { digest, size } = named.map_err(|error| error.context(reference.to_string()))?;

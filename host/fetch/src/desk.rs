@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use crate::network;
-use crate::network::{Download, Network, Seen};
+use crate::network::{Download, Network};
+use crate::seen::{Seen, SeenChart};
 use crate::shared_lock::SharedLock;
 use crate::store::Store;
 use base::digest::Digest;
@@ -241,7 +242,7 @@ impl Desk {
                 }
                 self.bear_out(&chart)?;
             }
-            seen.push(SeenChart { key, chart });
+            seen.push(SeenChart::new(key, chart));
         }
         lock.enter_charts(seen)
     }
@@ -323,19 +324,6 @@ pub struct Resolved {
     pub url: String,
     /// Of the archive in the plugin's output.
     pub digest: Digest,
-}
-
-/// A chart whose address the host saw give its archive. Only a desk makes one.
-#[derive(Clone, Debug)]
-pub struct SeenChart {
-    key: String,
-    chart: LockedChart,
-}
-
-impl SeenChart {
-    pub(crate) fn into_entry(self) -> (String, LockedChart) {
-        (self.key, self.chart)
-    }
 }
 
 fn unseen(chart: &LockedChart, asker: &Asker) -> Error {

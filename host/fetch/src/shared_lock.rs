@@ -29,8 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::ResolvedComponents;
 use serde::{Deserialize, Serialize};
 
-use crate::desk::SeenChart;
-use crate::network::Seen;
+use crate::seen::{Seen, SeenChart};
 use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure, Result};
 use config::airgap_lock::{AirgapLock, LockChange, LockedFile, LockedImage, LockedRepository, Statement};
@@ -273,6 +272,14 @@ impl SharedLock {
         self.add(&lock)?;
         let before = self.inner().doubted.repositories.get(&key).filter(|before| !before.agrees_with(&now)).cloned();
         Ok(before.map(|before| contradicted(&key, &now.commit, &before.commit)))
+    }
+
+    /// Takes up what the same command resolved before it shared the lock.
+    ///
+    /// # Errors
+    /// As [`SharedLock::enter`].
+    pub fn take_up(&self, found: &AirgapLock) -> Result<()> {
+        self.add(found)
     }
 
     /// The digest that an address gave this asker, where the lock says.

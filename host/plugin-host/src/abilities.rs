@@ -1,6 +1,7 @@
 //! What a pinned plugin will be able to do, in sentences for whoever decides.
 
-use config::plugins_lock::{Pin, core};
+use config::core_plugins::core;
+use config::plugins_lock::Pin;
 use entitlement::grants::Grants;
 
 /// What each of its rights means, the gravest first. Of what is not said it can

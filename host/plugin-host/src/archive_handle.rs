@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use archive::writer::ArchiveWriter;
+use archive::ArchiveWriter;
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::drift::Drift;
 use super::handed::Handed;
-use super::input::InputTree;
+use super::input::{InputTree, LOCK};
 use super::text;
 use base::error::Result;
 use base::layout::Layout;
@@ -169,6 +169,3 @@ impl Attempt {
 /// copies of local files.
 const CONFIGURATION: &str = "configuration";
 const COPIES: &str = "copies";
-
-/// What references resolved to: a step that resolves some prefers it.
-pub(super) const LOCK: &str = "airgap.lock";

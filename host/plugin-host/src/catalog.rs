@@ -2,6 +2,7 @@
 //! binary, and those that plugins.lock pins. Finding one needs no engine.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::{fmt, io};
 use std::sync::Arc;
 
@@ -200,8 +201,8 @@ impl fmt::Debug for PluginSource {
 /// `configuration` for an unknown name, and for a pin whose file is missing, is
 /// not what was pinned, or is not signed by whom it must be.
 pub fn find(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
-    if pins.pin(name).is_some() {
-        return pinned(name, pins);
+    if let Some((pin, path)) = pins.pin(name) {
+        return pinned(name, pin, &path, pins);
     }
     if let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) {
         return Ok(embedded.source());
@@ -237,13 +238,10 @@ pub fn check(project: &Project) -> Result<()> {
     refuse_all(problems)
 }
 
-fn pinned(name: &str, pins: &PluginsLock) -> Result<PluginSource> {
-    let Some((pin, path)) = pins.pin(name) else {
-        return Err(Error::configuration(format!("plugin `{name}` is not pinned")));
-    };
+fn pinned(name: &str, pin: &Pin, path: &Path, pins: &PluginsLock) -> Result<PluginSource> {
     pins.check_signer(name)?;
-    let shown = layout::shown(&path);
-    let bytes = fs::read_optional(&path, COMPONENT_BYTES)
+    let shown = layout::shown(path);
+    let bytes = fs::read_optional(path, COMPONENT_BYTES)
         .map_err(|error| error.context(format!("plugin `{name}` can not be read")))?
         .ok_or_else(|| missing(name, &shown))?;
     check_digest(name, &shown, pin, &bytes)?;
@@ -297,10 +295,10 @@ mod tests {
 
     use super::*;
     use base::error::Class;
-    use config::plugins_lock;
+    use config::core_plugins;
 
     fn lock(root: &Path, name: &str, digest: Digest) -> PluginsLock {
-        let replaces = if plugins_lock::core(name).is_some() { "    replace_core: true\n" } else { "" };
+        let replaces = if core_plugins::core(name).is_some() { "    replace_core: true\n" } else { "" };
         let text =
             format!("format: 1\nplugins:\n  {name}:\n    path: p.wasm\n    sha256: {}\n{replaces}", digest.hex());
         let source = Source::of("plugins.lock".into(), text.into_bytes()).unwrap();
@@ -310,7 +308,7 @@ mod tests {
     #[test]
     fn the_core_plugins_carry_the_digest_of_their_bytes() {
         let names: Vec<&str> = EMBEDDED.iter().map(|core| core.name).collect();
-        assert_eq!(names, plugins_lock::CORE.map(|(name, _)| name), "config knows what is replaced");
+        assert_eq!(names, core_plugins::CORE.map(|(name, _)| name), "config knows what is replaced");
         for embedded in EMBEDDED {
             let source = embedded.source();
             assert_eq!(embedded.digest, Digest::of(&source.component().unwrap()), "{}", embedded.name);

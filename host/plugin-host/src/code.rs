@@ -13,7 +13,9 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::text;
 use base::digest::{Digest, Hasher};
+use base::error::{Class, Error};
 
 /// Compiled code that was checked, or that our own compiler has just made.
 #[derive(Debug)]
@@ -126,6 +128,12 @@ fn map(engine: &Engine, memory: &File) -> Option<Component> {
     // SAFETY: above; the seals keep everybody, this process included, from writing
     // to it, making it shorter, and taking them off, and the mapping is private.
     unsafe { Component::deserialize_file(engine, path) }.ok()
+}
+
+/// Why a component can not be compiled, in the compiler's words: they name a
+/// feature of WebAssembly that is off.
+pub(super) fn compile_error(subject: &str, error: &wasmtime::Error) -> Error {
+    Error::new(Class::Plugin, text::line(&format!("{subject} can not be compiled: {error:#}"), 1000))
 }
 
 #[cfg(test)]

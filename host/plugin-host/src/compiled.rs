@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use super::catalog::PluginSource;
 use super::code::Code;
-use super::stop::Subject;
+use super::subject::Subject;
 use super::worker::{self, Question, Task};
-use super::{Runtime, blocking, limits, subject_of, text, validate};
+use super::{Runtime, blocking, limits, subject_of, validate};
 use base::digest::Digest;
-use base::error::{Class, Error, Result};
+use base::error::{Error, Result};
 use base::progress::{Level, Progress};
 use config::limits::{Limit, PluginSettings};
 use confine::alone::{Bounds, Memory};
@@ -82,10 +82,4 @@ impl Runtime {
         let PluginSettings { compile_mib, compile_seconds, .. } = self.options.settings;
         Bounds { memory: Memory::Addresses(compile_mib.saturating_mul(1 << 20)), processor: compile_seconds }
     }
-}
-
-/// Why a component can not be compiled, in the compiler's words: they name a
-/// feature of WebAssembly that is off.
-pub(super) fn compile_error(subject: &str, error: &wasmtime::Error) -> Error {
-    Error::new(Class::Plugin, text::line(&format!("{subject} can not be compiled: {error:#}"), 1000))
 }

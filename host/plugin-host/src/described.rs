@@ -7,16 +7,30 @@ use serde_json::Value;
 
 use super::cache::Note;
 use super::catalog::PluginSource;
-use super::description::{self, Description, Noted};
+use super::description::{self, Description, Noted, Said};
 use super::limits::{self, CallLimits, FAILURE_MESSAGE};
-use super::stop::Subject;
-use super::worker::{self, Fitting, Question, Said, Task};
+use super::subject::Subject;
+use super::worker::{self, Fitting, Question, Task};
 use super::{Runtime, subject_of, text};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::Progress;
 use config::limits::Limit;
 use confine::alone::{Bounds, Memory};
+
+/// What the host may tell a step beside its own configuration.
+pub(super) const PROVIDED: [&str; 10] = [
+    "package",
+    "architecture",
+    "force_regenerate",
+    "strict_images",
+    "plugins",
+    "format",
+    "contributions",
+    "sbom",
+    "discover",
+    "api_versions",
+];
 
 impl Runtime {
     /// What a plugin says about itself. Kept by its digest.
@@ -74,23 +88,22 @@ impl Runtime {
             .map_err(|error| Error::new(Class::Plugin, format!("{subject} describes itself badly")).caused_by(error))
     }
 
-    /// What of a configuration does not fit a plugin's schema. The verdict is
-    /// kept by all that it depends on.
+    /// What of a step's own configuration does not fit its plugin's schema. The
+    /// verdict is kept by all that it depends on.
     ///
     /// # Errors
     /// `plugin` where a limit was met, `local`.
-    pub(super) async fn misfits(
+    pub async fn misfits(
         &self,
         source: &PluginSource,
         description: &Description,
         configuration: Value,
-        provided: &[&str],
         progress: &Progress,
     ) -> Result<Vec<String>> {
         let fitting = Fitting {
             schema: description.configuration_schema.to_string(),
             configuration: configuration.to_string(),
-            provided: provided.iter().map(|&name| name.to_owned()).collect(),
+            provided: PROVIDED.map(str::to_owned).into(),
         };
         let asked = serde_json::to_vec(&fitting)
             .map_err(|error| Error::local("a configuration can not be written as JSON").caused_by(error))?;

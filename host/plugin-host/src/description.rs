@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{FAILURE_MESSAGE, WANTS};
 use super::text;
-use super::worker::Said;
 use base::error::{Class, Error, Result};
 use config::limits::Limit;
 
@@ -41,6 +40,16 @@ impl std::fmt::Display for Want {
             Self::Directories => f.write_str("directories: true"),
         }
     }
+}
+
+/// What a plugin said, as it said it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) summary: String,
+    pub(super) configuration_schema: String,
+    pub(super) wants: Vec<Want>,
 }
 
 /// A description as it is kept, with what it took: a limit that is lowered

@@ -8,10 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::amount::Amount;
 use super::input::{InputTree, hash_file};
 use super::ledger::Ledger;
 use super::limits::LOCAL_DEPTH;
-use super::watch::Amount;
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
 use disk::fs;

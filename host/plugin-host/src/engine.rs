@@ -147,7 +147,7 @@ mod tests {
     fn compile(parts: &str) -> std::result::Result<(), String> {
         let bytes = wat::parse_str(format!("(component {parts})")).unwrap();
         let compiled = new().unwrap().precompile_component(&bytes);
-        compiled.map(drop).map_err(|error| crate::compiled::compile_error("x", &error).message().to_owned())
+        compiled.map(drop).map_err(|error| crate::code::compile_error("x", &error).message().to_owned())
     }
 
     /// The smallest use of each feature that is off, and its name in the

@@ -9,7 +9,6 @@
 //! What differs between two disks with the same files is not shown: times,
 //! inodes and the order of a directory, on which a package would come to depend.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -30,12 +29,14 @@ use wasmtime_wasi::p2::{
     StreamResult,
 };
 
+use super::amount::Amount;
 use super::call::Call;
 use super::host_time::HostTime;
-use super::limits::{IDENTITIES, LISTED_ENTRIES, LOCAL_DEPTH};
+use super::limits::{LISTED_ENTRIES, LOCAL_DEPTH};
 use super::open_files::Slot;
+use super::opened::{Held, Listing, ends_the_call, refused};
 use super::stop::Stop;
-use super::watch::{Amount, Place, Watch, count_below};
+use super::watch::{GuestDirectory, Watch, count_below};
 use base::error::{Class, Error};
 
 /// Links `wasi:filesystem` in place of wasmtime's.
@@ -51,64 +52,6 @@ impl HasData for Files {
 }
 
 struct View<'a>(&'a mut Call);
-
-/// What a guest holds of its directories.
-pub(super) struct Opened {
-    watch: Watch,
-    descriptors: HashMap<u32, Held>,
-    /// What is left of each listing.
-    listings: HashMap<u32, Listing>,
-    identities: Identities,
-}
-
-/// Entries by name, the next one last.
-#[derive(Default)]
-struct Listing {
-    left: Vec<DirectoryEntry>,
-    /// As many as were held at its beginning.
-    count: u64,
-}
-
-/// Files and directories, numbered as a guest comes to ask for them. An inode
-/// would tell one build from the other.
-#[derive(Default)]
-struct Identities(HashMap<(u64, u64), u64>);
-
-impl Identities {
-    fn of(&mut self, found: &MetadataHashValue) -> FsResult<MetadataHashValue> {
-        let (key, next) = ((found.lower, found.upper), self.0.len());
-        if next >= IDENTITIES && !self.0.contains_key(&key) {
-            let message = format!("the plugin asked for the identity of more than {IDENTITIES} files");
-            let hint = "this is a fault of the plugin: report it to its author";
-            return Err(refused(Error::new(Class::Plugin, message).hint(hint)));
-        }
-        let lower = *self.0.entry(key).or_insert(next as u64);
-        Ok(MetadataHashValue { lower, upper: 0 })
-    }
-}
-
-/// One descriptor.
-struct Held {
-    place: Place,
-    /// Directories between it and the one that the guest was given.
-    depth: usize,
-    /// None for the ones that it was given.
-    slot: Option<Arc<Slot>>,
-}
-
-impl Opened {
-    pub(super) fn new(watch: Watch) -> Self {
-        Self { watch, descriptors: HashMap::new(), listings: HashMap::new(), identities: Identities::default() }
-    }
-}
-
-fn ends_the_call(stop: Stop) -> FsError {
-    FsError::trap(stop)
-}
-
-fn refused(error: Error) -> FsError {
-    ends_the_call(Stop::Host(error))
-}
 
 fn too_deep() -> FsError {
     let message = format!("a directory of the plugin would be nested more than {LOCAL_DEPTH} deep");
@@ -222,9 +165,9 @@ impl preopens::Host for View<'_> {
         if let Some(opened) = &mut self.0.opened {
             for (fd, name) in &given {
                 let place = match name.as_str() {
-                    "/out" => Place::Out,
-                    "/work" => Place::Work,
-                    _ => Place::In,
+                    "/out" => GuestDirectory::Out,
+                    "/work" => GuestDirectory::Work,
+                    _ => GuestDirectory::In,
                 };
                 opened.descriptors.insert(fd.rep(), Held { place, depth: 0, slot: None });
             }
@@ -498,7 +441,7 @@ struct Writing {
     file: Arc<File>,
     /// Where the next byte goes; None at the end of the file.
     at: Option<u64>,
-    place: Place,
+    place: GuestDirectory,
     watch: Watch,
     _slot: Option<Arc<Slot>>,
 }
@@ -563,19 +506,6 @@ impl OutputStream for Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Inodes differ from build to build; what a guest is told does not.
-    #[test]
-    fn a_file_is_known_by_when_it_was_first_asked_for() {
-        let mut identities = Identities::default();
-        let mut of = |lower, upper| identities.of(&MetadataHashValue { lower, upper }).unwrap().lower;
-        assert_eq!([of(7, 1), of(9, 1), of(7, 2), of(9, 1), of(7, 1)], [0, 1, 2, 1, 0]);
-        for inode in 0..IDENTITIES as u64 - 3 {
-            of(inode, 3);
-        }
-        assert!(identities.of(&MetadataHashValue { lower: 7, upper: 1 }).is_ok());
-        assert!(identities.of(&MetadataHashValue { lower: 8, upper: 1 }).is_err());
-    }
 
     #[test]
     fn the_depth_of_a_path_is_that_of_its_names() {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::limits::CallLimits;
-use super::stop::{Stop, Subject};
+use super::stop::Stop;
+use super::subject::Subject;
 use base::error::{Error, Result};
 use base::leash::Leash;
 use config::limits::Limit;

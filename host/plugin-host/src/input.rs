@@ -14,8 +14,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::attempt::LOCK;
-use super::bindings::trees::{Entry, EntryKind};
 use super::host_time::HostTime;
 use super::limits::{LOCAL_DEPTH, LOCAL_ENTRIES};
 use super::room::{Room, Taken};
@@ -33,6 +31,32 @@ use disk::tree::{Artifact, Tree};
 
 /// Bytes that are read between two questions to the leash.
 const PIECE: usize = 1 << 20;
+
+/// What references resolved to: a step that resolves some prefers it.
+pub(super) const LOCK: &str = "airgap.lock";
+
+/// What lies in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// In the tree.
+    pub(super) path: String,
+    pub(super) kind: EntryKind,
+    /// Bytes of a file, else 0.
+    pub(super) size: u64,
+    pub(super) executable: bool,
+    /// `sha256:…`, where the host knows it.
+    pub(super) digest: Option<String>,
+    /// Of a link.
+    pub(super) target: Option<String>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    File,
+    Directory,
+    Symlink,
+}
 
 /// A read-only tree. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -71,7 +95,7 @@ impl Recorded {
         }
     }
 
-    fn entries(&self) -> Vec<(&str, &local::Entry)> {
+    fn entries(&self) -> Vec<(&str, &local::LocalEntry)> {
         match &self.file {
             Some(name) => self.content.get("").map(|entry| (name.as_str(), entry)).into_iter().collect(),
             None => self.content.entries().collect(),
@@ -94,7 +118,7 @@ impl Recorded {
         let inside = self.inside(path).ok_or_else(|| absent(path))?;
         let followed = self.content.followed(inside);
         match (followed.as_deref().and_then(|found| self.content.get(found)), self.content.get(inside)) {
-            (Some(local::Entry::File { digest, size, executable }), _) => Ok(Located {
+            (Some(local::LocalEntry::File { digest, size, executable }), _) => Ok(Located {
                 path: match followed.as_deref() {
                     None | Some("") => self.content.root().to_owned(),
                     Some(below) => self.content.root().join(below),
@@ -105,7 +129,7 @@ impl Recorded {
                 may_change: true,
             }),
             (Some(_), _) => Err(Error::invalid(format!("`{}` is not a file", path.escape_debug()))),
-            (None, Some(local::Entry::Link { .. })) => {
+            (None, Some(local::LocalEntry::Link { .. })) => {
                 Err(Error::invalid(format!("`{}` is a link out of the tree", path.escape_debug())))
             }
             (None, _) => Err(absent(path)),
@@ -406,13 +430,13 @@ fn directory_entry(path: &str) -> Entry {
     Entry { path: path.to_owned(), kind: EntryKind::Directory, size: 0, executable: false, digest: None, target: None }
 }
 
-fn recorded_entry(path: &str, entry: &local::Entry) -> Entry {
+fn recorded_entry(path: &str, entry: &local::LocalEntry) -> Entry {
     match entry {
-        local::Entry::File { size, executable, .. } => {
+        local::LocalEntry::File { size, executable, .. } => {
             Entry { kind: EntryKind::File, size: *size, executable: *executable, ..directory_entry(path) }
         }
-        local::Entry::Directory => directory_entry(path),
-        local::Entry::Link { target } => {
+        local::LocalEntry::Directory => directory_entry(path),
+        local::LocalEntry::Link { target } => {
             Entry { kind: EntryKind::Symlink, target: Some(target.clone()), ..directory_entry(path) }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::open_files::Slot;
-use archive::layer::{LayerReader, Names, Room, Wanted};
+use archive::layer::{LayerFilter, LayerReader, Names, Room};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::leash::Leash;
@@ -53,7 +53,7 @@ impl LayerHandle {
         })
     }
 
-    pub(super) fn select(&self, wanted: Wanted, held: Held, room: &Room, leash: &Leash) -> Result<()> {
+    pub(super) fn select(&self, wanted: LayerFilter, held: Held, room: &Room, leash: &Leash) -> Result<()> {
         let reader = LayerReader::open(&self.path, &self.shown, wanted, room, leash)?;
         self.with(|state| {
             *state = State::Reading { reader: Box::new(reader), _held: held };

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::amount::Amount;
 use super::limits::CallLimits;
-use super::watch::Amount;
 use base::error::{Class, Error, Result};
 use config::limits::{Limit, OwnLimits};
 use disk::tree::check_path;

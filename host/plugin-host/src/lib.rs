@@ -3,7 +3,7 @@
 //! `catalog` says which bytes run under a name. [`Runtime::run`] turns them
 //! into code (`compiled`: the `cache`, or a process that compiles and nothing
 //! else, `worker`), loads it (`code`) into the `engine`, checks that it is a
-//! step (`validate`), and makes one `call`: a fresh store with inert WASI
+//! step (`validate`), and lets one `call` run (`running`): a fresh store with inert WASI
 //! (`wasi`), a memory budget (`budget`), a deadline over guest time, a clock over
 //! what the host works for it (`host_time`), and the `imports` through which the
 //! guest reaches its inputs (`input`), its output (`stream`, `ledger`, `marks`,
@@ -11,7 +11,7 @@
 //! Layers of images it reads through a `layer_handle`.
 //! What it writes through directories (`files`) and unpacks is counted while it
 //! grows (`watch`, `room`), and so are the descriptors that it holds
-//! (`open_files`). Whatever ends the call early is put into words by `stop`.
+//! (`open_files`). Whatever ends the call early (`stop`) is put into words by `report`.
 //! Every limit stands in `limits`. Before any call, [`review`] compares what the
 //! plugins of a pipeline say about themselves (`described`) with what the project
 //! gives them; what that comes to [`abilities`] says in sentences, and what another
@@ -34,6 +34,7 @@ use confine::wall::Wall;
 use futures_util::future::BoxFuture;
 
 pub mod abilities;
+mod amount;
 mod archive_handle;
 mod attempt;
 mod bindings;
@@ -41,6 +42,7 @@ mod budget;
 mod cache;
 mod call;
 pub mod catalog;
+mod clock;
 mod code;
 mod compiled;
 mod console;
@@ -59,13 +61,18 @@ mod layer_handle;
 mod ledger;
 pub mod limits;
 mod marks;
+mod notes;
 mod open_files;
+mod opened;
 mod panic;
+mod report;
 pub mod review;
 mod room;
+mod running;
 mod schema;
 mod stop;
 mod stream;
+mod subject;
 mod text;
 mod validate;
 mod wasi;
@@ -76,7 +83,7 @@ pub mod worker;
 mod tests;
 
 use bindings::{BuildStepPre, step};
-use call::{Call, Maker, Running, Setup, Work};
+use call::{Call, Maker, RunScope};
 use catalog::PluginSource;
 use code::Code;
 use directories::Directories;
@@ -84,7 +91,9 @@ use engine::Machine;
 use handed::Handed;
 use limits::{CallLimits, PROGRESS_MESSAGE, UNIT};
 use open_files::Descriptors;
-use stop::{Subject, Told};
+use report::Told;
+use running::{Running, Setup};
+use subject::Subject;
 use worker::Worker;
 
 pub use attempt::{Asked, Attempt};
@@ -171,7 +180,7 @@ impl Runtime {
         let progress = cx.progress.clone().within(limits.allowance(&subject));
         let allowed = Attempt { progress, ..cx.clone() };
         let maker = Maker { digest: source.digest, is_core: source.is_core(), identity };
-        let (work, idle) = Work::new(allowed, desk, maker, &limits, inputs);
+        let (work, idle) = RunScope::new(allowed, desk, maker, &limits, inputs);
         let setup = Setup {
             subject: &subject,
             limits: &limits,
@@ -200,7 +209,7 @@ impl Runtime {
                     told.warn(&cx.progress);
                     Ok(summary)
                 }
-                Err(error) => Err(stop::until(come_back, stop::polite(error, cancelled, &subject, told))),
+                Err(error) => Err(report::until(come_back, report::polite(error, cancelled, &subject, told))),
             }
         });
         let outcome = match said {

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::amount::Amount;
 use super::input::hash_file;
 use super::ledger::Ledger;
 use super::limits::{MARK_KEY, MARKS, MARKS_BYTES};
-use super::watch::Amount;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::leash::Leash;

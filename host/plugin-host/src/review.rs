@@ -17,20 +17,6 @@ use config::source::Source;
 use entitlement::grants::{Grants, Rules};
 use model::problem::YamlPath;
 
-/// What the host may tell a step beside its own configuration.
-const PROVIDED: [&str; 10] = [
-    "package",
-    "architecture",
-    "force_regenerate",
-    "strict_images",
-    "plugins",
-    "format",
-    "contributions",
-    "sbom",
-    "discover",
-    "api_versions",
-];
-
 /// Something that a plugin would like to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Right {
@@ -97,7 +83,7 @@ impl Runtime {
                 Err(error) if self.is_refused(source.digest) => return Err(error),
                 Err(_) => continue,
             };
-            let misfits = self.misfits(&source, &description, own(step), &PROVIDED, progress).await?;
+            let misfits = self.misfits(&source, &description, own(step), progress).await?;
             refuse_misfit(step, name, &misfits)?;
             let missing = rights(&description, &source).into_iter().filter(|right| !right.granted);
             warnings.extend(missing.map(|right| {
@@ -111,22 +97,6 @@ impl Runtime {
             warnings.extend(told_unwanted(project, name, &unwanted(&description, &granted))?);
         }
         Ok(warnings)
-    }
-}
-
-impl Runtime {
-    /// What of a step's own configuration does not fit its plugin.
-    ///
-    /// # Errors
-    /// `plugin` where a limit was met, `local`.
-    pub async fn misfit(
-        self: &Arc<Self>,
-        source: &PluginSource,
-        description: &Description,
-        configuration: Value,
-        progress: &Progress,
-    ) -> Result<Vec<String>> {
-        self.misfits(source, description, configuration, &PROVIDED, progress).await
     }
 }
 
@@ -147,7 +117,7 @@ fn told_unwanted(project: &Project, name: &str, unwanted: &[(&'static str, Strin
 }
 
 /// What stands in the pipeline; the host adds the rest.
-fn own(step: &StepSpec) -> Value {
+pub fn own(step: &StepSpec) -> Value {
     if step.configuration.is_null() { Value::Object(Map::new()) } else { step.configuration.clone() }
 }
 
@@ -202,7 +172,12 @@ mod tests {
     fn what_the_host_fills_in_is_not_missed() {
         let mut step = config::pipeline::Pipeline::built_in().steps.remove(1);
         let misfits = |step: &StepSpec| {
-            schema::problems(&description().configuration_schema, &own(step), "configuration", &PROVIDED)
+            schema::problems(
+                &description().configuration_schema,
+                &own(step),
+                "configuration",
+                &crate::described::PROVIDED,
+            )
         };
         let error = refuse_misfit(&step, "x", &misfits(&step)).unwrap_err();
         assert!(error.message().ends_with("`configuration.own` is missing"), "{error}");

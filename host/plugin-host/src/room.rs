@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::amount::Amount;
 use super::limits::CallLimits;
-use super::watch::Amount;
 use archive::unpack::UnpackLimits;
 use base::error::Result;
 use config::limits::Limit;

@@ -16,7 +16,7 @@ use super::catalog::{EMBEDDED, PluginSource};
 use super::worker::Worker;
 use super::{Runtime, RuntimeOptions};
 use crate::drift::Drift;
-use archive::writer::{ArchiveWriter, Compression, Entry};
+use archive::{ArchiveWriter, Compression, NewMember};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::Layout;
@@ -517,8 +517,8 @@ async fn a_plugins_output_opens_no_local_path() {
 async fn archives_are_unpacked_for_a_call_and_gone_after_it() {
     let bench = Bench::new();
     let mut writer = ArchiveWriter::create(bench.path("archive.tar.zst"), Compression::Zstd).unwrap();
-    writer.add(Entry::bytes("one", 0o644, b"1".to_vec())).unwrap();
-    writer.add(Entry::bytes("two/three", 0o755, b"3".to_vec())).unwrap();
+    writer.add(NewMember::bytes("one", 0o644, b"1".to_vec())).unwrap();
+    writer.add(NewMember::bytes("two/three", 0o755, b"3".to_vec())).unwrap();
     let (digest, size) = writer.finish().unwrap();
     let mut attempt = bench.attempt(json!({"path": "archive.tar.zst"}));
     let tree = TreeBuilder::new(bench.path("build/steps/archives"));
@@ -697,7 +697,7 @@ async fn whether_a_configuration_fits_is_asked_once() {
     let progress = Progress::silent("review");
     let description = runtime().describe(&guest("hello"), &progress).await.unwrap();
     let misfits = async |runtime: Arc<Runtime>, configuration: Value| {
-        runtime.misfits(&guest("hello"), &description, configuration, &["package"], &progress).await
+        runtime.misfits(&guest("hello"), &description, configuration, &progress).await
     };
     let fits = json!({"name": "x"});
     assert_eq!(misfits(runtime(), fits.clone()).await.unwrap(), Vec::<String>::new());

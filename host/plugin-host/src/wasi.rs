@@ -4,19 +4,17 @@
 //! build's epoch, randomness follows from the plugin's digest and the step,
 //! and sleeping takes no time: it moves the guest's own clock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{
-    Deterministic, FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
-    async_trait,
+    Deterministic, FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait,
 };
 
 use super::call::Call;
+use super::clock::VirtualClock;
 use super::console::Console;
 use super::directories::Directories;
 use super::files;
@@ -84,31 +82,6 @@ impl HostWallClock for FixedClock {
 
     fn now(&self) -> Duration {
         self.0
-    }
-}
-
-/// Time that only the guest moves: a microsecond by looking, any span by
-/// sleeping.
-#[derive(Clone, Debug, Default)]
-pub(super) struct VirtualClock(Arc<AtomicU64>);
-
-impl VirtualClock {
-    fn look(&self) -> u64 {
-        self.0.fetch_add(1_000, Ordering::Relaxed)
-    }
-
-    fn sleep_until(&self, when: u64) {
-        self.0.fetch_max(when, Ordering::Relaxed);
-    }
-}
-
-impl HostMonotonicClock for VirtualClock {
-    fn resolution(&self) -> u64 {
-        1_000
-    }
-
-    fn now(&self) -> u64 {
-        self.look()
     }
 }
 

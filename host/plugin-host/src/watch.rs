@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::amount::Amount;
 use super::host_time::HostTime;
 use super::ledger::Ledger;
 use super::room::Room;
@@ -20,36 +21,9 @@ use super::stop::Stop;
 use base::error::Result;
 use disk::fs::walk;
 
-/// Bytes and names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) bytes: u64,
-    /// Files, directories and links.
-    pub(super) files: u64,
-}
-
-impl Amount {
-    pub(super) fn bytes(bytes: u64) -> Self {
-        Self { bytes, files: 0 }
-    }
-
-    /// One name for something of so many bytes.
-    pub(super) fn file(bytes: u64) -> Self {
-        Self { bytes, files: 1 }
-    }
-
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_add(other.bytes), files: self.files.saturating_add(other.files) }
-    }
-
-    pub(super) fn minus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_sub(other.bytes), files: self.files.saturating_sub(other.files) }
-    }
-}
-
 /// Which directory of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum GuestDirectory {
     /// Below `/in`: nothing grows there.
     In,
     Out,
@@ -68,7 +42,7 @@ struct Inner {
     room: Room,
     time: HostTime,
     /// Files that were opened, as long as they are.
-    opened: Mutex<Vec<(Place, Weak<File>)>>,
+    opened: Mutex<Vec<(GuestDirectory, Weak<File>)>>,
 }
 
 impl Watch {
@@ -81,7 +55,7 @@ impl Watch {
     }
 
     /// A file that lies, or lay, at `place`.
-    pub(super) fn opened(&self, place: Place, file: &Arc<File>) {
+    pub(super) fn opened(&self, place: GuestDirectory, file: &Arc<File>) {
         let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
         // Doubling: each is looked at a few times in all.
         if opened.len() == opened.capacity() {
@@ -94,18 +68,18 @@ impl Watch {
     ///
     /// # Errors
     /// Stops the call where that is too much.
-    pub(super) fn charge(&self, place: Place, more: Amount) -> std::result::Result<(), Stop> {
+    pub(super) fn charge(&self, place: GuestDirectory, more: Amount) -> std::result::Result<(), Stop> {
         if self.grow(place, more).is_ok() {
             return Ok(());
         }
         self.recount().and_then(|()| self.grow(place, more)).map_err(Stop::Host)
     }
 
-    fn grow(&self, place: Place, more: Amount) -> Result<()> {
+    fn grow(&self, place: GuestDirectory, more: Amount) -> Result<()> {
         match place {
-            Place::In => Ok(()),
-            Place::Out => self.0.ledger.grow_directory(more),
-            Place::Work => self.0.room.grow_work(more),
+            GuestDirectory::In => Ok(()),
+            GuestDirectory::Out => self.0.ledger.grow_directory(more),
+            GuestDirectory::Work => self.0.room.grow_work(more),
         }
     }
 
@@ -118,9 +92,9 @@ impl Watch {
             let gone = file.upgrade().and_then(|file| file.metadata().ok()).filter(|metadata| metadata.nlink() == 0);
             let amount = gone.map_or(Amount::default(), |metadata| Amount::file(metadata.len()));
             match place {
-                Place::In => {}
-                Place::Out => out = out.plus(amount),
-                Place::Work => work = work.plus(amount),
+                GuestDirectory::In => {}
+                GuestDirectory::Out => out = out.plus(amount),
+                GuestDirectory::Work => work = work.plus(amount),
             }
         }
         self.0.ledger.set_directory(out)?;

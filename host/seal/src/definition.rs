@@ -4,7 +4,7 @@ use model::zarf::documents::Documents;
 use model::zarf::to_text;
 use serde_yaml::{Mapping, Value};
 
-use crate::package::{BUNDLE, SIGNATURE};
+use crate::members::{BUNDLE, SIGNATURE};
 use base::error::{Error, Result};
 
 /// The release of Zarf that reads the first bundles.

@@ -4,10 +4,11 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use archive::Entry;
+use archive::NewMember;
 use archive::amend::{To, amend};
+use archive::damage::damaged;
 use archive::pieces::Buffers;
-use archive::random::{Archive, damaged};
+use archive::random::Archive;
 use archive::survey::{self, Opened};
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -16,13 +17,8 @@ use disk::fs;
 use signing::{Bundle, PrivateKey};
 
 use crate::definition;
+use crate::members::{BUNDLE, DEFINITION, SIGNATURE};
 
-/// The definition.
-pub const DEFINITION: &str = "zarf.yaml";
-/// What a signature is written to.
-pub const BUNDLE: &str = "zarf.bundle.sig";
-/// What Zarf before 0.71 wrote.
-pub const SIGNATURE: &str = "zarf.yaml.sig";
 /// What lies at the end of a package and is replaced.
 const REPLACED: [&str; 3] = [BUNDLE, SIGNATURE, DEFINITION];
 
@@ -55,7 +51,7 @@ pub fn sign(path: &Path, known: Digest, key: &PrivateKey, placing: Placing, leas
     let text = definition::signed(&definition_of(path, &opened)?)?;
     let bundle = Bundle::of_message(key, &Digest::of(text.as_bytes()))?;
     let entries =
-        vec![Entry::bytes(BUNDLE, MODE, bundle.to_json()?), Entry::bytes(DEFINITION, MODE, text.into_bytes())];
+        vec![NewMember::bytes(BUNDLE, MODE, bundle.to_json()?), NewMember::bytes(DEFINITION, MODE, text.into_bytes())];
     let amended = |to| amend((path, &opened), known, to, &REPLACED, entries, leash);
     if placing == Placing::InPlace && opened.is_tight() && has_one_name(path)? {
         return amended(To::Itself);

@@ -16,7 +16,9 @@ use chart_loader::artifact::{self, Content};
 use chart_loader::directory::Files;
 use chart_loader::{Refusal, install};
 use image_finder::Node;
+use model::chart;
 use model::definition::sources::export_of;
+use model::line::in_one_line;
 use model::rendered::{Searched, Unknown};
 use model::{Chart, ChartArtifact, ChartEntry};
 use sdk::fetch::{FetchErrorKind, Request};
@@ -26,8 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Host;
 use crate::images;
 use crate::local;
-use crate::resolve::{self, Located, Place, WORK, named};
-use crate::url;
+use crate::resolve::{self, ArchiveLocation, Located, WORK, named};
 use model::version::{Constraint, Version, compare};
 
 /// In front of the path of a folder that the step `repos` took out of a git
@@ -201,10 +202,10 @@ fn fetch_archives(
     }
 }
 
-fn request(place: &Place, path: String, label: String) -> Request {
+fn request(place: &ArchiveLocation, path: String, label: String) -> Request {
     match place {
-        Place::Url(url) => Request::url(url, path, label),
-        Place::Blob { reference, .. } => Request::oci_blob(reference, path, label),
+        ArchiveLocation::Url(url) => Request::url(url, path, label),
+        ArchiveLocation::Blob { reference, .. } => Request::oci_blob(reference, path, label),
     }
 }
 
@@ -245,9 +246,9 @@ fn fetch_provenance(
 
 /// Known, or looked for beside the archive: not for a locked chart, which goes
 /// without what was not there when it was locked.
-fn provenance_of(located: &Located, archive: &Archive) -> Option<Place> {
+fn provenance_of(located: &Located, archive: &Archive) -> Option<ArchiveLocation> {
     let looked_for = !located.is_locked && !archive.url.starts_with("oci://");
-    located.provenance.clone().or_else(|| looked_for.then(|| Place::Url(url::provenance_of(&archive.url))))
+    located.provenance.clone().or_else(|| looked_for.then(|| ArchiveLocation::Url(chart::provenance_of(&archive.url))))
 }
 
 /// A directory of the project as an archive.
@@ -469,10 +470,6 @@ fn why(chart: &str, error: &StepError) -> String {
     let Some(failure) = error.failure() else { return "interrupted".to_owned() };
     let why = failure.message.strip_prefix(chart).unwrap_or(&failure.message);
     in_one_line(why.trim_start_matches([':', ' ']))
-}
-
-fn in_one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

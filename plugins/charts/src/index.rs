@@ -27,7 +27,7 @@ const NAMES_LIMIT: usize = 100_000;
 
 /// One row of a chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ChartVersion {
     /// As the index writes it.
     pub version: String,
     /// Absolute, or relative to the repository.
@@ -40,7 +40,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Every version that it lists, in its order.
-    Chart(Vec<Entry>),
+    Chart(Vec<ChartVersion>),
     /// The names that are there instead.
     NoSuchChart(Vec<String>),
 }
@@ -209,13 +209,13 @@ fn key_of(content: &str) -> Option<(&str, &str)> {
     Some((key.trim(), rest.trim_start().strip_prefix(':')?.trim()))
 }
 
-fn entries_of(list: Option<&Node>) -> Vec<Entry> {
+fn entries_of(list: Option<&Node>) -> Vec<ChartVersion> {
     let items = list.map_or(&[][..], Node::items);
     items
         .iter()
         .filter_map(|item| {
             let urls = item.get("urls").map_or(&[][..], Node::items);
-            Some(Entry {
+            Some(ChartVersion {
                 version: item.text_of("version")?.to_owned(),
                 urls: urls.iter().filter_map(Node::text).map(str::to_owned).collect(),
                 digest: item.text_of("digest").map(str::to_owned),
@@ -227,7 +227,7 @@ fn entries_of(list: Option<&Node>) -> Vec<Entry> {
 /// Streams through JSON and keeps only the wanted chart.
 fn read_json(source: impl Read, name: &str) -> Result<Answer, String> {
     let mut deserializer = serde_json::Deserializer::from_reader(source);
-    let mut wanted = Wanted { name, answer: None, names: Vec::new() };
+    let mut wanted = ChartQuery { name, answer: None, names: Vec::new() };
     deserializer.deserialize_map(Top(&mut wanted)).map_err(|error| format!("it is not JSON: {error}"))?;
     match wanted.answer {
         Some(value) => Ok(Answer::Chart(json_entries(&value))),
@@ -235,14 +235,14 @@ fn read_json(source: impl Read, name: &str) -> Result<Answer, String> {
     }
 }
 
-fn json_entries(value: &Value) -> Vec<Entry> {
+fn json_entries(value: &Value) -> Vec<ChartVersion> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let items = value.as_array().map_or(&[][..], Vec::as_slice);
     items
         .iter()
         .filter_map(|item| {
             let urls = item.get("urls").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            Some(Entry {
+            Some(ChartVersion {
                 version: text(item.get("version"))?,
                 urls: urls.iter().filter_map(|url| text(Some(url))).collect(),
                 digest: text(item.get("digest")).filter(|digest| !digest.is_empty()),
@@ -251,14 +251,14 @@ fn json_entries(value: &Value) -> Vec<Entry> {
         .collect()
 }
 
-struct Wanted<'a> {
+struct ChartQuery<'a> {
     name: &'a str,
     answer: Option<Value>,
     names: Vec<String>,
 }
 
 /// The document: only `entries` counts.
-struct Top<'a, 'b>(&'a mut Wanted<'b>);
+struct Top<'a, 'b>(&'a mut ChartQuery<'b>);
 
 impl<'de> Visitor<'de> for Top<'_, '_> {
     type Value = ();
@@ -280,7 +280,7 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
 }
 
 /// The value of `entries`.
-struct Entries<'a, 'b>(&'a mut Wanted<'b>);
+struct Entries<'a, 'b>(&'a mut ChartQuery<'b>);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Entries<'_, '_> {
     type Value = ();
@@ -316,16 +316,16 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
 mod tests {
     use super::*;
 
-    fn entry(version: &str, urls: &[&str], digest: Option<&str>) -> Entry {
+    fn entry(version: &str, urls: &[&str], digest: Option<&str>) -> ChartVersion {
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
-        Entry { version: version.into(), urls, digest: digest.map(Into::into) }
+        ChartVersion { version: version.into(), urls, digest: digest.map(Into::into) }
     }
 
     fn read_text(text: &str, name: &str) -> Result<Answer, String> {
         read(|| Ok(text.as_bytes()), name)
     }
 
-    fn chart(text: &str, name: &str) -> Vec<Entry> {
+    fn chart(text: &str, name: &str) -> Vec<ChartVersion> {
         match read_text(text, name).unwrap() {
             Answer::Chart(entries) => entries,
             Answer::NoSuchChart(names) => panic!("no {name}, but {names:?}"),

@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use chart_loader::directory::{Entry, Files, joined};
+use chart_loader::directory::{Files, ListedFile, joined};
 use image_finder::{Node, yaml};
 use model::count::counted;
 use model::rendered::{ChartToRender, SEARCHED, TO_RENDER, ToRender};
@@ -150,11 +150,11 @@ struct Directory<'a> {
 }
 
 impl Files for Directory<'_> {
-    fn list(&self) -> Result<Vec<Entry>, String> {
+    fn list(&self) -> Result<Vec<ListedFile>, String> {
         let entries = self.tree.entries(self.below.trim_end_matches('/')).map_err(|error| text(&error))?;
         let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
         let inside = |path: &str| path.strip_prefix(&self.below).unwrap_or(path).to_owned();
-        Ok(files.map(|entry| Entry { path: inside(&entry.path), size: entry.size, link: entry.target }).collect())
+        Ok(files.map(|entry| ListedFile { path: inside(&entry.path), size: entry.size, link: entry.target }).collect())
     }
 
     fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, String> {

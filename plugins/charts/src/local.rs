@@ -98,7 +98,7 @@ fn vendor(
 pub mod tests {
     use std::collections::BTreeMap;
 
-    use chart_loader::directory::Entry;
+    use chart_loader::directory::ListedFile;
 
     use super::*;
 
@@ -120,8 +120,8 @@ pub mod tests {
     }
 
     impl Files for Memory {
-        fn list(&self) -> Result<Vec<Entry>, String> {
-            let file = |(path, text): (&String, &String)| Entry {
+        fn list(&self) -> Result<Vec<ListedFile>, String> {
+            let file = |(path, text): (&String, &String)| ListedFile {
                 path: path.clone(),
                 size: text.len() as u64,
                 link: text.strip_prefix("link:").map(str::to_owned),

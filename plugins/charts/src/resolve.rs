@@ -8,15 +8,15 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use image_finder::Node;
-use model::Chart;
 use model::definition::sources::IN_GIT;
 use model::image::normalized;
 use model::problem::shown;
+use model::{Chart, chart};
 use sdk::StepError;
 use sdk::fetch::Request;
 
 use crate::host::Host;
-use crate::index::{self, Answer, Entry};
+use crate::index::{self, Answer, ChartVersion};
 use crate::oci;
 use crate::url;
 use model::version::{Constraint, Version, compare};
@@ -33,7 +33,7 @@ pub const WORK: &str = ".work";
 
 /// Where an archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ArchiveLocation {
     /// At a URL.
     Url(String),
     /// `registry/repository@sha256:…`, and the address that people know.
@@ -45,12 +45,12 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl ArchiveLocation {
     /// As charts.json and airgap.lock show it.
     pub fn shown(&self) -> &str {
         match self {
-            Place::Url(url) => url,
-            Place::Blob { shown, .. } => shown,
+            ArchiveLocation::Url(url) => url,
+            ArchiveLocation::Blob { shown, .. } => shown,
         }
     }
 }
@@ -61,11 +61,11 @@ pub struct Located {
     /// The exact version.
     pub version: String,
     /// Tried in order.
-    pub places: Vec<Place>,
+    pub places: Vec<ArchiveLocation>,
     /// SHA-256 of the archive, where it is known.
     pub digest: Option<String>,
     /// Where the provenance file is, where that is known.
-    pub provenance: Option<Place>,
+    pub provenance: Option<ArchiveLocation>,
     /// Whether all this comes from airgap.lock.
     pub is_locked: bool,
 }
@@ -143,7 +143,7 @@ impl<'a> Locked<'a> {
     fn located(&self, host: &dyn Host, at: usize, chart: &Chart) -> Result<Located, StepError> {
         let Self { version, address, digest, .. } = *self;
         let is_known = |address: &str| self.files.is_some_and(|files| files.get(address).is_some());
-        let located = |place: Place, provenance| Located {
+        let located = |place: ArchiveLocation, provenance| Located {
             version: version.to_owned(),
             places: vec![place],
             digest: Some(digest.to_owned()),
@@ -153,8 +153,9 @@ impl<'a> Locked<'a> {
         if !address.starts_with("oci://") {
             let address = url::resolve(&chart.repo, address)
                 .map_err(|why| StepError::invalid_input("lock", format!("airgap.lock, {}: {why}", named(chart))))?;
-            let provenance = Some(url::provenance_of(&address)).filter(|address| is_known(address)).map(Place::Url);
-            return Ok(located(Place::Url(address), provenance));
+            let provenance =
+                Some(chart::provenance_of(&address)).filter(|address| is_known(address)).map(ArchiveLocation::Url);
+            return Ok(located(ArchiveLocation::Url(address), provenance));
         }
         let provenance = match oci::tag_of(address).filter(|_| is_known(address)) {
             Some(tag) => manifest(host, at, chart, oci::repository_of(address), tag, version)?.provenance,
@@ -164,9 +165,12 @@ impl<'a> Locked<'a> {
     }
 }
 
-fn blob(address: &str, digest: &str) -> Place {
+fn blob(address: &str, digest: &str) -> ArchiveLocation {
     let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
-    Place::Blob { reference: format!("{}@sha256:{digest}", oci::repository_of(address)), shown: address.to_owned() }
+    ArchiveLocation::Blob {
+        reference: format!("{}@sha256:{digest}", oci::repository_of(address)),
+        shown: address.to_owned(),
+    }
 }
 
 /// Fetches each index once; by repository its path in the output.
@@ -205,8 +209,8 @@ fn in_index(host: &dyn Host, chart: &Chart, path: &str) -> Result<Located, StepE
     let entry = pick(&entries, &chart.version)
         .map_err(|why| StepError::invalid_input("version", format!("chart `{name}`: {why}")))?
         .ok_or_else(|| no_such_version(chart, entries.iter().map(|entry| entry.version.as_str())))?;
-    let places: Result<Vec<Place>, String> =
-        entry.urls.iter().map(|reference| url::resolve(repo, reference).map(Place::Url)).collect();
+    let places: Result<Vec<ArchiveLocation>, String> =
+        entry.urls.iter().map(|reference| url::resolve(repo, reference).map(ArchiveLocation::Url)).collect();
     let places = places.map_err(|why| {
         StepError::invalid_input(
             "index",
@@ -230,12 +234,12 @@ fn is_sha256(digest: &str) -> bool {
 ///
 /// # Errors
 /// A fragment where the request is no constraint.
-pub fn pick<'a>(entries: &'a [Entry], wanted: &str) -> Result<Option<&'a Entry>, String> {
+pub fn pick<'a>(entries: &'a [ChartVersion], wanted: &str) -> Result<Option<&'a ChartVersion>, String> {
     if let Some(same) = entries.iter().find(|entry| entry.version == wanted) {
         return Ok(Some(same));
     }
     let constraint = constraint(wanted)?;
-    let mut best: Option<(&Entry, Version)> = None;
+    let mut best: Option<(&ChartVersion, Version)> = None;
     for entry in entries {
         let Some(version) = Version::parse(&entry.version).filter(|version| constraint.fits(version)) else { continue };
         // Of equal ones the first stays.
@@ -255,7 +259,7 @@ fn constraint(wanted: &str) -> Result<Constraint, String> {
 /// An index may point into a registry. Where it has a digest, the registry must
 /// have the same archive.
 fn through_registry(host: &dyn Host, at: usize, chart: &Chart, located: Located) -> Result<Located, StepError> {
-    let Some(Place::Url(address)) = located.places.first() else { return Ok(located) };
+    let Some(ArchiveLocation::Url(address)) = located.places.first() else { return Ok(located) };
     if !address.starts_with("oci://") {
         return Ok(located);
     }
@@ -404,8 +408,8 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn entries(versions: &[&str]) -> Vec<Entry> {
-        let entry = |version: &&str| Entry { version: (*version).into(), urls: vec![], digest: None };
+    fn entries(versions: &[&str]) -> Vec<ChartVersion> {
+        let entry = |version: &&str| ChartVersion { version: (*version).into(), urls: vec![], digest: None };
         versions.iter().map(entry).collect()
     }
 

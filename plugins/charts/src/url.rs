@@ -35,13 +35,6 @@ pub fn index_of(repository: &str) -> String {
     format!("{}/index.yaml{query}", base.trim_end_matches('/'))
 }
 
-/// The provenance file that lies beside an archive.
-pub fn provenance_of(archive: &str) -> String {
-    let (base, query) = split_query(archive);
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{base}.prov{query}")
-}
-
 fn check(url: &str) -> Result<String, String> {
     let Some((scheme, rest)) = url.split_once("://") else { return Err("it is not an address".to_owned()) };
     if !["https", "http", "oci"].contains(&scheme) {
@@ -116,6 +109,5 @@ mod tests {
             assert!(!error.contains("secret"));
         }
         assert_eq!(index_of("https://h/c/?t=1"), "https://h/c/index.yaml?t=1");
-        assert_eq!(provenance_of("https://h/a.tgz?t=1"), "https://h/a.tgz.prov?t=1");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::image::{ImageName, normalized};
+use model::line::in_one_line;
 use model::rendered::{Discovered, DiscoveredImage, Found, Rendered, UnknownOfChart};
 use sdk::StepError;
 
@@ -133,10 +134,6 @@ fn near<'a>(text: &str, packaged: &'a BTreeSet<String>) -> Option<&'a String> {
     let repository = |image: &str| ImageName::parse(image).map(|name| name.name()).ok();
     let name = repository(text).or_else(|| repository(text.rsplit_once(':')?.0))?;
     packaged.iter().find(|image| repository(image).as_ref() == Some(&name))
-}
-
-fn in_one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 const LACKING: &str = "add what is lacking to `images.additional` in components.yaml, let `images.discover: add` in \

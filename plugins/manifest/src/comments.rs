@@ -13,15 +13,15 @@ use model::image::normalized;
 
 /// What a comment belongs to: section (`images.additional`), entry (by name,
 /// empty for the section itself) and field (empty for the entry itself).
-type Place = (String, String, String);
+type CommentKey = (String, String, String);
 
 /// The comments of a file, and what each belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comments {
     /// The lines at the beginning of the file, `#` included.
     pub header: Vec<String>,
-    above: BTreeMap<Place, Vec<String>>,
-    behind: BTreeMap<Place, String>,
+    above: BTreeMap<CommentKey, Vec<String>>,
+    behind: BTreeMap<CommentKey, String>,
     /// The lines at the end of the file.
     pub trailer: Vec<String>,
     sections: Vec<String>,
@@ -61,7 +61,7 @@ impl Comments {
     }
 }
 
-/// What an entry is called in a [`Place`]: its name, or the repository of an
+/// What an entry is called in a [`CommentKey`]: its name, or the repository of an
 /// image, so that a comment outlives a new tag.
 pub fn entry_names(manifest: &ComponentManifest, section: &str) -> Vec<String> {
     let names = |list: &[model::Image]| list.iter().map(|image| image_name(&image.image)).collect();

@@ -7,13 +7,14 @@
 use model::image::ImageName;
 use model::{Image, Images};
 
-use crate::merge::{Mode, place};
+use crate::mode::Mode;
 use crate::note::Notes;
+use crate::place::place;
 
 /// Merges `auto_discover`, the list that the generator and `scan` write.
 pub fn merge_images(base: &Images, generated: &Images, current: &Images, mode: Mode, notes: &mut Notes) -> Vec<Image> {
     let additional = entries(&current.additional);
-    let not_additional = |images: &Images| -> Vec<Entry> {
+    let not_additional = |images: &Images| -> Vec<ListedImage> {
         entries(&images.auto_discover).into_iter().filter(|entry| !has(&additional, entry)).collect()
     };
     let sides = Sides {
@@ -27,7 +28,7 @@ pub fn merge_images(base: &Images, generated: &Images, current: &Images, mode: M
 
 /// An image, taken apart once: each is compared with all others.
 #[derive(Clone, Debug)]
-struct Entry {
+struct ListedImage {
     written: String,
     /// Registry and repository; the text itself where it is no reference.
     repository: String,
@@ -35,11 +36,11 @@ struct Entry {
     reference: String,
 }
 
-fn entries(images: &[Image]) -> Vec<Entry> {
+fn entries(images: &[Image]) -> Vec<ListedImage> {
     let entry = |image: &Image| {
         let name = ImageName::parse(&image.image).ok();
         let or_text = |text: Option<String>| text.unwrap_or_else(|| image.image.clone());
-        Entry {
+        ListedImage {
             written: image.image.clone(),
             repository: or_text(name.as_ref().map(ImageName::name)),
             reference: or_text(name.as_ref().map(ToString::to_string)),
@@ -48,31 +49,31 @@ fn entries(images: &[Image]) -> Vec<Entry> {
     images.iter().map(entry).collect()
 }
 
-fn same(one: &Entry, other: &Entry) -> bool {
+fn same(one: &ListedImage, other: &ListedImage) -> bool {
     one.reference == other.reference
 }
 
-fn has(list: &[Entry], entry: &Entry) -> bool {
+fn has(list: &[ListedImage], entry: &ListedImage) -> bool {
     list.iter().any(|other| same(other, entry))
 }
 
-fn of_repository<'a>(list: &'a [Entry], like: &'a Entry) -> impl Iterator<Item = &'a Entry> {
+fn of_repository<'a>(list: &'a [ListedImage], like: &'a ListedImage) -> impl Iterator<Item = &'a ListedImage> {
     list.iter().filter(|entry| entry.repository == like.repository)
 }
 
-fn repository(entry: &Entry) -> &str {
+fn repository(entry: &ListedImage) -> &str {
     &entry.repository
 }
 
 struct Sides {
-    base: Vec<Entry>,
-    generated: Vec<Entry>,
-    current: Vec<Entry>,
+    base: Vec<ListedImage>,
+    generated: Vec<ListedImage>,
+    current: Vec<ListedImage>,
     mode: Mode,
 }
 
 impl Sides {
-    fn merge(&self, notes: &mut Notes) -> Vec<Entry> {
+    fn merge(&self, notes: &mut Notes) -> Vec<ListedImage> {
         let mut result = Vec::new();
         for entry in &self.current {
             result.extend(self.present(entry, notes));
@@ -90,7 +91,7 @@ impl Sides {
     }
 
     /// Whether no side lists several tags of the repository.
-    fn is_single(&self, entry: &Entry) -> bool {
+    fn is_single(&self, entry: &ListedImage) -> bool {
         [&self.base, &self.generated, &self.current].iter().all(|list| of_repository(list, entry).nth(1).is_none())
     }
 
@@ -99,7 +100,7 @@ impl Sides {
     }
 
     /// What becomes of an image that is listed now.
-    fn present(&self, entry: &Entry, notes: &mut Notes) -> Option<Entry> {
+    fn present(&self, entry: &ListedImage, notes: &mut Notes) -> Option<ListedImage> {
         if !self.is_single(entry) {
             let dropped = has(&self.base, entry) && !has(&self.generated, entry);
             if dropped {
@@ -123,7 +124,13 @@ impl Sides {
         }
     }
 
-    fn pinned(&self, base: &Entry, generated: &Entry, entry: &Entry, notes: &mut Notes) -> Entry {
+    fn pinned(
+        &self,
+        base: &ListedImage,
+        generated: &ListedImage,
+        entry: &ListedImage,
+        notes: &mut Notes,
+    ) -> ListedImage {
         if same(generated, entry) {
             return entry.clone();
         }
@@ -138,7 +145,7 @@ impl Sides {
     }
 
     /// Whether a generated image is to be added where it is not listed.
-    fn is_new(&self, entry: &Entry) -> bool {
+    fn is_new(&self, entry: &ListedImage) -> bool {
         let known = of_repository(&self.base, entry).next().is_some();
         let listed = of_repository(&self.current, entry).next().is_some();
         match (known, listed) {
@@ -151,7 +158,7 @@ impl Sides {
     }
 
     /// Nothing was edited: the generation's own order and spelling.
-    fn in_generated_order(&self, result: &[Entry]) -> Vec<Entry> {
+    fn in_generated_order(&self, result: &[ListedImage]) -> Vec<ListedImage> {
         self.generated.iter().filter(|entry| has(result, entry)).cloned().collect()
     }
 }

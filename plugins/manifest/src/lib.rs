@@ -10,7 +10,9 @@ pub mod comments;
 pub mod defined;
 pub mod images;
 pub mod merge;
+pub mod mode;
 pub mod note;
+pub mod place;
 pub mod regenerate;
 pub mod write;
 
@@ -19,7 +21,7 @@ use model::count::counted;
 use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary, log};
 use serde::Deserialize;
 
-use crate::merge::Mode;
+use crate::mode::Mode;
 use crate::regenerate::{Files, Refused, Regenerated, Request, regenerate, unpinned};
 
 /// What the host tells every step; there is nothing to configure.

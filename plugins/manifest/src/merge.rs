@@ -13,17 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::images::merge_images;
+use crate::mode::Mode;
 use crate::note::{Note, Notes};
-
-/// Who wins where both the pins and a person changed something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// The hand edit stays, with a warning.
-    #[default]
-    KeepEdits,
-    /// The pins win over edits and removals; additions still stay.
-    Force,
-}
+use crate::place::place;
 
 /// The manifest that goes on, and what happened to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,28 +183,6 @@ fn named<T: Named>(kind: &str, [base, generated, current]: [&[T]; 3], mode: Mode
         result.insert(at, entry.clone());
     }
     result
-}
-
-/// Where a new entry goes: behind the nearest one that the generation puts
-/// before it, else in front of the nearest one that it puts behind it.
-pub fn place<'a, T>(
-    list: &[T],
-    before: impl Iterator<Item = &'a str>,
-    after: impl Iterator<Item = &'a str>,
-    is: impl Fn(&T, &str) -> bool,
-) -> usize {
-    let position = |name: &str| list.iter().rposition(|entry| is(entry, name));
-    for name in before {
-        if let Some(found) = position(name) {
-            return found + 1;
-        }
-    }
-    for name in after {
-        if let Some(found) = list.iter().position(|entry| is(entry, name)) {
-            return found;
-        }
-    }
-    list.len()
 }
 
 fn tell_unedited<T: Named>(kind: &str, base: &[T], generated: &[T], notes: &mut Notes) {

@@ -8,7 +8,8 @@ use model::{ComponentManifest, Generated, Package, ResolvedComponents};
 use sha2::{Digest, Sha256};
 
 use crate::comments::Comments;
-use crate::merge::{Mode, bare, merge_manifests};
+use crate::merge::{bare, merge_manifests};
+use crate::mode::Mode;
 use crate::note::Note;
 use crate::write::{base_text, components_text};
 

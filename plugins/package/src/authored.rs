@@ -8,8 +8,8 @@ use model::zarf::{API_VERSION, authored};
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 
-use crate::definition::refuse;
-use crate::format::listed;
+use crate::losses::listed;
+use crate::refusal::refuse;
 
 /// What zarf.yaml holds.
 #[derive(Clone, Debug, PartialEq)]

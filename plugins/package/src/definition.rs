@@ -12,6 +12,7 @@ use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 
 use crate::authored::{self, Authored};
+use crate::refusal::refuse;
 
 /// Fields of the schema that hold numbers. Anywhere else Zarf reads a number
 /// into a string, and `1.10` becomes `1.1`.
@@ -285,10 +286,6 @@ fn unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
 
 fn text_at(document: &Mapping, section: &str, key: &str) -> Option<String> {
     document.get(section)?.get(key)?.as_str().map(str::to_owned)
-}
-
-pub(crate) fn refuse(code: &str, message: impl Into<String>) -> StepError {
-    StepError::invalid_input(code, message)
 }
 
 #[cfg(test)]

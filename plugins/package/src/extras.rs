@@ -5,37 +5,48 @@ use model::zarf;
 use sdk::StepError;
 use serde_yaml::{Mapping, Value};
 
-use crate::definition::{Package, refuse};
-use crate::plan::{self, Member, Plan, Source, Tar};
-use crate::sources::Sources;
+use crate::definition::Package;
+use crate::parts::{self, Member, Source, Tar};
+use crate::refusal::refuse;
+use crate::sources::{Sources, locate};
 
 const LARGEST_VALUES: u64 = 16 << 20;
 const DOCUMENTS: &str = "documentation.tar";
 
-/// Adds `values.yaml`, `values.schema.json` and `documentation.tar` where the
-/// definition asks for them.
+/// What is added to the components and images.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// `values.yaml` and `values.schema.json`.
+    pub loose: Vec<Member>,
+    /// `documentation.tar`.
+    pub documents: Option<Tar>,
+}
+
+/// `values.yaml`, `values.schema.json` and `documentation.tar` where the definition
+/// asks for them.
 ///
 /// # Errors
 /// A file that is missing, or values that are no mapping.
-pub fn add_to(plan: &mut Plan, package: &Package, home: &str, sources: &dyn Sources) -> Result<(), StepError> {
+pub fn extras(package: &Package, home: &str, sources: &dyn Sources) -> Result<Extras, StepError> {
+    let mut extras = Extras::default();
     if let Some(Value::Mapping(values)) = package.document.get("values") {
         let files = strings(values.get("files"));
         if !files.is_empty() {
             let merged = merged_values(&files, home, sources)?;
             let source = Source::Bytes(zarf::to_text(&merged)?.into_bytes());
-            plan.loose.push(Member { path: "values.yaml".into(), mode: 0o600, source });
+            extras.loose.push(Member { path: "values.yaml".into(), mode: 0o600, source });
         }
         if let Some(schema) = values.get("schema").and_then(Value::as_str) {
-            let (tree, found) = plan::locate(sources, home, schema)?;
-            plan.loose.push(plan::file("values.schema.json".into(), 0o600, &tree, &found));
+            let (tree, found) = locate(sources, home, schema)?;
+            extras.loose.push(parts::file("values.schema.json".into(), 0o600, &tree, &found));
         }
     }
     if let Some(Value::Mapping(documents)) = package.document.get("documentation")
         && !documents.is_empty()
     {
-        plan.tars.push(documentation(documents, home, sources)?);
+        extras.documents = Some(documentation(documents, home, sources)?);
     }
-    Ok(())
+    Ok(extras)
 }
 
 fn strings(value: Option<&Value>) -> Vec<String> {
@@ -46,7 +57,7 @@ fn strings(value: Option<&Value>) -> Vec<String> {
 fn merged_values(files: &[String], home: &str, sources: &dyn Sources) -> Result<Mapping, StepError> {
     let mut merged = Mapping::new();
     for source in files {
-        let (tree, found) = plan::locate(sources, home, source)?;
+        let (tree, found) = locate(sources, home, source)?;
         let bytes = sources.read(&tree, &found.path, LARGEST_VALUES)?;
         let values: Value = serde_yaml::from_slice(&bytes).map_err(|error| StepError::from(error).context(source))?;
         match values {
@@ -75,11 +86,11 @@ fn documentation(documents: &Mapping, home: &str, sources: &dyn Sources) -> Resu
         documents.iter().filter_map(|(key, source)| Some((key.as_str()?, source.as_str()?))).collect();
     let mut members = Vec::new();
     for (key, source) in &listed {
-        let (tree, found) = plan::locate(sources, home, source)?;
+        let (tree, found) = locate(sources, home, source)?;
         let base = zarf::base_name(source);
         let shared = listed.iter().filter(|(_, other)| zarf::base_name(other) == base).count() > 1;
         let name = if shared { format!("{key}-{base}") } else { base.to_owned() };
-        members.push(plan::file(name, 0o600, &tree, &found));
+        members.push(parts::file(name, 0o600, &tree, &found));
     }
     Ok(Tar { path: DOCUMENTS.into(), members })
 }
@@ -101,13 +112,13 @@ mod tests {
             .with("zarf_gen", "d/README.md", "1")
             .with("zarf_gen", "README.md", "2")
             .with("zarf_gen", "x.md", "3");
-        let mut plan = Plan::default();
-        add_to(&mut plan, &read(text, Some("amd64")).unwrap(), "zarf_gen", &sources).unwrap();
-        let Source::Bytes(values) = &plan.loose[0].source else { panic!("values are made here") };
+        let extras = extras(&read(text, Some("amd64")).unwrap(), "zarf_gen", &sources).unwrap();
+        let Source::Bytes(values) = &extras.loose[0].source else { panic!("values are made here") };
         let values: Value = serde_yaml::from_slice(values).unwrap();
         assert_eq!(values, serde_yaml::from_str::<Value>("k: {x: 1, y: 3}\nl: [2]").unwrap());
-        assert_eq!(plan.loose[1].path, "values.schema.json");
-        let names: Vec<&str> = plan.tars[0].members.iter().map(|member| member.path.as_str()).collect();
+        assert_eq!(extras.loose[1].path, "values.schema.json");
+        let documents = extras.documents.unwrap();
+        let names: Vec<&str> = documents.members.iter().map(|member| member.path.as_str()).collect();
         assert_eq!(names, ["one-README.md", "two-README.md", "x.md"]);
     }
 }

@@ -14,9 +14,10 @@ use sdk::{JsonSchema, StepError};
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use crate::definition::{Package, refuse};
-use crate::plan;
-use crate::sources::Sources;
+use crate::definition::Package;
+use crate::losses::listed;
+use crate::refusal::refuse;
+use crate::sources::{Sources, locate};
 
 /// `package.format` of settings.yaml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -50,8 +51,6 @@ impl Forms {
     pub const BOTH: Self = Self { alpha: true, beta: true };
 }
 
-/// Losses that a message lists, more than there are kinds of; more are counted.
-const LISTED: usize = 24;
 /// What becomes part of a cluster's objects is text, and not long.
 const LARGEST_TEXT: u64 = 16 << 20;
 
@@ -94,13 +93,6 @@ pub fn choose(
             Ok((package, Forms::ALPHA, Some(warning)))
         }
     }
-}
-
-pub(crate) fn listed(losses: &[Loss]) -> String {
-    let shown: Vec<String> = losses.iter().take(LISTED).map(|Loss { field, why }| format!("`{field}` {why}")).collect();
-    let more = losses.len().saturating_sub(LISTED);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    shown.join(", ") + &more
 }
 
 /// Every chart as the local one that it is in the package. What it was is kept
@@ -207,7 +199,7 @@ fn filled_in(definition: &Definition, home: &str, sources: &dyn Sources) -> Resu
 
 /// What is missing the plan names.
 fn is_filled_in(file: &str, home: &str, sources: &dyn Sources) -> Result<bool, StepError> {
-    let Ok((tree, found)) = plan::locate(sources, home, file) else { return Ok(false) };
+    let Ok((tree, found)) = locate(sources, home, file) else { return Ok(false) };
     if found.directory {
         return Ok(false);
     }

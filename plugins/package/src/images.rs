@@ -10,9 +10,9 @@ use model::oci::{BASE_NAME, DEEPEST, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST
 use model::zarf::Definition;
 use sdk::StepError;
 
-use crate::definition::refuse;
-use crate::plan::{self, Member, Source};
-use crate::record;
+use crate::lists;
+use crate::parts::{self, Member, Source};
+use crate::refusal::refuse;
 use crate::sources::{Found, Sources};
 
 /// The tree of the images step.
@@ -112,7 +112,7 @@ fn part(path: &str, sources: &dyn Sources) -> Result<Found, StepError> {
 
 /// Charts that are carried as artifacts, by reference.
 fn artifacts(sources: &dyn Sources) -> Result<BTreeMap<String, Artifact>, StepError> {
-    let made = record::charts(sources)?.into_iter().map(|entry| Artifact::of(entry, sources));
+    let made = lists::charts(sources)?.into_iter().map(|entry| Artifact::of(entry, sources));
     made.filter_map(Result::transpose).collect()
 }
 
@@ -247,7 +247,7 @@ pub fn members(images: &[Image], sources: &dyn Sources) -> Result<(Vec<Member>, 
         members.push(if found.path == INDEX && !unnamed.is_empty() {
             Member { path, mode: 0o644, source: Source::Bytes(index_of(&named, sources)?) }
         } else {
-            plan::file(path, 0o644, TREE, &found)
+            parts::file(path, 0o644, TREE, &found)
         });
     }
     add_charts(&mut members, images, sources)?;
@@ -272,7 +272,7 @@ fn add_charts(members: &mut Vec<Member>, images: &[Image], sources: &dyn Sources
     for found in carried.iter().filter_map(|image| charts.get(&image.reference)).flat_map(|chart| &chart.parts) {
         let hex = found.sha256.as_deref().unwrap_or_default();
         let path = format!("images/blobs/sha256/{hex}");
-        added.insert(path.clone(), plan::file(path, 0o644, CHARTS, found).source);
+        added.insert(path.clone(), parts::file(path, 0o644, CHARTS, found).source);
     }
     let is_new = |(path, _): &(String, Source)| !members.iter().any(|member| member.path == *path);
     let new: Vec<(String, Source)> = added.into_iter().filter(is_new).collect();

@@ -2,20 +2,25 @@
 //!
 //! [`definition`] reads zarf.yaml, ours or one made by hand, in either form
 //! ([`authored`]); [`mod@format`] decides
-//! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which member of the package, [`images`]
+//! which releases of Zarf it is written for, and [`plan`] which file of which tree becomes which of the [`parts`] of the package, [`images`]
 //! checks that every image is there, [`extras`] adds values and documents, and [`sboms`] the SBOMs.
 //! The host then archives everything in one pass; its digests become
 //! checksums.txt, and the digest of that goes into the zarf.yaml that [`seal`]
-//! completes. [`record`] writes down what is in the package and where it came
-//! from.
+//! completes. [`recording`] makes a [`record`] of what is in the package and of where it
+//! came from, as the [`lists`] of the earlier steps say it.
 
 mod authored;
 pub mod definition;
 pub mod extras;
 pub mod format;
 pub mod images;
+pub mod lists;
+mod losses;
+pub mod parts;
 pub mod plan;
 pub mod record;
+pub mod recording;
+mod refusal;
 pub mod sboms;
 pub mod seal;
 pub mod sources;
@@ -26,7 +31,8 @@ use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
-use crate::plan::{Member, Plan, Source};
+use crate::parts::{Member, Source};
+use crate::plan::Plan;
 use crate::sources::Trees;
 
 /// What the step accepts.
@@ -56,7 +62,7 @@ pub struct Contribution {
     /// Its path in the tree.
     pub from: String,
     /// Where in the package it goes.
-    pub into: Place,
+    pub into: PackagePart,
     /// Where that is written: `config/pipeline.yaml:12:9`.
     pub at: String,
 }
@@ -65,7 +71,7 @@ pub struct Contribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(crate = "sdk::schemars")]
-pub enum Place {
+pub enum PackagePart {
     /// Among the SBOMs.
     Sboms,
 }
@@ -134,9 +140,10 @@ impl Step for PackageStep {
 
         let sha256 = artifact.digest.trim_start_matches("sha256:");
         output.write_text(&format!("{file}.sha256"), &format!("{sha256}  {file}\n"))?;
-        let whole = record::Whole { file: &file, sha256, size: artifact.size, epoch: cx.epoch, tool: &cx.host_version };
-        let lists = record::Lists { plugins: configuration.plugins, ..record::Lists::read(&trees)? };
-        let record = record::record(&package, &plan, &lists, &whole);
+        let whole =
+            recording::Whole { file: &file, sha256, size: artifact.size, epoch: cx.epoch, tool: &cx.host_version };
+        let lists = lists::Lists { plugins: configuration.plugins, ..lists::Lists::read(&trees)? };
+        let record = recording::record(&package, &plan, &lists, &whole);
         // Under the package's own name, so that packages of several
         // architectures keep theirs, and where it always was.
         output.write_json(&format!("{file}.manifest.json"), &record)?;

@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 use model::zarf::{self, Chart, Component, RepositoryUrl};
 use sdk::StepError;
 
-use crate::definition::{Package, refuse};
+use crate::definition::Package;
 use crate::images::{self, Image};
-use crate::sources::{Found, Sources};
-use crate::{extras, record};
+use crate::parts::{Member, Source, Tar, file};
+use crate::refusal::refuse;
+use crate::sources::{Found, Sources, locate};
+use crate::{extras, lists, record};
 
 /// What the package will hold, besides checksums.txt and zarf.yaml.
 #[derive(Clone, Debug, Default)]
@@ -35,46 +37,6 @@ pub struct Plan {
     pub files: Vec<record::File>,
     /// As `charts`.
     pub repositories: Vec<record::Repository>,
-}
-
-/// An uncompressed tar inside the package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tar {
-    /// In the package: `components/<name>.tar`.
-    pub path: String,
-    /// In the order in which they are written.
-    pub members: Vec<Member>,
-}
-
-/// An entry of a tar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// In the tar, or in the package.
-    pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// What it is made of.
-    pub source: Source,
-}
-
-/// What a member is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file of an input tree.
-    File {
-        /// The name of the tree.
-        tree: String,
-        /// The path in it.
-        path: String,
-        /// In bytes.
-        size: u64,
-        /// 64 hexadecimal digits, where the host knows them.
-        sha256: Option<String>,
-    },
-    /// A file with this content.
-    Bytes(Vec<u8>),
-    /// A directory, which has no content.
-    Directory,
 }
 
 /// A file of the package, or of a component tar.
@@ -102,7 +64,9 @@ pub fn plan(package: &Package, home: &str, sources: &dyn Sources) -> Result<Plan
         plan.unnamed = unnamed;
         plan.charts.extend(plan.images.iter().filter_map(record::Chart::carried));
     }
-    extras::add_to(&mut plan, package, home, sources)?;
+    let more = extras::extras(package, home, sources)?;
+    plan.loose.extend(more.loose);
+    plan.tars.extend(more.documents);
     check_paths(&plan)?;
     Ok(plan)
 }
@@ -299,7 +263,7 @@ impl Planner<'_> {
     /// A file that may be named by its URL, where the files step fetched it.
     fn locate_file(&self, source: &str) -> Result<(String, Found), StepError> {
         if source.contains("://") && self.sources.has("files") {
-            let list = record::files(self.sources)?;
+            let list = lists::files(self.sources)?;
             if let Some(entry) = list.iter().find(|entry| entry.url == source) {
                 return self.locate(&format!("../files/{}", entry.path));
             }
@@ -318,48 +282,6 @@ impl Planner<'_> {
     fn locate(&self, source: &str) -> Result<(String, Found), StepError> {
         locate(self.sources, self.home, source)
     }
-}
-
-/// The tree and the entry behind a source as zarf.yaml writes it: relative to
-/// the folder of the definition, whose neighbours are the trees of the other
-/// steps.
-pub(crate) fn locate(sources: &dyn Sources, home: &str, source: &str) -> Result<(String, Found), StepError> {
-    if source.contains("://") {
-        return Err(StepError::missing_input("remote", format!("`{source}` was not fetched by any step"))
-            .hint("name it in config/components.yaml, or refer to a local file"));
-    }
-    let (tree, path) = resolve(home, source).ok_or_else(|| {
-        refuse("path", format!("`{source}` leads out of the build"))
-            .hint("refer to files beside zarf.yaml, or in the tree of a step: `../files/bin/kubectl`")
-    })?;
-    let found = if sources.has(&tree) { sources.find(&tree, &path)? } else { None };
-    let found = found.ok_or_else(|| {
-        StepError::missing_input("file", format!("`{source}` is missing: there is no `{path}` in the tree `{tree}`"))
-            .hint(format!("check that the step `{tree}` runs before this one and makes the file"))
-    })?;
-    Ok((tree, found))
-}
-
-fn resolve(home: &str, source: &str) -> Option<(String, String)> {
-    if source.starts_with('/') {
-        return None;
-    }
-    let mut parts = vec![home];
-    for part in source.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    let (tree, rest) = parts.split_first()?;
-    (!rest.is_empty()).then(|| ((*tree).to_owned(), rest.join("/")))
-}
-
-pub(crate) fn file(path: String, mode: u32, tree: &str, found: &Found) -> Member {
-    let Found { path: from, size, sha256, .. } = found;
-    let source = Source::File { tree: tree.to_owned(), path: from.clone(), size: *size, sha256: sha256.clone() };
-    Member { path, mode, source }
 }
 
 #[cfg(test)]

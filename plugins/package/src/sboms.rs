@@ -13,7 +13,8 @@ use serde::de::IgnoredAny;
 
 use crate::Contribution;
 use crate::definition::Package;
-use crate::plan::{self, Member, Plan, Tar};
+use crate::parts::{self, Member, Tar};
+use crate::plan::Plan;
 use crate::sources::Sources;
 
 /// The tree of the step.
@@ -92,7 +93,7 @@ fn contributed(contribution: &Contribution, sources: &dyn Sources) -> Result<Mem
         StepError::invalid_input("sbom", format!("{at}: `{from}` of the step `{step}` is not Syft's JSON: {error}"))
             .hint("write it as `syft -o syft-json` does, or publish it beside the package")
     })?;
-    Ok(plan::file(zarf::base_name(from).to_owned(), 0o644, step, &found))
+    Ok(parts::file(zarf::base_name(from).to_owned(), 0o644, step, &found))
 }
 
 /// The documents of the step, and what to warn of.
@@ -120,7 +121,7 @@ fn member(document: &Document, sources: &dyn Sources) -> Result<Member, StepErro
         StepError::missing_input("sbom", format!("the step `{TREE}` lists `{path}`, which is not in its tree"))
             .hint("run `opencenter-airgap build --clean`: it keeps what was downloaded")
     })?;
-    Ok(plan::file(format!("{}.json", document.file), 0o644, TREE, &found))
+    Ok(parts::file(format!("{}.json", document.file), 0o644, TREE, &found))
 }
 
 fn without(images: &[&str]) -> String {
@@ -186,7 +187,7 @@ mod tests {
         let add = |tree: &Memory, from: &str| {
             let mut plan = Plan { images: vec![image("h/b:1")], ..Plan::default() };
             let at = "config/pipeline.yaml:3:9".to_owned();
-            let what = Contribution { step: "apt".into(), from: from.into(), into: crate::Place::Sboms, at };
+            let what = Contribution { step: "apt".into(), from: from.into(), into: crate::PackagePart::Sboms, at };
             let done = add_to(&mut plan, &read(DEFINITION, Some("amd64")).unwrap(), &[what], tree);
             done.map(|_| plan.tars.remove(0).members.into_iter().map(|member| member.path).collect::<Vec<_>>())
         };

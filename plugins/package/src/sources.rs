@@ -3,6 +3,8 @@
 
 use sdk::{EntryKind, Inputs, StepError};
 
+use crate::refusal::refuse;
+
 /// A file or directory of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -28,6 +30,42 @@ pub trait Sources {
     fn below(&self, tree: &str, prefix: &str) -> Result<Vec<Found>, StepError>;
     /// The bytes of a file; an error where there are more than `limit`.
     fn read(&self, tree: &str, path: &str, limit: u64) -> Result<Vec<u8>, StepError>;
+}
+
+/// The tree and the entry behind a source as zarf.yaml writes it: relative to
+/// the folder of the definition, whose neighbours are the trees of the other
+/// steps.
+pub(crate) fn locate(sources: &dyn Sources, home: &str, source: &str) -> Result<(String, Found), StepError> {
+    if source.contains("://") {
+        return Err(StepError::missing_input("remote", format!("`{source}` was not fetched by any step"))
+            .hint("name it in config/components.yaml, or refer to a local file"));
+    }
+    let (tree, path) = resolve(home, source).ok_or_else(|| {
+        refuse("path", format!("`{source}` leads out of the build"))
+            .hint("refer to files beside zarf.yaml, or in the tree of a step: `../files/bin/kubectl`")
+    })?;
+    let found = if sources.has(&tree) { sources.find(&tree, &path)? } else { None };
+    let found = found.ok_or_else(|| {
+        StepError::missing_input("file", format!("`{source}` is missing: there is no `{path}` in the tree `{tree}`"))
+            .hint(format!("check that the step `{tree}` runs before this one and makes the file"))
+    })?;
+    Ok((tree, found))
+}
+
+fn resolve(home: &str, source: &str) -> Option<(String, String)> {
+    if source.starts_with('/') {
+        return None;
+    }
+    let mut parts = vec![home];
+    for part in source.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    let (tree, rest) = parts.split_first()?;
+    (!rest.is_empty()).then(|| ((*tree).to_owned(), rest.join("/")))
 }
 
 /// The trees that the host handed in.

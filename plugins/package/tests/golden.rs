@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 use airgap_package::definition;
 use airgap_package::format::Forms;
-use airgap_package::plan::{self, Member, Source};
+use airgap_package::parts::{Member, Source};
+use airgap_package::plan;
 use airgap_package::seal;
 use airgap_package::sources::{Found, Sources};
-use archive::{ArchiveWriter, Compression, Entry};
+use archive::{ArchiveWriter, Compression, NewMember};
 use base::digest::Digest;
 use sdk::StepError;
 
@@ -144,15 +145,15 @@ fn trees(place: &Path, reference: &BTreeMap<String, Vec<u8>>) -> Folders {
     ]))
 }
 
-fn entry(trees: &Folders, member: &Member) -> Entry {
+fn entry(trees: &Folders, member: &Member) -> NewMember {
     let Member { path, mode, source } = member;
     match source {
         Source::File { tree, path: from, size, sha256 } => {
             let digest = sha256.as_ref().map(|hex| hex.parse().unwrap());
-            Entry::file(path.clone(), *mode, trees.at(tree, from), *size, digest)
+            NewMember::file(path.clone(), *mode, trees.at(tree, from), *size, digest)
         }
-        Source::Bytes(bytes) => Entry::bytes(path.clone(), *mode, bytes.clone()),
-        Source::Directory => Entry::directory(path.clone(), *mode),
+        Source::Bytes(bytes) => NewMember::bytes(path.clone(), *mode, bytes.clone()),
+        Source::Directory => NewMember::directory(path.clone(), *mode),
     }
 }
 
@@ -179,8 +180,8 @@ fn the_same_inputs_give_what_zarf_made() {
     let hex: Vec<(String, String)> = added.iter().map(|file| (file.digest.hex(), file.path.clone())).collect();
     let checksums = seal::checksums(hex.iter().map(|(digest, path)| (digest.as_str(), path.as_str())));
     let definition = seal::definition(&package, Forms::ALPHA, &plan, &checksums, 0).unwrap();
-    writer.add(Entry::bytes("checksums.txt", 0o600, checksums.clone().into_bytes())).unwrap();
-    writer.add(Entry::bytes("zarf.yaml", 0o600, definition.clone().into_bytes())).unwrap();
+    writer.add(NewMember::bytes("checksums.txt", 0o600, checksums.clone().into_bytes())).unwrap();
+    writer.add(NewMember::bytes("zarf.yaml", 0o600, definition.clone().into_bytes())).unwrap();
     writer.finish().unwrap();
 
     let digest_of = |path: &str| added.iter().find(|file| file.path == path).map(|file| file.digest.hex());

@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use crate::content::Content;
+use crate::contents::{Contents, Placed};
 use crate::found::{Found, Unread, What};
-use crate::kinds::{self, Content};
+use crate::kinds;
 use crate::spdx::Element;
-use crate::subject::{Contents, FileSubject, Placed};
+use crate::subject::FileSubject;
 use crate::{layers, purl, syft};
 
 /// What the other steps fetched.

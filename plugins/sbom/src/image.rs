@@ -6,10 +6,10 @@ use sdk::{StepError, Tree};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::contents::{Contents, Placed};
 use crate::found::{Found, Notes, Release, Unread, What};
 use crate::kinds::{self, Reader};
 use crate::layers;
-use crate::subject::{Contents, Placed, Subject};
 
 /// Links of one image that are followed, and the steps of one.
 const MOST_LINKS: usize = 200;
@@ -292,9 +292,4 @@ fn under(found: Found, target: &str) -> Found {
         What::Release(_) => found,
         What::Packages(_) => Found { path: target.to_owned(), ..found },
     }
-}
-
-/// The subject of an image's documents.
-pub fn subject(image: &Image) -> Subject {
-    Subject::Image(Box::new(image.clone()))
 }

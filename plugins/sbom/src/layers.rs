@@ -6,8 +6,9 @@ use std::io;
 use sdk::StepError;
 use sdk::layer::{FoundKind, Layer, LayerFile};
 
+use crate::content::Content;
 use crate::found::{Notes, Unread};
-use crate::kinds::{self, Content, Reader};
+use crate::kinds::{self, Reader};
 
 /// Links whose path is wanted, of one layer.
 const MOST_LINKS: usize = 10_000;

@@ -2,11 +2,13 @@
 //!
 //! [`image`] finds the images of the layout and their layers; [`layers`] reads
 //! each layer once, through the host, and the host keeps the notes ([`found`])
-//! for every later build. [`kinds`] has a module for each kind of package. What
-//! of a layer is to be seen in an image is asked of the layers above it.
+//! for every later build. [`kinds`] has a module for each kind of package, which reads a
+//! file as it passes by ([`content`]), Java by way of [`zip`]. What of a layer is to be seen in an image is asked of the layers above it.
 //! [`files`] does the same for what the other steps fetched. Out of that come
 //! documents: [`syft`] for Zarf and grype, [`spdx`] for everybody else.
 
+pub mod content;
+pub mod contents;
 pub mod files;
 pub mod found;
 pub mod image;
@@ -25,9 +27,10 @@ use sdk::{Context, Inputs, JsonSchema, Sink, Step, StepError, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::contents::Contents;
 use crate::files::Lists;
 use crate::spdx::{Document, Element};
-use crate::subject::{Contents, Subject};
+use crate::subject::Subject;
 
 /// What the step accepts.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -123,7 +126,7 @@ impl Step for Sbom {
             output.write_json("sboms.json", &List::default())?;
             return Ok(Summary::new(0, "SBOMs").message("none: `package.sbom` is off"));
         }
-        let mut work = Work::new(cx, &configuration, output);
+        let mut work = SbomRun::new(cx, &configuration, output);
         work.images(inputs)?;
         work.fetched(inputs)?;
         work.finish()
@@ -131,7 +134,7 @@ impl Step for Sbom {
 }
 
 /// One run of the step.
-struct Work<'a> {
+struct SbomRun<'a> {
     cx: &'a Context,
     output: &'a Sink,
     /// The step with the definition.
@@ -146,7 +149,7 @@ struct Work<'a> {
     warned: usize,
 }
 
-impl<'a> Work<'a> {
+impl<'a> SbomRun<'a> {
     fn new(cx: &'a Context, configuration: &'a Configuration, output: &'a Sink) -> Self {
         let Package { name, version } = &configuration.package;
         let root = "SPDXRef-Package".to_owned();
@@ -184,7 +187,7 @@ impl<'a> Work<'a> {
             (self.layers, self.read) = (layers, read);
             self.warn(&format!("image `{}`", image.identifier()), &contents);
             let listed =
-                self.write("images", &image.identifier(), &image.reference, &image::subject(image), &contents)?;
+                self.write("images", &image.identifier(), &image.reference, &Subject::image(image), &contents)?;
             self.list.images.push(listed);
         }
         Ok(())

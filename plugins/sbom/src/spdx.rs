@@ -6,8 +6,9 @@ use std::io;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::contents::{Contents, Placed};
 use crate::purl;
-use crate::subject::{Contents, Placed, Subject};
+use crate::subject::Subject;
 use crate::syft::{self, TOOL};
 
 const NONE: &str = "NOASSERTION";

@@ -6,10 +6,11 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::contents::{Contents, Placed};
 use crate::found::{Kind, Package};
 use crate::image::Image;
 use crate::purl;
-use crate::subject::{Contents, FileSubject, Placed, Subject};
+use crate::subject::{FileSubject, Subject};
 
 const SCHEMA: &str = "16.0.0";
 /// What wrote the document, in its `descriptor`.

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::DeflateDecoder;
 use memchr::memmem;
 
-use crate::kinds::{Content, Why};
+use crate::content::{Content, Why};
 
 /// Bytes that all members of an archive may unpack to, those of nested ones
 /// included.
@@ -455,7 +455,7 @@ pub mod testing {
     use flate2::write::DeflateEncoder;
 
     /// A member of an archive.
-    pub struct Entry {
+    pub struct ZipMember {
         name: String,
         method: u16,
         flags: u16,
@@ -463,7 +463,7 @@ pub mod testing {
         size: usize,
     }
 
-    impl Entry {
+    impl ZipMember {
         /// A member that is not compressed.
         pub fn stored(name: &str, text: &str) -> Self {
             Self::stored_bytes(name, text.as_bytes())
@@ -479,26 +479,26 @@ pub mod testing {
             Self::streamed_bytes(name, text.as_bytes())
         }
 
-        /// The same as [`Entry::stored`] for bytes.
+        /// The same as [`ZipMember::stored`] for bytes.
         pub fn stored_bytes(name: &str, bytes: &[u8]) -> Self {
             Self { name: name.into(), method: 0, flags: 0, packed: bytes.to_vec(), size: bytes.len() }
         }
 
-        /// The same as [`Entry::deflated`] for bytes.
+        /// The same as [`ZipMember::deflated`] for bytes.
         pub fn deflated_bytes(name: &str, bytes: &[u8]) -> Self {
             let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(bytes).unwrap();
             Self { method: 8, packed: encoder.finish().unwrap(), ..Self::stored_bytes(name, bytes) }
         }
 
-        /// The same as [`Entry::streamed`] for bytes.
+        /// The same as [`ZipMember::streamed`] for bytes.
         pub fn streamed_bytes(name: &str, bytes: &[u8]) -> Self {
             Self { flags: 8, ..Self::deflated_bytes(name, bytes) }
         }
     }
 
     /// The bytes of an archive with these members.
-    pub fn archive(entries: &[Entry]) -> Vec<u8> {
+    pub fn archive(entries: &[ZipMember]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for entry in entries {
             let sizes = [entry.packed.len() as u32, entry.size as u32];

@@ -17,17 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::ARCHIVE_LIMIT;
 use crate::flux::Flux;
+use crate::kustomize::{Replaced, post_rendered};
 use crate::report;
-use crate::scanner::Replaced;
 
-/// In the tree with the charts: what each row of render.json is, a list of [`Place`].
+/// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
 /// Charts, and HelmReleases, that are rendered.
 const MOST: usize = 2000;
 
 /// Where a rendered chart was met.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Occurrence {
     /// The folder or archive of the chart, as it is shown.
     pub chart: String,
     /// `file:line` of the HelmRelease that deploys it; None of the chart by itself.
@@ -178,7 +178,7 @@ impl Gathered {
         let (mut list, mut places) = (ToRender::default(), Vec::new());
         for (place, met) in &self.charts {
             list.charts.push(to_render(met, &model::zarf::release_of(&met.name), "default", Vec::new()));
-            places.push(Place { chart: place.clone(), release: None, is_packaged: false, replaced: Vec::new() });
+            places.push(Occurrence { chart: place.clone(), release: None, is_packaged: false, replaced: Vec::new() });
         }
         let wanted = std::mem::take(&mut self.flux).charts();
         let mut copied = BTreeMap::new();
@@ -198,9 +198,9 @@ impl Gathered {
                 values.push(path);
             }
             list.charts.push(to_render(&met, &release.name, &release.namespace, values));
-            let replaced = crate::scanner::post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
+            let replaced = post_rendered(&release.root).map(|(replaced, _)| replaced).collect();
             let is_packaged = matches!(release.chart, Origin::Repository(_));
-            places.push(Place { chart: place, release: Some(release.place.clone()), is_packaged, replaced });
+            places.push(Occurrence { chart: place, release: Some(release.place.clone()), is_packaged, replaced });
         }
         output.write_json(TO_RENDER, &list)?;
         output.write_json(PLACES, &places)?;

@@ -22,6 +22,7 @@ pub mod flux;
 pub mod gather;
 pub mod jinja;
 pub mod kubespray;
+pub mod kustomize;
 pub mod renderings;
 pub mod report;
 pub mod scanner;

@@ -9,8 +9,8 @@ use model::image::{ImageName, normalized};
 use model::rendered::{Document, Problem, RENDERED, Rendered};
 use sdk::{Inputs, StepError};
 
-use crate::gather::{PLACES, Place};
-use crate::scanner::Replaced;
+use crate::gather::{Occurrence, PLACES};
+use crate::kustomize::Replaced;
 
 /// By the place of a chart.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Renderings {
         let (Some(gathered), Some(tree)) = (inputs.find("gathered"), inputs.find("render")) else {
             return Ok(Self::default());
         };
-        let places: Vec<Place> = gathered.read_json(PLACES)?;
+        let places: Vec<Occurrence> = gathered.read_json(PLACES)?;
         let rows: Vec<Rendered> = tree.read_json(RENDERED)?;
         let mut all = Self::default();
         for (place, row) in places.into_iter().zip(rows) {
@@ -80,7 +80,7 @@ impl Renderings {
 }
 
 impl Rendering {
-    fn of(place: Place, row: Rendered, documents: &[Document]) -> Self {
+    fn of(place: Occurrence, row: Rendered, documents: &[Document]) -> Self {
         let below = |template: &str| template.split_once('/').map_or(template, |(_, below)| below).to_owned();
         let found = documents.iter().filter(|document| !document.is_test()).flat_map(|document| {
             rendered::images(document).into_iter().map(|image| Found {

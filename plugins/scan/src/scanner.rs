@@ -13,10 +13,10 @@ use image_finder::yaml::{self, Node};
 use image_finder::{Doubt, Found, find};
 use model::image::normalized;
 use model::rendered::Found as How;
-use serde::{Deserialize, Serialize};
 
 use crate::flux::Flux;
 use crate::kubespray;
+use crate::kustomize::{Replaced, post_rendered, replaced_in};
 use crate::renderings::{Found as Rendered, Rendering, Renderings};
 use crate::report::{Packed, Report};
 
@@ -260,36 +260,6 @@ impl Scanner {
             self.report.warnings.push(format!("{file}: {why}"));
         }
     }
-}
-
-/// An image that kustomize puts in the place of another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replaced {
-    /// Of the image in the manifest, without its tag.
-    pub name: String,
-    /// What it becomes.
-    pub new_name: Option<String>,
-    /// Its tag.
-    pub new_tag: Option<String>,
-    /// Its digest, in the place of the tag.
-    pub digest: Option<String>,
-}
-
-/// What a HelmRelease replaces, with the line of each.
-pub fn post_rendered(root: &Node) -> impl Iterator<Item = (Replaced, u32)> {
-    let renderers = root.at("spec.postRenderers").map_or(&[][..], Node::items);
-    renderers.iter().flat_map(|renderer| replaced_in(renderer.at("kustomize.images")))
-}
-
-/// `[{name, newName, newTag, digest}]`.
-fn replaced_in(list: Option<&Node>) -> impl Iterator<Item = (Replaced, u32)> {
-    let text = |item: &Node, key: &str| item.text_of(key).map(str::to_owned);
-    let replaced = move |item: &Node| {
-        let (new_name, new_tag, digest) = (text(item, "newName"), text(item, "newTag"), text(item, "digest"));
-        let name = text(item, "name").or_else(|| new_name.clone())?;
-        Some((Replaced { name, new_name, new_tag, digest }, item.line))
-    };
-    list.map_or(&[][..], Node::items).iter().filter_map(replaced)
 }
 
 #[cfg(test)]

@@ -73,11 +73,11 @@ struct Folder<'a> {
 }
 
 impl Files for Folder<'_> {
-    fn list(&self) -> Result<Vec<directory::Entry>, String> {
+    fn list(&self) -> Result<Vec<directory::ListedFile>, String> {
         let below = self.entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
         let entry = |entry: &Entry| {
             let path = entry.path.strip_prefix(self.folder)?.to_owned();
-            Some(directory::Entry { path, size: entry.size, link: entry.target.clone() })
+            Some(directory::ListedFile { path, size: entry.size, link: entry.target.clone() })
         };
         Ok(below.filter_map(entry).collect())
     }

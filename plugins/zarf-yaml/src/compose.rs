@@ -14,27 +14,11 @@ use model::zarf::{self, Chart, Component, Definition, File, Metadata};
 use model::{ChartEntry, FileEntry, FileKind};
 
 use crate::inputs::Fetched;
+use crate::problem::Problem;
 use crate::{Configuration, contributed};
 
 /// Zarf's limit for the name of a chart.
 const LONGEST_CHART_NAME: usize = 40;
-
-/// Why no definition can be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Short and stable: which kind of problem it is.
-    pub code: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub hint: String,
-}
-
-impl Problem {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: hint.into() }
-    }
-}
 
 /// The definition of the package.
 ///

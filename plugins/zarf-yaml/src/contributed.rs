@@ -8,7 +8,7 @@ use sdk::{Entry, EntryKind, Inputs, JsonSchema, StepError, Tree};
 use serde::{Deserialize, Serialize};
 
 use crate::Configuration;
-use crate::compose::Problem;
+use crate::problem::Problem;
 
 /// As the host tells of it: what pipeline.yaml says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ pub struct Contribution {
     /// A path in its tree.
     pub from: String,
     /// Where in the package it goes.
-    pub into: Place,
+    pub into: PackagePart,
     /// Where a file is deployed to.
     #[serde(default)]
     pub target: Option<String>,
@@ -33,7 +33,7 @@ pub struct Contribution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(crate = "sdk::schemars")]
-pub enum Place {
+pub enum PackagePart {
     /// Among the documents that Zarf shows of a package.
     Documentation,
     /// In a component, which deploys it.
@@ -72,7 +72,7 @@ fn found(what: &Contribution, tree: &Tree) -> Result<Contributed, StepError> {
             .hint("correct `from`, or find out why the step did not make it"));
     };
     let is_folder = entry.path != *from || entry.kind == EntryKind::Directory;
-    if is_folder && *into == Place::Documentation {
+    if is_folder && *into == PackagePart::Documentation {
         let message = format!("{at}: `{from}` of the step `{step}` is a folder, and documents are files");
         return Err(StepError::invalid_input("document", message).hint("name each file, or write `into: files`"));
     }
@@ -110,7 +110,7 @@ impl Contributed {
 /// told; its name is the step's.
 pub fn components(contributed: &[Contributed], configuration: &Configuration) -> Vec<Component> {
     let mut components: Vec<(&str, Component)> = Vec::new();
-    for one in contributed.iter().filter(|one| one.what.into == Place::Files) {
+    for one in contributed.iter().filter(|one| one.what.into == PackagePart::Files) {
         let step = one.what.step.as_str();
         if !components.iter().any(|(of, _)| *of == step) {
             let component = Component {
@@ -132,7 +132,7 @@ pub fn components(contributed: &[Contributed], configuration: &Configuration) ->
 /// # Errors
 /// Where the package has a document of that name.
 pub fn add_documents(contributed: &[Contributed], documents: &mut BTreeMap<String, String>) -> Result<(), Problem> {
-    for one in contributed.iter().filter(|one| one.what.into == Place::Documentation) {
+    for one in contributed.iter().filter(|one| one.what.into == PackagePart::Documentation) {
         let (name, at) = (one.name(), &one.what.at);
         if let Some((there, source)) = documents.iter().find(|(there, _)| there.eq_ignore_ascii_case(name)) {
             return Err(Problem::new(
@@ -159,7 +159,7 @@ pub fn check_targets(
     configuration: &Configuration,
 ) -> Result<(), Problem> {
     let folders: BTreeSet<String> = contributed.iter().filter(|one| one.is_folder).map(Contributed::source).collect();
-    for one in contributed.iter().filter(|one| one.what.into == Place::Files) {
+    for one in contributed.iter().filter(|one| one.what.into == PackagePart::Files) {
         let file = one.file(configuration);
         let others = components.iter().flat_map(|component| component.files.iter().map(move |file| (component, file)));
         for (component, other) in others.filter(|(_, other)| other.source != file.source) {
@@ -197,7 +197,7 @@ fn is_below(path: &str, folder: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn one(step: &str, from: &str, into: Place, target: Option<&str>) -> Contributed {
+    fn one(step: &str, from: &str, into: PackagePart, target: Option<&str>) -> Contributed {
         Contributed {
             what: Contribution {
                 step: step.into(),
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn files_become_a_component_of_their_step() {
         let contributed = [
-            one("my_step", "a/motd", Place::Files, Some("/etc/motd")),
-            one("other", "b", Place::Files, None),
-            one("my_step", "c", Place::Files, None),
+            one("my_step", "a/motd", PackagePart::Files, Some("/etc/motd")),
+            one("other", "b", PackagePart::Files, None),
+            one("my_step", "c", PackagePart::Files, None),
         ];
         let components = components(&contributed, &Configuration::default());
         let places: Vec<(&str, Vec<(&str, &str)>)> = components
@@ -249,7 +249,7 @@ mod tests {
             ..Component::default()
         };
         let check = |target: &str, is_folder: bool| {
-            let contributed = [Contributed { is_folder, ..one("s", "x", Place::Files, Some(target)) }];
+            let contributed = [Contributed { is_folder, ..one("s", "x", PackagePart::Files, Some(target)) }];
             let mut all = vec![core.clone()];
             all.extend(components(&contributed, &Configuration::default()));
             check_targets(&contributed, &all, &Configuration::default())
@@ -268,9 +268,10 @@ mod tests {
         assert_eq!((check("/usr/local/bin", true), check("/usr/local/bin/helm2", false)), (Ok(()), Ok(())));
 
         let mut documents = BTreeMap::from([("a.tgz.prov".to_owned(), "../charts/charts/a.tgz.prov".to_owned())]);
-        add_documents(&[one("s", "d/notes.md", Place::Documentation, None)], &mut documents).unwrap();
+        add_documents(&[one("s", "d/notes.md", PackagePart::Documentation, None)], &mut documents).unwrap();
         assert_eq!(documents["notes.md"], "../s/d/notes.md");
-        let problem = add_documents(&[one("s", "A.tgz.prov", Place::Documentation, None)], &mut documents).unwrap_err();
+        let problem =
+            add_documents(&[one("s", "A.tgz.prov", PackagePart::Documentation, None)], &mut documents).unwrap_err();
         assert!(problem.message.contains("`../charts/charts/a.tgz.prov`"), "{}", problem.message);
     }
 }

@@ -11,28 +11,17 @@ use std::collections::BTreeSet;
 use model::ResolvedComponents;
 use model::definition::Composed;
 use model::definition::path::{is_url, of_project};
-use model::definition::sources::{self, Wanted};
+use model::definition::sources::{self, FileSource};
 use model::image::normalized;
 use model::problem::shown;
 use model::zarf::{self, Chart, Component, Definition, base_name};
 
 use crate::Configuration;
-use crate::compose::{
-    Problem, add_components, arrange, check_delivered, metadata, provenance, require_of, with_what_is_about,
-};
+use crate::compose::{add_components, arrange, check_delivered, metadata, provenance, require_of, with_what_is_about};
 use crate::contributed;
+use crate::copies::Copy;
 use crate::inputs::Fetched;
-
-/// A local file or folder, and where it goes in the tree of the definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
-    /// As the components write it: `./charts/web`.
-    pub from: String,
-    /// `sources/web/files/0/web.conf`.
-    pub to: String,
-    /// Whether it is a folder.
-    pub is_folder: bool,
-}
+use crate::problem::Problem;
 
 /// The definition, and what has to be laid beside it.
 ///
@@ -92,12 +81,7 @@ fn name(definition: &mut Definition, components: &ResolvedComponents) {
 fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
     let named = |list: &mut dyn Iterator<Item = String>| list.collect::<BTreeSet<String>>();
     let components = &composed.definition.components;
-    let images = named(
-        &mut components
-            .iter()
-            .flat_map(|one| &one.images)
-            .map(|image| normalized(image.strip_prefix("oci://").unwrap_or(image))),
-    );
+    let images = named(&mut components.iter().flat_map(|one| &one.images).map(|image| normalized(image)));
     let mut alone = ResolvedComponents::default();
     // It was added without a refusal when the components were resolved.
     let _ = sources::add_to(&mut alone, composed);
@@ -105,7 +89,7 @@ fn leave_rest(fetched: &mut Fetched, composed: &Composed) {
         let wanted = fetched.components.files.iter().find(|file| file.name == entry.name);
         wanted.is_some_and(|file| {
             let extract = file.binary.as_deref().filter(|_| file.extract);
-            sources::file(&alone, Wanted { url: &file.url, sha256: None, extract }).is_some()
+            sources::file(&alone, FileSource { url: &file.url, sha256: None, extract }).is_some()
         })
     };
     let is_chart = |entry: &model::ChartEntry| {
@@ -139,7 +123,7 @@ impl Sources<'_> {
             let is_local = !is_url(&file.source);
             if !is_local || !file.extract_path.is_empty() {
                 let path = if is_local { self.path(&file.source)? } else { String::new() };
-                let mut wanted = Wanted::of_file(file);
+                let mut wanted = FileSource::of_file(file);
                 if is_local {
                     wanted.url = &path;
                 }
@@ -225,13 +209,13 @@ impl Sources<'_> {
     /// A manifest or values file.
     fn text(&mut self, source: &str, to: &str) -> Result<String, Problem> {
         if is_url(source) {
-            return Ok(self.fetched_file(Wanted::of_url(source))?.0);
+            return Ok(self.fetched_file(FileSource::of_url(source))?.0);
         }
         self.local(source, to)
     }
 
     /// Path and digest of a file that was fetched.
-    fn fetched_file(&self, wanted: Wanted<'_>) -> Result<(String, String), Problem> {
+    fn fetched_file(&self, wanted: FileSource<'_>) -> Result<(String, String), Problem> {
         let file = sources::file(&self.fetched.components, wanted).ok_or_else(|| missing("file", wanted.url))?;
         let entry = self.fetched.files.iter().find(|entry| entry.name == file.name);
         let entry = entry.ok_or_else(|| missing("file", wanted.url))?;

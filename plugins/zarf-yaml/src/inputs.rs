@@ -7,11 +7,10 @@ use model::definition::Composed;
 use model::oci::{Descriptor, Manifest};
 use model::rendered::{DISCOVERED, Discovered, Found};
 use model::{ChartEntry, FileEntry, RESOLVED, RepositoryEntry, ResolvedComponents};
-use sdk::{EntryKind, Inputs, Sink, StepError, Tree};
+use sdk::{Inputs, StepError, Tree};
 use serde::de::DeserializeOwned;
 
 use crate::contributed::Contributed;
-use crate::defined::Copy;
 
 /// The lists of all steps.
 #[derive(Clone, Debug, Default)]
@@ -87,21 +86,6 @@ fn add_found(found: &Discovered, images: &mut Vec<String>, charts: &mut [ChartEn
 pub fn defined(inputs: &Inputs) -> Result<Option<Composed>, StepError> {
     let tree = inputs.get("manifests")?;
     if tree.exists("definition.json")? { tree.read_json("definition.json").map(Some) } else { Ok(None) }
-}
-
-/// Lays local files and folders beside the definition.
-///
-/// # Errors
-/// What is not there.
-pub fn copy(copies: &[Copy], inputs: &Inputs, output: &Sink) -> Result<(), StepError> {
-    for Copy { from, to, is_folder } in copies {
-        let tree = inputs.get(&format!("local:{from}"))?;
-        for entry in tree.entries("")?.iter().filter(|entry| entry.kind != EntryKind::Directory) {
-            let to = if *is_folder { format!("{to}/{}", entry.path) } else { to.clone() };
-            output.link(tree, &entry.path, &to).map_err(|error| error.context(format!("`{from}`")))?;
-        }
-    }
-    Ok(())
 }
 
 fn list<T: DeserializeOwned>(inputs: &Inputs, tree: &str, path: &str) -> Result<Vec<T>, StepError> {

@@ -3,14 +3,16 @@
 //!
 //! [`inputs`] reads their lists, [`contributed`] what other steps put beside
 //! them, [`compose`] groups it all into components, or [`defined`] takes those of
-//! a zarf.yaml of the project and adds what else there is, and
+//! a zarf.yaml of the project and adds what else there is, with [`copies`] of what the project has, and
 //! the text is such that `zarf package create` accepts it as well: every source
 //! is a path relative to the definition.
 
 pub mod compose;
 pub mod contributed;
+pub mod copies;
 pub mod defined;
 pub mod inputs;
+pub mod problem;
 
 use std::collections::BTreeMap;
 
@@ -73,7 +75,7 @@ impl Step for ZarfYaml {
             None => compose::compose(&fetched, &configuration).map_err(refused)?,
             Some(composed) => {
                 let (definition, copies) = defined::compose(&composed, fetched, &configuration).map_err(refused)?;
-                inputs::copy(&copies, inputs, output)?;
+                copies::copy(&copies, inputs, output)?;
                 definition
             }
         };
@@ -84,7 +86,7 @@ impl Step for ZarfYaml {
     }
 }
 
-fn refused(problem: compose::Problem) -> StepError {
+fn refused(problem: problem::Problem) -> StepError {
     StepError::invalid_input(problem.code, problem.message).hint(problem.hint)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::digest::sha256;
 use crate::fault::{Fault, On};
-use crate::http::Entry;
+use crate::http::LoggedRequest;
 use crate::images::{Image, Noise, Packing, layer_of};
 use crate::pass_through::PassThrough;
 use crate::platform::Platform;
@@ -83,7 +83,7 @@ impl Site {
     }
 
     /// The first request for what is kept under the key of a partial download.
-    pub(super) fn first_request(&self, key: &str) -> Option<Entry> {
+    pub(super) fn first_request(&self, key: &str) -> Option<LoggedRequest> {
         let (log, path) = match self.files.get(key) {
             Some(path) => (self.platform.files.log(), path.clone()),
             None => (self.front.log(), format!("/blobs/sha256:{key}")),

@@ -59,8 +59,9 @@ impl Waiting {
     fn start(&self) -> Running {
         let running = self.case.start(&["build"]);
         self.registry.wait_until(LIMIT, |log| {
-            let hangs =
-                |entry: &airgap_tests::http::Entry| entry.path.contains("/v2/app/blobs/") && entry.sent >= 150_000;
+            let hangs = |entry: &airgap_tests::http::LoggedRequest| {
+                entry.path.contains("/v2/app/blobs/") && entry.sent >= 150_000
+            };
             log.iter().any(hangs)
         });
         // What the client has not taken in yet is still in flight.

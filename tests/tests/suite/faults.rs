@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use airgap_tests::fault::{Fault, On, Trigger};
 use airgap_tests::file_server::FileServer;
-use airgap_tests::http::{Entry, in_flight};
+use airgap_tests::http::{LoggedRequest, in_flight};
 use airgap_tests::images::{Image, Layer, Packing, layer, layer_of};
 use airgap_tests::layout::Layout;
 use airgap_tests::outcome::Outcome;
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn succeeds(&self) -> Vec<Entry> {
+    fn succeeds(&self) -> Vec<LoggedRequest> {
         let run = self.project.run(&["build"]);
         let requests = self.requests();
         assert_eq!(run.status.code(), Some(0), "{run}\n{}", self.registry.render_log());
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     /// The requests for the layer, wherever they went.
-    fn requests(&self) -> Vec<Entry> {
+    fn requests(&self) -> Vec<LoggedRequest> {
         self.registry.requests("GET", &self.layer.blob.digest)
     }
 
@@ -72,7 +72,7 @@ impl Bench {
     }
 }
 
-fn starts(requests: &[Entry]) -> Vec<Option<u64>> {
+fn starts(requests: &[LoggedRequest]) -> Vec<Option<u64>> {
     requests.iter().map(|entry| entry.range.map(|(start, _)| start)).collect()
 }
 
@@ -202,7 +202,7 @@ fn refused_credentials_are_renewed_once_and_then_reported() {
 }
 
 /// The time between the refusal and the next request for the same thing.
-fn pause(requests: &[Entry]) -> Duration {
+fn pause(requests: &[LoggedRequest]) -> Duration {
     let refused = requests.iter().position(|entry| entry.status == 429).expect("one was refused");
     requests[refused + 1].at - requests[refused].at
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
-use airgap_tests::http::Entry;
+use airgap_tests::http::LoggedRequest;
 use airgap_tests::images::{Image, Noise, Packing, layer_of};
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
@@ -40,7 +40,7 @@ impl Tool {
 }
 
 /// Status and first byte asked for.
-fn answers(requests: &[Entry]) -> Vec<(u16, Option<u64>)> {
+fn answers(requests: &[LoggedRequest]) -> Vec<(u16, Option<u64>)> {
     requests.iter().map(|entry| (entry.status, entry.range.map(|(start, _)| start))).collect()
 }
 

@@ -25,6 +25,7 @@ mod gc;
 mod harness;
 mod house;
 mod images;
+mod imported;
 mod inspect;
 mod interop;
 mod kept;

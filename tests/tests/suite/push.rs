@@ -6,7 +6,7 @@ use airgap_tests::digest::sha256;
 use airgap_tests::fault::{Fault, On};
 use airgap_tests::file_server::FileServer;
 use airgap_tests::git_server::{self, GitServer};
-use airgap_tests::http::{Content, Entry};
+use airgap_tests::http::{Content, LoggedRequest};
 use airgap_tests::images::{Blob, Image, Index, Noise, layer};
 use airgap_tests::pass_through::PassThrough;
 use airgap_tests::project::{Project, Run, Running};
@@ -225,7 +225,7 @@ fn a_push_that_was_killed_goes_on_within_a_blob() {
         || Running::spawn(project.command(&arguments).env("XDG_CACHE_HOME", project.path("cache")), project.root());
     let notes = || std::fs::read_dir(project.path("cache/opencenter-airgap/uploads")).unwrap().count();
     let running = start();
-    let is_chunk = |entry: &&Entry| entry.method == "PATCH";
+    let is_chunk = |entry: &&LoggedRequest| entry.method == "PATCH";
     front.wait_until(Duration::from_secs(60), |log| log.iter().filter(is_chunk).count() > 1);
     running.kill();
     assert_eq!(notes(), 1);

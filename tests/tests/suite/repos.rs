@@ -174,7 +174,7 @@ fn the_proxy_of_the_settings_is_asked_for_repositories_too() {
         .with_settings(|settings| settings["network"]["proxy"] = json!(server.url("")));
     project.build();
     assert_eq!(rows(&project)[0]["commit"], commit.as_str());
-    let through = |entry: &airgap_tests::http::Entry| entry.path.starts_with("http://git.invalid/");
+    let through = |entry: &airgap_tests::http::LoggedRequest| entry.path.starts_with("http://git.invalid/");
     assert!(server.log().iter().all(through), "{}", server.render_log());
 }
 

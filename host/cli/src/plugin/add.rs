@@ -8,7 +8,7 @@
 //! 3. The decision, and then the component and the lock are written
 //!    ([`pinning`](super::pinning), [`place`](super::place)).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -16,10 +16,10 @@ use serde::Serialize;
 use super::candidate::{Bench, from_file, look};
 use super::pinning::{Pinning, check_replacement};
 use super::place::{FOLDER, folder, home};
+use super::terms::Terms;
 use super::{Shown, missing};
 use crate::add::hold;
 use crate::environment::Variables;
-use crate::signer;
 use crate::ui::Ui;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -30,7 +30,6 @@ use config::limits::OwnLimits;
 use config::pin_source::PinSource;
 use config::plugins_lock::{Pin, check_name};
 use disk::fs;
-use entitlement::grants::Grants;
 use plugin_host::abilities;
 use plugin_host::difference::Change;
 use signing::PublicKey;
@@ -70,62 +69,6 @@ pub(super) struct UpdateArgs {
         "grant_fetch", "grant_credentials", "grant_directories", "limit", "key", "keep_grants",
     ])]
     locked: bool,
-}
-
-/// Under which a plugin is pinned.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Terms {
-    /// Let it download below https://host/path/ or registry/repository/; may
-    /// be repeated
-    #[arg(long, value_name = "PREFIX")]
-    grant_fetch: Vec<String>,
-    /// Let your credentials for host[:port] go there; may be repeated
-    #[arg(long, value_name = "HOST")]
-    grant_credentials: Vec<String>,
-    /// Let it have its inputs and outputs as directories
-    #[arg(long)]
-    grant_directories: bool,
-    /// Take a version that wants more than the one before without granting it
-    #[arg(long)]
-    pub(super) keep_grants: bool,
-    /// A limit of its own, below that of settings.yaml, as memory_mib=64; may be
-    /// repeated
-    #[arg(long, value_name = "KEY=NUMBER")]
-    limit: Vec<String>,
-    /// The public key that must have signed it, checked offline
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-}
-
-impl Terms {
-    pub(super) fn grants(&self) -> Grants {
-        Grants {
-            fetch: self.grant_fetch.clone(),
-            credentials: self.grant_credentials.clone(),
-            directories: self.grant_directories,
-        }
-    }
-
-    /// Those that a pin has, and those of the command line.
-    ///
-    /// # Errors
-    /// `usage` for what is none.
-    pub(super) fn limits(&self, before: OwnLimits) -> Result<OwnLimits> {
-        self.limit.iter().try_fold(before, |limits, written| limits.with(written))
-    }
-
-    /// The keys that may have signed it; none where nobody has to.
-    fn keys(&self, project: &Project) -> Result<Vec<PublicKey>> {
-        match &self.key {
-            Some(key) => Ok(vec![signer::public(key)?]),
-            None => project.settings.security.keys(&project.layout.config),
-        }
-    }
-
-    /// Whether it grants anything.
-    fn is_plain(&self) -> bool {
-        self.grants().is_empty() && self.limit.is_empty()
-    }
 }
 
 #[derive(Serialize)]
@@ -179,7 +122,7 @@ pub(super) fn add(args: &AddArgs, project: &Project, ui: &Ui, variables: &Variab
         terms: &args.terms,
         old: old.as_ref(),
     };
-    let pinned = pinning.pin(&candidate, &looked_at)?;
+    let pinned = pinning.pin(&candidate, &looked_at, pinning.former().as_ref())?;
     ui.say(&format!(
         "pinned {name} {} as {} in {}",
         looked_at.description.version,
@@ -268,8 +211,9 @@ fn renew(
     let name = pinning.name;
     let candidate = pinning.bench.fetch(pinning.project, source, keys, None, variables)?;
     let looked_at = look(pinning.bench, &candidate)?;
-    pinning.refuse_another(source, &looked_at.description)?;
-    let pinned = pinning.pin(&candidate, &looked_at)?;
+    let former = pinning.former();
+    pinning.refuse_another(source, former.as_ref(), &looked_at.description)?;
+    let pinned = pinning.pin(&candidate, &looked_at, former.as_ref())?;
     let after = pinned.pin.sha256;
     let version = &looked_at.description.version;
     match old.sha256 == after {

@@ -19,7 +19,7 @@ use config::pin_signature::{self, PinSignature};
 use config::pin_source::PinSource;
 use disk::fs;
 use entitlement::grants::Grants;
-use fetch::component::{self, BUNDLES, Component, Wanted};
+use fetch::component::{self, BUNDLES, Component, ComponentRequest};
 use fetch::network::Network;
 use fetch::store::Store;
 use plugin_host::catalog::PluginSource;
@@ -88,7 +88,7 @@ impl Bench {
         let scratch = fs::scratch(&variables.temporary)?;
         let store = Store::open(scratch.path().join("store"))?;
         let network = Network::new(&project.settings, &project.layout.config, variables.network.clone())?;
-        let wanted = Wanted { source, keys, expected, limit: COMPONENT_BYTES };
+        let wanted = ComponentRequest { source, keys, expected, limit: COMPONENT_BYTES };
         let found = self.executor.block_on(component::fetch(&network, &store, wanted, &self.progress))?;
         let Component { bytes, manifest, signature } = found;
         let called = source.called();

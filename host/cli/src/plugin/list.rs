@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::terms::keys;
 use super::{Origin, say_abilities};
-use crate::signer;
 use crate::table;
 use crate::ui::{Color, Ui};
 use base::error::{Error, Result};
@@ -70,10 +70,7 @@ struct Verified {
 }
 
 pub(super) fn list(args: &ListArgs, project: &Project, ui: &Ui) -> Result<ExitCode> {
-    let keys = match &args.key {
-        Some(key) => vec![signer::public(key)?],
-        None => project.settings.security.keys(&project.layout.config)?,
-    };
+    let keys = keys(args.key.as_deref(), project)?;
     let mut plugins = rows(project);
     if args.verify {
         for row in plugins.iter_mut().filter(|row| row.path.is_some()) {
@@ -201,12 +198,6 @@ fn check_key(pin: &Pin, keys: &[PublicKey]) -> Result<String> {
             "the bytes that are pinned, signed by the key {by}, which was not compared with one of yours"
         ));
     }
-    let mut refused = None;
-    for key in keys {
-        match signature.verify(key, &pin.sha256) {
-            Ok(()) => return Ok(format!("the bytes that are pinned, signed by the key {}", key.hint())),
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    Err(refused.unwrap_or_else(|| Error::integrity("it is not signed")))
+    let key = signature.held_by(keys, &pin.sha256)?;
+    Ok(format!("the bytes that are pinned, signed by the key {}", key.hint()))
 }

@@ -39,6 +39,7 @@ mod candidate;
 mod list;
 mod pinning;
 mod place;
+mod terms;
 mod trial;
 mod write;
 

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use super::add::Terms;
 use super::candidate::{Bench, Candidate, LookedAt};
 use super::place::{FOLDER, home, replace_component};
+use super::terms::Terms;
 use crate::table;
 use crate::ui::Ui;
 use base::digest::Digest;
@@ -16,13 +16,13 @@ use config::pin_source::PinSource;
 use config::pipeline::Runner;
 use config::plugins_lock::{Pin, PluginsLock};
 use config::source::Source;
-use config::{Project, plugins_lock, written};
+use config::{Project, core_plugins, written};
 use disk::fs;
 use entitlement::grants::Grants;
 use plugin_host::catalog::PluginSource;
 use plugin_host::difference::{self, Change, Said};
 use plugin_host::limits::COMPONENT_BYTES;
-use plugin_host::review::{Right, rights, unwanted};
+use plugin_host::review::{Right, own, rights, unwanted};
 use plugin_host::{Description, contract_of};
 
 /// A name in the lock, who has it, and under which terms it is given.
@@ -37,7 +37,7 @@ pub(super) struct Pinning<'a> {
 }
 
 /// What a plugin said about itself, and the contract that it speaks.
-type Former = (Description, Option<String>);
+pub(super) type Former = (Description, Option<String>);
 
 /// What is pinned now.
 pub(super) struct Pinned {
@@ -76,20 +76,20 @@ impl Pinning<'_> {
     /// # Errors
     /// `configuration` where it may not take the place; `changed` where the lock
     /// was saved meanwhile; `local`, `disk-full`.
-    pub(super) fn pin(&self, candidate: &Candidate, looked_at: &LookedAt) -> Result<Pinned> {
-        let (old, former) = (self.old, self.former());
+    pub(super) fn pin(&self, candidate: &Candidate, looked_at: &LookedAt, former: Option<&Former>) -> Result<Pinned> {
+        let old = self.old;
         let pin = self.new_pin(candidate, looked_at)?;
         let source = looked_at.source.clone().granted(pin.grants.clone())?;
         if let Some(old) = old.filter(|old| old.sha256 != pin.sha256) {
             refuse_unsigned(self.name, old, &pin)?;
             if !self.terms.keep_grants {
-                let before = former.as_ref().map(|(description, _)| description);
+                let before = former.map(|(description, _)| description);
                 refuse_widened(self.name, old, before, &rights(&looked_at.description, &source))?;
             }
         }
         let doubts = self.doubts(&source, &looked_at.description)?;
         self.write(&pin, candidate)?;
-        let changes = former.map(|former| changes(&former, looked_at));
+        let changes = former.map(|former| changes(former, looked_at));
         let is_other = old.is_some_and(|old| old.sha256 != pin.sha256);
         Ok(Pinned { pin, source, changes, is_other, doubts })
     }
@@ -111,7 +111,7 @@ impl Pinning<'_> {
 
     /// What the plugin said whose place is taken; None where there is none, or
     /// its file is gone and nothing remembers it.
-    fn former(&self) -> Option<Former> {
+    pub(super) fn former(&self) -> Option<Former> {
         let (old, bench) = (self.old?, self.bench);
         let bytes = fs::read_optional(&self.project.root.join(&old.path), COMPONENT_BYTES).ok().flatten();
         let there = bytes.filter(|bytes| Digest::of(bytes) == old.sha256);
@@ -128,10 +128,10 @@ impl Pinning<'_> {
     ///
     /// # Errors
     /// `configuration` where it calls itself something else.
-    pub(super) fn refuse_another(&self, source: &PinSource, now: &Description) -> Result<()> {
+    pub(super) fn refuse_another(&self, source: &PinSource, former: Option<&Former>, now: &Description) -> Result<()> {
         let name = self.name;
-        match self.former().map(|(description, _)| description.name) {
-            Some(before) if before != now.name => Err(Error::configuration(format!(
+        match former.map(|(description, _)| &description.name) {
+            Some(before) if *before != now.name => Err(Error::configuration(format!(
                 "what {source} has now calls itself `{}`, and `{name}` is a plugin that calls itself `{before}`",
                 now.name
             ))
@@ -150,8 +150,8 @@ impl Pinning<'_> {
             .collect();
         let steps = &self.project.pipeline.steps;
         for step in steps.iter().filter(|step| matches!(&step.run, Runner::Plugin(run) if run == self.name)) {
-            let own = if step.configuration.is_null() { serde_json::json!({}) } else { step.configuration.clone() };
-            let misfits = bench.executor.block_on(bench.runtime.misfit(source, description, own, &bench.progress))?;
+            let misfits = bench.runtime.misfits(source, description, own(step), &bench.progress);
+            let misfits = bench.executor.block_on(misfits)?;
             doubts.extend(misfits.into_iter().map(|misfit| format!("step `{}` does not fit it: {misfit}", step.id)));
         }
         Ok(doubts)
@@ -250,7 +250,7 @@ fn check_signer(project: &Project, source: Option<&Source>, text: &str, name: &s
 /// # Errors
 /// `configuration`.
 pub(super) fn check_replacement(name: &str, replace_core: bool) -> Result<()> {
-    match (plugins_lock::core(name), replace_core) {
+    match (core_plugins::core(name), replace_core) {
         (Some(decides), false) => Err(Error::configuration(format!(
             "`{name}` is the name of a core plugin: this one would replace it, and decide {decides}, in every build"
         ))

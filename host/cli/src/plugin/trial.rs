@@ -424,7 +424,7 @@ fn checks(trial: &Trial, keep: Option<&Path>) -> Result<Vec<Check>> {
 
 fn configuration(trial: &Trial) -> Result<Check> {
     let progress = Progress::new("plugin", trial.observer.clone(), trial.cancel.clone());
-    let misfit = trial.runtime.misfit(&trial.source, &trial.description, trial.configuration.clone(), &progress);
+    let misfit = trial.runtime.misfits(&trial.source, &trial.description, trial.configuration.clone(), &progress);
     let misfits = trial.executor.block_on(misfit)?;
     Ok(match misfits.as_slice() {
         [] => passed("schema", "the configuration fits".to_owned()),

@@ -1,11 +1,8 @@
 //! pipeline.yaml as it is written: `steps` are a whole pipeline,
 //! `additional_steps` come into the built-in one.
 
-use std::fmt;
-
 use model::problem::{Problem, YamlPath};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::{Pipeline, StepSpec, Written};
 use crate::contribute;
@@ -80,33 +77,6 @@ fn place(step: &mut StepSpec, source: &Source, spans: &Spans) {
     written.configuration = at(&written.path.key("configuration"));
     for (index, contribution) in step.contribute.iter_mut().enumerate() {
         contribution.at = at(&written.path.key("contribute").index(index));
-    }
-}
-
-/// A step id, or a list of them.
-pub(super) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
-    deserializer.deserialize_any(OneOrMany)
-}
-
-struct OneOrMany;
-
-impl<'de> Visitor<'de> for OneOrMany {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a step id, or a list of them")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, id: &str) -> std::result::Result<Self::Value, E> {
-        Ok(vec![id.to_owned()])
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Self::Value, A::Error> {
-        let mut ids = Vec::new();
-        while let Some(id) = list.next_element()? {
-            ids.push(id);
-        }
-        Ok(ids)
     }
 }
 

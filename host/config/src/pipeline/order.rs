@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use model::problem::{Problem, shown};
 
 use super::{CONFIG, Pipeline, StepSpec};
-use crate::publish;
+use crate::core_plugins::PACKAGE;
 
 impl Pipeline {
     /// The ids of the steps that have to be complete before `id` begins, each
@@ -18,7 +18,7 @@ impl Pipeline {
     pub fn waits_for(&self, id: &str) -> Vec<&str> {
         let Some(step) = self.step(id) else { return Vec::new() };
         let mut ids: BTreeSet<&str> = self.declared(step).collect();
-        if step.runs(publish::PACKAGE) {
+        if step.runs(PACKAGE) {
             let later = self.packages_and_later();
             ids.extend(self.steps.iter().map(|step| step.id.as_str()).filter(|id| !later.contains(id)));
         }
@@ -34,7 +34,7 @@ impl Pipeline {
 
     /// The steps that make a package, and those that wait for one.
     fn packages_and_later(&self) -> BTreeSet<&str> {
-        let makers = self.steps.iter().filter(|step| step.runs(publish::PACKAGE));
+        let makers = self.steps.iter().filter(|step| step.runs(PACKAGE));
         self.with_later(makers.map(|step| step.id.as_str()).collect())
     }
 

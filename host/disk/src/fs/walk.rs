@@ -45,7 +45,7 @@ pub fn open(path: &Path) -> Result<Folder> {
 
 /// One name below the directory.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct Visited<'a> {
     /// The directories above it, outermost first.
     pub above: &'a [CString],
     /// Its own name.
@@ -69,7 +69,7 @@ pub struct Entry<'a> {
 ///
 /// # Errors
 /// What `visit` says; `local`.
-pub fn each(root: Folder, visit: &mut dyn FnMut(&Entry<'_>) -> Result<()>) -> Result<()> {
+pub fn each(root: Folder, visit: &mut dyn FnMut(&Visited<'_>) -> Result<()>) -> Result<()> {
     let Folder { mut directory, shown } = root;
     let failed = |error: rustix::io::Errno| Error::local(format!("cannot list {shown}")).caused_by(error);
     let mut above: Vec<CString> = Vec::new();
@@ -95,7 +95,7 @@ fn entries(
     directory: &OwnedFd,
     above: &[CString],
     failed: &dyn Fn(rustix::io::Errno) -> Error,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<()>,
+    visit: &mut dyn FnMut(&Visited<'_>) -> Result<()>,
 ) -> Result<Vec<CString>> {
     let mut folders = Vec::new();
     for entry in Dir::read_from(directory.as_fd()).map_err(failed)? {
@@ -106,7 +106,7 @@ fn entries(
         }
         let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let found = Entry {
+        let found = Visited {
             above,
             name,
             is_directory: kind == FileType::Directory,

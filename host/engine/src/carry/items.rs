@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use model::{FileEntry, FileKind, ResolvedComponents};
 
 use super::start_here;
+use crate::orchestrator::listed;
 use crate::orchestrator::outputs::tree_of;
-use crate::orchestrator::preview;
 use base::carried::START;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -233,8 +233,8 @@ fn step(project: &Project, wanted: HostStep) -> Option<&str> {
 /// What was packaged.
 fn components(project: &Project) -> Result<ResolvedComponents> {
     match project.pipeline.step(MANIFESTS) {
-        Some(_) => preview::components_of(&tree_of(&project.layout, MANIFESTS)?),
-        None => preview::in_memory(project),
+        Some(_) => listed::components_of(&tree_of(&project.layout, MANIFESTS)?),
+        None => listed::in_memory(project),
     }
 }
 

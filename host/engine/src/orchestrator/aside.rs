@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::MANIFESTS;
 use super::facts::made_with;
-use super::preview::{components_of, in_memory};
+use super::listed::{components_of, in_memory};
 use base::error::{Error, Result};
 use base::progress::{Observer, Progress};
 use config::Project;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::needs::Kind;
+use super::listed::in_memory;
+use super::needs::{Kind, kind_of};
 use super::plan::Facts;
-use super::preview::{in_memory, kind_of};
 use super::session::Options;
 use super::{MANIFESTS, outputs};
 use crate::state::{BuildState, Status};
@@ -18,7 +18,8 @@ use base::error::Result;
 use base::timestamp::Stamp;
 use config::airgap_lock::AirgapLock;
 use config::contribute::Told;
-use config::pipeline::{DISCOVER, HostStep, RENDER, Runner, StepSpec};
+use config::core_plugins::{DISCOVER, PACKAGE, RENDER, SBOM};
+use config::pipeline::{HostStep, Runner, StepSpec};
 use config::settings::Discover;
 use config::{Project, contribute, hash, publish};
 use disk::fs;
@@ -76,7 +77,8 @@ fn resolves(spec: &StepSpec, doubted: &AirgapLock) -> bool {
         Some(Kind::Chart) => !doubted.charts.is_empty(),
         Some(Kind::Image) => !doubted.images.is_empty(),
         Some(Kind::Repository) => !doubted.repositories.is_empty(),
-        None => false,
+        // What is imported is there before any step.
+        Some(Kind::Skeleton) | None => false,
     }
 }
 
@@ -202,7 +204,7 @@ fn contributions<'a>(project: &'a Project, spec: &StepSpec) -> Option<Vec<Told<'
 }
 
 /// The core plugins that are told who made what.
-const MAKERS: [&str; 2] = ["package", "sbom"];
+const MAKERS: [&str; 2] = [PACKAGE, SBOM];
 
 /// Which plugins made what is packaged, for the core plugins that write the
 /// package's list and its SBOM. One in their place need not know what to do

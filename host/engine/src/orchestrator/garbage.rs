@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use model::ResolvedComponents;
 use serde::Serialize;
 
-use super::needs::needs;
+use super::listed::in_memory;
+use super::needs::{needs, skeletons};
 use super::outputs::tree_of;
-use super::preview::{OnDisk, in_memory};
+use super::preview::OnDisk;
 use crate::state::BuildState;
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -24,7 +25,7 @@ use config::airgap_lock::{AirgapLock, LockChange};
 use config::lock_names::Names;
 use config::pipeline::Runner;
 use config::runners::Runners;
-use config::{Project, hash, written};
+use config::{Project, hash, imports, written};
 use disk::fs;
 use fetch::shared_lock::found_since;
 use fetch::store::Store;
@@ -38,6 +39,9 @@ pub struct Garbage {
     pub store: Removed,
     /// Clones of repositories that the configuration does not name.
     pub clones: Vec<StaleClone>,
+    /// Skeletons that the definition does not import, as they were unpacked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<StaleClone>,
     /// Entries of airgap.lock of plugins that do not run here any more, or may
     /// not ask for what they fetched.
     pub entries: Vec<LockChange>,
@@ -46,10 +50,10 @@ pub struct Garbage {
     pub is_unfinished: bool,
 }
 
-/// A clone that nobody names any more.
+/// A clone, or a skeleton, that nobody names any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StaleClone {
-    /// Where it lies: `build/<name>`.
+    /// Where it lies: `build/<name>`, `build/imports/<digest>`.
     pub path: String,
     /// Bytes of its files.
     pub bytes: u64,
@@ -58,7 +62,7 @@ pub struct StaleClone {
 impl Garbage {
     /// Bytes that come back once no tree links to them.
     pub fn bytes(&self) -> u64 {
-        let clones: u64 = self.clones.iter().map(|clone| clone.bytes).sum();
+        let clones: u64 = self.clones.iter().chain(&self.imports).map(|clone| clone.bytes).sum();
         self.store.blob_bytes + self.store.partial_bytes + clones
     }
 }
@@ -69,14 +73,23 @@ impl Garbage {
 /// # Errors
 /// `configuration`, `local`.
 pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dry_run: bool) -> Result<Garbage> {
+    if !project.unfetched().is_empty() {
+        let missing = project.unfetched().join(", ");
+        return Err(Error::configuration(format!(
+            "nobody knows what is needed: the definition imports what is not fetched yet: {missing}"
+        ))
+        .hint("run `opencenter-airgap build` first, which fetches it"));
+    }
     let components = in_memory(project)?;
     let store = Store::open(project.layout.store())?;
     let runners = Runners::of(project);
-    let names = Names::new(&components, &project.of_architectures(), runners.clone());
+    let names =
+        Names::new(&components, &project.of_architectures(), runners.clone()).with_skeletons(&project.skeletons());
     let mut lock = project.lock.clone();
     lock.absorb(&found_since(&lock, &project.layout.resolved())?);
     let held = OnDisk { store: &store, layout: &project.layout };
-    let needed = needs(&components, &lock, &held);
+    let mut needed = needs(&components, &lock, &held);
+    needed.extend(skeletons(&project.skeletons(), &lock, &held));
     let mut blobs: BTreeSet<Digest> = needed.iter().flat_map(|need| &need.parts).map(|part| part.digest).collect();
     blobs.extend(locked_blobs(lock, &names));
     for spec in &project.pipeline.steps {
@@ -96,6 +109,7 @@ pub fn collect(project: &Project, state: Option<&BuildState>, now: Timestamp, dr
     let keep = Keep { blobs, runners: runners.clone(), readers, every_partial: is_unfinished };
     Ok(Garbage {
         store: store.remove_all_but(&keep, dry_run)?,
+        imports: remove_imports(project, dry_run)?,
         clones: remove_clones(&project.layout, &components, dry_run)?,
         entries: remove_entries(project, &runners, dry_run)?,
         is_unfinished,
@@ -158,6 +172,20 @@ fn remove_clones(layout: &Layout, components: &ResolvedComponents, dry_run: bool
         stale.push(StaleClone { path: shown(&path), bytes: bytes_below(&path)? });
         if !dry_run {
             fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(stale)
+}
+
+fn remove_imports(project: &Project, dry_run: bool) -> Result<Vec<StaleClone>> {
+    let layout = &project.layout;
+    let locked = project.skeletons().into_iter().filter_map(|url| project.lock.files.get(url));
+    let named: BTreeSet<PathBuf> = locked.map(|file| imports::folder(layout, &file.sha256)).collect();
+    let mut stale = Vec::new();
+    for path in entries(&layout.imports())?.into_iter().filter(|path| path.is_dir() && !named.contains(path)) {
+        stale.push(StaleClone { path: shown(&path), bytes: bytes_below(&path)? });
+        if !dry_run {
+            imports::remove(&path)?;
         }
     }
     Ok(stale)

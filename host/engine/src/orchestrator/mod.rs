@@ -12,6 +12,7 @@
 //! Beside that stands what looks ahead: [`needs`] lists what a configuration
 //! needs and what of it is there, [`preflight`] whether the disk has room for
 //! it ([`room`] asks again later), [`preview`] what a build would do,
+//! of the components that `listed` names,
 //! [`refresh`] what an update resolves again, and [`garbage`] what `gc` may
 //! drop. [`known_lock`] tells which entry of a changed lock changed, [`aside`]
 //! runs a plugin outside of any build.
@@ -23,6 +24,7 @@ pub mod decide;
 pub mod facts;
 pub mod garbage;
 pub mod known_lock;
+pub(crate) mod listed;
 pub mod needs;
 pub mod outputs;
 pub mod plan;

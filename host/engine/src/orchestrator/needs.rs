@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::chart::provenance_of;
 use model::definition::sources::IN_GIT;
 use model::{Chart, Repository, ResolvedComponents, ResolvedFile};
 use serde::Serialize;
@@ -17,9 +18,10 @@ use base::digest::Digest;
 use base::error::{Class, Error, ItemFailure};
 use base::reference::Reference;
 use config::airgap_lock::{AirgapLock, LockChange, LockedChart, LockedImage};
+use config::core_plugins::CHARTS;
 use config::local::is_local;
 use config::lock_doubts::listed;
-use config::lock_names::provenance_of;
+use config::pipeline::{HostStep, Runner, StepSpec};
 use config::repository::is_commit;
 use fetch::shared_lock::UNLOCK;
 
@@ -35,6 +37,8 @@ pub enum Kind {
     Chart,
     /// A git repository.
     Repository,
+    /// A skeleton package that the definition imports.
+    Skeleton,
 }
 
 impl fmt::Display for Kind {
@@ -44,7 +48,19 @@ impl fmt::Display for Kind {
             Self::File => "file",
             Self::Chart => "chart",
             Self::Repository => "repository",
+            Self::Skeleton => "skeleton",
         })
+    }
+}
+
+/// What a step fetches, by who does its work.
+pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
+    match &spec.run {
+        Runner::Host(HostStep::Images) => Some(Kind::Image),
+        Runner::Host(HostStep::Files) => Some(Kind::File),
+        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
+        Runner::Host(HostStep::Config) => None,
+        Runner::Plugin(name) => (name == CHARTS).then_some(Kind::Chart),
     }
 }
 
@@ -108,6 +124,8 @@ pub trait Held {
     /// The provenance file of a chart in a registry, where the chart's manifest
     /// is there and names one.
     fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)>;
+    /// What a skeleton is made of beside its manifest, where that is there.
+    fn skeleton(&self, manifest: &Digest) -> Vec<(Digest, u64)>;
     /// Whether the clone of this name holds these objects.
     fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool;
 }
@@ -124,6 +142,31 @@ pub fn needs(components: &ResolvedComponents, lock: &AirgapLock, held: &dyn Held
     let remote = components.charts.iter().filter(|chart| !is_folder(chart));
     let charts = remote.map(|chart| chart_need(chart, lock, held));
     images.chain(files).chain(repositories).chain(charts).collect()
+}
+
+/// What the definition imports from registries, by their URLs.
+pub fn skeletons(urls: &[&str], lock: &AirgapLock, held: &dyn Held) -> Vec<Need> {
+    urls.iter().map(|url| skeleton_need(url, lock, held)).collect()
+}
+
+fn skeleton_need(url: &str, lock: &AirgapLock, held: &dyn Held) -> Need {
+    let locked = lock.files.get(url).filter(|locked| locked.build.is_some());
+    let parts = locked.map(|locked| held.skeleton(&locked.sha256)).unwrap_or_default();
+    let blobs = locked.map(|locked| (locked.sha256, locked.size)).into_iter().chain(parts);
+    Need {
+        kind: Kind::Skeleton,
+        item: url.to_owned(),
+        key: url.to_owned(),
+        origin: host(url),
+        address: url.to_owned(),
+        is_locked: locked.is_some(),
+        is_resolved: locked.is_some(),
+        differs: None,
+        parts: blobs.map(|(digest, size)| part(digest, Some(size), held)).collect(),
+        // The index, the manifest in it, and the definition.
+        requests: if locked.is_some() { 0 } else { 3 },
+        has_clone: false,
+    }
 }
 
 fn part(digest: Digest, size: Option<u64>, held: &dyn Held) -> Part {
@@ -460,6 +503,9 @@ mod tests {
         }
         fn partial(&self, digest: &Digest) -> u64 {
             self.partials.get(digest).copied().unwrap_or(0)
+        }
+        fn skeleton(&self, _: &Digest) -> Vec<(Digest, u64)> {
+            vec![(digest("zarf.yaml"), 9)]
         }
         fn image(&self, _: &str, locked: &LockedImage) -> Vec<(Digest, u64)> {
             let blobs = std::iter::once(&locked.config).chain(&locked.layers);

@@ -21,7 +21,7 @@ use base::progress::text;
 /// The places that a build writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum BuildArea {
     /// What is downloaded.
     Store,
     /// What the steps make of it, the package included.
@@ -30,7 +30,7 @@ pub enum Place {
     Dist,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for BuildArea {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Store => "store",
@@ -47,7 +47,7 @@ pub struct Mount {
     pub device: u64,
     /// A folder on it, for people.
     pub path: String,
-    pub places: Vec<Place>,
+    pub places: Vec<BuildArea>,
     /// Bytes that this user may still write.
     pub free: u64,
 }
@@ -87,20 +87,20 @@ impl Writes {
 
 /// Adds up what each mount gets.
 pub(crate) fn demands(writes: &Writes, mounts: &[Mount]) -> Vec<Demand> {
-    let device = |place: Place| mounts.iter().find(|mount| mount.places.contains(&place)).map(|mount| mount.device);
-    let is_split = |one: Place, other: Place| device(one) != device(other);
+    let device = |place: BuildArea| mounts.iter().find(|mount| mount.places.contains(&place)).map(|mount| mount.device);
+    let is_split = |one: BuildArea, other: BuildArea| device(one) != device(other);
     let mut needed: BTreeMap<Option<u64>, u64> = BTreeMap::new();
-    let mut add = |place: Place, bytes: u64| {
+    let mut add = |place: BuildArea, bytes: u64| {
         let sum = needed.entry(device(place)).or_default();
         *sum = sum.saturating_add(bytes);
     };
-    add(Place::Store, writes.store);
-    if is_split(Place::Store, Place::Staging) {
-        add(Place::Staging, writes.linked);
+    add(BuildArea::Store, writes.store);
+    if is_split(BuildArea::Store, BuildArea::Staging) {
+        add(BuildArea::Staging, writes.linked);
     }
-    add(Place::Staging, writes.package);
-    if is_split(Place::Staging, Place::Dist) {
-        add(Place::Dist, writes.package);
+    add(BuildArea::Staging, writes.package);
+    if is_split(BuildArea::Staging, BuildArea::Dist) {
+        add(BuildArea::Dist, writes.package);
     }
     mounts
         .iter()
@@ -136,10 +136,14 @@ fn told(demand: &Demand) -> String {
 /// # Errors
 /// `local` where the operating system does not say.
 pub(crate) fn mounts(layout: &Layout) -> Result<Vec<Mount>> {
-    mounts_of(&[(Place::Store, &layout.store()), (Place::Staging, &layout.staging()), (Place::Dist, &layout.dist)])
+    mounts_of(&[
+        (BuildArea::Store, &layout.store()),
+        (BuildArea::Staging, &layout.staging()),
+        (BuildArea::Dist, &layout.dist),
+    ])
 }
 
-fn mounts_of(places: &[(Place, &Path)]) -> Result<Vec<Mount>> {
+fn mounts_of(places: &[(BuildArea, &Path)]) -> Result<Vec<Mount>> {
     let mut mounts: Vec<Mount> = Vec::new();
     for (place, path) in places {
         let folder = nearest(path);
@@ -167,7 +171,7 @@ fn free(folder: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
-    fn mount(device: u64, free: u64, places: &[Place]) -> Mount {
+    fn mount(device: u64, free: u64, places: &[BuildArea]) -> Mount {
         Mount { device, path: format!("/mnt/{device}"), places: places.to_vec(), free }
     }
 
@@ -179,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_linked_on_one_mount_is_copied_between_two() {
-        use Place::{Dist, Staging, Store};
+        use BuildArea::{Dist, Staging, Store};
         assert_eq!(needed(&[mount(1, 0, &[Store, Staging, Dist])]), [300]);
         assert_eq!(needed(&[mount(1, 0, &[Store, Staging]), mount(2, 0, &[Dist])]), [300, 200]);
         assert_eq!(needed(&[mount(1, 0, &[Store]), mount(2, 0, &[Staging, Dist])]), [100, 350]);
@@ -189,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_both_numbers_of_every_mount_that_is_too_small() {
-        use Place::{Dist, Staging, Store};
+        use BuildArea::{Dist, Staging, Store};
         let roomy = [mount(1, 300, &[Store, Staging]), mount(2, 200, &[Dist])];
         assert!(shortfall(&demands(&WRITES, &roomy)).is_none());
         let tight = [mount(1, 299, &[Store, Staging]), mount(2, 199, &[Dist])];
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn sums_beyond_all_numbers_are_refused_not_wrapped() {
         let writes = Writes { store: u64::MAX, linked: 0, package: u64::MAX };
-        let all = [mount(1, u64::MAX - 1, &[Place::Store, Place::Staging, Place::Dist])];
+        let all = [mount(1, u64::MAX - 1, &[BuildArea::Store, BuildArea::Staging, BuildArea::Dist])];
         assert!(shortfall(&demands(&writes, &all)).is_some());
     }
 
@@ -215,7 +219,7 @@ mod tests {
         let layout = Layout::new(folder.path().join("c"), folder.path().join("x/build"), folder.path().join("y/dist"));
         let mounts = mounts(&layout).unwrap();
         assert_eq!(mounts.len(), 1);
-        assert_eq!(mounts[0].places, [Place::Store, Place::Staging, Place::Dist]);
+        assert_eq!(mounts[0].places, [BuildArea::Store, BuildArea::Staging, BuildArea::Dist]);
         assert!(mounts[0].free > 0);
     }
 

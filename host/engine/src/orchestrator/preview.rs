@@ -7,32 +7,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::resolved::resolved;
-use model::{RESOLVED, ResolvedComponents};
+use model::ResolvedComponents;
 use serde::Serialize;
 
 use super::facts::facts;
-use super::needs::{self, Held, Kind, Need, Requests, Total, Useless};
+use super::listed::{components_of, with_found};
+use super::needs::{self, Held, Kind, Need, Requests, Total, Useless, kind_of};
 use super::outputs::tree_of;
 use super::plan::{Action, Plan, PlannedStep, plan};
 use super::preflight::{self, Demand, Writes};
 use super::session::{self, OnChange, Options, Standing, standing};
 use super::{CONFIG, MANIFESTS};
 use crate::state::BuildState;
-use crate::steps::{discovered, images, repos};
+use crate::steps::{images, repos};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::{Layout, shown};
 use config::Project;
-use config::airgap_lock::{AirgapLock, LockChange, LockedImage};
+use config::airgap_lock::{LockChange, LockedImage};
 use config::hash::Change;
 use config::lock_names::Names;
-use config::pipeline::{DISCOVER, HostStep, Pipeline, Runner, StepSpec, Target};
+use config::pipeline::{HostStep, Pipeline, Runner, StepSpec, Target};
 use config::runners::Runners;
-use config::settings::Discover;
-use disk::tree::Tree;
 use fetch::network;
 use fetch::shared_lock::SharedLock;
+use fetch::skeleton::Parts;
 use fetch::store::Store;
 use plugin_host::catalog;
 use plugin_host::catalog::PluginIdentity;
@@ -112,6 +111,10 @@ pub struct Outlook {
     pub disk: Vec<Demand>,
     /// What a build of all steps drops from airgap.lock.
     pub unnamed: Vec<LockChange>,
+    /// The skeletons that are imported and not fetched yet: what they name is not
+    /// known, and in no other list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unfetched: Vec<String>,
     /// What nobody can vouch for of airgap.lock, and is resolved again.
     pub doubted: Vec<LockChange>,
     /// What the planned steps need, there already or not.
@@ -144,6 +147,10 @@ impl Held for OnDisk<'_> {
 
     fn provenance(&self, manifest: &Digest) -> Option<(Digest, u64)> {
         images::provenance(manifest, self.store)
+    }
+
+    fn skeleton(&self, manifest: &Digest) -> Vec<(Digest, u64)> {
+        Parts::held(self.store, manifest).iter().flat_map(Parts::blobs).collect()
     }
 
     fn clone_holds(&self, repository: &str, objects: &[&str]) -> bool {
@@ -205,6 +212,10 @@ fn beginning(project: &Project, state: Option<&BuildState>, options: &Options) -
     if options.clean {
         return Ok((Begins::Anew, Vec::new()));
     }
+    if !project.unfetched().is_empty() {
+        // What it is made of can not be compared yet.
+        return Ok((Begins::GoesOn, Vec::new()));
+    }
     match standing(state, project) {
         Standing::Unchanged => Ok((Begins::GoesOn, Vec::new())),
         Standing::FinishedAndChanged(changes) => Ok((Begins::Anew, changes)),
@@ -234,11 +245,14 @@ pub fn outlook(
     all.retain(|need| packaged.contains(&need.kind));
     let is_packed = project.pipeline.steps.iter().filter(runs).any(packs);
     let package = is_packed.then(|| Total::of(&all));
-    let needed: Vec<Need> = all.into_iter().filter(|need| running.contains(&need.kind)).collect();
+    let skeletons = needs::skeletons(&project.skeletons(), &lock, &held);
+    let needed = all.into_iter().filter(|need| running.contains(&need.kind));
+    let needed: Vec<Need> = skeletons.into_iter().chain(needed).collect();
     let total = Total::of(&needed);
     let mounts = preflight::mounts(&project.layout)?;
     let runners = Runners::of(project);
-    let names = || Names::new(components, &project.of_architectures(), runners.clone());
+    let names =
+        || Names::new(components, &project.of_architectures(), runners.clone()).with_skeletons(&project.skeletons());
     let asked = |need: &Need| network::first_asked(&project.settings, &need.address, &need.origin);
     Ok(Outlook {
         to_fetch: needed.iter().filter(|need| !need.is_available()).cloned().collect(),
@@ -246,6 +260,7 @@ pub fn outlook(
         disk: preflight::demands(&Writes::new(&total, package.as_ref()), &mounts),
         unnamed: if plan.is_whole() { shared.unnamed(&names()) } else { Vec::new() },
         doubted: if plan.is_whole() { shared.doubts(components, &runners) } else { Vec::new() },
+        unfetched: project.unfetched().to_vec(),
         total,
         needed,
     })
@@ -277,65 +292,4 @@ impl Outlook {
 /// What the steps for which `chosen` holds fetch.
 fn kinds(pipeline: &Pipeline, chosen: impl Fn(&StepSpec) -> bool) -> BTreeSet<Kind> {
     pipeline.steps.iter().filter(|spec| chosen(spec)).filter_map(kind_of).collect()
-}
-
-/// What a step fetches, by who does its work.
-pub fn kind_of(spec: &StepSpec) -> Option<Kind> {
-    match &spec.run {
-        Runner::Host(HostStep::Images) => Some(Kind::Image),
-        Runner::Host(HostStep::Files) => Some(Kind::File),
-        Runner::Host(HostStep::Repos) => Some(Kind::Repository),
-        Runner::Host(HostStep::Config) => None,
-        Runner::Plugin(name) => (name == "charts").then_some(Kind::Chart),
-    }
-}
-
-/// The resolved components in the tree of the step that publishes them.
-///
-/// # Errors
-/// `state` where they are missing or damaged.
-pub(crate) fn components_of(tree: &Tree) -> Result<ResolvedComponents> {
-    let damaged = || {
-        Error::new(base::error::Class::State, format!("`{}` is missing or damaged", shown(&tree.path_of(RESOLVED))))
-            .hint(format!("run `opencenter-airgap build --step {MANIFESTS}` to make it again"))
-    };
-    resolved(tree).map_err(|error| damaged().caused_by(error))?.ok_or_else(damaged)
-}
-
-/// The components with the images that are found in charts, where those are added:
-/// as the step that finds them found them, where it `is_done`, else as the lock
-/// knows them from another build.
-///
-/// # Errors
-/// `state`, `invalid-input` where the list of that step is missing or damaged.
-pub(crate) fn with_found(
-    project: &Project,
-    mut components: ResolvedComponents,
-    lock: &AirgapLock,
-    is_done: impl Fn(&str) -> bool,
-) -> Result<ResolvedComponents> {
-    if project.settings.images.discover != Discover::Add {
-        return Ok(components);
-    }
-    let finder = project.pipeline.steps.iter().find(|step| step.runs(DISCOVER)).map(|step| step.id.as_str());
-    match finder.filter(|id| is_done(id)) {
-        Some(id) => components.images.extend(discovered::added(Some(&tree_of(&project.layout, id)?))?.into_keys()),
-        None => add_locked(project, &mut components, lock),
-    }
-    Ok(components)
-}
-
-fn add_locked(project: &Project, components: &mut ResolvedComponents, lock: &AirgapLock) {
-    let platform = format!("linux/{}", project.architecture());
-    let named: BTreeSet<String> = components.images.iter().cloned().collect();
-    components.images.extend(lock.found_images(&platform).filter(|image| !named.contains(*image)).map(str::to_owned));
-}
-
-/// What the configuration names as it is now, and what the lock says was found in
-/// charts.
-///
-/// # Errors
-/// `configuration`.
-pub(crate) fn in_memory(project: &Project) -> Result<ResolvedComponents> {
-    with_found(project, project.resolved()?, &project.lock, |_| false)
 }

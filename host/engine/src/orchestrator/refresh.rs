@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use model::chart::provenance_of;
 use model::{Repository, ResolvedComponents};
 
-use super::needs::Kind;
-use super::preview::kind_of;
+use super::needs::{Kind, kind_of};
 use base::error::{Class, Error, Result};
 use config::Project;
 use config::airgap_lock::AirgapLock;
-use config::lock_names::provenance_of;
 use config::pipeline::{Pipeline, Runner, StepSpec};
 use entitlement::Asker;
 

@@ -14,6 +14,7 @@ use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
 use base::progress::{Event, Level, Observer};
+use config::airgap_lock::AirgapLock;
 use config::hash::{Change, ConfigHashes, changes};
 use config::pipeline::OnFailure;
 use config::runners::Runners;
@@ -42,6 +43,9 @@ pub struct Options {
     pub strict_images: bool,
     /// Hash the outputs of completed steps instead of comparing sizes.
     pub verify_outputs: bool,
+    /// What was resolved before the build was opened: the skeletons that the
+    /// definition imports.
+    pub found: AirgapLock,
 }
 
 impl Options {
@@ -60,6 +64,7 @@ impl Options {
             (false, Some(_)) => SharedLock::new(lock),
             (false, None) => SharedLock::with_diary(lock, project.layout.resolved())?,
         };
+        shared.take_up(&self.found)?;
         Ok(shared.without_doubts(&Runners::of(project), &Store::open(project.layout.store())?))
     }
 }

@@ -105,7 +105,11 @@ impl ExclusiveState {
         Ok((exclusive, aside))
     }
 
-    fn take(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
+    /// The same for who leaves the recorded build alone, whatever it says.
+    ///
+    /// # Errors
+    /// `held`, `local`.
+    pub(crate) fn take(layout: &Layout, command: &str, now: Timestamp) -> Result<Self> {
         prepare_folder(layout)?;
         let lock = BuildLock::take(&layout.state_lock(), command, now)?;
         fs::checkpoint("lock-held");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{BoxFuture, Step, StepContext, StepOutcome, chart_lock, seal};
 use base::error::{Class, Error, Result};
-use config::airgap_lock::CHARTS;
 use config::as_read::DEFINITION;
-use config::pipeline::{MANIFESTS, RENDER, StepSpec};
+use config::core_plugins::{CHARTS, RENDER};
+use config::pipeline::{MANIFESTS, StepSpec};
 use config::publish;
 use disk::fs;
 use fetch::desk::Means;

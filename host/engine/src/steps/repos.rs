@@ -68,7 +68,7 @@ impl Step for ReposStep {
         Box::pin(async move {
             let components = super::images::components(cx.inputs.get("manifests"))?;
             let settings = &cx.project.settings;
-            let work = Work {
+            let work = ReposRun {
                 build: &cx.project.layout.build,
                 online: cx.network.is_some(),
                 network: &settings.network,
@@ -108,7 +108,7 @@ fn authorities(settings: &NetworkSettings, config: &Path, output: &TreeBuilder) 
 }
 
 /// What one run of the step works with.
-struct Work<'a> {
+struct ReposRun<'a> {
     /// build/, where the clones lie.
     build: &'a Path,
     online: bool,
@@ -131,7 +131,7 @@ struct Packaged {
     fetched: bool,
 }
 
-impl Work<'_> {
+impl ReposRun<'_> {
     async fn run(&self, repositories: &[Repository]) -> Result<StepOutcome> {
         let total = repositories.len() as u64;
         if let Some(journal) = self.journal {

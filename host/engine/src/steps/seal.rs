@@ -13,9 +13,10 @@ use base::error::{Class, Error, Result};
 use base::leash::Leash;
 use config::Project;
 use config::airgap_lock::AirgapLock;
+use config::core_plugins::DISCOVER;
 use config::lock_names::Names;
 use config::pin_signature::PinSignature;
-use config::pipeline::{DISCOVER, Runner, StepSpec};
+use config::pipeline::{Runner, StepSpec};
 use config::plugins_lock::Pin;
 use config::runners::Runners;
 use disk::fs;
@@ -57,7 +58,8 @@ fn named(cx: &StepContext) -> Result<AirgapLock> {
     if cx.inputs.contains_key(MANIFESTS) {
         let mut components = images::components(cx.inputs.get(MANIFESTS))?;
         components.images.extend(discovered::added(cx.inputs.get(DISCOVER))?.into_keys());
-        lock.prune(&Names::new(&components, &cx.project.of_architectures(), Runners::of(&cx.project)));
+        let names = Names::new(&components, &cx.project.of_architectures(), Runners::of(&cx.project));
+        lock.prune(&names.with_skeletons(&cx.project.skeletons()));
     }
     Ok(lock)
 }

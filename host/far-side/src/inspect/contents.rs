@@ -6,17 +6,18 @@ use std::path::Path;
 use model::zarf::{self, Component, RepositoryUrl};
 use serde::{Deserialize, Serialize};
 
-use super::difference::split_url;
 use super::glance::{Glance, glance, glance_through};
+use super::names::split_url;
 use crate::verify::components::below;
-use crate::verify::definition::Package;
-use crate::verify::facts::{Facts, Member};
-use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, sboms, signature};
+use crate::verify::facts::{Facts, Member, SBOMS};
+use crate::verify::package::Package;
+use crate::verify::{Definition, Problems, Statement, definition, forms, images, provenance, signature};
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
 use model::oci::Descriptor;
 use seal::beside::LIST;
+use seal::members::{BUNDLE, SIGNATURE};
 
 /// Bytes of the list beside a package.
 const LARGEST_LIST: u64 = 64 << 20;
@@ -316,7 +317,7 @@ fn no_package(path: &Path, facts: &Facts, problems: &Problems) -> Error {
 
 /// Names of the files in which Zarf keeps signatures of zarf.yaml.
 fn is_signature(path: &str) -> bool {
-    matches!(path, signature::LEGACY | signature::BUNDLE)
+    matches!(path, SIGNATURE | BUNDLE)
 }
 
 /// What the list beside the package says, where it is about this one. It only
@@ -341,11 +342,11 @@ fn rows<T>(package: &Package, of: impl Fn(&Component) -> Vec<T>) -> Vec<T> {
 }
 
 fn sboms_row(facts: &Facts) -> Option<SbomsRow> {
-    let file = facts.files.get(sboms::ARCHIVE)?;
+    let file = facts.files.get(SBOMS)?;
     // An index lists the members of every tar in the package.
-    let listed = facts.components.get(sboms::ARCHIVE).map(BTreeMap::len);
+    let listed = facts.components.get(SBOMS).map(BTreeMap::len);
     let read = facts.sboms.as_ref().map(|sboms| sboms.files.len());
-    Some(SbomsRow { path: sboms::ARCHIVE.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
+    Some(SbomsRow { path: SBOMS.to_owned(), size: file.size, documents: read.or(listed).unwrap_or(0) })
 }
 
 fn component_row(component: &Component) -> ComponentRow {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::contents::Contents;
+use super::names::{split_image, split_url};
 
 /// What differs between two packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -106,25 +107,6 @@ pub fn whole(contents: &Contents) -> Side {
         add("plugin", &plugin.step, &format!("{} {}", plugin.name, plugin.version), &plugin.digest);
     }
     side
-}
-
-/// Repository and tag. What is pinned by a digest has that as its tag's end.
-pub(super) fn split_image(reference: &str) -> (&str, &str) {
-    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
-    let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/'));
-    match tag_at {
-        Some(at) => (&reference[..at], &reference[at + 1..]),
-        None => (name, reference.get(name.len() + 1..).unwrap_or_default()),
-    }
-}
-
-/// URL and reference, as zarf.yaml writes both in one.
-pub(crate) fn split_url(url: &str) -> (&str, &str) {
-    let path_at = url.find("://").and_then(|at| url[at + 3..].find('/').map(|slash| at + 3 + slash)).unwrap_or(0);
-    match url[path_at..].rfind('@') {
-        Some(at) => (&url[..path_at + at], &url[path_at + at + 1..]),
-        None => (url, ""),
-    }
 }
 
 /// What is in both is as it was; of the rest one went for each that came, as

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use crate::verify::facts::{Blob, Facts, File, Member};
 use crate::verify::{Problems, charts, facts, stream};
+use archive::damage::damaged;
 use archive::index::Indexed;
-use archive::random::{Archive, damaged};
+use archive::random::Archive;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use model::oci::{Descriptor, LARGEST_MANIFEST, Manifest};

@@ -7,7 +7,8 @@
 //! the list beside it says.
 
 use super::contents::{Contents, ImageRow};
-use super::difference::{Side, split_image, split_url};
+use super::difference::Side;
+use super::names::{split_image, split_url};
 use crate::verify::is_archive;
 use base::error::{Error, Result};
 use config::airgap_lock::{AirgapLock, LockedImage};

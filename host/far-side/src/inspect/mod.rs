@@ -11,6 +11,7 @@ pub mod contents;
 pub mod difference;
 mod glance;
 pub mod locked;
+pub(crate) mod names;
 pub mod sboms;
 
 pub use contents::{Contents, read, read_through};

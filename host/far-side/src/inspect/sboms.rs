@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::verify::sboms::ARCHIVE;
+use crate::verify::facts::SBOMS;
 use crate::verify::stream;
-use archive::random::{Archive, damaged};
+use archive::damage::damaged;
+use archive::random::Archive;
 use archive::reader::{EntryKind, TarReader};
 use base::digest::{Digest, Hasher};
 use base::error::{Class, Error, Result};
@@ -30,7 +31,7 @@ const MOST: u64 = 64 << 30;
 pub fn take_out(package: &Path, folder: &Path) -> Result<Vec<String>> {
     let broken = |error| damaged(package, error);
     if let Some(archive) = Archive::open(package)? {
-        let entry = archive.index().entries.iter().find(|entry| entry.path == ARCHIVE).cloned();
+        let entry = archive.index().entries.iter().find(|entry| entry.path == SBOMS).cloned();
         let entry = entry.ok_or_else(|| none(package))?;
         let found = digest_of(&mut archive.reader(&entry).map_err(broken)?).map_err(broken)?;
         if found != entry.digest {
@@ -40,7 +41,7 @@ pub fn take_out(package: &Path, folder: &Path) -> Result<Vec<String>> {
     }
     check_stream(package)?;
     in_stream(package, |path, reader| match path {
-        ARCHIVE => write(BufReader::new(reader), package, folder).map(Some),
+        SBOMS => write(BufReader::new(reader), package, folder).map(Some),
         _ => Ok(None),
     })?
     .ok_or_else(|| none(package))
@@ -52,14 +53,14 @@ fn check_stream(package: &Path) -> Result<()> {
     let (mut found, mut list) = (None, String::new());
     in_stream(package, |path, mut reader| {
         match path {
-            ARCHIVE => found = Some(digest_of(&mut reader).map_err(broken)?),
+            SBOMS => found = Some(digest_of(&mut reader).map_err(broken)?),
             CHECKSUMS => drop(reader.take(LARGEST_LIST).read_to_string(&mut list).map_err(broken)?),
             _ => {}
         }
         Ok(None::<()>)
     })?;
     let found = found.ok_or_else(|| none(package))?;
-    let is_listed = list.lines().any(|line| line.split_once(' ') == Some((&found.hex(), ARCHIVE)));
+    let is_listed = list.lines().any(|line| line.split_once(' ') == Some((&found.hex(), SBOMS)));
     if is_listed { Ok(()) } else { Err(changed(package)) }
 }
 
@@ -81,13 +82,13 @@ fn in_stream<T>(package: &Path, mut act: impl FnMut(&str, &mut dyn Read) -> Resu
 }
 
 fn none(package: &Path) -> Error {
-    Error::new(Class::NotFound, format!("`{}` carries no SBOM: there is no {ARCHIVE} in it", package.display())).hint(
+    Error::new(Class::NotFound, format!("`{}` carries no SBOM: there is no {SBOMS} in it", package.display())).hint(
         "`package.sbom` in config/settings.yaml makes them; packages of Zarf have none where `--skip-sbom` was given",
     )
 }
 
 fn changed(package: &Path) -> Error {
-    Error::integrity(format!("`{}` is damaged: {ARCHIVE} is not what the package says of it", package.display()))
+    Error::integrity(format!("`{}` is damaged: {SBOMS} is not what the package says of it", package.display()))
         .hint("`opencenter-airgap verify` says what is wrong with it")
 }
 
@@ -108,7 +109,7 @@ fn write(content: impl BufRead, package: &Path, folder: &Path) -> Result<Vec<Str
         if header.kind != EntryKind::File || !is_name || header.size > LARGEST || left == 0 {
             let name = header.path.escape_debug();
             return Err(Error::integrity(format!(
-                "{ARCHIVE} of `{}` holds `{name}`, which is no document",
+                "{SBOMS} of `{}` holds `{name}`, which is no document",
                 package.display()
             ))
             .hint("`opencenter-airgap verify` says what is wrong with the package"));
@@ -136,15 +137,15 @@ fn digest_of(content: &mut dyn Read) -> std::io::Result<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use archive::writer::{ArchiveWriter, Compression, Entry};
+    use archive::{ArchiveWriter, Compression, NewMember};
 
-    fn package(folder: &Path, members: Vec<Entry>) -> std::path::PathBuf {
+    fn package(folder: &Path, members: Vec<NewMember>) -> std::path::PathBuf {
         let path = folder.join("p.tar.zst");
         let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
         if !members.is_empty() {
-            writer.add_nested(ARCHIVE, 0o644, members).unwrap();
+            writer.add_nested(SBOMS, 0o644, members).unwrap();
         }
-        writer.add(Entry::bytes("zarf.yaml".to_owned(), 0o600, b"x".to_vec())).unwrap();
+        writer.add(NewMember::bytes("zarf.yaml".to_owned(), 0o600, b"x".to_vec())).unwrap();
         writer.finish().unwrap();
         path
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn documents_come_out_as_they_were_and_names_lead_nowhere() {
         let folder = tempfile::tempdir().unwrap();
-        let document = |name: &str| Entry::bytes(name.to_owned(), 0o644, b"{}".to_vec());
+        let document = |name: &str| NewMember::bytes(name.to_owned(), 0o644, b"{}".to_vec());
         let out = folder.path().join("out/deep");
         let path = package(folder.path(), vec![document("b.json"), document("a.json")]);
         assert_eq!(take_out(&path, &out).unwrap(), ["a.json", "b.json"]);

@@ -28,7 +28,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 pub use names::{Format, written};
-pub use plan::{Item, Targets, Wanted, plan};
+pub use plan::{Item, PushFilter, Targets, plan};
 
 use crate::serve::Library;
 use base::digest::Digest;
@@ -86,7 +86,7 @@ pub async fn push(
 ) -> Result<Report> {
     let room = Semaphore::new(AT_ONCE);
     let (known, places, sums) = (Mutex::default(), Mutex::default(), Mutex::default());
-    let work = Work { library, network, progress, replaces, room, known, places, sums };
+    let work = PushRun { library, network, progress, replaces, room, known, places, sums };
     let done = AtomicU64::new(0);
     let total = items.len() as u64;
     let pushed = iter(items).map(async |item: Item| {
@@ -116,7 +116,7 @@ async fn beats(progress: &Progress) -> Infallible {
 /// Where a blob is known to be; who sends it holds the place.
 type Known = Arc<tokio::sync::Mutex<Option<Reference>>>;
 
-struct Work<'a> {
+struct PushRun<'a> {
     library: &'a Library,
     network: &'a Network,
     progress: &'a Progress,
@@ -134,7 +134,7 @@ fn blobs(document: &Manifest<Digest>) -> BTreeSet<Digest> {
     document.blobs().map(|descriptor| descriptor.digest).collect()
 }
 
-impl Work<'_> {
+impl PushRun<'_> {
     /// Whether it was there.
     async fn item(&self, item: &Item) -> Result<bool> {
         let Some(digest) = item.digest else { return self.repository(item).await };

@@ -41,7 +41,7 @@ pub struct Targets<'a> {
 
 /// What of a package is wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PushFilter {
     /// Whether images are.
     pub images: bool,
     /// Whether charts are.
@@ -57,7 +57,7 @@ pub struct Wanted {
 /// # Errors
 /// `usage` where a target is none; `invalid-input` where two would have one name
 /// there.
-pub fn plan(library: &Library, targets: Targets<'_>, wanted: &Wanted) -> Result<Vec<Item>> {
+pub fn plan(library: &Library, targets: Targets<'_>, wanted: &PushFilter) -> Result<Vec<Item>> {
     let pattern = wanted.pattern.as_deref().map(matcher);
     let is_chosen = |old: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(old));
     let mut items: Vec<Item> = Vec::new();
@@ -73,7 +73,7 @@ pub fn plan(library: &Library, targets: Targets<'_>, wanted: &Wanted) -> Result<
 fn images(
     library: &Library,
     target: &str,
-    wanted: &Wanted,
+    wanted: &PushFilter,
     is_chosen: impl Fn(&str) -> bool,
     items: &mut Vec<Item>,
 ) -> Result<()> {
@@ -102,7 +102,7 @@ fn images(
 fn repositories(
     library: &Library,
     target: &str,
-    wanted: &Wanted,
+    wanted: &PushFilter,
     is_chosen: impl Fn(&str) -> bool,
     items: &mut Vec<Item>,
 ) -> Result<()> {

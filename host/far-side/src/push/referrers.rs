@@ -8,13 +8,13 @@ use bytes::Bytes;
 use model::media_type::OCI_INDEX;
 use serde_json::{Value, json};
 
-use super::{DEEPEST, Work};
+use super::{DEEPEST, PushRun};
 use crate::serve::Referrer;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::Reference;
 
-impl Work<'_> {
+impl PushRun<'_> {
     /// Sends what is about `subject`, and lists it where the registry does not.
     /// It comes last, so a push that was stopped may have left it out.
     pub(super) async fn refer(&self, subject_at: &Reference, subject: Digest) -> Result<()> {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 use tokio::sync::mpsc::Sender;
 
-use super::{Item, Work};
+use super::{Item, PushRun};
 use crate::serve::{Blob, Repository};
 use base::digest::Hasher;
 use base::error::{Error, Result};
@@ -26,7 +26,7 @@ const HEAD: u64 = 12;
 /// Bytes of a list of objects before its objects: head and fanout.
 const FANOUT: u64 = 8 + 256 * 4;
 
-impl Work<'_> {
+impl PushRun<'_> {
     /// Whether it was there.
     pub(super) async fn repository(&self, item: &Item) -> Result<bool> {
         let Some(repository) = self.library.repositories().find(|one| one.url == item.old) else {

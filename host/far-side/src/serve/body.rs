@@ -17,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::content::{Content, Sink, Source};
-use super::log::Entry;
+use super::log::LogLine;
 use archive::pieces::{Held, Piece};
 
 /// What hyper sends.
@@ -25,7 +25,7 @@ pub(super) struct Body {
     inner: Inner,
     left: u64,
     /// Written down when the body is gone.
-    entry: Entry,
+    entry: LogLine,
 }
 
 enum Inner {
@@ -35,7 +35,7 @@ enum Inner {
 
 impl Body {
     /// Bytes that are there.
-    pub(super) fn whole(bytes: Bytes, entry: Entry) -> Self {
+    pub(super) fn whole(bytes: Bytes, entry: LogLine) -> Self {
         Self { left: bytes.len() as u64, inner: Inner::Whole(bytes), entry }
     }
 
@@ -43,7 +43,7 @@ impl Body {
     ///
     /// # Errors
     /// Where it cannot be read or is damaged; gives the entry back.
-    pub(super) async fn of(source: &Source, part: Range<u64>, entry: Entry) -> Result<Self, (io::Error, Entry)> {
+    pub(super) async fn of(source: &Source, part: Range<u64>, entry: LogLine) -> Result<Self, (io::Error, LogLine)> {
         let left = part.end - part.start;
         let content = match source {
             Source::Made(bytes) => {

@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Asked};
 use super::content::{Content, Source};
+use super::html;
 use super::images::{Images, Manifest};
-use super::library::Shelf;
-use super::page;
 use super::path::encoded;
+use super::shelf::Shelf;
 use crate::inspect::contents::ChartRow;
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -166,7 +166,7 @@ impl Charts {
     /// relative to it, or begin with `base`.
     pub(super) fn answer(&self, parts: &[&str], asked: &Asked<'_>, base: Option<&str>) -> Answer {
         match parts {
-            [""] => Answer::html(page::folder("/charts", &self.names(base))),
+            [""] => Answer::html(html::folder("/charts", &self.names(base))),
             ["index.yaml"] => Answer::new(StatusCode::OK, YAML, self.index(base)),
             ["values", name] => self.file(asked, YAML, |chart| chart.values_named(name)),
             [name] if name.ends_with(".prov") => self.file(asked, "text/plain", |chart| {

@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
     use archive::survey;
-    use archive::{ArchiveWriter, Compression, Entry};
+    use archive::{ArchiveWriter, Compression, NewMember};
 
     fn noise(length: usize) -> Vec<u8> {
         let mut random = fastrand::Rng::with_seed(length as u64);
@@ -240,7 +240,7 @@ mod tests {
         let contents = [noise(5_000_000), b"some text\n".repeat(300_000), noise(10), Vec::new()];
         let mut writer = ArchiveWriter::create(path.to_owned(), Compression::Zstd).unwrap();
         for (at, content) in contents.iter().enumerate() {
-            writer.add(Entry::bytes(format!("e{at}"), 0o644, content.clone())).unwrap();
+            writer.add(NewMember::bytes(format!("e{at}"), 0o644, content.clone())).unwrap();
         }
         writer.finish().unwrap();
         let buffers = Buffers::new(1);

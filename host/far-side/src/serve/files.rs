@@ -12,8 +12,9 @@ use hyper::StatusCode;
 
 use super::answer::{Answer, Asked};
 use super::content::{Content, Source};
-use super::library::{Shelf, mirrored};
-use super::page;
+use super::html;
+use super::path::mirrored;
+use super::shelf::Shelf;
 use crate::inspect::contents::FileRow;
 use base::error::{Error, Result};
 use seal::beside::CHECKSUM;
@@ -125,7 +126,7 @@ impl Files {
             false if !path.is_empty() && !path.ends_with('/') => {
                 Answer::moved(&format!("/files/{}/", super::path::encoded(folder)))
             }
-            false => Answer::html(page::folder(&format!("/files/{folder}"), &listed)),
+            false => Answer::html(html::folder(&format!("/files/{folder}"), &listed)),
         }
     }
 

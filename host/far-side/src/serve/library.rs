@@ -1,39 +1,24 @@
 //! Everything that several packages hold, by the names under which it is served.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::Receiver;
-use url::Url;
 
 use model::media_type::CHART_CONFIG;
 use model::oci::{self, Descriptor, LARGEST_INDEX, LARGEST_MANIFEST};
 
+use super::blob::Blob;
 use super::charts::{self, Charts};
-use super::content::{Content, Source};
+use super::content::Source;
 use super::files::Files;
 use super::images::{Images, Manifest, Referrer};
 use super::repositories::{Repositories, Repository};
-use crate::inspect;
+use super::shelf::Shelf;
 use crate::inspect::Contents;
-use crate::inspect::contents::BLOBS;
-use archive::index::Indexed;
 use archive::pieces::Buffers;
-use archive::random::{Archive, damaged};
-use archive::survey;
-use archive::survey::{Found, Opened};
 use base::digest::Digest;
 use base::error::{Error, Result};
-use base::progress::text;
 use base::reference::Reference;
 
-/// Bytes of checksums.txt.
-const LARGEST_LIST: u64 = 64 << 20;
 /// Frames that are unpacked at a time: each takes 4 MiB.
 const MOST_SLOTS: usize = 6;
 
@@ -47,16 +32,6 @@ pub struct Library {
     pub(super) repositories: Repositories,
     /// What the user should know of it.
     pub notes: Vec<String>,
-}
-
-/// One package, and where everything is in it.
-pub(super) struct Shelf {
-    /// As it was given.
-    pub(super) name: String,
-    pub(super) contents: Contents,
-    entries: HashMap<String, Arc<Content>>,
-    /// By path of the tar that they lie in.
-    members: HashMap<String, BTreeMap<String, Arc<Content>>>,
 }
 
 impl Library {
@@ -168,44 +143,6 @@ impl Carried {
     }
 }
 
-/// A file of a package that is sent on.
-#[derive(Clone)]
-pub(crate) struct Blob(pub(super) Source);
-
-impl Blob {
-    #[cfg(test)]
-    pub(crate) fn made(bytes: Vec<u8>) -> Self {
-        Self(Source::Made(bytes.into()))
-    }
-
-    /// Bytes of its content.
-    pub(crate) fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    /// Its content from a byte on, verified as it is read. To be called in a
-    /// runtime.
-    pub(crate) fn stream(&self, from: u64) -> Receiver<io::Result<Bytes>> {
-        self.0.stream(from)
-    }
-
-    /// A small part of it.
-    ///
-    /// # Errors
-    /// `integrity` where it is damaged.
-    pub(crate) fn part(&self, part: Range<u64>) -> Result<Vec<u8>> {
-        match &self.0 {
-            Source::Made(bytes) => {
-                let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-                Ok(bytes[at(part.start)..at(part.end)].to_vec())
-            }
-            Source::Carried(content) => content
-                .part(part)
-                .map_err(|source| Error::integrity(format!("`{}` is damaged", content.path())).caused_by(source)),
-        }
-    }
-}
-
 /// For those who send it on.
 impl Library {
     /// All images and charts; what has two names is there twice.
@@ -257,120 +194,4 @@ impl Library {
     pub(crate) fn repositories(&self) -> impl Iterator<Item = &Repository> {
         self.repositories.all()
     }
-}
-
-impl Shelf {
-    fn open(path: &Path, spool: Option<&Path>, buffers: &Arc<Buffers>, notes: &mut Vec<String>) -> Result<Self> {
-        let Opened { pieces, index, found, .. } = survey::open(path, spool, buffers)?;
-        notes.extend(told(path, found, index.unpacked()));
-        let contents = inspect::read_through(path, Archive::of(&pieces, &index))?;
-        let content = |entry: &Indexed| (entry.path.clone(), Arc::new(Content::new(&pieces, buffers, entry.clone())));
-        let mut members: HashMap<String, BTreeMap<String, Arc<Content>>> = HashMap::new();
-        for (of, member) in &index.members {
-            let (path, member) = content(member);
-            members.entry(index.entries[*of].path.clone()).or_default().insert(path, member);
-        }
-        let entries = index.entries.iter().map(content).collect();
-        let shelf = Self { name: path.display().to_string(), contents, entries, members };
-        if found != Found::Indexed {
-            shelf.compare()?;
-        }
-        Ok(shelf)
-    }
-
-    /// Compares what was hashed on the way with the list that the package has of
-    /// its files.
-    fn compare(&self) -> Result<()> {
-        let Some(list) = self.entries.get("checksums.txt") else { return Ok(()) };
-        let list = self.bytes(list, LARGEST_LIST)?;
-        for line in String::from_utf8_lossy(&list).lines() {
-            let Some((claimed, path)) = line.split_once(' ') else { continue };
-            let Some(found) = self.entries.get(path.trim()) else { continue };
-            if found.digest().hex() != claimed {
-                let message = format!("`{}` is damaged: `{}` is not what checksums.txt says", self.name, found.path());
-                return Err(Error::integrity(message).hint("`opencenter-airgap verify` says what is wrong with it"));
-            }
-        }
-        Ok(())
-    }
-
-    /// A file in the tar of a component, or a blob of an image that it names.
-    pub(super) fn member(&self, component: &str, path: &str) -> Option<&Arc<Content>> {
-        if path.starts_with(BLOBS) {
-            return self.entries.get(path);
-        }
-        self.members.get(&format!("components/{component}.tar"))?.get(path)
-    }
-
-    /// The files below a folder in the tar of a component.
-    pub(super) fn below<'a>(
-        &'a self,
-        component: &str,
-        folder: &str,
-    ) -> impl Iterator<Item = (&'a str, &'a Arc<Content>)> + use<'a> {
-        let prefix = format!("{folder}/");
-        let members = self.members.get(&format!("components/{component}.tar"));
-        let from = members.into_iter().flat_map({
-            let prefix = prefix.clone();
-            move |members| members.range(prefix.clone()..)
-        });
-        from.map_while(move |(path, content)| Some((path.strip_prefix(&prefix)?, content)))
-    }
-
-    /// A document that goes along with the package.
-    pub(super) fn document(&self, name: &str) -> Option<&Arc<Content>> {
-        self.members.get("documentation.tar")?.get(name)
-    }
-
-    /// When it was built, as the index of a chart repository says times.
-    pub(super) fn created(&self) -> String {
-        let built = jiff::fmt::rfc2822::parse(&self.contents.built.timestamp);
-        built.map_or(jiff::Timestamp::UNIX_EPOCH, |built| built.timestamp()).to_string()
-    }
-
-    /// The first bytes of a file, which are not compared with its digest.
-    pub(super) fn beginning(&self, content: &Content, length: u64) -> Result<Vec<u8>> {
-        content.beginning(length).map_err(|source| damaged(Path::new(&self.name), source))
-    }
-
-    /// The whole of a small file.
-    pub(super) fn bytes(&self, content: &Content, limit: u64) -> Result<Vec<u8>> {
-        content.bytes(limit).map_err(|source| {
-            damaged(Path::new(&self.name), source).context(format!("cannot read `{}`", content.path()))
-        })
-    }
-
-    fn read_json<T: DeserializeOwned>(&self, content: &Content, limit: u64) -> Result<T> {
-        let bytes = self.bytes(content, limit)?;
-        model::json::read(&bytes).map_err(|error| {
-            let path = content.path().escape_debug();
-            Error::invalid(format!("`{path}` in `{}` cannot be read: {error}", self.name))
-        })
-    }
-}
-
-/// What there is to say about how a package was opened.
-fn told(path: &Path, found: Found, unpacked: u64) -> Option<String> {
-    let path = path.display();
-    match found {
-        Found::Indexed => None,
-        Found::Walked => Some(format!("`{path}` does not say where everything is in it: it was walked through once")),
-        Found::Spooled => {
-            let size = text::bytes(unpacked);
-            Some(format!("`{path}` is one stream: it was unpacked, {size}, into a file that goes with this process"))
-        }
-    }
-}
-
-/// Host and path of an address, as the folders of a mirror are called: no port,
-/// no query, and nothing that leaves the folder.
-pub(super) fn mirrored(address: &str) -> Option<String> {
-    let url = Url::parse(address).ok()?;
-    let host = match url.port() {
-        None => url.host_str()?.to_owned(),
-        Some(port) => format!("{}_{port}", url.host_str()?),
-    };
-    let parts = url.path().split('/').filter(|part| !part.is_empty()).map(super::path::decoded);
-    let parts = parts.collect::<Option<Vec<String>>>()?;
-    (!parts.is_empty()).then(|| format!("{host}/{}", parts.join("/")))
 }

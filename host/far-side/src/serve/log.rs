@@ -58,7 +58,7 @@ impl Totals {
 }
 
 /// A line in the making, told when it is dropped.
-pub(super) struct Entry {
+pub(super) struct LogLine {
     request: Request,
     begun: Instant,
     /// Bytes that are to leave.
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     totals: Arc<Totals>,
 }
 
-impl Entry {
+impl LogLine {
     pub(super) fn new(request: Request, watch: &Arc<dyn Watch>, totals: &Arc<Totals>) -> Self {
         Self { request, begun: Instant::now(), length: 0, watch: watch.clone(), totals: totals.clone() }
     }
@@ -87,7 +87,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let request = &mut self.request;
         request.duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);

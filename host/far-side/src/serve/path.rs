@@ -1,5 +1,7 @@
 //! The path and the query of a request, taken apart with suspicion.
 
+use url::Url;
+
 /// Bytes of a path and its query.
 pub(super) const LONGEST: usize = 4096;
 
@@ -59,6 +61,19 @@ pub(super) fn encoded(text: &str) -> String {
         }
     }
     path
+}
+
+/// Host and path of an address, as the folders of a mirror are called: no port,
+/// no query, and nothing that leaves the folder.
+pub(super) fn mirrored(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let host = match url.port() {
+        None => url.host_str()?.to_owned(),
+        Some(port) => format!("{}_{port}", url.host_str()?),
+    };
+    let parts = url.path().split('/').filter(|part| !part.is_empty()).map(decoded);
+    let parts = parts.collect::<Option<Vec<String>>>()?;
+    (!parts.is_empty()).then(|| format!("{host}/{}", parts.join("/")))
 }
 
 #[cfg(test)]

@@ -22,14 +22,14 @@ pub enum Format {
 }
 
 /// Where a node finds the server, and how it may trust it.
-pub struct Place<'a> {
+pub struct ServerAddress<'a> {
     /// `http://10.0.0.5:5001`
     pub base: &'a str,
     /// Whether its certificate is signed by nobody whom the node knows.
     pub is_self_signed: bool,
 }
 
-impl Place<'_> {
+impl ServerAddress<'_> {
     fn host(&self) -> &str {
         self.base.split_once("://").map_or(self.base, |(_, host)| host)
     }
@@ -40,7 +40,7 @@ impl Place<'_> {
 }
 
 /// The text, complete.
-pub fn configuration(format: Format, library: &Library, place: &Place<'_>) -> String {
+pub fn configuration(format: Format, library: &Library, place: &ServerAddress<'_>) -> String {
     match format {
         Format::Containerd => containerd(place),
         Format::RegistriesConf => registries_conf(library, place),
@@ -51,7 +51,7 @@ pub fn configuration(format: Format, library: &Library, place: &Place<'_>) -> St
 }
 
 /// A mirror is asked with `?ns=`, so that one file is enough for all registries.
-fn containerd(place: &Place<'_>) -> String {
+fn containerd(place: &ServerAddress<'_>) -> String {
     let trust = match place.is_self_signed {
         true => {
             "  # The certificate that `serve` prints with --verbose, as a file:\n  ca = \"/etc/containerd/certs.d/_default/ca.crt\"\n"
@@ -66,7 +66,7 @@ fn containerd(place: &Place<'_>) -> String {
     )
 }
 
-fn registries_conf(library: &Library, place: &Place<'_>) -> String {
+fn registries_conf(library: &Library, place: &ServerAddress<'_>) -> String {
     let host = place.host();
     let mut text =
         String::from("# /etc/containers/registries.conf.d/airgap.conf, for podman, CRI-O, buildah and skopeo.\n");
@@ -97,7 +97,7 @@ const KUBESPRAY_FILES: [(&str, &str); 4] = [
     ("get_helm_url", "get.helm.sh"),
 ];
 
-fn kubespray(library: &Library, place: &Place<'_>) -> String {
+fn kubespray(library: &Library, place: &ServerAddress<'_>) -> String {
     let (base, host) = (place.base, place.host());
     let mut text = format!(
         "# inventory/<cluster>/group_vars/all/offline.yml\nregistry_host: \"{host}\"\nfiles_repo: \"{base}/files\"\n"
@@ -117,7 +117,7 @@ fn kubespray(library: &Library, place: &Place<'_>) -> String {
     text
 }
 
-fn helm(library: &Library, place: &Place<'_>) -> String {
+fn helm(library: &Library, place: &ServerAddress<'_>) -> String {
     let trust = match (place.is_plain(), place.is_self_signed) {
         (true, _) => " --plain-http",
         (_, true) => " --insecure-skip-tls-verify",
@@ -132,7 +132,7 @@ fn helm(library: &Library, place: &Place<'_>) -> String {
 }
 
 /// dockerd asks mirrors for images of Docker Hub alone.
-fn docker(place: &Place<'_>) -> String {
+fn docker(place: &ServerAddress<'_>) -> String {
     let mut config = json!({ "registry-mirrors": [place.base] });
     if place.is_plain() || place.is_self_signed {
         config["insecure-registries"] = json!([place.host()]);

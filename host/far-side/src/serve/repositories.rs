@@ -12,9 +12,11 @@ use hyper::StatusCode;
 use hyper::header::CACHE_CONTROL;
 
 use super::answer::{Answer, Asked};
+use super::blob::Blob;
 use super::content::{Content, Source};
-use super::library::{Blob, Shelf, mirrored};
-use crate::inspect::difference::split_url;
+use super::path::mirrored;
+use super::shelf::Shelf;
+use crate::inspect::names::split_url;
 use base::error::{Error, Result};
 
 /// Bytes of HEAD or of one reference.

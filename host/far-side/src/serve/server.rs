@@ -27,7 +27,7 @@ use super::access::Users;
 use super::answer::{Answer, Asked};
 use super::body::Body;
 use super::library::Library;
-use super::log::{Entry, Request, Totals, Watch};
+use super::log::{LogLine, Request, Totals, Watch};
 use super::path::{LONGEST, Path};
 use super::tls::Identity;
 use super::{page, registry};
@@ -144,7 +144,7 @@ struct Connection {
     peer: SocketAddr,
     stop: CancellationToken,
     patience: Patience,
-    _place: Place,
+    _place: ConnectionSlot,
     _room: OwnedSemaphorePermit,
 }
 
@@ -153,13 +153,13 @@ struct Connection {
 struct Guests(Mutex<HashMap<IpAddr, usize>>);
 
 /// One of them, given back when it is dropped.
-struct Place {
+struct ConnectionSlot {
     guests: Arc<Guests>,
     client: IpAddr,
 }
 
 impl Guests {
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
         let client = client(address);
         let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = guests.entry(client).or_default();
@@ -167,11 +167,11 @@ impl Guests {
             return None;
         }
         *count += 1;
-        Some(Place { guests: self.clone(), client })
+        Some(ConnectionSlot { guests: self.clone(), client })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut guests = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = guests.get_mut(&self.client) {
@@ -241,7 +241,7 @@ impl Service {
             agent: agent.chars().take(LONGEST_AGENT).collect(),
             failure: None,
         };
-        let entry = Entry::new(told, &self.watch, &self.totals);
+        let entry = LogLine::new(told, &self.watch, &self.totals);
         let is_head = request.method() == Method::HEAD;
         let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let answer = match &self.users {
@@ -285,7 +285,7 @@ fn unauthorized() -> Answer {
         .with(name, version)
 }
 
-async fn respond(answer: Answer, is_head: bool, mut entry: Entry) -> Response<Body> {
+async fn respond(answer: Answer, is_head: bool, mut entry: LogLine) -> Response<Body> {
     let Answer { status, mut headers, body, part } = answer;
     let length = part.end - part.start;
     let has_body = !is_head && status != StatusCode::NOT_MODIFIED;
@@ -310,7 +310,7 @@ async fn respond(answer: Answer, is_head: bool, mut entry: Entry) -> Response<Bo
 }
 
 /// The first piece of what is asked for is not what it should be.
-fn damaged(error: &io::Error, mut entry: Entry) -> Response<Body> {
+fn damaged(error: &io::Error, mut entry: LogLine) -> Response<Body> {
     entry.broke(error);
     let message = format!("the package is damaged: {error}");
     let Answer { status, headers, body, .. } = Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &message);
@@ -452,7 +452,7 @@ mod tests {
     fn one_client_leaves_room_for_others() {
         let guests = Arc::new(Guests::default());
         let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
-        let mut places: Vec<Place> = (0..CONNECTIONS_OF_ONE).map(|_| guests.admit(one).unwrap()).collect();
+        let mut places: Vec<ConnectionSlot> = (0..CONNECTIONS_OF_ONE).map(|_| guests.admit(one).unwrap()).collect();
         assert!(guests.admit(one).is_none() && guests.admit("::ffff:10.0.0.1".parse().unwrap()).is_none());
         assert!(guests.admit(other).is_some());
         places.pop();

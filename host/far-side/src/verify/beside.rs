@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-
+use super::artifact_manifest::{ArtifactManifest, Image, Item, PackageFile, Repository};
 use super::components::below;
-use super::definition::Package;
 use super::evidence::Weighed;
 use super::facts::Facts;
+use super::package::Package;
 use super::provenance::{self, Statement};
 use super::signature::{Signature, State};
 use super::{Against, Beside, Problems, images, lock};
@@ -154,76 +153,6 @@ fn check_checksum_file(whole: &Whole<'_>, stale: &mut Stale) -> Result<Beside> {
         format!("the package has the sha256 {}, `{name}` says `{}`", whole.sha256.hex(), shown.escape_debug());
     stale.add(&name, "checksum-file", &shown, message);
     Ok(Beside::Differs)
-}
-
-/// The part of artifact-manifest.json that can be compared.
-#[derive(Debug, Deserialize)]
-pub(super) struct ArtifactManifest {
-    format: u32,
-    package: PackageFile,
-    #[serde(default)]
-    pub(super) images: Vec<Image>,
-    #[serde(default)]
-    pub(super) charts: Vec<Item>,
-    #[serde(default)]
-    pub(super) files: Vec<Item>,
-    #[serde(default)]
-    pub(super) repositories: Vec<Repository>,
-}
-
-#[derive(Debug, Deserialize)]
-struct PackageFile {
-    file: String,
-    sha256: String,
-    size: u64,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Image {
-    pub(super) reference: String,
-    /// On what it rests; missing in a list of an older version.
-    #[serde(default)]
-    pub(super) evidence: Option<String>,
-    /// As it was written.
-    #[serde(default)]
-    pub(super) source: Option<String>,
-    pub(super) digest: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Item {
-    component: String,
-    pub(super) path: String,
-    #[serde(default)]
-    pub(super) evidence: Option<String>,
-    /// Where it came from.
-    #[serde(default)]
-    pub(super) source: Option<String>,
-    #[serde(default)]
-    pub(super) sha256: Option<String>,
-    size: u64,
-    /// Of a chart.
-    #[serde(default)]
-    version: Option<String>,
-    /// Of a chart that is carried as an OCI artifact: its name, and the digest
-    /// of its manifest.
-    #[serde(default)]
-    artifact: Option<String>,
-    #[serde(default)]
-    manifest: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Repository {
-    pub(super) source: String,
-    #[serde(default)]
-    pub(super) evidence: Option<String>,
-    #[serde(default)]
-    pub(super) commit: Option<String>,
-    component: String,
-    path: String,
-    files: usize,
-    size: u64,
 }
 
 /// The list that lies beside a package, and what came of comparing with it.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::zarf::{self, Component, RepositoryUrl};
 
-use super::definition::Package;
 use super::facts::{Facts, Member};
+use super::package::Package;
 use super::{Problems, charts};
 
 pub(super) fn check(facts: &mut Facts, package: &Package, problems: &mut Problems) {
@@ -50,7 +50,7 @@ fn check_contents(facts: &mut Facts, component: &Component, problems: &mut Probl
 }
 
 /// Something that a component tar must hold.
-struct Wanted {
+struct ExpectedMember {
     path: String,
     /// A folder will do.
     folder: bool,
@@ -58,11 +58,11 @@ struct Wanted {
     executable: bool,
 }
 
-fn wanted(component: &Component, problems: &mut Problems) -> Vec<Wanted> {
+fn wanted(component: &Component, problems: &mut Problems) -> Vec<ExpectedMember> {
     let mut all = Vec::new();
     let mut add = |path: String, folder: bool| {
         let path = format!("{}/{path}", component.name);
-        all.push(Wanted { path, folder, sha256: String::new(), executable: false });
+        all.push(ExpectedMember { path, folder, sha256: String::new(), executable: false });
     };
     for chart in &component.charts {
         let stem = chart.stem();
@@ -86,7 +86,7 @@ fn wanted(component: &Component, problems: &mut Problems) -> Vec<Wanted> {
         }
     }
     for (index, file) in component.files.iter().enumerate() {
-        all.push(Wanted {
+        all.push(ExpectedMember {
             path: format!("{}/files/{index}/{}", component.name, zarf::base_name(&file.target)),
             folder: true,
             sha256: comparable(&file.shasum).to_owned(),
@@ -106,11 +106,11 @@ fn comparable(checksum: &str) -> &str {
     }
 }
 
-fn check_members(tar: &str, members: &BTreeMap<String, Member>, wanted: &[Wanted], problems: &mut Problems) {
+fn check_members(tar: &str, members: &BTreeMap<String, Member>, wanted: &[ExpectedMember], problems: &mut Problems) {
     let mut files = BTreeSet::new();
     let mut folders = BTreeSet::new();
     for item in wanted {
-        let Wanted { path, folder, sha256, executable } = item;
+        let ExpectedMember { path, folder, sha256, executable } = item;
         let is_folder = *folder && below(members, path).next().is_some();
         match members.get(path) {
             None if is_folder => drop(folders.insert(path.as_str())),

@@ -1,51 +1,16 @@
 //! zarf.yaml of a built package.
 
-use std::collections::BTreeMap;
-
 use image_finder::yaml::{self, Root};
 use model::zarf::convert::to_alpha;
 use model::zarf::documents::{Documents, check_directives};
 use model::zarf::{Component, Definition, beta};
 
 use super::facts::Facts;
-use super::forms::{self, Forms, Naming};
-use super::{Identity, Problems, images};
-
-/// A definition with what its build added: the document that the newest Zarf
-/// takes, as v1alpha1 says it.
-#[derive(Debug)]
-pub(crate) struct Package {
-    pub(crate) definition: Definition,
-    /// Which documents zarf.yaml holds.
-    pub(crate) forms: Forms,
-    /// How the files of its charts are named.
-    pub(crate) naming: Naming,
-    /// What `documentation` names, in either.
-    pub(crate) documentation: BTreeMap<String, String>,
-    /// Versions of documents that only a newer Zarf knows, and takes then.
-    pub(crate) unknown: Vec<String>,
-}
+use super::package::{Forms, Naming, Package};
+use super::{Identity, Problems, forms, images};
 
 impl Package {
-    pub(crate) fn architecture(&self) -> &str {
-        &self.definition.metadata.architecture
-    }
-
-    pub(crate) fn components(&self) -> &[Component] {
-        &self.definition.components
-    }
-
-    /// Whether the package is signed and this file belongs to the signature.
-    pub(crate) fn vouches_with(&self, path: &str) -> bool {
-        let build = &self.definition.build;
-        build.signed == Some(true) && build.provenance_files.iter().any(|file| file == path)
-    }
-
-    /// Whether a Zarf older than `version` is kept from deploying.
-    pub(crate) fn requires(&self, version: &str) -> bool {
-        self.definition.build.version_requirements.iter().any(|requirement| requirement.version == version)
-    }
-
+    /// What the package says it is.
     pub(crate) fn identity(&self, facts: &Facts) -> Identity {
         let metadata = &self.definition.metadata;
         let count = |of: fn(&Component) -> usize| self.components().iter().map(of).sum();

@@ -6,11 +6,8 @@ use config::lock_doubts::listed;
 use model::zarf;
 
 use super::Problems;
-use super::definition::Package;
-use super::facts::Facts;
-
-/// Where they all lie.
-pub(super) const ARCHIVE: &str = "documentation.tar";
+use super::facts::{DOCUMENTS, Facts};
+use super::package::Package;
 
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
     let named = &package.documentation;
@@ -21,12 +18,12 @@ pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
         let why = if facts.complete { "is not in the package" } else { "was not reached, the archive is damaged" };
         let keys = listed(named.keys().map(|key| format!("`{}`", key.escape_debug())));
         let named = format!("{why}, and zarf.yaml names documents: {keys}");
-        return problems.add_for("missing", ARCHIVE, named);
+        return problems.add_for("missing", DOCUMENTS, named);
     };
     for (key, name) in names(named) {
         if !there.contains(&name) {
             let key = key.escape_debug();
-            problems.add_for("missing", ARCHIVE, format!("lacks `{}`, the document `{key}`", name.escape_debug()));
+            problems.add_for("missing", DOCUMENTS, format!("lacks `{}`, the document `{key}`", name.escape_debug()));
         }
     }
 }

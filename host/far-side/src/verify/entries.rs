@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::Problems;
-use super::definition::Package;
 use super::facts::Facts;
+use super::package::Package;
 use base::digest::Digest;
-use seal::package::{BUNDLE, DEFINITION, SIGNATURE};
+use seal::members::{BUNDLE, DEFINITION, SIGNATURE};
 
 /// Files that vouch for others and are not in the list themselves.
 const EXEMPT: [&str; 4] = [DEFINITION, "checksums.txt", SIGNATURE, BUNDLE];

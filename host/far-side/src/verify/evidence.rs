@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::beside::{ArtifactManifest, Item};
+use super::artifact_manifest::{ArtifactManifest, Item};
 
 /// How the list calls it.
 const FIRST_SIGHT: &str = "first-sight";

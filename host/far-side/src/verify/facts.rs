@@ -10,11 +10,12 @@ use std::io::{self, BufRead, Read};
 use model::oci::{LARGEST_INDEX, LARGEST_MANIFEST, Manifest, Platform};
 
 use super::repositories::{self, Repository};
-use super::sboms::{self, Sboms};
-use super::{Problems, charts, documents, signature};
+use super::{Problems, charts};
 use archive::reader::{EntryKind, Header, TarReader};
 use base::digest::{Digest, Hasher};
 use disk::tree::check_path;
+use seal::members::{BUNDLE, SIGNATURE};
+use serde::de::IgnoredAny;
 
 const MIB: u64 = 1024 * 1024;
 /// Memory for what is kept: some 300,000 files, a hundred times a platform.
@@ -23,6 +24,13 @@ const KEPT: u64 = 128 * MIB;
 const ENTRY: u64 = 200;
 const DESCRIPTOR: u64 = 300;
 
+/// Bytes of a file with a signature.
+const LARGEST_SIGNATURE: u64 = 1 << 20;
+/// Where the documents that zarf.yaml names lie.
+pub(crate) const DOCUMENTS: &str = "documentation.tar";
+/// Where the SBOMs lie.
+pub(crate) const SBOMS: &str = "sboms.tar";
+
 /// The files whose text is kept, and how long each may be.
 pub(crate) const TEXTS: &[(&str, u64)] = &[
     // A parsed YAML takes a hundred times its text at worst.
@@ -30,8 +38,8 @@ pub(crate) const TEXTS: &[(&str, u64)] = &[
     ("images/index.json", LARGEST_INDEX),
     ("checksums.txt", 64 * MIB),
     ("images/oci-layout", MIB),
-    (signature::BUNDLE, signature::LARGEST),
-    (signature::LEGACY, signature::LARGEST),
+    (BUNDLE, LARGEST_SIGNATURE),
+    (SIGNATURE, LARGEST_SIGNATURE),
 ];
 
 /// A regular file.
@@ -69,7 +77,7 @@ pub(crate) struct Facts {
 impl Facts {
     /// The files of a tar in the package, where they are known.
     pub(super) fn members(&self, tar: &str) -> Option<&BTreeMap<String, Member>> {
-        let of_sboms = || self.sboms.as_ref().filter(|_| tar == sboms::ARCHIVE).map(|sboms| &sboms.files);
+        let of_sboms = || self.sboms.as_ref().filter(|_| tar == SBOMS).map(|sboms| &sboms.files);
         self.components.get(tar).or_else(of_sboms)
     }
 }
@@ -83,6 +91,15 @@ pub(crate) struct Member {
     pub(crate) mode: u32,
     /// Of charts and files.
     pub(crate) digest: Option<Digest>,
+}
+
+/// What the archive of SBOMs holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sboms {
+    /// Its files, by name.
+    pub(crate) files: BTreeMap<String, Member>,
+    /// Those that are called JSON and are none.
+    pub(crate) broken: BTreeSet<String>,
 }
 
 /// What is inside of a chart; what is wrong with it continues its name.
@@ -192,10 +209,10 @@ impl Walk<'_> {
         if path.starts_with("components/") && path.ends_with(".tar") {
             self.component(path, content_at, &mut hashed);
         }
-        if path == documents::ARCHIVE {
+        if path == DOCUMENTS {
             self.documents(&mut hashed);
         }
-        if path == sboms::ARCHIVE {
+        if path == SBOMS {
             self.sboms(content_at, &mut hashed);
         }
         hashed.drain()?;
@@ -216,7 +233,7 @@ impl Walk<'_> {
     fn documents(&mut self, content: &mut impl BufRead) {
         let mut names = BTreeSet::new();
         if let Err(error) = self.document_names(content, &mut names) {
-            self.problems.add_for("documents", documents::ARCHIVE, format!("cannot be read: {error}"));
+            self.problems.add_for("documents", DOCUMENTS, format!("cannot be read: {error}"));
         }
         self.facts.documents = Some(names);
     }
@@ -237,7 +254,7 @@ impl Walk<'_> {
     fn sboms(&mut self, content_at: u64, content: &mut impl BufRead) {
         let mut found = Sboms::default();
         if let Err(error) = self.sbom_files(content_at, content, &mut found) {
-            self.problems.add_for("sbom", sboms::ARCHIVE, format!("cannot be read: {error}"));
+            self.problems.add_for("sbom", SBOMS, format!("cannot be read: {error}"));
         }
         self.facts.sboms = Some(found);
     }
@@ -256,16 +273,16 @@ impl Walk<'_> {
                 continue;
             }
             let mut hashed = Hashed { inner: &mut reader, hasher: Hasher::new() };
-            let is_broken = path.ends_with(".json") && !sboms::is_json(&mut hashed);
+            let is_broken = path.ends_with(".json") && !is_json(&mut hashed);
             hashed.drain()?;
             let Header { size, mode, at, .. } = header;
             let member = Member { size, at: content_at + at, mode, digest: Some(hashed.hasher.finish()) };
             found.broken.extend(is_broken.then(|| path.clone()));
             if found.files.insert(path.clone(), member).is_some() {
-                self.problems.add_for("duplicate", &path, format!("is in `{}` twice", sboms::ARCHIVE));
+                self.problems.add_for("duplicate", &path, format!("is in `{}` twice", SBOMS));
             }
         }
-        self.rest_is_empty(sboms::ARCHIVE, reader.into_inner())
+        self.rest_is_empty(SBOMS, reader.into_inner())
     }
 
     fn component_members(
@@ -371,6 +388,12 @@ fn wants_digest(path: &str) -> bool {
 }
 
 /// `size` bytes, which are few: grows with what is there, not with the claim.
+/// However deep it goes, the reader of JSON does not go deeper than 128.
+fn is_json(content: impl Read) -> bool {
+    let mut content = io::BufReader::new(content);
+    serde_json::from_reader::<_, IgnoredAny>(&mut content).is_ok()
+}
+
 fn read_all<R: BufRead>(reader: &mut TarReader<R>, size: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.by_ref().take(size).read_to_end(&mut bytes)?;
@@ -445,4 +468,17 @@ fn copy_from(from: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
     buffer[..length].copy_from_slice(&available[..length]);
     from.consume(length);
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_json_is_told_and_depth_overflows_nothing() {
+        assert!(is_json(&b"{\"a\": [1, null]}\n"[..]));
+        for bytes in [&b"{"[..], b"", b"<html>", &[b'['; 100_000]] {
+            assert!(!is_json(bytes));
+        }
+    }
 }

@@ -5,36 +5,15 @@ use std::iter;
 
 use model::zarf::alpha::WaitCluster;
 use model::zarf::convert::to_beta;
-use model::zarf::documents::Documents;
 use model::zarf::{self, API_VERSION, BETA_VERSION, Component, beta, differences};
 
-use super::definition::Package;
 use super::facts::Facts;
-use super::signature::BUNDLE;
+use super::package::{Forms, Package};
 use super::{Definition, Problems};
+use seal::members::BUNDLE;
 
 /// Differences that are named.
 const NAMED: usize = 20;
-
-/// Which documents a zarf.yaml holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forms {
-    alpha: bool,
-    beta: bool,
-    alpha_first: bool,
-}
-
-impl Forms {
-    pub(super) fn of(documents: &Documents) -> Self {
-        let Documents { alpha, beta, alpha_first, .. } = documents;
-        Self { alpha: alpha.is_some(), beta: beta.is_some(), alpha_first: *alpha_first }
-    }
-
-    /// Where the document that counts has the digest of checksums.txt.
-    pub(super) fn aggregate_field(self) -> &'static str {
-        if self.beta { "build.aggregateChecksum" } else { "metadata.aggregateChecksum" }
-    }
-}
 
 /// Two sites would deploy different things from one file: Zarf compares
 /// nothing.
@@ -98,16 +77,6 @@ fn silent_waits(alpha: &zarf::Definition) -> Vec<bool> {
 fn silence(actions: &[zarf::Action]) -> impl Iterator<Item = bool> {
     let waits = actions.iter().filter_map(|action| action.wait.as_ref()?.cluster.as_ref());
     waits.map(|cluster| cluster.condition.is_empty())
-}
-
-/// How the files of charts are named for which v1beta1 has a version: by it
-/// until Zarf 0.85, and never since.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Naming {
-    /// A file that has the version in its name.
-    with_version: Option<String>,
-    /// A file that lacks it.
-    without: bool,
 }
 
 /// Takes the charts for what their files say; exactly one of the two names must

@@ -7,8 +7,8 @@ use model::image::ImageName;
 use serde::Deserialize;
 
 use super::Problems;
-use super::definition::Package;
 use super::facts::Facts;
+use super::package::Package;
 use model::media_type::{CHART_ARCHIVE, CHART_CONFIG, is_foreign, is_index, is_manifest};
 use model::oci::{BASE_NAME, DEEPEST, Descriptor, LARGEST_MANIFEST, Manifest, Platform};
 

@@ -6,7 +6,7 @@
 //! which is compared with the package itself before.
 
 use super::Problems;
-use super::beside::{ArtifactManifest, Image, Item, Repository};
+use super::artifact_manifest::{ArtifactManifest, Image, Item, Repository};
 use config::airgap_lock::{AirgapLock, LockChange, Statement};
 use config::lock_doubts::{NO_BUILD, Nobody, listed};
 
@@ -112,7 +112,8 @@ fn doubted(kind: &str, address: &str, entry: &impl Statement) -> Option<String> 
 mod tests {
     use super::*;
     use base::digest::Digest;
-    use config::airgap_lock::{CHARTS, LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::airgap_lock::{LockedChart, LockedFile, LockedImage, LockedRepository};
+    use config::core_plugins::CHARTS;
 
     fn manifest() -> ArtifactManifest {
         let item = |source: &str, content: &str| {

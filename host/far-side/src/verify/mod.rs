@@ -5,7 +5,7 @@
 //! decompress), [`facts`] walks the tar inside and keeps what the rules need:
 //! digests, sizes, names, and the few small files that describe the others.
 //! [`charts`] and [`repositories`] look into what passes by. Then [`entries`],
-//! [`definition`], [`forms`], [`components`], [`images`], [`sboms`] and [`documents`] apply the
+//! [`definition`] makes a [`package`] of zarf.yaml and with [`forms`], [`components`], [`images`], [`sboms`] and [`documents`] apply the
 //! rules of the format, [`signature`] says who vouches for all that, [`index`] compares what the archive says of itself,
 //! and [`beside`] compares with the `.sha256` and the
 //! list that lie next to the package, [`provenance`] with the statement how it was made,
@@ -30,6 +30,7 @@ pub(crate) use lock::is_archive;
 pub use provenance::Statement;
 pub use signature::{Signature, State};
 
+mod artifact_manifest;
 mod beside;
 pub(crate) mod charts;
 pub(crate) mod components;
@@ -43,6 +44,7 @@ pub(crate) mod forms;
 pub(crate) mod images;
 mod index;
 mod lock;
+pub(crate) mod package;
 pub(crate) mod provenance;
 pub(crate) mod repositories;
 pub(crate) mod sboms;

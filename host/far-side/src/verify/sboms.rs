@@ -2,43 +2,23 @@
 //!
 //! A package without one is none the worse to Zarf, and none to us: it is told.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-
-use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
 
 use super::Problems;
-use super::definition::Package;
-use super::facts::{Facts, Member};
+use super::facts::{Facts, SBOMS, Sboms};
 use super::images;
+use super::package::Package;
 use model::oci::{DEEPEST, Descriptor};
 
-/// Where they all lie.
-pub(crate) const ARCHIVE: &str = "sboms.tar";
 /// Where Zarf 0.89 and newer put them, in packages whose definition is v1beta1.
 const FOLDER: &str = "sboms/";
 /// What grype reads of a package; more is an error there.
 const MOST: usize = 1000;
 
-/// What the archive holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sboms {
-    /// Its files, by name.
-    pub(crate) files: BTreeMap<String, Member>,
-    /// Those that are called JSON and are none.
-    pub(crate) broken: BTreeSet<String>,
-}
-
-/// However deep it goes, the reader of JSON does not go deeper than 128.
-pub(super) fn is_json(content: impl Read) -> bool {
-    let mut content = io::BufReader::new(content);
-    serde_json::from_reader::<_, IgnoredAny>(&mut content).is_ok()
-}
-
 pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
     let Some(sboms) = &facts.sboms else { return };
     for name in &sboms.broken {
-        problems.add_for("sbom", ARCHIVE, format!("holds `{}`, which is no JSON", name.escape_debug()));
+        problems.add_for("sbom", SBOMS, format!("holds `{}`, which is no JSON", name.escape_debug()));
     }
     let known = images::by_reference(facts);
     let wanted: BTreeSet<&String> = package.components().iter().flat_map(|component| &component.images).collect();
@@ -46,11 +26,7 @@ pub(super) fn check(facts: &Facts, package: &Package, problems: &mut Problems) {
         let reference = model::image::normalized(written);
         let runs = known.get(&reference).is_some_and(|descriptor| runs(facts, descriptor, 0));
         if runs && !describes(sboms, &reference) {
-            problems.add_for(
-                "sbom",
-                ARCHIVE,
-                format!("has no document about the image `{}`", reference.escape_debug()),
-            );
+            problems.add_for("sbom", SBOMS, format!("has no document about the image `{}`", reference.escape_debug()));
         }
     }
 }
@@ -94,6 +70,7 @@ pub(crate) fn file_stem(reference: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Member;
     use super::*;
 
     #[test]
@@ -108,13 +85,5 @@ mod tests {
         let described =
             ["a:1", "b:1", "c:1", "a:2"].map(|name| describes(&sboms, &format!("docker.io/library/{name}")));
         assert_eq!(described, [true, true, false, false]);
-    }
-
-    #[test]
-    fn what_is_no_json_is_told_and_depth_overflows_nothing() {
-        assert!(is_json(&b"{\"a\": [1, null]}\n"[..]));
-        for bytes in [&b"{"[..], b"", b"<html>", &[b'['; 100_000]] {
-            assert!(!is_json(bytes));
-        }
     }
 }

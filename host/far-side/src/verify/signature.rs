@@ -6,18 +6,12 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Problems;
-use super::definition::Package;
 use super::facts::Facts;
+use super::package::Package;
 use base::digest::Digest;
 use base::error::Result;
+use seal::members::{BUNDLE, SIGNATURE};
 use signing::{Bundle, PublicKey, legacy};
-
-/// What a signature of Zarf is written to today.
-pub(crate) use seal::package::BUNDLE;
-/// What Zarf before 0.71 wrote, and cosign still can.
-pub(crate) use seal::package::SIGNATURE as LEGACY;
-/// Bytes of a file with a signature.
-pub(crate) const LARGEST: u64 = 1 << 20;
 
 /// What was found about a signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,7 +52,7 @@ impl fmt::Display for Signature {
 
 /// Whether a package says that it is signed, as Zarf decides it.
 pub(crate) fn is_signed(package: &Package, facts: &Facts) -> bool {
-    package.definition.build.signed.unwrap_or_else(|| facts.files.contains_key(LEGACY))
+    package.definition.build.signed.unwrap_or_else(|| facts.files.contains_key(SIGNATURE))
 }
 
 /// Who signed a package, where it is signed; nothing is checked.
@@ -80,12 +74,13 @@ pub(super) fn check(facts: &Facts, package: &Package, key: Option<&PublicKey>, p
         return Signature::default();
     }
     let digest = Digest::of(definition);
-    let checked = match (facts.texts.get(BUNDLE), facts.texts.get(LEGACY)) {
+    let checked = match (facts.texts.get(BUNDLE), facts.texts.get(SIGNATURE)) {
         (Some(bytes), _) => by_bundle(bytes, &digest, key).map_err(|error| (BUNDLE, error.one_line())),
-        (None, Some(bytes)) => by_legacy(bytes, &digest, key).map_err(|error| (LEGACY, error.one_line())),
-        (None, None) => {
-            Err((BUNDLE, format!("is missing, nor is there a `{LEGACY}`: zarf.yaml says that the package is signed")))
-        }
+        (None, Some(bytes)) => by_legacy(bytes, &digest, key).map_err(|error| (SIGNATURE, error.one_line())),
+        (None, None) => Err((
+            BUNDLE,
+            format!("is missing, nor is there a `{SIGNATURE}`: zarf.yaml says that the package is signed"),
+        )),
     };
     checked.unwrap_or_else(|(file, why)| {
         problems.add_for("signature", file, format!("is no signature of zarf.yaml as it is here: {why}"));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use archive::{ArchiveWriter, Compression, Entry};
+use archive::{ArchiveWriter, Compression, NewMember};
 use disk::fs;
 
 const NAME: &str = "zarf-package-golden-amd64-1.2.3.tar.zst";
@@ -36,9 +36,9 @@ fn content(tar: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     Some(files)
 }
 
-struct Place(tempfile::TempDir);
+struct Scratch(tempfile::TempDir);
 
-impl Place {
+impl Scratch {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -55,13 +55,13 @@ impl Place {
 }
 
 /// Packs entries as the product does.
-fn packed(place: &Place, entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+fn packed(place: &Scratch, entries: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let path = place.path("made.tar.zst");
     let mut writer = ArchiveWriter::create(path.clone(), Compression::Zstd).unwrap();
     for (name, bytes) in
         entries.iter().filter(|(name, _)| name.contains('.') || name.contains("sha256/") || name.ends_with("layout"))
     {
-        writer.add(Entry::bytes(name.clone(), 0o644, bytes.clone())).unwrap();
+        writer.add(NewMember::bytes(name.clone(), 0o644, bytes.clone())).unwrap();
     }
     writer.finish().unwrap();
     std::fs::read(path).unwrap()
@@ -74,7 +74,7 @@ fn rules(report: &Report) -> Vec<&'static str> {
 const BETA: &str = "zarf-package-golden-beta-amd64-1.0.0.tar.zst";
 
 /// The reference package with both documents, with another zarf.yaml.
-fn with_definition(place: &Place, change: impl Fn(&str, &str) -> String) -> Report {
+fn with_definition(place: &Scratch, change: impl Fn(&str, &str) -> String) -> Report {
     packed_with(place, &reference_files(), change)
 }
 
@@ -83,7 +83,7 @@ fn reference_files() -> BTreeMap<String, Vec<u8>> {
     content(&zstd::decode_all(std::fs::read(path).unwrap().as_slice()).unwrap()).unwrap()
 }
 
-fn packed_with(place: &Place, files: &BTreeMap<String, Vec<u8>>, change: impl Fn(&str, &str) -> String) -> Report {
+fn packed_with(place: &Scratch, files: &BTreeMap<String, Vec<u8>>, change: impl Fn(&str, &str) -> String) -> Report {
     let mut entries = files.clone();
     let text = String::from_utf8(entries["zarf.yaml"].clone()).unwrap();
     let (alpha, beta) = text.split_once("---\n").unwrap();
@@ -98,7 +98,7 @@ const NO_SBOM: &str = "the package carries no SBOM";
 /// Every form that a reader may meet, in any order.
 #[test]
 fn a_package_is_read_in_every_form() {
-    let place = Place::new();
+    let place = Scratch::new();
     type Change = fn(&str, &str) -> String;
     let forms: [(Change, &[&str], &str, bool); 4] = [
         (|alpha, beta| format!("{alpha}---\n{beta}"), &["zarf.dev/v1alpha1", "zarf.dev/v1beta1"], "0.65.0", false),
@@ -119,7 +119,7 @@ fn a_package_is_read_in_every_form() {
 /// and each release looks for one of them.
 #[test]
 fn the_name_of_a_charts_file_decides_who_finds_it() {
-    let place = Place::new();
+    let place = Scratch::new();
     let with_version = |beta: &str| {
         let source = "    helmRepository:\n      url: https://h\n      version: 1.2.0\n";
         beta.replace("    local:\n      path: chart\n", source)
@@ -165,7 +165,7 @@ fn with_chart_named(stem: &str) -> (BTreeMap<String, Vec<u8>>, String) {
 /// What is worth knowing is a remark.
 #[test]
 fn what_cannot_be_compared_is_told() {
-    let place = Place::new();
+    let place = Scratch::new();
     let report = with_definition(&place, |_, beta| {
         beta.replace("    executable: true\n", "    executable: true\n    checksum: sha512:00\n")
     });
@@ -176,7 +176,7 @@ fn what_cannot_be_compared_is_told() {
 /// different things.
 #[test]
 fn documents_that_contradict_each_other_are_a_finding() {
-    let place = Place::new();
+    let place = Scratch::new();
     for (from, to, named) in [
         ("version: 1.0.0", "version: 1.0.1", "metadata.version"),
         ("name: web\n", "name: wep\n", "components"),
@@ -198,7 +198,7 @@ fn documents_that_contradict_each_other_are_a_finding() {
 
 #[test]
 fn what_is_no_definition_is_named() {
-    let place = Place::new();
+    let place = Scratch::new();
     for (change, why) in [
         ((|alpha, _| format!("{alpha}---\n{alpha}")) as fn(&str, &str) -> String, "two documents of zarf.dev/v1alpha1"),
         (|_, beta| beta.replace("v1beta1", "v2"), "`zarf.dev/v2`"),
@@ -216,7 +216,7 @@ fn what_is_no_definition_is_named() {
 
 #[test]
 fn what_zarf_made_is_sound() {
-    let place = Place::new();
+    let place = Scratch::new();
     let report = place.verify(NAME, &golden());
     assert!(report.is_sound(), "{}", report.render_text(false));
     assert_eq!(report.sha256, Digest::of(&golden()));
@@ -230,7 +230,7 @@ fn what_zarf_made_is_sound() {
 
 #[test]
 fn what_we_pack_is_sound_and_damage_is_named_by_file() {
-    let place = Place::new();
+    let place = Scratch::new();
     let files = content(&tar()).unwrap();
     let mut ours = packed(&place, &files);
     assert!(place.verify("ours.tar.zst", &ours).is_sound());
@@ -246,7 +246,7 @@ fn what_we_pack_is_sound_and_damage_is_named_by_file() {
 
 #[test]
 fn a_document_that_zarf_yaml_names_is_there() {
-    let place = Place::new();
+    let place = Scratch::new();
     let mut files = content(&tar()).unwrap();
     let with = |text: &str| {
         let mut files = files.clone();
@@ -277,7 +277,7 @@ fn a_document_that_zarf_yaml_names_is_there() {
 /// zarf.yaml has no digest in the package, so its frame's checksum stands in.
 #[test]
 fn no_flipped_bit_of_the_last_frame_goes_unnoticed() {
-    let place = Place::new();
+    let place = Scratch::new();
     let files = content(&tar()).unwrap();
     let ours = packed(&place, &files);
     let decoded = zstd::decode_all(ours.as_slice()).unwrap();
@@ -293,7 +293,7 @@ fn no_flipped_bit_of_the_last_frame_goes_unnoticed() {
 
 #[test]
 fn the_checksum_file_is_compared() {
-    let place = Place::new();
+    let place = Scratch::new();
     let sidecar = place.path(&format!("{NAME}.sha256"));
     fs::write_new(&sidecar, format!("{}  {NAME}\n", Digest::of(&golden()).hex()).as_bytes()).unwrap();
     assert_eq!(place.verify(NAME, &golden()).checksum_file, Beside::Matches);
@@ -304,7 +304,7 @@ fn the_checksum_file_is_compared() {
 
 #[test]
 fn the_artifact_manifest_must_say_the_same() {
-    let place = Place::new();
+    let place = Scratch::new();
     let image = |number: u32, digest: &str| serde_json::json!({"reference": format!("127.0.0.1:5001/golden/app-00{number}:v1"), "digest": digest});
     let first = "sha256:0d1379e3d617d36c2c60a4637dbcce34e22fbb9499ca06c86ec05c546601164f";
     let second = "sha256:7e42bfaf6c8bec08f3685683aa03c4c59a95f366b47fb54cf1983723ff719cf2";
@@ -347,7 +347,7 @@ fn the_artifact_manifest_must_say_the_same() {
 /// dist/ keeps older packages and those for another architecture.
 #[test]
 fn the_artifact_manifest_of_another_package_is_a_remark() {
-    let place = Place::new();
+    let place = Scratch::new();
     let other = r#"{"format": 1, "package": {"file": "other.tar.zst", "sha256": "00", "size": 1}}"#;
     fs::write_new(&place.path("artifact-manifest.json"), other.as_bytes()).unwrap();
     let report = place.verify(NAME, &golden());
@@ -359,7 +359,7 @@ fn the_artifact_manifest_of_another_package_is_a_remark() {
 /// Of several packages in one folder each has its own list.
 #[test]
 fn the_list_under_the_packages_own_name_counts() {
-    let place = Place::new();
+    let place = Scratch::new();
     let list = |file: &str, size: usize| {
         serde_json::json!({ "format": 1, "package": { "file": file, "sha256": Digest::of(&golden()).hex(), "size": size },
             "images": [], "charts": [], "files": [] })
@@ -386,7 +386,7 @@ fn the_list_under_the_packages_own_name_counts() {
 
 #[test]
 fn what_rests_on_first_sight_alone_is_counted_and_named() {
-    let place = Place::new();
+    let place = Scratch::new();
     let image = |number: u32, digest: &str, evidence: Option<&str>| serde_json::json!({ "reference": format!("127.0.0.1:5001/golden/app-00{number}:v1"), "digest": digest, "evidence": evidence });
     let first = "sha256:0d1379e3d617d36c2c60a4637dbcce34e22fbb9499ca06c86ec05c546601164f";
     let second = "sha256:7e42bfaf6c8bec08f3685683aa03c4c59a95f366b47fb54cf1983723ff719cf2";
@@ -422,7 +422,7 @@ fn what_rests_on_first_sight_alone_is_counted_and_named() {
 /// frame then.
 #[test]
 fn what_zarf_would_not_open_is_not_sound() {
-    let place = Place::new();
+    let place = Scratch::new();
     assert_eq!(rules(&place.verify("package.zst", &golden())), ["name"]);
     let mut skipped = vec![0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
     skipped.extend(golden());
@@ -434,7 +434,7 @@ fn what_zarf_would_not_open_is_not_sound() {
 #[test]
 fn manifests_of_nothing_but_descriptors_end_early() {
     const EMPTY: &str = r#"{"digest":""}"#;
-    let place = Place::new();
+    let place = Scratch::new();
     let manifest = |count: usize, salt: usize| {
         format!(r#"{{"salt":{salt},"layers":[{}{EMPTY}]}}"#, format!("{EMPTY},").repeat(count)).into_bytes()
     };
@@ -450,7 +450,7 @@ fn manifests_of_nothing_but_descriptors_end_early() {
     assert!(facts.blobs.is_empty(), "a list that is too long is not kept");
 }
 
-fn facts_of(place: &Place, package: &[u8]) -> (facts::Facts, u64) {
+fn facts_of(place: &Scratch, package: &[u8]) -> (facts::Facts, u64) {
     place.verify("p.tar.zst", package);
     let (_, content, _) = stream::read(stream::Source::open(&place.path("p.tar.zst")).unwrap()).unwrap();
     facts::collect(content, &mut Problems::default())
@@ -472,7 +472,7 @@ fn covered(tar: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
 }
 
 /// `bytes`, spoilt, is either noticed or holds the same files as before.
-fn is_noticed(place: &Place, name: &str, bytes: &[u8], unpack: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+fn is_noticed(place: &Scratch, name: &str, bytes: &[u8], unpack: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let report = place.verify(name, bytes);
     if report.is_sound() {
         let found = unpack(bytes).and_then(|tar| covered(&tar));
@@ -482,7 +482,7 @@ fn is_noticed(place: &Place, name: &str, bytes: &[u8], unpack: impl Fn(&[u8]) ->
 
 #[test]
 fn no_changed_byte_of_the_tar_is_accepted() {
-    let place = Place::new();
+    let place = Scratch::new();
     let whole = tar();
     for at in (0..whole.len()).step_by(23) {
         let mut spoilt = whole.clone();
@@ -496,7 +496,7 @@ fn no_changed_byte_of_the_tar_is_accepted() {
 
 #[test]
 fn no_changed_byte_of_the_archive_is_accepted() {
-    let place = Place::new();
+    let place = Scratch::new();
     let files = content(&tar()).unwrap();
     for whole in [golden(), packed(&place, &files)] {
         let decode = |bytes: &[u8]| zstd::decode_all(bytes).ok();
@@ -519,13 +519,13 @@ proptest! {
         let (from, to) = (from.min(spoilt.len()), to.min(spoilt.len()));
         let piece = spoilt[from..(from + length).min(spoilt.len())].to_vec();
         spoilt.splice(to..(to + length / 2).min(spoilt.len()), piece);
-        is_noticed(&Place::new(), "p.tar", &spoilt, |bytes| Some(bytes.to_vec()));
+        is_noticed(&Scratch::new(), "p.tar", &spoilt, |bytes| Some(bytes.to_vec()));
     }
 
     #[test]
     fn garbage_is_never_sound_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
         for name in ["p.tar", "p.tar.zst"] {
-            prop_assert!(!Place::new().verify(name, &bytes).is_sound());
+            prop_assert!(!Scratch::new().verify(name, &bytes).is_sound());
         }
     }
 }
@@ -536,7 +536,7 @@ fn rules_of(
     zarf: impl FnOnce(String) -> String,
     web: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
 ) -> (Vec<&'static str>, String) {
-    let place = Place::new();
+    let place = Scratch::new();
     let mut files = content(&tar()).unwrap();
     let text = zarf(String::from_utf8(files["zarf.yaml"].clone()).unwrap());
     files.insert("zarf.yaml".into(), text.into_bytes());
@@ -625,7 +625,7 @@ fn a_repository_that_could_not_be_pushed_is_named() {
 
 #[test]
 fn a_bomb_ends_early() {
-    let place = Place::new();
+    let place = Scratch::new();
     let mut bomb = Vec::new();
     let frame = zstd::encode_all(vec![0; 64 << 20].as_slice(), 1).unwrap();
     let header = archive::ustar::header("zeros", archive::ustar::Kind::File, 0o644, 1 << 40).unwrap();
@@ -637,14 +637,14 @@ fn a_bomb_ends_early() {
 
 #[test]
 fn a_file_that_is_not_there_is_an_error() {
-    assert!(verify(&Place::new().path("missing.tar.zst")).is_err());
-    assert!(verify(Place::new().0.path()).is_err());
+    assert!(verify(&Scratch::new().path("missing.tar.zst")).is_err());
+    assert!(verify(Scratch::new().0.path()).is_err());
 }
 
 /// An image without a layer starts nowhere, whether it may be passed on or not.
 #[test]
 fn a_layer_that_may_not_be_passed_on_is_missed_as_any_other() {
-    let place = Place::new();
+    let place = Scratch::new();
     let mut entries = content(&tar()).unwrap();
     let hex = LAYER.rsplit('/').next().unwrap();
     let is_manifest = |bytes: &Vec<u8>| bytes.starts_with(b"{") && !String::from_utf8_lossy(bytes).contains("rootfs");

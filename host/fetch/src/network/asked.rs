@@ -2,10 +2,10 @@
 //! store, and from the store only what that address gave the same plugin
 //! before.
 
+use super::blocking::blocking;
 use super::download::{held, seen};
-use super::seen::Seen;
-use super::transfer::blocking;
 use super::{Fetched, Network};
+use crate::seen::Seen;
 use crate::store::Store;
 use base::digest::Digest;
 use base::error::{Error, Result};

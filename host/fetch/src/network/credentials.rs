@@ -74,7 +74,7 @@ pub(super) struct Credentials {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct DockerConfig {
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, AuthConfig>,
     #[serde(rename = "credHelpers")]
     helpers: BTreeMap<String, String>,
     #[serde(rename = "credsStore")]
@@ -83,7 +83,7 @@ struct DockerConfig {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthConfig {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -91,9 +91,9 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entry")
+        f.write_str("AuthConfig")
     }
 }
 
@@ -124,12 +124,12 @@ impl Credentials {
     async fn look_up(&self, host: &str) -> Result<Option<Found>> {
         let Some(file) = self.path() else { return Ok(None) };
         let config = self.config.get_or_try_init(|| async { read(&file) }).await?;
-        match config.place(host) {
-            Place::Nowhere => Ok(None),
-            Place::Entry(entry) => entry
+        match config.source(host) {
+            CredentialSource::Nowhere => Ok(None),
+            CredentialSource::InFile(entry) => entry
                 .secret(&file)
                 .map(|secret| secret.map(|secret| Found { secret, origin: format!("`{}`", file.display()) })),
-            Place::Helper { name, key } => ask(name, &key, &file, self.helpers.as_deref()).await,
+            CredentialSource::Helper { name, key } => ask(name, &key, &file, self.helpers.as_deref()).await,
         }
     }
 
@@ -141,33 +141,33 @@ impl Credentials {
 
 /// Where the configuration says that a host's credentials are.
 #[derive(Debug)]
-enum Place<'a> {
+enum CredentialSource<'a> {
     Nowhere,
-    Entry(&'a Entry),
+    InFile(&'a AuthConfig),
     Helper { name: &'a str, key: String },
 }
 
 impl DockerConfig {
     /// As docker does: the host's own helper, then the store for all, then
     /// what is written in the file.
-    fn place(&self, host: &str) -> Place<'_> {
+    fn source(&self, host: &str) -> CredentialSource<'_> {
         let keys = keys(host);
         let key = if is_hub(host) { HUB_KEY.to_owned() } else { host.to_owned() };
         for candidate in &keys {
             if let Some(name) = self.helpers.get(candidate).filter(|name| !name.is_empty()) {
-                return Place::Helper { name, key };
+                return CredentialSource::Helper { name, key };
             }
         }
         let entry = self.auths.iter().find(|(written, _)| keys.contains(&normal(written))).map(|(_, entry)| entry);
         match (&self.store, entry) {
-            (_, Some(entry)) if entry.is_filled() => Place::Entry(entry),
-            (Some(name), _) if !name.is_empty() => Place::Helper { name, key },
-            _ => Place::Nowhere,
+            (_, Some(entry)) if entry.is_filled() => CredentialSource::InFile(entry),
+            (Some(name), _) if !name.is_empty() => CredentialSource::Helper { name, key },
+            _ => CredentialSource::Nowhere,
         }
     }
 }
 
-impl Entry {
+impl AuthConfig {
     fn is_filled(&self) -> bool {
         let filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [&self.auth, &self.username, &self.identitytoken, &self.registrytoken].into_iter().any(filled)
@@ -416,9 +416,11 @@ mod tests {
         let config = |text: &str| serde_json::from_str::<DockerConfig>(text).unwrap();
         let with_store =
             config(r#"{"auths": {"a": {}, "b": {"auth": "eA=="}}, "credsStore": "pass", "credHelpers": {"c": "ecr"}}"#);
-        assert!(matches!(with_store.place("a"), Place::Helper { name: "pass", .. }));
-        assert!(matches!(with_store.place("b"), Place::Entry(_)));
-        assert!(matches!(with_store.place("c"), Place::Helper { name: "ecr", .. }));
-        assert!(matches!(with_store.place("registry-1.docker.io"), Place::Helper { key, .. } if key == HUB_KEY));
+        assert!(matches!(with_store.source("a"), CredentialSource::Helper { name: "pass", .. }));
+        assert!(matches!(with_store.source("b"), CredentialSource::InFile(_)));
+        assert!(matches!(with_store.source("c"), CredentialSource::Helper { name: "ecr", .. }));
+        assert!(
+            matches!(with_store.source("registry-1.docker.io"), CredentialSource::Helper { key, .. } if key == HUB_KEY)
+        );
     }
 }

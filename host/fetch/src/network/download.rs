@@ -9,21 +9,23 @@
 use url::Url;
 
 use super::auth::Subject;
+use super::blocking::blocking;
+use super::contradiction::contradicts;
 use super::mirrors::{host_of, shown};
 use super::restrict::Bounds;
-use super::seen::Seen;
-use super::transfer::{Wanted, blocking};
+use super::transfer::TransferRequest;
 use super::transport::Request;
 use super::{Fetched, Network};
+use crate::seen::Seen;
 use crate::shared_lock::SharedLock;
 use crate::store::receipts::Receipt;
 use crate::store::{Identity, Store};
 use base::digest::Digest;
-use base::error::{Error, Result};
+use base::error::Result;
 use base::progress::Progress;
 use config::airgap_lock::LockedFile;
 use config::lock_doubts::contradicted;
-use entitlement::grants::{At, Granting, Place, Restriction};
+use entitlement::grants::{At, Granting, Restriction, SettingsAddress};
 use entitlement::{Asker, Granted};
 
 /// A file to fetch.
@@ -94,13 +96,6 @@ fn known(download: &Download, lock: &SharedLock) -> Result<Option<Known>> {
         }
         (None, None) => Ok(None),
     }
-}
-
-/// Something is not what airgap.lock says.
-pub(super) fn contradicts(found: &str, locked: &str, name: &str) -> Error {
-    Error::integrity(format!("{found}, but config/airgap.lock says {locked}")).hint(format!(
-        "the file changed under its URL: if that is right, take the new one with `opencenter-airgap update {name}`"
-    ))
 }
 
 /// What the store may answer a download with, without any network.
@@ -175,7 +170,7 @@ fn whole(store: &Store, receipt: &Receipt) -> Result<Option<u64>> {
 ///
 /// # Errors
 /// `local`, `disk-full`.
-pub(super) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
+pub(crate) fn seen<P>(store: &Store, from: &Granted<P>, address: &str, fetched: Fetched, build: &str) -> Result<Seen> {
     let (Fetched { digest, size }, asker) = (fetched, from.asker());
     let (by, at, build) = (asker.clone(), address.to_owned(), build.to_owned());
     let credentials = from.credentials();
@@ -240,7 +235,7 @@ impl Network {
         let (host, source) = (host_of(&url), shown(&url));
         let bounds = Bounds::of(download.from.reach().map(|reach| mirrored(reach, written, &url)));
         bounds.reach(&url)?;
-        let wanted = Wanted {
+        let wanted = TransferRequest {
             key,
             identity,
             expected: known.as_ref().map(|known| known.digest),
@@ -265,7 +260,7 @@ fn mirrored(reach: &Restriction, written: &str, url: &Url) -> Restriction {
     let place = granted.and_then(|written| {
         let granting = reach.grant_for(&written).ok()?;
         let by_name = granting == Granting::Named || written.host() != url.host();
-        Some(Place { what: At::Exactly(url.clone()), by_name })
+        Some(SettingsAddress { what: At::Exactly(url.clone()), by_name })
     });
     reach.with_place(place)
 }

@@ -81,7 +81,7 @@ impl Limits {
     ) -> Result<Permit> {
         let epoch = host.enter(patience, cancel).await?;
         // Made first, so that being cancelled below gives the place back.
-        let mut place = Place { host: host.clone(), taken: true };
+        let mut place = WindowSlot { host: host.clone(), taken: true };
         let places = tokio::select! {
             places = self.places(host.is_of_guest) => places?,
             () = cancel.cancelled() => return Err(Error::interrupted()),
@@ -105,12 +105,12 @@ impl Limits {
 }
 
 /// A place in a window that is not a permit yet.
-struct Place {
+struct WindowSlot {
     host: Arc<Host>,
     taken: bool,
 }
 
-impl Drop for Place {
+impl Drop for WindowSlot {
     fn drop(&mut self) {
         if self.taken {
             self.host.leave();
@@ -152,13 +152,13 @@ impl Host {
             let changed = self.changed.notified();
             let entry = self.window().try_enter(Instant::now());
             match entry {
-                Entry::Free(epoch) => return Ok(epoch),
-                Entry::Full => tokio::select! {
+                Admission::Free(epoch) => return Ok(epoch),
+                Admission::Full => tokio::select! {
                     () = changed => {}
                     () = cancel.cancelled() => return Err(Error::interrupted()),
                 },
-                Entry::Paused(pause) if pause > patience => return Err(come_back(pause)),
-                Entry::Paused(pause) => tokio::select! {
+                Admission::Paused(pause) if pause > patience => return Err(come_back(pause)),
+                Admission::Paused(pause) => tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = cancel.cancelled() => return Err(Error::interrupted()),
                 },
@@ -238,7 +238,7 @@ struct Window {
 }
 
 #[derive(Debug, PartialEq)]
-enum Entry {
+enum Admission {
     Free(u64),
     Full,
     Paused(Duration),
@@ -259,20 +259,20 @@ impl Window {
         }
     }
 
-    fn try_enter(&mut self, now: Instant) -> Entry {
+    fn try_enter(&mut self, now: Instant) -> Admission {
         if let Some(until) = self.paused_until {
             if until > now {
-                return Entry::Paused(until - now);
+                return Admission::Paused(until - now);
             }
             self.paused_until = None;
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and `most`")]
         let size = self.size as usize;
         if self.in_flight >= size.max(1) {
-            return Entry::Full;
+            return Admission::Full;
         }
         self.in_flight += 1;
-        Entry::Free(self.epoch)
+        Admission::Free(self.epoch)
     }
 
     fn succeeded(&mut self) {
@@ -340,7 +340,7 @@ mod tests {
 
     fn fill(window: &mut Window) -> usize {
         let before = window.in_flight;
-        while matches!(window.try_enter(Instant::now()), Entry::Free(_)) {}
+        while matches!(window.try_enter(Instant::now()), Admission::Free(_)) {}
         window.in_flight - before
     }
 
@@ -380,8 +380,8 @@ mod tests {
         assert_eq!(fill(&mut window), 3);
         window.in_flight = 0;
         window.heed(Quota { remaining: 0, reset: Some(Duration::from_secs(9)) }, patience, now);
-        assert_eq!(window.try_enter(now), Entry::Paused(Duration::from_secs(9)));
-        assert_eq!(window.try_enter(now + Duration::from_secs(9)), Entry::Free(0));
+        assert_eq!(window.try_enter(now), Admission::Paused(Duration::from_secs(9)));
+        assert_eq!(window.try_enter(now + Duration::from_secs(9)), Admission::Free(0));
     }
 
     #[test]

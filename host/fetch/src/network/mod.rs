@@ -11,7 +11,7 @@
 //! business, where a list goes on that of `pages`, who we are that of `auth`
 //! and `credentials`, what a guest may reach that of `restrict`, `names` and
 //! `addresses`; whatever is remembered of a server is so by `party`. A
-//! body goes into a partial blob of the store (`transfer`, `sink`), under the
+//! body goes into a partial blob of the store (`transfer`, `buffer`, `sink`), under the
 //! rules of `range`, and a failure is repeated by those of `retry`.
 //!
 //! No client exists before the first request.
@@ -30,6 +30,9 @@ use config::settings::Settings;
 mod addresses;
 mod asked;
 mod auth;
+mod blocking;
+mod buffer;
+mod contradiction;
 mod credentials;
 mod direct;
 mod download;
@@ -46,7 +49,6 @@ mod range;
 mod referrers;
 mod restrict;
 mod retry;
-mod seen;
 mod send_pack;
 mod sink;
 #[cfg(test)]
@@ -64,12 +66,12 @@ mod upload_notes;
 pub use asked::held_at;
 pub use auth::NO_CREDENTIALS;
 pub use direct::Direct;
+pub(crate) use download::seen;
 pub use download::{Download, cached, cached_aside, remember, seen_again};
 pub use failure::has_no_address;
 pub use oci::{ManifestBytes, SharedBlob};
 pub use outflow::{Opened, Pieces};
 pub use referrers::Aside;
-pub use seen::Seen;
 pub use send_pack::{Held, Parcel, Update};
 pub use tls::check_proxies;
 pub use upload::Outgoing;

@@ -9,12 +9,13 @@ use serde::Deserialize;
 use url::Url;
 
 use super::auth::Subject;
+use super::blocking::blocking;
 use super::failure::Failure;
 use super::mirrors::{Endpoint, host_of, shown};
 use super::pages::next_page;
 use super::party::Party;
 use super::restrict::Bounds;
-use super::transfer::{Wanted, blocking};
+use super::transfer::TransferRequest;
 use super::transport::{Request, Tries};
 use super::{Fetched, Network};
 use crate::store::{Identity, Store};
@@ -22,7 +23,7 @@ use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
 use base::reference::Reference;
-use entitlement::grants::{At, Place, Restriction, host_address};
+use entitlement::grants::{At, Restriction, SettingsAddress, host_address};
 
 /// Bytes of a tag, by the distribution specification.
 const LONGEST_TAG: usize = 128;
@@ -189,7 +190,7 @@ impl Network {
         }
         let (host, source) = (host_of(&url), shown(&url));
         let what = format!("the blob {} at {source}", blob.digest);
-        let wanted = Wanted {
+        let wanted = TransferRequest {
             key: blob.digest.hex(),
             identity: Identity::blob(blob.digest, blob.size),
             expected: Some(blob.digest),
@@ -349,7 +350,7 @@ impl Network {
         let scope = scope(endpoint);
         let request = get(endpoint, reach, &format!("blobs/{digest}"))?;
         let bounds = request.bounds.clone();
-        let wanted = Wanted {
+        let wanted = TransferRequest {
             key: key.to_owned(),
             identity: Identity::blob(*digest, size),
             expected: Some(*digest),
@@ -480,7 +481,7 @@ fn within(endpoint: &Endpoint, reach: Option<&Restriction>, url: Url) -> Request
 fn widened(endpoint: &Endpoint, reach: Option<&Restriction>) -> Option<Restriction> {
     let reach = reach?;
     let by_name = endpoint.is_mirror || reach.by_name;
-    let place = endpoint.url("").ok().map(|url| Place { what: At::Below(url), by_name });
+    let place = endpoint.url("").ok().map(|url| SettingsAddress { what: At::Below(url), by_name });
     Some(reach.with_place(place))
 }
 

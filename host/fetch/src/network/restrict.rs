@@ -153,7 +153,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::network::test_support::below;
-    use entitlement::grants::{At, Place};
+    use entitlement::grants::{At, SettingsAddress};
 
     /// `*.example.com` may be pointed at the inside by whoever holds a name
     /// there.
@@ -161,7 +161,7 @@ mod tests {
     fn a_place_has_a_private_address_only_by_name() {
         let reach = |by_name: bool, url: &str| {
             let what = At::Below(Url::parse("http://127.0.0.1:5000/v2/a/").unwrap());
-            let place = Some(Place { what, by_name });
+            let place = Some(SettingsAddress { what, by_name });
             let restriction = below(&["https://*.example.com/v2/"]).with_place(place);
             Bounds::Granted(restriction).reach(&Url::parse(url).unwrap())
         };

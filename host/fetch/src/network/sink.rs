@@ -5,7 +5,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::transfer::{Buffer, panicked};
+use super::blocking::panicked;
+use super::buffer::Buffer;
 use crate::store::Partial;
 use base::error::Result;
 

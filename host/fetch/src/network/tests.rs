@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::test_support::{below, logged_in, network, rules, settings};
 use super::*;
+use crate::seen::Seen;
 use crate::shared_lock::SharedLock;
 use crate::store::{Identity, Keep, Store};
 use base::error::{Class, Error};

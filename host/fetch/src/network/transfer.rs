@@ -10,14 +10,16 @@ use std::time::Duration;
 use reqwest::header::{HeaderValue, IF_RANGE, RANGE};
 
 use super::auth::Subject;
-use super::download::contradicts;
+use super::blocking::blocking;
+use super::buffer::Buffer;
+use super::contradiction::contradicts;
 use super::failure::Failure;
 use super::range::{Answered, Held, Verdict, judge};
 use super::sink::Sink;
 use super::transport::{Answer, Piece, Request, Tries, silent};
 use super::{Fetched, Network};
 use crate::store::partial::SYNC_TIME;
-use crate::store::{Identity, Partial, Store};
+use crate::store::{Identity, Store};
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Level, Progress};
@@ -27,7 +29,7 @@ const SMALL: u64 = 128 * 1024;
 
 /// What is wanted, and what is known about it.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct TransferRequest<'a> {
     /// Of the partial blob.
     pub(super) key: String,
     pub(super) identity: Identity,
@@ -46,29 +48,6 @@ pub(super) struct Wanted<'a> {
     pub(super) source: &'a str,
     pub(super) request: Request,
     pub(super) subject: Subject<'a>,
-}
-
-/// What is there so far.
-#[derive(Debug)]
-pub(super) enum Buffer {
-    Small(Vec<u8>),
-    Large(Box<Partial>),
-}
-
-impl Buffer {
-    fn written(&self) -> u64 {
-        match self {
-            Buffer::Small(bytes) => bytes.len() as u64,
-            Buffer::Large(partial) => partial.written(),
-        }
-    }
-
-    fn identity(&self) -> Option<&Identity> {
-        match self {
-            Buffer::Small(_) => None,
-            Buffer::Large(partial) => Some(partial.identity()),
-        }
-    }
 }
 
 /// What has been tried so far.
@@ -106,7 +85,12 @@ impl Course {
 impl Network {
     /// Fetches `wanted` into the store, from wherever an earlier try stopped.
     /// The caller holds the claim on the key.
-    pub(super) async fn transfer(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
+    pub(super) async fn transfer(
+        &self,
+        wanted: &TransferRequest<'_>,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Fetched> {
         let result = self.transfer_now(wanted, store, progress).await;
         if result.is_err() {
             let (store, key) = (store.clone(), wanted.key.clone());
@@ -115,7 +99,7 @@ impl Network {
         result
     }
 
-    async fn transfer_now(&self, wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
+    async fn transfer_now(&self, wanted: &TransferRequest<'_>, store: &Store, progress: &Progress) -> Result<Fetched> {
         let mut buffer = open(wanted, store, progress).await?;
         progress.reused(buffer.written());
         let mut course = Course { furthest: buffer.written(), is_counted: wanted.is_counted, ..Course::default() };
@@ -149,7 +133,7 @@ impl Network {
     async fn fill(
         &self,
         buffer: Buffer,
-        wanted: &Wanted<'_>,
+        wanted: &TransferRequest<'_>,
         course: &mut Course,
         progress: &Progress,
     ) -> Result<(Buffer, Result<(), Failure>)> {
@@ -194,7 +178,7 @@ impl Network {
     async fn ask(
         &self,
         buffer: &Buffer,
-        wanted: &Wanted<'_>,
+        wanted: &TransferRequest<'_>,
         progress: &Progress,
     ) -> Result<(Answer, Verdict), Failure> {
         let (answer, verdict) = self.ask_once(buffer, wanted, progress).await?;
@@ -207,7 +191,7 @@ impl Network {
     async fn ask_once(
         &self,
         buffer: &Buffer,
-        wanted: &Wanted<'_>,
+        wanted: &TransferRequest<'_>,
         progress: &Progress,
     ) -> Result<(Answer, Verdict), Failure> {
         let mut request = wanted.request.clone();
@@ -228,7 +212,7 @@ impl Network {
     }
 }
 
-fn held<'a>(buffer: &'a Buffer, wanted: &Wanted<'_>) -> Held<'a> {
+fn held<'a>(buffer: &'a Buffer, wanted: &TransferRequest<'_>) -> Held<'a> {
     Held {
         bytes: buffer.written(),
         size: wanted.size.or(buffer.identity().and_then(|identity| identity.size)),
@@ -238,12 +222,12 @@ fn held<'a>(buffer: &'a Buffer, wanted: &Wanted<'_>) -> Held<'a> {
 
 /// What tells whether the rest belongs to what is there; a digest does so
 /// better.
-fn validator<'a>(buffer: &'a Buffer, wanted: &Wanted<'_>) -> Option<&'a str> {
+fn validator<'a>(buffer: &'a Buffer, wanted: &TransferRequest<'_>) -> Option<&'a str> {
     let asked = wanted.expected.is_none() && buffer.written() > 0;
     buffer.identity().filter(|_| asked)?.validator.as_deref()
 }
 
-async fn open(wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result<Buffer> {
+async fn open(wanted: &TransferRequest<'_>, store: &Store, progress: &Progress) -> Result<Buffer> {
     if wanted.size.is_some_and(|size| size <= SMALL) {
         return Ok(Buffer::Small(Vec::new()));
     }
@@ -256,11 +240,11 @@ async fn open(wanted: &Wanted<'_>, store: &Store, progress: &Progress) -> Result
 
 /// Without a digest for the end, the rest is only asked for where the server
 /// can tell whether the content is still the same.
-fn may_continue(buffer: &Buffer, wanted: &Wanted<'_>) -> bool {
+fn may_continue(buffer: &Buffer, wanted: &TransferRequest<'_>) -> bool {
     wanted.expected.is_some() || validator(buffer, wanted).is_some()
 }
 
-fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
+fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &TransferRequest<'_>) {
     let have = buffer.written();
     if have == 0 {
         return;
@@ -274,7 +258,7 @@ fn ask_for_rest(request: &mut Request, buffer: &Buffer, wanted: &Wanted<'_>) {
 }
 
 /// Whether the body can be what is wanted, as far as its head tells.
-fn check(answer: &Answer, wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
+fn check(answer: &Answer, wanted: &TransferRequest<'_>, total: Option<u64>) -> Result<(), Failure> {
     let is_as_long = wanted.expected.is_some() && total.is_some() && wanted.size == total;
     // A server that calls the file itself an encoding of what is in it sends
     // the right bytes: so does one whose body is as long as it should be.
@@ -284,7 +268,7 @@ fn check(answer: &Answer, wanted: &Wanted<'_>, total: Option<u64>) -> Result<(),
     check_size(wanted, total)
 }
 
-fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
+fn check_size(wanted: &TransferRequest<'_>, total: Option<u64>) -> Result<(), Failure> {
     let Some(total) = total else { return Ok(()) };
     if let Some(size) = wanted.size.filter(|size| *size != total) {
         let found = format!("{} sends {total} bytes for {}", wanted.source, wanted.what);
@@ -300,11 +284,11 @@ fn check_size(wanted: &Wanted<'_>, total: Option<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn impossible(wanted: &Wanted<'_>, why: &str) -> Error {
+fn impossible(wanted: &TransferRequest<'_>, why: &str) -> Error {
     Error::transient(format!("{} sent {why} for {}", wanted.source, wanted.what))
 }
 
-fn too_large(wanted: &Wanted<'_>) -> Error {
+fn too_large(wanted: &TransferRequest<'_>) -> Error {
     // The setting is of whole GiB; what is less was asked for.
     let hint = match wanted.limit < 1 << 30 {
         true => "nothing of this kind is that large: look at what the address gives",
@@ -314,7 +298,7 @@ fn too_large(wanted: &Wanted<'_>) -> Error {
 }
 
 /// Notes what a later resume needs to know about a URL's content.
-async fn describe(buffer: Buffer, answer: &Answer, total: Option<u64>, wanted: &Wanted<'_>) -> Result<Buffer> {
+async fn describe(buffer: Buffer, answer: &Answer, total: Option<u64>, wanted: &TransferRequest<'_>) -> Result<Buffer> {
     let Buffer::Large(mut partial) = buffer else { return Ok(buffer) };
     if wanted.expected.is_some() && wanted.size.is_some() {
         return Ok(Buffer::Large(partial));
@@ -340,7 +324,7 @@ async fn pour(
     mut answer: Answer,
     buffer: Buffer,
     whole: Option<u64>,
-    wanted: &Wanted<'_>,
+    wanted: &TransferRequest<'_>,
     silence: Duration,
     progress: &Progress,
 ) -> Result<(Buffer, Result<(), Failure>)> {
@@ -390,7 +374,7 @@ async fn pour(
 }
 
 /// More came than there may be: wrong content where the size is known.
-fn overflow(wanted: &Wanted<'_>, most: u64) -> Failure {
+fn overflow(wanted: &TransferRequest<'_>, most: u64) -> Failure {
     if most == wanted.limit {
         return too_large(wanted).into();
     }
@@ -405,7 +389,11 @@ fn overflow(wanted: &Wanted<'_>, most: u64) -> Failure {
 
 /// Compares the digest and commits. With another digest the buffer comes back
 /// empty, along with what was found.
-async fn finish(buffer: Buffer, wanted: &Wanted<'_>, store: &Store) -> Result<Result<Fetched, (Buffer, Digest)>> {
+async fn finish(
+    buffer: Buffer,
+    wanted: &TransferRequest<'_>,
+    store: &Store,
+) -> Result<Result<Fetched, (Buffer, Digest)>> {
     let (store, expected) = (store.clone(), wanted.expected);
     blocking(move || match buffer {
         Buffer::Small(mut bytes) => {
@@ -430,7 +418,7 @@ async fn finish(buffer: Buffer, wanted: &Wanted<'_>, store: &Store) -> Result<Re
     .await
 }
 
-fn wrong_digest(wanted: &Wanted<'_>, found: Digest) -> Error {
+fn wrong_digest(wanted: &TransferRequest<'_>, found: Digest) -> Error {
     let expected = wanted.expected.map(|digest| digest.to_string()).unwrap_or_default();
     if let Some(name) = wanted.locked {
         let found = format!("{} from {} has the digest {found}", wanted.what, wanted.source);
@@ -438,13 +426,4 @@ fn wrong_digest(wanted: &Wanted<'_>, found: Digest) -> Error {
     }
     Error::integrity(format!("{} from {} has the digest {found} instead of {expected}", wanted.what, wanted.source))
         .hint("the server, or a proxy on the way, delivers other bytes than it announces: nothing of it was kept")
-}
-
-/// Runs what blocks on a thread where it may.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(panicked)?
-}
-
-pub(super) fn panicked(error: tokio::task::JoinError) -> Error {
-    Error::new(Class::Local, "a writing thread failed").caused_by(error)
 }

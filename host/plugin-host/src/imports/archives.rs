@@ -7,15 +7,14 @@ use super::Answer;
 use super::outputs::wit;
 use crate::archive_handle::{Archive, ArchiveHandle};
 use crate::bindings::OutputSink;
+use crate::bindings::Refusal;
 use crate::bindings::archives::{Added, Compression, Content as WitContent, Host, HostArchive, Limits, Member};
 use crate::bindings::types::{Artifact as WitArtifact, Failure, StepError};
 use crate::call::Call;
-use crate::input::InputTree;
+use crate::input::{self, InputTree};
 use crate::limits::{ENTRY_BYTES, OPEN_ARCHIVES, PACKED_FILES};
-use crate::stop::Refusal;
 use archive::unpack::{Source, TOO_LARGE, UnpackLimits, unpack};
-use archive::writer;
-use archive::writer::{ArchiveWriter, Content, Entry};
+use archive::{ArchiveWriter, Content, NewMember};
 use base::error::{Class, Error, Result};
 use base::layout::UNPACKED;
 use base::leash::Leash;
@@ -71,8 +70,8 @@ impl HostArchive for Call {
             Err(refusal) => return Err(refusal.into_error()),
         };
         let compression = match compression {
-            Compression::None => writer::Compression::None,
-            Compression::Zstd => writer::Compression::Zstd,
+            Compression::None => archive::Compression::None,
+            Compression::Zstd => archive::Compression::Zstd,
         };
         let slot = work.archives.clone().try_acquire_owned().map_err(|_| {
             Error::new(Class::Plugin, format!("more than {OPEN_ARCHIVES} archives would be written at the same time"))
@@ -159,7 +158,7 @@ impl Call {
         function: &'static str,
         trees: &[Resource<InputTree>],
         members: Vec<Member>,
-    ) -> Answer<Vec<Entry>> {
+    ) -> Answer<Vec<NewMember>> {
         let trees: Vec<InputTree> =
             trees.iter().map(|tree| self.table.get(tree).cloned()).collect::<std::result::Result<_, _>>()?;
         let find = move |leash: &Leash| {
@@ -173,7 +172,7 @@ impl Call {
         &mut self,
         function: &'static str,
         archive: &Resource<ArchiveHandle>,
-        entries: Vec<Entry>,
+        entries: Vec<NewMember>,
     ) -> Answer<Vec<Added>> {
         self.charge(archive, &entries)?;
         let job = self.table.get(archive)?.job(move |writer, leash| {
@@ -187,7 +186,7 @@ impl Call {
     /// that a file goes in: that much lies on the disk already, and it is what
     /// packing is for. What it unpacked goes again, so that counts each time.
     /// Core plugins pack what the configuration names.
-    fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[Entry]) -> Answer<()> {
+    fn charge(&mut self, archive: &Resource<ArchiveHandle>, entries: &[NewMember]) -> Answer<()> {
         let path = self.table.get(archive)?.path.clone();
         let work = self.work("archive.add")?;
         if work.is_core {
@@ -213,39 +212,39 @@ impl Call {
     }
 }
 
-fn entry_of(trees: &[InputTree], member: Member) -> Result<Entry> {
+fn entry_of(trees: &[InputTree], member: Member) -> Result<NewMember> {
     let Member { path, mode, content } = member;
     Ok(match content {
-        WitContent::Bytes(bytes) => Entry::bytes(path, mode, bytes),
-        WitContent::Directory => Entry::directory(path, mode),
+        WitContent::Bytes(bytes) => NewMember::bytes(path, mode, bytes),
+        WitContent::Directory => NewMember::directory(path, mode),
         WitContent::File((index, source)) => {
             let tree = usize::try_from(index).ok().and_then(|index| trees.get(index));
             let tree = tree.ok_or_else(|| {
                 Error::invalid(format!("member `{}` names tree {index} of {}", path.escape_debug(), trees.len()))
             })?;
             let located = tree.locate(&source)?;
-            Entry::file(path, mode, located.path, located.size, located.digest)
+            NewMember::file(path, mode, located.path, located.size, located.digest)
         }
     })
 }
 
 /// Everything of a tree, below `prefix` in the archive.
-fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<Entry>> {
+fn tree_entries(tree: &InputTree, prefix: &str, leash: &Leash) -> Result<Vec<NewMember>> {
     let mut entries = Vec::new();
     for entry in tree.entries("", leash)? {
         leash.check()?;
-        if entry.kind != crate::bindings::trees::EntryKind::File {
+        if entry.kind != input::EntryKind::File {
             continue;
         }
         let located = tree.locate(&entry.path)?;
         let path = if prefix.is_empty() { entry.path } else { format!("{prefix}/{}", entry.path) };
         let mode = if located.executable { 0o755 } else { 0o644 };
-        entries.push(Entry::file(path, mode, located.path, located.size, located.digest));
+        entries.push(NewMember::file(path, mode, located.path, located.size, located.digest));
     }
     Ok(entries)
 }
 
-fn added(added: writer::Added) -> Added {
+fn added(added: archive::Added) -> Added {
     Added { path: added.path, sha256: added.digest.hex(), size: added.size }
 }
 

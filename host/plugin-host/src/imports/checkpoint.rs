@@ -55,7 +55,7 @@ impl Call {
         }
         match &self.work("checkpoint")?.marks {
             Some(marks) => Ok(marks),
-            None => Err(crate::stop::Refusal::denied("checkpoint", "there is no checkpoint")),
+            None => Err(crate::bindings::Refusal::denied("checkpoint", "there is no checkpoint")),
         }
     }
 }

@@ -10,13 +10,14 @@ use super::Answer;
 use super::outputs::wit;
 use crate::attempt::Asked;
 use crate::bindings::OutputSink;
+use crate::bindings::Refusal;
 use crate::bindings::fetch::{FetchError, FetchErrorKind, Host, Request, Source};
 use crate::bindings::types::Artifact as WitArtifact;
-use crate::call::{Call, Work};
+use crate::call::{Call, RunScope};
 use crate::drift::Drift;
 use crate::ledger::Ledger;
 use crate::limits::{FAILURE_MESSAGE, REQUESTS, TAGS, UNIT};
-use crate::stop::{Refusal, Stop};
+use crate::stop::Stop;
 use crate::text;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
@@ -106,7 +107,7 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn of(work: &Work) -> Self {
+    fn of(work: &RunScope) -> Self {
         Self {
             desk: work.desk.clone(),
             output: work.cx.output.clone(),

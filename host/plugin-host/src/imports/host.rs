@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use crate::bindings::Refusal;
 use crate::bindings::{host, types};
 use crate::call::Call;
 use crate::limits::{
     FAILURE_ITEMS, LOG_LINES, LOG_MESSAGE, PROGRESS_ENDS, PROGRESS_MESSAGE, PROGRESS_PAUSE, UNIT, WARNINGS,
 };
-use crate::stop::{Refusal, failed_item};
+use crate::report::failed_item;
 use crate::text;
 use base::progress::Level;
 

@@ -3,13 +3,13 @@
 use wasmtime::component::Resource;
 
 use super::Answer;
+use crate::bindings::Refusal;
 use crate::bindings::layers::{Found as WitFound, FoundKind, Host, HostLayer, Wanted as WitWanted};
 use crate::call::Call;
 use crate::input::InputTree;
 use crate::layer_handle::LayerHandle;
 use crate::limits::{LAYER_PIECE, OPEN_LAYERS, WANTED, WANTED_BYTES};
-use crate::stop::Refusal;
-use archive::layer::{Found, Names, Wanted};
+use archive::layer::{Found, LayerFilter, Names};
 use archive::reader::EntryKind;
 use base::error::{Class, Error};
 
@@ -55,7 +55,7 @@ impl HostLayer for Call {
             Error::new(Class::Plugin, format!("more than {OPEN_LAYERS} layers would be read at the same time"))
                 .hint("read one layer to its end, or drop it, before the next is begun")
         })?;
-        let wanted = Wanted { ends, below, beginnings };
+        let wanted = LayerFilter { ends, below, beginnings };
         // The thread that decompresses has the leash of the whole call.
         let leash = self.time_of_host().leash();
         self.blocking("layer.select", move |_| layer.select(wanted, (slot, permit), &room, &leash)).await

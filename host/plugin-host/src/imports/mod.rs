@@ -1,8 +1,8 @@
 //! What a step may call: one file per interface of the WIT.
 
+use super::bindings::Refusal;
 use super::bindings::types;
 use super::call::Call;
-use super::stop::Refusal;
 
 mod archives;
 mod checkpoint;

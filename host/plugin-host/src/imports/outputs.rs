@@ -9,11 +9,11 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::Answer;
 use crate::bindings::OutputSink;
+use crate::bindings::Refusal;
 use crate::bindings::outputs::{Host, HostSink};
 use crate::bindings::types::Artifact as WitArtifact;
-use crate::call::{Call, Work};
+use crate::call::{Call, RunScope};
 use crate::input::{InputTree, Located, hash_file};
-use crate::stop::Refusal;
 use crate::stream::{FileWriter, Writing};
 use base::error::{Class, Error, Result};
 use base::leash::Leash;
@@ -111,7 +111,7 @@ impl HostSink for Call {
 }
 
 /// What this attempt has put at `path`.
-fn written(work: &Work, path: &str) -> Result<Located> {
+fn written(work: &RunScope, path: &str) -> Result<Located> {
     let absent = || Error::new(Class::NotFound, format!("nothing was written to `{}`", path.escape_debug()));
     let artifact = work.cx.output.get(path).ok_or_else(absent)?;
     Ok(Located::made(work.cx.output.root().join(&artifact.path), &artifact))

@@ -6,10 +6,10 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::p2::DynInputStream;
 
 use super::Answer;
-use crate::bindings::trees::{Entry, Host, HostTree};
+use crate::bindings::Refusal;
+use crate::bindings::trees::{Entry, EntryKind, Host, HostTree};
 use crate::call::Call;
-use crate::input::{InputTree, Located, read_file};
-use crate::stop::Refusal;
+use crate::input::{self, InputTree, Located, read_file};
 use crate::stream::FileReader;
 use base::error::Error;
 
@@ -18,12 +18,13 @@ impl Host for Call {}
 impl HostTree for Call {
     async fn entries(&mut self, tree: Resource<InputTree>, prefix: String) -> Answer<Vec<Entry>> {
         let tree = self.table.get(&tree)?.clone();
-        self.blocking("tree.entries", move |leash| tree.entries(&prefix, leash)).await
+        let entries = self.blocking("tree.entries", move |leash| tree.entries(&prefix, leash)).await?;
+        Ok(entries.into_iter().map(told).collect())
     }
 
     async fn stat(&mut self, tree: Resource<InputTree>, path: String) -> Answer<Option<Entry>> {
         let tree = self.table.get(&tree)?.clone();
-        Ok(tree.stat(&path)?)
+        Ok(tree.stat(&path)?.map(told))
     }
 
     async fn read(&mut self, tree: Resource<InputTree>, path: String, limit: u64) -> Answer<Vec<u8>> {
@@ -65,4 +66,15 @@ impl Call {
         let stream: DynInputStream = Box::new(FileReader { file, path, time, _slot: slot });
         Ok(self.table.push(stream)?)
     }
+}
+
+/// An entry as the contract says it.
+fn told(entry: input::Entry) -> Entry {
+    let input::Entry { path, kind, size, executable, digest, target } = entry;
+    let kind = match kind {
+        input::EntryKind::File => EntryKind::File,
+        input::EntryKind::Directory => EntryKind::Directory,
+        input::EntryKind::Symlink => EntryKind::Symlink,
+    };
+    Entry { path, kind, size, executable, digest, target }
 }

@@ -116,7 +116,7 @@ fn with_archive(bench: &Bench, configuration: Value, entries: usize) -> Attempt 
     let path = bench.path("archive.tar");
     let mut writer = ArchiveWriter::create(path.clone(), Compression::None).unwrap();
     for number in 0..entries {
-        writer.add(Entry::bytes(format!("d/{number}"), 0o644, b"x".to_vec())).unwrap();
+        writer.add(NewMember::bytes(format!("d/{number}"), 0o644, b"x".to_vec())).unwrap();
     }
     let (digest, size) = writer.finish().unwrap();
     let mut attempt = bench.attempt(configuration);

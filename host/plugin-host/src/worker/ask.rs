@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, COMMAND, Head, Task, Worker, frame};
-use crate::stop::with_notes;
+use crate::notes::with_notes;
 use crate::text;
 use base::error::{Class, Error, Result};
 use config::limits::Limit;

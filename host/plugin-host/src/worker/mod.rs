@@ -18,10 +18,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::description::Want;
 use super::limits::FAILURE_MESSAGE;
-use super::stop::Subject;
-use super::{stop, text};
+use super::notes::with_notes;
+use super::subject::Subject;
+use super::text;
 use base::error::{Class, Error};
 use config::limits::{OwnLimits, PluginSettings};
 use confine::alone::Bounds;
@@ -75,20 +75,10 @@ struct Head {
 pub(super) enum Task {
     /// A component: make code of it.
     Compile { subject: Subject },
-    /// Code: call `describe`, and answer with [`Said`].
+    /// Code: call `describe`, and answer with [`Said`](super::description::Said).
     Describe { subject: Subject, settings: PluginSettings, own: OwnLimits },
     /// [`Fitting`]: say what does not fit.
     Check,
-}
-
-/// What a plugin said, as it said it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Said {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) summary: String,
-    pub(super) configuration_schema: String,
-    pub(super) wants: Vec<Want>,
 }
 
 /// A configuration and the schema that it has to fit, each in JSON.
@@ -139,7 +129,7 @@ impl Told {
         let line = |text: &str| text::line(text, FAILURE_MESSAGE);
         let class = if self.is_local { Class::Local } else { Class::Plugin };
         let causes = self.causes.iter().take(CAUSES).map(|cause| line(cause)).collect();
-        let error = stop::with_notes(Error::new(class, line(&self.message)), causes);
+        let error = with_notes(Error::new(class, line(&self.message)), causes);
         self.hint.iter().fold(error, |error, hint| error.hint(line(hint)))
     }
 }
@@ -150,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_through_the_pipe_cleaned_and_bounded() {
-        let error = stop::with_notes(Error::new(Class::Plugin, "x\u{1b}[31m"), vec!["a".into(), "b\u{202e}".into()]);
+        let error = with_notes(Error::new(Class::Plugin, "x\u{1b}[31m"), vec!["a".into(), "b\u{202e}".into()]);
         let told = Told::of(&error.hint("do\nthis"));
         let back = told.into_error();
         assert_eq!(

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Why, few};
+use super::few;
+use crate::content::Why;
 use crate::found::{Kind, Package};
 
 /// Reads blocks of `K:value` lines. The files of a package, most of the text,

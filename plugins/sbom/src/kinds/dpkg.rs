@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Why, few};
+use super::few;
+use crate::content::Why;
 use crate::found::{Kind, Package};
 
 /// Reads paragraphs. Packages that were removed and left their configuration

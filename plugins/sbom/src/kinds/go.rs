@@ -9,7 +9,7 @@ use std::io::Read;
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::{Content, Why};
+use crate::content::{Content, Why};
 use crate::found::{Kind, Package};
 
 /// ELF, Mach-O and PE.

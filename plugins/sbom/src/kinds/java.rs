@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Content, Why};
+use crate::content::{Content, Why};
 use crate::found::{Kind, Package, Unread};
 use crate::zip::{self, Budget, Member};
 
@@ -358,7 +358,7 @@ fn is_version(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zip::testing::{Entry, archive};
+    use crate::zip::testing::{ZipMember, archive};
 
     fn found(path: &str, bytes: &[u8]) -> (Vec<(String, String, String)>, Vec<Unread>) {
         let mut unread = Vec::new();
@@ -383,27 +383,27 @@ mod tests {
         let (path, text) = maven("org.x", "spring-core", "5.3.1");
         let (other, shaded) = maven("com.y", "shaded", "1.0");
         let jar = archive(&[
-            Entry::deflated(MANIFEST, PLAIN),
-            Entry::deflated(&path, &text),
-            Entry::deflated(&other, &shaded),
+            ZipMember::deflated(MANIFEST, PLAIN),
+            ZipMember::deflated(&path, &text),
+            ZipMember::deflated(&other, &shaded),
         ]);
         let (packages, unread) = found("app/spring-core-5.3.2.jar", &jar);
         assert_eq!(packages, named(&[("org.x", "spring-core", "5.3.1"), ("com.y", "shaded", "1.0")]));
         assert_eq!(unread, []);
-        let plain = archive(&[Entry::deflated(MANIFEST, PLAIN)]);
+        let plain = archive(&[ZipMember::deflated(MANIFEST, PLAIN)]);
         assert_eq!(found("a/log4j-1.2-api-2.17.jar", &plain).0, named(&[("", "log4j", "1.2-api-2.17")]));
         assert_eq!(found("a/tool.jar", &plain).0, named(&[("", "tool", "9")]));
-        assert_eq!(found("a/none.jar", &archive(&[Entry::stored("x.class", "x")])).0, []);
+        assert_eq!(found("a/none.jar", &archive(&[ZipMember::stored("x.class", "x")])).0, []);
     }
 
     #[test]
     fn archives_in_archives_are_read_however_they_are_packed() {
-        let inner = archive(&[Entry::deflated(MANIFEST, PLAIN)]);
-        for pack in [Entry::stored_bytes, Entry::deflated_bytes, Entry::streamed_bytes] {
+        let inner = archive(&[ZipMember::deflated(MANIFEST, PLAIN)]);
+        for pack in [ZipMember::stored_bytes, ZipMember::deflated_bytes, ZipMember::streamed_bytes] {
             let war = archive(&[
-                Entry::streamed_bytes("WEB-INF/big.bin", &[7; 100_000]),
+                ZipMember::streamed_bytes("WEB-INF/big.bin", &[7; 100_000]),
                 pack("WEB-INF/lib/guava-31.1.jar", &inner),
-                Entry::deflated(MANIFEST, PLAIN),
+                ZipMember::deflated(MANIFEST, PLAIN),
             ]);
             let (packages, unread) = found("app/site-2.0.war", &war);
             assert_eq!(unread, []);
@@ -413,15 +413,18 @@ mod tests {
 
     #[test]
     fn nesting_and_bombs_are_bounded_and_said() {
-        let mut deep = archive(&[Entry::deflated(MANIFEST, PLAIN)]);
+        let mut deep = archive(&[ZipMember::deflated(MANIFEST, PLAIN)]);
         for level in 0..20 {
-            deep =
-                archive(&[Entry::deflated(MANIFEST, PLAIN), Entry::deflated_bytes(&format!("l{level}-1.jar"), &deep)]);
+            deep = archive(&[
+                ZipMember::deflated(MANIFEST, PLAIN),
+                ZipMember::deflated_bytes(&format!("l{level}-1.jar"), &deep),
+            ]);
         }
         let (packages, unread) = found("deep-1.jar", &deep);
         assert_eq!(packages.len(), DEEPEST + 1);
         assert!(unread[0].why.contains("nested more than 8 deep"), "{unread:?}");
-        let bomb = archive(&[Entry::deflated(MANIFEST, PLAIN), Entry::deflated_bytes("b-1.jar", &vec![0; 3 << 20])]);
+        let bomb =
+            archive(&[ZipMember::deflated(MANIFEST, PLAIN), ZipMember::deflated_bytes("b-1.jar", &vec![0; 3 << 20])]);
         let (packages, unread) = found("a-1.jar", &bomb);
         assert_eq!((packages.len(), unread.len()), (1, 1), "{unread:?}");
     }
@@ -429,7 +432,7 @@ mod tests {
     #[test]
     fn what_is_cut_is_said_and_never_a_panic() {
         let (path, text) = maven("g", "a", "1");
-        let jar = archive(&[Entry::deflated(MANIFEST, PLAIN), Entry::streamed(&path, &text)]);
+        let jar = archive(&[ZipMember::deflated(MANIFEST, PLAIN), ZipMember::streamed(&path, &text)]);
         for at in 0..jar.len() {
             let _ = found("a-1.jar", &jar[..at]);
         }

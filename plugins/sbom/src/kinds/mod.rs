@@ -9,29 +9,10 @@ pub mod os_release;
 pub mod python;
 pub mod rpm;
 
-use std::io::{self, Read};
+use std::io::Read;
 
+use crate::content::{Content, Why};
 use crate::found::{Found, Unread, What};
-
-/// A file that is read front to back, parts of which can be passed over.
-pub trait Content: Read {
-    /// Passes over at most `length` bytes, and says how many.
-    ///
-    /// # Errors
-    /// As reading does.
-    fn pass(&mut self, length: u64) -> io::Result<u64>;
-}
-
-impl Content for &[u8] {
-    fn pass(&mut self, length: u64) -> io::Result<u64> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.len());
-        *self = &self[length..];
-        Ok(length as u64)
-    }
-}
-
-/// Why a file says nothing.
-pub type Why = String;
 
 /// Packages of one file: a system has some thousands.
 const MOST_PACKAGES: usize = 100_000;

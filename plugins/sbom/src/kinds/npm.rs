@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Why;
+use crate::content::Why;
 use crate::found::{Kind, Package};
 
 /// Reads it. Without name and version it describes no installed package.

@@ -19,7 +19,7 @@ pub trait Files {
     ///
     /// # Errors
     /// A fragment.
-    fn list(&self) -> Result<Vec<Entry>, String>;
+    fn list(&self) -> Result<Vec<ListedFile>, String>;
 
     /// A whole file.
     ///
@@ -30,7 +30,7 @@ pub trait Files {
 
 /// An entry that is no directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListedFile {
     /// Relative, `/`-separated.
     pub path: String,
     /// In bytes.
@@ -74,7 +74,7 @@ fn excluded(why: String) -> Refusal {
     Refusal::new(why, "exclude what does not belong into the chart with .helmignore")
 }
 
-fn rules(tree: &dyn Files, listed: &[Entry]) -> Result<Rules, Refusal> {
+fn rules(tree: &dyn Files, listed: &[ListedFile]) -> Result<Rules, Refusal> {
     let text = match listed.iter().find(|file| file.path == ".helmignore") {
         Some(file) => {
             let mut found = Vec::new();
@@ -92,11 +92,11 @@ fn rules(tree: &dyn Files, listed: &[Entry]) -> Result<Rules, Refusal> {
 /// folder brings everything in it.
 fn follow<'a>(
     path: &str,
-    file: &'a Entry,
-    listed: &'a [Entry],
+    file: &'a ListedFile,
+    listed: &'a [ListedFile],
     rules: &Rules,
     depth: usize,
-    found: &mut Vec<(String, &'a Entry)>,
+    found: &mut Vec<(String, &'a ListedFile)>,
 ) -> Result<(), Refusal> {
     let refuse =
         |why: String| Err(Refusal::new(why, "replace the link by what it leads to, or exclude it with .helmignore"));
@@ -113,7 +113,7 @@ fn follow<'a>(
     }
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let goal = joined(folder, target);
-    let inside = |other: &Entry| other.path.strip_prefix(&goal).is_some_and(|rest| rest.starts_with('/'));
+    let inside = |other: &ListedFile| other.path.strip_prefix(&goal).is_some_and(|rest| rest.starts_with('/'));
     let whole = goal.is_empty() || goal.starts_with(['/', '.']) && goal.split('/').next() == Some("..");
     if let Some(next) = listed.iter().find(|other| other.path == goal && !target.starts_with('/')) {
         return follow(path, next, listed, rules, depth + 1, found);
@@ -158,8 +158,8 @@ mod tests {
     struct Memory(BTreeMap<&'static str, &'static str>);
 
     impl Files for Memory {
-        fn list(&self) -> Result<Vec<Entry>, String> {
-            let entry = |(path, text): (&&str, &&str)| Entry {
+        fn list(&self) -> Result<Vec<ListedFile>, String> {
+            let entry = |(path, text): (&&str, &&str)| ListedFile {
                 path: (*path).to_owned(),
                 size: text.len() as u64,
                 link: text.strip_prefix("link:").map(str::to_owned),

@@ -129,14 +129,14 @@ pub(crate) fn is_parsed(chart: &Chart, path: &str) -> bool {
 }
 
 /// Which files the templates of a chart make resources of, as far as they say it.
-struct Wanted {
+struct ResourceFiles {
     /// What stands before the first wildcard, and whether there is none.
     names: Vec<(String, bool)>,
     /// A name that is not known, and no pattern that it may come from.
     any: bool,
 }
 
-impl Wanted {
+impl ResourceFiles {
     fn by(chart: &Chart) -> Self {
         let mut wanted = Self { names: Vec::new(), any: false };
         for file in &chart.templates {
@@ -184,7 +184,7 @@ fn images(one: &Enabled<'_>, helpers: &Helpers, files: &mut Names) -> Vec<Image>
     };
     let texts: Vec<_> = chart.templates.iter().map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
     let is_rendered = |path: &str| !path.ends_with("NOTES.txt") && chart.metadata.kind != "library";
-    let wanted = Wanted::by(chart);
+    let wanted = ResourceFiles::by(chart);
     let read = chart.files.iter().filter(|file| wanted.has(&file.path));
     let read: Vec<_> = read.map(|file| (&file.path, String::from_utf8_lossy(&file.data))).collect();
     let rendered = texts.iter().filter(|(path, _)| is_rendered(path)).chain(&read);

@@ -10,8 +10,9 @@ use std::collections::{HashMap, HashSet};
 
 use model::image::{ImageName, normalized};
 
+use crate::naming::{has_tag, is_template};
 use crate::template::{self, About, EACH, Helpers, Site, Source};
-use crate::values::{self, Doubt, Found, has_tag, is_template};
+use crate::values::{self, Doubt, Found};
 use crate::yaml::{Node, Value};
 
 /// Every image that the chart deploys with these values, and what may be one. None

@@ -12,6 +12,7 @@
 pub mod chart;
 mod command;
 mod events;
+mod naming;
 pub mod rendered;
 pub mod scalar;
 pub mod template;

@@ -3,7 +3,8 @@
 
 use model::rendered::Document;
 
-use crate::values::{Doubt, Found, has_tag};
+use crate::naming::has_tag;
+use crate::values::{Doubt, Found};
 use crate::{find, yaml};
 
 /// An image, or what may be one.

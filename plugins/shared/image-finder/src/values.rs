@@ -20,6 +20,7 @@
 use model::image::ImageName;
 
 use crate::command::{self, Command, Named};
+use crate::naming::{ends_in_image, has_tag, is_flag_of_image, is_list_of_images, is_template, names_an_image};
 use crate::template::EACH;
 use crate::yaml::{Node, Value};
 
@@ -95,7 +96,7 @@ pub(crate) fn find(root: &Node) -> Vec<Found> {
         path: Vec::new(),
         found: Vec::new(),
     };
-    finder.walk("", root, Place::Map);
+    finder.walk("", root, NodeContext::Map);
     finder.found
 }
 
@@ -132,7 +133,7 @@ fn is_command(text: &str) -> bool {
 
 /// Where a node stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum NodeContext {
     Map,
     /// An item of `containers` and its like.
     Container,
@@ -159,7 +160,7 @@ struct Parts<'a> {
 }
 
 impl Finder {
-    fn walk(&mut self, key: &str, node: &Node, place: Place) {
+    fn walk(&mut self, key: &str, node: &Node, place: NodeContext) {
         match &node.value {
             Value::Scalar { .. } => {}
             Value::List(items) => self.list(key, items),
@@ -171,8 +172,8 @@ impl Finder {
                 }
                 self.environment(node);
                 for (key, node) in entries {
-                    let is_within = place == Place::Images || is_list_of_images(key);
-                    let inner = if is_within { Place::Images } else { Place::Map };
+                    let is_within = place == NodeContext::Images || is_list_of_images(key);
+                    let inner = if is_within { NodeContext::Images } else { NodeContext::Map };
                     self.path.push(key.clone());
                     self.walk(key, node, inner);
                     self.path.pop();
@@ -200,9 +201,9 @@ impl Finder {
                 Some(text) if is_list_of_images && may_be_an_image("", text) => self.reference(text, item),
                 Some(text) if flag && !text.starts_with('-') => self.argument_value(text, item, true),
                 Some(text) => self.argument(text, item),
-                None if key.ends_with("ontainers") => self.walk("", item, Place::Container),
-                None if is_list_of_images => self.walk("", item, Place::Images),
-                None => self.walk("", item, Place::Map),
+                None if key.ends_with("ontainers") => self.walk("", item, NodeContext::Container),
+                None if is_list_of_images => self.walk("", item, NodeContext::Images),
+                None => self.walk("", item, NodeContext::Map),
             }
             flag =
                 item.text().is_some_and(|text| text.starts_with('-') && !text.contains('=') && is_flag_of_image(text));
@@ -211,7 +212,7 @@ impl Finder {
     }
 
     /// A map that describes one image; false where it does not.
-    fn described(&mut self, key: &str, map: &Node, place: Place) -> bool {
+    fn described(&mut self, key: &str, map: &Node, place: NodeContext) -> bool {
         if let Some((name, node)) = override_of(map) {
             self.path.push(name.to_owned());
             self.reference(node.text().unwrap_or_default(), node);
@@ -245,7 +246,7 @@ impl Finder {
     }
 
     /// `image: repo:tag` and its like.
-    fn texts(&mut self, map: &Node, entries: &[(String, Node)], place: Place) {
+    fn texts(&mut self, map: &Node, entries: &[(String, Node)], place: NodeContext) {
         for (key, node) in entries {
             let Some(text) = node.text().filter(|text| !text.is_empty()) else { continue };
             if matches!(node.scalar(), Some(crate::scalar::Scalar::Bool(_))) {
@@ -256,13 +257,13 @@ impl Finder {
             if names_an_image(key) {
                 match tag_beside(map, key) {
                     Some(tag) if !has_tag(&image) => self.tagged(&image, tag, node),
-                    None if place == Place::Container && key == "image" && !is_template(&image) => {
+                    None if place == NodeContext::Container && key == "image" && !is_template(&image) => {
                         self.push(&image, node, None);
                     }
                     _ if variant => self.push(&image, node, Some(Doubt::Field("global.variant".to_owned()))),
                     _ => self.reference(&image, node),
                 }
-            } else if place == Place::Images && may_be_an_image(key, text) {
+            } else if place == NodeContext::Images && may_be_an_image(key, text) {
                 self.reference(text, node);
             } else if key.contains("IMAGE_") && key.to_uppercase() == *key {
                 self.complete(text, node);
@@ -410,12 +411,6 @@ impl Finder {
     }
 }
 
-/// Templates of Helm, variables of Flux, kustomize and shells, and those of Zarf,
-/// which fills values files at the deployment.
-pub(crate) fn is_template(text: &str) -> bool {
-    ["{{", "${", "$(", "###ZARF_"].iter().any(|mark| text.contains(mark))
-}
-
 /// Whether one of the parts of a reference has white space around or in it; not in
 /// what a template makes of it.
 fn blank(parts: &[&str]) -> Option<Doubt> {
@@ -471,7 +466,7 @@ fn abridged(map: &Node) -> String {
 }
 
 /// Whether a map describes an image, and with which words.
-fn parts<'a>(key: &str, map: &'a Node, place: Place) -> Option<Parts<'a>> {
+fn parts<'a>(key: &str, map: &'a Node, place: NodeContext) -> Option<Parts<'a>> {
     let scalar = |name: &str| map.get(name).filter(|node| node.text().is_some_and(|text| !text.is_empty()));
     let is_image = names_an_image(key);
     let about_images = is_image || map.get("pullPolicy").is_some() || map.get("imagePullPolicy").is_some();
@@ -485,24 +480,20 @@ fn parts<'a>(key: &str, map: &'a Node, place: Place) -> Option<Parts<'a>> {
         match (scalar("repository").or_else(|| scalar("repo").filter(|_| is_image)), scalar("image"), scalar("name")) {
             (Some(repository), _, _) => repository,
             (None, Some(image), _) if registry.is_some() => image,
-            (None, None, Some(name)) if is_image || place == Place::Images && (tag.is_some() || digest.is_some()) => {
+            (None, None, Some(name))
+                if is_image || place == NodeContext::Images && (tag.is_some() || digest.is_some()) =>
+            {
                 name
             }
             _ => return None,
         };
-    let described =
-        about_images || registry.is_some() || map.get("tag").is_some() || digest.is_some() || place == Place::Images;
+    let described = about_images
+        || registry.is_some()
+        || map.get("tag").is_some()
+        || digest.is_some()
+        || place == NodeContext::Images;
     let is_place = repository.text().is_some_and(|text| text.contains("://"));
     (described && !is_place).then_some(Parts { registry, repository, tag, digest, whole: false })
-}
-
-pub(crate) fn names_an_image(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    key.ends_with("image") || matches!(key.as_str(), "imagename" | "imagerepository" | "image_repo")
-}
-
-pub(crate) fn is_list_of_images(key: &str) -> bool {
-    key.to_ascii_lowercase().ends_with("images")
 }
 
 /// Of a list or map of images, whose fields may be about other things.
@@ -510,18 +501,6 @@ fn may_be_an_image(key: &str, text: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_other = ["registry", "policy", "secret", "repository", "tag", "digest", "version", "name", "hub", "url"];
     text.contains(['/', ':']) && !text.contains("://") && !is_other.iter().any(|word| key.contains(word))
-}
-
-/// `--sidecarImage`, `-image`, `--prometheus-config-reloader`.
-pub(crate) fn is_flag_of_image(flag: &str) -> bool {
-    let flag = flag.to_ascii_lowercase();
-    flag.starts_with('-') && (flag.contains("image") || flag.contains("reloader"))
-}
-
-/// `--image`, and `--image-repository`, which is one without its tag.
-pub(crate) fn ends_in_image(flag: &str) -> bool {
-    let flag = flag.to_ascii_lowercase();
-    ["image", "images", "image-repository", "imagerepository", "image-repo"].iter().any(|end| flag.ends_with(end))
 }
 
 /// `imageTag` beside `image`, `sidecarImageTag` beside `sidecarImage`,
@@ -534,10 +513,6 @@ fn tag_beside<'a>(map: &'a Node, key: &str) -> Option<&'a Node> {
     let count = if stem == "image" { names.len() } else { 3 };
     let is_said = |node: &&Node| node.text().is_some_and(|text| !text.is_empty());
     names.iter().take(count).find_map(|name| map.get(name).filter(is_said))
-}
-
-pub(crate) fn has_tag(text: &str) -> bool {
-    text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
 #[cfg(test)]

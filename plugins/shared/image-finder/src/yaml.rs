@@ -149,7 +149,7 @@ impl Node {
         match &self.value {
             Value::List(items) => Some(!items.is_empty()),
             Value::Map(entries) => Some(!entries.is_empty()),
-            Value::Scalar { text, .. } if crate::values::is_template(text) => None,
+            Value::Scalar { text, .. } if crate::naming::is_template(text) => None,
             Value::Scalar { .. } => Some(match self.scalar() {
                 None | Some(Scalar::Null | Scalar::Bool(false) | Scalar::Int(0)) => false,
                 Some(Scalar::Float(number)) => number != 0.0,

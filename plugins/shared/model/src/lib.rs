@@ -10,11 +10,13 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub mod catalog;
+pub mod chart;
 pub mod condition;
 pub mod count;
 pub mod definition;
 pub mod image;
 pub mod json;
+pub mod line;
 pub mod media_type;
 pub mod oci;
 pub mod pins;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use airgap_tests::digest::sha256_file;
 use airgap_tests::fault::{Fault, On};
-use airgap_tests::http::{Content, Entry};
+use airgap_tests::http::{Content, LoggedRequest};
 use airgap_tests::images::{Blob, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use airgap_tests::measure::median;
 use airgap_tests::project::Project;
@@ -90,7 +90,8 @@ impl Large {
         self.registry.fault(On::get(self.digest.as_str()), Fault::hang(enough));
         let begun = Instant::now();
         let running = project.start(&["build"]);
-        let sent = |log: &[Entry]| log.iter().any(|entry| entry.path.contains(&self.digest) && entry.sent >= bytes);
+        let sent =
+            |log: &[LoggedRequest]| log.iter().any(|entry| entry.path.contains(&self.digest) && entry.sent >= bytes);
         self.registry.wait_until(LIMIT, sent);
         let time = begun.elapsed();
         if bytes > 1 {

@@ -27,10 +27,10 @@ pub(super) struct StepIndex(usize);
 /// One entry for each step, in the order of the pipeline. `T` is what the loop
 /// keeps of a running attempt.
 pub(super) struct Book<T> {
-    entries: Vec<Entry<T>>,
+    entries: Vec<StepEntry<T>>,
 }
 
-struct Entry<T> {
+struct StepEntry<T> {
     spec: Arc<StepSpec>,
     /// Ids of the steps that are complete before it begins.
     waits_for: Vec<String>,
@@ -67,12 +67,12 @@ impl<T> Book<T> {
         let entry = |spec: &StepSpec| {
             let action = plan.action(&spec.id).cloned().unwrap_or(Action::Leave);
             let waits_for = pipeline.waits_for(&spec.id).into_iter().map(str::to_owned).collect();
-            Entry::new(spec, waits_for, action, state)
+            StepEntry::new(spec, waits_for, action, state)
         };
         Self { entries: pipeline.steps.iter().map(entry).collect() }
     }
 
-    fn entry(&mut self, step: StepIndex) -> &mut Entry<T> {
+    fn entry(&mut self, step: StepIndex) -> &mut StepEntry<T> {
         &mut self.entries[step.0]
     }
 
@@ -85,7 +85,7 @@ impl<T> Book<T> {
     /// step that is left out keeps those waiting that wait for it: they are left
     /// out as well.
     pub(super) fn ready(&self) -> Option<StepIndex> {
-        let ready = |entry: &Entry<T>| {
+        let ready = |entry: &StepEntry<T>| {
             matches!(entry.phase, Phase::Waiting) && entry.waits_for.iter().all(|id| self.is_done(id))
         };
         self.entries.iter().position(ready).map(StepIndex)
@@ -233,7 +233,7 @@ impl<T> Book<T> {
     }
 }
 
-impl<T> Entry<T> {
+impl<T> StepEntry<T> {
     fn new(spec: &StepSpec, waits_for: Vec<String>, action: Action, state: Option<&BuildState>) -> Self {
         let recorded = state.and_then(|state| state.step(&spec.id));
         let (phase, reason) = match &action {

@@ -10,9 +10,9 @@
 //! where it would have written its own.
 
 use super::{Run, log};
+use crate::orchestrator::listed::in_memory;
 use crate::orchestrator::needs;
 use crate::orchestrator::needs::Useless;
-use crate::orchestrator::preview::in_memory;
 use crate::orchestrator::report::RunError;
 use crate::state::BuildState;
 use base::digest::Digest;
@@ -111,7 +111,8 @@ impl Run {
         let Some(components) = self.components()? else { return Ok(()) };
         let project = self.session.project.clone();
         let runners = Runners::of(&project);
-        let names = Names::new(&components, &project.of_architectures(), runners.clone());
+        let names =
+            Names::new(&components, &project.of_architectures(), runners.clone()).with_skeletons(&project.skeletons());
         if self.options.locked {
             let useless =
                 Useless { unnamed: self.lock.unnamed(&names), doubted: self.lock.doubts(&components, &runners) };

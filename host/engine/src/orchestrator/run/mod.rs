@@ -22,16 +22,17 @@ use super::outputs::{self, tree_of};
 use super::plan::{Action, Facts, Plan, Reason, plan};
 use super::report::{Report, RunError};
 use super::session::{Options, Session};
-use super::{CONFIG, MANIFESTS, preview};
+use super::{CONFIG, MANIFESTS, listed, preview};
 use crate::state::Status;
 use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::progress::{Event, Level, Observer};
 use base::timestamp::Stamp;
 use config::Project;
+use config::core_plugins::{DISCOVER, RENDER};
 use config::hash;
 use config::named::NamedPaths;
-use config::pipeline::{DISCOVER, Pipeline, RENDER, Runner, StepSpec};
+use config::pipeline::{Pipeline, Runner, StepSpec};
 use config::publish::Published;
 use config::settings::Discover;
 use confine::wall::Wall;
@@ -343,7 +344,7 @@ impl Run {
             return Ok(None);
         }
         let is_done = |id: &str| self.book.is_done(id);
-        preview::with_found(project, preview::components_of(&tree)?, &self.lock.lock(), is_done).map(Some)
+        listed::with_found(project, listed::components_of(&tree)?, &self.lock.lock(), is_done).map(Some)
     }
 
     /// A step that runs only because one that it needs runs is kept when that

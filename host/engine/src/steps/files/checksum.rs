@@ -34,17 +34,17 @@ impl Found {
 /// formats, and for a list with several digests that fit equally well.
 pub(super) fn find(text: &str, path: &str) -> Result<Found> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let entries: Vec<Entry<'_>> = lines.iter().filter_map(|line| Entry::parse(line)).collect();
+    let entries: Vec<ChecksumLine<'_>> = lines.iter().filter_map(|line| ChecksumLine::parse(line)).collect();
     match entries.as_slice() {
         [] => return Err(unknown_format(&lines)),
         [only] => return Ok(Found { digest: only.digest, called: only.name.map(shown) }),
         _ => {}
     }
     let wanted = parts(path);
-    let ranked: Vec<(Fit, &Entry<'_>)> =
+    let ranked: Vec<(Fit, &ChecksumLine<'_>)> =
         entries.iter().filter_map(|entry| Some((Fit::of(entry.name?, &wanted)?, entry))).collect();
     let best = ranked.iter().map(|(fit, _)| *fit).max();
-    let fitting: Vec<&Entry<'_>> =
+    let fitting: Vec<&ChecksumLine<'_>> =
         ranked.iter().filter(|(fit, _)| Some(*fit) == best).map(|(_, entry)| *entry).collect();
     let name = wanted.last().copied().unwrap_or_default();
     match fitting.as_slice() {
@@ -78,8 +78,9 @@ fn parts(path: &str) -> Vec<&str> {
     path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect()
 }
 
-fn ambiguous(name: &str, one: &Entry<'_>, other: &Entry<'_>) -> Error {
-    let line = |entry: &Entry<'_>| format!("`{}  {}`", entry.digest.hex(), shown(entry.name.unwrap_or_default()));
+fn ambiguous(name: &str, one: &ChecksumLine<'_>, other: &ChecksumLine<'_>) -> Error {
+    let line =
+        |entry: &ChecksumLine<'_>| format!("`{}  {}`", entry.digest.hex(), shown(entry.name.unwrap_or_default()));
     Error::invalid(format!(
         "the checksum file has several different digests for `{name}`: {} and {}",
         line(one),
@@ -93,12 +94,12 @@ fn shown(name: &str) -> String {
 }
 
 #[derive(Debug, PartialEq)]
-struct Entry<'a> {
+struct ChecksumLine<'a> {
     digest: Digest,
     name: Option<&'a str>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ChecksumLine<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         Self::bsd(line).or_else(|| Self::gnu(line)).or_else(|| Self::powershell(line))
     }
@@ -133,7 +134,7 @@ fn bare(text: &str) -> Option<Digest> {
     text.parse().ok()
 }
 
-fn not_listed(entries: &[Entry<'_>], name: &str) -> Error {
+fn not_listed(entries: &[ChecksumLine<'_>], name: &str) -> Error {
     let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.name).take(SHOWN).collect();
     if entries.len() > names.len() {
         names.push("…");

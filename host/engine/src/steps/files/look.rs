@@ -25,7 +25,7 @@ const SHORT: u64 = 1024;
 
 /// What is wanted, as far as its content can tell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct ExpectedFile<'a> {
     /// In the package.
     pub(super) name: &'a str,
     /// Whether a program is to be taken out of it.
@@ -51,7 +51,7 @@ enum Verdict {
 ///
 /// # Errors
 /// `invalid-input` for what can not be what is wanted.
-pub(super) fn at(path: &Path, wanted: Wanted<'_>) -> Result<Option<String>> {
+pub(super) fn at(path: &Path, wanted: ExpectedFile<'_>) -> Result<Option<String>> {
     let failed = |error| Error::io("cannot read", path, error);
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
@@ -64,8 +64,8 @@ pub(super) fn at(path: &Path, wanted: Wanted<'_>) -> Result<Option<String>> {
     }
 }
 
-fn judge(head: &[u8], size: u64, wanted: Wanted<'_>) -> Verdict {
-    let Wanted { name, origin, .. } = wanted;
+fn judge(head: &[u8], size: u64, wanted: ExpectedFile<'_>) -> Verdict {
+    let ExpectedFile { name, origin, .. } = wanted;
     let kind = if wanted.is_source { Kind::Archive(None) } else { Kind::of(name) };
     let noun = kind.noun();
     // Nothing at all runs nowhere, whoever vouches for it.
@@ -107,8 +107,8 @@ fn judge(head: &[u8], size: u64, wanted: Wanted<'_>) -> Verdict {
 }
 
 /// What is no program, and may be carried all the same.
-fn odd_program(head: &[u8], wanted: Wanted<'_>) -> Verdict {
-    let Wanted { name, origin, .. } = wanted;
+fn odd_program(head: &[u8], wanted: ExpectedFile<'_>) -> Verdict {
+    let ExpectedFile { name, origin, .. } = wanted;
     if let Some(format) = Format::of(head) {
         return Verdict::Odd(format!(
             "{origin} gave a {} file, which is carried as it is under the name `{name}`: `extract: true` takes the \
@@ -517,8 +517,8 @@ impl std::fmt::Display for System {
 mod tests {
     use super::*;
 
-    fn wanted(name: &str) -> Wanted<'_> {
-        Wanted { name, is_source: false, origin: "https://h.example/x", architecture: "amd64", is_vouched: false }
+    fn wanted(name: &str) -> ExpectedFile<'_> {
+        ExpectedFile { name, is_source: false, origin: "https://h.example/x", architecture: "amd64", is_vouched: false }
     }
 
     fn elf(machine: u16) -> Vec<u8> {
@@ -540,12 +540,12 @@ mod tests {
         head
     }
 
-    fn of(content: &[u8], wanted: Wanted<'_>) -> Verdict {
+    fn of(content: &[u8], wanted: ExpectedFile<'_>) -> Verdict {
         judge(content, content.len() as u64, wanted)
     }
 
     #[track_caller]
-    fn refused(content: &[u8], wanted: Wanted<'_>, why: &str) {
+    fn refused(content: &[u8], wanted: ExpectedFile<'_>, why: &str) {
         match of(content, wanted) {
             Verdict::Refused(error) => {
                 assert!(error.message().contains(why) && error.hint_text().is_some(), "{}: {error:?}", wanted.name);
@@ -577,9 +577,9 @@ mod tests {
             refused(content, wanted("kubectl"), why);
             refused(content, wanted("kubectl-v1.34.3"), why);
             refused(content, wanted("containerd.tar.gz"), why.split(" and no").next().unwrap());
-            refused(content, Wanted { is_source: true, ..wanted("helm") }, why.split(" and no").next().unwrap());
+            refused(content, ExpectedFile { is_source: true, ..wanted("helm") }, why.split(" and no").next().unwrap());
             // Whoever publishes a checksum of it means it.
-            let vouched = Wanted { is_vouched: true, ..wanted("kubectl") };
+            let vouched = ExpectedFile { is_vouched: true, ..wanted("kubectl") };
             assert_eq!(matches!(of(content, vouched), Verdict::Refused(_)), content.is_empty());
         }
         refused(b"<html>", wanted("notes.txt"), "web page and no file");
@@ -631,7 +631,7 @@ mod tests {
         assert!(matches!(of(&cut, wanted("kubectl")), Verdict::Fine));
         refused(&cut[..100], wanted("kubectl"), "100 of the 120 bytes");
         for is_vouched in [false, true] {
-            refused(&[0; 10_240], Wanted { is_vouched, ..wanted("kubectl") }, "nothing but zeros");
+            refused(&[0; 10_240], ExpectedFile { is_vouched, ..wanted("kubectl") }, "nothing but zeros");
         }
         let tar = airgap_tests::images::tar_of(&[("a", b"b")]);
         assert!(matches!(of(&tar, wanted("a.tar")), Verdict::Fine));
@@ -642,7 +642,7 @@ mod tests {
 
     #[test]
     fn a_program_for_another_system_needs_a_name_that_says_so() {
-        let vouched = |name| Wanted { is_vouched: true, ..wanted(name) };
+        let vouched = |name| ExpectedFile { is_vouched: true, ..wanted(name) };
         for (content, said, named) in [
             (elf(183), "linux/arm64", "kubectl-arm64"),
             (elf(183), "linux/arm64", "kubectl_aarch64"),
@@ -655,7 +655,7 @@ mod tests {
             refused(&content, vouched("kubectl"), said);
             assert!(matches!(of(&content, wanted(named)), Verdict::Fine), "{named}");
         }
-        let on = |architecture| Wanted { architecture, ..wanted("kubectl") };
+        let on = |architecture| ExpectedFile { architecture, ..wanted("kubectl") };
         refused(&elf(62), on("arm64"), "linux/amd64");
         assert!(matches!(of(&elf(40), on("arm64")), Verdict::Fine));
         assert!(matches!(of(&elf(62), on("sparc")), Verdict::Fine), "an architecture that is not known");

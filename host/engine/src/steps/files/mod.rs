@@ -61,7 +61,7 @@ impl Step for FilesStep {
         Box::pin(async move {
             let resolved = super::images::components(cx.inputs.get("manifests"))?;
             let settings = &cx.project.settings;
-            let work = Work {
+            let work = FilesRun {
                 store: &cx.store,
                 network: cx.network.as_deref(),
                 lock: &cx.lock,
@@ -80,7 +80,7 @@ impl Step for FilesStep {
 }
 
 /// What one run of the step works with.
-struct Work<'a> {
+struct FilesRun<'a> {
     store: &'a Store,
     network: Option<&'a Network>,
     lock: &'a SharedLock,
@@ -96,7 +96,7 @@ struct Work<'a> {
     local: AsRead,
 }
 
-impl Work<'_> {
+impl FilesRun<'_> {
     async fn run(&self, files: &[ResolvedFile]) -> Result<StepOutcome> {
         let total = files.len();
         self.progress.items(0, Some(total as u64), "files", "");
@@ -225,7 +225,7 @@ impl Work<'_> {
 
     /// Refuses what can not be the file that is wanted.
     fn looked_at(&self, file: &ResolvedFile, digest: Digest) -> Result<Digest> {
-        let wanted = look::Wanted {
+        let wanted = look::ExpectedFile {
             name: &file.name,
             is_source: file.extract,
             origin: &file.url,
@@ -304,7 +304,7 @@ impl Work<'_> {
             let extracted = extract_one(source, member.as_deref(), &name, &into, limit)?;
             // What its publisher packed may be any text, but no other system's.
             let origin = format!("`{name}` in {url}");
-            let wanted = look::Wanted {
+            let wanted = look::ExpectedFile {
                 name: &name,
                 is_source: false,
                 origin: &origin,

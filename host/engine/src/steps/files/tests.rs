@@ -30,7 +30,7 @@ impl Bench {
         let tree = TreeBuilder::new(self.folder.path().join("tree"));
         let progress = Progress::silent("files");
         let network = network(&settings(&[]));
-        let work = Work {
+        let work = FilesRun {
             store: &self.store,
             network: online.then_some(&network),
             lock: &self.lock,

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use model::oci::{LARGEST_INDEX, LARGEST_MANIFEST, REFERENCE as NAME};
+use model::oci::{DEEPEST, LARGEST_INDEX, LARGEST_MANIFEST, REFERENCE as NAME};
 use model::problem::shown;
 use model::zarf::alpha::ImageArchive;
 
@@ -26,8 +26,6 @@ use disk::tree::TreeBuilder;
 
 /// Files in one archive.
 const MOST_FILES: u32 = 100_000;
-/// Indexes inside of each other.
-const DEEPEST: u32 = 4;
 /// Where docker and containerd note the name of an image.
 const DOCKER_NAME: &str = "io.containerd.image.name";
 const CONTAINERD_SOURCE: &str = "containerd.io/distribution.source.";
@@ -90,7 +88,10 @@ impl Reading {
         }
         let bytes = fs::read_optional(&tree.root().join(&index), LARGEST_INDEX)?.unwrap_or_default();
         match Document::parse(&bytes, None)? {
-            Document::Index { manifests, .. } => Ok(Unpacked { tree, prefix, manifests }),
+            Document::Index { manifests, .. } => {
+                let named = manifests.into_iter().filter_map(|one| Some((name(&one)?, one))).collect();
+                Ok(Unpacked { tree, prefix, named })
+            }
             Document::Image { .. } => Err(Error::invalid("index.json of the archive is no index")),
         }
     }
@@ -109,32 +110,34 @@ fn prefix(tree: &TreeBuilder) -> String {
 struct Unpacked {
     tree: TreeBuilder,
     prefix: String,
-    manifests: Vec<Descriptor>,
+    /// By the complete reference.
+    named: Vec<(String, Descriptor)>,
 }
 
 impl Unpacked {
     fn add(&self, image: &str, architecture: &str, all: &mut Archived) -> Result<()> {
         let wanted = Reference::parse(image)?;
         let complete = wanted.normalized();
-        let names: Vec<(String, &Descriptor)> =
-            self.manifests.iter().filter_map(|one| Some((name(one)?, one))).collect();
-        let found = names.iter().find(|(name, _)| *name == complete).ok_or_else(|| {
-            let there: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).take(LISTED).collect();
+        let found = self.named.iter().find(|(name, _)| *name == complete).ok_or_else(|| {
+            let there: Vec<&str> = self.named.iter().map(|(name, _)| name.as_str()).take(LISTED).collect();
             let there = if there.is_empty() { "no name at all".to_owned() } else { there.join(", ") };
             Error::new(Class::NotFound, format!("the archive does not hold it: its index.json has {there}"))
                 .hint("write the name as the archive has it, or save the image by that name")
         })?;
-        let root = found.1;
+        let root = &found.1;
         if let Some(pinned) = wanted.digest().filter(|pinned| *pinned != root.digest) {
             return Err(Error::invalid(format!("it is pinned at {pinned}, and the archive holds {}", root.digest)));
         }
-        let descriptor = match self.document(root)? {
-            Document::Index { .. } if wanted.digest().is_some() => root.clone(),
-            Document::Index { manifests, .. } => select(&manifests, architecture)?.clone(),
-            Document::Image { .. } => root.clone(),
+        let is_pinned = wanted.digest().is_some();
+        let (descriptor, document) = match self.document(root)? {
+            Document::Index { manifests, .. } if !is_pinned => {
+                let chosen = select(&manifests, architecture)?.clone();
+                let document = self.document(&chosen)?;
+                (chosen, document)
+            }
+            document => (root.clone(), document),
         };
-        let is_pinned_index = wanted.digest().is_some();
-        self.follow(&descriptor, (!is_pinned_index).then_some(architecture), 0, all)?;
+        self.follow(&descriptor, document, (!is_pinned).then_some(architecture), 0, all)?;
         let descriptor = Descriptor { annotations: BTreeMap::new(), ..descriptor };
         all.references.insert(complete, descriptor);
         Ok(())
@@ -145,19 +148,19 @@ impl Unpacked {
     fn follow(
         &self,
         descriptor: &Descriptor,
+        document: Document,
         architecture: Option<&str>,
-        depth: u32,
+        depth: usize,
         all: &mut Archived,
     ) -> Result<()> {
-        if depth > DEEPEST {
-            return Err(Error::invalid("its indexes are nested too deeply"));
-        }
-        let document = self.document(descriptor)?;
         self.blob(descriptor, all)?;
         match document {
-            Document::Index { manifests, .. } => {
-                manifests.iter().try_for_each(|one| self.follow(one, None, depth + 1, all))
-            }
+            Document::Index { manifests, .. } => manifests.iter().try_for_each(|one| {
+                if depth == DEEPEST {
+                    return Err(Error::invalid("its indexes are nested too deeply"));
+                }
+                self.follow(one, self.document(one)?, None, depth + 1, all)
+            }),
             Document::Image { config, layers, .. } => {
                 if let Some(architecture) = architecture.filter(|_| tells_platform(&config)) {
                     check_platform(&self.read(&config, LARGEST_CONFIG)?, architecture)?;

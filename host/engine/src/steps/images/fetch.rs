@@ -39,7 +39,7 @@ pub(super) struct Fetch<'a> {
 
 /// A blob that some images need.
 #[derive(Debug)]
-struct Wanted<'a> {
+struct NeededBlob<'a> {
     digest: Digest,
     size: u64,
     /// Repositories that should have it.
@@ -84,7 +84,7 @@ impl Fetch<'_> {
 
     /// What the store holds whole. A blob of another size than its manifest
     /// gives is read: a damaged one is dropped, and fetched again.
-    async fn held(&self, wanted: &BTreeMap<Digest, Wanted<'_>>) -> Result<BTreeSet<Digest>> {
+    async fn held(&self, wanted: &BTreeMap<Digest, NeededBlob<'_>>) -> Result<BTreeSet<Digest>> {
         let store = self.store.clone();
         let sizes: Vec<(Digest, u64)> = wanted.values().map(|blob| (blob.digest, blob.size)).collect();
         let look = move || {
@@ -102,13 +102,13 @@ impl Fetch<'_> {
 
     async fn fetch_all(
         &self,
-        missing: Vec<&Wanted<'_>>,
+        missing: Vec<&NeededBlob<'_>>,
         items: &[Item<'_>],
         pending: &mut Pending,
         failures: &mut Failures,
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
-        let fetch = |blob| -> BoxFuture<'_, (&Wanted<'_>, Result<()>)> {
+        let fetch = |blob| -> BoxFuture<'_, (&NeededBlob<'_>, Result<()>)> {
             let stop = &stop;
             Box::pin(async move {
                 let stopped = stop.load(Ordering::Relaxed);
@@ -130,7 +130,7 @@ impl Fetch<'_> {
         fatal.map_or(Ok(()), Err)
     }
 
-    async fn fetch(&self, blob: &Wanted<'_>) -> Result<()> {
+    async fn fetch(&self, blob: &NeededBlob<'_>) -> Result<()> {
         self.progress.check()?;
         let network = self.network.ok_or_else(|| {
             Error::new(Class::NotFound, format!("the blob {} is not in the store", blob.digest))
@@ -145,7 +145,7 @@ impl Fetch<'_> {
     /// Books a blob with every image that needs it.
     fn arrived(
         &self,
-        blob: &Wanted<'_>,
+        blob: &NeededBlob<'_>,
         result: &Result<()>,
         items: &[Item<'_>],
         pending: &mut Pending,
@@ -218,11 +218,11 @@ fn in_turn<'a>(sources: &[&'a Reference]) -> Vec<&'a Reference> {
 /// Every blob once, and the order in which to fetch them: the largest image
 /// first, its largest blob first. So images complete one after the other, and
 /// no large blob is left for the end.
-fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, Wanted<'a>>, Vec<Digest>) {
+fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, NeededBlob<'a>>, Vec<Digest>) {
     let size = |index: &usize| items[*index].resolved.blobs.iter().map(|blob| blob.size).sum::<u64>();
     let mut images: Vec<usize> = (0..items.len()).collect();
     images.sort_by_key(|index| Reverse(size(index)));
-    let mut wanted: BTreeMap<Digest, Wanted<'a>> = BTreeMap::new();
+    let mut wanted: BTreeMap<Digest, NeededBlob<'a>> = BTreeMap::new();
     let mut named = BTreeSet::new();
     let mut order = Vec::new();
     for index in images {
@@ -233,7 +233,7 @@ fn wanted<'a>(items: &'a [Item<'_>]) -> (BTreeMap<Digest, Wanted<'a>>, Vec<Diges
             let entry = wanted.entry(blob.digest).or_insert_with(|| {
                 order.push(blob.digest);
                 let (sources, urls, images) = (Vec::new(), Vec::new(), Vec::new());
-                Wanted { digest: blob.digest, size: blob.size, sources, urls, images }
+                NeededBlob { digest: blob.digest, size: blob.size, sources, urls, images }
             });
             entry.images.push(index);
             if named.insert((blob.digest, resolved.reference.name())) {

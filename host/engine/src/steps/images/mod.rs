@@ -36,7 +36,7 @@ use base::progress::{Progress, StepOutcome};
 use base::reference::Reference;
 use config::Project;
 use config::as_read::AsRead;
-use config::pipeline::DISCOVER;
+use config::core_plugins::DISCOVER;
 use disk::tree::{Tree, TreeBuilder};
 use futures_util::future::BoxFuture;
 
@@ -62,7 +62,7 @@ impl Step for ImagesStep {
             let mut resolved = components(cx.inputs.get("manifests"))?;
             let origins = discovered::added(cx.inputs.get(DISCOVER))?;
             resolved.images.extend(origins.keys().cloned());
-            let work = Work {
+            let work = ImagesRun {
                 origins,
                 store: &cx.store,
                 network: cx.network.as_deref(),
@@ -94,7 +94,7 @@ pub(super) fn components(manifests: Option<&Tree>) -> Result<ResolvedComponents>
 }
 
 /// What one run of the step works with.
-struct Work<'a> {
+struct ImagesRun<'a> {
     store: &'a Store,
     network: Option<&'a Network>,
     lock: &'a SharedLock,
@@ -118,7 +118,7 @@ struct Item<'a> {
     resolved: Resolved,
 }
 
-impl Work<'_> {
+impl ImagesRun<'_> {
     async fn run(&self, components: &ResolvedComponents) -> Result<StepOutcome> {
         let images = distinct(&components.images);
         let total = images.len();

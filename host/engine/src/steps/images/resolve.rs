@@ -16,12 +16,10 @@ use fetch::network::Network;
 use fetch::shared_lock::SharedLock;
 use fetch::store::Store;
 use model::media_type::is_foreign;
-use model::oci::LARGEST_MANIFEST;
+use model::oci::{DEEPEST, LARGEST_MANIFEST};
 
 /// Manifests that one index may lead to, indexes inside it included.
 const MOST_MANIFESTS: usize = 1000;
-/// Indexes inside of each other.
-const DEEPEST: u32 = 4;
 /// Bytes of a configuration that is looked into.
 pub(super) const LARGEST_CONFIG: u64 = 16 << 20;
 
@@ -197,11 +195,11 @@ impl Resolver<'_> {
 
     /// The image for our platform behind an index, through indexes in it.
     async fn choose(&self, reference: &Reference, index: &[Descriptor], locked: Option<Digest>) -> Result<Chosen> {
-        let below = |manifests: &[Descriptor], depth: u32| {
+        let below = |manifests: &[Descriptor], depth: usize| {
             // The best one is taken from the end.
             candidates(manifests, self.architecture, locked).into_iter().rev().map(move |found| (found, depth))
         };
-        let mut open: Vec<(Descriptor, u32)> = below(index, 1).collect();
+        let mut open: Vec<(Descriptor, usize)> = below(index, 1).collect();
         let mut seen = BTreeSet::new();
         let mut silent = Vec::new();
         while let Some((mut descriptor, depth)) = open.pop() {

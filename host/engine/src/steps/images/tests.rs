@@ -60,7 +60,7 @@ impl Bench {
         let tree = TreeBuilder::new(self.folder.path().join("tree"));
         let progress = Progress::silent("images");
         let network = network(&settings(&[&self.registry.host()]));
-        let work = Work {
+        let work = ImagesRun {
             store: &self.store,
             network: online.then_some(&network),
             lock: &self.lock,

@@ -77,7 +77,7 @@ impl Lab {
         fs::create_dir_all(&build).unwrap();
         let network = NetworkSettings::default();
         let retries = RetrySettings { requests: 2, backoff: 0.01, ..RetrySettings::default() };
-        let work = Work {
+        let work = ReposRun {
             build: &build,
             online: self.online,
             network: &network,

@@ -120,8 +120,9 @@ async fn the_registry_that_a_redirect_leads_to_is_logged_in_at() {
         let layer: Digest = image.layers[0].digest.parse().unwrap();
         network.blob(&reference, &layer, Some(image.layers[0].size()), &store, &progress).await.unwrap();
         let ours = STANDARD.encode("me:ours");
-        let leaks =
-            |entry: &airgap_tests::http::Entry| entry.header("authorization").is_some_and(|sent| sent.contains(&ours));
+        let leaks = |entry: &airgap_tests::http::LoggedRequest| {
+            entry.header("authorization").is_some_and(|sent| sent.contains(&ours))
+        };
         assert!(!other.log().iter().any(leaks), "{}", other.render_log());
         assert_eq!(other.requests("GET", "/token").len(), 1, "{}", other.render_log());
     }

@@ -1,7 +1,8 @@
 //! Berkeley DB, as RPM used it until 2020 (`Packages`): a hash whose values are
 //! chains of pages.
 
-use super::{Headers, Why, cut, number};
+use super::{Headers, cut, number};
+use crate::content::Why;
 
 const HASH_MAGIC: u32 = 0x0006_1561;
 const HASH: u8 = 13;

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Why, cut, number};
+use super::{cut, number};
+use crate::content::Why;
 use crate::found::{Kind, Package};
 
 const NAME: u32 = 1000;

@@ -7,7 +7,8 @@ mod sqlite;
 
 use std::io::Read;
 
-use super::{Content, Why, few};
+use super::few;
+use crate::content::{Content, Why};
 use crate::found::Package;
 
 /// Bytes of a database. One of 3,000 packages has 80 MiB.

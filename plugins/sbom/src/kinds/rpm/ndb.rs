@@ -1,7 +1,8 @@
 //! RPM's own database (`Packages.db`): pages of slots, each of which says where
 //! a header lies.
 
-use super::{Headers, Why, cut, number};
+use super::{Headers, cut, number};
+use crate::content::Why;
 
 pub(super) const MAGIC: &[u8] = b"RpmP";
 const SLOT: &[u8] = b"Slot";

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::{Headers, Why, cut, number};
+use super::{Headers, cut, number};
+use crate::content::Why;
 
 pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 const TABLE_LEAF: u8 = 13;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::parse::{Action, Expression, Kind, Piece, Term};
+use crate::naming::is_template;
 use crate::scalar::Scalar;
-use crate::values::is_template;
 use crate::yaml::{Node, Value as Yaml};
 
 /// Helpers in helpers.

@@ -256,7 +256,7 @@ impl Scanner<'_> {
                 ',' | '}' | ']' => self.depth > 0,
                 ':' if may_be_key => {
                     next.is_none_or(char::is_whitespace)
-                        || next.is_some_and(is_hole) && crate::values::names_an_image(&rest[..at])
+                        || next.is_some_and(is_hole) && crate::naming::names_an_image(&rest[..at])
                 }
                 _ => false,
             };

@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use model::image::ImageName;
-
 use super::lines::is_hole;
 use super::parse::{Action, Expression, Kind, Piece, Term};
 use super::places::Looked;
+use super::words::{flag, is_whole, texts};
 use super::{LINK_DEPTH, Line, Reader, Site, World};
-use crate::values::{has_tag, is_flag_of_image, names_an_image};
+use crate::naming::{is_flag_of_image, names_an_image};
 
 impl<'a> Reader<'a, '_> {
     /// A word that ends in `image` with `:` or `=` behind it, in whatever text.
@@ -41,7 +40,7 @@ impl<'a> Reader<'a, '_> {
                 let value = &text[value];
                 value.contains('%') || is_whole(value)
             });
-            let is_option = super::places::flag(&text, 0).is_some_and(|flag| {
+            let is_option = flag(&text, 0).is_some_and(|flag| {
                 let behind = text[flag.end..].strip_prefix('=').unwrap_or_default();
                 is_flag_of_image(&text[flag]) && (behind.contains('%') || is_whole(behind))
             });
@@ -79,37 +78,6 @@ fn words_of<'e>(expression: &'e Expression, depth: usize, words: &mut Vec<&'e Te
             Term::Word(_) => words.push(term),
             Term::Group(inner, _) if depth < LINK_DEPTH => words_of(inner, depth + 1, words),
             _ => {}
-        }
-    }
-}
-
-pub(super) fn is_whole(text: &str) -> bool {
-    has_tag(text) && !text.contains("://") && ImageName::parse(text).is_ok()
-}
-
-/// The texts of an action that may be printed.
-pub(super) fn texts(piece: &Piece) -> Vec<String> {
-    let mut texts = Vec::new();
-    if let Kind::Action(Action::Show(value) | Action::Set { value, .. }) = &piece.kind {
-        texts_of(value, 0, &mut texts);
-    }
-    texts
-}
-
-fn texts_of(expression: &Expression, depth: usize, texts: &mut Vec<String>) {
-    // What ends the rendering is not printed.
-    let fails = |command: &Vec<Term>| matches!(command.first(), Some(Term::Word(word)) if word == "fail");
-    if expression.0.iter().any(fails) {
-        return;
-    }
-    for command in &expression.0 {
-        let is_required = matches!(command.first(), Some(Term::Word(word)) if word == "required");
-        for term in command.iter().skip(if is_required { 2 } else { 0 }) {
-            match term {
-                Term::Text(text) => texts.push(text.clone()),
-                Term::Group(inner, _) if depth < LINK_DEPTH => texts_of(inner, depth + 1, texts),
-                _ => {}
-            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod lines;
 mod mentions;
 mod parse;
 mod places;
+mod words;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,7 +24,7 @@ use changes::{Change, Finder};
 pub use eval::About;
 use eval::{STEPS, Value, Variables, View, World, restore, truth};
 use parse::{Action, Expression, Kind, Piece, Term};
-use places::{Place, Written};
+use places::{LineContext, Written};
 
 use crate::yaml::{Node, Value as Yaml};
 
@@ -216,7 +217,7 @@ pub(crate) fn sites(values: Option<&Node>, about: &About, helpers: &Helpers, sou
             variables: Variables::new(),
             links: BTreeMap::new(),
             line: Line::default(),
-            place: Place::default(),
+            place: LineContext::default(),
             sites: Vec::new(),
         };
         reader.read(&parse::pieces(source.text), &mut world);
@@ -309,7 +310,7 @@ struct Reader<'a, 'h> {
     links: BTreeMap<String, BTreeSet<String>>,
     line: Line<'a>,
     /// What the lines above say of the next one.
-    place: Place,
+    place: LineContext,
     /// Counts branches.
     branches: u32,
     sites: Vec<Written>,

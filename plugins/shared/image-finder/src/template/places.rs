@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::lines::{self, Part, is_hole};
-use super::mentions::is_whole;
 use super::parse::{Kind, Piece};
+use super::words::{flag, is_whole, texts};
 use super::{Line, Links, Reader, Site, World, unquoted};
 use crate::command::{self, Command, Named};
-use crate::values::{ends_in_image, has_tag, is_flag_of_image, is_list_of_images, names_an_image};
+use crate::naming::{ends_in_image, has_tag, is_flag_of_image, is_list_of_images, names_an_image};
 
 /// A site, and in which document and branches it stands.
 pub(super) struct Written {
@@ -36,7 +36,7 @@ impl Written {
 
 /// What the lines above say of the next one.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct LineContext {
     document: u32,
     /// Documents that deploy no image, and the branches in which they say so:
     /// the pods of `helm test`, definitions of resources.
@@ -80,7 +80,7 @@ pub(super) struct Looked<'l, 'a> {
 impl<'a> Reader<'a, '_> {
     /// Every site of what is deployed.
     pub(super) fn told(self) -> impl Iterator<Item = Site> {
-        let Place { apart, .. } = self.place;
+        let LineContext { apart, .. } = self.place;
         let is_apart = move |written: &Written| {
             apart.iter().any(|(document, at)| *document == written.document && written.branches.starts_with(at))
         };
@@ -89,8 +89,8 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn end_document(&mut self) {
         self.end_wait();
-        let Place { document, apart, .. } = std::mem::take(&mut self.place);
-        self.place = Place { document: document.saturating_add(1), apart, ..Place::default() };
+        let LineContext { document, apart, .. } = std::mem::take(&mut self.place);
+        self.place = LineContext { document: document.saturating_add(1), apart, ..LineContext::default() };
     }
 
     pub(super) fn end_line(&mut self, world: &mut World<'a>) {
@@ -598,27 +598,9 @@ fn as_argument(mut written: Written, flag: &str) -> Written {
 
 /// Whether a text of the actions is an option that names an image.
 fn says_option(pieces: &[Piece]) -> bool {
-    let texts = pieces.iter().flat_map(super::mentions::texts);
+    let texts = pieces.iter().flat_map(texts);
     let flags = texts.filter_map(|text| flag(&text, 0).map(|range| text[range].to_owned()));
     flags.into_iter().any(|flag| is_flag_of_image(&flag) && !is_setting(&flag))
-}
-
-/// The next word that begins with `-`, where one may begin.
-pub(super) fn flag(text: &str, from: usize) -> Option<Range<usize>> {
-    let mut before = text[..from].chars().next_back().unwrap_or(' ');
-    for (at, c) in text[from..].char_indices() {
-        let may_begin = before.is_whitespace() || matches!(before, '"' | '\'' | '[' | ',' | '(' | '=' | '`');
-        if c == '-' && may_begin {
-            let rest = &text[from + at..];
-            let is_of_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_hole(c);
-            let end = rest.find(|c: char| !is_of_word(c)).unwrap_or(rest.len());
-            if end > 1 {
-                return Some(from + at..from + at + end);
-            }
-        }
-        before = c;
-    }
-    None
 }
 
 /// The values of an option that ends here: `=x:1,y:2`, or the next word.

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-use super::{DEEPEST, Found, Home, Reader, Refused, path, refuse, template};
+use super::reader::{DEEPEST, Home, Reader, Refused};
+use super::{Found, merge, path, refuse, skeleton, template};
 use crate::problem::{YamlPath, shown};
 use crate::zarf::Definition;
 use crate::zarf::alpha::{Action, ActionSet, Chart, Component, Manifest};
@@ -17,21 +18,40 @@ use crate::zarf::alpha::{Action, ActionSet, Chart, Component, Manifest};
 /// `import` of a component.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Import {
-    name: String,
-    path: String,
-    url: String,
+pub(super) struct Import {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) url: String,
+}
+
+impl Import {
+    /// What the component is called there.
+    pub(super) fn called<'a>(&'a self, component: &'a Component) -> &'a str {
+        if self.name.is_empty() { &component.name } else { &self.name }
+    }
 }
 
 /// A definition, with the place of each component in its file.
-struct Package {
-    definition: Definition,
-    places: Vec<YamlPath>,
-    home: Home,
+pub(super) struct Package {
+    pub(super) definition: Definition,
+    pub(super) places: Vec<YamlPath>,
+    pub(super) home: Home,
+}
+
+/// What a component is laid over. Boxed, for imports lead to imports.
+pub(super) type Base = Box<Imported>;
+
+/// A component that is imported.
+pub(super) struct Imported {
+    pub(super) component: Component,
+    /// The folder of its files, as the importing definition says it.
+    pub(super) folder: String,
+    /// What comes along.
+    pub(super) along: Resolved,
 }
 
 /// What composing one gave.
-struct Resolved {
+pub(super) struct Resolved {
     definition: Definition,
     schemas: Vec<String>,
 }
@@ -43,33 +63,9 @@ impl Reader<'_> {
         let architecture = self.architecture(home, &package.definition.kind, &metadata.architecture)?;
         package.definition.metadata.architecture.clone_from(&architecture);
         let Resolved { definition, schemas } = self.resolve(package, &architecture, &[])?;
-        if definition.components.is_empty() {
-            return Err(home.at(
-                &YamlPath::root().key("components"),
-                "",
-                format!("no component is for {}", self.target(&architecture)),
-                "choose another flavor or architecture, or correct `only` of the components",
-            ));
-        }
-        self.unique(home, definition.components.iter().map(|component| component.name.as_str()));
+        self.check_names(home, definition.components.iter().map(|component| &*component.name), &architecture, "only")?;
         let definition = self.filled(home, &definition, &architecture)?;
         Ok((definition, schemas))
-    }
-
-    pub(super) fn target(&self, architecture: &str) -> String {
-        match self.choice.flavor.as_str() {
-            "" => format!("`{architecture}` without a flavor"),
-            flavor => format!("`{architecture}` and the flavor `{}`", shown(flavor)),
-        }
-    }
-
-    pub(super) fn unique<'a>(&mut self, home: &Home, names: impl Iterator<Item = &'a str>) {
-        let mut seen = BTreeSet::new();
-        for name in names.filter(|name| !seen.insert((*name).to_owned())) {
-            let message = format!("two components are called `{}`", shown(name));
-            let path = YamlPath::root().key("components");
-            self.refusals.push(*home.at(&path, name, message, "rename one of them, or choose by `only`"));
-        }
     }
 
     fn filled(&mut self, home: &Home, definition: &Definition, architecture: &str) -> Refused<Definition> {
@@ -83,7 +79,7 @@ impl Reader<'_> {
         serde_yaml::from_value(document).map_err(bad)
     }
 
-    fn package(&mut self, home: &Home, document: &Value) -> Refused<Package> {
+    pub(super) fn package(&mut self, home: &Home, document: &Value) -> Refused<Package> {
         let mut definition: Definition = self.typed(home, document)?;
         self.count(home, definition.components.len())?;
         definition.components.iter_mut().for_each(plural_variables);
@@ -111,14 +107,21 @@ impl Reader<'_> {
                 merged.components.push(component);
                 continue;
             };
-            self.imported(component, &import, (&home, place), architecture, &stack, &mut merged)?;
+            let at = (&home, place);
+            let base = match import.url.is_empty() {
+                true => Some(self.imported(&component, &import, at, architecture, &stack)?),
+                false => self.skeleton(&component, &import, at, architecture)?,
+            };
+            let name = component.name.clone();
+            let refused = |(message, hint): (String, &str)| home.at(&place.key("import"), &name, message, hint);
+            merged.lay(base, component).map_err(refused)?;
         }
         Ok(merged.into_resolved(definition))
     }
 
     fn applies(&self, component: &Component, architecture: &str) -> bool {
-        let fits = |wanted: &str, asked: &str| wanted.is_empty() || wanted == asked;
-        fits(&component.only.cluster.architecture, architecture) && fits(&component.only.flavor, &self.choice.flavor)
+        let only = &component.only;
+        self.fits(&only.cluster.architecture, &only.flavor, architecture)
     }
 
     fn import(&mut self, home: &Home, place: &YamlPath, component: &Component) -> Refused<Option<Import>> {
@@ -144,23 +147,19 @@ impl Reader<'_> {
             ));
         }
         if !import.url.is_empty() {
-            let message = format!("it imports `{}` from a registry", shown(&import.url));
-            let hint = "pull the skeleton (`zarf package pull … -a skeleton`), lay its zarf.yaml and what is in `components/<name>.tar`, \
-             without the first folder, into a folder of the project, and import that by `path`";
-            return Err(refused(message, hint));
+            skeleton::check_url(&import.url).map_err(|(message, hint)| refused(message, &hint))?;
         }
         Ok(Some(import))
     }
 
     fn imported(
         &mut self,
-        component: Component,
+        component: &Component,
         import: &Import,
         (home, place): (&Home, &YamlPath),
         architecture: &str,
         stack: &[String],
-        merged: &mut Merged,
-    ) -> Refused<()> {
+    ) -> Refused<Base> {
         let at = place.key("import");
         let refused = |message: String, hint: &str| home.at(&at, &component.name, message, hint);
         let (inner, folder) = self.import_home(home, &import.path).map_err(|(message, hint)| refused(message, hint))?;
@@ -169,13 +168,28 @@ impl Reader<'_> {
             let message = format!("its imports go in a circle, or too deep: {}", way.join(" → "));
             return Err(refused(message, "let one of them not import the other"));
         }
-        let name = if import.name.is_empty() { component.name.clone() } else { import.name.clone() };
         let documents = self.documents(&inner)?;
         let Some(document) = documents.alpha else {
             let message = format!("it imports `{}`, which holds no v1alpha1 document", shown(&inner.file));
             return Err(refused(message, "import from a definition of the same apiVersion"));
         };
-        let mut package = self.package(&inner, &document)?;
+        let package = self.package(&inner, &document)?;
+        let base = self.chosen(package, component, import, (home, place), architecture, stack)?;
+        Ok(Box::new(Imported { folder, ..*base }))
+    }
+
+    /// The component of a package that an import names.
+    pub(super) fn chosen(
+        &mut self,
+        mut package: Package,
+        component: &Component,
+        import: &Import,
+        (home, place): (&Home, &YamlPath),
+        architecture: &str,
+        stack: &[String],
+    ) -> Refused<Base> {
+        let name = import.called(component);
+        let file = package.home.file.clone();
         let taken: Vec<(Component, YamlPath)> =
             package.definition.components.into_iter().zip(package.places).filter(|(one, _)| one.name == name).collect();
         let known = !taken.is_empty();
@@ -185,22 +199,17 @@ impl Reader<'_> {
         let (Some(base), None) = (found.next().cloned(), found.next()) else {
             let count = resolved.definition.components.len();
             let message = match (known, count) {
-                (false, _) => format!("it imports `{}`, which is no component of `{}`", shown(&name), inner.file),
-                (true, 0) => format!(
-                    "it imports `{}` of `{}`, which is not for {}",
-                    shown(&name),
-                    inner.file,
-                    self.target(architecture)
-                ),
-                _ => format!("it imports `{}`, and `{}` has {count} of them", shown(&name), inner.file),
+                (false, _) => format!("it imports `{}`, which is no component of `{file}`", shown(name)),
+                (true, 0) => {
+                    let target = self.target(architecture);
+                    format!("it imports `{}` of `{file}`, which is not for {target}", shown(name))
+                }
+                _ => format!("it imports `{}`, and `{file}` has {count} of them", shown(name)),
             };
-            return Err(refused(message, "correct the name, or `only` of the component there"));
+            let hint = "correct the name, or `only` of the component there";
+            return Err(home.at(&place.key("import"), &component.name, message, hint));
         };
-        let base = moved(base, &folder);
-        let composed = laid_over(base, component.clone()).map_err(|(message, hint)| refused(message, hint))?;
-        merged.components.push(composed);
-        merged.take(resolved, &folder);
-        Ok(())
+        Ok(Box::new(Imported { component: base, folder: String::new(), along: resolved }))
     }
 
     /// Where an import leads: the definition there, and its folder as the
@@ -258,6 +267,18 @@ struct Merged {
 }
 
 impl Merged {
+    /// A component over what it imports; without that where it is not there yet.
+    fn lay(&mut self, base: Option<Base>, over: Component) -> Result<(), (String, &'static str)> {
+        let Some(base) = base else {
+            self.components.push(Component { import: None, ..over });
+            return Ok(());
+        };
+        let Imported { component, folder, along } = *base;
+        self.components.push(laid_over(moved(component, &folder), over)?);
+        self.take(along, &folder);
+        Ok(())
+    }
+
     /// What an imported definition brings along beside the component.
     fn take(&mut self, resolved: Resolved, folder: &str) {
         let Resolved { definition, schemas } = resolved;
@@ -273,8 +294,8 @@ impl Merged {
         definition.variables = by_name(std::mem::take(&mut definition.variables), self.variables);
         definition.constants = by_name(std::mem::take(&mut definition.constants), self.constants);
         let values = self.values.into_iter().chain(std::mem::take(&mut definition.values.files));
-        definition.values.files = once(values.map(|file| path::relative_to(&file, "")));
-        let schemas = once(self.schemas.into_iter().map(|schema| path::joined("", &schema)));
+        definition.values.files = merge::once(values.map(|file| path::relative_to(&file, "")));
+        let schemas = merge::once(self.schemas.into_iter().map(|schema| path::joined("", &schema)));
         Resolved { definition, schemas }
     }
 }
@@ -286,26 +307,24 @@ fn by_name(own: Vec<Value>, imported: Vec<Value>) -> Vec<Value> {
     own.into_iter().chain(imported).filter(|value| seen.insert(name(value))).collect()
 }
 
-/// Each text once, in order.
-pub(super) fn once(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    texts.filter(|text| seen.insert(text.clone())).collect()
-}
-
 /// The imported component with its sources as the importing definition says
 /// them.
 pub(super) fn moved(mut component: Component, folder: &str) -> Component {
-    let to = |source: &mut String| *source = path::relative_to(source, folder);
-    component.files.iter_mut().for_each(|file| to(&mut file.source));
-    component.image_archives.iter_mut().for_each(|archive| to(&mut archive.path));
+    each_source(&mut component, &mut |source| *source = path::relative_to(source, folder));
+    component
+}
+
+/// Every source of a component that may be a path.
+pub(super) fn each_source(component: &mut Component, visit: &mut dyn FnMut(&mut String)) {
+    component.files.iter_mut().for_each(|file| visit(&mut file.source));
+    component.image_archives.iter_mut().for_each(|archive| visit(&mut archive.path));
     for chart in &mut component.charts {
-        chart.values_files.iter_mut().chain(&mut chart.templated_values_files).for_each(to);
+        chart.values_files.iter_mut().chain(&mut chart.templated_values_files).for_each(&mut *visit);
         if !chart.local_path.is_empty() {
-            to(&mut chart.local_path);
+            visit(&mut chart.local_path);
         }
     }
-    component.manifests.iter_mut().flat_map(|manifest| &mut manifest.files).for_each(to);
-    component
+    component.manifests.iter_mut().flat_map(|manifest| &mut manifest.files).for_each(visit);
 }
 
 /// `override` laid over what it imports.
@@ -355,18 +374,12 @@ fn actions_over(base: &mut ActionSet, over: ActionSet) {
     join(&mut base.on_failure, over.on_failure);
 }
 
-fn replace(text: &mut String, over: String) {
-    if !over.is_empty() {
-        *text = over;
-    }
-}
-
 fn chart_over(charts: &mut Vec<Chart>, over: Chart) {
     let Some(chart) = charts.iter_mut().find(|chart| chart.name == over.name) else { return charts.push(over) };
-    replace(&mut chart.namespace, over.namespace);
-    replace(&mut chart.release_name, over.release_name);
-    replace(&mut chart.version, over.version);
-    replace(&mut chart.url, over.url);
+    merge::replace(&mut chart.namespace, over.namespace);
+    merge::replace(&mut chart.release_name, over.release_name);
+    merge::replace(&mut chart.version, over.version);
+    merge::replace(&mut chart.url, over.url);
     chart.values_files.extend(over.values_files);
     chart.templated_values_files.extend(over.templated_values_files);
     chart.variables.extend(over.variables);
@@ -377,7 +390,7 @@ fn manifest_over(manifests: &mut Vec<Manifest>, over: Manifest) {
     let Some(manifest) = manifests.iter_mut().find(|manifest| manifest.name == over.name) else {
         return manifests.push(over);
     };
-    replace(&mut manifest.namespace, over.namespace);
+    merge::replace(&mut manifest.namespace, over.namespace);
     manifest.files.extend(over.files);
     manifest.kustomizations.extend(over.kustomizations);
 }

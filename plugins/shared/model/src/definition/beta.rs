@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use super::alpha::once;
-use super::{DEEPEST, Home, Reader, Refusal, Refused, path, refuse, template};
+use super::reader::{DEEPEST, Home, Reader, Refused};
+use super::{Refusal, merge, path, refuse, template};
 use crate::problem::{YamlPath, shown};
 use crate::zarf::alpha::Values;
 use crate::zarf::authored;
@@ -61,7 +61,7 @@ impl Reader<'_> {
         let list = YamlPath::root().key("components");
         let (mut components, mut along) = (Vec::new(), Along::default());
         for (index, component) in std::mem::take(&mut definition.components).into_iter().enumerate() {
-            if !self.fits(&component.selector, &architecture) {
+            if !self.selects(&component.selector, &architecture) {
                 continue;
             }
             let stack = [home.file.clone()];
@@ -70,16 +70,11 @@ impl Reader<'_> {
             along.schemas.extend(inner.schemas);
             components.push(component);
         }
-        if components.is_empty() {
-            let message = format!("no component is for {}", self.target(&architecture));
-            let hint = "choose another flavor or architecture, or correct `selector` of the components";
-            return Err(home.at(&list, "", message, hint));
-        }
-        self.unique(home, components.iter().map(|component| component.name.as_str()));
+        self.check_names(home, components.iter().map(|component| &*component.name), &architecture, "selector")?;
         definition.components = components;
         let values = along.files.into_iter().chain(std::mem::take(&mut definition.values.files));
-        definition.values.files = once(values.map(|file| path::relative_to(&file, ".")));
-        let schemas = once(along.schemas.into_iter().map(|schema| path::relative_to(&schema, ".")));
+        definition.values.files = merge::once(values.map(|file| path::relative_to(&file, ".")));
+        let schemas = merge::once(along.schemas.into_iter().map(|schema| path::relative_to(&schema, ".")));
         let alpha = self.as_alpha(home, &definition)?;
         Ok((alpha, definition, schemas))
     }
@@ -103,9 +98,8 @@ impl Reader<'_> {
         Ok(alpha)
     }
 
-    fn fits(&self, selector: &Selector, architecture: &str) -> bool {
-        let fits = |wanted: &str, asked: &str| wanted.is_empty() || wanted == asked;
-        fits(&selector.architecture, architecture) && fits(&selector.flavor, &self.choice.flavor)
+    fn selects(&self, selector: &Selector, architecture: &str) -> bool {
+        self.fits(&selector.architecture, &selector.flavor, architecture)
     }
 
     fn spec(
@@ -137,7 +131,7 @@ impl Reader<'_> {
             read.push(one.map_err(|(message, hint)| refused(message, hint))??);
         }
         let before = read.len();
-        read.retain(|one| self.fits(&one.component.selector, architecture));
+        read.retain(|one| self.selects(&one.component.selector, architecture));
         let (Some(one), true) = (read.pop(), read.is_empty()) else {
             let what = if before > 0 && read.is_empty() { "none of the files" } else { "more than one of the files" };
             let message = format!("{what} that it imports is for {}", self.target(architecture));
@@ -214,9 +208,9 @@ fn laid_over(mut base: Component, over: Component) -> Component {
     base.description = over.description;
     base.optional = over.optional;
     base.import = Import::default();
-    replace(&mut base.target.os, over.target.os);
-    replace(&mut base.selector.architecture, over.selector.architecture);
-    replace(&mut base.selector.flavor, over.selector.flavor);
+    merge::replace(&mut base.target.os, over.target.os);
+    merge::replace(&mut base.selector.architecture, over.selector.architecture);
+    merge::replace(&mut base.selector.flavor, over.selector.flavor);
     if over.service.is_some() {
         base.service = over.service;
     }
@@ -234,24 +228,18 @@ fn laid_over(mut base: Component, over: Component) -> Component {
     base
 }
 
-fn replace(text: &mut String, over: String) {
-    if !over.is_empty() {
-        *text = over;
-    }
-}
-
 fn image_over(images: &mut Vec<Image>, over: Image) {
     match images.iter_mut().find(|image| image.name == over.name) {
-        Some(image) => replace(&mut image.source, over.source),
+        Some(image) => merge::replace(&mut image.source, over.source),
         None => images.push(over),
     }
 }
 
 fn chart_over(charts: &mut Vec<Chart>, over: Chart) {
     let Some(chart) = charts.iter_mut().find(|chart| chart.name == over.name) else { return charts.push(over) };
-    replace(&mut chart.namespace, over.namespace);
-    replace(&mut chart.release_name, over.release_name);
-    replace(&mut chart.server_side_apply, over.server_side_apply);
+    merge::replace(&mut chart.namespace, over.namespace);
+    merge::replace(&mut chart.release_name, over.release_name);
+    merge::replace(&mut chart.server_side_apply, over.server_side_apply);
     let has_source = [over.helm_repository.is_some(), over.git.is_some(), over.local.is_some(), over.oci.is_some()];
     if has_source.contains(&true) {
         chart.helm_repository = over.helm_repository;
@@ -269,8 +257,8 @@ fn manifest_over(manifests: &mut Vec<Manifest>, over: Manifest) {
     let Some(manifest) = manifests.iter_mut().find(|manifest| manifest.name == over.name) else {
         return manifests.push(over);
     };
-    replace(&mut manifest.namespace, over.namespace);
-    replace(&mut manifest.server_side_apply, over.server_side_apply);
+    merge::replace(&mut manifest.namespace, over.namespace);
+    merge::replace(&mut manifest.server_side_apply, over.server_side_apply);
     manifest.files.extend(over.files);
     manifest.skip_wait |= over.skip_wait;
     manifest.enable_templating |= over.enable_templating;

@@ -4,34 +4,31 @@
 //! [`compose()`] reads the file and what it imports through [`Files`], keeps the
 //! components of the architecture and flavor that are asked for, merges each
 //! with what it imports ([`alpha`] and [`beta`] are Zarf's rules for either
-//! form), and fills in package templates ([`template`]). What a build cannot do
+//! form; [`skeleton`] for what comes from a registry), and fills in package
+//! templates ([`template`]). What a build cannot do
 //! is refused where it stands ([`refuse`]). [`sources`] says what of the result
 //! has to be fetched, as resolved components, and finds each source again among
-//! what was fetched. Nothing here does I/O.
+//! what was fetched. The [`reader`] asks for files, and notes what is wrong.
+//! Nothing here does I/O.
 
 mod alpha;
 mod beta;
+mod merge;
 pub mod path;
+mod reader;
 mod refuse;
+mod skeleton;
 pub mod sources;
 mod template;
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use crate::problem::{Segment, YamlPath, shown};
-use crate::zarf::documents::Documents;
+use crate::problem::YamlPath;
 use crate::zarf::{self, Definition, KIND};
-
-/// Definitions that one definition may read, each as often as it is imported.
-const MOST_IMPORTS: usize = 1000;
-/// Components over all of them.
-const MOST_COMPONENTS: usize = 10_000;
-/// Imports of imports.
-const DEEPEST: usize = 32;
+use reader::{Home, Reader, Refused, Skeletons};
 
 /// What decides about a definition besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +62,23 @@ pub trait Files {
     /// # Errors
     /// Why it cannot be read.
     fn look(&mut self, path: &str) -> Result<Found, String>;
+
+    /// The skeleton package at `url` (`oci://registry/repository:tag`), which a
+    /// component imports; None where it is not fetched yet.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn skeleton(&mut self, url: &str) -> Result<Option<Skeleton>, String>;
+}
+
+/// What was fetched of a skeleton package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeleton {
+    /// Its zarf.yaml.
+    pub text: String,
+    /// The folder that holds one folder for each component with files, relative
+    /// to the one that holds config/.
+    pub folder: String,
 }
 
 /// Why a definition is not taken, and where that stands.
@@ -108,9 +122,21 @@ pub struct Composed {
     /// them fills it in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
+    /// The URLs of the skeletons that it imports, each once.
+    #[serde(skip)]
+    pub skeletons: Vec<String>,
+    /// Those of them that are not fetched yet: what they would add is missing.
+    #[serde(skip)]
+    pub unfetched: Vec<String>,
 }
 
 impl Composed {
+    fn with_skeletons(self, skeletons: Skeletons) -> Self {
+        let Skeletons { imported, unfetched } = skeletons;
+        let once = |urls: Vec<String>| merge::once(urls.into_iter());
+        Self { skeletons: once(imported), unfetched: once(unfetched), ..self }
+    }
+
     /// The folder of the definition, relative to the one that holds config/;
     /// empty where it is that one.
     pub fn folder(&self) -> &str {
@@ -134,17 +160,10 @@ impl Composed {
 /// # Errors
 /// Everything that was refused, at least one thing.
 pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Composed, Vec<Refusal>> {
-    let mut reader = Reader { files, choice, refusals: Vec::new(), read: 0, components: 0 };
+    let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
-    match composed {
-        Ok(composed) if reader.refusals.is_empty() => Ok(composed),
-        Ok(_) => Err(reader.refusals),
-        Err(refusal) => {
-            // What ended it comes last: the rest stands before it in the files.
-            reader.refusals.push(*refusal);
-            Err(reader.refusals)
-        }
-    }
+    let (composed, skeletons) = reader.finished(composed)?;
+    Ok(composed.with_skeletons(skeletons))
 }
 
 /// Composes components that stand by themselves in `file`, whose paths are
@@ -165,17 +184,11 @@ pub fn compose_components(
         ("metadata".into(), Value::Mapping(metadata)),
         ("components".into(), Value::Sequence(components.to_vec())),
     ]);
-    let mut reader = Reader { files, choice, refusals: Vec::new(), read: 0, components: 0 };
-    match reader.compose_alpha(&home, Value::Mapping(document)) {
-        Ok((definition, schemas)) if reader.refusals.is_empty() => {
-            Ok(Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() })
-        }
-        Ok(_) => Err(reader.refusals),
-        Err(refusal) => {
-            reader.refusals.push(*refusal);
-            Err(reader.refusals)
-        }
-    }
+    let mut reader = Reader::new(files, choice);
+    let composed = reader.compose_alpha(&home, Value::Mapping(document));
+    let ((definition, schemas), skeletons) = reader.finished(composed)?;
+    let composed = Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
+    Ok(composed.with_skeletons(skeletons))
 }
 
 impl Composed {
@@ -186,7 +199,7 @@ impl Composed {
     pub fn extend(&mut self, others: Composed) -> Result<(), Vec<Refusal>> {
         let up: Vec<&str> = self.folder().split('/').filter(|part| !part.is_empty()).map(|_| "..").collect();
         let up = up.join("/");
-        let Composed { definition, schemas, .. } = others;
+        let Composed { definition, schemas, skeletons, unfetched, .. } = others;
         for component in definition.components {
             if self.definition.components.iter().any(|known| known.name == component.name) {
                 return Err(vec![Refusal {
@@ -202,55 +215,10 @@ impl Composed {
         self.definition.variables.extend(definition.variables);
         self.definition.constants.extend(definition.constants);
         self.schemas.extend(schemas);
+        self.skeletons = merge::once(std::mem::take(&mut self.skeletons).into_iter().chain(skeletons));
+        self.unfetched = merge::once(std::mem::take(&mut self.unfetched).into_iter().chain(unfetched));
         self.beta = None;
         Ok(())
-    }
-}
-
-/// Boxed, for it is large and rare.
-type Refused<T> = Result<T, Box<Refusal>>;
-
-/// Reads definitions and notes what is wrong with them.
-struct Reader<'a> {
-    files: &'a mut dyn Files,
-    choice: &'a Choice,
-    refusals: Vec<Refusal>,
-    read: usize,
-    components: usize,
-}
-
-/// Where a definition lies.
-#[derive(Clone, Debug)]
-struct Home {
-    /// The file itself.
-    file: String,
-    /// The folder that its paths are relative to.
-    folder: String,
-}
-
-impl Home {
-    fn of(file: &str) -> Self {
-        Self { file: file.to_owned(), folder: path::folder(file).to_owned() }
-    }
-
-    fn refusal(&self, message: impl Into<String>, hint: impl Into<String>) -> Box<Refusal> {
-        self.at(&YamlPath::root(), "", message, hint)
-    }
-
-    fn at(
-        &self,
-        path: &YamlPath,
-        component: &str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Box<Refusal> {
-        Box::new(Refusal {
-            file: self.file.clone(),
-            path: path.clone(),
-            component: component.to_owned(),
-            message: message.into(),
-            hint: hint.into(),
-        })
     }
 }
 
@@ -275,110 +243,6 @@ impl Reader<'_> {
         let (definition, schemas) = self.compose_alpha(&home, document)?;
         Ok(composed(definition, None, schemas))
     }
-
-    /// The text of a file that is there.
-    fn text(&mut self, home: &Home) -> Refused<String> {
-        self.read += 1;
-        if self.read > MOST_IMPORTS {
-            let message = format!("more than {MOST_IMPORTS} definitions would be read");
-            return Err(home.refusal(message, "import each component once, and not through so many others"));
-        }
-        match self.files.look(&home.file) {
-            Ok(Found::Text(text)) => Ok(text),
-            Ok(Found::Directory) => {
-                Err(home
-                    .refusal("is a directory", "name the file: `definition: path/zarf.yaml` in config/settings.yaml"))
-            }
-            Ok(Found::Nothing) => Err(home.refusal(
-                "is not there",
-                "the path is relative to the folder that holds config/: correct `definition` in config/settings.yaml",
-            )),
-            Err(why) => Err(home.refusal(why, "check that it is a readable file of the project")),
-        }
-    }
-
-    fn documents(&mut self, home: &Home) -> Refused<Documents> {
-        let text = self.text(home)?;
-        let documents = Documents::parse(&text).map_err(|why| home.refusal(why, "correct the file"))?;
-        if let Some(version) = documents.unknown.first() {
-            let message = format!("holds a document of `{}`, which this version does not know", shown(version));
-            return Err(home.refusal(message, "remove that document"));
-        }
-        Ok(documents)
-    }
-
-    /// A document in its typed form. What that does not hold would be lost, and
-    /// is refused: Zarf does the same.
-    fn typed<T: DeserializeOwned + Serialize>(&mut self, home: &Home, document: &Value) -> Refused<T> {
-        let hint = "correct it: `zarf dev lint` tells the same";
-        let typed: T = serde_yaml::from_value(document.clone())
-            .map_err(|error| home.refusal(format!("is no package definition: {error}"), hint))?;
-        let written = serde_yaml::to_value(&typed).map_err(|error| home.refusal(error.to_string(), hint))?;
-        let mut unknown: Vec<YamlPath> =
-            zarf::left_over(document, &written).iter().map(|path| known_as_far(path, &written)).collect();
-        unknown.dedup();
-        for path in unknown {
-            let component = component_at(document, &path);
-            let message = format!("`{path}` is no field that this version knows");
-            self.refusals.push(*home.at(&path, &component, message, "correct the spelling, or remove the line"));
-        }
-        Ok(typed)
-    }
-
-    /// # Errors
-    /// A package that is not of the plain kind, or for another architecture.
-    fn architecture(&self, home: &Home, kind: &str, named: &str) -> Refused<String> {
-        let at = |key: &str| YamlPath::root().key(key);
-        if kind != KIND {
-            let message = format!("it is of the kind `{}`", shown(kind));
-            return Err(home.at(&at("kind"), "", message, format!("only `{KIND}` can be built")));
-        }
-        let Choice { architecture, is_pinned, .. } = self.choice;
-        if *is_pinned && !named.is_empty() && named != architecture {
-            let message = format!("it is for `{}`, and this build for `{architecture}`", shown(named));
-            let hint = "set TARGET_ARCH in config/versions.env, or `package.architecture` in config/settings.yaml, to \
-                        the architecture of the definition";
-            return Err(home.at(&at("metadata").key("architecture"), "", message, hint));
-        }
-        Ok(if named.is_empty() { architecture.clone() } else { named.to_owned() })
-    }
-
-    fn count(&mut self, home: &Home, components: usize) -> Refused<()> {
-        self.components += components;
-        if self.components > MOST_COMPONENTS {
-            let message = format!("more than {MOST_COMPONENTS} components would be read");
-            return Err(home.refusal(message, "import fewer of them"));
-        }
-        Ok(())
-    }
-}
-
-/// A place down to the first field that the typed form lacks.
-fn known_as_far(path: &YamlPath, typed: &Value) -> YamlPath {
-    let mut at = Some(typed);
-    let mut known = YamlPath::root();
-    for segment in path.segments() {
-        let (next, key) = match segment {
-            Segment::Key(key) => (at.and_then(|at| at.get(key.as_str())), known.key(key)),
-            Segment::Index(index) => (at.and_then(|at| at.get(*index)), known.index(*index)),
-        };
-        (known, at) = (key, next);
-        if at.is_none() {
-            break;
-        }
-    }
-    known
-}
-
-/// The name of the component that a place lies in.
-fn component_at(document: &Value, path: &YamlPath) -> String {
-    let component = match path.segments() {
-        [Segment::Key(list), Segment::Index(index), ..] if list == "components" => {
-            document.get("components").and_then(|components| components.get(*index))
-        }
-        _ => None,
-    };
-    component.and_then(|component| component.get("name")).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

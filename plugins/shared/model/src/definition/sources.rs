@@ -21,7 +21,7 @@ pub const IN_GIT: &str = "git+";
 
 /// A source that is fetched as a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct FileSource<'a> {
     /// Without the checksum that may stand behind it.
     pub url: &'a str,
     /// 64 hexadecimal digits, where the definition says them.
@@ -30,7 +30,7 @@ pub struct Wanted<'a> {
     pub extract: Option<&'a str>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> FileSource<'a> {
     /// A URL as Zarf reads it: behind the last `@` may stand a SHA-256.
     pub fn of_url(source: &'a str) -> Self {
         let is_sum = |sum: &&str| sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -51,7 +51,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// The file that a source is.
-pub fn file<'a>(components: &'a ResolvedComponents, wanted: Wanted<'_>) -> Option<&'a ResolvedFile> {
+pub fn file<'a>(components: &'a ResolvedComponents, wanted: FileSource<'_>) -> Option<&'a ResolvedFile> {
     let fits = |file: &&ResolvedFile| {
         let same = match wanted.extract {
             None => !file.extract,
@@ -164,7 +164,7 @@ pub fn same_repository(known: &Repository, url: &str, reference: Option<&str>) -
 pub fn local(composed: &Composed) -> Vec<String> {
     let folder = composed.folder();
     let all = places(composed).into_iter().filter(|(_, _, source)| !is_url(source));
-    super::alpha::once(all.filter_map(|(_, _, source)| of_project(folder, &source).ok()))
+    super::merge::once(all.filter_map(|(_, _, source)| of_project(folder, &source).ok()))
 }
 
 /// What a definition adds to the components of a build: images, files, charts,
@@ -235,13 +235,13 @@ impl Adder<'_> {
         images.iter().for_each(|image| self.image(image));
         for (index, file) in files.iter().enumerate().filter(|(_, file)| is_url(&file.source)) {
             let target = base_name(&file.target);
-            self.file(&format!("{name}-{index}-{target}"), Wanted::of_file(file));
+            self.file(&format!("{name}-{index}-{target}"), FileSource::of_file(file));
         }
         for (index, file) in files.iter().enumerate() {
             if !is_url(&file.source) && !file.extract_path.is_empty() {
                 // What is wrong with the path is told where it is looked at.
                 let Ok(path) = of_project(self.composed.folder(), &file.source) else { continue };
-                let wanted = Wanted { url: &path, sha256: None, extract: Some(&file.extract_path) };
+                let wanted = FileSource { url: &path, sha256: None, extract: Some(&file.extract_path) };
                 self.file(&format!("{name}-{index}-{}", base_name(&file.target)), wanted);
             }
         }
@@ -258,7 +258,7 @@ impl Adder<'_> {
         }
     }
 
-    fn file(&mut self, name: &str, wanted: Wanted<'_>) {
+    fn file(&mut self, name: &str, wanted: FileSource<'_>) {
         if file(self.components, wanted).is_some() {
             return;
         }
@@ -358,8 +358,8 @@ impl Adder<'_> {
                 // They are files of their own kind.
                 "files" => {}
                 "manifests" | "valuesFiles" => {
-                    let name = format!("{component}-{}", base_name(Wanted::of_url(source).url));
-                    self.file(&name, Wanted::of_url(source));
+                    let name = format!("{component}-{}", base_name(FileSource::of_url(source).url));
+                    self.file(&name, FileSource::of_url(source));
                 }
                 _ => {
                     let message = format!("`{}` of `{field}` is a URL", shown(source));

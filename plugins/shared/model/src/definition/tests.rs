@@ -1,5 +1,6 @@
 //! Definitions in memory, composed.
 
+use super::reader::{DEEPEST, MOST_IMPORTS};
 use super::*;
 
 #[derive(Default)]
@@ -13,6 +14,10 @@ impl Files for Memory {
             None if self.0.keys().any(|known| known.starts_with(&folder)) => Found::Directory,
             None => Found::Nothing,
         })
+    }
+
+    fn skeleton(&mut self, url: &str) -> Result<Option<Skeleton>, String> {
+        Ok(self.0.get(url).map(|text| Skeleton { text: text.clone(), folder: "oci".to_owned() }))
     }
 }
 
@@ -124,7 +129,9 @@ fn what_cannot_be_composed_is_named() {
             "not for `amd64`",
         ),
         (vec![("zarf.yaml", import("b")), ("b/zarf.yaml", "- name: a\n- name: a\n".into())], "has 2 of them"),
-        (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x'}\n".into())], "from a registry"),
+        (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h.io/x'}\n".into())], "names no version"),
+        (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://team/x:1'}\n".into())], "names no registry"),
+        (vec![("zarf.yaml", "- name: a\n  import: {url: 'https://h.io/x:1'}\n".into())], "no address of a registry"),
         (vec![("zarf.yaml", "- name: a\n  import: {url: 'oci://h/x', path: b}\n".into())], "a `path` and a `url`"),
         (vec![("zarf.yaml", "- name: a\n  import: {path: '###ZARF_PKG_TMPL_X###'}\n".into())], "package template"),
         (vec![("zarf.yaml", "- name: a\n- name: a\n".into())], "two components are called `a`"),
@@ -174,6 +181,81 @@ fn what_cannot_be_composed_is_named() {
         let refused = refused(&files);
         assert!(refused.iter().any(|one| one.message.contains(word)), "{word}: {refused:?}");
         assert!(refused.iter().all(|one| !one.hint.is_empty()));
+    }
+}
+
+const SKELETON: &str = "kind: ZarfPackageConfig\nmetadata: {name: s, architecture: skeleton}\nbuild: {architecture: skeleton, new: thing}\n";
+
+/// What a registry holds is laid under as what a path leads to is, with its
+/// files in a folder of their own.
+#[test]
+fn a_skeleton_is_laid_under_what_imports_of_it() {
+    let url = "oci://h.io/team/s:1";
+    let root = format!(
+        "- name: web\n  import: {{path: packages/web}}\n- name: far\n  import: {{url: '{url}'}}\n  images: [mine:1]\n"
+    );
+    let web =
+        format!("- name: web\n  import: {{url: '{url}', name: base}}\n  files: [{{source: own, target: /own}}]\n");
+    let skeleton = format!(
+        "{SKELETON}components:\n- name: base\n  files: [{{source: files/0/f, target: /f}}, {{source: 'https://h/x', target: /x}}]\n\
+         \x20 charts: [{{name: c, localPath: charts/c-0, namespace: n, valuesFiles: [values/c-0]}}]\n- name: far\n  images: [far:1]\nvariables: [{{name: A}}]\n"
+    );
+    let mut files = vec![("zarf.yaml", root.as_str()), ("packages/web/zarf.yaml", &web), (url, &skeleton)];
+    let found = composed(&files, "", &[]).unwrap();
+    assert_eq!((found.skeletons, found.unfetched), (vec![url.to_owned()], vec![]));
+    let [web, far] = &found.definition.components[..] else { panic!("two components") };
+    let sources: Vec<&str> = web.files.iter().map(|file| file.source.as_str()).collect();
+    assert_eq!(sources, ["oci/base/files/0/f", "https://h/x", "packages/web/own"]);
+    assert_eq!(
+        (web.charts[0].local_path.as_str(), &web.charts[0].values_files[..]),
+        ("oci/base/charts/c-0", &["oci/base/values/c-0".to_owned()][..])
+    );
+    assert_eq!(
+        (&far.images[..], found.definition.variables.len()),
+        (&["far:1".to_owned(), "mine:1".to_owned()][..], 1)
+    );
+    // Before it is fetched its place is held, and it is known what lacks.
+    files.pop();
+    let found = composed(&files, "", &[]).unwrap();
+    assert_eq!((found.unfetched, found.definition.components.len()), (vec![url.to_owned()], 2));
+}
+
+#[test]
+fn a_skeleton_that_is_none_or_reaches_out_is_refused() {
+    let root = "- name: web\n  import: {url: 'oci://h.io/s:1'}\n";
+    for (text, word) in [
+        (
+            "kind: ZarfPackageConfig\nmetadata: {name: s, architecture: amd64}\ncomponents: [{name: web}]\n".to_owned(),
+            "no skeleton",
+        ),
+        (format!("{SKELETON}components: [{{name: other}}]\n"), "no component of `oci://h.io/s:1`"),
+        (
+            format!("{SKELETON}components: [{{name: web, only: {{cluster: {{architecture: arm64}}}}}}]\n"),
+            "not for `amd64`",
+        ),
+        (format!("{SKELETON}components: [{{name: web, import: {{url: 'oci://h.io/s:1'}}}}]\n"), "imports another"),
+        (format!("{SKELETON}components: [{{name: web}}]\nvalues: {{files: [a]}}\n"), "`values`"),
+        (
+            format!("{SKELETON}components: [{{name: web, files: [{{source: ../../../config/x, target: x}}]}}]\n"),
+            "leads out",
+        ),
+        (format!("{SKELETON}components: [{{name: web, charts: [{{name: c, localPath: /etc}}]}}]\n"), "leads out"),
+        (
+            format!(
+                "{SKELETON}components: [{{name: web, charts: [{{name: c, localPath: a, valuesFiles: ['a/../..']}}]}}]\n"
+            ),
+            "leads out",
+        ),
+        (format!("{SKELETON}components: [{{name: web, manifests: [{{name: m, files: ['..\\x']}}]}}]\n"), "leads out"),
+        (
+            format!("{SKELETON}components: [{{name: web, actions: {{onCreate: {{before: [{{cmd: x}}]}}}}}}]\n"),
+            "onCreate",
+        ),
+        (format!("{SKELETON}components: [{{name: web, imgs: [x]}}]\n"), "no field"),
+        ("kind: [".to_owned(), "cannot be read"),
+    ] {
+        let refused = refused(&[("zarf.yaml", root), ("oci://h.io/s:1", &text)]);
+        assert!(refused.iter().any(|one| one.message.contains(word)), "{word}: {refused:?}");
     }
 }
 

@@ -4,6 +4,10 @@
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct OutputSink;
 
+mod refusal;
+
+pub(super) use refusal::Refusal;
+
 #[allow(unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated code")]
 mod generated {
     wasmtime::component::bindgen!({
@@ -11,7 +15,7 @@ mod generated {
         world: "build-step",
         imports: { default: async | trappable },
         exports: { default: async },
-        trappable_error_type: { "opencenter:airgap/types.step-error" => crate::stop::Refusal },
+        trappable_error_type: { "opencenter:airgap/types.step-error" => crate::bindings::Refusal },
         with: {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "opencenter:airgap/trees.tree": crate::input::InputTree,

@@ -1,6 +1,8 @@
-//! What an asker was given from an address.
+//! What an asker was given from an address. The network alone makes a [`Seen`], and a
+//! desk alone a [`SeenChart`].
 
 use base::digest::Digest;
+use config::airgap_lock::LockedChart;
 use entitlement::Asker;
 
 /// That an address gave these bytes to this asker, and that they lie in the
@@ -21,17 +23,17 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(asker: &Asker, address: &str, digest: Digest, size: u64) -> Self {
+    pub(crate) fn new(asker: &Asker, address: &str, digest: Digest, size: u64) -> Self {
         Self { asker: asker.clone(), address: address.to_owned(), digest, size, build: None, checksum: None }
     }
 
     /// The same, seen in an earlier build.
-    pub(super) fn in_build(self, build: Option<String>) -> Self {
+    pub(crate) fn in_build(self, build: Option<String>) -> Self {
         Self { build, ..self }
     }
 
     /// The same, which a checksum file named.
-    pub(super) fn checked_by(self, checksum: Option<String>) -> Self {
+    pub(crate) fn checked_by(self, checksum: Option<String>) -> Self {
         Self { checksum, ..self }
     }
 
@@ -63,5 +65,22 @@ impl Seen {
     /// The URL of the checksum file that named the digest; None where none did.
     pub fn checksum(&self) -> Option<&str> {
         self.checksum.as_deref()
+    }
+}
+
+/// A chart whose address the host saw give its archive. Only a desk makes one.
+#[derive(Clone, Debug)]
+pub struct SeenChart {
+    key: String,
+    chart: LockedChart,
+}
+
+impl SeenChart {
+    pub(crate) fn new(key: String, chart: LockedChart) -> Self {
+        Self { key, chart }
+    }
+
+    pub(crate) fn into_entry(self) -> (String, LockedChart) {
+        (self.key, self.chart)
     }
 }

@@ -207,7 +207,9 @@ fn is_offered(chart: &FoundChart, project: &Project) -> bool {
 fn show(found: &Found, written: &[String], writes: Option<&Project>, ui: &Ui) {
     let mut rows: Vec<Vec<String>> = found.images.iter().map(FoundImage::row).collect();
     rows.extend(found.charts.iter().map(|chart| {
-        let named = format!("chart {} {} of {}", chart.name, chart.version, chart.repo);
+        // One that lies in a folder has no repository of charts.
+        let of = if chart.repo.is_empty() { String::new() } else { format!(" of {}", chart.repo) };
+        let named = format!("chart {} {}{of}", chart.name, chart.version);
         vec![named, format!("{}:{}", chart.file, chart.line), String::new()]
     }));
     if rows.is_empty() {

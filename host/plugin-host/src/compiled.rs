@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 use super::catalog::PluginSource;
 use super::code::Code;
 use super::subject::Subject;
-
 use super::worker::{self, Question, Task};
 use super::{Runtime, blocking, limits, subject_of, validate};
 use base::digest::Digest;

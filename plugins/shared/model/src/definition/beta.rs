@@ -61,6 +61,7 @@ impl Reader<'_> {
         let list = YamlPath::root().key("components");
         let (mut components, mut along) = (Vec::new(), Along::default());
         for (index, component) in std::mem::take(&mut definition.components).into_iter().enumerate() {
+            self.flavors.extend(Some(&component.selector.flavor).filter(|flavor| !flavor.is_empty()).cloned());
             if !self.fits(&component.selector, &architecture) {
                 continue;
             }
@@ -137,6 +138,8 @@ impl Reader<'_> {
             read.push(one.map_err(|(message, hint)| refused(message, hint))??);
         }
         let before = read.len();
+        let flavors = read.iter().map(|one| &one.component.selector.flavor).filter(|flavor| !flavor.is_empty());
+        self.flavors.extend(flavors.cloned());
         read.retain(|one| self.fits(&one.component.selector, architecture));
         let (Some(one), true) = (read.pop(), read.is_empty()) else {
             let what = if before > 0 && read.is_empty() { "none of the files" } else { "more than one of the files" };

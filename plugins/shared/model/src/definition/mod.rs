@@ -16,9 +16,10 @@ pub mod path;
 mod refuse;
 mod skeleton;
 pub mod sources;
+mod strict;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,9 @@ pub struct Composed {
     /// Those of them that are not fetched yet: what they would add is missing.
     #[serde(skip)]
     pub unfetched: Vec<String>,
+    /// What was chosen for it and nothing uses, each in a sentence.
+    #[serde(skip)]
+    pub unused: Vec<String>,
 }
 
 impl Composed {
@@ -162,7 +166,7 @@ pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Com
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
     match composed {
-        Ok(composed) if reader.refusals.is_empty() => Ok(reader.with_skeletons(composed)),
+        Ok(composed) if reader.refusals.is_empty() => Ok(reader.told(composed)),
         Ok(_) => Err(reader.refusals),
         Err(refusal) => {
             // What ended it comes last: the rest stands before it in the files.
@@ -195,7 +199,7 @@ pub fn compose_components(
         Ok((definition, schemas)) if reader.refusals.is_empty() => {
             let composed =
                 Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
-            Ok(reader.with_skeletons(composed))
+            Ok(reader.told(composed))
         }
         Ok(_) => Err(reader.refusals),
         Err(refusal) => {
@@ -248,6 +252,10 @@ struct Reader<'a> {
     components: usize,
     skeletons: Vec<String>,
     unfetched: Vec<String>,
+    /// Those of components, chosen or not.
+    flavors: BTreeSet<String>,
+    /// The names of package templates.
+    templates: BTreeSet<String>,
 }
 
 /// Where a definition lies.
@@ -288,12 +296,39 @@ impl Home {
 impl<'a> Reader<'a> {
     fn new(files: &'a mut dyn Files, choice: &'a Choice) -> Self {
         let (refusals, skeletons, unfetched) = (Vec::new(), Vec::new(), Vec::new());
-        Self { files, choice, refusals, read: 0, components: 0, skeletons, unfetched }
+        let (flavors, templates) = (BTreeSet::new(), BTreeSet::new());
+        Self { files, choice, refusals, read: 0, components: 0, skeletons, unfetched, flavors, templates }
     }
 
-    fn with_skeletons(self, composed: Composed) -> Composed {
+    /// With what was learnt on the way.
+    fn told(self, composed: Composed) -> Composed {
         let once = |urls: Vec<String>| alpha::once(urls.into_iter());
-        Composed { skeletons: once(self.skeletons), unfetched: once(self.unfetched), ..composed }
+        let unused = self.unused(&composed);
+        Composed { skeletons: once(self.skeletons), unfetched: once(self.unfetched), unused, ..composed }
+    }
+
+    /// As Zarf tells it of the flavor, and of what is set.
+    fn unused(&self, composed: &Composed) -> Vec<String> {
+        let Choice { flavor, set, .. } = self.choice;
+        // What is not there yet may use it; a section of components.yaml need not.
+        if composed.only_adds || !self.unfetched.is_empty() {
+            return Vec::new();
+        }
+        let listed = |names: &BTreeSet<String>| match names.len() {
+            0 => "it has none".to_owned(),
+            _ => format!("it has `{}`", names.iter().map(|name| shown(name)).collect::<Vec<_>>().join("`, `")),
+        };
+        let file = &composed.file;
+        let used = composed.definition.components.iter().any(|component| component.only.flavor == *flavor);
+        let flavor = (!flavor.is_empty() && !used).then(|| {
+            format!("no component of `{file}` is of the flavor `{}`: {}", shown(flavor), listed(&self.flavors))
+        });
+        let idle = set.keys().filter(|name| !self.templates.contains(*name));
+        let set = idle.map(|name| {
+            let (name, others) = (shown(name), listed(&self.templates));
+            format!("no package template of `{file}` is called `{name}`, which is set: {others}")
+        });
+        flavor.into_iter().chain(set).collect()
     }
 }
 
@@ -352,6 +387,11 @@ impl Reader<'_> {
     }
 
     fn parsed(&mut self, home: &Home, text: &str) -> Refused<Documents> {
+        if text.starts_with('\u{feff}') {
+            return Err(
+                home.refusal("begins with a byte order mark, with which Zarf takes no definition", "save it without")
+            );
+        }
         let documents = Documents::parse(text).map_err(|why| home.refusal(why, "correct the file"))?;
         if let Some(version) = documents.unknown.first() {
             let message = format!("holds a document of `{}`, which this version does not know", shown(version));
@@ -364,12 +404,19 @@ impl Reader<'_> {
     /// is refused: Zarf does the same.
     fn typed<T: DeserializeOwned + Serialize>(&mut self, home: &Home, document: &Value) -> Refused<T> {
         let hint = "correct it: `zarf dev lint` tells the same";
-        let typed: T = serde_yaml::from_value(document.clone())
-            .map_err(|error| home.refusal(format!("is no package definition: {error}"), hint))?;
+        let (typed, document): (T, _) = strict::typed(document).map_err(|(path, error)| {
+            let component = component_at(document, &path);
+            home.at(&path, &component, format!("is no package definition: {error}"), hint)
+        })?;
+        let document = &document;
         let written = serde_yaml::to_value(&typed).map_err(|error| home.refusal(error.to_string(), hint))?;
         let mut unknown: Vec<YamlPath> =
             zarf::left_over(document, &written).iter().map(|path| known_as_far(path, &written)).collect();
         unknown.dedup();
+        for (path, message) in strict::problems(document) {
+            let component = component_at(document, &path);
+            self.refusals.push(*home.at(&path, &component, message, hint));
+        }
         for path in unknown {
             let component = component_at(document, &path);
             let message = format!("`{path}` is no field that this version knows");

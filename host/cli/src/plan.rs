@@ -50,6 +50,7 @@ pub(super) fn run(
     let refusal = preview.outlook.refusal(options);
     let code = refusal.as_ref().map_or(ExitCode::Done, |error| ExitCode::of(error.class()));
     ui.say_all(render(&preview, holder.as_ref(), ui));
+    project.unused().iter().for_each(|unused| ui.note(&format!("warning: {unused}")));
     let replaced_core: Vec<&str> = project.plugin_pins.replaced().collect();
     ui.say_all(replaced_core.iter().map(|name| replacement(project, name)));
     ui.data(&Planned {

@@ -131,6 +131,16 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, key, old, new } = self;
+        // The command line may say these as well.
+        let chosen = match key.as_deref() {
+            Some("package.flavor") => Some("--flavor"),
+            Some(key) if key.starts_with("package.set.") => Some("--set"),
+            _ => None,
+        };
+        let file = match chosen {
+            Some(option) if file == SETTINGS => &format!("{file}, or by {option}"),
+            _ => file,
+        };
         let [old, new] =
             [old, new].map(|value| value.as_deref().map(|text| if text.is_empty() { "nothing" } else { text }));
         match (key, old, new) {

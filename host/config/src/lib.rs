@@ -251,6 +251,12 @@ impl Project {
         self.defined.as_ref().map_or(&[], |defined| &defined.unfetched)
     }
 
+    /// What was chosen for the definition and nothing in it uses, each in a
+    /// sentence.
+    pub fn unused(&self) -> &[String] {
+        self.defined.as_ref().map_or(&[], |defined| &defined.composed.unused)
+    }
+
     /// components.yaml as it would be generated from the catalog alone.
     ///
     /// # Errors

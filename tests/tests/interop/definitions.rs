@@ -12,6 +12,7 @@ use airgap_tests::http::Content;
 use airgap_tests::images::{Blob, Image, OCI_MANIFEST, tar_of};
 use airgap_tests::project::Project;
 use airgap_tests::registry::Registry;
+use airgap_tests::tools::DockerRegistry;
 use serde_json::{Map, Value, json};
 
 use crate::NEWEST;
@@ -55,6 +56,188 @@ pub(crate) fn run() {
         built(case, &mirror, &zarf);
     }
     println!("definitions: {} are built unchanged and taken by Zarf {NEWEST}", BUILT.len());
+    imported(&zarf);
+    println!("definitions: what Zarf {NEWEST} publishes as a skeleton is imported as it imports it");
+    spelled(&zarf);
+    println!("definitions: {} spellings are taken and refused as by Zarf {NEWEST}", SPELLINGS.len());
+}
+
+/// Published by Zarf itself, and imported by both: from a path, with a name, and as
+/// what is published once more.
+fn imported(zarf: &Zarf) {
+    let registry = DockerRegistry::start().expect("docker-registry is installed");
+    let host = registry.host();
+    let project = Project::bare().with_settings(|settings| {
+        *settings = json!({
+            "definition": "site/zarf.yaml", "registries": { host.as_str(): { "plain_http": true } },
+            "package": { "architecture": "amd64" },
+        });
+    });
+    for (path, text) in [
+        (
+            "shared/zarf.yaml",
+            "kind: ZarfPackageConfig\nmetadata: {name: shared, version: 1.0.0, description: Shared}\nvariables: [{name: SITE, default: here}]\n\
+             components:\n- name: web\n  required: true\n  import: {path: inner}\n  charts: [{name: local, localPath: chart, namespace: n, \
+             version: 0.1.0, valuesFiles: [values.yaml]}]\n  manifests: [{name: m, files: [m.yaml]}]\n  files: [{source: f.txt, target: f.txt}, \
+             {source: tree, target: tree}]\n  actions: {onDeploy: {after: [{cmd: 'true'}]}}\n- name: plain\n  description: no files\n",
+        ),
+        (
+            "shared/inner/zarf.yaml",
+            "kind: ZarfPackageConfig\nmetadata: {name: inner}\ncomponents: [{name: web, files: [{source: in.txt, target: in.txt}]}]\n",
+        ),
+        ("shared/inner/in.txt", "in\n"),
+        ("shared/f.txt", "f\n"),
+        ("shared/tree/deep/x", "x\n"),
+        ("shared/values.yaml", "a: 1\n"),
+        ("shared/m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n"),
+        ("shared/chart/Chart.yaml", "apiVersion: v2\nname: local\nversion: 0.1.0\n"),
+        ("shared/chart/templates/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"),
+    ] {
+        project.write(path, text);
+    }
+    let url = format!("oci://{host}/team/shared:1.0.0");
+    project.write(
+        "site/zarf.yaml",
+        format!(
+            "kind: ZarfPackageConfig\nmetadata: {{name: site, version: 1.0.0}}\ncomponents:\n- name: mine\n  import: {{url: '{url}', name: web}}\n  \
+             charts: [{{name: local, namespace: other}}]\n- name: plain\n  import: {{url: '{url}'}}\n- name: parts\n  import: {{path: parts}}\n"
+        ),
+    );
+    project.write(
+        "site/parts/zarf.yaml",
+        format!("kind: ZarfPackageConfig\nmetadata: {{name: p}}\ncomponents:\n- name: parts\n  import: {{url: '{url}', name: web}}\n"),
+    );
+    let publish = |path: &str| {
+        let to = format!("oci://{host}/team");
+        zarf.run(&["package", "publish", &shown(&project.path(path)), &to, "--plain-http", "--confirm", "--no-color"]);
+    };
+    publish("shared");
+    project.build();
+    let ours = document(&in_skeleton(&project.read("build/steps/manifests/definition.yaml")));
+    let command =
+        ["dev", "inspect", "definition", &shown(&project.path("site")), "-a", "amd64", "--plain-http", "--no-color"];
+    let theirs = document(&in_skeleton(&zarf.run(&command)));
+    assert_eq!(ours, theirs);
+    let package = shown(&project.package());
+    project.run(&["verify", &package]).success();
+    zarf.run(&["package", "inspect", "definition", &package, "--no-color"]);
+    // What imports of a skeleton is one itself once it is published.
+    publish("site");
+    let again = format!("oci://{host}/team/site:1.0.0");
+    project.write("site/zarf.yaml", format!("kind: ZarfPackageConfig\nmetadata: {{name: again, version: 1.0.0}}\ncomponents: [{{name: mine, import: {{url: '{again}'}}}}]\n"));
+    project.build();
+    let ours = document(&in_skeleton(&project.read("build/steps/manifests/definition.yaml")));
+    assert_eq!(ours, document(&in_skeleton(&zarf.run(&command))));
+    // A whole package is none.
+    zarf.run(&[
+        "package",
+        "publish",
+        &package,
+        &format!("oci://{host}/whole"),
+        "--plain-http",
+        "--confirm",
+        "--no-color",
+    ]);
+    let whole = format!("oci://{host}/whole/site:1.0.0");
+    project.write("site/zarf.yaml", format!("kind: ZarfPackageConfig\nmetadata: {{name: x, version: 1.0.0}}\ncomponents: [{{name: mine, import: {{url: '{whole}'}}}}]\n"));
+    project.run(&["build"]).code(1).says(&["not published as a skeleton", &whole]);
+    assert!(zarf.refuses(&command).contains("skeleton"));
+}
+
+/// The folders that either unpacks skeletons into, under one name: Zarf's are called
+/// by the digest of the component's archive, ours by that of the manifest and the
+/// component.
+fn in_skeleton(text: &str) -> String {
+    let plain = |line: &str| {
+        let Some(at) = line.find("/oci/dirs/").or_else(|| line.find(".oci-imports/")) else { return line.to_owned() };
+        let begins = line[..at].rfind([' ', '"']).map_or(0, |space| space + 1);
+        let rest: Vec<&str> = line[at..].trim_start_matches('/').splitn(4, '/').collect();
+        format!("{}SKELETON/{}", &line[..begins], rest.last().expect("a path in it"))
+    };
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// Odd but valid spellings, and others that are near them.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("an alias of a list", "components:\n- name: a\n  images: &i [nginx:1]\n- name: b\n  images: *i\n"),
+    (
+        "an extension with an anchor",
+        "x-base: &b {cmd: x}\ncomponents:\n- name: a\n  actions: {onDeploy: {before: [*b]}}\n",
+    ),
+    (
+        "a merge",
+        "x-base: &b {cmd: x}\ncomponents:\n- name: a\n  actions: {onDeploy: {before: [{<<: *b, mute: true}]}}\n",
+    ),
+    ("quoted keys", "\"components\":\n- 'name': a\n  \"images\": [\"nginx:1\"]\n"),
+    ("an end", "components:\n- name: a\n...\n"),
+    ("an empty document", "components:\n- name: a\n---\n# nothing\n"),
+    ("line ends of Windows", "components:\r\n- name: a\r\n  description: |\r\n    two\r\n    lines\r\n"),
+    (
+        "comments in lists",
+        "components:\n# c\n- name: a # d\n  images:\n  # e\n  - nginx:1\n  # - gone:1\n\n  - nginx:2 # f\n",
+    ),
+    (
+        "literal text",
+        "components:\n- name: a\n  actions:\n    onDeploy:\n      after:\n      - cmd: |\n          echo a\n          echo b\n",
+    ),
+    ("folded text", "components:\n- name: a\n  description: >-\n    one\n    two\n\n    three\n"),
+    ("a complex key", "components:\n- ? name\n  : a\n"),
+    ("a tag", "components:\n- name: !!str a\n  images: !!seq [nginx:1]\n"),
+    ("an octal number", "components:\n- name: a\n  actions: {onDeploy: {before: [{cmd: x, maxRetries: 0o3}]}}\n"),
+    (
+        "a whole number as a fraction",
+        "components:\n- name: a\n  actions: {onDeploy: {before: [{cmd: x, maxRetries: 3.0}]}}\n",
+    ),
+    ("a number as text", "components:\n- name: a\n  actions: {onDeploy: {before: [{cmd: x, maxRetries: '3'}]}}\n"),
+    (
+        "a number for a text",
+        "components:\n- name: a\n  charts: [{name: c, url: 'https://h.io', version: 1.10, namespace: n}]\n",
+    ),
+    ("a default in quotes", "variables:\n- {name: A, default: '8080'}\ncomponents:\n- name: a\n"),
+    ("a default that is a number", "variables:\n- {name: A, default: 8080}\ncomponents:\n- name: a\n"),
+    ("a constant that is a number", "constants:\n- {name: A, value: 5}\ncomponents:\n- name: a\n"),
+    ("True", "components:\n- name: a\n  required: True\n"),
+    ("yes", "components:\n- name: a\n  required: yes\n"),
+    ("no components", "components: null\n"),
+    ("an empty list", "components:\n- name: a\n  images:\n"),
+    ("an empty text", "components:\n- name: a\n  description: null\n"),
+    ("an empty item", "components:\n- name: a\n  images:\n  - nginx:1\n  -\n"),
+    ("an empty import", "components:\n- name: a\n  import: null\n"),
+    ("extensions", "x-foo: {a: 1}\ncomponents:\n- name: a\n  x-foo: 1\n"),
+    ("an unknown field", "foo: 1\ncomponents:\n- name: a\n"),
+    ("a key twice", "components:\n- name: a\n  name: b\n"),
+    ("a key in another case", "components:\n- Name: a\n  name: a\n"),
+    ("an alias of nothing", "components:\n- name: a\n  images: *nope\n"),
+    (
+        "digests in flow style",
+        "components:\n- name: a\n  images: ['nginx@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa']\n",
+    ),
+];
+
+/// Each in a definition of its own.
+fn spelled(zarf: &Zarf) {
+    let head = "kind: ZarfPackageConfig\nmetadata:\n  name: x\n  version: 1.0.0\n";
+    let marked = format!("\u{feff}{head}components:\n- name: a\n");
+    let texts = SPELLINGS.iter().map(|(name, rest)| (*name, format!("{head}{rest}")));
+    for (name, text) in texts.chain([("a byte order mark", marked)]) {
+        let project = Project::bare().with_settings(|settings| {
+            *settings = json!({ "definition": "zarf.yaml", "package": { "architecture": "amd64" } });
+        });
+        project.write("zarf.yaml", &text);
+        let path = shown(project.root());
+        let (is_taken, said) = zarf.tried(&["dev", "inspect", "definition", &path, "-a", "amd64", "--no-color"]);
+        let ours = project.run(&["build", "--step", "manifests"]);
+        if is_taken {
+            ours.success();
+            let ours = document(&project.read("build/steps/manifests/definition.yaml"));
+            let theirs = zarf.run(&["dev", "inspect", "definition", &path, "-a", "amd64", "--no-color"]);
+            assert_eq!(ours, document(&theirs), "{name}");
+        } else {
+            let ours = ours.code(3);
+            let has_line = ours.stderr.lines().any(|line| line.contains("zarf.yaml:") || line.contains(" line "));
+            assert!(has_line || name == "a byte order mark", "{name}: {ours}\nZarf: {said}");
+        }
+    }
 }
 
 /// A definition, and what `build` and Zarf are called with.

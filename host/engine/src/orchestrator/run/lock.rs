@@ -144,13 +144,13 @@ impl Run {
     }
 }
 
-/// What a run says of the lock before it begins: what it resolves again, and
-/// what was told two askers differently.
+/// What a run says before it begins: what was chosen and means nothing, and of the
+/// lock what it resolves again, and what was told two askers differently.
 pub(super) fn warnings(project: &Project, lock: &SharedLock) -> Result<Vec<String>> {
     let doubted = lock.doubts(&in_memory(project)?, &Runners::of(project));
     let again = if lock.is_frozen() { None } else { lock_doubts::warning(&doubted) };
     let contradictions = lock.lock().contradictions();
-    Ok(again.into_iter().chain(contradictions).collect())
+    Ok(project.unused().iter().cloned().chain(again).chain(contradictions).collect())
 }
 
 /// What went from the lock, in one line.

@@ -71,7 +71,9 @@ impl Reader<'_> {
     fn filled(&mut self, home: &Home, definition: &Definition, architecture: &str) -> Refused<Definition> {
         let bad = |error: serde_yaml::Error| home.refusal(error.to_string(), "correct the values of the templates");
         let mut document = serde_yaml::to_value(definition).map_err(bad)?;
-        for name in template::fill(&mut document, architecture, self.choice) {
+        let names = template::fill(&mut document, architecture, self.choice);
+        self.learnt.templates.extend(names.all);
+        for name in names.missing {
             let message = format!("the package template `###ZARF_PKG_TMPL_{name}###` has no value");
             let hint = format!("give it one: `--set {name}=…`, or `package.set` in config/settings.yaml");
             self.refusals.push(*home.refusal(message, hint));
@@ -96,6 +98,7 @@ impl Reader<'_> {
         let mut merged = Merged::default();
         let components = std::mem::take(&mut definition.components);
         for (component, place) in components.into_iter().zip(&places) {
+            self.learnt.flavor(&component.only.flavor);
             if !self.applies(&component, architecture) {
                 continue;
             }

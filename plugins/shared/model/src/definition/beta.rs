@@ -61,6 +61,7 @@ impl Reader<'_> {
         let list = YamlPath::root().key("components");
         let (mut components, mut along) = (Vec::new(), Along::default());
         for (index, component) in std::mem::take(&mut definition.components).into_iter().enumerate() {
+            self.learnt.flavor(&component.selector.flavor);
             if !self.selects(&component.selector, &architecture) {
                 continue;
             }
@@ -131,6 +132,7 @@ impl Reader<'_> {
             read.push(one.map_err(|(message, hint)| refused(message, hint))??);
         }
         let before = read.len();
+        read.iter().for_each(|one| self.learnt.flavor(&one.component.selector.flavor));
         read.retain(|one| self.selects(&one.component.selector, architecture));
         let (Some(one), true) = (read.pop(), read.is_empty()) else {
             let what = if before > 0 && read.is_empty() { "none of the files" } else { "more than one of the files" };

@@ -19,16 +19,17 @@ mod reader;
 mod refuse;
 mod skeleton;
 pub mod sources;
+mod strict;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
-use crate::problem::YamlPath;
+use crate::problem::{YamlPath, shown};
 use crate::zarf::{self, Definition, KIND};
-use reader::{Home, Reader, Refused, Skeletons};
+use reader::{Home, Learnt, Reader, Refused};
 
 /// What decides about a definition besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,13 +129,39 @@ pub struct Composed {
     /// Those of them that are not fetched yet: what they would add is missing.
     #[serde(skip)]
     pub unfetched: Vec<String>,
+    /// What was chosen for it and nothing uses, each in a sentence.
+    #[serde(skip)]
+    pub unused: Vec<String>,
 }
 
 impl Composed {
-    fn with_skeletons(self, skeletons: Skeletons) -> Self {
-        let Skeletons { imported, unfetched } = skeletons;
+    /// With what was learnt on the way.
+    fn told(self, learnt: Learnt, choice: &Choice) -> Self {
         let once = |urls: Vec<String>| merge::once(urls.into_iter());
-        Self { skeletons: once(imported), unfetched: once(unfetched), ..self }
+        // What is not there yet may use it; a section of components.yaml need not.
+        let is_whole = !self.only_adds && learnt.unfetched.is_empty();
+        let unused = if is_whole { self.unused(&learnt, choice) } else { Vec::new() };
+        Self { skeletons: once(learnt.skeletons), unfetched: once(learnt.unfetched), unused, ..self }
+    }
+
+    /// As Zarf tells it of the flavor, and of what is set.
+    fn unused(&self, learnt: &Learnt, choice: &Choice) -> Vec<String> {
+        let Choice { flavor, set, .. } = choice;
+        let listed = |names: &BTreeSet<String>| match names.len() {
+            0 => "it has none".to_owned(),
+            _ => format!("it has `{}`", names.iter().map(|name| shown(name)).collect::<Vec<_>>().join("`, `")),
+        };
+        let file = &self.file;
+        let used = self.definition.components.iter().any(|component| component.only.flavor == *flavor);
+        let flavor = (!flavor.is_empty() && !used).then(|| {
+            format!("no component of `{file}` is of the flavor `{}`: {}", shown(flavor), listed(&learnt.flavors))
+        });
+        let idle = set.keys().filter(|name| !learnt.templates.contains(*name));
+        let set = idle.map(|name| {
+            let (name, others) = (shown(name), listed(&learnt.templates));
+            format!("no package template of `{file}` is called `{name}`, which is set: {others}")
+        });
+        flavor.into_iter().chain(set).collect()
     }
 
     /// The folder of the definition, relative to the one that holds config/;
@@ -162,8 +189,8 @@ impl Composed {
 pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Composed, Vec<Refusal>> {
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
-    let (composed, skeletons) = reader.finished(composed)?;
-    Ok(composed.with_skeletons(skeletons))
+    let (composed, learnt) = reader.finished(composed)?;
+    Ok(composed.told(learnt, choice))
 }
 
 /// Composes components that stand by themselves in `file`, whose paths are
@@ -186,9 +213,9 @@ pub fn compose_components(
     ]);
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose_alpha(&home, Value::Mapping(document));
-    let ((definition, schemas), skeletons) = reader.finished(composed)?;
+    let ((definition, schemas), learnt) = reader.finished(composed)?;
     let composed = Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
-    Ok(composed.with_skeletons(skeletons))
+    Ok(composed.told(learnt, choice))
 }
 
 impl Composed {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
-use super::{Choice, Files, Found, Refusal, path};
+use super::{Choice, Files, Found, Refusal, path, strict};
 use crate::problem::{Segment, YamlPath, shown};
 use crate::zarf::documents::Documents;
 use crate::zarf::{self, KIND};
@@ -26,18 +26,31 @@ pub(super) struct Reader<'a> {
     pub(super) files: &'a mut dyn Files,
     pub(super) choice: &'a Choice,
     pub(super) refusals: Vec<Refusal>,
-    pub(super) skeletons: Skeletons,
+    pub(super) learnt: Learnt,
     read: usize,
     components: usize,
 }
 
-/// The URLs of skeleton packages that were met.
+/// What is learnt while definitions are read.
 #[derive(Debug, Default)]
-pub(super) struct Skeletons {
-    /// That components import.
-    pub(super) imported: Vec<String>,
+pub(super) struct Learnt {
+    /// The URLs of the skeletons that components import.
+    pub(super) skeletons: Vec<String>,
     /// Those of them that are not fetched yet.
     pub(super) unfetched: Vec<String>,
+    /// Those of components, chosen or not.
+    pub(super) flavors: BTreeSet<String>,
+    /// The names of package templates.
+    pub(super) templates: BTreeSet<String>,
+}
+
+impl Learnt {
+    /// That of a component, which may have none.
+    pub(super) fn flavor(&mut self, flavor: &str) {
+        if !flavor.is_empty() {
+            self.flavors.insert(flavor.to_owned());
+        }
+    }
 }
 
 /// Where a definition lies.
@@ -77,14 +90,14 @@ impl Home {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(files: &'a mut dyn Files, choice: &'a Choice) -> Self {
-        Self { files, choice, refusals: Vec::new(), skeletons: Skeletons::default(), read: 0, components: 0 }
+        Self { files, choice, refusals: Vec::new(), learnt: Learnt::default(), read: 0, components: 0 }
     }
 
-    /// What was composed, and out of what of registries, unless anything was refused
+    /// What was composed, and what was learnt, unless anything was refused
     /// on the way. What ended it comes last: the rest stands before it in the files.
-    pub(super) fn finished<T>(mut self, composed: Refused<T>) -> Result<(T, Skeletons), Vec<Refusal>> {
+    pub(super) fn finished<T>(mut self, composed: Refused<T>) -> Result<(T, Learnt), Vec<Refusal>> {
         match composed {
-            Ok(composed) if self.refusals.is_empty() => Ok((composed, self.skeletons)),
+            Ok(composed) if self.refusals.is_empty() => Ok((composed, self.learnt)),
             Ok(_) => Err(self.refusals),
             Err(refusal) => {
                 self.refusals.push(*refusal);
@@ -128,6 +141,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn parsed(&mut self, home: &Home, text: &str) -> Refused<Documents> {
+        if text.starts_with('\u{feff}') {
+            return Err(
+                home.refusal("begins with a byte order mark, with which Zarf takes no definition", "save it without")
+            );
+        }
         let documents = Documents::parse(text).map_err(|why| home.refusal(why, "correct the file"))?;
         if let Some(version) = documents.unknown.first() {
             let message = format!("holds a document of `{}`, which this version does not know", shown(version));
@@ -140,12 +158,19 @@ impl Reader<'_> {
     /// is refused: Zarf does the same.
     pub(super) fn typed<T: DeserializeOwned + Serialize>(&mut self, home: &Home, document: &Value) -> Refused<T> {
         let hint = "correct it: `zarf dev lint` tells the same";
-        let typed: T = serde_yaml::from_value(document.clone())
-            .map_err(|error| home.refusal(format!("is no package definition: {error}"), hint))?;
+        let (typed, document): (T, _) = strict::typed(document).map_err(|(path, error)| {
+            let component = component_at(document, &path);
+            home.at(&path, &component, format!("is no package definition: {error}"), hint)
+        })?;
+        let document = &document;
         let written = serde_yaml::to_value(&typed).map_err(|error| home.refusal(error.to_string(), hint))?;
         let mut unknown: Vec<YamlPath> =
             zarf::left_over(document, &written).iter().map(|path| known_as_far(path, &written)).collect();
         unknown.dedup();
+        for (path, message) in strict::problems(document) {
+            let component = component_at(document, &path);
+            self.refusals.push(*home.at(&path, &component, message, hint));
+        }
         for path in unknown {
             let component = component_at(document, &path);
             let message = format!("`{path}` is no field that this version knows");

@@ -55,13 +55,13 @@ impl Reader<'_> {
         architecture: &str,
     ) -> Refused<Option<Base>> {
         self.reads(home)?;
-        self.skeletons.imported.push(import.url.clone());
+        self.learnt.skeletons.push(import.url.clone());
         let unreadable = |why: String| {
             let message = format!("its import `{}` {why}", shown(&import.url));
             home.at(&place.key("import"), &component.name, message, "run `opencenter-airgap update` for it")
         };
         let Some(Skeleton { text, folder }) = self.files.skeleton(&import.url).map_err(unreadable)? else {
-            self.skeletons.unfetched.push(import.url.clone());
+            self.learnt.unfetched.push(import.url.clone());
             return Ok(None);
         };
         let inner = Home { file: import.url.clone(), folder: String::new() };

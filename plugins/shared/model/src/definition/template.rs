@@ -20,10 +20,19 @@ pub(super) fn is_in(text: &str) -> bool {
     text.contains(PACKAGE) || text.contains(DEPRECATED)
 }
 
-/// Fills in a whole definition. Gives the names of templates without a value.
-pub(super) fn fill(document: &mut Value, architecture: &str, choice: &Choice) -> BTreeSet<String> {
-    let mut filler = Filler { architecture, choice, missing: BTreeSet::new() };
-    let Value::Mapping(mapping) = document else { return filler.missing };
+/// The names of package templates.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// All that there are.
+    pub(super) all: BTreeSet<String>,
+    /// Those without a value.
+    pub(super) missing: BTreeSet<String>,
+}
+
+/// Fills in a whole definition.
+pub(super) fn fill(document: &mut Value, architecture: &str, choice: &Choice) -> Names {
+    let mut filler = Filler { architecture, choice, names: Names::default() };
+    let Value::Mapping(mapping) = document else { return filler.names };
     for (key, value) in mapping.iter_mut() {
         match value {
             Value::Sequence(components) if key.as_str() == Some("components") => {
@@ -35,13 +44,13 @@ pub(super) fn fill(document: &mut Value, architecture: &str, choice: &Choice) ->
             value => filler.value(value, None),
         }
     }
-    filler.missing
+    filler.names
 }
 
 struct Filler<'a> {
     architecture: &'a str,
     choice: &'a Choice,
-    missing: BTreeSet<String>,
+    names: Names,
 }
 
 impl Filler<'_> {
@@ -84,8 +93,9 @@ impl Filler<'_> {
             return None;
         }
         let length = prefix.len() + name.len() + END.len();
+        self.names.all.insert(name.to_owned());
         let Some(value) = self.choice.set.get(name) else {
-            self.missing.insert(name.to_owned());
+            self.names.missing.insert(name.to_owned());
             return Some((text[..length].to_owned(), length));
         };
         Some((value.clone(), length))
@@ -104,8 +114,9 @@ mod tests {
         let mut document: Value = serde_yaml::from_str(text).unwrap();
         let set = [("A", "###ZARF_PKG_ARCH###"), ("B", "\"b\": c")];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let missing = fill(&mut document, "arm64", &Choice { set, ..Choice::default() });
-        assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["C"]);
+        let names = fill(&mut document, "arm64", &Choice { set, ..Choice::default() });
+        assert_eq!(names.missing.into_iter().collect::<Vec<_>>(), ["C"]);
+        assert_eq!(names.all.into_iter().collect::<Vec<_>>(), ["A", "B", "C"]);
         assert_eq!(document["metadata"]["description"], "a ###ZARF_PKG_ARCH### \"b\": c");
         assert_eq!(document["metadata"]["version"], COMPONENT, "no component is there");
         let images: Vec<&str> =

@@ -184,6 +184,50 @@ fn what_cannot_be_composed_is_named() {
     }
 }
 
+/// What is chosen and means nothing here is told, with what there is.
+#[test]
+fn what_nothing_uses_is_told() {
+    let text = "- name: a\n  images: ['x:###ZARF_PKG_TMPL_TAG###']\n- name: b\n  only: {flavor: up}\n";
+    let unused = |flavor: &str, set: &[(&str, &str)]| composed(&[("zarf.yaml", text)], flavor, set).unwrap().unused;
+    assert_eq!(unused("up", &[("TAG", "1")]), Vec::<String>::new());
+    assert_eq!(unused("", &[("TAG", "1")]), Vec::<String>::new());
+    let both = unused("upp", &[("TAG", "1"), ("OTHER", "2")]);
+    let expected = [
+        "no component of `zarf.yaml` is of the flavor `upp`: it has `up`",
+        "no package template of `zarf.yaml` is called `OTHER`, which is set: it has `TAG`",
+    ];
+    assert_eq!(both, expected);
+}
+
+/// What Zarf's schema refuses, at its place.
+#[test]
+fn what_zarf_does_not_take_is_refused_at_its_place() {
+    for (text, place, word) in [
+        ("- name: a\n  images:\n", "components[0].images", "is empty"),
+        ("- name: a\n  description: null\n", "components[0].description", "unit value"),
+        ("- name: a\n  import: ~\n", "components[0].import", "is empty"),
+        ("- name: a\n- name: b\n  required: yes\n", "components[1].required", "\"yes\""),
+        ("- name: a\n  images: [1.5]\n", "components[0].images[0]", "1.5"),
+        ("- name: a\n  images: [x:1, {a: b}]\n", "components[0].images[1]", "map"),
+        ("- name: a\nvariables: [{name: A, default: 8080}]\n", "variables[0].default", "in quotes"),
+        ("- name: a\nconstants: [{name: A, value: true}]\n", "constants[0].value", "in quotes"),
+        (
+            "- name: a\n  actions: {onDeploy: {before: [{cmd: x, maxRetries: '3'}]}}\n",
+            "components[0].actions.onDeploy.before[0].maxRetries",
+            "\"3\"",
+        ),
+    ] {
+        let refused = refused(&[("zarf.yaml", text)]);
+        let found = refused.iter().find(|one| one.path.to_string() == place);
+        assert!(found.is_some_and(|one| one.message.contains(word)), "{place}: {refused:?}");
+    }
+    let marked = format!("\u{feff}{HEAD}- name: a\n");
+    assert!(refused(&[("zarf.yaml", &marked)])[0].message.contains("byte order mark"));
+    let text = "- name: a\n  x-own:\n  actions: {onDeploy: {before: [{cmd: x, maxRetries: 3.0}]}}\n";
+    let found = composed(&[("zarf.yaml", text)], "", &[]).unwrap();
+    assert_eq!(found.definition.components[0].actions.on_deploy.before[0].max_retries, Some(3));
+}
+
 const SKELETON: &str = "kind: ZarfPackageConfig\nmetadata: {name: s, architecture: skeleton}\nbuild: {architecture: skeleton, new: thing}\n";
 
 /// What a registry holds is laid under as what a path leads to is, with its

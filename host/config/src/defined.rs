@@ -23,7 +23,7 @@ use crate::source::{Located, Source, refuse_all};
 use crate::span::Spans;
 use crate::versions_env::VersionsEnv;
 use crate::web::url_problem;
-use crate::{imports, local, repository};
+use crate::{import_paths, imports, local, repository};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -299,7 +299,7 @@ impl Disk<'_> {
     /// Where a path lies; None where there is nothing.
     fn inside(&self, path: &str) -> std::result::Result<Option<PathBuf>, String> {
         let full = local::resolve(self.layout, self.root, path);
-        if imports::below(path).is_some() {
+        if import_paths::below(path).is_some() {
             // Checked as a whole when its definition was read.
             return Ok(full.exists().then_some(full));
         }

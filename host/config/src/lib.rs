@@ -42,6 +42,7 @@ pub mod defined;
 pub mod edit;
 pub mod hash;
 mod hidden;
+mod import_paths;
 pub mod imports;
 pub mod limits;
 pub mod local;

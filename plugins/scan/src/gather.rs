@@ -15,11 +15,12 @@ use model::version::{Constraint, Version};
 use sdk::{Sink, StepError, Tree, formats};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::ARCHIVE_LIMIT;
 use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
 use crate::report;
 
+/// Bytes of a packed chart.
+pub const ARCHIVE_LIMIT: u64 = 64 << 20;
 /// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
 /// Charts, and HelmReleases, that are rendered.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model::{FileEntry, FileKind, ResolvedComponents};
 
+use super::item::{Item, Source};
 use super::start_here;
 use crate::orchestrator::listed;
 use crate::orchestrator::outputs::tree_of;
@@ -22,33 +23,6 @@ use seal::beside::LAST_LIST;
 
 /// Bytes of files.json and of components.resolved.json.
 const LARGEST_LIST: u64 = 64 << 20;
-
-/// One file of the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Its name in the folder, which has no folders in it.
-    pub name: String,
-    /// Where its content comes from.
-    pub source: Source,
-    /// Whether the copy gets the mode 0755, else 0644, where the disk has modes.
-    pub executable: bool,
-}
-
-/// Where its content is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file that is copied.
-    File {
-        /// Where it lies.
-        path: PathBuf,
-        /// SHA-256 that the copy must have.
-        digest: Digest,
-        /// Bytes.
-        size: u64,
-    },
-    /// What is written for the folder alone.
-    Text(String),
-}
 
 impl Item {
     /// Bytes.

@@ -3,7 +3,7 @@
 
 use model::ResolvedComponents;
 
-use super::Item;
+use super::item::Item;
 use config::Project;
 
 /// Where `serve` listens in the commands.

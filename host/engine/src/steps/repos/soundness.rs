@@ -38,11 +38,35 @@ const PACKED_REFS_LIMIT: u64 = 64 << 20;
 const REFERENCE_LIMIT: u64 = 4096;
 const LISTING_LIMIT: usize = 64 << 20;
 
+/// Makes the clone where it is missing, anew where it is not sound, and clears what
+/// a killed git left.
+///
+/// # Errors
+/// `local`, `disk-full`, `interrupted`.
+pub(super) async fn prepare(clone: &RepositoryClone<'_>) -> Result<()> {
+    let directory = &clone.directory;
+    if !directory.exists() {
+        let fresh = clone.make_fresh().await?;
+        return clone.put_in_place(&fresh);
+    }
+    if !directory.is_dir() {
+        return check_ours(directory);
+    }
+    clone.clear_leftovers()?;
+    if is_sound(clone).await? {
+        return Ok(());
+    }
+    check_ours(directory)?;
+    let shown = directory.display();
+    clone.progress.warn(&format!("the clone `{shown}` is not whole and is made anew from what it holds"));
+    renew(clone).await
+}
+
 /// Whether git reads the clone and finds an object behind every reference.
 ///
 /// # Errors
 /// `interrupted`, and `local` where git does not run.
-pub(super) async fn is_sound(clone: &RepositoryClone<'_>) -> Result<bool> {
+async fn is_sound(clone: &RepositoryClone<'_>) -> Result<bool> {
     // No clone of ours is shallow: whatever says so is damage.
     if clone.directory.join("shallow").symlink_metadata().is_ok() {
         return Ok(false);
@@ -59,7 +83,7 @@ pub(super) async fn is_sound(clone: &RepositoryClone<'_>) -> Result<bool> {
 ///
 /// # Errors
 /// `local`.
-pub(super) fn check_ours(directory: &Path) -> Result<()> {
+fn check_ours(directory: &Path) -> Result<()> {
     let known = |name: &str| OURS.contains(&name) || name.starts_with(".canonical.");
     let own = |name: &str| OUR_REFERENCES.contains(&name) || is_empty(&directory.join("refs").join(name));
     let is_clone = directory.is_dir() && !directory.is_symlink();

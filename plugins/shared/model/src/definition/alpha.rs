@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
 use super::reader::{DEEPEST, Home, Reader, Refused};
-use super::{Found, merge, path, refuse, skeleton, template};
+use super::{Found, address, merge, path, refuse, template};
 use crate::problem::{YamlPath, shown};
 use crate::zarf::Definition;
 use crate::zarf::alpha::{Action, ActionSet, Chart, Component, Manifest};
@@ -150,7 +150,7 @@ impl Reader<'_> {
             ));
         }
         if !import.url.is_empty() {
-            skeleton::check_url(&import.url).map_err(|(message, hint)| refused(message, &hint))?;
+            address::check_url(&import.url).map_err(|(message, hint)| refused(message, &hint))?;
         }
         Ok(Some(import))
     }

@@ -11,6 +11,7 @@
 //! what was fetched. The `reader` asks for files, and notes what is wrong.
 //! Nothing here does I/O.
 
+mod address;
 mod alpha;
 mod beta;
 mod merge;

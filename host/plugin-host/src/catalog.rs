@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::{fmt, io};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use model::problem::{Problem, YamlPath};
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,10 @@ pub struct PluginSource {
 #[derive(Clone)]
 enum Bytes {
     /// Packed: it is compiled once, and never looked at again.
-    Embedded { packed: &'static [u8], size: usize },
+    Embedded {
+        packed: &'static [u8],
+        size: usize,
+    },
     Read(Arc<[u8]>),
 }
 
@@ -133,9 +136,9 @@ impl PluginSource {
     /// `local` where this program is damaged, which holds the core plugins packed.
     pub fn component(&self) -> Result<Cow<'_, [u8]>> {
         match &self.bytes {
-            Bytes::Embedded { packed, size } => unpack(packed, *size)
-                .map(Cow::Owned)
-                .map_err(|error| Error::local(format!("the core plugin {} can not be unpacked", self.name)).caused_by(error)),
+            Bytes::Embedded { packed, size } => unpack(packed, *size).map(Cow::Owned).map_err(|error| {
+                Error::local(format!("the core plugin {} can not be unpacked", self.name)).caused_by(error)
+            }),
             Bytes::Read(bytes) => Ok(Cow::Borrowed(bytes)),
         }
     }

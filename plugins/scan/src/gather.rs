@@ -80,7 +80,8 @@ impl<'a> Packaged<'a> {
         let constraint = Constraint::parse(&wanted.version);
         let fits = |chart: &&formats::Chart| {
             let version = Version::parse(&chart.version);
-            wanted.version == chart.version || constraint.as_ref().zip(version).is_some_and(|(wanted, is)| wanted.fits(&is))
+            wanted.version == chart.version
+                || constraint.as_ref().zip(version).is_some_and(|(wanted, is)| wanted.fits(&is))
         };
         let mut same = self.charts.iter().filter(of);
         same.clone().find(|chart| chart.requested == wanted.version).or_else(|| same.find(fits))
@@ -128,7 +129,10 @@ impl Gathered {
 
     /// Takes a file of resources.
     pub fn resources(&mut self, file: &str, text: &str) {
-        if !["HelmRelease", "HelmRepository", "OCIRepository", "ConfigMap", "Secret"].iter().any(|kind| text.contains(kind)) {
+        if !["HelmRelease", "HelmRepository", "OCIRepository", "ConfigMap", "Secret"]
+            .iter()
+            .any(|kind| text.contains(kind))
+        {
             return;
         }
         for root in yaml::documents(text).0 {

@@ -149,7 +149,10 @@ const DEFINED: &[(&str, &str)] = &[
 /// A chart, and what deploys it in a cluster with Flux.
 const LACKING: &[(&str, &str)] = &[
     ("charts/shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.4.0\nappVersion: 2.4.1\n"),
-    ("charts/shop/values.yaml", "registry: REGISTRY\ntag: \"\"\nmetrics: {enabled: false, image: REGISTRY/shop/metrics:1}\n"),
+    (
+        "charts/shop/values.yaml",
+        "registry: REGISTRY\ntag: \"\"\nmetrics: {enabled: false, image: REGISTRY/shop/metrics:1}\n",
+    ),
     (
         "charts/shop/templates/front.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: front}\nspec:\n  containers:\n  - name: front\n    image: \

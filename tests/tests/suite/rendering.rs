@@ -110,7 +110,12 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
         ),
         ("values", "{{- range until 100000 }}{{ $.Values.long }}{{ end }}", "templates/x.yaml:1: ", "more than 32 MiB"),
         ("texts", "{{ tpl .Values.endless . }}", "templates/x.yaml:1: ", "more than 32 MiB"),
-        ("doubles", "{{ $x := \"ab\" }}{{ range until 60 }}{{ $x = print $x $x }}{{ end }}", "templates/x.yaml:1: ", "more than 8 MiB"),
+        (
+            "doubles",
+            "{{ $x := \"ab\" }}{{ range until 60 }}{{ $x = print $x $x }}{{ end }}",
+            "templates/x.yaml:1: ",
+            "more than 8 MiB",
+        ),
         ("broken", "a: b\n{{ if true }}\n c: [d\n{{ end }}\n", "templates/x.yaml:", "not YAML"),
         ("shapes", "{{ range .Values.text }}{{ end }}", "templates/x.yaml:1: ", "range can't iterate over"),
     ];
@@ -120,11 +125,7 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
     );
     let mut project = Project::new();
     for (name, template, ..) in table {
-        project = with_local(
-            project,
-            name,
-            &[("templates/x.yaml", template), ("values.yaml", &values)],
-        );
+        project = with_local(project, name, &[("templates/x.yaml", template), ("values.yaml", &values)]);
     }
     project.write("charts/newer/Chart.yaml", "apiVersion: v2\nname: newer\nversion: 1.0.0\nkubeVersion: '>=9.0.0'\n");
     let project = project.with_chart(json!({ "name": "newer", "repo": "./charts/newer", "version": "1.0.0" }));
@@ -217,12 +218,20 @@ fn helm_releases_of_repositories_are_rendered_once_a_build_has_the_chart() {
     server.put("/charts/web-1.2.3.tgz", archive);
     let repo = server.url("/charts");
     let project = Project::new().with_file_server(&server.host());
-    project.write("in/source.yaml", format!("kind: HelmRepository\nmetadata: {{name: r, namespace: flux}}\nspec: {{url: \"{repo}/\"}}\n"));
-    let release = |name: &str, version: &str, values: &str| format!("kind: HelmRelease\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  targetNamespace: prod\n  chart: {{spec: {{chart: web, version: {version}, sourceRef: {{kind: HelmRepository, name: r, namespace: flux}}}}}}\n  values: {values}\n  postRenderers: [{{kustomize: {{images: [{{name: org/side, newTag: \"9\"}}]}}}}]\n");
+    project.write(
+        "in/source.yaml",
+        format!("kind: HelmRepository\nmetadata: {{name: r, namespace: flux}}\nspec: {{url: \"{repo}/\"}}\n"),
+    );
+    let release = |name: &str, version: &str, values: &str| {
+        format!(
+            "kind: HelmRelease\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  targetNamespace: prod\n  chart: {{spec: {{chart: web, version: {version}, sourceRef: {{kind: HelmRepository, name: r, namespace: flux}}}}}}\n  values: {values}\n  postRenderers: [{{kustomize: {{images: [{{name: org/side, newTag: \"9\"}}]}}}}]\n"
+        )
+    };
     project.write("in/web.yaml", release("web", "1.x", "{tag: v7, side: true}"));
     project.write("in/newer.yaml", release("newer", "\">=2\"", "{tag: v8}"));
     let run = project.run(&["scan", "--write", "in"]).success();
-    let _ = run.prints(&[&format!("opencenter-airgap add chart web --repo {repo}/ --version '1.x'"), "--version '>=2'"]);
+    let _ =
+        run.prints(&[&format!("opencenter-airgap add chart web --repo {repo}/ --version '1.x'"), "--version '>=2'"]);
     project.run(&["add", "chart", "web", "--repo", &repo, "--version", "1.2.3"]).success();
     project.run(&["build", "--step", "charts"]).success();
     let run = project.run(&["scan", "--json", "in"]).success();

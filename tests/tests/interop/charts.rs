@@ -192,7 +192,7 @@ fn is_same(ours: &str, theirs: &str) -> bool {
 
 /// Images that helm renders and the list lacks; those that it has are taken out of it.
 /// What a container names is one; so is what the list says, where a text holds it: the
-/// arguments and the environment of operators.
+/// arguments and the environment of operators, and the parts of one in a custom resource.
 fn unlisted(chart: &str, documents: &[Document], listed: &mut BTreeSet<String>) -> Vec<String> {
     let mut missing = Vec::new();
     let of_chart: Vec<String> =
@@ -217,15 +217,20 @@ fn unlisted(chart: &str, documents: &[Document], listed: &mut BTreeSet<String>) 
     missing
 }
 
-/// Every text, and every `image` of a container.
-fn read<'a>(value: &'a Value, texts: &mut Vec<&'a str>, image: &mut impl FnMut(&'a str)) {
+/// Every text, every image that is named by its parts, and every `image` of a container.
+fn read<'a>(value: &'a Value, texts: &mut Vec<String>, image: &mut impl FnMut(&'a str)) {
     match value {
-        Value::String(text) => texts.push(text),
+        Value::String(text) => texts.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|item| read(item, texts, image)),
         Value::Object(fields) => {
             for key in ["containers", "initContainers", "ephemeralContainers"] {
                 let containers = fields.get(key).and_then(Value::as_array).into_iter().flatten();
                 containers.filter_map(|container| container["image"].as_str()).for_each(&mut *image);
+            }
+            let part = |key: &str| fields.get(key).and_then(Value::as_str);
+            if let (Some(repository), Some(name), Some(version)) = (part("repository"), part("image"), part("version"))
+            {
+                texts.push(format!("{repository}/{name}:{version}"));
             }
             fields.values().for_each(|value| read(value, texts, image));
         }

@@ -127,6 +127,9 @@ fn open_ports(project: &Project, variables: &Variables) -> BTreeSet<u16> {
     let mut pins = project.plugin_pins.clone();
     pins.plugins.values_mut().for_each(|pin| pin.signature = None);
     open.extend(ports::named_in(pins.to_text().as_bytes()));
+    // A definition lies beside config/, and what it imports is fetched before it is read.
+    open.extend(project.read.for_plugins().flat_map(|(_, text)| ports::named_in(text.as_bytes())));
+    open.extend(project.skeletons().into_iter().flat_map(|url| ports::named_in(url.as_bytes())));
     let locks = [project.layout.airgap_lock(), project.layout.plugins_lock()];
     let files = project.layout.config.read_dir().into_iter().flatten().flatten();
     for entry in files.filter(|entry| !locks.contains(&entry.path())) {

@@ -7,6 +7,7 @@
 //! and handed out as it was then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use model::ResolvedComponents;
@@ -256,8 +257,10 @@ struct Disk<'a> {
 
 impl Files for Disk<'_> {
     fn look(&mut self, path: &str) -> std::result::Result<Found, String> {
+        // Of other files it is nothing; of a definition Zarf minds.
+        let mark = if begins_with_mark(&local::resolve(self.layout, self.root, path)) { MARK } else { "" };
         if let Some(source) = self.sources.get(path) {
-            return Ok(Found::Text(source.text.clone()));
+            return Ok(Found::Text(format!("{mark}{}", source.text)));
         }
         let Some(full) = self.inside(path)? else { return Ok(Found::Nothing) };
         if full.is_dir() {
@@ -265,7 +268,7 @@ impl Files for Disk<'_> {
         }
         let source = Source::read(&full).map_err(|error| error.one_line())?;
         let Some(source) = source else { return Ok(Found::Nothing) };
-        let text = source.text.clone();
+        let text = format!("{mark}{}", source.text);
         self.sources.insert(path.to_owned(), Source { shown: path.to_owned(), ..source });
         Ok(Found::Text(text))
     }
@@ -293,6 +296,14 @@ impl<'a> Disk<'a> {
         let roots = [root, &layout.config].iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         Self { layout, root, roots, hidden: Hidden::of(layout), known, sources: BTreeMap::new() }
     }
+}
+
+/// What some editors write in front of a text.
+const MARK: &str = "\u{feff}";
+
+fn begins_with_mark(path: &Path) -> bool {
+    let mut first = [0; MARK.len()];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *MARK.as_bytes()
 }
 
 impl Disk<'_> {

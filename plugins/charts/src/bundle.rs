@@ -35,7 +35,7 @@ use model::version::{Constraint, Version, compare};
 /// repository.
 pub const EXPORTED: &str = "repos:";
 /// Of one archive.
-const ARCHIVE_LIMIT: u64 = 64 << 20;
+pub(crate) const ARCHIVE_LIMIT: u64 = 64 << 20;
 const PROVENANCE_LIMIT: u64 = 1 << 20;
 /// Of one values file.
 const VALUES_LIMIT: u64 = 8 << 20;
@@ -375,7 +375,7 @@ fn loaded(chart: &Chart, archive: &Archive, bytes: &[u8]) -> Result<chart_loader
 
 /// A values file of the project, which must be what helm takes; and its first
 /// document, where another Helm reads that alone.
-fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node, Option<Node>), StepError> {
+pub(crate) fn values_file(host: &dyn Host, path: &str) -> Result<(Vec<u8>, Node, Option<Node>), StepError> {
     let refuse = |why: String| StepError::invalid_input("values", format!("the values file `{path}` {why}"));
     let tree = host.local(path).ok_or_else(|| refuse("is not there".to_owned()))?;
     let name = file_name(&*tree, path).map_err(|why| refuse(format!("cannot be read: {why}")))?;
@@ -403,7 +403,7 @@ fn filled_in_later(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The host hands a single file in as a tree that holds it alone.
-fn file_name(tree: &dyn Files, path: &str) -> Result<Option<String>, String> {
+pub(crate) fn file_name(tree: &dyn Files, path: &str) -> Result<Option<String>, String> {
     let listed = tree.list()?;
     let name = path.rsplit('/').next().unwrap_or(path);
     let named = listed.iter().find(|file| file.path == name).or_else(|| listed.first().filter(|_| listed.len() == 1));

@@ -2,11 +2,13 @@
 //!
 //! [`bundle::run`] tells the story. This file only converts: the host's
 //! handles become a [`host::Host`], and the lists are written: charts.json, what
-//! the search found, and what is to be rendered.
+//! the search found, and what is to be rendered, which [`deployed`] completes where
+//! the project has a definition.
 
 use std::io::Read;
 
 use chart_loader::directory::{Files, ListedFile, joined};
+use deployed::Rows;
 use image_finder::{Node, yaml};
 use model::count::counted;
 use model::rendered::{ChartToRender, SEARCHED, TO_RENDER, ToRender};
@@ -16,6 +18,7 @@ use sdk::{Artifact, Context, EntryKind, Inputs, JsonSchema, Sink, Step, StepErro
 use serde::Deserialize;
 
 pub mod bundle;
+pub mod deployed;
 pub mod host;
 pub mod images;
 pub mod index;
@@ -23,6 +26,9 @@ pub mod local;
 pub mod oci;
 pub mod resolve;
 pub mod url;
+
+/// In the tree of `manifests`: the composed definition of the project.
+const DEFINITION: &str = "definition.json";
 
 /// What the step accepts: nothing.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,10 +48,18 @@ impl Step for Charts {
         let components: ResolvedComponents = inputs.get("manifests")?.read_json(RESOLVED)?;
         let lock = lock(inputs)?;
         let job = bundle::Job { charts: &components.charts, lock: &lock };
-        let (entries, searched) = bundle::run(&Guest { inputs, output }, &job)?;
+        let guest = Guest { inputs, output };
+        let (entries, searched) = bundle::run(&guest, &job)?;
+        let ToRender { kube_version, charts } = to_render(&components, &entries);
+        let mut rows = Rows { charts: &components.charts, entries: &entries, to_render: charts, searched };
+        let manifests = inputs.get("manifests")?;
+        if manifests.exists(DEFINITION)? {
+            deployed::complete(&guest, &manifests.read_json(DEFINITION)?, &mut rows)?;
+        }
+        let Rows { to_render: charts, searched, .. } = rows;
         output.write_json("charts.json", &entries)?;
         output.write_json(SEARCHED, &searched)?;
-        output.write_json(TO_RENDER, &to_render(&components, &entries))?;
+        output.write_json(TO_RENDER, &ToRender { kube_version, charts })?;
         let message = counted(entries.len(), "chart", "charts");
         Ok(Summary::new(entries.len() as u64, "charts").message(message))
     }

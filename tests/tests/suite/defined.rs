@@ -339,6 +339,40 @@ fn images_out_of_archives_are_no_images_that_are_lacking() {
     project.run(&["build", "--clean", "--strict-images"]).code(1).says(&["web:2"]);
 }
 
+/// Each chart is rendered as Zarf would deploy it, also one that is packed, and one that is
+/// deployed twice; what is not known then is told.
+#[test]
+fn charts_are_rendered_as_they_are_deployed() {
+    let image = "kind: Pod\nspec:\n  containers:\n  - image: r.io/{{ .Release.Namespace }}/{{ .Release.Name }}:{{ .Values.tag }}\n";
+    let files = FileServer::start();
+    let url = files.put("/v.yaml", "tag: '9'\n");
+    let text = format!(
+        "kind: ZarfPackageConfig\nmetadata: {{name: x, version: '1'}}\ncomponents:\n- name: a\n  charts:\n  \
+         - {{name: packed, version: 9.9.9, namespace: one, releaseName: first, localPath: app.tgz, valuesFiles: [v.yaml, w.yaml]}}\n  \
+         - {{name: folder, version: 1.0.0, namespace: two, localPath: app, valuesFiles: [v.yaml]}}\n  \
+         - {{name: folder, version: 1.0.0, namespace: three, releaseName: third, localPath: app, valuesFiles: ['{url}', zarf.values]}}\n"
+    );
+    let project = defined(&text).with_file_server(&files.host());
+    project.write("app.tgz", chart("packed", "1.2.3", &[("templates/pod.yaml", image), ("values.yaml", "tag: '0'\n")]));
+    project.write("app/Chart.yaml", "apiVersion: v2\nname: other\nversion: 1.0.0\n");
+    project.write("app/values.yaml", "tag: '0'\n");
+    project.write("app/templates/pod.yaml", image);
+    project.write("v.yaml", "tag: '7'\n");
+    project.write("w.yaml", "tag: '8'\n");
+    project.write("zarf.values", "other: '###ZARF_VAR_X###'\n");
+    let run = project.run(&["build", "--step", "discover"]).success();
+    run.says(&["component `a` is rendered without its values", "/v.yaml"]);
+    let found: Value = serde_json::from_str(&project.read("build/steps/discover/discovered.json")).unwrap();
+    let rendered: Vec<&str> = found["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["found"] == "rendered")
+        .map(|one| one["image"].as_str().unwrap())
+        .collect();
+    assert_eq!(rendered, ["r.io/two/folder:7", "r.io/one/first:8", "r.io/three/third:0"], "{found}");
+}
+
 /// Archives of images that are cut, or hold something else than they say.
 #[test]
 fn bad_archives_of_images_are_named() {

@@ -15,7 +15,6 @@ use model::version::{Constraint, Version};
 use sdk::{Sink, StepError, Tree, formats};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::ARCHIVE_LIMIT;
 use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
 use crate::report;
@@ -65,13 +64,17 @@ pub struct Gathered {
 pub struct Packaged<'a> {
     tree: &'a Tree,
     charts: Vec<formats::Chart>,
+    /// Bytes of an archive that is read.
+    limit: u64,
 }
 
 impl<'a> Packaged<'a> {
+    /// `limit`: bytes of an archive.
+    ///
     /// # Errors
     /// A list that can not be read.
-    pub fn read(tree: &'a Tree) -> Result<Self, StepError> {
-        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)? })
+    pub fn read(tree: &'a Tree, limit: u64) -> Result<Self, StepError> {
+        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)?, limit })
     }
 
     /// The one that a release would get, were it installed with this package.
@@ -248,7 +251,7 @@ fn copy(
         return Ok(Some((place, met.clone())));
     }
     let path = format!("charts/packaged-{}.tgz", copied.len());
-    output.write(&path, &packaged.tree.read(&chart.path, ARCHIVE_LIMIT)?, false)?;
+    output.write(&path, &packaged.tree.read(&chart.path, packaged.limit)?, false)?;
     let met = Met { name: chart.name.clone(), version: chart.version.clone(), path };
     copied.insert(chart.path.clone(), met.clone());
     Ok(Some((place, met)))

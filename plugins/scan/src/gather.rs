@@ -66,13 +66,17 @@ pub struct Gathered {
 pub struct Packaged<'a> {
     tree: &'a Tree,
     charts: Vec<formats::Chart>,
+    /// Bytes of an archive that is read.
+    limit: u64,
 }
 
 impl<'a> Packaged<'a> {
+    /// `limit`: bytes of an archive.
+    ///
     /// # Errors
     /// A list that can not be read.
-    pub fn read(tree: &'a Tree) -> Result<Self, StepError> {
-        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)? })
+    pub fn read(tree: &'a Tree, limit: u64) -> Result<Self, StepError> {
+        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)?, limit })
     }
 
     /// The one that a release would get, were it installed with this package.
@@ -249,7 +253,7 @@ fn copy(
         return Ok(Some((place, met.clone())));
     }
     let path = format!("charts/packaged-{}.tgz", copied.len());
-    output.write(&path, &packaged.tree.read(&chart.path, ARCHIVE_LIMIT)?, false)?;
+    output.write(&path, &packaged.tree.read(&chart.path, packaged.limit)?, false)?;
     let met = Met { name: chart.name.clone(), version: chart.version.clone(), path };
     copied.insert(chart.path.clone(), met.clone());
     Ok(Some((place, met)))

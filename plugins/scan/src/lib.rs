@@ -84,7 +84,7 @@ fn gathered(inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
             gather_tree(tree, path, &mut gathered, output)?;
         }
     }
-    let packaged = inputs.find(PACKAGED).map(Packaged::read).transpose()?;
+    let packaged = inputs.find(PACKAGED).map(|tree| Packaged::read(tree, archive::ARCHIVE_LIMIT)).transpose()?;
     Ok(Summary::new(gathered.write(packaged.as_ref(), output)?, "charts"))
 }
 

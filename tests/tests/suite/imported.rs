@@ -48,7 +48,7 @@ fn importing(registry: &Registry, url: &str) -> Project {
     );
     project.write(
         "deploy/parts/zarf.yaml",
-        format!("kind: ZarfPackageConfig\nmetadata: {{name: p}}\ncomponents:\n- name: mine\n  import: {{url: '{url}', name: base}}\n"),
+        format!("kind: ZarfPackageConfig\nmetadata: {{name: p}}\ncomponents:\n- name: mine\n  import: {{url: '{url}', name: base}}\n  charts: [{{name: local, namespace: mine}}]\n"),
     );
     project.write("deploy/own.txt", "own\n");
     project

@@ -273,7 +273,8 @@ impl Merged {
     /// A component over what it imports; without that where it is not there yet.
     fn lay(&mut self, base: Option<Base>, over: Component) -> Result<(), (String, &'static str)> {
         let Some(base) = base else {
-            self.components.push(Component { import: None, ..over });
+            // Its charts may be halves of those that are imported.
+            self.components.push(Component { import: None, charts: Vec::new(), ..over });
             return Ok(());
         };
         let Imported { component, folder, along } = *base;

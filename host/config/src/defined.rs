@@ -23,7 +23,7 @@ use crate::source::{Located, Source, refuse_all};
 use crate::span::Spans;
 use crate::versions_env::VersionsEnv;
 use crate::web::url_problem;
-use crate::{imports, local, repository};
+use crate::{imports, local, repository, skeleton_path};
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -272,7 +272,7 @@ impl Files for Disk<'_> {
 
     fn skeleton(&mut self, url: &str) -> std::result::Result<Option<Skeleton>, String> {
         let Some(manifest) = self.known.get(url) else { return Ok(None) };
-        let folder = imports::written(manifest);
+        let folder = skeleton_path::written(manifest);
         if let Some(source) = self.sources.get(url) {
             return Ok(Some(Skeleton { text: source.text.clone(), folder }));
         }
@@ -299,7 +299,7 @@ impl Disk<'_> {
     /// Where a path lies; None where there is nothing.
     fn inside(&self, path: &str) -> std::result::Result<Option<PathBuf>, String> {
         let full = local::resolve(self.layout, self.root, path);
-        if imports::below(path).is_some() {
+        if skeleton_path::below(path).is_some() {
             // Checked as a whole when its definition was read.
             return Ok(full.exists().then_some(full));
         }

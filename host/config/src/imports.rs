@@ -3,7 +3,7 @@
 //!
 //! One has a folder of its own in build/imports, called by the digest of its
 //! manifest: its zarf.yaml, and a folder for each component that has files. Paths
-//! of the configuration call that folder [`AT`], wherever build/ is. Beside it lies
+//! of the configuration call that folder [`AT`](crate::skeleton_path::AT), wherever build/ is. Beside it lies
 //! the digest of all that is in it ([`seal`]): a folder that is not what that says
 //! counts as not there, and is unpacked again.
 
@@ -18,9 +18,6 @@ use base::error::Result;
 use base::layout::Layout;
 use disk::fs;
 use entitlement::Asker;
-
-/// How a local path of the configuration begins that lies in a skeleton.
-pub const AT: &str = ".oci-imports";
 
 /// The definition of a skeleton, in its folder.
 pub const DEFINITION: &str = "zarf.yaml";
@@ -52,22 +49,6 @@ impl Known {
 /// The folder of a skeleton, by the digest of its manifest.
 pub fn folder(layout: &Layout, manifest: &Digest) -> PathBuf {
     layout.imports().join(manifest.hex())
-}
-
-/// The same as the configuration calls it.
-pub(crate) fn written(manifest: &Digest) -> String {
-    format!("{AT}/{}", manifest.hex())
-}
-
-/// What a path of the configuration that lies in a skeleton is below
-/// build/imports.
-pub(crate) fn below(written: &str) -> Option<&str> {
-    written.trim_start_matches("./").strip_prefix(AT)?.strip_prefix('/')
-}
-
-/// The skeleton that such a path lies in, as the configuration calls its folder.
-pub(crate) fn skeleton_of(written: &str) -> Option<String> {
-    below(written).map(|below| format!("./{AT}/{}/", below.split('/').next().unwrap_or_default()))
 }
 
 fn record(folder: &Path) -> PathBuf {
@@ -118,11 +99,5 @@ mod tests {
         assert!(!is_whole(&folder));
         remove(&folder).unwrap();
         assert!(!folder.exists() && !is_whole(&folder) && std::fs::read_dir(place.path()).unwrap().next().is_none());
-    }
-
-    #[test]
-    fn paths_in_a_skeleton_are_told() {
-        assert_eq!(skeleton_of("./.oci-imports/ab/web/f").as_deref(), Some("./.oci-imports/ab/"));
-        assert_eq!((skeleton_of("./charts/ab"), below(".oci-importsx/a")), (None, None));
     }
 }

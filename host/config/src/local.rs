@@ -10,7 +10,7 @@ use model::ComponentManifest;
 use model::problem::{Problem, YamlPath, shown};
 
 use super::hidden::Hidden;
-use super::imports;
+use super::skeleton_path;
 use base::digest::{Digest, Hasher};
 use base::error::{Error, Result};
 use base::layout::Layout;
@@ -61,9 +61,9 @@ pub fn problem(written: &str, path: &YamlPath) -> Option<Problem> {
 
 /// Where a written path lies: below the folder that holds config/. A leading
 /// `config/` means the configuration folder, whatever it is called, and
-/// [`imports::AT`] that of the skeletons.
+/// [`skeleton_path::AT`] that of the skeletons.
 pub fn resolve(layout: &Layout, root: &Path, written: &str) -> PathBuf {
-    if let Some(below) = imports::below(written) {
+    if let Some(below) = skeleton_path::below(written) {
         return layout.imports().join(below);
     }
     let relative = written.trim_start_matches("./");
@@ -101,7 +101,7 @@ pub fn dependencies(layout: &Layout, root: &Path, written: &str) -> Result<Vec<S
         for repository in repositories(&resolve(layout, root, &chart))? {
             let Some(path) = repository.strip_prefix("file://") else { continue };
             let Some(path) = joined(&chart, path).filter(|path| resolve(layout, root, path).is_dir()) else { continue };
-            if imports::skeleton_of(&path) != imports::skeleton_of(written) {
+            if skeleton_path::skeleton_of(&path) != skeleton_path::skeleton_of(written) {
                 continue;
             }
             if path != written && !found.contains(&path) && found.len() < CHARTS {

@@ -15,9 +15,9 @@ use model::ResolvedComponents;
 use crate::as_read::AsRead;
 use crate::defined::Defined;
 use crate::hidden::Hidden;
-use crate::imports;
 use crate::local::Content;
 use crate::pipeline::StepSpec;
+use crate::skeleton_path;
 use crate::{Project, local};
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};
@@ -180,7 +180,7 @@ impl NamedPaths {
     fn tree(&self, written: &str, read: &AsRead) -> Result<LocalTree> {
         let full = local::resolve(&self.layout, &self.root, written);
         let imports = self.layout.imports();
-        let base = match imports::below(written) {
+        let base = match skeleton_path::below(written) {
             Some(_) => &imports,
             None if full.starts_with(&self.root) => &self.root,
             None => &self.layout.config,

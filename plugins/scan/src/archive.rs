@@ -8,9 +8,6 @@ use crate::chart;
 use crate::report::Packed;
 use crate::scanner::{Scanner, is_wanted};
 
-/// Of a packed chart.
-pub const ARCHIVE_LIMIT: u64 = 64 << 20;
-
 /// Whether a file is a packed chart by its name. Helm passes over those with `_`
 /// or `.` in front.
 pub fn is_archive(path: &str) -> bool {

@@ -15,9 +15,9 @@ use model::version::{Constraint, Version};
 use sdk::{Sink, StepError, Tree, formats};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::ARCHIVE_LIMIT;
 use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
+use crate::limits::ARCHIVE_LIMIT;
 use crate::report;
 
 /// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].

@@ -23,6 +23,7 @@ pub mod gather;
 pub mod jinja;
 pub mod kubespray;
 pub mod kustomize;
+pub mod limits;
 pub mod renderings;
 pub mod report;
 pub mod scanner;
@@ -101,7 +102,7 @@ fn gather_tree(tree: &Tree, root: &str, gathered: &mut Gathered, output: &Sink) 
         }
         let is_archive = archive::is_archive(&entry.path);
         if is_archive || single && is_packed(tree, &entry.path) {
-            if let Ok(bytes) = tree.read(&entry.path, archive::ARCHIVE_LIMIT)
+            if let Ok(bytes) = tree.read(&entry.path, limits::ARCHIVE_LIMIT)
                 && let Ok(chart) = chart_loader::load(&*bytes)
             {
                 gathered.chart(&shown(&entry.path), (chart.name(), chart.version()), &bytes, output)?;
@@ -147,7 +148,7 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;
         if is_archive || single && is_packed(tree, &entry.path) {
-            match tree.read(&entry.path, archive::ARCHIVE_LIMIT) {
+            match tree.read(&entry.path, limits::ARCHIVE_LIMIT) {
                 Ok(bytes) => archive::scan(&shown, &bytes, scanner),
                 Err(error) => scanner.skip(&shown, &why(&error)),
             }

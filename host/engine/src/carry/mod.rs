@@ -28,13 +28,14 @@ use base::layout::{Layout, shown};
 use base::progress::Progress;
 use disk::fs;
 
+mod item;
 pub mod items;
 mod place;
 mod start_here;
 #[cfg(test)]
 mod tests;
 
-pub use items::{Item, Source};
+pub use item::{Item, Source};
 
 /// What [`UNFINISHED`] says.
 const NOTE: &str = "This folder is not complete: it is being filled, or filling it was interrupted.\n\

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::pin::{Advertised, Pin, patterns};
-use super::soundness;
 use super::source::Source;
 use base::error::{Class, Error, Result};
 use base::progress::Progress;
@@ -34,26 +33,6 @@ pub(super) struct RepositoryClone<'a> {
 }
 
 impl RepositoryClone<'_> {
-    /// Makes the clone where it is missing, anew where it is not sound, and
-    /// clears what a killed git left.
-    pub(super) async fn prepare(&self) -> Result<()> {
-        if !self.directory.exists() {
-            let fresh = self.make_fresh().await?;
-            return self.put_in_place(&fresh);
-        }
-        if !self.directory.is_dir() {
-            return soundness::check_ours(&self.directory);
-        }
-        self.clear_leftovers()?;
-        if soundness::is_sound(self).await? {
-            return Ok(());
-        }
-        soundness::check_ours(&self.directory)?;
-        let shown = self.directory.display();
-        self.progress.warn(&format!("the clone `{shown}` is not whole and is made anew from what it holds"));
-        soundness::renew(self).await
-    }
-
     /// An empty clone beside the place of this one.
     pub(super) async fn make_fresh(&self) -> Result<PathBuf> {
         let fresh = fs::temporary_beside(&self.directory);

@@ -38,6 +38,28 @@ const PACKED_REFS_LIMIT: u64 = 64 << 20;
 const REFERENCE_LIMIT: u64 = 4096;
 const LISTING_LIMIT: usize = 64 << 20;
 
+impl RepositoryClone<'_> {
+    /// Makes the clone where it is missing, anew where it is not sound, and
+    /// clears what a killed git left.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        if !self.directory.exists() {
+            let fresh = self.make_fresh().await?;
+            return self.put_in_place(&fresh);
+        }
+        if !self.directory.is_dir() {
+            return check_ours(&self.directory);
+        }
+        self.clear_leftovers()?;
+        if is_sound(self).await? {
+            return Ok(());
+        }
+        check_ours(&self.directory)?;
+        let shown = self.directory.display();
+        self.progress.warn(&format!("the clone `{shown}` is not whole and is made anew from what it holds"));
+        renew(self).await
+    }
+}
+
 /// Whether git reads the clone and finds an object behind every reference.
 ///
 /// # Errors

@@ -13,6 +13,7 @@
 
 mod alpha;
 mod beta;
+mod import;
 mod merge;
 pub mod path;
 mod reader;

@@ -3,7 +3,7 @@
 //!
 //! One has a folder of its own in build/imports, called by the digest of its
 //! manifest: its zarf.yaml, and a folder for each component that has files. Paths
-//! of the configuration call that folder [`AT`], wherever build/ is. Beside it lies
+//! of the configuration call that folder [`AT`](crate::skeleton_path::AT), wherever build/ is. Beside it lies
 //! the digest of all that is in it ([`seal`]): a folder that is not what that says
 //! counts as not there, and is unpacked again.
 

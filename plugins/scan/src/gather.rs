@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
+use crate::limits::ARCHIVE_LIMIT;
 use crate::report;
 
 /// Bytes of a packed chart.

@@ -23,6 +23,7 @@ pub mod gather;
 pub mod jinja;
 pub mod kubespray;
 pub mod kustomize;
+pub mod limits;
 pub mod renderings;
 pub mod report;
 pub mod scanner;

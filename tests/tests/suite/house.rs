@@ -109,3 +109,16 @@ fn no_two_modules_stand_on_each_other() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+/// What airgap.lock takes in was seen: by the network what an address gave, by a
+/// desk what a chart is. Nothing else says so.
+#[test]
+fn what_was_seen_is_said_by_who_saw_it() {
+    for (made, home) in [("Seen::new(", "network/"), ("SeenChart::new(", "desk.rs")] {
+        let files = sources(&root().join("host/fetch/src"));
+        let makes =
+            |text: &String| text.match_indices(made).any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric));
+        let makers: Vec<String> = files.into_iter().filter(|(_, text)| makes(text)).map(|(file, _)| file).collect();
+        assert!(!makers.is_empty() && makers.iter().all(|file| file.starts_with(home)), "{made} {makers:?}");
+    }
+}

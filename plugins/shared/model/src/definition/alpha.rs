@@ -6,54 +6,20 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
+use super::import::{Base, Import, Imported, Resolved, each_source};
 use super::reader::{DEEPEST, Home, Reader, Refused};
 use super::{Found, address, merge, path, refuse, template};
 use crate::problem::{YamlPath, shown};
 use crate::zarf::Definition;
 use crate::zarf::alpha::{Action, ActionSet, Chart, Component, Manifest};
 
-/// `import` of a component.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Import {
-    pub(super) name: String,
-    pub(super) path: String,
-    pub(super) url: String,
-}
-
-impl Import {
-    /// What the component is called there.
-    pub(super) fn called<'a>(&'a self, component: &'a Component) -> &'a str {
-        if self.name.is_empty() { &component.name } else { &self.name }
-    }
-}
-
 /// A definition, with the place of each component in its file.
 pub(super) struct Package {
     pub(super) definition: Definition,
     pub(super) places: Vec<YamlPath>,
     pub(super) home: Home,
-}
-
-/// What a component is laid over. Boxed, for imports lead to imports.
-pub(super) type Base = Box<Imported>;
-
-/// A component that is imported.
-pub(super) struct Imported {
-    pub(super) component: Component,
-    /// The folder of its files, as the importing definition says it.
-    pub(super) folder: String,
-    /// What comes along.
-    pub(super) along: Resolved,
-}
-
-/// What composing one gave.
-pub(super) struct Resolved {
-    definition: Definition,
-    schemas: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -316,19 +282,6 @@ fn by_name(own: Vec<Value>, imported: Vec<Value>) -> Vec<Value> {
 pub(super) fn moved(mut component: Component, folder: &str) -> Component {
     each_source(&mut component, &mut |source| *source = path::relative_to(source, folder));
     component
-}
-
-/// Every source of a component that may be a path.
-pub(super) fn each_source(component: &mut Component, visit: &mut dyn FnMut(&mut String)) {
-    component.files.iter_mut().for_each(|file| visit(&mut file.source));
-    component.image_archives.iter_mut().for_each(|archive| visit(&mut archive.path));
-    for chart in &mut component.charts {
-        chart.values_files.iter_mut().chain(&mut chart.templated_values_files).for_each(&mut *visit);
-        if !chart.local_path.is_empty() {
-            visit(&mut chart.local_path);
-        }
-    }
-    component.manifests.iter_mut().flat_map(|manifest| &mut manifest.files).for_each(visit);
 }
 
 /// `override` laid over what it imports.

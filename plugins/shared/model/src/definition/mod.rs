@@ -14,6 +14,7 @@
 mod address;
 mod alpha;
 mod beta;
+mod import;
 mod merge;
 pub mod path;
 mod reader;

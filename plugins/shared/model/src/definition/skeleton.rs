@@ -8,7 +8,7 @@
 //! own folder.
 
 use super::Skeleton;
-use super::alpha::{Base, Import, Imported, each_source};
+use super::import::{Base, Import, Imported, each_source};
 use super::path::{is_url, joined};
 use super::reader::{Home, Reader, Refused};
 use crate::problem::{YamlPath, shown};

@@ -275,7 +275,7 @@ impl Files for Disk<'_> {
 
     fn skeleton(&mut self, url: &str) -> std::result::Result<Option<Skeleton>, String> {
         let Some(manifest) = self.known.get(url) else { return Ok(None) };
-        let folder = skeleton_path::written(manifest);
+        let folder = import_paths::written(manifest);
         if let Some(source) = self.sources.get(url) {
             return Ok(Some(Skeleton { text: source.text.clone(), folder }));
         }

@@ -1,8 +1,16 @@
 //! How paths of the configuration are written that lie in what a definition imports
 //! from a registry.
 
+use base::digest::Digest;
+
 /// How a local path of the configuration begins that lies in a skeleton.
 pub(crate) const AT: &str = ".oci-imports";
+
+/// The folder of a skeleton, by the digest of its manifest, as the configuration calls
+/// it.
+pub(crate) fn written(manifest: &Digest) -> String {
+    format!("{AT}/{}", manifest.hex())
+}
 
 /// What a path of the configuration that lies in a skeleton is below
 /// build/imports.

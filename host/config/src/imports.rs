@@ -3,7 +3,7 @@
 //!
 //! One has a folder of its own in build/imports, called by the digest of its
 //! manifest: its zarf.yaml, and a folder for each component that has files. Paths
-//! of the configuration call that folder [`AT`](crate::skeleton_path::AT), wherever build/ is. Beside it lies
+//! of the configuration call that folder [`AT`](crate::import_paths::AT), wherever build/ is. Beside it lies
 //! the digest of all that is in it ([`seal`]): a folder that is not what that says
 //! counts as not there, and is unpacked again.
 
@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use crate::airgap_lock::AirgapLock;
 use crate::hidden::Hidden;
-use crate::import_paths::AT;
 use crate::local::Content;
 use base::digest::Digest;
 use base::error::Result;
@@ -50,11 +49,6 @@ impl Known {
 /// The folder of a skeleton, by the digest of its manifest.
 pub fn folder(layout: &Layout, manifest: &Digest) -> PathBuf {
     layout.imports().join(manifest.hex())
-}
-
-/// The same as the configuration calls it.
-pub(crate) fn written(manifest: &Digest) -> String {
-    format!("{AT}/{}", manifest.hex())
 }
 
 fn record(folder: &Path) -> PathBuf {

@@ -61,7 +61,6 @@ pub mod resolved;
 pub mod runners;
 pub mod settings;
 mod shape;
-mod skeleton_path;
 pub mod source;
 mod span;
 mod step;

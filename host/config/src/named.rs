@@ -18,7 +18,6 @@ use crate::hidden::Hidden;
 use crate::import_paths;
 use crate::local::Content;
 use crate::pipeline::StepSpec;
-use crate::skeleton_path;
 use crate::{Project, local};
 use base::error::{Class, Error, Result};
 use base::layout::{Layout, shown};

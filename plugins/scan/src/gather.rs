@@ -20,8 +20,6 @@ use crate::kustomize::{Replaced, post_rendered};
 use crate::limits::ARCHIVE_LIMIT;
 use crate::report;
 
-/// Bytes of a packed chart.
-pub const ARCHIVE_LIMIT: u64 = 64 << 20;
 /// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
 pub const PLACES: &str = "places.json";
 /// Charts, and HelmReleases, that are rendered.
@@ -67,17 +65,13 @@ pub struct Gathered {
 pub struct Packaged<'a> {
     tree: &'a Tree,
     charts: Vec<formats::Chart>,
-    /// Bytes of an archive that is read.
-    limit: u64,
 }
 
 impl<'a> Packaged<'a> {
-    /// `limit`: bytes of an archive.
-    ///
     /// # Errors
     /// A list that can not be read.
-    pub fn read(tree: &'a Tree, limit: u64) -> Result<Self, StepError> {
-        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)?, limit })
+    pub fn read(tree: &'a Tree) -> Result<Self, StepError> {
+        Ok(Self { tree, charts: tree.read_json(formats::CHARTS)? })
     }
 
     /// The one that a release would get, were it installed with this package.
@@ -254,7 +248,7 @@ fn copy(
         return Ok(Some((place, met.clone())));
     }
     let path = format!("charts/packaged-{}.tgz", copied.len());
-    output.write(&path, &packaged.tree.read(&chart.path, packaged.limit)?, false)?;
+    output.write(&path, &packaged.tree.read(&chart.path, ARCHIVE_LIMIT)?, false)?;
     let met = Met { name: chart.name.clone(), version: chart.version.clone(), path };
     copied.insert(chart.path.clone(), met.clone());
     Ok(Some((place, met)))

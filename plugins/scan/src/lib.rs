@@ -85,7 +85,7 @@ fn gathered(inputs: &Inputs, output: &Sink) -> Result<Summary, StepError> {
             gather_tree(tree, path, &mut gathered, output)?;
         }
     }
-    let packaged = inputs.find(PACKAGED).map(|tree| Packaged::read(tree, archive::ARCHIVE_LIMIT)).transpose()?;
+    let packaged = inputs.find(PACKAGED).map(Packaged::read).transpose()?;
     Ok(Summary::new(gathered.write(packaged.as_ref(), output)?, "charts"))
 }
 
@@ -102,7 +102,7 @@ fn gather_tree(tree: &Tree, root: &str, gathered: &mut Gathered, output: &Sink) 
         }
         let is_archive = archive::is_archive(&entry.path);
         if is_archive || single && is_packed(tree, &entry.path) {
-            if let Ok(bytes) = tree.read(&entry.path, gather::ARCHIVE_LIMIT)
+            if let Ok(bytes) = tree.read(&entry.path, limits::ARCHIVE_LIMIT)
                 && let Ok(chart) = chart_loader::load(&*bytes)
             {
                 gathered.chart(&shown(&entry.path), (chart.name(), chart.version()), &bytes, output)?;
@@ -148,7 +148,7 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;
         if is_archive || single && is_packed(tree, &entry.path) {
-            match tree.read(&entry.path, gather::ARCHIVE_LIMIT) {
+            match tree.read(&entry.path, limits::ARCHIVE_LIMIT) {
                 Ok(bytes) => archive::scan(&shown, &bytes, scanner),
                 Err(error) => scanner.skip(&shown, &why(&error)),
             }

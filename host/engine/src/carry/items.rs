@@ -11,6 +11,7 @@ use super::start_here;
 use crate::orchestrator::listed;
 use crate::orchestrator::outputs::tree_of;
 use base::carried::START;
+use base::digest::Digest;
 use base::error::{Class, Error, Result};
 use base::layout::shown;
 use config::Project;

@@ -218,7 +218,7 @@ impl ReposRun<'_> {
         if !self.online && (known.is_none() || !clone.directory.exists()) {
             return Err(unreachable_offline(source));
         }
-        soundness::prepare(&clone).await?;
+        soundness::prepare(clone).await?;
         let (pin, fetched) = self.obtain(clone, known).await?;
         clone.check(&pin).await?;
         let files = pack::canonical(clone, &pin).await?;

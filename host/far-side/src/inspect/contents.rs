@@ -15,7 +15,7 @@ use crate::verify::{Definition, Problems, Statement, definition, forms, images, 
 use archive::random::Archive;
 use base::error::{Error, Result};
 use disk::fs;
-use model::oci::Descriptor;
+use model::oci::{DEEPEST, Descriptor};
 use seal::beside::LIST;
 use seal::members::{BUNDLE, SIGNATURE};
 
@@ -23,8 +23,8 @@ use seal::members::{BUNDLE, SIGNATURE};
 const LARGEST_LIST: u64 = 64 << 20;
 /// Where an image layout has its blobs.
 pub(crate) const BLOBS: &str = "images/blobs/sha256/";
-/// Indexes within each other.
-const DEEPEST: usize = 8;
+/// How far down an image goes: its indexes, the manifest in the last, and its blobs.
+const LEVELS: usize = DEEPEST + 2;
 
 /// Everything that a package says of itself.
 #[derive(Clone, Debug, Serialize)]
@@ -446,7 +446,7 @@ impl Shares {
         for descriptor in images::by_reference(facts).values() {
             let root = hex(&descriptor.digest).to_owned();
             let mut blobs = BTreeSet::new();
-            shares.gather(facts, &root, DEEPEST, &mut blobs);
+            shares.gather(facts, &root, LEVELS, &mut blobs);
             shares.images.insert(root, blobs);
         }
         for blob in shares.images.values().flatten() {

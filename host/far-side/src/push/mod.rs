@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
-use model::oci::Manifest;
+use model::oci::{DEEPEST, Manifest};
 use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
@@ -42,8 +42,8 @@ const AT_ONCE: usize = 4;
 /// Images of which something is asked or sent at a time.
 const ITEMS_AT_ONCE: usize = 8;
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Indexes within each other.
-const DEEPEST: usize = 8;
+/// How far down an image goes: its indexes, and the manifest in the last.
+const LEVELS: usize = DEEPEST + 1;
 
 /// What came of one item.
 #[derive(Clone, Debug, Serialize)]
@@ -142,7 +142,7 @@ impl PushRun<'_> {
         let alone = self.alone(&target.to_string()).await;
         let was_there = self.is_there(&target, digest).await?;
         match was_there {
-            true => self.remember(&target, digest, DEEPEST).await?,
+            true => self.remember(&target, digest, LEVELS).await?,
             false => Box::pin(self.manifest(&target, digest, DEEPEST)).await?,
         }
         drop(alone);

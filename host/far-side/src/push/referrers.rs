@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::media_type::OCI_INDEX;
 use serde_json::{Value, json};
 
-use super::{DEEPEST, PushRun};
+use super::{LEVELS, PushRun};
 use crate::serve::Referrer;
 use base::digest::Digest;
 use base::error::{Error, Result};
@@ -22,7 +22,7 @@ impl PushRun<'_> {
         for referrer in referrers {
             let target = subject_at.at(referrer.digest);
             if !self.is_there(&target, referrer.digest).await? {
-                Box::pin(self.manifest(&target, referrer.digest, DEEPEST)).await?;
+                Box::pin(self.manifest(&target, referrer.digest, LEVELS)).await?;
             }
         }
         if referrers.is_empty() || self.network.lists_referrers(subject_at, subject, self.progress).await? {

@@ -154,7 +154,8 @@ impl Importer<'_> {
         };
         self.progress.check()?;
         let (layout, store, at) = (project.layout.clone(), self.store.clone(), url.to_owned());
-        let work = move || unpacked(&layout, &store, &at, &manifest, &parts);
+        let leash = Leash::new(self.surroundings.cancel.clone());
+        let work = move || unpacked(&layout, &store, (&at, &manifest, &parts), &leash);
         let ended = tokio::task::spawn_blocking(work).await;
         ended.map_err(|error| Error::local("unpacking ended early").caused_by(error))?
     }
@@ -191,7 +192,12 @@ fn locked(project: &Project, options: &Options, url: &str) -> Option<Digest> {
 
 /// Lays a skeleton into build/imports: first beside its place, so that it is whole
 /// where it lies there.
-fn unpacked(layout: &Layout, store: &Store, url: &str, manifest: &Digest, parts: &Parts) -> Result<()> {
+fn unpacked(
+    layout: &Layout,
+    store: &Store,
+    (url, manifest, parts): (&str, &Digest, &Parts),
+    leash: &Leash,
+) -> Result<()> {
     let folder = imports::folder(layout, manifest);
     imports::remove(&folder)?;
     let temporary = fs::temporary_beside(&folder);
@@ -202,7 +208,12 @@ fn unpacked(layout: &Layout, store: &Store, url: &str, manifest: &Digest, parts:
     fs::write_new(&temporary.join(imports::DEFINITION), &definition)?;
     let mut left = UnpackLimits { total: LARGEST_FILES, entries: ENTRIES };
     for (name, (digest, _)) in &parts.components {
-        let took = component(&temporary, name, (&store.path(digest), url), left)?;
+        let took = component(
+            &temporary,
+            name,
+            Source { path: &store.path(digest), shown: &format!("components/{name}.tar of {url}"), leash },
+            left,
+        )?;
         left = UnpackLimits { total: left.total - took.total, entries: left.entries - took.entries };
     }
     fs::sync_below(&temporary)?;
@@ -212,12 +223,12 @@ fn unpacked(layout: &Layout, store: &Store, url: &str, manifest: &Digest, parts:
 }
 
 /// The files of one component, without the folder that all of them lie in.
-fn component(skeleton: &Path, name: &str, (archive, url): (&Path, &str), left: UnpackLimits) -> Result<UnpackLimits> {
-    let shown = format!("components/{name}.tar of {url}");
+fn component(skeleton: &Path, name: &str, archive: Source<'_>, left: UnpackLimits) -> Result<UnpackLimits> {
+    let shown = archive.shown.to_owned();
     let whole = skeleton.join(format!(".{name}"));
     fs::create_dir_all(&whole)?;
     let tree = TreeBuilder::new(whole.clone());
-    let took = unpack(Source { path: archive, shown: &shown, leash: &Leash::endless() }, &tree, left)?;
+    let took = unpack(archive, &tree, left)?;
     let listing = tree.listing();
     let mut tops: Vec<&str> =
         listing.artifacts.iter().map(|artifact| artifact.path.split('/').next().unwrap_or_default()).collect();

@@ -92,6 +92,8 @@ pub(super) struct Talk {
     pub(super) lines: u64,
     pub(super) warnings: u64,
     pub(super) shown: Option<Instant>,
+    /// What it said last that it works on.
+    pub(super) at: String,
     /// How often something was complete.
     pub(super) ends: u64,
     /// What it said of the things that failed, and how many more there were.

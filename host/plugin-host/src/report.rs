@@ -13,7 +13,8 @@ use super::bindings::types::{Failure, ItemFailure as ItemSaid, StepError};
 use super::budget::Budget;
 use super::console::Console;
 use super::limits::{
-    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, PANIC_LINES, REPORT_FRAMES, REPORT_LINES,
+    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, PANIC_LINES, PROGRESS_MESSAGE, REPORT_FRAMES,
+    REPORT_LINES,
 };
 use super::notes::with_notes;
 use super::panic::Panic;
@@ -30,6 +31,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) limits: &'a CallLimits,
     pub(super) budget: &'a Budget,
     pub(super) console: &'a Console,
+    /// What the plugin said last that it works on; may be empty.
+    pub(super) at: &'a str,
 }
 
 /// The report of a call that did not return.
@@ -136,7 +139,9 @@ fn chain(error: &wasmtime::Error) -> String {
 fn notes(reason: Option<String>, about: &Circumstances<'_>) -> Vec<String> {
     let printed = about.console.last_lines(REPORT_LINES);
     let printed = printed.iter().map(|line| format!("it printed: {}", text::line(line.trim_start(), 500)));
-    reason.into_iter().chain(printed).collect()
+    let at = text::line(about.at, PROGRESS_MESSAGE);
+    let at = (!at.is_empty()).then(|| format!("it was at: {at}"));
+    reason.into_iter().chain(at).chain(printed).collect()
 }
 
 /// Where in the component it was.
@@ -283,7 +288,7 @@ mod tests {
         let subject =
             Subject { step: None, plugin: "p".into(), version: "1".into(), digest: Digest::of(b""), is_core: false };
         let (budget, console) = (Budget::new(1), Console::new(100, 100));
-        let about = Circumstances { subject: &subject, limits, budget: &budget, console: &console };
+        let about = Circumstances { subject: &subject, limits, budget: &budget, console: &console, at: "" };
         explain(&Stop::Deadline.into(), &about)
     }
 

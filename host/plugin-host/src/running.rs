@@ -147,6 +147,7 @@ impl<'a> Running<'a> {
                 limits: self.limits,
                 budget: &call.budget,
                 console: &call.console,
+                at: &call.talk.at,
             };
             explain(&error, &about)
         })

@@ -2,16 +2,18 @@ package rendering
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
 )
 
-// Of what one call of a function makes: bytes, and numbers.
+// Of what one call of a function makes: bytes, numbers, and items of a list.
 const (
 	mostText    = 8 << 20
 	mostNumbers = 1 << 20
+	mostItems   = 100_000
 )
 
 // bounded are the functions of sprig that make much out of little, with a limit.
@@ -24,6 +26,7 @@ func bounded() template.FuncMap {
 	nindent := all["nindent"].(func(int, string) string)
 	until := all["until"].(func(int) []int)
 	untilStep := all["untilStep"].(func(int, int, int) []int)
+	concat := all["concat"].(func(...any) any)
 	return template.FuncMap{
 		"repeat": func(count int, text string) (string, error) {
 			if err := fits("repeat", count, len(text)); err != nil {
@@ -45,6 +48,18 @@ func bounded() template.FuncMap {
 		},
 		"indent":  indented("indent", indent),
 		"nindent": indented("nindent", nindent),
+		"concat": func(lists ...any) (any, error) {
+			items := 0
+			for _, list := range lists {
+				if value := reflect.ValueOf(list); value.Kind() == reflect.Slice || value.Kind() == reflect.Array {
+					items += value.Len()
+				}
+			}
+			if items > mostItems {
+				return nil, fmt.Errorf("`concat` makes a list of more than %d items", mostItems)
+			}
+			return concat(lists...), nil
+		},
 		"until": func(count int) ([]int, error) {
 			if err := numbers("until", 0, count, 1); err != nil {
 				return nil, err

@@ -116,6 +116,12 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
             "templates/x.yaml:1: ",
             "more than 8 MiB",
         ),
+        (
+            "lists",
+            "{{ $x := list 1 }}{{ range until 60 }}{{ $x = concat $x $x }}{{ end }}",
+            "templates/x.yaml:1: ",
+            "more than 100000 items",
+        ),
         ("broken", "a: b\n{{ if true }}\n c: [d\n{{ end }}\n", "templates/x.yaml:", "not YAML"),
         ("shapes", "{{ range .Values.text }}{{ end }}", "templates/x.yaml:1: ", "range can't iterate over"),
     ];
@@ -136,7 +142,16 @@ fn a_chart_that_can_not_be_rendered_is_told_and_is_no_crash() {
         assert!(line.contains(place) && line.contains(says), "{line}");
     }
     run.says(&["requires kubeVersion: >=9.0.0", "chart fails 1.0.0: deploys org/searched:1"]);
-    project.run(&["build", "--strict-images"]).code(1).says(&["charts that cannot be rendered: 12"]);
+    project.run(&["build", "--strict-images"]).code(1).says(&["charts that cannot be rendered: 13"]);
+}
+
+/// Guards that one chart that takes all memory is found among many.
+#[test]
+fn a_chart_that_takes_all_memory_is_named() {
+    let text = "{{ $x := dict }}{{ range until 60 }}{{ $x = dict \"a\" $x \"b\" $x }}{{ end }}{{ toJson $x }}";
+    let project = with_local(Project::new(), "plain", &[("templates/x.yaml", "a: b\n")]);
+    let project = with_local(project, "hungry", &[("templates/x.yaml", text)]);
+    project.run(&["build"]).code(1).says(&["ran out of memory", "it was at: hungry"]);
 }
 
 /// Writes the charts of the corpus into `folder` of the project.

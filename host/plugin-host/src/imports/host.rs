@@ -49,6 +49,7 @@ impl host::Host for Call {
             let (unit, message) = (text::line(&unit, UNIT), text::line(&message, PROGRESS_MESSAGE));
             self.progress.items(done, total, &unit, &message);
         }
+        self.talk.at = message;
         Ok(!self.progress.cancellation().is_cancelled())
     }
 

@@ -188,6 +188,10 @@ pub(super) fn brought(
     attended: &Attended,
     variables: &Variables,
 ) -> Result<Project> {
+    if !imports::are_lacking(&project, options) {
+        // Until the first step begins a signal ends the process at once.
+        return Ok(project);
+    }
     let cancel = attended.cancellation();
     let surroundings = Surroundings { observer, cancel, network: variables.network.clone(), now: Timestamp::now() };
     attended.wait(imports::fetch(project, options, &surroundings))

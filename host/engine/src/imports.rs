@@ -53,6 +53,11 @@ pub struct Surroundings {
     pub now: Timestamp,
 }
 
+/// Whether [`fetch`] has anything to do.
+pub fn are_lacking(project: &Project, options: &Options) -> bool {
+    !project.unfetched().is_empty() || !asked_again(project, options).is_empty()
+}
+
 /// Brings every skeleton that the project's definition imports and that is not
 /// there, and with an update those that are asked for again. Gives the project with
 /// them.
@@ -62,10 +67,10 @@ pub struct Surroundings {
 /// [`skeleton::fetch`], `invalid-input` for an archive that reaches out of its
 /// folder; whatever is wrong with the configuration then.
 pub async fn fetch(project: Project, options: &mut Options, surroundings: &Surroundings) -> Result<Project> {
-    let again = asked_again(&project, options);
-    if project.unfetched().is_empty() && again.is_empty() {
+    if !are_lacking(&project, options) {
         return Ok(project);
     }
+    let again = asked_again(&project, options);
     let Surroundings { observer, cancel, now, .. } = surroundings;
     let layout = project.layout.clone();
     let _held = ExclusiveState::take(&layout, if options.refresh.is_some() { "update" } else { "build" }, *now)?;

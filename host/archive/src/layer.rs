@@ -36,8 +36,6 @@ use base::leash::Leash;
 const AHEAD: usize = 4;
 /// Names of one layer. The largest layers in use have some hundred thousand.
 const MOST_NAMES: usize = 4_000_000;
-/// What is given at once of links and wanted files.
-const BATCH: usize = 1000;
 
 /// What a reader wants to see of a layer. Paths begin with `/`.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +72,8 @@ pub struct Found {
     pub size: u64,
     /// At which of them reading begins.
     pub begin: u64,
+    /// The first bytes of a file in which a mark was found, at most 4096.
+    pub front: Vec<u8>,
     /// Whether somebody may execute it, by its mode.
     pub executable: bool,
     /// Where a link points: a symlink as written, a hard link from the root.
@@ -248,7 +248,7 @@ impl LayerReader {
 impl Drop for LayerReader {
     /// The thread ends with the chunk that it is at.
     fn drop(&mut self) {
-        self.asked.set(u64::MAX, 0);
+        self.asked.leave();
     }
 }
 
@@ -446,6 +446,7 @@ mod tests {
         let (mut layer, leash) = (open(&tar, LayerFilter { marks, ..wanted() }), Leash::endless());
         let found = layer.next(&leash).unwrap();
         assert_eq!((found[0].path.as_str(), found[0].begin, found[0].size), ("with", begin, long.len() as u64));
+        assert_eq!(found[0].front, long[..4096]);
         assert_eq!(layer.read(100, &leash).unwrap(), b"MARK1 and more");
         let found = layer.next(&leash).unwrap();
         assert_eq!((found[0].path.as_str(), found[0].begin), ("a.jar", 0));

@@ -98,11 +98,11 @@ fn next(layer: &Layer, notes: &mut Notes) -> Result<bool, StepError> {
 }
 
 fn file(layer: &Layer, found: Found, notes: &mut Notes) -> Result<(), StepError> {
-    let Found { path, size, begin, .. } = found;
+    let Found { path, size, begin, front, .. } = found;
     let mut content = layer.reader();
     let seen = match begin {
         0 => kinds::read(&path, size, &mut content, &mut notes.unread),
-        _ => kinds::read_mark(&path, &mut content),
+        _ => kinds::read_mark(&path, size, (&front, begin), &mut content),
     };
     match seen {
         Ok(seen) => notes.found.extend(seen),

@@ -11,13 +11,17 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::names::{name_of, rooted};
-use super::{BATCH, Found, LayerFilter};
+use super::{Found, LayerFilter};
 use crate::pipe::fill;
 use crate::reader::{EntryKind, Header, TarReader};
 use base::leash::Leash;
 
 /// Bytes that are decompressed at once: whole blocks of the tar.
 const CHUNK: usize = 256 * 1024;
+/// Bytes of the front of a marked file that are told with it.
+const FRONT: usize = 4096;
+/// Links and files that are told at once.
+const BATCH: usize = 1000;
 /// Names that are told at once.
 pub(super) const STRIDE: usize = 4096;
 /// Nothing honest shrinks by more than this factor once it is large.
@@ -46,6 +50,15 @@ impl Asked {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (file, from);
     }
 
+    /// Nothing is wanted any more.
+    pub(super) fn leave(&self) {
+        self.set(u64::MAX, 0);
+    }
+
+    fn is_left(&self) -> bool {
+        self.from(u64::MAX - 1).is_none()
+    }
+
     /// From where on `file` is wanted; None where it was left.
     fn from(&self, file: u64) -> Option<u64> {
         let (asked, from) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,6 +70,13 @@ impl Asked {
     }
 }
 
+/// Where reading a file begins, and what lies in front of that.
+#[derive(Default)]
+struct Beginning {
+    begin: u64,
+    front: Vec<u8>,
+}
+
 /// One walk through one layer.
 pub(super) struct Walk {
     tar: TarReader<Blocks>,
@@ -66,6 +86,8 @@ pub(super) struct Walk {
     files: u64,
     names: Vec<u64>,
     found: Vec<Found>,
+    /// Of the texts of what was found: names may be long.
+    texts: usize,
 }
 
 impl Walk {
@@ -78,7 +100,7 @@ impl Walk {
         leash: Leash,
     ) -> io::Result<Self> {
         let tar = TarReader::lenient(Blocks::of(file, leash, asked.clone())?);
-        Ok(Self { tar, wanted, told, asked, files: 0, names: Vec::new(), found: Vec::new() })
+        Ok(Self { tar, wanted, told, asked, files: 0, names: Vec::new(), found: Vec::new(), texts: 0 })
     }
 
     /// To the end of the layer, or until nobody listens.
@@ -95,13 +117,18 @@ impl Walk {
         while let Some(header) = self.tar.next_entry()? {
             let path = rooted(&header.path);
             self.names.push(name_of(&path, header.kind == EntryKind::Directory));
-            let begin = self.begin_of(&path, header.kind)?;
-            let is_file = begin.is_some() && header.kind == EntryKind::File;
-            self.found.extend(begin.map(|begin| found(&path, begin, header)));
-            if is_file {
+            let is_file = header.kind == EntryKind::File;
+            let wanted = self.begin_of(&path, header.kind)?;
+            let begin = wanted.as_ref().map(|wanted| wanted.begin);
+            if let Some(wanted) = wanted {
+                let found = found(&path, wanted, header);
+                self.texts += found.path.len() + found.target.len();
+                self.found.push(found);
+            }
+            if let Some(begin) = begin.filter(|_| is_file) {
                 self.pass(true)?;
-                self.hand_over(begin.unwrap_or_default())?;
-            } else if self.names.len() >= STRIDE || self.found.len() >= BATCH {
+                self.hand_over(begin)?;
+            } else if self.names.len() >= STRIDE || self.found.len() >= BATCH || self.texts >= CHUNK {
                 self.pass(false)?;
             }
         }
@@ -109,31 +136,33 @@ impl Walk {
     }
 
     /// Where reading an entry begins; None for what is not wanted.
-    fn begin_of(&mut self, path: &str, kind: EntryKind) -> io::Result<Option<u64>> {
+    fn begin_of(&mut self, path: &str, kind: EntryKind) -> io::Result<Option<Beginning>> {
         let is_wanted = match kind {
             EntryKind::File | EntryKind::HardLink => self.wanted.path(path),
             EntryKind::Symlink => true,
             EntryKind::Directory | EntryKind::Other(_) => false,
         };
         if is_wanted || kind != EntryKind::File || !self.begins_as_wanted()? {
-            return Ok(is_wanted.then_some(0));
+            return Ok(is_wanted.then(Beginning::default));
         }
-        if self.wanted.marks.are_wanted() { self.mark() } else { Ok(Some(0)) }
+        if self.wanted.marks.are_wanted() { self.mark() } else { Ok(Some(Beginning::default())) }
     }
 
     /// Passes over what lies before the first mark of a file.
-    fn mark(&mut self) -> io::Result<Option<u64>> {
-        let mut at = 0;
+    fn mark(&mut self) -> io::Result<Option<Beginning>> {
+        let mut beginning = Beginning::default();
         loop {
             // Chunks are whole blocks, but for the last.
             let chunk = self.tar.chunk()?;
             let (length, found) = (chunk.len(), self.wanted.marks.find(chunk));
             let passed = found.unwrap_or(length);
+            let lacking = FRONT.saturating_sub(beginning.front.len()).min(passed);
+            beginning.front.extend_from_slice(&chunk[..lacking]);
             self.tar.consume(passed);
-            at += passed as u64;
+            beginning.begin += passed as u64;
             match found {
                 None if length > 0 => {}
-                found => return Ok(found.map(|_| at)),
+                found => return Ok(found.map(|_| beginning)),
             }
         }
     }
@@ -151,6 +180,7 @@ impl Walk {
     /// Tells what was passed.
     fn pass(&mut self, is_file: bool) -> io::Result<()> {
         let (names, found) = (std::mem::take(&mut self.names), std::mem::take(&mut self.found));
+        self.texts = 0;
         self.tell(Told::Passed { names, found, is_file })
     }
 
@@ -185,7 +215,7 @@ fn left() -> io::Error {
     io::Error::other("nobody reads the layer any more")
 }
 
-fn found(path: &str, begin: u64, header: Header) -> Found {
+fn found(path: &str, Beginning { begin, front }: Beginning, header: Header) -> Found {
     let target = match header.kind {
         EntryKind::HardLink => rooted(&header.target)[1..].to_owned(),
         _ => header.target,
@@ -195,6 +225,7 @@ fn found(path: &str, begin: u64, header: Header) -> Found {
         kind: header.kind,
         size: header.size,
         begin,
+        front,
         executable: header.mode & 0o111 != 0,
         target,
     }
@@ -227,7 +258,7 @@ impl Blocks {
             return Err(failure);
         }
         self.leash.check().map_err(io::Error::other)?;
-        if self.asked.from(u64::MAX - 1).is_none() {
+        if self.asked.is_left() {
             return Err(left());
         }
         let (length, result) = fill(self.decoder.as_mut(), &mut self.buffer);

@@ -112,11 +112,11 @@ impl HostLayer for Call {
 }
 
 fn wit(found: Found) -> WitFound {
-    let Found { path, kind, size, begin, executable, target } = found;
+    let Found { path, kind, size, begin, front, executable, target } = found;
     let kind = match kind {
         EntryKind::Symlink => FoundKind::Symlink,
         EntryKind::HardLink => FoundKind::HardLink,
         EntryKind::File | EntryKind::Directory | EntryKind::Other(_) => FoundKind::File,
     };
-    WitFound { path, kind, size, begin, executable, target }
+    WitFound { path, kind, size, begin, front, executable, target }
 }

@@ -37,12 +37,21 @@ pub fn marks() -> Vec<Vec<u8>> {
     pairs.map(|pair| [MAGIC, &pair[..]].concat()).collect()
 }
 
-/// Reads build information that begins here.
+/// Reads a binary of which `front` is the front, from `at` on, where the first of the
+/// [`marks`] lies. What it finds is what [`read`] finds: a mark before the segment
+/// belongs to something that the binary carries.
 ///
 /// # Errors
-/// Where it cannot be read.
-pub fn read_mark(content: &mut dyn Content) -> Result<Vec<Package>, Why> {
-    Window { content, bytes: Vec::new(), at: 0 }.info(0).map(|info| packages(&info))
+/// As [`read`].
+pub fn read_mark(size: u64, front: &[u8], at: u64, content: &mut dyn Content) -> Result<Vec<Package>, Why> {
+    let Some((begin, length)) = place(front, size) else { return Ok(Vec::new()) };
+    let end = begin.saturating_add(length);
+    let mut window = Window { content, bytes: Vec::new(), at };
+    if at < begin {
+        window.go_to(begin)?;
+    }
+    let found = window.find(end.saturating_sub(begin.max(at)))?;
+    Ok(found.map(|info| packages(&info)).unwrap_or_default())
 }
 
 /// Reads a binary. Nothing comes of one that Go did not make.
@@ -55,10 +64,7 @@ pub fn read(size: u64, content: &mut dyn Content) -> Result<Vec<Package>, Why> {
     if !BEGINNINGS.iter().any(|beginning| head.starts_with(beginning)) {
         return Ok(Vec::new());
     }
-    let (begin, length) = if head.starts_with(b"\x7fELF") { segment(&head).unwrap_or((0, 0)) } else { (0, size) };
-    if length == 0 || begin >= size {
-        return Ok(Vec::new());
-    }
+    let Some((begin, length)) = place(&head, size) else { return Ok(Vec::new()) };
     let mut window = Window { content, bytes: head, at: 0 };
     if begin > 0 {
         window.go_to(begin)?;
@@ -67,6 +73,13 @@ pub fn read(size: u64, content: &mut dyn Content) -> Result<Vec<Package>, Why> {
         Some(info) => Ok(packages(&info)),
         None => Ok(Vec::new()),
     }
+}
+
+/// Where build information may lie in a file of `size` bytes: begin and length.
+fn place(head: &[u8], size: u64) -> Option<(u64, u64)> {
+    let whole = (0, size);
+    let (begin, length) = if head.starts_with(b"\x7fELF") { segment(head)? } else { whole };
+    (length > 0 && begin < size).then_some((begin, length))
 }
 
 /// The first writable segment of an ELF file: its place and its length.
@@ -444,6 +457,23 @@ mod tests {
         assert_eq!(packages, expected.map(|(name, version)| (name.to_owned(), version.to_owned())));
         let unmarked = MODULES.replace("-X main.version=1.4.2 -X main.tag=v9.9.9", "-s");
         assert_eq!(found(&binary("go1.22.3", &unmarked, INLINE))[0].1, "v0.0.0-20240506070809-0123456789ab");
+    }
+
+    /// Guards that it does not matter who looks for the mark: what a binary carries in
+    /// its read-only part is not what it was made of.
+    #[test]
+    fn a_marked_binary_is_read_as_any_other() {
+        let other = binary("go1.20", "path\tcmd/carried\nmod\texample.com/carried\tv0.1.0\t\n", INLINE);
+        let mut carries = binary("go1.22.3", MODULES, INLINE);
+        carries[400_000..400_200].copy_from_slice(&other[900_000..900_200]);
+        let plain: Vec<u8> = [&b"\x7fELF"[..], &[0; 12], &other[900_000..900_200]].concat();
+        for bytes in [binary("go1.22.3", MODULES, INLINE), carries, plain, other] {
+            let at = memmem::find_iter(&bytes, MAGIC).find(|at| at.is_multiple_of(16)).unwrap();
+            let size = bytes.len() as u64;
+            let front = &bytes[..bytes.len().min(HEAD).min(at)];
+            let marked = read_mark(size, front, at as u64, &mut &bytes[at..]).unwrap();
+            assert_eq!(marked, read(size, &mut &*bytes).unwrap());
+        }
     }
 
     #[test]

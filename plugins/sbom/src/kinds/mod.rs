@@ -132,12 +132,17 @@ pub fn read(path: &str, size: u64, content: &mut dyn Content, unread: &mut Vec<U
     Ok(found(path, packages))
 }
 
-/// Reads a file from where one of [`go::marks`] lies in it.
+/// Reads a file in which the first of [`go::marks`] lies at `at`.
 ///
 /// # Errors
 /// Why it could not be read.
-pub fn read_mark(path: &str, content: &mut dyn Content) -> Result<Option<Found>, Why> {
-    Ok(found(path, go::read_mark(content)?))
+pub fn read_mark(
+    path: &str,
+    size: u64,
+    (front, at): (&[u8], u64),
+    content: &mut dyn Content,
+) -> Result<Option<Found>, Why> {
+    Ok(found(path, go::read_mark(size, front, at, content)?))
 }
 
 fn found(path: &str, packages: Vec<Package>) -> Option<Found> {

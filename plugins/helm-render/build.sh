@@ -51,6 +51,8 @@ if ! can_build && ! install_go; then
   exit 1
 fi
 
+# Of what is compiled now, whatever is written meanwhile.
+digest=$(made_of)
 # It works for a second, and is not worth being compiled well.
 tool() { CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=false cargo run --quiet --release --locked --target-dir "$root/target/guests" -p airgap-workbench --example go-step -- "$@"; }
 
@@ -65,4 +67,4 @@ tool bindings helm-render "$made/module"
 }
 tool componentize "$made/core.wasm" "$made/component.wasm"
 cmp -s "$made/component.wasm" "$out" || mv "$made/component.wasm" "$out"
-made_of >"$made/built"
+echo "$digest" >"$made/built"

@@ -7,7 +7,6 @@
 //! and handed out as it was then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use model::ResolvedComponents;
@@ -20,7 +19,7 @@ use crate::components::{ComponentsFile, WEB, chart_source};
 use crate::hash::{ConfigHashes, file_digest};
 use crate::hidden::Hidden;
 use crate::settings::Settings;
-use crate::source::{Located, Source, refuse_all};
+use crate::source::{Located, MARK, Source, refuse_all};
 use crate::span::Spans;
 use crate::versions_env::VersionsEnv;
 use crate::web::url_problem;
@@ -236,10 +235,11 @@ fn all_of(
     let architecture = defined.as_ref().map(|composed| composed.definition.metadata.architecture.clone());
     let choice = Choice { architecture: architecture.unwrap_or_else(|| choice.architecture.clone()), ..choice.clone() };
     let added = (!added.is_empty()).then(|| compose_components(COMPONENTS, added, &choice, disk)).transpose()?;
-    match (defined, added) {
-        (Some(mut defined), Some(added)) => defined.extend(added).map(|()| defined),
-        (defined, added) => Ok(defined.or(added).unwrap_or_default()),
-    }
+    let all = match (defined, added) {
+        (Some(mut defined), Some(added)) => defined.extend(added).map(|()| defined)?,
+        (defined, added) => defined.or(added).unwrap_or_default(),
+    };
+    Ok(Composed { unused: all.unused(&choice), ..all })
 }
 
 /// The project's files, as far as a definition may name them.
@@ -258,9 +258,10 @@ struct Disk<'a> {
 impl Files for Disk<'_> {
     fn look(&mut self, path: &str) -> std::result::Result<Found, String> {
         // Of other files it is nothing; of a definition Zarf minds.
-        let mark = if begins_with_mark(&local::resolve(self.layout, self.root, path)) { MARK } else { "" };
+        let as_written =
+            |source: &Source| Found::Text(format!("{}{}", if source.has_mark { MARK } else { "" }, source.text));
         if let Some(source) = self.sources.get(path) {
-            return Ok(Found::Text(format!("{mark}{}", source.text)));
+            return Ok(as_written(source));
         }
         let Some(full) = self.inside(path)? else { return Ok(Found::Nothing) };
         if full.is_dir() {
@@ -268,9 +269,9 @@ impl Files for Disk<'_> {
         }
         let source = Source::read(&full).map_err(|error| error.one_line())?;
         let Some(source) = source else { return Ok(Found::Nothing) };
-        let text = format!("{mark}{}", source.text);
+        let found = as_written(&source);
         self.sources.insert(path.to_owned(), Source { shown: path.to_owned(), ..source });
-        Ok(Found::Text(text))
+        Ok(found)
     }
 
     fn skeleton(&mut self, url: &str) -> std::result::Result<Option<Skeleton>, String> {
@@ -296,14 +297,6 @@ impl<'a> Disk<'a> {
         let roots = [root, &layout.config].iter().filter_map(|folder| folder.canonicalize().ok()).collect();
         Self { layout, root, roots, hidden: Hidden::of(layout), known, sources: BTreeMap::new() }
     }
-}
-
-/// What some editors write in front of a text.
-const MARK: &str = "\u{feff}";
-
-fn begins_with_mark(path: &Path) -> bool {
-    let mut first = [0; MARK.len()];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *MARK.as_bytes()
 }
 
 impl Disk<'_> {

@@ -21,6 +21,9 @@ const LIMIT: u64 = 16 << 20;
 /// Bytes of a file of another shape in which every fault is looked for.
 const LARGEST_SEARCHED: usize = 1 << 20;
 
+/// What some editors write in front of a text.
+pub(crate) const MARK: &str = "\u{feff}";
+
 /// The text of one file, and its name as messages show it.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -30,6 +33,8 @@ pub struct Source {
     pub text: String,
     /// Of the file's bytes; None of a file that is not there.
     pub digest: Option<Digest>,
+    /// Whether a byte order mark stood in front of the text.
+    pub(crate) has_mark: bool,
 }
 
 impl Source {
@@ -54,7 +59,7 @@ impl Source {
 
     /// A file that is not there yet, or that nobody wrote.
     pub fn empty(shown: String) -> Self {
-        Self { shown, text: String::new(), digest: None }
+        Self { shown, text: String::new(), digest: None, has_mark: false }
     }
 
     /// # Errors
@@ -84,8 +89,8 @@ impl Source {
             Error::configuration(format!("{shown}:{line}:{column}: a byte that is not UTF-8"))
                 .hint("save the file as UTF-8 text")
         })?;
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Ok(Self { shown, text, digest })
+        let plain = text.strip_prefix(MARK).map(str::to_owned);
+        Ok(Self { shown, digest, has_mark: plain.is_some(), text: plain.unwrap_or(text) })
     }
 
     /// What the configuration hash holds of this file.

@@ -38,9 +38,13 @@ pub struct Rows<'a> {
 /// `invalid-input` for an archive that is no chart, or values that are none.
 pub fn complete(host: &dyn Host, composed: &Composed, rows: &mut Rows<'_>) -> Result<(), StepError> {
     let mut is_used = vec![false; rows.entries.len()];
+    let total: usize = composed.definition.components.iter().map(|component| component.charts.len()).sum();
+    let mut number = 0;
     for component in &composed.definition.components {
         for written in &component.charts {
-            let one = Deployed { host, composed, written, component: &component.name };
+            host.progress(number as u64, total as u64, &written.name)?;
+            let one = Deployed { host, composed, written, component: &component.name, number };
+            number += 1;
             match one.entry(rows) {
                 Some(at) => one.of_entry(at, std::mem::replace(&mut is_used[at], true), rows)?,
                 None if !written.local_path.is_empty() => one.packed(rows)?,
@@ -56,6 +60,8 @@ struct Deployed<'a> {
     composed: &'a Composed,
     written: &'a alpha::Chart,
     component: &'a str,
+    /// Of all that are deployed: two may be called alike.
+    number: usize,
 }
 
 impl Deployed<'_> {
@@ -151,7 +157,7 @@ impl Deployed<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            let path = format!("rendering/{}/{name}-{index}", self.component);
+            let path = format!("rendering/{}-{index}", self.number);
             self.host.write(&path, &bytes)?;
             found.push((path, place, node));
         }

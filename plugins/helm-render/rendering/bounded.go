@@ -27,6 +27,8 @@ func bounded() template.FuncMap {
 	until := all["until"].(func(int) []int)
 	untilStep := all["untilStep"].(func(int, int, int) []int)
 	concat := all["concat"].(func(...any) any)
+	join := all["join"].(func(string, any) string)
+	seq := all["seq"].(func(...int) string)
 	return template.FuncMap{
 		"repeat": func(count int, text string) (string, error) {
 			if err := fits("repeat", count, len(text)); err != nil {
@@ -60,6 +62,43 @@ func bounded() template.FuncMap {
 			}
 			return concat(lists...), nil
 		},
+		"join": func(separator string, list any) (string, error) {
+			if value := reflect.ValueOf(list); value.Kind() == reflect.Slice || value.Kind() == reflect.Array {
+				length := 0
+				for at := range value.Len() {
+					length += len(separator) + len(fmt.Sprint(value.Index(at).Interface()))
+					if err := fits("join", length, 1); err != nil {
+						return "", err
+					}
+				}
+			}
+			return join(separator, list), nil
+		},
+		"seq": func(bounds ...int) (string, error) {
+			start, step, end := 1, 1, 0
+			switch len(bounds) {
+			case 1:
+				end = bounds[0]
+			case 2:
+				start, end = bounds[0], bounds[1]
+			case 3:
+				start, step, end = bounds[0], bounds[1], bounds[2]
+			}
+			if err := numbers("seq", start, end, step); err != nil {
+				return "", err
+			}
+			return seq(bounds...), nil
+		},
+		"randAlphaNum": random("randAlphaNum", all),
+		"randAlpha":    random("randAlpha", all),
+		"randAscii":    random("randAscii", all),
+		"randNumeric":  random("randNumeric", all),
+		"randBytes": func(count int) (string, error) {
+			if err := fits("randBytes", count, 1); err != nil {
+				return "", err
+			}
+			return all["randBytes"].(func(int) (string, error))(count)
+		},
 		"until": func(count int) ([]int, error) {
 			if err := numbers("until", 0, count, 1); err != nil {
 				return nil, err
@@ -72,6 +111,16 @@ func bounded() template.FuncMap {
 			}
 			return untilStep(start, stop, step), nil
 		},
+	}
+}
+
+func random(name string, all template.FuncMap) func(int) (string, error) {
+	made := all[name].(func(int) string)
+	return func(count int) (string, error) {
+		if err := fits(name, count, 1); err != nil {
+			return "", err
+		}
+		return made(count), nil
 	}
 }
 

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::flux::Flux;
 use crate::kustomize::{Replaced, post_rendered};
-use crate::limits::ARCHIVE_LIMIT;
 use crate::report;
 
 /// In the tree with the charts: what each row of render.json is, a list of [`Occurrence`].
@@ -248,7 +247,7 @@ fn copy(
         return Ok(Some((place, met.clone())));
     }
     let path = format!("charts/packaged-{}.tgz", copied.len());
-    output.write(&path, &packaged.tree.read(&chart.path, ARCHIVE_LIMIT)?, false)?;
+    output.link(packaged.tree, &chart.path, &path)?;
     let met = Met { name: chart.name.clone(), version: chart.version.clone(), path };
     copied.insert(chart.path.clone(), met.clone());
     Ok(Some((place, met)))

@@ -23,7 +23,6 @@ pub mod gather;
 pub mod jinja;
 pub mod kubespray;
 pub mod kustomize;
-pub mod limits;
 pub mod renderings;
 pub mod report;
 pub mod scanner;
@@ -38,6 +37,8 @@ const FILE_LIMIT: u64 = 8 << 20;
 
 /// The tree with the charts of the last build, where there is one.
 const PACKAGED: &str = "packaged";
+/// Bytes of a packed chart.
+const ARCHIVE_LIMIT: u64 = 64 << 20;
 
 /// What the step accepts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -102,7 +103,7 @@ fn gather_tree(tree: &Tree, root: &str, gathered: &mut Gathered, output: &Sink) 
         }
         let is_archive = archive::is_archive(&entry.path);
         if is_archive || single && is_packed(tree, &entry.path) {
-            if let Ok(bytes) = tree.read(&entry.path, limits::ARCHIVE_LIMIT)
+            if let Ok(bytes) = tree.read(&entry.path, ARCHIVE_LIMIT)
                 && let Ok(chart) = chart_loader::load(&*bytes)
             {
                 gathered.chart(&shown(&entry.path), (chart.name(), chart.version()), &bytes, output)?;
@@ -148,7 +149,7 @@ fn read(tree: &Tree, root: &str, scanner: &mut Scanner) -> Result<(), StepError>
         }
         sdk::progress(at as u64, Some(total), "files", &entry.path)?;
         if is_archive || single && is_packed(tree, &entry.path) {
-            match tree.read(&entry.path, limits::ARCHIVE_LIMIT) {
+            match tree.read(&entry.path, ARCHIVE_LIMIT) {
                 Ok(bytes) => archive::scan(&shown, &bytes, scanner),
                 Err(error) => scanner.skip(&shown, &why(&error)),
             }

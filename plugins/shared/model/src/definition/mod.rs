@@ -131,23 +131,33 @@ pub struct Composed {
     /// Those of them that are not fetched yet: what they would add is missing.
     #[serde(skip)]
     pub unfetched: Vec<String>,
-    /// What was chosen for it and nothing uses, each in a sentence.
+    /// Those of components, chosen or not.
+    #[serde(skip)]
+    pub flavors: BTreeSet<String>,
+    /// The names of package templates.
+    #[serde(skip)]
+    pub templates: BTreeSet<String>,
+    /// What was [chosen for it and nothing uses](Composed::unused); whoever has all of it
+    /// fills it in.
     #[serde(skip)]
     pub unused: Vec<String>,
 }
 
 impl Composed {
     /// With what was learnt on the way.
-    fn told(self, learnt: Learnt, choice: &Choice) -> Self {
+    fn told(self, learnt: Learnt) -> Self {
+        let Learnt { skeletons, unfetched, flavors, templates } = learnt;
         let once = |urls: Vec<String>| merge::once(urls.into_iter());
-        // What is not there yet may use it; a section of components.yaml need not.
-        let is_whole = !self.only_adds && learnt.unfetched.is_empty();
-        let unused = if is_whole { self.unused(&learnt, choice) } else { Vec::new() };
-        Self { skeletons: once(learnt.skeletons), unfetched: once(learnt.unfetched), unused, ..self }
+        Self { skeletons: once(skeletons), unfetched: once(unfetched), flavors, templates, ..self }
     }
 
-    /// As Zarf tells it of the flavor, and of what is set.
-    fn unused(&self, learnt: &Learnt, choice: &Choice) -> Vec<String> {
+    /// What was chosen and nothing uses, each in a sentence: as Zarf tells it of the
+    /// flavor, and of what is set. Nothing where something is not fetched yet, which may
+    /// use it, and where there is no definition.
+    pub fn unused(&self, choice: &Choice) -> Vec<String> {
+        if self.only_adds || self.file.is_empty() || !self.unfetched.is_empty() {
+            return Vec::new();
+        }
         let Choice { flavor, set, .. } = choice;
         let listed = |names: &BTreeSet<String>| match names.len() {
             0 => "it has none".to_owned(),
@@ -156,11 +166,11 @@ impl Composed {
         let file = &self.file;
         let used = self.definition.components.iter().any(|component| component.only.flavor == *flavor);
         let flavor = (!flavor.is_empty() && !used).then(|| {
-            format!("no component of `{file}` is of the flavor `{}`: {}", shown(flavor), listed(&learnt.flavors))
+            format!("no component of `{file}` is of the flavor `{}`: {}", shown(flavor), listed(&self.flavors))
         });
-        let idle = set.keys().filter(|name| !learnt.templates.contains(*name));
+        let idle = set.keys().filter(|name| !self.templates.contains(*name));
         let set = idle.map(|name| {
-            let (name, others) = (shown(name), listed(&learnt.templates));
+            let (name, others) = (shown(name), listed(&self.templates));
             format!("no package template of `{file}` is called `{name}`, which is set: {others}")
         });
         flavor.into_iter().chain(set).collect()
@@ -192,7 +202,7 @@ pub fn compose(file: &str, choice: &Choice, files: &mut dyn Files) -> Result<Com
     let mut reader = Reader::new(files, choice);
     let composed = reader.compose(file);
     let (composed, learnt) = reader.finished(composed)?;
-    Ok(composed.told(learnt, choice))
+    Ok(composed.told(learnt))
 }
 
 /// Composes components that stand by themselves in `file`, whose paths are
@@ -217,7 +227,7 @@ pub fn compose_components(
     let composed = reader.compose_alpha(&home, Value::Mapping(document));
     let ((definition, schemas), learnt) = reader.finished(composed)?;
     let composed = Composed { file: file.to_owned(), definition, schemas, only_adds: true, ..Composed::default() };
-    Ok(composed.told(learnt, choice))
+    Ok(composed.told(learnt))
 }
 
 impl Composed {
@@ -228,7 +238,7 @@ impl Composed {
     pub fn extend(&mut self, others: Composed) -> Result<(), Vec<Refusal>> {
         let up: Vec<&str> = self.folder().split('/').filter(|part| !part.is_empty()).map(|_| "..").collect();
         let up = up.join("/");
-        let Composed { definition, schemas, skeletons, unfetched, .. } = others;
+        let Composed { definition, schemas, skeletons, unfetched, flavors, templates, .. } = others;
         for component in definition.components {
             if self.definition.components.iter().any(|known| known.name == component.name) {
                 return Err(vec![Refusal {
@@ -244,6 +254,8 @@ impl Composed {
         self.definition.variables.extend(definition.variables);
         self.definition.constants.extend(definition.constants);
         self.schemas.extend(schemas);
+        self.flavors.extend(flavors);
+        self.templates.extend(templates);
         self.skeletons = merge::once(std::mem::take(&mut self.skeletons).into_iter().chain(skeletons));
         self.unfetched = merge::once(std::mem::take(&mut self.unfetched).into_iter().chain(unfetched));
         self.beta = None;

@@ -31,9 +31,12 @@ fn composed(files: &[(&str, &str)], flavor: &str, set: &[(&str, &str)]) -> Resul
         false => text.to_owned(),
     };
     let mut memory = Memory(files.iter().map(|(path, of)| ((*path).to_owned(), text(of))).collect());
+    compose("zarf.yaml", &choice(flavor, set), &mut memory)
+}
+
+fn choice(flavor: &str, set: &[(&str, &str)]) -> Choice {
     let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let choice = Choice { architecture: "amd64".into(), is_pinned: true, flavor: flavor.into(), set };
-    compose("zarf.yaml", &choice, &mut memory)
+    Choice { architecture: "amd64".into(), is_pinned: true, flavor: flavor.into(), set }
 }
 
 fn refused(files: &[(&str, &str)]) -> Vec<Refusal> {
@@ -188,7 +191,8 @@ fn what_cannot_be_composed_is_named() {
 #[test]
 fn what_nothing_uses_is_told() {
     let text = "- name: a\n  images: ['x:###ZARF_PKG_TMPL_TAG###']\n- name: b\n  only: {flavor: up}\n";
-    let unused = |flavor: &str, set: &[(&str, &str)]| composed(&[("zarf.yaml", text)], flavor, set).unwrap().unused;
+    let all = |flavor: &str, set: &[(&str, &str)]| composed(&[("zarf.yaml", text)], flavor, set).unwrap();
+    let unused = |flavor: &str, set: &[(&str, &str)]| all(flavor, set).unused(&choice(flavor, set));
     assert_eq!(unused("up", &[("TAG", "1")]), Vec::<String>::new());
     assert_eq!(unused("", &[("TAG", "1")]), Vec::<String>::new());
     let both = unused("upp", &[("TAG", "1"), ("OTHER", "2")]);
@@ -197,6 +201,14 @@ fn what_nothing_uses_is_told() {
         "no package template of `zarf.yaml` is called `OTHER`, which is set: it has `TAG`",
     ];
     assert_eq!(both, expected);
+    // A section of components.yaml uses it as well as the definition does.
+    let added = serde_yaml::from_str::<Value>("{name: c, images: ['y:###ZARF_PKG_TMPL_OTHER###']}").unwrap();
+    let chosen = choice("", &[("TAG", "1"), ("OTHER", "2")]);
+    let section = compose_components("components.yaml", &[added], &chosen, &mut Memory(BTreeMap::new())).unwrap();
+    assert_eq!(section.unused(&chosen), Vec::<String>::new(), "it need not use what is chosen");
+    let mut whole = all("", &[("TAG", "1"), ("OTHER", "2")]);
+    whole.extend(section).unwrap();
+    assert_eq!(whole.unused(&chosen), Vec::<String>::new());
 }
 
 /// What Zarf's schema refuses, at its place.

@@ -185,7 +185,8 @@ fn scanned(aside: &Aside<'_>, project: &Project, local: &[LocalTree]) -> Result<
 
 /// The charts that the last build has: HelmReleases may deploy them.
 fn packaged(project: &Project) -> Option<Tree> {
-    let tree = tree_of(&project.layout, CHARTS).ok()?;
+    let step = project.pipeline.steps.iter().find(|step| step.runs(CHARTS))?;
+    let tree = tree_of(&project.layout, &step.id).ok()?;
     tree.listing.get(CHARTS_LIST).is_some().then_some(tree)
 }
 

@@ -127,7 +127,8 @@ fn open_ports(project: &Project, variables: &Variables) -> BTreeSet<u16> {
     let mut pins = project.plugin_pins.clone();
     pins.plugins.values_mut().for_each(|pin| pin.signature = None);
     open.extend(ports::named_in(pins.to_text().as_bytes()));
-    // A definition lies beside config/, and what it imports is fetched before it is read.
+    // A definition lies beside config/. Ports that only a skeleton names which is not
+    // there yet are not known: a build whose plugins others wrote lists them itself.
     open.extend(project.read.for_plugins().flat_map(|(_, text)| ports::named_in(text.as_bytes())));
     open.extend(project.skeletons().into_iter().flat_map(|url| ports::named_in(url.as_bytes())));
     let locks = [project.layout.airgap_lock(), project.layout.plugins_lock()];

@@ -113,11 +113,8 @@ impl Parts {
 
 /// The name of one folder.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name != "."
-        && name != ".."
-        && !name.contains(['/', '\\'])
-        && !name.chars().any(char::is_control)
+    // A dot in front is for what is put aside while it is unpacked.
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']) && !name.chars().any(char::is_control)
 }
 
 fn shown(text: &str) -> String {

@@ -13,8 +13,7 @@ use super::bindings::types::{Failure, ItemFailure as ItemSaid, StepError};
 use super::budget::Budget;
 use super::console::Console;
 use super::limits::{
-    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, PANIC_LINES, PROGRESS_MESSAGE, REPORT_FRAMES,
-    REPORT_LINES,
+    CallLimits, FAILURE_ITEMS, FAILURE_MESSAGE, HANDLES, HOST_CALL_BYTES, PANIC_LINES, REPORT_FRAMES, REPORT_LINES,
 };
 use super::notes::with_notes;
 use super::panic::Panic;
@@ -135,12 +134,11 @@ fn chain(error: &wasmtime::Error) -> String {
     causes.join(": ")
 }
 
-/// One line each: the reason, and what was printed last.
+/// One line each: the reason, what it was at, and what was printed last.
 fn notes(reason: Option<String>, about: &Circumstances<'_>) -> Vec<String> {
     let printed = about.console.last_lines(REPORT_LINES);
     let printed = printed.iter().map(|line| format!("it printed: {}", text::line(line.trim_start(), 500)));
-    let at = text::line(about.at, PROGRESS_MESSAGE);
-    let at = (!at.is_empty()).then(|| format!("it was at: {at}"));
+    let at = (!about.at.is_empty()).then(|| format!("it was at: {}", about.at));
     reason.into_iter().chain(at).chain(printed).collect()
 }
 

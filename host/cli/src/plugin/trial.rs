@@ -319,7 +319,7 @@ fn of_build(project: &Project, step: &str) -> Result<(BTreeMap<String, Tree>, Ve
     })?;
     let needs = spec.needs.iter().filter(|need| *need != CONFIG);
     let trees = needs.map(|need| Ok((need.to_string(), tree_of(&project.layout, need)?))).collect::<Result<_>>()?;
-    let own = if spec.configuration.is_object() { spec.configuration.clone() } else { Value::Object(Map::new()) };
+    let own = plugin_host::review::own(spec);
     let local = NamedPaths::of(project)?.of_step(spec, &project.read)?;
     Ok((trees, local, own))
 }

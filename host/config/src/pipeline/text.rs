@@ -29,8 +29,8 @@ const PIPELINE_HEADER: &str = "\
 #   retries, timeout  how often it is tried again, and seconds for one attempt
 #   publish     files of the step's output that become visible outside build/:
 #               `to: dist`, and `to: config` for those of the plugin manifest
-#   contribute  what of the step's output goes into the package: `into: files`
-#               or `into: documentation`
+#   contribute  what of the step's output goes into the package: `into: files`,
+#               `into: documentation` or `into: sboms`
 #   local       files and folders of the project that the plugin reads
 #   configuration  handed to the plugin as it is
 steps:

@@ -11,8 +11,8 @@
 //!
 //! Beside that stands what looks ahead: [`needs`] lists what a configuration
 //! needs and what of it is there, [`preflight`] whether the disk has room for
-//! it ([`room`] asks again later), [`preview`] what a build would do,
-//! of the components that `listed` names,
+//! it ([`room`] asks again later), [`preview`] what a build would do
+//! with the components that `listed` names,
 //! [`refresh`] what an update resolves again, and [`garbage`] what `gc` may
 //! drop. [`known_lock`] tells which entry of a changed lock changed, [`aside`]
 //! runs a plugin outside of any build.

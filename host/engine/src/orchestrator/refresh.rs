@@ -141,7 +141,7 @@ fn named(resolved: &ResolvedComponents, lock: &AirgapLock, add: &mut impl FnMut(
     }
     for Repository { name, url, reference, .. } in &resolved.repositories {
         let own = |key: &&RepositoryKey| {
-            key.url() == url && reference.as_ref().is_none_or(|reference| key.reference().ends_with(reference.as_str()))
+            key.url() == url && reference.as_ref().is_none_or(|reference| key.reference() == reference)
         };
         match lock.repositories.keys().find(own) {
             Some(key) => add(Kind::Repository, name, key.to_string()),

@@ -23,8 +23,8 @@ use seal::members::{BUNDLE, SIGNATURE};
 const LARGEST_LIST: u64 = 64 << 20;
 /// Where an image layout has its blobs.
 pub(crate) const BLOBS: &str = "images/blobs/sha256/";
-/// How far down an image goes: its indexes, the manifest in the last, and its blobs.
-const LEVELS: usize = DEEPEST + 2;
+/// How far down an image goes: to its manifest, and to the blobs of that.
+const LEVELS: usize = DEEPEST + 1;
 
 /// Everything that a package says of itself.
 #[derive(Clone, Debug, Serialize)]

@@ -42,8 +42,6 @@ const AT_ONCE: usize = 4;
 /// Images of which something is asked or sent at a time.
 const ITEMS_AT_ONCE: usize = 8;
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How far down an image goes: its indexes, and the manifest in the last.
-const LEVELS: usize = DEEPEST + 1;
 
 /// What came of one item.
 #[derive(Clone, Debug, Serialize)]
@@ -142,7 +140,7 @@ impl PushRun<'_> {
         let alone = self.alone(&target.to_string()).await;
         let was_there = self.is_there(&target, digest).await?;
         match was_there {
-            true => self.remember(&target, digest, LEVELS).await?,
+            true => self.remember(&target, digest, DEEPEST).await?,
             false => Box::pin(self.manifest(&target, digest, DEEPEST)).await?,
         }
         drop(alone);

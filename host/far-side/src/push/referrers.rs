@@ -8,11 +8,12 @@ use bytes::Bytes;
 use model::media_type::OCI_INDEX;
 use serde_json::{Value, json};
 
-use super::{LEVELS, PushRun};
+use super::PushRun;
 use crate::serve::Referrer;
 use base::digest::Digest;
 use base::error::{Error, Result};
 use base::reference::Reference;
+use model::oci::DEEPEST;
 
 impl PushRun<'_> {
     /// Sends what is about `subject`, and lists it where the registry does not.
@@ -22,7 +23,7 @@ impl PushRun<'_> {
         for referrer in referrers {
             let target = subject_at.at(referrer.digest);
             if !self.is_there(&target, referrer.digest).await? {
-                Box::pin(self.manifest(&target, referrer.digest, LEVELS)).await?;
+                Box::pin(self.manifest(&target, referrer.digest, DEEPEST)).await?;
             }
         }
         if referrers.is_empty() || self.network.lists_referrers(subject_at, subject, self.progress).await? {

@@ -387,13 +387,13 @@ fn wants_digest(path: &str) -> bool {
     matches!(path.split('/').nth(1), Some("charts" | "files"))
 }
 
-/// `size` bytes, which are few: grows with what is there, not with the claim.
 /// However deep it goes, the reader of JSON does not go deeper than 128.
 fn is_json(content: impl Read) -> bool {
     let mut content = io::BufReader::new(content);
     serde_json::from_reader::<_, IgnoredAny>(&mut content).is_ok()
 }
 
+/// `size` bytes, which are few: grows with what is there, not with the claim.
 fn read_all<R: BufRead>(reader: &mut TarReader<R>, size: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.by_ref().take(size).read_to_end(&mut bytes)?;

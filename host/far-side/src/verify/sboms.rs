@@ -49,7 +49,7 @@ pub(super) fn remark(facts: &Facts, package: &Package) -> Option<String> {
 /// Whether an image, or one of an index, has layers of files: Zarf writes no
 /// SBOM of a chart or a signature.
 fn runs(facts: &Facts, descriptor: &Descriptor, depth: usize) -> bool {
-    let Some(blob) = facts.blobs.get(descriptor.hex()).filter(|_| depth < DEEPEST) else { return false };
+    let Some(blob) = facts.blobs.get(descriptor.hex()).filter(|_| depth <= DEEPEST) else { return false };
     let children = blob.manifest.manifests();
     blob.manifest.runs() || children.iter().any(|child| runs(facts, child, depth + 1))
 }

@@ -40,14 +40,14 @@ impl host::Host for Call {
         unit: String,
         message: String,
     ) -> wasmtime::Result<bool> {
+        let message = text::line(&message, PROGRESS_MESSAGE);
         self.progress.count(done, total);
         let due = self.talk.shown.is_none_or(|shown| shown.elapsed() >= PROGRESS_PAUSE);
         // What is complete is shown at once, unless it is so over and over.
         self.talk.ends += u64::from(total == Some(done));
         if due || (total == Some(done) && self.talk.ends <= PROGRESS_ENDS) {
             self.talk.shown = Some(Instant::now());
-            let (unit, message) = (text::line(&unit, UNIT), text::line(&message, PROGRESS_MESSAGE));
-            self.progress.items(done, total, &unit, &message);
+            self.progress.items(done, total, &text::line(&unit, UNIT), &message);
         }
         self.talk.at = message;
         Ok(!self.progress.cancellation().is_cancelled())

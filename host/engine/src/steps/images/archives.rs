@@ -159,6 +159,10 @@ impl Unpacked {
                 if depth == DEEPEST {
                     return Err(Error::invalid("its indexes are nested too deeply"));
                 }
+                // What is named once more leads to the same.
+                if all.blobs.contains_key(&one.digest) {
+                    return Ok(());
+                }
                 self.follow(one, self.document(one)?, None, depth + 1, all)
             }),
             Document::Image { config, layers, .. } => {
